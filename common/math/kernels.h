@@ -1,0 +1,130 @@
+/* kernels.h - the arithmetic of hydac: everything whose bits the four promises rest on.
+ *
+ * The rule of this folder: **a row's result is a function of that row alone**. Every output
+ * element has one accumulation order, the same for 1 row and for 512, for every instruction set
+ * (portable C, AVX2, AVX-512, later NEON) and for any number of threads. Multiply-adds are fused
+ * (one rounding) in every variant. Where a sum is spread over lanes it is over 16 virtual lanes
+ * (element i goes to lane i % 16, in ascending order), folded 8+8, 4+4, 2+2, 1+1.
+ *
+ * Kernels know no layers, heads, sequences or sockets; they take a range of outputs so that the
+ * caller can spread the work over threads. None allocates, none keeps state. */
+#ifndef HD_MATH_KERNELS_H
+#define HD_MATH_KERNELS_H
+
+#include "common/math/tensor.h"
+#include "common/util/error.h"
+
+#define HD_GROUP 16 /* outputs that one packed group holds side by side: one 512-bit vector */
+
+/* Which variant of the kernels runs. Chosen once from the CPU; tests choose each in turn. */
+enum hd_isa { HD_ISA_PORTABLE, HD_ISA_AVX2, HD_ISA_AVX512 };
+enum hd_isa hd_isa_best(void);
+bool hd_isa_supported(enum hd_isa isa);
+const char *hd_isa_name(enum hd_isa isa);
+
+struct hd_kernels; /* the table of one variant, internal layout in kernels_impl.h */
+const struct hd_kernels *hd_kernels_get(enum hd_isa isa);
+
+/* ---- Weights -------------------------------------------------------------------------------
+ * A matrix [outputs][inputs] packed for the kernels: 16 outputs interleaved, input by input, so
+ * that a lane is an output and no horizontal sum is needed. Quantized types stay quantized (their
+ * values are widened to f32 in registers or in a small L1 scratch: value = the same f32 that
+ * hd_dequant gives). The last group is padded with zeros. */
+struct hd_weights {
+    enum hd_dtype type;  /* of the source; the packed form may be wider (e.g. Q5_1 as 8-bit) */
+    size_t outputs;      /* true number of outputs */
+    size_t inputs;
+    size_t groups;       /* ceil(outputs / HD_GROUP) */
+    size_t group_bytes;  /* bytes from one group to the next */
+    uint8_t *data;       /* owned, 64-byte aligned */
+};
+
+/* Pack rows [row0, row0 + n_rows) and columns [col0, col0 + n_cols) of `t`. Columns must begin
+ * and end on the type's block. `row_map` (may be NULL) permutes: packed output i is row
+ * row_map[i] of the tensor (then row0 is ignored). Returns 0, HD_E_NOMEM, HD_E_RANGE or
+ * HD_E_UNSUPPORTED; on failure *w is zeroed. */
+struct hd_slice {
+    size_t row0, n_rows;
+    size_t col0, n_cols;
+    const uint32_t *row_map; /* n_rows entries or NULL */
+};
+int hd_weights_init(struct hd_weights *w, const struct hd_tensor *t, const struct hd_slice *s);
+void hd_weights_deinit(struct hd_weights *w);
+/* Bytes that hd_weights_init would allocate. */
+size_t hd_weights_bytes(const struct hd_tensor *t, const struct hd_slice *s);
+
+/* y[r][o] = sum over i ascending of w[o][i] * x[r][i] (one fused multiply-add chain an output,
+ * starting from 0), for the groups [g0, g1) and `rows` rows. x: [rows][x_stride], y:
+ * [rows][y_stride]; element o of a row lies at y[r * y_stride + o - y_first] with y_first =
+ * g0 * 16, i.e. `y` points at the first output of group g0. Only true outputs are written. */
+struct hd_matmul_args {
+    const struct hd_weights *w;
+    size_t g0, g1;
+    const float *x;
+    size_t x_stride; /* floats */
+    float *y;
+    size_t y_stride; /* floats */
+    size_t rows;
+};
+void hd_matmul(const struct hd_kernels *k, const struct hd_matmul_args *a);
+
+/* ---- Element-wise --------------------------------------------------------------------------*/
+/* out[i] = silu(gate[i]) * up[i], silu(x) = x / (1 + exp(-x)), own exp. */
+void hd_silu_mul(const struct hd_kernels *k, const float *gate, const float *up, float *out,
+                 size_t n);
+/* Root-mean-square norm (Zhang & Sennrich 2019, eq. 4): out = x / sqrt(mean(x^2) + eps) * weight.
+ * n a multiple of 1; 16 virtual lanes for the sum. */
+void hd_rms_norm(const struct hd_kernels *k, const float *x, const float *weight, float eps,
+                 float *out, size_t n);
+/* Sum of squares over 16 virtual lanes. */
+float hd_sum_squares(const struct hd_kernels *k, const float *x, size_t n);
+/* log(sum(exp(x[i]))) over n values: maximum first, then 16 virtual lanes. */
+float hd_log_sum_exp(const struct hd_kernels *k, const float *x, size_t n);
+/* Own exp (Cody-Waite + polynomial, relative error <= 2e-7; exp(-inf) = 0, saturates to inf). */
+float hd_exp(const struct hd_kernels *k, float x);
+
+/* ---- RoPE ----------------------------------------------------------------------------------
+ * Rotates in place the pairs (2i, 2i+1) ("interleaved", Meta and GGUF order) of a head vector
+ * v[head_dim] by the angles whose cosines and sines are given: cs[head_dim/2][2] = {cos, sin}.
+ * (Su et al. 2021, eq. 34.) Models in rotate-half order are permuted to this one when packed. */
+void hd_rope(const struct hd_kernels *k, float *v, size_t head_dim, const float *cs);
+
+/* ---- Attention -----------------------------------------------------------------------------
+ * One query row, the n_rep query heads that share one KV head, positions 0 .. n_pos-1.
+ * Online softmax over blocks of HD_ATTN_BLOCK positions from position 0 (Milakov & Gimelshein
+ * 2018, alg. 3; FlashAttention), K and V in f16 or f32.
+ * q: [n_rep][head_dim] f32 (RoPE applied), out: [n_rep][head_dim] f32. head_dim % 16 == 0. */
+#define HD_ATTN_BLOCK 64
+enum hd_kv_type { HD_KV_F16, HD_KV_F32 };
+struct hd_attention_args {
+    const float *q;
+    size_t n_rep, head_dim;
+    float scale; /* 1 / sqrt(head_dim) */
+    enum hd_kv_type kv_type;
+    /* K and V of positions [b * HD_ATTN_BLOCK, ...) lie at k_blocks[b], v_blocks[b]:
+     * [HD_ATTN_BLOCK][head_dim] elements of kv_type. */
+    const void *const *k_blocks;
+    const void *const *v_blocks;
+    size_t n_pos;
+    float *out;
+};
+void hd_attention(const struct hd_kernels *k, const struct hd_attention_args *a);
+/* f32 -> K/V storage type, n elements, round to nearest even. */
+void hd_kv_store(const struct hd_kernels *k, enum hd_kv_type type, const float *in, void *out,
+                 size_t n);
+
+/* ---- Fixed point ---------------------------------------------------------------------------
+ * Partial sums travel as integers so that their order cannot matter: fixed = round(x * 2^shift),
+ * to nearest even, in 64 bits; a sum of units is a sum of integers. */
+/* acc[i] += round(x[i] * 2^shift). Returns 0, or HD_E_NUMERIC when an x is not finite or
+ * |x * 2^shift| >= 2^62 / 4096 (acc is then undefined): never wraps for up to 4096 units. */
+int hd_fixed_add(const struct hd_kernels *k, int64_t *acc, const float *x, int shift, size_t n);
+/* True when all n values fit 32 bits; then out32[i] = acc[i]. On false out32 is undefined. */
+bool hd_fixed_narrow(const struct hd_kernels *k, const int64_t *acc, int32_t *out32, size_t n);
+/* acc[i] += in32[i] */
+void hd_fixed_sum32(const struct hd_kernels *k, int64_t *acc, const int32_t *in32, size_t n);
+/* residual[i] += acc[i] * 2^-shift (the product in double, then one rounding to f32). */
+void hd_fixed_apply(const struct hd_kernels *k, float *residual, const int64_t *acc, int shift,
+                    size_t n);
+
+#endif

@@ -1,0 +1,61 @@
+/* tensor.h - a read-only matrix as it lies in a model file: a type, a shape, bytes.
+ *
+ * Row-major, [rows][cols]; each row is `row_bytes` long and starts on a block boundary of its
+ * type. Types carry GGML's numbers, so that a GGUF file's value is used as it is. Block layouts:
+ * ggml's block_q4_0 ... block_q6_K (ggml-common.h of llama.cpp). Little-endian hosts only. */
+#ifndef HD_MATH_TENSOR_H
+#define HD_MATH_TENSOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum hd_dtype {
+    HD_F32 = 0,
+    HD_F16 = 1,
+    HD_Q4_0 = 2,
+    HD_Q4_1 = 3,
+    HD_Q5_0 = 6,
+    HD_Q5_1 = 7,
+    HD_Q8_0 = 8,
+    HD_Q4_K = 12,
+    HD_Q5_K = 13,
+    HD_Q6_K = 14,
+    HD_BF16 = 30,
+};
+
+struct hd_tensor {
+    enum hd_dtype type;
+    size_t rows;         /* outputs (ne[1] of GGUF; 1 for a vector) */
+    size_t cols;         /* inputs  (ne[0] of GGUF) */
+    size_t row_bytes;    /* bytes from one row to the next */
+    const uint8_t *data; /* borrowed from the mapped file */
+};
+
+/* True for the types listed above. */
+bool hd_dtype_known(int type);
+/* "Q4_1"; "?" for an unknown type. */
+const char *hd_dtype_name(int type);
+/* Values in a block: 1 for float types, 32 for Qx_0/1, 256 for K types. */
+size_t hd_dtype_block(enum hd_dtype type);
+/* Bytes of one block. */
+size_t hd_dtype_block_bytes(enum hd_dtype type);
+/* Bytes of a row of `cols` values. `cols` must be a multiple of the block. */
+size_t hd_dtype_row_bytes(enum hd_dtype type, size_t cols);
+
+/* out[n] = the n values from column `col0` of row `row`, as f32. `col0` and `n` must be multiples
+ * of the type's block (n may end at the row's end). Formulas: ggml's dequantize_row_*. */
+void hd_dequant(const struct hd_tensor *t, size_t row, size_t col0, size_t n, float *out);
+
+/* Quantize `n` f32 values (a multiple of the block) to `out`; for F32, F16, BF16, Q8_0, Q4_0,
+ * Q4_1. Rounding as ggml's quantize_row_*_ref. Used to synthesize models, never when serving.
+ * Returns 0 or HD_E_UNSUPPORTED for the other types. */
+int hd_quant(enum hd_dtype type, const float *in, size_t n, void *out);
+
+/* IEEE conversions, round to nearest even. */
+float hd_f16_to_f32(uint16_t h);
+uint16_t hd_f32_to_f16(float f);
+float hd_bf16_to_f32(uint16_t h);
+uint16_t hd_f32_to_bf16(float f);
+
+#endif

@@ -1,0 +1,82 @@
+/* model.h - a Llama-family model on disk, whatever its container.
+ *
+ * hd_model_open takes a .gguf file, or a Hugging Face folder (config.json, *.safetensors, maybe
+ * sharded with model.safetensors.index.json). Tensors are views into read-only mappings: opening
+ * costs no reading of weights, and one mapping is shared by all processes of a machine. */
+#ifndef HD_MODEL_MODEL_H
+#define HD_MODEL_MODEL_H
+
+#include "common/math/tensor.h"
+#include "common/model/gguf.h"
+#include "common/util/error.h"
+
+/* Named limits: a model outside them is refused when it is opened. */
+#define HD_MAX_LAYERS   512
+#define HD_MAX_DIM      65536
+#define HD_MAX_HEADS    1024
+#define HD_MAX_FFN      262144
+#define HD_MAX_VOCAB    1048576
+#define HD_MAX_CONTEXT  1048576
+
+struct hd_model_shape {
+    uint32_t n_layers, dim, n_heads, n_kv_heads, head_dim, ffn_dim, vocab, context;
+    float norm_eps;
+    bool tied_output; /* the output matrix is the embedding */
+};
+
+enum hd_rope_order {
+    HD_ROPE_INTERLEAVED, /* pairs (2i, 2i+1): Meta, GGUF */
+    HD_ROPE_HALVES,      /* pairs (i, i + head_dim/2): Hugging Face */
+};
+
+struct hd_layer {
+    struct hd_tensor attn_norm; /* [1][dim], F32, F16 or BF16 */
+    struct hd_tensor wq;        /* [n_heads * head_dim][dim] */
+    struct hd_tensor wk, wv;    /* [n_kv_heads * head_dim][dim] */
+    struct hd_tensor wo;        /* [dim][n_heads * head_dim] */
+    struct hd_tensor ffn_norm;  /* [1][dim] */
+    struct hd_tensor gate, up;  /* [ffn_dim][dim] */
+    struct hd_tensor down;      /* [dim][ffn_dim] */
+};
+
+struct hd_model {
+    struct hd_model_shape shape;
+    enum hd_rope_order rope_order; /* of the rows of wq and wk */
+    double *rope_freq;             /* [head_dim / 2]: angle per position, scaling applied */
+    struct hd_tensor embedding;    /* [vocab][dim] */
+    struct hd_tensor output_norm;  /* [1][dim] */
+    struct hd_tensor output;       /* [vocab][dim]; = embedding when tied */
+    struct hd_layer *layers;       /* [n_layers] */
+    char name[128];                /* general.name, or the file's or folder's name without ending */
+    uint64_t digest;   /* XXH3 of shape, RoPE, tensor names, types, sizes and a sample of the bytes
+                        * of each tensor (its first and last 4 KiB): two machines compare it before
+                        * they work together. The same for the same weights in the same container */
+    int32_t bos, eos;  /* token ids or -1 */
+    struct hd_gguf *gguf; /* the container, for the tokenizer; NULL for a folder */
+    char *folder;         /* the folder, for tokenizer.json; NULL for a GGUF file */
+    void *impl;           /* mappings */
+};
+
+/* Every tensor's shape is checked against the hyper-parameters, head_dim must be a multiple of 16,
+ * n_heads a multiple of n_kv_heads. HD_E_IO, HD_E_FORMAT, HD_E_UNSUPPORTED (another architecture,
+ * a tensor type we cannot read), HD_E_NOMEM; `err` names file and tensor or key. */
+int hd_model_open(struct hd_model **out, const char *path, struct hd_error *err);
+void hd_model_close(struct hd_model *m);
+
+/* cos/sin of the angles of one position: cs[head_dim/2][2], computed in double, rounded to f32. */
+void hd_model_rope(const struct hd_model *m, uint32_t pos, float *cs);
+
+/* ---- Units: how a model is cut for workers. A function of the model alone, never of the plan. */
+struct hd_units {
+    uint32_t heads;      /* = n_kv_heads */
+    uint32_t ffn_blocks; /* blocks of ffn_width hidden columns; the last may be narrower */
+    uint32_t ffn_width;
+    uint32_t vocab_blocks; /* blocks of vocab_width rows of the output matrix */
+    uint32_t vocab_width;
+};
+/* ffn_width: the widest multiple of the down matrix's quantization block (16 for float types)
+ * that still gives at least 4 blocks a head, at least one block wide and at most 512.
+ * vocab_width: multiple of 16, at least 4 blocks a head if the vocabulary allows, at most 1024. */
+void hd_model_units(const struct hd_model *m, struct hd_units *u);
+
+#endif

@@ -1,0 +1,76 @@
+/* conn.h - one framed connection on a libuv loop: TCP now; whole frames in, whole frames out.
+ *
+ * Happy path: hd_conn_accept or hd_conn_connect -> on_open -> on_frame ... -> hd_conn_close or the
+ * peer's end -> on_close, exactly once, always asynchronously, after which the conn is freed.
+ * Failure modes, each ends in on_close with a reason: 1. cannot connect; 2. the peer closes or
+ * resets; 3. a malformed or oversized frame; 4. the write queue passes `max_queued` (a peer that
+ * does not read); 5. out of memory.
+ * If hd_conn_connect / hd_conn_accept return an error, no callback ever fires. */
+#ifndef HD_NET_CONN_H
+#define HD_NET_CONN_H
+
+#include "common/net/frame.h"
+
+#include <stdbool.h>
+#include <uv.h>
+
+struct hd_conn;
+
+struct hd_conn_events {
+    void (*on_open)(void *arg, struct hd_conn *c);
+    /* The receiver owns *f from here on (hd_frame_clear). It may call hd_conn_close. */
+    void (*on_frame)(void *arg, struct hd_conn *c, struct hd_frame *f);
+    /* code: 0 = hd_conn_close was called, HD_E_IO = peer or network, HD_E_PROTO, HD_E_LIMIT,
+     * HD_E_NOMEM; `why` is a sentence. The conn is freed after this returns. */
+    void (*on_close)(void *arg, struct hd_conn *c, int code, const char *why);
+};
+
+struct hd_conn_options {
+    struct hd_conn_events events;
+    void *arg;
+    struct hd_frame_limits limits;
+    size_t max_queued; /* bytes that may wait to be written */
+};
+
+/* Accept a pending connection of `listener` (call from its uv_connection_cb). */
+int hd_conn_accept(struct hd_conn **out, uv_stream_t *listener, const struct hd_conn_options *o,
+                   struct hd_error *err);
+/* Start to connect to an address that is already resolved. */
+int hd_conn_connect(struct hd_conn **out, uv_loop_t *loop, const struct sockaddr *addr,
+                    const struct hd_conn_options *o, struct hd_error *err);
+
+/* Larger limits, once the peer is known. */
+void hd_conn_set_limits(struct hd_conn *c, struct hd_frame_limits limits);
+void *hd_conn_arg(const struct hd_conn *c);
+void hd_conn_set_arg(struct hd_conn *c, void *arg);
+/* "10.0.0.3:41234", valid as long as the conn. */
+const char *hd_conn_peer(const struct hd_conn *c);
+size_t hd_conn_queued(const struct hd_conn *c);
+/* Bytes written and read since the start. */
+uint64_t hd_conn_bytes_out(const struct hd_conn *c);
+uint64_t hd_conn_bytes_in(const struct hd_conn *c);
+
+/* A payload that many frames share (one step goes to every worker): reference-counted, so that
+ * nothing is copied and the writer need not wait. */
+struct hd_shared;
+struct hd_shared *hd_shared_new(size_t len); /* 64-byte aligned; NULL = out of memory; 1 reference */
+uint8_t *hd_shared_data(struct hd_shared *s);
+size_t hd_shared_len(const struct hd_shared *s);
+void hd_shared_set_len(struct hd_shared *s, size_t len); /* shorten, before it is sent */
+struct hd_shared *hd_shared_ref(struct hd_shared *s);
+void hd_shared_unref(struct hd_shared *s); /* NULL is allowed; loop thread only or externally ordered:
+                                            * the count is atomic */
+
+/* Send one frame: header + body in one buffer, then the payload, in one writev. `message` is packed
+ * by protobuf-c (NULL: empty body). `payload` may be NULL; the conn takes a reference of its own.
+ * Returns 0; HD_E_STATE when the conn is closing; HD_E_LIMIT when max_queued is passed (the conn is
+ * then closing and on_close will come); HD_E_NOMEM. */
+struct ProtobufCMessage;
+int hd_conn_send(struct hd_conn *c, int type, const struct ProtobufCMessage *message,
+                 struct hd_shared *payload);
+
+/* Begin to close; on_close will come. `flush`: write what is queued first (for a Reject), at most
+ * for a second. Calling it again does nothing. */
+void hd_conn_close(struct hd_conn *c, bool flush);
+
+#endif

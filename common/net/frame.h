@@ -1,0 +1,96 @@
+/* frame.h - hydac's frames: a fixed header, a protobuf body, a raw payload. See proto/README.md.
+ *
+ *   offset  bytes  field (little-endian)
+ *        0      4  magic "HDAC"
+ *        4      1  protocol version (HD_PROTO_VERSION)
+ *        5      1  type (enum hd_frame_type)
+ *        6      2  flags (0; unknown bits are refused)
+ *        8      4  body length
+ *       12      4  payload length
+ *       16      8  XXH3-64 of header bytes 0..15, body and payload
+ *
+ * Pure: bytes in, frames out; no sockets. */
+#ifndef HD_NET_FRAME_H
+#define HD_NET_FRAME_H
+
+#include "common/util/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define HD_FRAME_MAGIC   0x43414448u /* "HDAC" */
+#define HD_PROTO_VERSION 1
+#define HD_FRAME_HEADER  24
+
+enum hd_frame_type {
+    HD_FRAME_HELLO = 1,
+    HD_FRAME_WELCOME,
+    HD_FRAME_REJECT,
+    HD_FRAME_HEARTBEAT,
+    HD_FRAME_HEARTBEAT_ACK,
+    HD_FRAME_ASSIGN,
+    HD_FRAME_KV_RESULT,
+    HD_FRAME_SEQ_OPEN,
+    HD_FRAME_SEQ_CLOSE,
+    HD_FRAME_STEP,
+    HD_FRAME_STEP_RESULT,
+    HD_FRAME_STATS_REQUEST,
+    HD_FRAME_STATS,
+    HD_FRAME_ERROR,
+    HD_FRAME_TYPES /* one past the last */
+};
+const char *hd_frame_type_name(int type);
+
+/* Why a leader refuses a worker (Reject.code). */
+enum hd_reject {
+    HD_REJECT_VERSION = 1, /* another protocol version */
+    HD_REJECT_MODEL,       /* another model than the leader's */
+    HD_REJECT_NAME,        /* a live worker has this name */
+    HD_REJECT_FULL,        /* no free slot */
+    HD_REJECT_SHUTDOWN,    /* the leader is stopping */
+};
+
+/* The largest body and payload that a receiver takes, checked before anything is allocated.
+ * Before the peer is known: HD_FRAME_GREETING_* (a Hello is small). Afterwards: from the model. */
+#define HD_FRAME_GREETING_BODY 4096
+struct hd_frame_limits {
+    uint32_t max_body;
+    uint32_t max_payload;
+};
+
+struct hd_frame {
+    uint8_t type;
+    uint8_t *body;     /* body_len bytes; body and payload are one malloc'ed block, body first */
+    uint32_t body_len; /* (payload = body + body_len rounded up to 64, so that it is aligned for */
+    uint8_t *payload;  /* vector loads) */
+    uint32_t payload_len;
+    void *block;       /* what hd_frame_clear frees */
+};
+void hd_frame_clear(struct hd_frame *f);
+
+/* Header of a frame whose body and payload are given as pieces: fills 24 bytes. */
+struct hd_piece {
+    const void *data;
+    size_t len;
+};
+void hd_frame_header(uint8_t header[HD_FRAME_HEADER], int type, struct hd_piece body,
+                     const struct hd_piece *payload, size_t n_payload);
+
+/* ---- Decoder: feed what arrives, in pieces of any size. */
+struct hd_decoder {
+    struct hd_frame_limits limits;
+    uint8_t header[HD_FRAME_HEADER];
+    size_t have;           /* bytes of the current frame that are here */
+    struct hd_frame frame; /* being filled */
+};
+void hd_decoder_init(struct hd_decoder *d, struct hd_frame_limits limits);
+void hd_decoder_deinit(struct hd_decoder *d);
+/* Takes bytes from *data, advancing *data and *len. Returns 1 when a whole frame is in *out (the
+ * caller owns it: hd_frame_clear), 0 when all bytes are used and more are needed, or HD_E_PROTO
+ * (bad magic, version, type, flags, checksum), HD_E_LIMIT (a length over the limit), HD_E_NOMEM:
+ * then the connection must be closed. A wrong version gives HD_E_PROTO with
+ * err->text naming both versions, and *out->type = 0. */
+int hd_decoder_feed(struct hd_decoder *d, const uint8_t **data, size_t *len, struct hd_frame *out,
+                    struct hd_error *err);
+
+#endif

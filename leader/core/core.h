@@ -1,0 +1,212 @@
+/* core.h - the leader's pure core: membership, failure detection, plan, step and recovery.
+ *
+ * `hd_core_step(core, event, actions)` and nothing else: no sockets, no clock (events carry the
+ * time), no threads. The daemon turns callbacks into events and actions into frames; the simulator
+ * in tests/sim does the same with a virtual network.
+ *
+ * Glossary: see ../shared words in README.md: head group, FFN block, vocab block, unit, plan,
+ * epoch, row, step, half-step, input log, rebuild, replay.
+ *
+ *   cluster state        what it means
+ *   WAITING              fewer than min_workers: nothing is served, requests wait
+ *   ASSIGNING            an epoch was sent, KvResults are awaited (first plan, recovery, rebalance)
+ *   READY                every unit has an owner that confirmed the present epoch
+ *
+ *   WAITING --enough workers--> ASSIGNING --all confirmed--> READY
+ *   READY --a worker lost--> ASSIGNING (survivors) or WAITING (none left)
+ *   ASSIGNING --a worker lost--> ASSIGNING with epoch + 1, or WAITING
+ *   READY, no live sequence, a spare worker --> ASSIGNING (rebalance)
+ *
+ *   worker state: EMPTY -> ONLINE <-> SUSPECT -> OFFLINE (slot keeps name and totals; the same name
+ *   coming back takes the slot again) */
+#ifndef HD_CORE_CORE_H
+#define HD_CORE_CORE_H
+
+#include "leader/core/detector.h"
+#include "leader/core/plan.h"
+
+#define HD_MAX_SEQUENCES 64
+
+enum hd_worker_state { HD_WORKER_EMPTY, HD_WORKER_ONLINE, HD_WORKER_SUSPECT, HD_WORKER_OFFLINE };
+enum hd_cluster_state { HD_CLUSTER_WAITING, HD_CLUSTER_ASSIGNING, HD_CLUSTER_READY };
+enum hd_loss_cause { HD_LOSS_CLOSED, HD_LOSS_SILENT, HD_LOSS_DEADLINE, HD_LOSS_PROTOCOL };
+enum hd_half { HD_HALF_ATTENTION, HD_HALF_FFN, HD_HALF_LOGITS };
+enum hd_recovery { HD_RECOVERY_REUSE, HD_RECOVERY_FULL };
+
+const char *hd_worker_state_name(enum hd_worker_state s);
+const char *hd_cluster_state_name(enum hd_cluster_state s);
+const char *hd_loss_cause_name(enum hd_loss_cause c); /* "closed", "silent", "deadline", "protocol" */
+
+struct hd_core_options {
+    uint32_t units[HD_UNIT_KINDS];
+    uint32_t n_layers;
+    unsigned min_workers;
+    enum hd_recovery recovery;
+    const struct hd_strategy *strategy;
+    const struct hd_fixed_table *fixed;   /* borrowed */
+    struct hd_detector_options detector;
+    uint64_t step_deadline_us;    /* a half-step or an assignment that takes longer: worker lost */
+    uint64_t assign_deadline_us;
+    uint64_t model_digest;
+};
+
+/* ---- Events ---------------------------------------------------------------------------------*/
+enum hd_event_type {
+    HD_EV_HELLO,        /* a connection introduced itself: conn, hello */
+    HD_EV_CLOSED,       /* the connection of `slot` ended */
+    HD_EV_ACK,          /* slot, seq, sent_us */
+    HD_EV_KV_RESULT,    /* slot, kv */
+    HD_EV_RESULT,       /* slot, epoch, step, half, layer: a StepResult came (before it is used) */
+    HD_EV_BROKE_RULES,  /* slot sent what makes no sense: cut it off */
+    HD_EV_TICK,         /* call about every heartbeat interval; late_us = how late the loop was */
+    HD_EV_SEQ_OPEN,     /* sequence */
+    HD_EV_SEQ_CLOSE,    /* sequence */
+    HD_EV_HALF,         /* the engine wants this half-step done: step, half, layer, rows */
+    HD_EV_STEP_DONE,    /* the engine ended the step: rows of `rows` are now committed */
+    HD_EV_REPLAYED,     /* the engine has taken over HD_ACT_REPLAY: its sequences start at 0 */
+};
+
+struct hd_hello_info {
+    const char *name;
+    uint64_t model_digest;
+    uint64_t log_limit_bytes;
+    uint32_t threads;
+};
+struct hd_kv_info {
+    uint64_t epoch;
+    uint64_t rows_rebuilt, rows_kept, positions, bytes, weights_us, rebuild_us, flops, digest;
+    const uint32_t *heads;
+    size_t n_heads;
+    const uint32_t *gaps; /* sequences */
+    size_t n_gaps;
+};
+struct hd_seq_rows {
+    uint32_t sequence;
+    uint32_t rows; /* rows of this step that belong to it */
+};
+struct hd_event {
+    enum hd_event_type type;
+    uint64_t now_us;
+    unsigned slot;
+    uint64_t conn; /* HELLO: the daemon's name for the connection */
+    struct hd_hello_info hello;
+    uint64_t seq, sent_us;
+    struct hd_kv_info kv;
+    uint64_t epoch, step;
+    enum hd_half half;
+    uint32_t layer;
+    uint32_t sequence;
+    const struct hd_seq_rows *rows; /* HALF: the step's rows by sequence */
+    size_t n_rows;
+    uint64_t late_us;
+};
+
+/* ---- Actions --------------------------------------------------------------------------------*/
+enum hd_action_type {
+    HD_ACT_WELCOME,       /* conn got slot */
+    HD_ACT_REJECT,        /* conn: reason code, text */
+    HD_ACT_CLOSE,         /* cut off the connection of slot */
+    HD_ACT_HEARTBEAT,     /* to slot: seq, now */
+    HD_ACT_ASSIGN,        /* to slot: epoch, lists from core's plan, needs (hd_core_needs) */
+    HD_ACT_SEQ_OPEN,      /* to slot: sequence (a worker that joined later hears of live ones only
+                           * when they are opened after it joined) */
+    HD_ACT_SEQ_CLOSE,     /* to slot: sequence */
+    HD_ACT_SEND_HALF,     /* to slot: the engine's current half-step, with the present epoch */
+    HD_ACT_RESET_HALF,    /* engine: forget what was summed up of the current half-step */
+    HD_ACT_USE_RESULT,    /* engine: the result in hand is valid, add it */
+    HD_ACT_DROP_RESULT,   /* the result in hand is of an old epoch or a duplicate */
+    HD_ACT_HALF_DONE,     /* engine: all partials are in */
+    HD_ACT_READY,         /* cluster serves (again) */
+    HD_ACT_NOT_READY,     /* cluster cannot serve now */
+    HD_ACT_REPLAY,        /* engine: run these sequences again from position 0 (sequences mask);
+                           * answer HD_EV_REPLAYED */
+    HD_ACT_WORKER_STATE,  /* for the log: slot changed to state (cause) */
+    HD_ACT_FAILOVER,      /* a recovery ended: report */
+};
+
+/* What one recovery cost; see README for the meaning of each number. */
+struct hd_failover {
+    char worker[64];
+    enum hd_loss_cause cause;
+    enum hd_recovery policy;
+    uint64_t epoch;
+    uint64_t at_us;
+    uint32_t heads_lost, heads_reused, heads_rebuilt; /* KV heads (groups), not times layers */
+    uint64_t positions;        /* positions of live sequences at the loss */
+    uint64_t rows_rebuilt;     /* (layer, head, position) rows computed from logs */
+    uint64_t rows_kept;
+    uint64_t rows_replayed;    /* tokens run again from the start; filled by the daemon */
+    uint64_t bytes, flops;
+    double detect_ms;          /* last sign of life -> declared lost */
+    double plan_ms;            /* declared lost -> assignments given to the network */
+    double weights_ms;         /* the slowest survivor's loading of new units */
+    double rebuild_ms;         /* the slowest survivor's K/V computing */
+    double retry_ms;           /* all confirmed -> the interrupted half-step done */
+    double stall_ms;           /* last sign of life -> interrupted half-step done */
+};
+
+struct hd_action {
+    enum hd_action_type type;
+    unsigned slot;
+    uint64_t conn;
+    uint64_t seq;
+    uint64_t epoch;
+    uint32_t sequence;
+    uint64_t sequences; /* REPLAY: mask of sequence numbers */
+    bool clear;         /* ASSIGN */
+    unsigned code;      /* REJECT: enum hd_reject */
+    const char *text;   /* REJECT: static or owned by core until the next step */
+    enum hd_worker_state state;
+    enum hd_loss_cause cause;
+    struct hd_failover failover;
+};
+struct hd_actions {
+    struct hd_action *list; /* grows; owned by the caller: hd_actions_deinit */
+    size_t n, cap;
+};
+void hd_actions_deinit(struct hd_actions *a);
+
+/* ---- The core -------------------------------------------------------------------------------*/
+struct hd_core;
+int hd_core_new(struct hd_core **out, const struct hd_core_options *o, struct hd_error *err);
+void hd_core_free(struct hd_core *c);
+
+/* Applies one event and appends what must be done, in order. Returns 0 or HD_E_NOMEM (state is
+ * unchanged). The invariants are checked after every event: hd_core_check. */
+int hd_core_step(struct hd_core *c, const struct hd_event *ev, struct hd_actions *out);
+
+/* ---- Views, for frames and status ----*/
+struct hd_seq_need {
+    uint32_t sequence, base, inflight;
+    bool replayed;
+};
+/* What HD_ACT_ASSIGN for a slot must say of the live sequences; returns how many (list has room for
+ * HD_MAX_SEQUENCES) and sets *layers_done. */
+size_t hd_core_needs(const struct hd_core *c, struct hd_seq_need *list, uint32_t *layers_done);
+const struct hd_plan *hd_core_plan(const struct hd_core *c);
+uint64_t hd_core_epoch(const struct hd_core *c);
+enum hd_cluster_state hd_core_state(const struct hd_core *c);
+
+struct hd_worker_view {
+    const char *name;
+    enum hd_worker_state state;
+    uint64_t last_seen_us;
+    double rtt_ms;          /* smoothed heartbeat round trip */
+    double phi;
+    uint64_t steps;         /* half-steps asked of it */
+    uint64_t answered;      /* ... and answered in time */
+    uint64_t failures;      /* times it was lost */
+    double success_rate;    /* answered / steps, 1 when steps is 0 */
+    uint64_t joins;
+};
+/* False for an EMPTY slot. */
+bool hd_core_worker(const struct hd_core *c, unsigned slot, uint64_t now_us,
+                    struct hd_worker_view *out);
+/* A sentence why the cluster is not READY ("waiting for workers: 1 of 2"), "" when it is. */
+const char *hd_core_reason(const struct hd_core *c);
+
+/* NULL when every invariant holds, else the name of the broken one: each unit owned once by a live
+ * worker while READY; no confirmed epoch beyond the present; nobody awaited who is not online... */
+const char *hd_core_check(const struct hd_core *c);
+
+#endif

@@ -1,0 +1,64 @@
+/* plan.h - who owns what. Pure.
+ *
+ * A plan gives every unit (KV head, FFN block, vocab block) exactly one owner, a worker slot. A
+ * strategy is a small pure function from (units, workers, what is owned now) to owners. */
+#ifndef HD_CORE_PLAN_H
+#define HD_CORE_PLAN_H
+
+#include "common/util/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HD_MAX_WORKERS 64 /* slots: a worker set is one 64-bit mask */
+#define HD_NOBODY      0xff
+
+enum hd_unit_kind { HD_UNIT_HEAD, HD_UNIT_FFN, HD_UNIT_VOCAB, HD_UNIT_KINDS };
+
+struct hd_plan {
+    uint32_t count[HD_UNIT_KINDS];  /* units of each kind */
+    uint8_t *owner[HD_UNIT_KINDS];  /* [count]: slot or HD_NOBODY */
+};
+
+int hd_plan_init(struct hd_plan *p, const uint32_t count[HD_UNIT_KINDS]); /* all HD_NOBODY */
+void hd_plan_deinit(struct hd_plan *p);
+void hd_plan_copy(struct hd_plan *to, const struct hd_plan *from); /* same counts */
+/* Units of `kind` that `slot` owns; with list != NULL their numbers, ascending. */
+uint32_t hd_plan_owned(const struct hd_plan *p, enum hd_unit_kind kind, unsigned slot,
+                       uint32_t *list);
+/* True when every unit has an owner in `workers`. */
+bool hd_plan_complete(const struct hd_plan *p, uint64_t workers);
+
+/* What a strategy may look at. */
+struct hd_plan_input {
+    uint64_t workers;   /* slots that may own units, never 0 */
+    uint64_t preferred; /* subset of `workers` that should get orphaned heads (their logs cover all
+                         * live sequences); 0 = no preference */
+    const struct hd_fixed_table *fixed;               /* strategy `fixed` */
+    const char *const *names;                         /* [HD_MAX_WORKERS] */
+};
+
+/* The config's table for `fixed`: heads by worker name. FFN and vocab blocks follow the heads'
+ * proportions. */
+struct hd_fixed_entry {
+    char name[64];
+    uint32_t heads[128];
+    uint32_t n_heads;
+};
+struct hd_fixed_table {
+    struct hd_fixed_entry entries[HD_MAX_WORKERS];
+    size_t n;
+};
+
+struct hd_strategy {
+    const char *name;
+    /* Give every unit whose owner is not in in->workers (orphans; all of them for a fresh plan) to
+     * a worker of in->workers. Units with a live owner never move. Balances the slowest worker. */
+    int (*fill)(struct hd_plan *p, const struct hd_plan_input *in, struct hd_error *err);
+};
+/* "even", "fixed"; NULL for an unknown name. */
+const struct hd_strategy *hd_strategy_find(const char *name);
+extern const struct hd_strategy *const hd_strategies[]; /* NULL-terminated, for usage texts */
+
+#endif
