@@ -1,0 +1,51 @@
+/* api.h - the leader's HTTP: OpenAI's completions and chat, models, health, status.
+ *
+ * libmicrohttpd driven from the libuv loop through its epoll descriptor: no thread of its own. The
+ * API knows no cluster: what it needs comes through `struct hd_api_backend`, so that tests run it
+ * against a backend that needs no model. */
+#ifndef HD_API_API_H
+#define HD_API_API_H
+
+#include "common/text/tokenizer.h"
+#include "common/util/log.h"
+#include "leader/engine/request.h"
+
+#include <jansson.h>
+#include <sys/socket.h>
+#include <uv.h>
+
+struct hd_api_backend {
+    void *arg;
+    const char *model;                     /* name in /v1/models; also the default model */
+    uint32_t context;                      /* positions: prompt + answer must fit */
+    uint32_t vocab;
+    const struct hd_tokenizer *tokenizer;  /* NULL: only token ids are accepted */
+    /* Queue a request. 0 and *out; HD_E_LIMIT: the queue is full; HD_E_STATE: shutting down;
+     * HD_E_RANGE: options that cannot be met (err says which). Events never fire from within. */
+    int (*submit)(void *arg, const struct hd_request_options *o, const struct hd_request_events *ev,
+                  void *ev_arg, struct hd_request **out, struct hd_error *err);
+    /* Stop it: no event fires any more. */
+    void (*cancel)(void *arg, struct hd_request *r);
+    /* NULL when the cluster serves, else one sentence why not. */
+    const char *(*not_ready)(void *arg);
+    /* The object of GET /hydac/status; the caller decrefs. The reply may need the workers'
+     * counters, so it comes through `done` (exactly once, maybe from within the call). */
+    void (*status)(void *arg, void (*done)(void *done_arg, json_t *status), void *done_arg);
+};
+
+struct hd_api;
+struct hd_api_options {
+    uv_loop_t *loop;
+    const struct hd_log *log;
+    struct hd_api_backend backend;
+    const struct sockaddr *listen;
+    unsigned max_connections;    /* at once; 0 = 256 */
+    size_t max_body;             /* bytes of a request's body; 0 = 4 MiB */
+};
+int hd_api_new(struct hd_api **out, const struct hd_api_options *o, struct hd_error *err);
+unsigned hd_api_port(const struct hd_api *a); /* the port in use (listen port 0) */
+/* Ends all connections (cancelling their requests) and frees; `closed` is called once from the
+ * loop when nothing is left. */
+void hd_api_close(struct hd_api *a, void (*closed)(void *arg), void *arg);
+
+#endif

@@ -1,0 +1,104 @@
+/* engine.h - the leader's half of the forward pass.
+ *
+ * The engine holds the residual stream of the rows in the step, normalises, hands out half-steps,
+ * adds up what comes back, samples, and schedules sequences (continuous batching: every step takes
+ * one row of each answering sequence and a chunk of a prompt). It knows no sockets and no workers:
+ * the daemon gives half-steps to the core and results to the engine.
+ *
+ *   next step -> [ATTENTION l, FFN l] for each layer -> LOGITS (only if a row is sampled) -> sample
+ *
+ * Any half-step can be asked for again (hd_engine_reset_half) until it is done; a step can be
+ * abandoned (hd_engine_replay). Neither changes a token: a row's result is a function of the row. */
+#ifndef HD_ENGINE_ENGINE_H
+#define HD_ENGINE_ENGINE_H
+
+#include "common/math/kernels.h"
+#include "common/model/model.h"
+#include "common/text/tokenizer.h"
+#include "leader/engine/request.h"
+
+struct hd_engine;
+
+/* The half-step in hand. Valid until it is done, reset or replayed. */
+struct hd_half_work {
+    uint64_t step;
+    enum hd_half half;
+    uint32_t layer;
+    size_t rows;
+    size_t dim;
+    const float *x;               /* [rows][dim], normalised */
+    const uint32_t *sequences;    /* [rows] */
+    const uint32_t *positions;    /* [rows] */
+    const int32_t *shifts;        /* [rows]; ATTENTION and FFN */
+    const uint32_t *want;         /* [rows]; LOGITS: 0 = all, k = best k of each vocab block */
+    const struct hd_seq_rows *by_sequence;
+    size_t n_sequences;
+};
+
+struct hd_engine_ops {
+    void *arg;
+    void (*sequence_open)(void *arg, uint32_t sequence, uint32_t max_positions);
+    void (*sequence_close)(void *arg, uint32_t sequence);
+    void (*half)(void *arg, const struct hd_half_work *work); /* do this half-step */
+    void (*step_done)(void *arg, uint64_t step);              /* its rows are committed */
+};
+
+struct hd_engine_options {
+    const struct hd_model *model;
+    const struct hd_units *units;
+    const struct hd_kernels *kernels;
+    const struct hd_tokenizer *tokenizer; /* for stop tokens; NULL: the model's eos */
+    struct hd_engine_ops ops;
+    unsigned max_sequences; /* alive at once, at most HD_MAX_SEQUENCES */
+    unsigned max_rows;      /* of a step */
+    unsigned max_queue;     /* waiting requests */
+    uint32_t context;       /* positions of a sequence */
+    uint64_t max_live_positions; /* summed over live sequences (what the workers' logs can hold);
+                                  * can be lowered later: hd_engine_set_live_limit */
+};
+
+int hd_engine_new(struct hd_engine **out, const struct hd_engine_options *o, struct hd_error *err);
+void hd_engine_free(struct hd_engine *e);
+
+int hd_engine_submit(struct hd_engine *e, const struct hd_request_options *o,
+                     const struct hd_request_events *ev, void *arg, struct hd_request **out,
+                     struct hd_error *err);
+void hd_engine_cancel(struct hd_engine *e, struct hd_request *r);
+/* End every waiting and live request with this error. */
+void hd_engine_fail_all(struct hd_engine *e, const char *why);
+
+/* Starts a step if none is under way and there is work. Call after submit, and when ready again. */
+void hd_engine_kick(struct hd_engine *e);
+void hd_engine_set_ready(struct hd_engine *e, bool ready); /* no new step starts while not ready */
+void hd_engine_set_live_limit(struct hd_engine *e, uint64_t positions);
+
+/* A worker's answer to the half-step in hand (the core has accepted it). */
+struct hd_half_result {
+    const uint8_t *payload; /* layout: proto/README.md */
+    size_t payload_len;
+    const uint32_t *wide;   /* rows sent in 64 bits */
+    size_t n_wide;
+    const uint32_t *bad;    /* rows that were not finite */
+    size_t n_bad;
+    const uint32_t *vocab_blocks; /* LOGITS: blocks of the sender, ascending */
+    size_t n_vocab_blocks;
+};
+/* 0, or HD_E_PROTO when the payload does not fit the half-step (nothing was added). */
+int hd_engine_use_result(struct hd_engine *e, const struct hd_half_result *r, struct hd_error *err);
+void hd_engine_reset_half(struct hd_engine *e); /* forget the sums of the half-step in hand */
+void hd_engine_half_done(struct hd_engine *e);  /* all answers are in: go on */
+const struct hd_half_work *hd_engine_work(const struct hd_engine *e); /* NULL: none in hand */
+/* Abandon the step in hand; the sequences in `mask` start again from position 0 (their tokens stay:
+ * they are run again, not sampled again). Returns the number of positions to be run again. */
+uint64_t hd_engine_replay(struct hd_engine *e, uint64_t mask);
+/* Note a finished recovery in every request that is alive. */
+void hd_engine_failover(struct hd_engine *e, const struct hd_failover *f);
+
+struct hd_engine_stats {
+    unsigned waiting, running;
+    uint64_t requests, tokens, prompt_tokens, steps, rows, wide_rows;
+    uint64_t leader_us; /* time spent in the engine's own arithmetic */
+};
+void hd_engine_get_stats(const struct hd_engine *e, struct hd_engine_stats *s);
+
+#endif

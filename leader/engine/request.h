@@ -1,0 +1,78 @@
+/* request.h - what a client asks of the engine and what it hears back. */
+#ifndef HD_ENGINE_REQUEST_H
+#define HD_ENGINE_REQUEST_H
+
+#include "common/util/error.h"
+#include "leader/core/core.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HD_MAX_TOP_LOGPROBS 20
+
+struct hd_sampling {
+    double temperature; /* 0 = greedy: the best logit, ties to the lower id */
+    uint32_t top_k;     /* 0 = no limit */
+    double top_p;       /* 1 = no limit */
+    uint64_t seed;      /* the same (model, prompt, options, seed) gives the same tokens */
+};
+
+struct hd_request_options {
+    const int32_t *tokens; /* prompt, at least 1; copied */
+    size_t n_tokens;
+    uint32_t max_tokens; /* 0 is allowed with prompt_logprobs: only the prompt is scored */
+    struct hd_sampling sampling;
+    bool ignore_eos;       /* go on after a stop token */
+    bool logprobs;         /* fill hd_token_event.logprob */
+    uint32_t top_logprobs; /* 0 .. HD_MAX_TOP_LOGPROBS alternatives for each token */
+    bool prompt_logprobs;  /* events for the prompt's tokens too, before the answer's */
+};
+
+struct hd_logprob {
+    int32_t id;
+    float logprob; /* natural logarithm, of the model's distribution (before temperature) */
+};
+
+struct hd_token_event {
+    bool prompt;    /* a token of the prompt (prompt_logprobs) */
+    uint32_t index; /* in the prompt, or in the answer */
+    int32_t id;
+    float logprob; /* NAN when not asked for, and for the prompt's first token */
+    const struct hd_logprob *top; /* best first; valid during the call */
+    uint32_t n_top;
+};
+
+enum hd_finish {
+    HD_FINISH_STOP,   /* a stop token (it is not reported as a token) */
+    HD_FINISH_LENGTH, /* max_tokens, or the context is full */
+    HD_FINISH_ERROR,  /* `error` says what happened */
+};
+
+struct hd_timings {
+    double queue_ms;   /* submit -> first row computed */
+    double prefill_ms; /* first row computed -> first token */
+    double decode_ms;  /* first token -> last token */
+    double tokens_per_second; /* (tokens - 1) / decode time; 0 for fewer than 2 */
+    double max_gap_ms; /* the longest wait between two tokens */
+};
+
+struct hd_request_end {
+    enum hd_finish finish;
+    const char *error; /* HD_FINISH_ERROR, else NULL */
+    uint32_t prompt_tokens, completion_tokens;
+    struct hd_timings timings;
+    const struct hd_failover *failovers; /* that this request lived through, in order */
+    size_t n_failovers;
+};
+
+/* Called from the leader's loop. on_end comes exactly once unless the request was cancelled; the
+ * handle is invalid from then on. Neither may submit or cancel. */
+struct hd_request_events {
+    void (*on_token)(void *arg, const struct hd_token_event *t);
+    void (*on_end)(void *arg, const struct hd_request_end *end);
+};
+
+struct hd_request; /* a handle */
+
+#endif
