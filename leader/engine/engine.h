@@ -8,7 +8,8 @@
  *   next step -> [ATTENTION l, FFN l] for each layer -> LOGITS (only if a row is sampled) -> sample
  *
  * Any half-step can be asked for again (hd_engine_reset_half) until it is done; a step can be
- * abandoned (hd_engine_replay). Neither changes a token: a row's result is a function of the row. */
+ * abandoned (hd_engine_replay). Neither changes a token: a row's result is a function of the row.
+ */
 #ifndef HD_ENGINE_ENGINE_H
 #define HD_ENGINE_ENGINE_H
 
@@ -26,11 +27,11 @@ struct hd_half_work {
     uint32_t layer;
     size_t rows;
     size_t dim;
-    const float *x;               /* [rows][dim], normalised */
-    const uint32_t *sequences;    /* [rows] */
-    const uint32_t *positions;    /* [rows] */
-    const int32_t *shifts;        /* [rows]; ATTENTION and FFN */
-    const uint32_t *want;         /* [rows]; LOGITS: 0 = all, k = best k of each vocab block */
+    const float *x;            /* [rows][dim], normalised */
+    const uint32_t *sequences; /* [rows] */
+    const uint32_t *positions; /* [rows] */
+    const int32_t *shifts;     /* [rows]; ATTENTION and FFN */
+    const uint32_t *want;      /* [rows]; LOGITS: 0 = all, k = best k of each vocab block */
     const struct hd_seq_rows *by_sequence;
     size_t n_sequences;
 };
@@ -49,10 +50,10 @@ struct hd_engine_options {
     const struct hd_kernels *kernels;
     const struct hd_tokenizer *tokenizer; /* for stop tokens; NULL: the model's eos */
     struct hd_engine_ops ops;
-    unsigned max_sequences; /* alive at once, at most HD_MAX_SEQUENCES */
-    unsigned max_rows;      /* of a step */
-    unsigned max_queue;     /* waiting requests */
-    uint32_t context;       /* positions of a sequence */
+    unsigned max_sequences;      /* alive at once, at most HD_MAX_SEQUENCES */
+    unsigned max_rows;           /* of a step */
+    unsigned max_queue;          /* waiting requests */
+    uint32_t context;            /* positions of a sequence */
     uint64_t max_live_positions; /* summed over live sequences (what the workers' logs can hold);
                                   * can be lowered later: hd_engine_set_live_limit */
 };
@@ -76,9 +77,9 @@ void hd_engine_set_live_limit(struct hd_engine *e, uint64_t positions);
 struct hd_half_result {
     const uint8_t *payload; /* layout: proto/README.md */
     size_t payload_len;
-    const uint32_t *wide;   /* rows sent in 64 bits */
+    const uint32_t *wide; /* rows sent in 64 bits */
     size_t n_wide;
-    const uint32_t *bad;    /* rows that were not finite */
+    const uint32_t *bad; /* rows that were not finite */
     size_t n_bad;
     const uint32_t *vocab_blocks; /* LOGITS: blocks of the sender, ascending */
     size_t n_vocab_blocks;

@@ -38,7 +38,7 @@ struct hd_token_event {
     bool prompt;    /* a token of the prompt (prompt_logprobs) */
     uint32_t index; /* in the prompt, or in the answer */
     int32_t id;
-    float logprob; /* NAN when not asked for, and for the prompt's first token */
+    float logprob;                /* NAN when not asked for, and for the prompt's first token */
     const struct hd_logprob *top; /* best first; valid during the call */
     uint32_t n_top;
 };
@@ -50,11 +50,11 @@ enum hd_finish {
 };
 
 struct hd_timings {
-    double queue_ms;   /* submit -> first row computed */
-    double prefill_ms; /* first row computed -> first token */
-    double decode_ms;  /* first token -> last token */
+    double queue_ms;          /* submit -> first row computed */
+    double prefill_ms;        /* first row computed -> first token */
+    double decode_ms;         /* first token -> last token */
     double tokens_per_second; /* (tokens - 1) / decode time; 0 for fewer than 2 */
-    double max_gap_ms; /* the longest wait between two tokens */
+    double max_gap_ms;        /* the longest wait between two tokens */
 };
 
 struct hd_request_end {

@@ -1,0 +1,213 @@
+/* actions.c - events into the core, actions out of it, in order. */
+#include "leader/daemon/leader_impl.h"
+
+#include "common/util/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct hd_peer *peer_by_id(struct hd_leader *l, uint64_t id)
+{
+    for (struct hd_peer *p = l->peers; p; p = p->next)
+        if (p->id == id)
+            return p;
+    return NULL;
+}
+
+/* The workers' logs bound what can be alive at once: positions of the smallest of them. */
+static void update_live_limit(struct hd_leader *l)
+{
+    uint64_t row = (uint64_t)l->model->shape.n_layers * l->model->shape.dim * sizeof(float);
+    uint64_t limit = UINT64_MAX;
+    for (unsigned i = 0; i < HD_MAX_WORKERS; i++)
+        if (l->slots[i] && l->slots[i]->log_limit < limit)
+            limit = l->slots[i]->log_limit;
+    hd_engine_set_live_limit(l->engine, limit == UINT64_MAX ? limit : limit / row);
+}
+
+static void do_welcome(struct hd_leader *l, const struct hd_action *a)
+{
+    struct hd_peer *p = peer_by_id(l, a->conn);
+    if (!p)
+        return;
+    p->slot = (int)a->slot;
+    l->slots[a->slot] = p;
+    hd_conn_set_limits(p->conn, hd_worker_frame_limits(l));
+    hd_send_welcome(l, p);
+    update_live_limit(l);
+}
+
+static void do_reject(struct hd_leader *l, const struct hd_action *a)
+{
+    struct hd_peer *p = peer_by_id(l, a->conn);
+    if (!p)
+        return;
+    hd_warn(l->o.log, "worker_refused", "address=%s reason=\"%s\"", hd_conn_peer(p->conn), a->text);
+    hd_send_reject(p, a->code, a->text);
+    p->forgotten = true;
+    hd_conn_close(p->conn, true);
+}
+
+static void do_close(struct hd_leader *l, const struct hd_action *a)
+{
+    struct hd_peer *p = l->slots[a->slot];
+    if (!p)
+        return;
+    l->slots[a->slot] = NULL;
+    p->forgotten = true;
+    hd_conn_close(p->conn, false);
+    update_live_limit(l);
+}
+
+static void do_worker_state(struct hd_leader *l, const struct hd_action *a)
+{
+    struct hd_worker_view v;
+    if (!hd_core_worker(l->core, a->slot, hd_now_us(), &v))
+        return;
+    struct hd_state_change *e = &l->events[l->n_events++ % HD_EVENTS];
+    e->at_us = hd_now_us();
+    snprintf(e->worker, sizeof e->worker, "%s", v.name);
+    e->state = hd_worker_state_name(a->state);
+    e->cause = a->state == HD_WORKER_OFFLINE ? hd_loss_cause_name(a->cause) : "";
+    hd_log_write(l->o.log, a->state == HD_WORKER_ONLINE ? HD_LOG_INFO : HD_LOG_WARN, "worker_state",
+                 "worker=%s state=%s%s%s epoch=%llu", v.name, e->state, *e->cause ? " cause=" : "",
+                 e->cause, (unsigned long long)hd_core_epoch(l->core));
+}
+
+static void do_failover(struct hd_leader *l, const struct hd_action *a)
+{
+    struct hd_failover f = a->failover;
+    f.rows_replayed = l->rows_replayed;
+    l->rows_replayed = 0;
+    l->failovers[l->n_failovers++ % HD_FAILOVERS] = f;
+    hd_engine_failover(l->engine, &f);
+    hd_warn(l->o.log, "failover",
+            "worker=%s cause=%s policy=%s epoch=%llu heads_lost=%u heads_rebuilt=%u heads_reused=%u "
+            "rows_rebuilt=%llu rows_replayed=%llu detect_ms=%.2f weights_ms=%.2f rebuild_ms=%.2f "
+            "retry_ms=%.2f stall_ms=%.2f",
+            f.worker, hd_loss_cause_name(f.cause), f.policy == HD_RECOVERY_FULL ? "full" : "reuse",
+            (unsigned long long)f.epoch, f.heads_lost, f.heads_rebuilt, f.heads_reused,
+            (unsigned long long)f.rows_rebuilt, (unsigned long long)f.rows_replayed, f.detect_ms,
+            f.weights_ms, f.rebuild_ms, f.retry_ms, f.stall_ms);
+}
+
+static void do_replay(struct hd_leader *l, const struct hd_action *a)
+{
+    l->rows_replayed += hd_engine_replay(l->engine, a->sequences);
+    struct hd_event ev = {.type = HD_EV_REPLAYED, .sequences = a->sequences};
+    hd_leader_event(l, &ev);
+    hd_engine_set_ready(l->engine, true);
+    hd_engine_kick(l->engine);
+}
+
+static void do_ready(struct hd_leader *l, bool ready)
+{
+    if (ready) {
+        hd_info(l->o.log, "ready", "epoch=%llu", (unsigned long long)hd_core_epoch(l->core));
+        l->not_ready_since_us = 0;
+    } else {
+        hd_warn(l->o.log, "not_ready", "reason=\"%s\"", hd_core_reason(l->core));
+        l->not_ready_since_us = hd_now_us();
+    }
+    hd_engine_set_ready(l->engine, ready);
+    hd_engine_kick(l->engine);
+}
+
+static void do_send(struct hd_leader *l, const struct hd_action *a)
+{
+    struct hd_peer *p = l->slots[a->slot];
+    if (!p)
+        return;
+    /* A failed send closes the connection; the core hears of it as HD_EV_CLOSED. */
+    int rc = 0;
+    switch (a->type) {
+    case HD_ACT_HEARTBEAT:
+        rc = hd_send_heartbeat(p, a->seq);
+        break;
+    case HD_ACT_ASSIGN:
+        rc = hd_send_assign(l, p, a->epoch, a->clear);
+        break;
+    case HD_ACT_SEND_HALF:
+        rc = hd_send_half(l, p, hd_core_epoch(l->core));
+        break;
+    default:
+        rc = hd_send_sequence(l, p, a->sequence, a->type == HD_ACT_SEQ_OPEN);
+        break;
+    }
+    if (rc < 0 && rc != HD_E_STATE)
+        hd_conn_close(p->conn, false);
+}
+
+static void perform(struct hd_leader *l, const struct hd_action *a)
+{
+    switch (a->type) {
+    case HD_ACT_WELCOME:
+        do_welcome(l, a);
+        break;
+    case HD_ACT_REJECT:
+        do_reject(l, a);
+        break;
+    case HD_ACT_CLOSE:
+        do_close(l, a);
+        break;
+    case HD_ACT_HEARTBEAT:
+    case HD_ACT_ASSIGN:
+    case HD_ACT_SEQ_OPEN:
+    case HD_ACT_SEQ_CLOSE:
+    case HD_ACT_SEND_HALF:
+        do_send(l, a);
+        break;
+    case HD_ACT_RESET_HALF:
+        hd_engine_reset_half(l->engine);
+        break;
+    case HD_ACT_USE_RESULT: /* cluster.c has added it: the core was asked before */
+    case HD_ACT_DROP_RESULT:
+        break;
+    case HD_ACT_HALF_DONE:
+        hd_engine_half_done(l->engine);
+        break;
+    case HD_ACT_READY:
+        do_ready(l, true);
+        break;
+    case HD_ACT_NOT_READY:
+        do_ready(l, false);
+        break;
+    case HD_ACT_REPLAY:
+        do_replay(l, a);
+        break;
+    case HD_ACT_WORKER_STATE:
+        do_worker_state(l, a);
+        break;
+    case HD_ACT_FAILOVER:
+        do_failover(l, a);
+        break;
+    }
+}
+
+static void drain(struct hd_leader *l)
+{
+    if (l->draining)
+        return;
+    l->draining = true;
+    while (l->next_action < l->actions.n) {
+        struct hd_action a = l->actions.list[l->next_action++]; /* the list may grow meanwhile */
+        perform(l, &a);
+    }
+    l->actions.n = l->next_action = 0;
+    l->draining = false;
+}
+
+void hd_leader_event(struct hd_leader *l, struct hd_event *ev)
+{
+    if (l->closing)
+        return;
+    ev->now_us = hd_now_us();
+    int rc = hd_core_step(l->core, ev, &l->actions);
+    if (rc < 0) {
+        /* Neither can be survived: the core's view of the cluster would no longer be true. */
+        hd_errlog(l->o.log, "core_failed", "error=%s invariant=\"%s\"", hd_error_name(rc),
+                  hd_core_check(l->core) ? hd_core_check(l->core) : "");
+        abort();
+    }
+    drain(l);
+}

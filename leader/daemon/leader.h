@@ -1,0 +1,28 @@
+/* leader.h - the leader daemon as an object: core + engine + HTTP on one libuv loop.
+ *
+ * Nothing in it is global: tests run two leaders and their workers in one process. */
+#ifndef HD_DAEMON_LEADER_H
+#define HD_DAEMON_LEADER_H
+
+#include "common/util/log.h"
+#include "leader/daemon/config.h"
+
+#include <uv.h>
+
+struct hd_leader;
+
+struct hd_leader_options {
+    uv_loop_t *loop;
+    const struct hd_leader_config *config; /* borrowed, must outlive the leader */
+    const struct hd_log *log;              /* likewise */
+};
+
+/* Opens the model, listens for workers and for HTTP. On error nothing is left. */
+int hd_leader_new(struct hd_leader **out, const struct hd_leader_options *o, struct hd_error *err);
+unsigned hd_leader_cluster_port(const struct hd_leader *l);
+unsigned hd_leader_http_port(const struct hd_leader *l);
+/* Ends requests with an error, closes every connection, then frees; `closed` is called once from
+ * the loop when nothing is left. */
+void hd_leader_close(struct hd_leader *l, void (*closed)(void *arg), void *arg);
+
+#endif

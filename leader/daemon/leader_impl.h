@@ -1,0 +1,121 @@
+/* leader_impl.h - the daemon's insides, shared by its own files only.
+ *
+ * Happy path: accept -> Hello -> core -> Welcome, AssignHeads -> KvResult -> ready; a request ->
+ * engine -> half-step -> core -> Step to the workers -> StepResult -> core accepts -> engine adds ->
+ * ... -> token. Whatever happens becomes an event for the core, whatever the core wants is an
+ * action; actions are carried out in order, in one place (actions.c), never from within another.
+ *
+ * Failure modes: 1. a peer is silent before its Hello, or sends garbage: cut off, nobody notices;
+ * 2. a worker dies, falls silent, hangs or breaks the rules: the core recovers; 3. no worker is left:
+ * requests wait, then fail; 4. out of memory in the core: the daemon stops with a message. */
+#ifndef HD_DAEMON_LEADER_IMPL_H
+#define HD_DAEMON_LEADER_IMPL_H
+
+#include "common/net/conn.h"
+#include "hydac.pb-c.h"
+#include "leader/api/api.h"
+#include "leader/core/core.h"
+#include "leader/daemon/leader.h"
+#include "leader/engine/engine.h"
+
+#define HD_MAX_PEERS      128     /* connections, greeted or not: twice the workers there can be */
+#define HD_GREETING_US    5000000 /* a peer that has not said Hello by then is cut off */
+#define HD_STATS_WAIT_MS  500     /* status does not wait longer for a worker's counters */
+#define HD_EVENTS         64      /* latest state changes kept for the status */
+#define HD_FAILOVERS      32      /* latest recoveries likewise */
+#define HD_MAX_QUEUED     (UINT64_C(1) << 30) /* bytes that may wait for a worker that reads slowly */
+#define HD_MAX_REPLY_BODY (4u << 20)          /* Stats of 512 layers x heads is the largest */
+
+/* One accepted connection. */
+struct hd_peer {
+    struct hd_leader *leader;
+    struct hd_conn *conn;
+    struct hd_peer *next;
+    uint64_t id;       /* what the core calls it until it has a slot */
+    uint64_t since_us; /* accepted at */
+    bool greeted;      /* said Hello */
+    int slot;          /* -1 before Welcome */
+    bool forgotten;    /* the core has written it off: its frames are ignored */
+    uint64_t log_limit;
+    uint64_t seen[6];  /* last HeartbeatAck: steps, busy_us, kv, log, weight and rss bytes */
+};
+
+struct hd_state_change {
+    uint64_t at_us;
+    char worker[64];
+    const char *state, *cause;
+};
+
+struct hd_status_query;
+
+struct hd_leader {
+    struct hd_leader_options o;
+    struct hd_model *model;
+    struct hd_units units;
+    struct hd_tokenizer *tokenizer;
+    struct hd_core *core;
+    struct hd_engine *engine;
+    struct hd_api *api;
+
+    uv_tcp_t listener;
+    uv_timer_t tick;
+    uint64_t tick_due_us;
+    unsigned handles; /* open libuv handles of our own */
+    struct hd_peer *peers;
+    unsigned n_peers;
+    uint64_t next_peer;
+    struct hd_peer *slots[HD_MAX_WORKERS];
+
+    struct hd_actions actions; /* pending, carried out by hd_leader_drain */
+    size_t next_action;
+    bool draining;
+    struct hd_shared *payload; /* of the half-step in hand, shared by all workers */
+    uint64_t payload_step;
+    enum hd_half payload_half;
+    uint32_t payload_layer;
+    uint64_t rows_replayed; /* since the last failover report */
+    uint64_t not_ready_since_us;
+
+    struct hd_state_change events[HD_EVENTS];
+    uint64_t n_events;
+    struct hd_failover failovers[HD_FAILOVERS];
+    uint64_t n_failovers;
+    struct hd_status_query *queries;
+    uint64_t next_query;
+
+    bool closing, api_closed;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+/* leader.c */
+void hd_leader_maybe_closed(struct hd_leader *l);
+
+/* cluster.c: connections and frames in */
+int hd_cluster_listen(struct hd_leader *l, const struct sockaddr *addr, struct hd_error *err);
+void hd_cluster_check_greetings(struct hd_leader *l, uint64_t now_us);
+void hd_cluster_close(struct hd_leader *l);
+
+/* actions.c */
+/* Give the event to the core and carry out what it wants, unless that is under way already (then
+ * the actions queue up behind). */
+void hd_leader_event(struct hd_leader *l, struct hd_event *ev);
+
+/* messages.c: frames out; all return what hd_conn_send returns */
+int hd_send_welcome(struct hd_leader *l, struct hd_peer *p);
+int hd_send_reject(struct hd_peer *p, unsigned code, const char *text);
+int hd_send_heartbeat(struct hd_peer *p, uint64_t seq);
+int hd_send_assign(struct hd_leader *l, struct hd_peer *p, uint64_t epoch, bool clear);
+int hd_send_sequence(struct hd_leader *l, struct hd_peer *p, uint32_t sequence, bool open);
+int hd_send_half(struct hd_leader *l, struct hd_peer *p, uint64_t epoch);
+/* The largest frames a worker may send, from the model. */
+struct hd_frame_limits hd_worker_frame_limits(const struct hd_leader *l);
+
+/* status.c */
+void hd_status_get(void *leader, void (*done)(void *arg, json_t *status), void *arg);
+void hd_status_stats(struct hd_leader *l, struct hd_peer *p, const Hydac__V1__Stats *s);
+void hd_status_peer_gone(struct hd_leader *l, struct hd_peer *p);
+void hd_status_tick(struct hd_leader *l, uint64_t now_us);
+void hd_status_close(struct hd_leader *l);
+
+#endif

@@ -1,0 +1,161 @@
+/* messages.c - the leader's frames. */
+#include "leader/daemon/leader_impl.h"
+
+#include "common/util/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const ProtobufCMessage *base(const void *message)
+{
+    return message;
+}
+
+int hd_send_welcome(struct hd_leader *l, struct hd_peer *p)
+{
+    Hydac__V1__Welcome m = HYDAC__V1__WELCOME__INIT;
+    const struct hd_leader_config *c = l->o.config;
+    m.worker_id = (uint32_t)p->slot;
+    m.epoch = hd_core_epoch(l->core);
+    m.heartbeat_ms = (uint32_t)c->heartbeat_interval_ms;
+    m.kv_type = (uint32_t)c->kv_type;
+    m.max_rows = (uint32_t)c->max_rows;
+    m.max_positions = (uint32_t)c->context;
+    m.max_sequences = (uint32_t)c->max_sequences;
+    return hd_conn_send(p->conn, HD_FRAME_WELCOME, base(&m), NULL);
+}
+
+int hd_send_reject(struct hd_peer *p, unsigned code, const char *text)
+{
+    Hydac__V1__Reject m = HYDAC__V1__REJECT__INIT;
+    m.code = code;
+    m.reason = (char *)text;
+    return hd_conn_send(p->conn, HD_FRAME_REJECT, base(&m), NULL);
+}
+
+int hd_send_heartbeat(struct hd_peer *p, uint64_t seq)
+{
+    Hydac__V1__Heartbeat m = HYDAC__V1__HEARTBEAT__INIT;
+    m.seq = seq;
+    m.sent_us = hd_now_us();
+    return hd_conn_send(p->conn, HD_FRAME_HEARTBEAT, base(&m), NULL);
+}
+
+/* The units of one kind that the peer owns; *list is malloc'ed. */
+static int owned_units(const struct hd_leader *l, const struct hd_peer *p, enum hd_unit_kind kind,
+                       uint32_t **list, size_t *n)
+{
+    const struct hd_plan *plan = hd_core_plan(l->core);
+    *list = malloc((plan->count[kind] + 1) * sizeof **list);
+    if (!*list)
+        return HD_E_NOMEM;
+    *n = hd_plan_owned(plan, kind, (unsigned)p->slot, *list);
+    return 0;
+}
+
+static void fill_needs(const struct hd_leader *l, Hydac__V1__AssignHeads *m,
+                       Hydac__V1__SequenceNeed *need, Hydac__V1__SequenceNeed **refs)
+{
+    struct hd_seq_need list[HD_MAX_SEQUENCES];
+    m->n_sequences = hd_core_needs(l->core, list, &m->layers_done);
+    m->sequences = refs;
+    for (size_t i = 0; i < m->n_sequences; i++) {
+        hydac__v1__sequence_need__init(&need[i]);
+        need[i].sequence = list[i].sequence;
+        need[i].base = list[i].base;
+        need[i].inflight = list[i].inflight;
+        need[i].replayed = list[i].replayed;
+        refs[i] = &need[i];
+    }
+}
+
+int hd_send_assign(struct hd_leader *l, struct hd_peer *p, uint64_t epoch, bool clear)
+{
+    Hydac__V1__AssignHeads m = HYDAC__V1__ASSIGN_HEADS__INIT;
+    Hydac__V1__SequenceNeed need[HD_MAX_SEQUENCES], *refs[HD_MAX_SEQUENCES];
+    m.epoch = epoch;
+    m.clear = clear;
+    fill_needs(l, &m, need, refs);
+    int rc = owned_units(l, p, HD_UNIT_HEAD, &m.heads, &m.n_heads);
+    if (rc == 0)
+        rc = owned_units(l, p, HD_UNIT_FFN, &m.ffn_blocks, &m.n_ffn_blocks);
+    if (rc == 0)
+        rc = owned_units(l, p, HD_UNIT_VOCAB, &m.vocab_blocks, &m.n_vocab_blocks);
+    if (rc == 0)
+        rc = hd_conn_send(p->conn, HD_FRAME_ASSIGN, base(&m), NULL);
+    free(m.heads);
+    free(m.ffn_blocks);
+    free(m.vocab_blocks);
+    return rc;
+}
+
+int hd_send_sequence(struct hd_leader *l, struct hd_peer *p, uint32_t sequence, bool open)
+{
+    if (open) {
+        Hydac__V1__SequenceOpen m = HYDAC__V1__SEQUENCE_OPEN__INIT;
+        m.sequence = sequence;
+        m.max_positions = (uint32_t)l->o.config->context;
+        return hd_conn_send(p->conn, HD_FRAME_SEQ_OPEN, base(&m), NULL);
+    }
+    Hydac__V1__SequenceClose m = HYDAC__V1__SEQUENCE_CLOSE__INIT;
+    m.sequence = sequence;
+    return hd_conn_send(p->conn, HD_FRAME_SEQ_CLOSE, base(&m), NULL);
+}
+
+/* The half-step's input as bytes to send, made once and shared by every worker and every retry. */
+static struct hd_shared *payload_of(struct hd_leader *l, const struct hd_half_work *w)
+{
+    bool same = l->payload && l->payload_step == w->step && l->payload_half == w->half &&
+                l->payload_layer == w->layer;
+    if (same)
+        return l->payload;
+    hd_shared_unref(l->payload);
+    l->payload = hd_shared_new(w->rows * w->dim * sizeof *w->x);
+    if (!l->payload)
+        return NULL;
+    memcpy(hd_shared_data(l->payload), w->x, w->rows * w->dim * sizeof *w->x);
+    l->payload_step = w->step;
+    l->payload_half = w->half;
+    l->payload_layer = w->layer;
+    return l->payload;
+}
+
+int hd_send_half(struct hd_leader *l, struct hd_peer *p, uint64_t epoch)
+{
+    const struct hd_half_work *w = hd_engine_work(l->engine);
+    if (!w)
+        return HD_E_STATE;
+    struct hd_shared *payload = payload_of(l, w);
+    if (!payload)
+        return HD_E_NOMEM;
+    Hydac__V1__Step m = HYDAC__V1__STEP__INIT;
+    m.epoch = epoch;
+    m.step = w->step;
+    m.half = (Hydac__V1__Half)w->half;
+    m.layer = w->half == HD_HALF_LOGITS ? 0 : w->layer;
+    m.n_sequences = m.n_positions = w->rows;
+    m.sequences = (uint32_t *)w->sequences;
+    m.positions = (uint32_t *)w->positions;
+    if (w->half == HD_HALF_LOGITS) {
+        m.n_want = w->rows;
+        m.want = (uint32_t *)w->want;
+    } else {
+        m.n_shifts = w->rows;
+        m.shifts = (int32_t *)w->shifts;
+    }
+    return hd_conn_send(p->conn, HD_FRAME_STEP, base(&m), payload);
+}
+
+struct hd_frame_limits hd_worker_frame_limits(const struct hd_leader *l)
+{
+    /* Partial sums: every row in 64 bits. Logits: a step's rows with 64 candidates a block, or all
+     * of them in full (scheduling allows only a few of these, the limit is generous). */
+    uint64_t rows = l->o.config->max_rows;
+    uint64_t partial = rows * l->model->shape.dim * 8;
+    uint64_t full = rows * ((uint64_t)l->model->shape.vocab * 8 + l->units.vocab_blocks * 4u);
+    uint64_t most = partial > full ? partial : full;
+    return (struct hd_frame_limits){
+        .max_body = HD_MAX_REPLY_BODY,
+        .max_payload = most > UINT32_MAX ? UINT32_MAX : (uint32_t)most,
+    };
+}

@@ -1,0 +1,238 @@
+#include "leader/engine/engine_impl.h"
+
+#include "common/util/clock.h"
+#include "common/util/size.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool alloc_rows(struct hd_engine *e)
+{
+    size_t n = e->o.max_rows, dim = e->o.model->shape.dim;
+    e->rows = calloc(n, sizeof *e->rows);
+    e->residual = calloc(n * dim, sizeof *e->residual);
+    e->x = aligned_alloc(64, (n * dim * sizeof *e->x + 63) / 64 * 64);
+    e->acc = calloc(n * dim, sizeof *e->acc);
+    e->sequences = calloc(n, sizeof *e->sequences);
+    e->positions = calloc(n, sizeof *e->positions);
+    e->want = calloc(n, sizeof *e->want);
+    e->shifts = calloc(n, sizeof *e->shifts);
+    e->by_sequence = calloc(n, sizeof *e->by_sequence);
+    return e->rows && e->residual && e->x && e->acc && e->sequences && e->positions && e->want &&
+           e->shifts && e->by_sequence;
+}
+
+static bool load_norms(struct hd_engine *e)
+{
+    const struct hd_model *m = e->o.model;
+    size_t dim = m->shape.dim, layers = m->shape.n_layers;
+    e->norms = calloc((2 * layers + 1) * dim, sizeof *e->norms);
+    if (!e->norms)
+        return false;
+    for (size_t l = 0; l < layers; l++) {
+        hd_dequant(&m->layers[l].attn_norm, 0, 0, dim, e->norms + 2 * l * dim);
+        hd_dequant(&m->layers[l].ffn_norm, 0, 0, dim, e->norms + (2 * l + 1) * dim);
+    }
+    hd_dequant(&m->output_norm, 0, 0, dim, e->norms + 2 * layers * dim);
+    return true;
+}
+
+int hd_engine_new(struct hd_engine **out, const struct hd_engine_options *o, struct hd_error *err)
+{
+    struct hd_engine *e = calloc(1, sizeof *e);
+    if (!e)
+        return hd_fail(err, HD_E_NOMEM, "no memory for the engine");
+    e->o = *o;
+    if (e->o.max_sequences > HD_MAX_SEQUENCES)
+        e->o.max_sequences = HD_MAX_SEQUENCES;
+    if (!alloc_rows(e) || !load_norms(e)) {
+        hd_engine_free(e);
+        return hd_fail(err, HD_E_NOMEM, "no memory for a step of %u rows", o->max_rows);
+    }
+    e->work.dim = o->model->shape.dim;
+    e->work.x = e->x;
+    e->work.sequences = e->sequences;
+    e->work.positions = e->positions;
+    e->work.shifts = e->shifts;
+    e->work.want = e->want;
+    e->work.by_sequence = e->by_sequence;
+    *out = e;
+    return 0;
+}
+
+static void free_list(struct hd_request *r)
+{
+    while (r) {
+        struct hd_request *next = r->next;
+        free(r->tokens);
+        free(r->failovers);
+        free(r);
+        r = next;
+    }
+}
+
+void hd_engine_free(struct hd_engine *e)
+{
+    if (!e)
+        return;
+    hd_logits_deinit(&e->logits);
+    free_list(e->waiting);
+    free_list(e->running);
+    free(e->rows);
+    free(e->residual);
+    free(e->x);
+    free(e->acc);
+    free(e->sequences);
+    free(e->positions);
+    free(e->want);
+    free(e->shifts);
+    free(e->by_sequence);
+    free(e->norms);
+    free(e);
+}
+
+/* ---- Requests ----*/
+
+static int check_options(const struct hd_engine *e, const struct hd_request_options *o,
+                         struct hd_error *err)
+{
+    uint32_t vocab = e->o.model->shape.vocab;
+    if (o->n_tokens == 0)
+        return hd_fail(err, HD_E_RANGE, "the prompt is empty: give at least one token");
+    if (o->n_tokens + (o->max_tokens > 0) > e->o.context)
+        return hd_fail(err, HD_E_RANGE, "the prompt of %zu tokens does not fit a context of %u",
+                       o->n_tokens, e->o.context);
+    for (size_t i = 0; i < o->n_tokens; i++)
+        if (o->tokens[i] < 0 || (uint32_t)o->tokens[i] >= vocab)
+            return hd_fail(err, HD_E_RANGE, "token %d at %zu is outside the vocabulary of %u",
+                           o->tokens[i], i, vocab);
+    if (o->max_tokens == 0 && !o->prompt_logprobs)
+        return hd_fail(err, HD_E_RANGE, "nothing is asked for: max_tokens is 0");
+    if (o->top_logprobs > HD_MAX_TOP_LOGPROBS)
+        return hd_fail(err, HD_E_RANGE, "top_logprobs is %u; at most %d", o->top_logprobs,
+                       HD_MAX_TOP_LOGPROBS);
+    if (e->n_waiting >= e->o.max_queue)
+        return hd_fail(err, HD_E_LIMIT, "%u requests wait already; try again later", e->n_waiting);
+    return 0;
+}
+
+static struct hd_request *request_new(const struct hd_engine *e, const struct hd_request_options *o)
+{
+    struct hd_request *r = calloc(1, sizeof *r);
+    if (!r)
+        return NULL;
+    uint32_t room = e->o.context - (uint32_t)o->n_tokens;
+    r->o = *o;
+    r->o.tokens = NULL;
+    r->capacity = (uint32_t)o->n_tokens + (o->max_tokens < room ? o->max_tokens : room);
+    r->tokens = calloc(r->capacity, sizeof *r->tokens);
+    if (!r->tokens) {
+        free(r);
+        return NULL;
+    }
+    memcpy(r->tokens, o->tokens, o->n_tokens * sizeof *r->tokens);
+    r->n_tokens = r->n_prompt = (uint32_t)o->n_tokens;
+    r->sequence = HD_NO_SEQUENCE;
+    return r;
+}
+
+int hd_engine_submit(struct hd_engine *e, const struct hd_request_options *o,
+                     const struct hd_request_events *ev, void *arg, struct hd_request **out,
+                     struct hd_error *err)
+{
+    int rc = check_options(e, o, err);
+    if (rc < 0)
+        return rc;
+    struct hd_request *r = request_new(e, o);
+    if (!r)
+        return hd_fail(err, HD_E_NOMEM, "no memory for a request of %zu tokens", o->n_tokens);
+    if (r->capacity > e->o.max_live_positions) {
+        rc = hd_fail(err, HD_E_RANGE,
+                     "%u positions are more than the workers' input logs hold (%llu)", r->capacity,
+                     (unsigned long long)e->o.max_live_positions);
+        free_list(r);
+        return rc;
+    }
+    r->ev = *ev;
+    r->arg = arg;
+    r->submitted_us = hd_now_us();
+    struct hd_request **tail = &e->waiting;
+    while (*tail)
+        tail = &(*tail)->next;
+    *tail = r;
+    e->n_waiting++;
+    *out = r;
+    return 0;
+}
+
+void hd_engine_cancel(struct hd_engine *e, struct hd_request *r)
+{
+    r->cancelled = true;
+    if (e->n_rows == 0)
+        hd_requests_sweep(e);
+}
+
+void hd_engine_fail_all(struct hd_engine *e, const char *why)
+{
+    hd_step_abandon(e);
+    struct hd_request *lists[] = {e->running, e->waiting};
+    for (size_t i = 0; i < 2; i++)
+        for (struct hd_request *r = lists[i]; r; r = r->next)
+            if (!r->cancelled && !r->ended)
+                hd_request_end(e, r, HD_FINISH_ERROR, why);
+    hd_requests_sweep(e);
+}
+
+/* ---- Steps ----*/
+
+void hd_engine_kick(struct hd_engine *e)
+{
+    if (!e->ready || e->n_rows > 0)
+        return;
+    hd_schedule_admit(e);
+    hd_schedule_rows(e);
+    if (e->n_rows > 0)
+        hd_step_begin(e);
+}
+
+void hd_engine_set_ready(struct hd_engine *e, bool ready)
+{
+    e->ready = ready;
+}
+
+void hd_engine_set_live_limit(struct hd_engine *e, uint64_t positions)
+{
+    e->o.max_live_positions = positions;
+}
+
+uint64_t hd_engine_replay(struct hd_engine *e, uint64_t mask)
+{
+    uint64_t again = 0;
+    hd_step_abandon(e);
+    for (struct hd_request *r = e->running; r; r = r->next)
+        if (mask >> r->sequence & 1) {
+            again += r->done;
+            r->done = 0;
+        }
+    hd_requests_sweep(e);
+    return again;
+}
+
+void hd_engine_failover(struct hd_engine *e, const struct hd_failover *f)
+{
+    for (struct hd_request *r = e->running; r; r = r->next) {
+        struct hd_failover *list =
+            realloc(r->failovers, (r->n_failovers + 1) * sizeof *r->failovers);
+        if (!list)
+            continue; /* the report is lost, the answer is not */
+        r->failovers = list;
+        list[r->n_failovers++] = *f;
+    }
+}
+
+void hd_engine_get_stats(const struct hd_engine *e, struct hd_engine_stats *s)
+{
+    *s = e->stats;
+    s->waiting = e->n_waiting;
+    s->running = e->n_running;
+}

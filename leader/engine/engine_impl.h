@@ -1,0 +1,84 @@
+/* engine_impl.h - the engine's insides, shared by its own files only.
+ *
+ * A request is waiting (no sequence number yet), running (has one), or ended. It owns its tokens:
+ * the prompt, then what was sampled; `done` of them have K/V in the workers. The row at position p
+ * is sampled when p is the last known token. */
+#ifndef HD_ENGINE_IMPL_H
+#define HD_ENGINE_IMPL_H
+
+#include "leader/engine/engine.h"
+#include "leader/engine/logits.h"
+
+#define HD_NO_SEQUENCE UINT32_MAX
+/* Rows whose every logit crosses the wire, in one step: bounds a step's largest answer. */
+#define HD_MAX_FULL_ROWS 16
+
+struct hd_request {
+    struct hd_request *next; /* in the waiting or the running list */
+    struct hd_request_options o;
+    struct hd_request_events ev;
+    void *arg;
+    uint32_t sequence; /* HD_NO_SEQUENCE while it waits */
+    int32_t *tokens;   /* [capacity] */
+    uint32_t capacity, n_tokens, n_prompt;
+    uint32_t done;   /* positions committed */
+    uint32_t scored; /* prompt positions whose logits were reported */
+    bool cancelled;  /* its client is gone; removed when no step holds it */
+    bool ended;      /* its last event was sent, likewise */
+    bool bad;        /* a worker saw a number that is not finite */
+    struct hd_failover *failovers;
+    size_t n_failovers;
+    uint64_t submitted_us, started_us, first_us, last_us, max_gap_us;
+};
+
+/* One row of the step in hand. */
+struct hd_row {
+    struct hd_request *r;
+    uint32_t position;
+    int32_t shift;
+    bool sampled; /* its logits are wanted */
+};
+
+struct hd_engine {
+    struct hd_engine_options o;
+    struct hd_request *waiting, *running;
+    unsigned n_waiting, n_running;
+    uint64_t live_positions;
+    uint64_t used_sequences; /* mask of numbers in use */
+    bool ready;
+
+    /* The step in hand; n_rows 0: none. */
+    uint64_t step;
+    size_t n_rows;
+    struct hd_row *rows; /* [max_rows] */
+    float *residual;     /* [max_rows][dim] */
+    float *x;            /* [max_rows][dim] */
+    int64_t *acc;        /* [max_rows][dim] */
+    enum hd_half half;
+    uint32_t layer;
+    struct hd_half_work work;
+    uint32_t *sequences, *positions, *want; /* [max_rows], what work points at */
+    int32_t *shifts;
+    struct hd_seq_rows *by_sequence;
+    struct hd_logits logits;
+
+    float *norms; /* [2 * n_layers + 1][dim]: attention and FFN of each layer, then the output's */
+    struct hd_engine_stats stats;
+};
+
+/* schedule.c */
+void hd_schedule_admit(struct hd_engine *e);
+void hd_schedule_rows(struct hd_engine *e);
+void hd_request_release(struct hd_engine *e, struct hd_request *r);
+void hd_requests_sweep(struct hd_engine *e);
+
+/* step.c */
+void hd_step_begin(struct hd_engine *e);
+void hd_step_abandon(struct hd_engine *e);
+
+/* finish.c: what a finished step means to its requests */
+void hd_step_finish(struct hd_engine *e);
+void hd_request_end(struct hd_engine *e, struct hd_request *r, enum hd_finish how,
+                    const char *error);
+
+#endif

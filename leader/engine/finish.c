@@ -1,0 +1,150 @@
+/* finish.c - what a finished step means to its requests: tokens, scores, ends. */
+#include "leader/engine/engine_impl.h"
+
+#include "common/util/clock.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void fill_timings(const struct hd_request *r, struct hd_timings *t)
+{
+    uint32_t answer = r->n_tokens - r->n_prompt;
+    uint64_t started = r->started_us ? r->started_us : hd_now_us();
+    t->queue_ms = (double)(started - r->submitted_us) / 1e3;
+    if (!r->first_us)
+        return;
+    t->prefill_ms = (double)(r->first_us - started) / 1e3;
+    t->decode_ms = (double)(r->last_us - r->first_us) / 1e3;
+    t->max_gap_ms = (double)r->max_gap_us / 1e3;
+    if (answer > 1 && r->last_us > r->first_us)
+        t->tokens_per_second = (answer - 1) * 1e3 / t->decode_ms;
+}
+
+void hd_request_end(struct hd_engine *e, struct hd_request *r, enum hd_finish how,
+                    const char *error)
+{
+    struct hd_request_end end = {
+        .finish = how,
+        .error = error,
+        .prompt_tokens = r->n_prompt,
+        .completion_tokens = r->n_tokens - r->n_prompt,
+        .failovers = r->failovers,
+        .n_failovers = r->n_failovers,
+    };
+    fill_timings(r, &end.timings);
+    r->ended = true;
+    e->stats.requests++;
+    r->ev.on_end(r->arg, &end);
+}
+
+/* Report token `id` with what the options ask of the row's logits. Candidates are reordered. */
+static void report(struct hd_engine *e, struct hd_request *r, size_t row, bool prompt, int32_t id)
+{
+    struct hd_token_event t = {.prompt = prompt, .id = id, .logprob = NAN};
+    t.index = prompt ? r->scored + 1 : r->n_tokens - r->n_prompt;
+    struct hd_logprob top[HD_MAX_TOP_LOGPROBS];
+    if (r->o.logprobs || r->o.top_logprobs) {
+        struct hd_candidate *c;
+        size_t n = hd_logits_candidates(&e->logits, row, &c);
+        double lse = hd_logits_lse(&e->logits, row);
+        hd_candidates_best(c, n, r->o.top_logprobs);
+        for (size_t i = 0; i < n; i++)
+            if (c[i].id == id)
+                t.logprob = (float)(c[i].logit - lse);
+        t.n_top = r->o.top_logprobs < n ? r->o.top_logprobs : (uint32_t)n;
+        for (uint32_t i = 0; i < t.n_top; i++)
+            top[i] = (struct hd_logprob){c[i].id, (float)(c[i].logit - lse)};
+        t.top = top;
+    }
+    r->ev.on_token(r->arg, &t);
+}
+
+static void note_time(struct hd_request *r)
+{
+    uint64_t now = hd_now_us();
+    if (!r->first_us)
+        r->first_us = now;
+    else if (now - r->last_us > r->max_gap_us)
+        r->max_gap_us = now - r->last_us;
+    r->last_us = now;
+}
+
+static bool is_stop(const struct hd_engine *e, int32_t id)
+{
+    return e->o.tokenizer ? hd_tokenizer_is_stop(e->o.tokenizer, id) : id == e->o.model->eos;
+}
+
+/* The next token of a request from the logits of its last row. */
+static void answer(struct hd_engine *e, struct hd_request *r, size_t row)
+{
+    uint32_t index = r->n_tokens - r->n_prompt;
+    if (index >= r->o.max_tokens) {
+        hd_request_end(e, r, HD_FINISH_LENGTH, NULL);
+        return;
+    }
+    struct hd_candidate *c;
+    size_t n = hd_logits_candidates(&e->logits, row, &c);
+    int32_t id = hd_sample(&r->o.sampling, index, c, n);
+    note_time(r);
+    if (!r->o.ignore_eos && is_stop(e, id)) {
+        hd_request_end(e, r, HD_FINISH_STOP, NULL);
+        return;
+    }
+    report(e, r, row, false, id);
+    r->tokens[r->n_tokens++] = id;
+    e->stats.tokens++;
+    if (index + 1 == r->o.max_tokens || r->n_tokens == r->capacity)
+        hd_request_end(e, r, HD_FINISH_LENGTH, NULL);
+}
+
+static void first_prompt_token(struct hd_request *r)
+{
+    struct hd_token_event t = {.prompt = true, .id = r->tokens[0], .logprob = NAN};
+    r->ev.on_token(r->arg, &t);
+}
+
+static void use_row(struct hd_engine *e, const struct hd_row *row, size_t at)
+{
+    struct hd_request *r = row->r;
+    if (r->cancelled || r->ended)
+        return;
+    if (row->position + 1 < r->n_tokens) { /* a prompt row that is scored */
+        if (r->scored == 0)
+            first_prompt_token(r);
+        report(e, r, at, true, r->tokens[row->position + 1]);
+        r->scored = row->position + 1;
+        return;
+    }
+    if (r->o.prompt_logprobs && r->n_prompt == 1 && r->scored == 0 && r->n_tokens == 1)
+        first_prompt_token(r);
+    answer(e, r, at);
+}
+
+static void commit(struct hd_engine *e)
+{
+    for (size_t i = 0; i < e->n_rows; i++) {
+        struct hd_request *r = e->rows[i].r;
+        if (e->rows[i].position < r->n_prompt && r->done <= e->rows[i].position)
+            e->stats.prompt_tokens++;
+        r->done = e->rows[i].position + 1;
+        if (r->bad && !r->ended && !r->cancelled)
+            hd_request_end(e, r, HD_FINISH_ERROR,
+                           "the model gave a number that is not finite (damaged weights?)");
+    }
+}
+
+void hd_step_finish(struct hd_engine *e)
+{
+    size_t at = 0;
+    e->stats.steps++;
+    e->stats.rows += e->n_rows;
+    e->o.ops.step_done(e->o.ops.arg, e->step);
+    commit(e);
+    for (size_t i = 0; i < e->n_rows; i++)
+        if (e->rows[i].sampled)
+            use_row(e, &e->rows[i], at++);
+    hd_step_abandon(e);
+    hd_requests_sweep(e);
+    hd_engine_kick(e);
+}

@@ -1,0 +1,144 @@
+#include "leader/engine/logits.h"
+
+#include "common/util/size.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint32_t block_rows(const struct hd_logits *l, uint32_t block)
+{
+    uint32_t first = block * l->units->vocab_width;
+    uint32_t left = l->vocab - first;
+    return left < l->units->vocab_width ? left : l->units->vocab_width;
+}
+
+static int row_init(struct hd_logits *l, struct hd_logits_row *row, uint32_t want)
+{
+    size_t blocks = l->units->vocab_blocks, n = l->vocab;
+    if (want > 0 && !hd_mul_size(blocks, want, &n))
+        return HD_E_NOMEM;
+    row->want = want;
+    row->lse = calloc(blocks, sizeof *row->lse);
+    row->n = calloc(blocks, sizeof *row->n);
+    row->c = calloc(n, sizeof *row->c);
+    return row->lse && row->n && row->c ? 0 : HD_E_NOMEM;
+}
+
+int hd_logits_init(struct hd_logits *l, const struct hd_units *units, uint32_t vocab,
+                   const struct hd_half_work *work)
+{
+    *l = (struct hd_logits){.units = units, .vocab = vocab};
+    l->row = calloc(work->rows, sizeof *l->row);
+    if (!l->row)
+        return HD_E_NOMEM;
+    l->rows = work->rows;
+    for (size_t i = 0; i < l->rows; i++)
+        if (row_init(l, &l->row[i], work->want[i]) < 0) {
+            hd_logits_deinit(l);
+            return HD_E_NOMEM;
+        }
+    return 0;
+}
+
+void hd_logits_deinit(struct hd_logits *l)
+{
+    for (size_t i = 0; i < l->rows; i++) {
+        free(l->row[i].lse);
+        free(l->row[i].n);
+        free(l->row[i].c);
+    }
+    free(l->row);
+    *l = (struct hd_logits){0};
+}
+
+static uint32_t pairs_of(const struct hd_logits *l, size_t row, uint32_t block)
+{
+    uint32_t rows = block_rows(l, block), want = l->row[row].want;
+    return want < rows ? want : rows;
+}
+
+static size_t expected_len(const struct hd_logits *l, const struct hd_half_result *r)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < l->rows; i++)
+        for (size_t b = 0; b < r->n_vocab_blocks; b++) {
+            uint32_t block = r->vocab_blocks[b];
+            len += 4;
+            len += l->row[i].want ? (size_t)pairs_of(l, i, block) * 8
+                                  : (size_t)block_rows(l, block) * 4;
+        }
+    return len;
+}
+
+/* Reads the logits of one block of one row at *p; false when a token id is not of the block. */
+static bool take_block(struct hd_logits *l, size_t row, uint32_t block, const uint8_t **p)
+{
+    struct hd_logits_row *to = &l->row[row];
+    uint32_t first = block * l->units->vocab_width, rows = block_rows(l, block);
+    memcpy(&to->lse[block], *p, 4);
+    *p += 4;
+    if (to->want == 0) {
+        for (uint32_t i = 0; i < rows; i++, *p += 4) {
+            to->c[first + i].id = (int32_t)(first + i);
+            memcpy(&to->c[first + i].logit, *p, 4);
+        }
+        to->n[block] = rows;
+        return true;
+    }
+    struct hd_candidate *c = to->c + (size_t)block * to->want;
+    to->n[block] = pairs_of(l, row, block);
+    for (uint32_t i = 0; i < to->n[block]; i++, *p += 8) {
+        uint32_t id;
+        memcpy(&id, *p, 4);
+        memcpy(&c[i].logit, *p + 4, 4);
+        if (id < first || id - first >= rows)
+            return false;
+        c[i].id = (int32_t)id;
+    }
+    return true;
+}
+
+int hd_logits_add(struct hd_logits *l, const struct hd_half_result *r, struct hd_error *err)
+{
+    for (size_t b = 0; b < r->n_vocab_blocks; b++)
+        if (r->vocab_blocks[b] >= l->units->vocab_blocks)
+            return hd_fail(err, HD_E_PROTO, "vocab block %u does not exist", r->vocab_blocks[b]);
+    size_t want = expected_len(l, r);
+    if (r->payload_len != want)
+        return hd_fail(err, HD_E_PROTO, "logits of %zu bytes where %zu were expected",
+                       r->payload_len, want);
+    const uint8_t *p = r->payload;
+    for (size_t i = 0; i < l->rows; i++)
+        for (size_t b = 0; b < r->n_vocab_blocks; b++)
+            if (!take_block(l, i, r->vocab_blocks[b], &p))
+                return hd_fail(err, HD_E_PROTO, "a candidate lies outside vocab block %u",
+                               r->vocab_blocks[b]);
+    return 0;
+}
+
+double hd_logits_lse(const struct hd_logits *l, size_t row)
+{
+    const float *lse = l->row[row].lse;
+    double max = -INFINITY, sum = 0;
+    for (uint32_t b = 0; b < l->units->vocab_blocks; b++)
+        max = lse[b] > max ? lse[b] : max;
+    for (uint32_t b = 0; b < l->units->vocab_blocks; b++)
+        sum += exp((double)lse[b] - max);
+    return max + log(sum);
+}
+
+size_t hd_logits_candidates(struct hd_logits *l, size_t row, struct hd_candidate **c)
+{
+    struct hd_logits_row *r = &l->row[row];
+    *c = r->c;
+    if (r->want == 0)
+        return l->vocab;
+    if (r->joined)
+        return r->joined;
+    for (uint32_t b = 0; b < l->units->vocab_blocks; b++) {
+        memmove(r->c + r->joined, r->c + (size_t)b * r->want, r->n[b] * sizeof *r->c);
+        r->joined += r->n[b];
+    }
+    return r->joined;
+}

@@ -1,0 +1,134 @@
+#include "leader/engine/sample.h"
+
+#include <math.h>
+
+/* Candidates wanted of each vocab block are at most this many; beyond it all logits come. */
+#define MAX_WANT 64
+
+bool hd_candidate_before(const struct hd_candidate *a, const struct hd_candidate *b)
+{
+    if (a->logit != b->logit) {
+        if (isnan(a->logit) || isnan(b->logit))
+            return !isnan(a->logit);
+        return a->logit > b->logit;
+    }
+    return a->id < b->id;
+}
+
+static void swap(struct hd_candidate *a, struct hd_candidate *b)
+{
+    struct hd_candidate t = *a;
+    *a = *b;
+    *b = t;
+}
+
+/* Heap with the best candidate at its root. */
+static void sift_down(struct hd_candidate *h, size_t n, size_t i)
+{
+    for (;;) {
+        size_t best = i, left = 2 * i + 1, right = left + 1;
+        if (left < n && hd_candidate_before(&h[left], &h[best]))
+            best = left;
+        if (right < n && hd_candidate_before(&h[right], &h[best]))
+            best = right;
+        if (best == i)
+            return;
+        swap(&h[i], &h[best]);
+        i = best;
+    }
+}
+
+static void heapify(struct hd_candidate *h, size_t n)
+{
+    for (size_t i = n / 2; i-- > 0;)
+        sift_down(h, n, i);
+}
+
+/* Take the root out of a heap of n: it is moved to h[n - 1]. */
+static void pop(struct hd_candidate *h, size_t n)
+{
+    swap(&h[0], &h[n - 1]);
+    sift_down(h, n - 1, 0);
+}
+
+static void reverse(struct hd_candidate *c, size_t n)
+{
+    for (size_t i = 0; i < n / 2; i++)
+        swap(&c[i], &c[n - 1 - i]);
+}
+
+void hd_candidates_best(struct hd_candidate *c, size_t n, size_t k)
+{
+    if (k > n)
+        k = n;
+    heapify(c, n);
+    for (size_t i = 0; i < k; i++)
+        pop(c, n - i);
+    reverse(c, n); /* the popped ones stood at the end, best last */
+}
+
+uint32_t hd_sampling_want(const struct hd_sampling *s, uint32_t top_logprobs)
+{
+    uint32_t want = 1;
+    if (s->temperature > 0)
+        want = s->top_k;
+    if (want == 0 || want > MAX_WANT)
+        return 0;
+    return want > top_logprobs ? want : top_logprobs;
+}
+
+double hd_sample_uniform(uint64_t seed, uint64_t index)
+{
+    uint64_t z = seed + (index + 1) * 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    z ^= z >> 31;
+    return (double)(z >> 11) * 0x1p-53;
+}
+
+/* Weight of a candidate against the best one. */
+static double weight(const struct hd_sampling *s, const struct hd_candidate *c, float best)
+{
+    return isnan(c->logit) ? 0 : exp(((double)c->logit - (double)best) / s->temperature);
+}
+
+/* Takes candidates off the heap c[0..n), best first (they end up at c[n - 1], c[n - 2], ...), until
+ * their weight passes `limit`; returns how many and sets *sum to their weight. */
+static size_t pop_until(const struct hd_sampling *s, struct hd_candidate *c, size_t n, double limit,
+                        double *sum)
+{
+    float best = c[0].logit;
+    *sum = 0;
+    for (size_t m = 0; m < n; m++) {
+        pop(c, n - m);
+        *sum += weight(s, &c[n - 1 - m], best);
+        if (*sum > limit)
+            return m + 1;
+    }
+    return n;
+}
+
+int32_t hd_sample(const struct hd_sampling *s, uint64_t index, struct hd_candidate *c, size_t n)
+{
+    if (s->temperature <= 0 || s->top_k == 1) {
+        hd_candidates_best(c, n, 1);
+        return c[0].id;
+    }
+    if (s->top_k > 0 && s->top_k < n) {
+        hd_candidates_best(c, n, s->top_k);
+        n = s->top_k;
+    }
+    heapify(c, n);
+    double total = 0, sum;
+    for (size_t i = 0; i < n; i++)
+        total += weight(s, &c[i], c[0].logit);
+    double u = hd_sample_uniform(s->seed, index);
+    size_t kept = pop_until(s, c, n, (s->top_p < 1 ? s->top_p : u) * total, &sum);
+    double target = u * (s->top_p < 1 ? sum : total), walked = 0;
+    for (size_t i = 0; i + 1 < kept; i++) {
+        walked += weight(s, &c[n - 1 - i], c[n - 1].logit);
+        if (target < walked)
+            return c[n - 1 - i].id;
+    }
+    return c[n - kept].id;
+}

@@ -1,0 +1,31 @@
+/* sample.h - from logits to a token, reproducibly. Pure. */
+#ifndef HD_ENGINE_SAMPLE_H
+#define HD_ENGINE_SAMPLE_H
+
+#include "leader/engine/request.h"
+
+struct hd_candidate {
+    int32_t id;
+    float logit;
+};
+
+/* True when a comes before b: larger logit, ties to the lower id. NaN comes last. */
+bool hd_candidate_before(const struct hd_candidate *a, const struct hd_candidate *b);
+
+/* Reorder c[0..n) so that its best `k` (at most n) come first, in order. O(n + k log n). */
+void hd_candidates_best(struct hd_candidate *c, size_t n, size_t k);
+
+/* How many candidates of each vocab block the options need: 0 = every logit. */
+uint32_t hd_sampling_want(const struct hd_sampling *s, uint32_t top_logprobs);
+
+/* The token at `index` of the answer. c: n >= 1 candidates, all logits or at least the best
+ * top_k; reordered. Greedy at temperature 0; else softmax of logit / temperature over the best
+ * top_k, cut to the smallest set whose probability reaches top_p (Holtzman et al. 2020), one
+ * uniform number from (seed, index). */
+int32_t hd_sample(const struct hd_sampling *s, uint64_t index, struct hd_candidate *c, size_t n);
+
+/* A uniform number in [0, 1) from (seed, index): splitmix64 (Steele et al. 2014), stateless, so a
+ * token that is sampled again after a failure is the same token. */
+double hd_sample_uniform(uint64_t seed, uint64_t index);
+
+#endif

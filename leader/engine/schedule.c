@@ -1,0 +1,121 @@
+/* schedule.c - which rows make the next step. */
+#include "leader/engine/engine_impl.h"
+
+#include <stdlib.h>
+
+/* Positions that a request may come to hold: the budget that it takes while it lives. */
+static uint32_t positions_of(const struct hd_request *r)
+{
+    return r->capacity;
+}
+
+static void append(struct hd_request **list, struct hd_request *r)
+{
+    while (*list)
+        list = &(*list)->next;
+    *list = r;
+    r->next = NULL;
+}
+
+static uint32_t free_sequence(const struct hd_engine *e)
+{
+    for (uint32_t i = 0; i < e->o.max_sequences; i++)
+        if (!(e->used_sequences >> i & 1))
+            return i;
+    return HD_NO_SEQUENCE;
+}
+
+/* First come, first served: the head of the queue waits until there is room for it. */
+void hd_schedule_admit(struct hd_engine *e)
+{
+    while (e->waiting) {
+        struct hd_request *r = e->waiting;
+        uint32_t sequence = free_sequence(e);
+        bool room = e->live_positions + positions_of(r) <= e->o.max_live_positions;
+        if (sequence == HD_NO_SEQUENCE || (!room && e->n_running > 0))
+            return;
+        e->waiting = r->next;
+        e->n_waiting--;
+        append(&e->running, r);
+        e->n_running++;
+        e->used_sequences |= UINT64_C(1) << sequence;
+        e->live_positions += positions_of(r);
+        r->sequence = sequence;
+        e->o.ops.sequence_open(e->o.ops.arg, sequence, r->capacity);
+    }
+}
+
+/* True when the logits of the row at `position` are wanted. */
+static bool is_sampled(const struct hd_request *r, uint32_t position)
+{
+    if (position + 1 == r->n_tokens)
+        return r->o.max_tokens > 0 || r->o.prompt_logprobs;
+    return r->o.prompt_logprobs && position + 1 < r->n_prompt && position >= r->scored;
+}
+
+static void take_rows(struct hd_engine *e, struct hd_request *r, size_t most)
+{
+    size_t full = 0;
+    for (uint32_t p = r->done; p < r->n_tokens && most > 0; p++, most--) {
+        bool sampled = is_sampled(r, p);
+        if (sampled && r->o.prompt_logprobs && ++full > HD_MAX_FULL_ROWS)
+            return;
+        e->rows[e->n_rows++] = (struct hd_row){.r = r, .position = p, .sampled = sampled};
+    }
+}
+
+static bool is_answering(const struct hd_request *r)
+{
+    return r->n_tokens - r->done == 1;
+}
+
+/* One row of every answering sequence, then prompt rows in order of arrival. */
+void hd_schedule_rows(struct hd_engine *e)
+{
+    e->n_rows = 0;
+    for (struct hd_request *r = e->running; r; r = r->next)
+        if (!r->cancelled && is_answering(r) && e->n_rows < e->o.max_rows)
+            take_rows(e, r, 1);
+    bool scoring = false; /* one prompt with all its logits at a time */
+    for (struct hd_request *r = e->running; r; r = r->next) {
+        if (r->cancelled || is_answering(r) || (scoring && r->o.prompt_logprobs))
+            continue;
+        scoring |= r->o.prompt_logprobs;
+        take_rows(e, r, e->o.max_rows - e->n_rows);
+    }
+}
+
+void hd_request_release(struct hd_engine *e, struct hd_request *r)
+{
+    if (r->sequence != HD_NO_SEQUENCE) {
+        e->used_sequences &= ~(UINT64_C(1) << r->sequence);
+        e->live_positions -= positions_of(r);
+        e->o.ops.sequence_close(e->o.ops.arg, r->sequence);
+    }
+    free(r->tokens);
+    free(r->failovers);
+    free(r);
+}
+
+static unsigned sweep(struct hd_engine *e, struct hd_request **list)
+{
+    unsigned gone = 0;
+    while (*list) {
+        struct hd_request *r = *list;
+        if (!r->cancelled && !r->ended) {
+            list = &r->next;
+            continue;
+        }
+        *list = r->next;
+        gone++;
+        hd_request_release(e, r);
+    }
+    return gone;
+}
+
+/* Free what was cancelled or has ended; only while no step is in hand. */
+void hd_requests_sweep(struct hd_engine *e)
+{
+    e->n_waiting -= sweep(e, &e->waiting);
+    e->n_running -= sweep(e, &e->running);
+}

@@ -1,0 +1,235 @@
+/* step.c - one step: the residual stream through the layers, half by half. */
+#include "leader/engine/engine_impl.h"
+
+#include "common/util/clock.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Bits of a partial sum below and above the residual's root mean square. A partial is rounded to
+ * 2^-SHIFT_BITS of it (a fifth of what f32 itself keeps of the residual's larger elements, summed
+ * over some hundred units), and 32 bits then hold 2^(31 - SHIFT_BITS) = 1024 times it: what is
+ * larger (the first token's outliers) is sent in 64 bits. The exponent follows the row's own
+ * residual, so it is a function of the row alone, whatever the model's scale. */
+#define SHIFT_BITS 21
+#define SHIFT_MIN  (-40)
+#define SHIFT_MAX  56
+
+static int shift_for(const struct hd_engine *e, const float *residual)
+{
+    size_t dim = e->o.model->shape.dim;
+    float ss = hd_sum_squares(e->o.kernels, residual, dim);
+    int exponent = 0;
+    if (ss > 0 && isfinite(ss))
+        frexp(sqrt((double)ss / (double)dim), &exponent);
+    int shift = SHIFT_BITS - exponent;
+    return shift < SHIFT_MIN ? SHIFT_MIN : shift > SHIFT_MAX ? SHIFT_MAX : shift;
+}
+
+static const float *norm_of(const struct hd_engine *e)
+{
+    size_t which = e->half == HD_HALF_LOGITS ? 2 * (size_t)e->o.model->shape.n_layers
+                                             : 2 * (size_t)e->layer + (e->half == HD_HALF_FFN);
+    return e->norms + which * e->o.model->shape.dim;
+}
+
+/* Rows by sequence, for the core. Rows of one sequence are neighbours. */
+static void group_rows(struct hd_engine *e)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < e->n_rows; i++) {
+        uint32_t s = e->rows[i].r->sequence;
+        if (n > 0 && e->by_sequence[n - 1].sequence == s)
+            e->by_sequence[n - 1].rows++;
+        else
+            e->by_sequence[n++] = (struct hd_seq_rows){.sequence = s, .rows = 1};
+    }
+    e->work.n_sequences = n;
+}
+
+static void put_row(struct hd_engine *e, size_t at, size_t i)
+{
+    const struct hd_model_shape *m = &e->o.model->shape;
+    struct hd_row *row = &e->rows[i];
+    const float *residual = e->residual + i * m->dim;
+    hd_rms_norm(e->o.kernels, residual, norm_of(e), m->norm_eps, e->x + at * m->dim, m->dim);
+    e->sequences[at] = row->r->sequence;
+    e->positions[at] = row->position;
+    row->shift = shift_for(e, residual);
+    e->shifts[at] = row->shift;
+}
+
+/* Normalise the rows that take part and hand the half-step out. */
+static void issue(struct hd_engine *e)
+{
+    uint64_t t0 = hd_now_us();
+    size_t n = 0;
+    for (size_t i = 0; i < e->n_rows; i++) {
+        const struct hd_row *row = &e->rows[i];
+        if (e->half == HD_HALF_LOGITS && !row->sampled)
+            continue;
+        if (e->half == HD_HALF_LOGITS)
+            e->want[n] = row->r->o.prompt_logprobs
+                             ? 0
+                             : hd_sampling_want(&row->r->o.sampling, row->r->o.top_logprobs);
+        put_row(e, n++, i);
+    }
+    e->work.step = e->step;
+    e->work.half = e->half;
+    e->work.layer = e->layer;
+    e->work.rows = n;
+    if (e->half != HD_HALF_LOGITS)
+        memset(e->acc, 0, n * e->o.model->shape.dim * sizeof *e->acc);
+    e->stats.leader_us += hd_now_us() - t0;
+    e->o.ops.half(e->o.ops.arg, &e->work);
+}
+
+static bool any_sampled(const struct hd_engine *e)
+{
+    for (size_t i = 0; i < e->n_rows; i++)
+        if (e->rows[i].sampled)
+            return true;
+    return false;
+}
+
+void hd_step_begin(struct hd_engine *e)
+{
+    const struct hd_model *m = e->o.model;
+    uint64_t now = hd_now_us();
+    for (size_t i = 0; i < e->n_rows; i++) {
+        struct hd_request *r = e->rows[i].r;
+        if (r->started_us == 0)
+            r->started_us = now;
+        hd_dequant(&m->embedding, (size_t)r->tokens[e->rows[i].position], 0, m->shape.dim,
+                   e->residual + i * m->shape.dim);
+    }
+    e->step++;
+    e->half = HD_HALF_ATTENTION;
+    e->layer = 0;
+    group_rows(e);
+    issue(e);
+}
+
+void hd_step_abandon(struct hd_engine *e)
+{
+    e->n_rows = 0;
+    hd_logits_deinit(&e->logits);
+}
+
+/* ---- Results ----*/
+
+static bool is_listed(const uint32_t *list, size_t n, size_t *next, uint32_t row)
+{
+    if (*next < n && list[*next] == row) {
+        ++*next;
+        return true;
+    }
+    return false;
+}
+
+static void add_wide(int64_t *acc, const uint8_t *payload, size_t dim)
+{
+    for (size_t i = 0; i < dim; i++) {
+        int64_t v;
+        memcpy(&v, payload + i * sizeof v, sizeof v);
+        acc[i] += v;
+    }
+}
+
+static int check_rows(const struct hd_engine *e, const struct hd_half_result *r,
+                      struct hd_error *err)
+{
+    size_t dim = e->o.model->shape.dim, rows = e->work.rows;
+    for (size_t i = 0; i < r->n_wide; i++)
+        if (r->wide[i] >= rows || (i > 0 && r->wide[i] <= r->wide[i - 1]))
+            return hd_fail(err, HD_E_PROTO, "list of wide rows is not ascending or too large");
+    for (size_t i = 0; i < r->n_bad; i++)
+        if (r->bad[i] >= rows)
+            return hd_fail(err, HD_E_PROTO, "row %u of %zu is called bad", r->bad[i], rows);
+    size_t want = (rows + r->n_wide) * dim * 4;
+    if (r->payload_len != want)
+        return hd_fail(err, HD_E_PROTO, "partial sums of %zu bytes where %zu were expected",
+                       r->payload_len, want);
+    return 0;
+}
+
+static int use_partials(struct hd_engine *e, const struct hd_half_result *r, struct hd_error *err)
+{
+    int rc = check_rows(e, r, err);
+    if (rc < 0)
+        return rc;
+    size_t dim = e->o.model->shape.dim, next = 0;
+    const uint8_t *p = r->payload;
+    for (size_t i = 0; i < e->work.rows; i++) {
+        int64_t *acc = e->acc + i * dim;
+        if (is_listed(r->wide, r->n_wide, &next, (uint32_t)i)) {
+            add_wide(acc, p, dim);
+            p += dim * 8;
+        } else {
+            hd_fixed_sum32(e->o.kernels, acc, (const int32_t *)(const void *)p, dim);
+            p += dim * 4;
+        }
+    }
+    for (size_t i = 0; i < r->n_bad; i++)
+        e->rows[r->bad[i]].r->bad = true;
+    e->stats.wide_rows += r->n_wide;
+    return 0;
+}
+
+int hd_engine_use_result(struct hd_engine *e, const struct hd_half_result *r, struct hd_error *err)
+{
+    if (e->n_rows == 0)
+        return hd_fail(err, HD_E_PROTO, "a result without a step");
+    uint64_t t0 = hd_now_us();
+    int rc = e->half == HD_HALF_LOGITS ? 0 : use_partials(e, r, err);
+    if (e->half == HD_HALF_LOGITS) {
+        if (!e->logits.row)
+            rc = hd_logits_init(&e->logits, e->o.units, e->o.model->shape.vocab, &e->work);
+        if (rc == 0)
+            rc = hd_logits_add(&e->logits, r, err);
+        else
+            hd_fail(err, rc, "no memory for the logits of %zu rows", e->work.rows);
+    }
+    e->stats.leader_us += hd_now_us() - t0;
+    return rc;
+}
+
+void hd_engine_reset_half(struct hd_engine *e)
+{
+    if (e->n_rows == 0)
+        return;
+    if (e->half == HD_HALF_LOGITS)
+        hd_logits_deinit(&e->logits);
+    else
+        memset(e->acc, 0, e->work.rows * e->o.model->shape.dim * sizeof *e->acc);
+}
+
+void hd_engine_half_done(struct hd_engine *e)
+{
+    if (e->n_rows == 0)
+        return;
+    uint64_t t0 = hd_now_us();
+    size_t dim = e->o.model->shape.dim;
+    if (e->half != HD_HALF_LOGITS)
+        for (size_t i = 0; i < e->n_rows; i++)
+            hd_fixed_apply(e->o.kernels, e->residual + i * dim, e->acc + i * dim, e->rows[i].shift,
+                           dim);
+    e->stats.leader_us += hd_now_us() - t0;
+    if (e->half == HD_HALF_ATTENTION) {
+        e->half = HD_HALF_FFN;
+    } else if (e->half == HD_HALF_FFN && e->layer + 1 < e->o.model->shape.n_layers) {
+        e->half = HD_HALF_ATTENTION;
+        e->layer++;
+    } else if (e->half == HD_HALF_FFN && any_sampled(e)) {
+        e->half = HD_HALF_LOGITS;
+    } else {
+        hd_step_finish(e);
+        return;
+    }
+    issue(e);
+}
+
+const struct hd_half_work *hd_engine_work(const struct hd_engine *e)
+{
+    return e->n_rows > 0 ? &e->work : NULL;
+}
