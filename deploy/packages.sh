@@ -1,0 +1,75 @@
+#!/bin/sh
+# Installs what hydac needs on Debian 12 (or a system with the same package names), if it is missing.
+#
+#   deploy/packages.sh build    compiler, libraries, and what fetches the default model
+#   deploy/packages.sh test     what the tests need besides
+#   deploy/packages.sh check    what .ci/run needs besides: the second compiler, the formatter
+#   deploy/packages.sh all      all of the above
+#   deploy/packages.sh --list KIND   only print the names
+#
+# Nothing happens when all of them are there; otherwise apt-get is called, through sudo for a user
+# who is not root.
+set -eu
+
+build="
+gcc libc6-dev meson ninja-build pkg-config
+libuv1-dev libprotobuf-c-dev protobuf-c-compiler libyaml-dev libxxhash-dev
+libpcre2-dev libjansson-dev libmicrohttpd-dev libcurl4-openssl-dev libopenblas-dev
+python3 python3-pip ca-certificates"
+test="
+libcriterion-dev python3-pytest"
+check="
+clang clang-format libclang-rt-14-dev"
+
+usage() {
+    echo "usage: deploy/packages.sh [--list] build|test|check|all" >&2
+    exit 2
+}
+
+only_list=no
+if [ "${1:-}" = --list ]; then
+    only_list=yes
+    shift
+fi
+case "${1:-all}" in
+build) wanted=$build ;;
+test) wanted=$test ;;
+check) wanted=$check ;;
+all) wanted="$build $test $check" ;;
+*) usage ;;
+esac
+[ $# -le 1 ] || usage
+
+if [ $only_list = yes ]; then
+    for package in $wanted; do
+        echo "$package"
+    done
+    exit 0
+fi
+
+if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>&1; then
+    echo "packages.sh: not a Debian system; install the equivalents of these yourself:" >&2
+    echo "$wanted" >&2
+    exit 1
+fi
+
+missing=
+for package in $wanted; do
+    state=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
+    [ "$state" = "install ok installed" ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null 2>&1; then
+        echo "packages.sh: these packages are missing; install them as root:$missing" >&2
+        exit 1
+    fi
+    as_root=sudo
+fi
+
+echo "packages.sh: installing$missing" >&2
+$as_root apt-get update -q
+# shellcheck disable=SC2086 # a list of names is meant to be split
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
