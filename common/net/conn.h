@@ -23,6 +23,9 @@ struct hd_conn_events {
     /* code: 0 = hd_conn_close was called, HD_E_IO = peer or network, HD_E_PROTO, HD_E_LIMIT,
      * HD_E_NOMEM; `why` is a sentence. The conn is freed after this returns. */
     void (*on_close)(void *arg, struct hd_conn *c, int code, const char *why);
+    /* The peer speaks another version of the protocol (may be NULL). A Reject may be sent from
+     * here; the conn then flushes and closes by itself with HD_E_PROTO. */
+    void (*on_version)(void *arg, struct hd_conn *c, unsigned version, const char *why);
 };
 
 struct hd_conn_options {
@@ -53,13 +56,14 @@ uint64_t hd_conn_bytes_in(const struct hd_conn *c);
 /* A payload that many frames share (one step goes to every worker): reference-counted, so that
  * nothing is copied and the writer need not wait. */
 struct hd_shared;
-struct hd_shared *hd_shared_new(size_t len); /* 64-byte aligned; NULL = out of memory; 1 reference */
+struct hd_shared *
+hd_shared_new(size_t len); /* 64-byte aligned; NULL = out of memory; 1 reference */
 uint8_t *hd_shared_data(struct hd_shared *s);
 size_t hd_shared_len(const struct hd_shared *s);
 void hd_shared_set_len(struct hd_shared *s, size_t len); /* shorten, before it is sent */
 struct hd_shared *hd_shared_ref(struct hd_shared *s);
-void hd_shared_unref(struct hd_shared *s); /* NULL is allowed; loop thread only or externally ordered:
-                                            * the count is atomic */
+void hd_shared_unref(struct hd_shared *s); /* NULL is allowed; loop thread only or externally
+                                            * ordered: the count is atomic */
 
 /* Send one frame: header + body in one buffer, then the payload, in one writev. `message` is packed
  * by protobuf-c (NULL: empty body). `payload` may be NULL; the conn takes a reference of its own.

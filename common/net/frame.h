@@ -51,8 +51,10 @@ enum hd_reject {
 };
 
 /* The largest body and payload that a receiver takes, checked before anything is allocated.
- * Before the peer is known: HD_FRAME_GREETING_* (a Hello is small). Afterwards: from the model. */
-#define HD_FRAME_GREETING_BODY 4096
+ * Before the peer is known: HD_FRAME_GREETING_* (a Hello is small). Afterwards: from the model.
+ * Most types have a smaller limit of their own, whatever the connection allows: */
+#define HD_FRAME_GREETING_BODY 4096 /* Hello, Welcome, Reject, Error: names and one sentence */
+#define HD_FRAME_SMALL_BODY    256  /* heartbeats, sequences, StatsRequest: a few integers */
 struct hd_frame_limits {
     uint32_t max_body;
     uint32_t max_payload;
@@ -62,11 +64,14 @@ struct hd_frame {
     uint8_t type;
     uint8_t *body;     /* body_len bytes; body and payload are one malloc'ed block, body first */
     uint32_t body_len; /* (payload = body + body_len rounded up to 64, so that it is aligned for */
-    uint8_t *payload;  /* vector loads) */
+    uint8_t *payload;  /* vector loads); NULL when payload_len is 0 */
     uint32_t payload_len;
-    void *block;       /* what hd_frame_clear frees */
+    void *block; /* what hd_frame_clear frees */
 };
 void hd_frame_clear(struct hd_frame *f);
+/* `limits`, narrowed to what the type itself allows (a payload: only STEP and STEP_RESULT). The
+ * type must be known. */
+struct hd_frame_limits hd_frame_limits_of(int type, struct hd_frame_limits limits);
 
 /* Header of a frame whose body and payload are given as pieces: fills 24 bytes. */
 struct hd_piece {
@@ -82,14 +87,17 @@ struct hd_decoder {
     uint8_t header[HD_FRAME_HEADER];
     size_t have;           /* bytes of the current frame that are here */
     struct hd_frame frame; /* being filled */
+    uint8_t other_version; /* after HD_E_PROTO: the peer speaks this version; 0 = something else is
+                            * wrong */
 };
 void hd_decoder_init(struct hd_decoder *d, struct hd_frame_limits limits);
 void hd_decoder_deinit(struct hd_decoder *d);
 /* Takes bytes from *data, advancing *data and *len. Returns 1 when a whole frame is in *out (the
  * caller owns it: hd_frame_clear), 0 when all bytes are used and more are needed, or HD_E_PROTO
  * (bad magic, version, type, flags, checksum), HD_E_LIMIT (a length over the limit), HD_E_NOMEM:
- * then the connection must be closed. A wrong version gives HD_E_PROTO with
- * err->text naming both versions, and *out->type = 0. */
+ * then the connection must be closed. A wrong version gives HD_E_PROTO with err->text naming both
+ * versions, *out->type = 0, and the peer's version in d->other_version (seen in the first five
+ * bytes: whatever follows them may look different in another version). */
 int hd_decoder_feed(struct hd_decoder *d, const uint8_t **data, size_t *len, struct hd_frame *out,
                     struct hd_error *err);
 

@@ -3,7 +3,8 @@
  * The file is a mapping of sections, each a mapping of scalars (or of sequences, for
  * HD_CONFIG_TABLE). Everything unexpected is one error "FILE:LINE:COLUMN: what; what to do":
  * an unknown section or key, a key given twice, a wrong type, a value out of range, a second
- * document, an alias. Values not in the file keep what the struct held (the defaults). */
+ * document, an alias, a tag. Values not in the file keep what the struct held (the defaults); after
+ * an error the struct is partly filled and not to be used. */
 #ifndef HD_UTIL_CONFIG_H
 #define HD_UTIL_CONFIG_H
 
@@ -12,6 +13,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#define HD_CONFIG_MAX_FILE   (1u << 20) /* bytes: a configuration is a page or two */
+#define HD_CONFIG_MAX_KEYS   64         /* keys in a table */
+#define HD_CONFIG_MAX_VALUES 128        /* integers in one entry of a TABLE */
 
 enum hd_config_type {
     HD_CONFIG_STRING, /* char[size] in the struct */
@@ -45,5 +50,29 @@ int hd_config_set(const char *name, const char *value, const struct hd_config_ke
 /* Same as hd_config_load from memory; `name` stands for the file in errors. */
 int hd_config_parse(const char *name, const char *text, size_t len,
                     const struct hd_config_key *keys, void *config, struct hd_error *err);
+
+/* ---- The command line: "--section.key VALUE" for every key of the table except HD_CONFIG_TABLE,
+ * short flags for some of them, and values that only a flag can give. "--flag=VALUE" is the same as
+ * "--flag VALUE". */
+struct hd_config_flag {
+    const char *flag;         /* "--model" */
+    const char *name;         /* "model.path", which it stands for; NULL: a value of its own: */
+    enum hd_config_type type; /* STRING, or BOOL, which takes no value: the flag alone says true */
+    size_t offset, size;
+};
+
+struct hd_config_line {
+    const struct hd_config_key *keys;   /* ends with a NULL section */
+    const struct hd_config_flag *flags; /* ends with a NULL flag */
+    int argc;
+    char **argv; /* argv[0] is the program and is skipped */
+};
+
+#define HD_CONFIG_HELP    1 /* outcome: --help was given; nothing was read */
+#define HD_CONFIG_VERSION 2 /* outcome: --version was given; nothing was read */
+
+/* Reads the file that --config names, if any, then the flags, whatever their order on the line.
+ * 0, HD_CONFIG_HELP, HD_CONFIG_VERSION, HD_E_CONFIG or what hd_config_load returns. */
+int hd_config_args(const struct hd_config_line *line, void *config, struct hd_error *err);
 
 #endif

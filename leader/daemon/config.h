@@ -1,0 +1,52 @@
+/* config.h - the leader's settings: built-in defaults < --config FILE < flags.
+ *
+ * The keys of the file and the flags are listed in config.c's tables and by
+ * hd_leader_config_usage. */
+#ifndef HD_DAEMON_CONFIG_H
+#define HD_DAEMON_CONFIG_H
+
+#include "common/util/config.h"
+#include "leader/core/plan.h"
+
+#define HD_LEADER_MAX_ROWS  1024       /* rows of the largest step */
+#define HD_LEADER_MAX_QUEUE 65536      /* requests that may wait */
+#define HD_MAX_CONTEXT      (1u << 24) /* positions; frames count them in 32 bits */
+
+struct hd_leader_config {
+    char model[4096];         /* model.path: a GGUF file or a model folder */
+    char cluster_listen[256]; /* cluster.listen: where workers connect, numeric address */
+    uint64_t min_workers;     /* cluster.min_workers: nothing is served with fewer at the start */
+    char http_listen[256];    /* http.listen, numeric address */
+    char state_dir[4096];     /* state.dir */
+    int log_level;            /* log.level: enum hd_log_level */
+
+    uint64_t heartbeat_interval_ms;  /* heartbeat.interval_ms */
+    double phi_suspect, phi_offline; /* heartbeat.phi_*: -log10 of the chance that it still lives */
+
+    int recovery; /* recovery.policy: enum hd_recovery */
+    uint64_t step_deadline_ms, assign_deadline_ms, wait_for_worker_ms; /* recovery.* */
+
+    int strategy;                /* assignment.strategy: enum hd_leader_strategy */
+    struct hd_fixed_table fixed; /* assignment.fixed */
+
+    int kv_type;                      /* cache.kv_type: enum hd_kv_type */
+    uint64_t max_sequences, max_rows; /* limits.* */
+    uint64_t context;                 /* limits.context: positions, 0 = the model's */
+    uint64_t queue;                   /* limits.queue: waiting requests */
+
+    char ports_file[4096]; /* --ports-file: where to write the ports, "" = nowhere */
+    bool die_with_parent;  /* --die-with-parent: end when the parent process does */
+};
+
+enum hd_leader_strategy { HD_LEADER_EVEN, HD_LEADER_FIXED };
+/* "even", "fixed": the name of a strategy's number, for hd_strategy_find. */
+const char *hd_leader_strategy_name(int strategy);
+
+void hd_leader_config_defaults(struct hd_leader_config *c);
+/* Defaults, then the file of --config, then the flags, whatever their order on the line; then what
+ * concerns several values is checked. 0, HD_CONFIG_HELP, HD_CONFIG_VERSION (the caller prints and
+ * exits with 0), HD_E_CONFIG or HD_E_IO (print the error, exit with 2). */
+int hd_leader_config_args(struct hd_leader_config *c, int argc, char **argv, struct hd_error *err);
+const char *hd_leader_config_usage(void);
+
+#endif

@@ -1,0 +1,36 @@
+/* config.h - the worker's settings: built-in defaults < --config FILE < flags.
+ *
+ * The keys of the file and the flags are listed in config.c's tables and by
+ * hd_worker_config_usage. */
+#ifndef HD_WORKER_CONFIG_H
+#define HD_WORKER_CONFIG_H
+
+#include "common/util/config.h"
+
+#define HD_WORKER_NAME_MAX    63 /* as long as a DNS label: 1..63 of [A-Za-z0-9._-] */
+#define HD_WORKER_MAX_THREADS 1024
+
+/* compute.isa: 0 = the best of this CPU, else enum hd_isa + 1. */
+enum hd_worker_isa { HD_WORKER_ISA_AUTO, HD_WORKER_PORTABLE, HD_WORKER_AVX2, HD_WORKER_AVX512 };
+
+struct hd_worker_config {
+    char model[4096];                    /* model.path: a GGUF file or a model folder */
+    char leader[256];                    /* leader.address: host:port, the host may be a name */
+    char name[64];                       /* worker.name */
+    uint64_t threads;                    /* compute.threads, 0 = one for each CPU */
+    int isa;                             /* compute.isa: enum hd_worker_isa */
+    char state_dir[4096];                /* state.dir */
+    uint64_t log_limit;                  /* input_log.limit: bytes */
+    uint64_t retry_min_ms, retry_max_ms; /* retry.*: pause before the leader is tried again */
+    int log_level;                       /* log.level: enum hd_log_level */
+    bool die_with_parent;                /* --die-with-parent: end when the parent process does */
+};
+
+void hd_worker_config_defaults(struct hd_worker_config *c);
+/* Defaults, then the file of --config, then the flags, whatever their order on the line; then what
+ * concerns several values is checked. 0, HD_CONFIG_HELP, HD_CONFIG_VERSION (the caller prints and
+ * exits with 0), HD_E_CONFIG or HD_E_IO (print the error, exit with 2). */
+int hd_worker_config_args(struct hd_worker_config *c, int argc, char **argv, struct hd_error *err);
+const char *hd_worker_config_usage(void);
+
+#endif
