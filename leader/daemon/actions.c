@@ -34,7 +34,6 @@ static void do_welcome(struct hd_leader *l, const struct hd_action *a)
     l->slots[a->slot] = p;
     hd_conn_set_limits(p->conn, hd_worker_frame_limits(l));
     hd_send_welcome(l, p);
-    update_live_limit(l);
 }
 
 static void do_reject(struct hd_leader *l, const struct hd_action *a)
@@ -56,7 +55,6 @@ static void do_close(struct hd_leader *l, const struct hd_action *a)
     l->slots[a->slot] = NULL;
     p->forgotten = true;
     hd_conn_close(p->conn, false);
-    update_live_limit(l);
 }
 
 static void do_worker_state(struct hd_leader *l, const struct hd_action *a)
@@ -81,14 +79,15 @@ static void do_failover(struct hd_leader *l, const struct hd_action *a)
     l->rows_replayed = 0;
     l->failovers[l->n_failovers++ % HD_FAILOVERS] = f;
     hd_engine_failover(l->engine, &f);
-    hd_warn(l->o.log, "failover",
-            "worker=%s cause=%s policy=%s epoch=%llu heads_lost=%u heads_rebuilt=%u heads_reused=%u "
-            "rows_rebuilt=%llu rows_replayed=%llu detect_ms=%.2f weights_ms=%.2f rebuild_ms=%.2f "
-            "retry_ms=%.2f stall_ms=%.2f",
-            f.worker, hd_loss_cause_name(f.cause), f.policy == HD_RECOVERY_FULL ? "full" : "reuse",
-            (unsigned long long)f.epoch, f.heads_lost, f.heads_rebuilt, f.heads_reused,
-            (unsigned long long)f.rows_rebuilt, (unsigned long long)f.rows_replayed, f.detect_ms,
-            f.weights_ms, f.rebuild_ms, f.retry_ms, f.stall_ms);
+    hd_warn(
+        l->o.log, "failover",
+        "worker=%s cause=%s policy=%s epoch=%llu heads_lost=%u heads_rebuilt=%u heads_reused=%u "
+        "rows_rebuilt=%llu rows_replayed=%llu detect_ms=%.2f weights_ms=%.2f rebuild_ms=%.2f "
+        "retry_ms=%.2f stall_ms=%.2f",
+        f.worker, hd_loss_cause_name(f.cause), f.policy == HD_RECOVERY_FULL ? "full" : "reuse",
+        (unsigned long long)f.epoch, f.heads_lost, f.heads_rebuilt, f.heads_reused,
+        (unsigned long long)f.rows_rebuilt, (unsigned long long)f.rows_replayed, f.detect_ms,
+        f.weights_ms, f.rebuild_ms, f.retry_ms, f.stall_ms);
 }
 
 static void do_replay(struct hd_leader *l, const struct hd_action *a)
@@ -96,7 +95,6 @@ static void do_replay(struct hd_leader *l, const struct hd_action *a)
     l->rows_replayed += hd_engine_replay(l->engine, a->sequences);
     struct hd_event ev = {.type = HD_EV_REPLAYED, .sequences = a->sequences};
     hd_leader_event(l, &ev);
-    hd_engine_set_ready(l->engine, true);
     hd_engine_kick(l->engine);
 }
 

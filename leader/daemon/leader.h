@@ -9,6 +9,7 @@
 
 #include <uv.h>
 
+struct hd_engine;
 struct hd_leader;
 
 struct hd_leader_options {
@@ -17,8 +18,12 @@ struct hd_leader_options {
     const struct hd_log *log;              /* likewise */
 };
 
-/* Opens the model, listens for workers and for HTTP. On error nothing is left. */
+/* Opens the model, listens for workers and for HTTP. On error nothing is left once the loop has
+ * run. */
 int hd_leader_new(struct hd_leader **out, const struct hd_leader_options *o, struct hd_error *err);
+/* For a program that runs the leader itself and asks it directly instead of over HTTP; kick the
+ * engine after a submit. Borrowed. */
+struct hd_engine *hd_leader_engine(struct hd_leader *l);
 unsigned hd_leader_cluster_port(const struct hd_leader *l);
 unsigned hd_leader_http_port(const struct hd_leader *l);
 /* Ends requests with an error, closes every connection, then frees; `closed` is called once from

@@ -1,13 +1,14 @@
 /* leader_impl.h - the daemon's insides, shared by its own files only.
  *
  * Happy path: accept -> Hello -> core -> Welcome, AssignHeads -> KvResult -> ready; a request ->
- * engine -> half-step -> core -> Step to the workers -> StepResult -> core accepts -> engine adds ->
+ * engine -> half-step -> core -> Step to the workers -> StepResult -> core accepts -> engine adds
+ * ->
  * ... -> token. Whatever happens becomes an event for the core, whatever the core wants is an
  * action; actions are carried out in order, in one place (actions.c), never from within another.
  *
  * Failure modes: 1. a peer is silent before its Hello, or sends garbage: cut off, nobody notices;
- * 2. a worker dies, falls silent, hangs or breaks the rules: the core recovers; 3. no worker is left:
- * requests wait, then fail; 4. out of memory in the core: the daemon stops with a message. */
+ * 2. a worker dies, falls silent, hangs or breaks the rules: the core recovers; 3. no worker is
+ * left: requests wait, then fail; 4. out of memory in the core: the daemon stops with a message. */
 #ifndef HD_DAEMON_LEADER_IMPL_H
 #define HD_DAEMON_LEADER_IMPL_H
 
@@ -37,7 +38,9 @@ struct hd_peer {
     int slot;          /* -1 before Welcome */
     bool forgotten;    /* the core has written it off: its frames are ignored */
     uint64_t log_limit;
-    uint64_t seen[6];  /* last HeartbeatAck: steps, busy_us, kv, log, weight and rss bytes */
+    struct hd_peer_totals {
+        uint64_t busy_us, kv_bytes, log_bytes, weight_bytes, rss_bytes;
+    } seen; /* from the last HeartbeatAck */
 };
 
 struct hd_state_change {
@@ -52,7 +55,8 @@ struct hd_leader {
     struct hd_leader_options o;
     struct hd_model *model;
     struct hd_units units;
-    struct hd_tokenizer *tokenizer;
+    uint32_t context; /* positions of a sequence: the config's limit, or the model's */
+    struct hd_tokenizer *tokenizer; /* NULL: the model carries none */
     struct hd_core *core;
     struct hd_engine *engine;
     struct hd_api *api;
@@ -73,8 +77,8 @@ struct hd_leader {
     uint64_t payload_step;
     enum hd_half payload_half;
     uint32_t payload_layer;
-    uint64_t rows_replayed; /* since the last failover report */
-    uint64_t not_ready_since_us;
+    uint64_t rows_replayed;      /* since the last failover report */
+    uint64_t not_ready_since_us; /* 0 while ready */
 
     struct hd_state_change events[HD_EVENTS];
     uint64_t n_events;
@@ -89,6 +93,7 @@ struct hd_leader {
 };
 
 /* leader.c */
+/* Frees the leader when it is closing and nothing is open any more. */
 void hd_leader_maybe_closed(struct hd_leader *l);
 
 /* cluster.c: connections and frames in */
@@ -108,6 +113,9 @@ int hd_send_heartbeat(struct hd_peer *p, uint64_t seq);
 int hd_send_assign(struct hd_leader *l, struct hd_peer *p, uint64_t epoch, bool clear);
 int hd_send_sequence(struct hd_leader *l, struct hd_peer *p, uint32_t sequence, bool open);
 int hd_send_half(struct hd_leader *l, struct hd_peer *p, uint64_t epoch);
+/* The units of one kind that the peer owns; *list is malloc'ed, the caller's. */
+int hd_owned_units(const struct hd_leader *l, const struct hd_peer *p, enum hd_unit_kind kind,
+                   uint32_t **list, size_t *n);
 /* The largest frames a worker may send, from the model. */
 struct hd_frame_limits hd_worker_frame_limits(const struct hd_leader *l);
 

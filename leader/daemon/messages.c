@@ -20,7 +20,7 @@ int hd_send_welcome(struct hd_leader *l, struct hd_peer *p)
     m.heartbeat_ms = (uint32_t)c->heartbeat_interval_ms;
     m.kv_type = (uint32_t)c->kv_type;
     m.max_rows = (uint32_t)c->max_rows;
-    m.max_positions = (uint32_t)c->context;
+    m.max_positions = l->context;
     m.max_sequences = (uint32_t)c->max_sequences;
     return hd_conn_send(p->conn, HD_FRAME_WELCOME, base(&m), NULL);
 }
@@ -41,9 +41,8 @@ int hd_send_heartbeat(struct hd_peer *p, uint64_t seq)
     return hd_conn_send(p->conn, HD_FRAME_HEARTBEAT, base(&m), NULL);
 }
 
-/* The units of one kind that the peer owns; *list is malloc'ed. */
-static int owned_units(const struct hd_leader *l, const struct hd_peer *p, enum hd_unit_kind kind,
-                       uint32_t **list, size_t *n)
+int hd_owned_units(const struct hd_leader *l, const struct hd_peer *p, enum hd_unit_kind kind,
+                   uint32_t **list, size_t *n)
 {
     const struct hd_plan *plan = hd_core_plan(l->core);
     *list = malloc((plan->count[kind] + 1) * sizeof **list);
@@ -76,11 +75,11 @@ int hd_send_assign(struct hd_leader *l, struct hd_peer *p, uint64_t epoch, bool 
     m.epoch = epoch;
     m.clear = clear;
     fill_needs(l, &m, need, refs);
-    int rc = owned_units(l, p, HD_UNIT_HEAD, &m.heads, &m.n_heads);
+    int rc = hd_owned_units(l, p, HD_UNIT_HEAD, &m.heads, &m.n_heads);
     if (rc == 0)
-        rc = owned_units(l, p, HD_UNIT_FFN, &m.ffn_blocks, &m.n_ffn_blocks);
+        rc = hd_owned_units(l, p, HD_UNIT_FFN, &m.ffn_blocks, &m.n_ffn_blocks);
     if (rc == 0)
-        rc = owned_units(l, p, HD_UNIT_VOCAB, &m.vocab_blocks, &m.n_vocab_blocks);
+        rc = hd_owned_units(l, p, HD_UNIT_VOCAB, &m.vocab_blocks, &m.n_vocab_blocks);
     if (rc == 0)
         rc = hd_conn_send(p->conn, HD_FRAME_ASSIGN, base(&m), NULL);
     free(m.heads);
@@ -94,7 +93,7 @@ int hd_send_sequence(struct hd_leader *l, struct hd_peer *p, uint32_t sequence, 
     if (open) {
         Hydac__V1__SequenceOpen m = HYDAC__V1__SEQUENCE_OPEN__INIT;
         m.sequence = sequence;
-        m.max_positions = (uint32_t)l->o.config->context;
+        m.max_positions = l->context;
         return hd_conn_send(p->conn, HD_FRAME_SEQ_OPEN, base(&m), NULL);
     }
     Hydac__V1__SequenceClose m = HYDAC__V1__SEQUENCE_CLOSE__INIT;

@@ -42,6 +42,7 @@ struct hd_engine_ops {
     void (*sequence_close)(void *arg, uint32_t sequence);
     void (*half)(void *arg, const struct hd_half_work *work); /* do this half-step */
     void (*step_done)(void *arg, uint64_t step);              /* its rows are committed */
+    void (*step_abandoned)(void *arg);                        /* forget the half-step in hand */
 };
 
 struct hd_engine_options {
@@ -65,8 +66,9 @@ int hd_engine_submit(struct hd_engine *e, const struct hd_request_options *o,
                      const struct hd_request_events *ev, void *arg, struct hd_request **out,
                      struct hd_error *err);
 void hd_engine_cancel(struct hd_engine *e, struct hd_request *r);
-/* End every waiting and live request with this error. */
-void hd_engine_fail_all(struct hd_engine *e, const char *why);
+/* End every request that was submitted before `before_us` with this error; the step in hand is
+ * given up (op step_abandoned) and made again for those that stay. */
+void hd_engine_fail(struct hd_engine *e, uint64_t before_us, const char *why);
 
 /* Starts a step if none is under way and there is work. Call after submit, and when ready again. */
 void hd_engine_kick(struct hd_engine *e);

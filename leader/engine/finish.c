@@ -109,6 +109,11 @@ static void use_row(struct hd_engine *e, const struct hd_row *row, size_t at)
     struct hd_request *r = row->r;
     if (r->cancelled || r->ended)
         return;
+    if (r->ev.on_logits && r->o.prompt_logprobs) {
+        struct hd_candidate *c;
+        size_t n = hd_logits_candidates(&e->logits, at, &c);
+        r->ev.on_logits(r->arg, row->position, c, n);
+    }
     if (row->position + 1 < r->n_tokens) { /* a prompt row that is scored */
         if (r->scored == 0)
             first_prompt_token(r);

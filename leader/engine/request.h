@@ -66,11 +66,16 @@ struct hd_request_end {
     size_t n_failovers;
 };
 
+struct hd_candidate;
+
 /* Called from the leader's loop. on_end comes exactly once unless the request was cancelled; the
  * handle is invalid from then on. Neither may submit or cancel. */
 struct hd_request_events {
     void (*on_token)(void *arg, const struct hd_token_event *t);
     void (*on_end)(void *arg, const struct hd_request_end *end);
+    /* May be NULL. With prompt_logprobs: the whole row of logits behind the token at `position` +
+     * 1, in the order of ids, before anything is made of it. */
+    void (*on_logits)(void *arg, uint32_t position, const struct hd_candidate *row, size_t n);
 };
 
 struct hd_request; /* a handle */

@@ -1,0 +1,317 @@
+/* leader.c - the daemon as an object: made, ticking, closed. */
+#include "leader/daemon/leader.h"
+
+#include "common/net/address.h"
+#include "common/util/clock.h"
+#include "leader/daemon/leader_impl.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* ---- What the engine asks for becomes events ----*/
+
+static void engine_sequence_open(void *arg, uint32_t sequence, uint32_t max_positions)
+{
+    struct hd_event ev = {.type = HD_EV_SEQ_OPEN, .sequence = sequence};
+    hd_leader_event(arg, &ev);
+}
+
+static void engine_sequence_close(void *arg, uint32_t sequence)
+{
+    struct hd_event ev = {.type = HD_EV_SEQ_CLOSE, .sequence = sequence};
+    hd_leader_event(arg, &ev);
+}
+
+static void engine_half(void *arg, const struct hd_half_work *work)
+{
+    struct hd_event ev = {
+        .type = HD_EV_HALF,
+        .step = work->step,
+        .half = work->half,
+        .layer = work->half == HD_HALF_LOGITS ? 0 : work->layer,
+        .rows = work->by_sequence,
+        .n_rows = work->n_sequences,
+    };
+    hd_leader_event(arg, &ev);
+}
+
+static void engine_step_done(void *arg, uint64_t step)
+{
+    struct hd_event ev = {.type = HD_EV_STEP_DONE, .step = step};
+    hd_leader_event(arg, &ev);
+}
+
+static void engine_step_abandoned(void *arg)
+{
+    struct hd_event ev = {.type = HD_EV_REPLAYED, .sequences = 0};
+    hd_leader_event(arg, &ev);
+}
+
+/* ---- What the HTTP side asks for ----*/
+
+static int api_submit(void *arg, const struct hd_request_options *o,
+                      const struct hd_request_events *ev, void *ev_arg, struct hd_request **out,
+                      struct hd_error *err)
+{
+    struct hd_leader *l = arg;
+    if (l->closing)
+        return hd_fail(err, HD_E_STATE, "the leader is stopping");
+    int rc = hd_engine_submit(l->engine, o, ev, ev_arg, out, err);
+    if (rc == 0)
+        hd_engine_kick(l->engine);
+    return rc;
+}
+
+static void api_cancel(void *arg, struct hd_request *r)
+{
+    struct hd_leader *l = arg;
+    hd_engine_cancel(l->engine, r);
+}
+
+static const char *api_not_ready(void *arg)
+{
+    const struct hd_leader *l = arg;
+    return hd_core_state(l->core) == HD_CLUSTER_READY ? NULL : hd_core_reason(l->core);
+}
+
+/* ---- Making it ----*/
+
+static int open_model(struct hd_leader *l, struct hd_error *err)
+{
+    const struct hd_leader_config *c = l->o.config;
+    int rc = hd_model_open(&l->model, c->model, err);
+    if (rc < 0)
+        return rc;
+    const struct hd_model_shape *m = &l->model->shape;
+    hd_model_units(l->model, &l->units);
+    l->context = c->context && c->context < m->context ? (uint32_t)c->context : m->context;
+    rc = hd_tokenizer_open(&l->tokenizer, l->model, err);
+    if (rc == HD_E_NOTFOUND || rc == HD_E_UNSUPPORTED) {
+        hd_warn(l->o.log, "no_tokenizer", "reason=\"%s\" effect=\"only token ids are accepted\"",
+                err->text);
+        *err = (struct hd_error){0};
+    } else if (rc < 0) {
+        return rc;
+    }
+    hd_info(l->o.log, "model",
+            "name=%s digest=%016" PRIx64 " layers=%u dim=%u heads=%u kv_heads=%u context=%u",
+            l->model->name, l->model->digest, m->n_layers, m->dim, m->n_heads, m->n_kv_heads,
+            l->context);
+    return 0;
+}
+
+static int make_core(struct hd_leader *l, struct hd_error *err)
+{
+    const struct hd_leader_config *c = l->o.config;
+    struct hd_core_options o = {
+        .units = {l->units.heads, l->units.ffn_blocks, l->units.vocab_blocks},
+        .n_layers = l->model->shape.n_layers,
+        .min_workers = (unsigned)c->min_workers,
+        .recovery = (enum hd_recovery)c->recovery,
+        .strategy = hd_strategies[c->strategy],
+        .fixed = &c->fixed,
+        .detector = hd_detector_defaults(c->heartbeat_interval_ms * 1000),
+        .step_deadline_us = c->step_deadline_ms * 1000,
+        .assign_deadline_us = c->assign_deadline_ms * 1000,
+        .model_digest = l->model->digest,
+    };
+    o.detector.phi_suspect = c->phi_suspect;
+    o.detector.phi_offline = c->phi_offline;
+    return hd_core_new(&l->core, &o, err);
+}
+
+static int make_engine(struct hd_leader *l, struct hd_error *err)
+{
+    const struct hd_leader_config *c = l->o.config;
+    struct hd_engine_options o = {
+        .model = l->model,
+        .units = &l->units,
+        .kernels = hd_kernels_get(hd_isa_best()),
+        .tokenizer = l->tokenizer,
+        .ops = {.arg = l,
+                .sequence_open = engine_sequence_open,
+                .sequence_close = engine_sequence_close,
+                .half = engine_half,
+                .step_done = engine_step_done,
+                .step_abandoned = engine_step_abandoned},
+        .max_sequences = (unsigned)c->max_sequences,
+        .max_rows = (unsigned)c->max_rows,
+        .max_queue = (unsigned)c->queue,
+        .context = l->context,
+        .max_live_positions = UINT64_MAX,
+    };
+    return hd_engine_new(&l->engine, &o, err);
+}
+
+static int make_api(struct hd_leader *l, const struct sockaddr *addr, struct hd_error *err)
+{
+    struct hd_api_options o = {
+        .loop = l->o.loop,
+        .log = l->o.log,
+        .backend = {.arg = l,
+                    .model = l->model->name,
+                    .context = l->context,
+                    .vocab = l->model->shape.vocab,
+                    .tokenizer = l->tokenizer,
+                    .submit = api_submit,
+                    .cancel = api_cancel,
+                    .not_ready = api_not_ready,
+                    .status = hd_status_get},
+        .listen = addr,
+    };
+    int rc = hd_api_new(&l->api, &o, err);
+    if (rc < 0)
+        l->api = NULL;
+    return rc;
+}
+
+/* ---- Time ----*/
+
+/* Requests wait for a worker only so long; those that came later wait longer. */
+static void give_up_waiting(struct hd_leader *l, uint64_t now)
+{
+    uint64_t wait = l->o.config->wait_for_worker_ms * 1000;
+    if (l->not_ready_since_us == 0 || now - l->not_ready_since_us < wait)
+        return;
+    char why[256];
+    snprintf(why, sizeof why, "no cluster to serve it for %" PRIu64 " ms: %s", wait / 1000,
+             hd_core_reason(l->core));
+    hd_engine_fail(l->engine, now - wait, why);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct hd_leader *l = timer->data;
+    uint64_t now = hd_now_us();
+    struct hd_event ev = {.type = HD_EV_TICK,
+                          .late_us = now > l->tick_due_us ? now - l->tick_due_us : 0};
+    l->tick_due_us = now + l->o.config->heartbeat_interval_ms * 1000;
+    hd_leader_event(l, &ev);
+    hd_cluster_check_greetings(l, now);
+    hd_status_tick(l, now);
+    give_up_waiting(l, now);
+}
+
+static int start_tick(struct hd_leader *l)
+{
+    uint64_t ms = l->o.config->heartbeat_interval_ms;
+    uv_timer_init(l->o.loop, &l->tick);
+    l->tick.data = l;
+    l->handles++;
+    l->tick_due_us = hd_now_us() + ms * 1000;
+    return uv_timer_start(&l->tick, on_tick, ms, ms);
+}
+
+static int start(struct hd_leader *l, struct hd_error *err)
+{
+    struct sockaddr_storage cluster, http;
+    int rc = hd_address_parse(l->o.config->cluster_listen, &cluster, err);
+    if (rc == 0)
+        rc = hd_address_parse(l->o.config->http_listen, &http, err);
+    if (rc == 0)
+        rc = open_model(l, err);
+    if (rc == 0)
+        rc = make_core(l, err);
+    if (rc == 0)
+        rc = make_engine(l, err);
+    if (rc == 0)
+        rc = start_tick(l);
+    if (rc == 0)
+        rc = hd_cluster_listen(l, (const struct sockaddr *)&cluster, err);
+    if (rc == 0)
+        rc = make_api(l, (const struct sockaddr *)&http, err);
+    return rc;
+}
+
+int hd_leader_new(struct hd_leader **out, const struct hd_leader_options *o, struct hd_error *err)
+{
+    struct hd_leader *l = calloc(1, sizeof *l);
+    if (!l)
+        return hd_fail(err, HD_E_NOMEM, "no memory for the leader");
+    l->o = *o;
+    l->not_ready_since_us = hd_now_us();
+    int rc = start(l, err);
+    if (rc < 0) {
+        hd_leader_close(l, NULL, NULL);
+        return rc;
+    }
+    *out = l;
+    return 0;
+}
+
+struct hd_engine *hd_leader_engine(struct hd_leader *l)
+{
+    return l->engine;
+}
+
+unsigned hd_leader_cluster_port(const struct hd_leader *l)
+{
+    struct sockaddr_storage addr;
+    int len = sizeof addr;
+    if (uv_tcp_getsockname(&l->listener, (struct sockaddr *)&addr, &len) < 0)
+        return 0;
+    return hd_address_port((const struct sockaddr *)&addr);
+}
+
+unsigned hd_leader_http_port(const struct hd_leader *l)
+{
+    return hd_api_port(l->api);
+}
+
+/* ---- Closing ----*/
+
+void hd_leader_maybe_closed(struct hd_leader *l)
+{
+    if (!l->closing || l->handles > 0 || l->peers || l->api)
+        return;
+    void (*closed)(void *) = l->closed;
+    void *arg = l->closed_arg;
+    hd_shared_unref(l->payload);
+    hd_actions_deinit(&l->actions);
+    hd_engine_free(l->engine);
+    hd_core_free(l->core);
+    hd_tokenizer_free(l->tokenizer);
+    hd_model_close(l->model);
+    free(l);
+    if (closed)
+        closed(arg);
+}
+
+static void on_api_closed(void *arg)
+{
+    struct hd_leader *l = arg;
+    l->api = NULL;
+    hd_leader_maybe_closed(l);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct hd_leader *l = handle->data;
+    l->handles--;
+    hd_leader_maybe_closed(l);
+}
+
+static void close_handle(uv_handle_t *handle)
+{
+    if (handle->data && !uv_is_closing(handle))
+        uv_close(handle, on_handle_closed);
+}
+
+void hd_leader_close(struct hd_leader *l, void (*closed)(void *arg), void *arg)
+{
+    if (l->closing)
+        return;
+    l->closing = true;
+    l->closed = closed;
+    l->closed_arg = arg;
+    if (l->engine)
+        hd_engine_fail(l->engine, UINT64_MAX, "the leader is stopping");
+    hd_status_close(l);
+    close_handle((uv_handle_t *)&l->tick);
+    close_handle((uv_handle_t *)&l->listener);
+    hd_cluster_close(l);
+    if (l->api)
+        hd_api_close(l->api, on_api_closed, l);
+    else
+        hd_leader_maybe_closed(l);
+}

@@ -1,0 +1,228 @@
+/* status.c - GET /hydac/status: what the core, the engine and the workers know, as one object.
+ *
+ * Happy path: ask every connected worker for its cache counters -> all answered -> build the
+ * object -> done. A worker that is gone or does not answer within HD_STATS_WAIT_MS is reported
+ * without its cache counters. */
+#include "leader/daemon/leader_impl.h"
+
+#include "common/util/clock.h"
+#include "leader/api/failover_json.h"
+
+#include <stdlib.h>
+
+struct hd_status_query {
+    struct hd_status_query *next;
+    uint64_t id, deadline_us;
+    uint64_t waiting; /* mask of slots that have not answered */
+    json_t *cache[HD_MAX_WORKERS];
+    void (*done)(void *arg, json_t *status);
+    void *arg;
+};
+
+static json_t *unit_list(const struct hd_plan *plan, enum hd_unit_kind kind, unsigned slot)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < plan->count[kind]; i++)
+        if (plan->owner[kind][i] == slot)
+            json_array_append_new(list, json_integer(i));
+    return list;
+}
+
+static json_t *cache_json(const struct hd_leader *l, const Hydac__V1__Stats *s)
+{
+    json_t *layers = json_array();
+    for (uint32_t i = 0; i < l->model->shape.n_layers; i++)
+        json_array_append_new(layers, json_array());
+    for (size_t i = 0; i < s->n_heads; i++) {
+        const Hydac__V1__HeadStats *h = s->heads[i];
+        json_array_append_new(json_array_get(layers, h->layer),
+                              json_pack("{sI sI sI sI sI sI}", "head", (json_int_t)h->head, "hits",
+                                        (json_int_t)h->hits, "misses", (json_int_t)h->misses,
+                                        "rebuilt", (json_int_t)h->rebuilt, "bytes",
+                                        (json_int_t)h->bytes, "valid", (json_int_t)h->valid));
+    }
+    return json_pack("{sI so}", "log_rows", (json_int_t)s->log_rows, "layers", layers);
+}
+
+static void add_connection(json_t *o, const struct hd_peer *p)
+{
+    json_object_set_new(o, "address", json_string(hd_conn_peer(p->conn)));
+    json_object_set_new(o, "kv_bytes", json_integer((json_int_t)p->seen.kv_bytes));
+    json_object_set_new(o, "log_bytes", json_integer((json_int_t)p->seen.log_bytes));
+    json_object_set_new(o, "weight_bytes", json_integer((json_int_t)p->seen.weight_bytes));
+    json_object_set_new(o, "rss_bytes", json_integer((json_int_t)p->seen.rss_bytes));
+    json_object_set_new(o, "busy_us", json_integer((json_int_t)p->seen.busy_us));
+    json_object_set_new(o, "bytes_in", json_integer((json_int_t)hd_conn_bytes_in(p->conn)));
+    json_object_set_new(o, "bytes_out", json_integer((json_int_t)hd_conn_bytes_out(p->conn)));
+}
+
+static json_t *worker_json(const struct hd_leader *l, unsigned slot, const struct hd_worker_view *v,
+                           uint64_t now)
+{
+    const struct hd_plan *plan = hd_core_plan(l->core);
+    json_t *o = json_pack(
+        "{ss ss so sI sI sf sf sf sI sI sI sf sI}", "name", v->name, "state",
+        hd_worker_state_name(v->state), "heads", unit_list(plan, HD_UNIT_HEAD, slot), "ffn_blocks",
+        (json_int_t)hd_plan_owned(plan, HD_UNIT_FFN, slot, NULL), "vocab_blocks",
+        (json_int_t)hd_plan_owned(plan, HD_UNIT_VOCAB, slot, NULL), "last_seen_ms",
+        (double)(now - v->last_seen_us) / 1e3, "rtt_ms", v->rtt_ms, "phi", v->phi, "steps",
+        (json_int_t)v->steps, "answered", (json_int_t)v->answered, "failures",
+        (json_int_t)v->failures, "success_rate", v->success_rate, "joins", (json_int_t)v->joins);
+    if (l->slots[slot])
+        add_connection(o, l->slots[slot]);
+    return o;
+}
+
+static json_t *workers_json(const struct hd_leader *l, struct hd_status_query *q)
+{
+    json_t *list = json_array();
+    uint64_t now = hd_now_us();
+    for (unsigned i = 0; i < HD_MAX_WORKERS; i++) {
+        struct hd_worker_view v;
+        if (!hd_core_worker(l->core, i, now, &v))
+            continue;
+        json_t *o = worker_json(l, i, &v, now);
+        if (q->cache[i])
+            json_object_set(o, "cache", q->cache[i]);
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static json_t *engine_json(const struct hd_leader *l)
+{
+    struct hd_engine_stats s;
+    hd_engine_get_stats(l->engine, &s);
+    return json_pack("{si si sI sI sI sI sI sI sI}", "waiting", (int)s.waiting, "running",
+                     (int)s.running, "requests", (json_int_t)s.requests, "tokens",
+                     (json_int_t)s.tokens, "prompt_tokens", (json_int_t)s.prompt_tokens, "steps",
+                     (json_int_t)s.steps, "rows", (json_int_t)s.rows, "wide_rows",
+                     (json_int_t)s.wide_rows, "leader_us", (json_int_t)s.leader_us);
+}
+
+/* Oldest first, as many as the ring still holds. */
+static json_t *events_json(const struct hd_leader *l)
+{
+    json_t *list = json_array();
+    uint64_t now = hd_now_us(), first = l->n_events > HD_EVENTS ? l->n_events - HD_EVENTS : 0;
+    for (uint64_t i = first; i < l->n_events; i++) {
+        const struct hd_state_change *e = &l->events[i % HD_EVENTS];
+        json_array_append_new(list, json_pack("{sf ss ss ss}", "at_ms_ago",
+                                              (double)(now - e->at_us) / 1e3, "worker", e->worker,
+                                              "state", e->state, "cause", e->cause));
+    }
+    return list;
+}
+
+static json_t *failovers_json(const struct hd_leader *l)
+{
+    json_t *list = json_array();
+    uint64_t first = l->n_failovers > HD_FAILOVERS ? l->n_failovers - HD_FAILOVERS : 0;
+    for (uint64_t i = first; i < l->n_failovers; i++)
+        json_array_append_new(list, hd_failover_json(&l->failovers[i % HD_FAILOVERS]));
+    return list;
+}
+
+static json_t *status_json(const struct hd_leader *l, struct hd_status_query *q)
+{
+    const struct hd_model_shape *m = &l->model->shape;
+    const struct hd_leader_config *c = l->o.config;
+    char digest[17];
+    snprintf(digest, sizeof digest, "%016llx", (unsigned long long)l->model->digest);
+    return json_pack(
+        "{s{ss ss si si si sI si} s{ss ss sI ss ss sI} s{si si si} so so so so}", "model", "name",
+        l->model->name, "digest", digest, "layers", (int)m->n_layers, "heads", (int)m->n_heads,
+        "kv_heads", (int)m->n_kv_heads, "context", (json_int_t)l->context, "vocab", (int)m->vocab,
+        "cluster", "state", hd_cluster_state_name(hd_core_state(l->core)), "reason",
+        hd_core_reason(l->core), "epoch", (json_int_t)hd_core_epoch(l->core), "recovery",
+        c->recovery == HD_RECOVERY_FULL ? "full" : "reuse", "strategy",
+        hd_strategies[c->strategy]->name, "min_workers", (json_int_t)c->min_workers, "units",
+        "heads", (int)l->units.heads, "ffn_blocks", (int)l->units.ffn_blocks, "vocab_blocks",
+        (int)l->units.vocab_blocks, "workers", workers_json(l, q), "engine", engine_json(l),
+        "failovers", failovers_json(l), "events", events_json(l));
+}
+
+/* ---- Queries ----*/
+
+static void finish(struct hd_leader *l, struct hd_status_query *q)
+{
+    struct hd_status_query **at = &l->queries;
+    while (*at != q)
+        at = &(*at)->next;
+    *at = q->next;
+    json_t *status = status_json(l, q);
+    for (unsigned i = 0; i < HD_MAX_WORKERS; i++)
+        json_decref(q->cache[i]);
+    q->done(q->arg, status);
+    free(q);
+}
+
+void hd_status_get(void *leader, void (*done)(void *arg, json_t *status), void *arg)
+{
+    struct hd_leader *l = leader;
+    struct hd_status_query *q = calloc(1, sizeof *q);
+    if (!q) {
+        done(arg, json_pack("{ss}", "error", "out of memory"));
+        return;
+    }
+    q->id = ++l->next_query;
+    q->deadline_us = hd_now_us() + HD_STATS_WAIT_MS * 1000u;
+    q->done = done;
+    q->arg = arg;
+    q->next = l->queries;
+    l->queries = q;
+    Hydac__V1__StatsRequest m = HYDAC__V1__STATS_REQUEST__INIT;
+    m.id = q->id;
+    for (unsigned i = 0; i < HD_MAX_WORKERS; i++)
+        if (l->slots[i] &&
+            hd_conn_send(l->slots[i]->conn, HD_FRAME_STATS_REQUEST, &m.base, NULL) == 0)
+            q->waiting |= UINT64_C(1) << i;
+    if (q->waiting == 0)
+        finish(l, q);
+}
+
+static void answered(struct hd_leader *l, struct hd_status_query *q, unsigned slot)
+{
+    q->waiting &= ~(UINT64_C(1) << slot);
+    if (q->waiting == 0)
+        finish(l, q);
+}
+
+void hd_status_stats(struct hd_leader *l, struct hd_peer *p, const Hydac__V1__Stats *s)
+{
+    struct hd_status_query *q = l->queries;
+    while (q && q->id != s->id)
+        q = q->next;
+    if (!q || !(q->waiting >> p->slot & 1))
+        return; /* came too late */
+    q->cache[p->slot] = cache_json(l, s);
+    answered(l, q, (unsigned)p->slot);
+}
+
+void hd_status_peer_gone(struct hd_leader *l, struct hd_peer *p)
+{
+    if (p->slot < 0)
+        return;
+    struct hd_status_query *next;
+    for (struct hd_status_query *q = l->queries; q; q = next) {
+        next = q->next;
+        if (q->waiting >> p->slot & 1)
+            answered(l, q, (unsigned)p->slot);
+    }
+}
+
+void hd_status_tick(struct hd_leader *l, uint64_t now_us)
+{
+    struct hd_status_query *next;
+    for (struct hd_status_query *q = l->queries; q; q = next) {
+        next = q->next;
+        if (now_us > q->deadline_us)
+            finish(l, q);
+    }
+}
+
+void hd_status_close(struct hd_leader *l)
+{
+    while (l->queries)
+        finish(l, l->queries);
+}
