@@ -1,0 +1,161 @@
+/* The input log: prefixes without holes, limits that hold, files that cannot grow. */
+#include "worker/input_log.h"
+
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { LAYERS = 2, DIM = 48, POSITIONS = 200 };
+/* Two layers of 64 rows of 192 bytes: six pages. */
+#define CHUNK_BYTES ((uint64_t)LAYERS * HD_LOG_CHUNK * DIM * sizeof(float))
+
+static char dir[64];
+
+static void make_dir(void)
+{
+    strcpy(dir, "/tmp/hydac-log-XXXXXX");
+    cr_assert_not_null(mkdtemp(dir));
+}
+
+static void remove_dir(void)
+{
+    /* Fails if a file was left behind. */
+    cr_assert_eq(rmdir(dir), 0);
+}
+
+static struct hd_input_log *make(const char *where, uint64_t limit)
+{
+    struct hd_input_log_options o = {
+        .dir = where,
+        .layers = LAYERS,
+        .dim = DIM,
+        .sequences = 3,
+        .max_positions = POSITIONS,
+        .limit = limit,
+    };
+    struct hd_input_log *log;
+    cr_assert_eq(hd_input_log_new(&log, &o), 0);
+    return log;
+}
+
+static int append(struct hd_input_log *log, uint32_t s, uint32_t l, uint32_t p,
+                  struct hd_error *err)
+{
+    float row[DIM];
+    for (int i = 0; i < DIM; i++)
+        row[i] = (float)(s * 1000000 + l * 100000 + p * 100) + (float)i;
+    return hd_input_log_append(log, (struct hd_log_at){s, l, p}, row, err);
+}
+
+TestSuite(input_log, .init = make_dir, .fini = remove_dir);
+
+Test(input_log, rows_come_back_chunk_by_chunk)
+{
+    struct hd_input_log *log = make(dir, 1 << 20);
+    struct hd_error err;
+    for (uint32_t p = 0; p < 150; p++)
+        for (uint32_t l = 0; l < LAYERS; l++)
+            cr_assert_eq(append(log, 1, l, p, &err), HD_LOG_KEPT);
+    cr_assert_eq(hd_input_log_count(log, 1, 0), 150);
+    cr_assert_eq(hd_input_log_count(log, 0, 0), 0);
+    cr_assert_eq(hd_input_log_appended(log), 300);
+    cr_assert_eq(hd_input_log_bytes(log), 3 * CHUNK_BYTES);
+    uint32_t seen = 0;
+    while (seen < 150) {
+        size_t n;
+        const float *x = hd_input_log_rows(log, (struct hd_log_at){1, 1, seen}, &n);
+        cr_assert_not_null(x);
+        for (size_t i = 0; i < n; i++) {
+            float first = (float)(1000000 + 100000 + (seen + i) * 100);
+            cr_assert_eq(x[i * DIM], first);
+            cr_assert_eq(x[i * DIM + DIM - 1], first + DIM - 1);
+        }
+        seen += (uint32_t)n;
+    }
+    cr_assert_eq(seen, 150);
+    size_t n;
+    cr_assert_null(hd_input_log_rows(log, (struct hd_log_at){1, 1, 150}, &n));
+    cr_assert_eq(n, 0);
+    hd_input_log_drop(log, 1);
+    cr_assert_eq(hd_input_log_bytes(log), 0);
+    cr_assert_eq(hd_input_log_count(log, 1, 0), 0);
+    hd_input_log_free(log);
+}
+
+Test(input_log, a_row_that_skips_one_is_a_gap_and_a_repeated_one_is_not)
+{
+    struct hd_input_log *log = make(dir, 1 << 20);
+    struct hd_error err;
+    cr_assert_eq(append(log, 0, 0, 0, &err), HD_LOG_KEPT);
+    cr_assert_eq(append(log, 0, 0, 2, &err), HD_LOG_GAP);
+    cr_assert_eq(err.code, 0);
+    cr_assert_eq(append(log, 0, 1, 1, &err), HD_LOG_GAP, "each layer has its own prefix");
+    cr_assert_eq(append(log, 0, 0, 1, &err), HD_LOG_KEPT);
+    cr_assert_eq(append(log, 0, 0, 0, &err), HD_LOG_KEPT);
+    cr_assert_eq(hd_input_log_count(log, 0, 0), 2);
+    cr_assert_eq(hd_input_log_appended(log), 2);
+    hd_input_log_free(log);
+}
+
+Test(input_log, the_limit_holds_for_all_sequences_together)
+{
+    struct hd_input_log *log = make(dir, 2 * CHUNK_BYTES);
+    struct hd_error err;
+    for (uint32_t p = 0; p < HD_LOG_CHUNK; p++) {
+        cr_assert_eq(append(log, 0, 0, p, &err), HD_LOG_KEPT);
+        cr_assert_eq(append(log, 1, 0, p, &err), HD_LOG_KEPT);
+    }
+    cr_assert_eq(append(log, 0, 0, HD_LOG_CHUNK, &err), HD_LOG_GAP);
+    cr_assert_eq(err.code, HD_E_LIMIT);
+    cr_assert_eq(append(log, 0, 0, HD_LOG_CHUNK + 1, &err), HD_LOG_GAP);
+    cr_assert_eq(err.code, 0, "said once");
+    cr_assert_eq(hd_input_log_bytes(log), 2 * CHUNK_BYTES);
+    hd_input_log_drop(log, 0);
+    cr_assert_eq(append(log, 2, 0, 0, &err), HD_LOG_KEPT, "the space is free again");
+    hd_input_log_free(log);
+}
+
+Test(input_log, positions_beyond_the_maximum_are_a_gap)
+{
+    struct hd_input_log *log = make(dir, 1 << 20);
+    struct hd_error err;
+    for (uint32_t p = 0; p < POSITIONS; p++)
+        cr_assert_eq(append(log, 0, 0, p, &err), HD_LOG_KEPT);
+    cr_assert_eq(append(log, 0, 0, POSITIONS, &err), HD_LOG_GAP);
+    hd_input_log_free(log);
+}
+
+Test(input_log, a_missing_folder_is_a_gap_with_a_reason)
+{
+    char where[128];
+    snprintf(where, sizeof where, "%s/none", dir);
+    struct hd_input_log *log = make(where, 1 << 20);
+    struct hd_error err;
+    cr_assert_eq(append(log, 0, 0, 0, &err), HD_LOG_GAP);
+    cr_assert_eq(err.code, HD_E_IO);
+    cr_assert(strstr(err.text, where), "%s", err.text);
+    hd_input_log_free(log);
+}
+
+Test(input_log, a_file_that_cannot_grow_is_a_gap_and_what_it_holds_stays)
+{
+    signal(SIGXFSZ, SIG_IGN);
+    struct rlimit small = {.rlim_cur = CHUNK_BYTES, .rlim_max = CHUNK_BYTES};
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+    struct hd_input_log *log = make(dir, 1 << 20);
+    struct hd_error err;
+    for (uint32_t p = 0; p < HD_LOG_CHUNK; p++)
+        cr_assert_eq(append(log, 0, 1, p, &err), HD_LOG_KEPT);
+    cr_assert_eq(append(log, 0, 1, HD_LOG_CHUNK, &err), HD_LOG_GAP);
+    cr_assert_eq(err.code, HD_E_IO, "%s", err.text);
+    cr_assert_eq(hd_input_log_count(log, 0, 1), HD_LOG_CHUNK);
+    size_t n;
+    const float *x = hd_input_log_rows(log, (struct hd_log_at){0, 1, 10}, &n);
+    cr_assert_eq(n, HD_LOG_CHUNK - 10);
+    cr_assert_eq(x[0], 100000 + 1000);
+    hd_input_log_free(log);
+}

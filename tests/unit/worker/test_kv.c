@@ -1,0 +1,98 @@
+/* The K/V store: rows in order, blocks on demand, counters that add up. */
+#include "worker/kv.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+static struct hd_kv *make(enum hd_kv_type type)
+{
+    struct hd_kv_options o = {
+        .layers = 3,
+        .heads = 2,
+        .head_dim = 16,
+        .sequences = 4,
+        .max_positions = 150,
+        .type = type,
+    };
+    struct hd_kv *kv;
+    cr_assert_eq(hd_kv_new(&kv, &o), 0);
+    return kv;
+}
+
+Test(kv, blocks_come_on_demand_and_are_counted)
+{
+    struct hd_kv *kv = make(HD_KV_F16);
+    struct hd_kv_at at = {.sequence = 1, .layer = 2, .head = 1};
+    size_t block = (size_t)2 * HD_ATTN_BLOCK * 16 * sizeof(uint16_t);
+    cr_assert_eq(hd_kv_row_bytes(kv), 32);
+    cr_assert_eq(hd_kv_bytes(kv), 0);
+    cr_assert_eq(hd_kv_reserve(kv, at, 1), 0);
+    cr_assert_eq(hd_kv_bytes(kv), block);
+    cr_assert_eq(hd_kv_reserve(kv, at, HD_ATTN_BLOCK), 0);
+    cr_assert_eq(hd_kv_bytes(kv), block);
+    cr_assert_eq(hd_kv_reserve(kv, at, HD_ATTN_BLOCK + 1), 0);
+    cr_assert_eq(hd_kv_bytes(kv), 2 * block);
+    cr_assert_eq(hd_kv_counters(kv, 2, 1)->bytes, 2 * block);
+    cr_assert_eq(hd_kv_counters(kv, 2, 0)->bytes, 0);
+    hd_kv_drop_head(kv, 1);
+    cr_assert_eq(hd_kv_bytes(kv), 0);
+    cr_assert_eq(hd_kv_counters(kv, 2, 1)->bytes, 0);
+    hd_kv_free(kv);
+}
+
+Test(kv, positions_beyond_the_limit_are_refused)
+{
+    struct hd_kv *kv = make(HD_KV_F32);
+    struct hd_kv_at at = {0, 0, 0};
+    cr_assert_eq(hd_kv_reserve(kv, at, 151), HD_E_LIMIT);
+    cr_assert_eq(hd_kv_reserve(kv, at, 150), 0);
+    hd_kv_free(kv);
+}
+
+Test(kv, rows_are_valid_once_committed_and_lie_where_the_view_says)
+{
+    struct hd_kv *kv = make(HD_KV_F32);
+    struct hd_kv_at at = {.sequence = 3, .layer = 1, .head = 0};
+    cr_assert_eq(hd_kv_valid(kv, at), 0);
+    cr_assert_eq(hd_kv_reserve(kv, at, 100), 0);
+    for (uint32_t p = 0; p < 100; p++) {
+        memset(hd_kv_k(kv, at, p), (int)p, hd_kv_row_bytes(kv));
+        memset(hd_kv_v(kv, at, p), (int)p + 100, hd_kv_row_bytes(kv));
+    }
+    cr_assert_eq(hd_kv_valid(kv, at), 0);
+    hd_kv_commit(kv, at, 100);
+    hd_kv_commit(kv, at, 40); /* never lowers */
+    struct hd_kv_view view = hd_kv_view(kv, at);
+    cr_assert_eq(view.valid, 100);
+    size_t row = hd_kv_row_bytes(kv);
+    for (uint32_t p = 0; p < 100; p++) {
+        const uint8_t *k = (const uint8_t *)view.k[p / HD_ATTN_BLOCK] + p % HD_ATTN_BLOCK * row;
+        const uint8_t *v = (const uint8_t *)view.v[p / HD_ATTN_BLOCK] + p % HD_ATTN_BLOCK * row;
+        cr_assert_eq(k[0], p);
+        cr_assert_eq(k[row - 1], p);
+        cr_assert_eq(v[row - 1], p + 100);
+    }
+    hd_kv_free(kv);
+}
+
+Test(kv, dropping_takes_what_was_named_and_nothing_else)
+{
+    struct hd_kv *kv = make(HD_KV_F16);
+    for (uint32_t s = 0; s < 4; s++)
+        for (uint32_t h = 0; h < 2; h++) {
+            struct hd_kv_at at = {s, 0, h};
+            cr_assert_eq(hd_kv_reserve(kv, at, 10 + s), 0);
+            hd_kv_commit(kv, at, 10 + s);
+        }
+    cr_assert_eq(hd_kv_valid_total(kv, 0, 0), 10 + 11 + 12 + 13);
+    hd_kv_drop_sequence(kv, 2);
+    cr_assert_eq(hd_kv_valid_total(kv, 0, 0), 10 + 11 + 13);
+    hd_kv_drop_head(kv, 0);
+    cr_assert_eq(hd_kv_valid_total(kv, 0, 0), 0);
+    cr_assert_eq(hd_kv_valid_total(kv, 0, 1), 10 + 11 + 13);
+    hd_kv_clear(kv);
+    cr_assert_eq(hd_kv_valid_total(kv, 0, 1), 0);
+    cr_assert_eq(hd_kv_bytes(kv), 0);
+    cr_assert_eq(hd_kv_valid(kv, (struct hd_kv_at){2, 0, 1}), 0);
+    hd_kv_free(kv);
+}

@@ -1,0 +1,57 @@
+/* input_log.h - what a worker keeps so that a lost head can be computed anew: for each live
+ * sequence, layer and position the attention input, in the very bytes that came over the wire.
+ *
+ * One file a sequence in the state folder, already unlinked (nothing is left when the worker dies),
+ * grown and mapped chunk by chunk: [chunk of 64 positions][layer][64][dim] f32. Under memory
+ * pressure the kernel writes it out by itself. Space is claimed before it is mapped, so a full disk
+ * is an error here and never a SIGBUS later.
+ *
+ * Rows of a layer are kept in order from position 0 without holes: a row that does not continue
+ * them, or for which there is no space, is left out, and so is every later one: the sequence's log
+ * then ends early (a gap), serving goes on. A row that is there already is not written again. */
+#ifndef HD_WORKER_INPUT_LOG_H
+#define HD_WORKER_INPUT_LOG_H
+
+#include "common/util/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define HD_LOG_CHUNK 64 /* positions; the unit in which files grow */
+
+struct hd_input_log;
+
+struct hd_input_log_options {
+    const char *dir; /* state folder; copied */
+    uint32_t layers, dim;
+    uint32_t sequences;     /* sequence numbers are below this */
+    uint32_t max_positions; /* of a sequence */
+    uint64_t limit;         /* bytes of all files together */
+};
+
+struct hd_log_at {
+    uint32_t sequence, layer, position;
+};
+
+/* 0, or HD_E_NOMEM. No file is made yet. */
+int hd_input_log_new(struct hd_input_log **out, const struct hd_input_log_options *o);
+void hd_input_log_free(struct hd_input_log *log);
+
+enum { HD_LOG_KEPT = 0, HD_LOG_GAP = 1 };
+/* Takes one row [dim]. HD_LOG_KEPT: it is in the log; HD_LOG_GAP: it is not (see above), and if
+ * that is because the file could not grow, err says why (else err->code is 0). */
+int hd_input_log_append(struct hd_input_log *log, struct hd_log_at at, const float *row,
+                        struct hd_error *err);
+/* Positions 0 .. count-1 of this layer are in the log. */
+uint32_t hd_input_log_count(const struct hd_input_log *log, uint32_t sequence, uint32_t layer);
+/* The rows from `at` to the end of its chunk, [n][dim]; *n counts only rows that are in the log.
+ * NULL when the first is not. Valid until the sequence is dropped. */
+const float *hd_input_log_rows(const struct hd_input_log *log, struct hd_log_at at, size_t *n);
+
+void hd_input_log_drop(struct hd_input_log *log, uint32_t sequence);
+void hd_input_log_clear(struct hd_input_log *log);
+
+uint64_t hd_input_log_bytes(const struct hd_input_log *log);    /* claimed by all files now */
+uint64_t hd_input_log_appended(const struct hd_input_log *log); /* rows written since the start */
+
+#endif

@@ -1,0 +1,73 @@
+/* kv.h - the K/V cache of the heads a worker owns, reached only through these accessors.
+ *
+ * One lane for each (sequence, layer, head): blocks of HD_ATTN_BLOCK positions, allocated when a
+ * position in them is first needed, and a count of valid positions. Rows become valid in order, so
+ * the valid ones are always 0 .. valid-1. A valid row is never written again and never shortened
+ * away: it is a function of the sequence's tokens alone, and a row that was computed before its
+ * step was interrupted is what the retry would compute. The only way back is to drop a lane whole.
+ *
+ * Distinct rows may be written by several threads at once; every other call belongs to the one
+ * thread that owns the store. */
+#ifndef HD_WORKER_KV_H
+#define HD_WORKER_KV_H
+
+#include "common/math/kernels.h"
+#include "common/util/error.h"
+
+struct hd_kv;
+
+struct hd_kv_options {
+    uint32_t layers, heads, head_dim;
+    uint32_t sequences;     /* sequence numbers are below this */
+    uint32_t max_positions; /* of a sequence */
+    enum hd_kv_type type;
+};
+
+/* Names one lane. */
+struct hd_kv_at {
+    uint32_t sequence, layer, head;
+};
+
+/* A lane as hd_attention wants it. */
+struct hd_kv_view {
+    const void *const *k; /* [blocks]: each [HD_ATTN_BLOCK][head_dim] elements */
+    const void *const *v; /* likewise */
+    uint32_t valid;       /* positions 0 .. valid-1 hold rows */
+};
+
+/* Counted for each (layer, head) since the store was made. */
+struct hd_kv_counters {
+    uint64_t hits;    /* rows that a step found valid (it was a retry) */
+    uint64_t misses;  /* rows that a step had to compute */
+    uint64_t rebuilt; /* rows computed from the input log */
+    uint64_t bytes;   /* allocated now */
+};
+
+/* 0 or HD_E_NOMEM. */
+int hd_kv_new(struct hd_kv **out, const struct hd_kv_options *o);
+void hd_kv_free(struct hd_kv *kv);
+
+/* Makes room for positions 0 .. positions-1. 0, HD_E_LIMIT (more than max_positions) or HD_E_NOMEM;
+ * rows that were valid stay so in any case. */
+int hd_kv_reserve(struct hd_kv *kv, struct hd_kv_at at, uint32_t positions);
+/* Where the row of a reserved position lies: [head_dim] elements of the storage type. */
+void *hd_kv_k(const struct hd_kv *kv, struct hd_kv_at at, uint32_t position);
+void *hd_kv_v(const struct hd_kv *kv, struct hd_kv_at at, uint32_t position);
+/* Bytes of one K row (and of one V row). */
+size_t hd_kv_row_bytes(const struct hd_kv *kv);
+/* Declares the rows below `positions` written. Never lowers the count. */
+void hd_kv_commit(struct hd_kv *kv, struct hd_kv_at at, uint32_t positions);
+uint32_t hd_kv_valid(const struct hd_kv *kv, struct hd_kv_at at);
+struct hd_kv_view hd_kv_view(const struct hd_kv *kv, struct hd_kv_at at);
+
+void hd_kv_drop_sequence(struct hd_kv *kv, uint32_t sequence);
+void hd_kv_drop_head(struct hd_kv *kv, uint32_t head);
+void hd_kv_clear(struct hd_kv *kv);
+
+struct hd_kv_counters *hd_kv_counters(struct hd_kv *kv, uint32_t layer, uint32_t head);
+/* Valid positions of a (layer, head), summed over sequences. */
+uint64_t hd_kv_valid_total(const struct hd_kv *kv, uint32_t layer, uint32_t head);
+uint64_t hd_kv_bytes(const struct hd_kv *kv);
+const struct hd_kv_options *hd_kv_shape(const struct hd_kv *kv);
+
+#endif
