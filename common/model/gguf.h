@@ -21,7 +21,7 @@ void hd_gguf_close(struct hd_gguf *g);
 const char *hd_gguf_path(const struct hd_gguf *g);
 
 /* Metadata. Each returns 0, HD_E_NOTFOUND (no such key), or HD_E_FORMAT (another type). Integers
- * of any GGUF width are accepted where they fit. */
+ * of any GGUF width are accepted where they fit. Array elements: HD_E_RANGE beyond the end. */
 int hd_gguf_u64(const struct hd_gguf *g, const char *key, uint64_t *out);
 int hd_gguf_f64(const struct hd_gguf *g, const char *key, double *out);
 int hd_gguf_bool(const struct hd_gguf *g, const char *key, bool *out);
@@ -33,7 +33,11 @@ int hd_gguf_array_str(const struct hd_gguf *g, const char *key, size_t i, struct
 int hd_gguf_array_i64(const struct hd_gguf *g, const char *key, size_t i, int64_t *out);
 int hd_gguf_array_f64(const struct hd_gguf *g, const char *key, size_t i, double *out);
 
-/* Tensor by name: 0 or HD_E_NOTFOUND. 1-D tensors have rows = 1. */
+/* Tensor by name: 0, HD_E_NOTFOUND, or HD_E_UNSUPPORTED (a type that is not in tensor.h). 1-D
+ * tensors have rows = 1; of more than two dimensions, rows is the product of all but the first. */
 int hd_gguf_tensor(const struct hd_gguf *g, const char *name, struct hd_tensor *out);
+/* All tensors, in the file's order: names of 0 .. n - 1. */
+size_t hd_gguf_n_tensors(const struct hd_gguf *g);
+struct hd_str hd_gguf_tensor_name(const struct hd_gguf *g, size_t i);
 
 #endif

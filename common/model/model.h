@@ -11,12 +11,12 @@
 #include "common/util/error.h"
 
 /* Named limits: a model outside them is refused when it is opened. */
-#define HD_MAX_LAYERS   512
-#define HD_MAX_DIM      65536
-#define HD_MAX_HEADS    1024
-#define HD_MAX_FFN      262144
-#define HD_MAX_VOCAB    1048576
-#define HD_MAX_CONTEXT  1048576
+#define HD_MAX_LAYERS  512
+#define HD_MAX_DIM     65536
+#define HD_MAX_HEADS   1024
+#define HD_MAX_FFN     262144
+#define HD_MAX_VOCAB   1048576
+#define HD_MAX_CONTEXT 1048576
 
 struct hd_model_shape {
     uint32_t n_layers, dim, n_heads, n_kv_heads, head_dim, ffn_dim, vocab, context;
@@ -48,10 +48,10 @@ struct hd_model {
     struct hd_tensor output;       /* [vocab][dim]; = embedding when tied */
     struct hd_layer *layers;       /* [n_layers] */
     char name[128];                /* general.name, or the file's or folder's name without ending */
-    uint64_t digest;   /* XXH3 of shape, RoPE, tensor names, types, sizes and a sample of the bytes
-                        * of each tensor (its first and last 4 KiB): two machines compare it before
-                        * they work together. The same for the same weights in the same container */
-    int32_t bos, eos;  /* token ids or -1 */
+    uint64_t digest;  /* XXH3 of shape, RoPE, tensor names, types, sizes and a sample of the bytes
+                       * of each tensor (its first and last 4 KiB): two machines compare it before
+                       * they work together. The same for the same weights in the same container */
+    int32_t bos, eos; /* token ids or -1 */
     struct hd_gguf *gguf; /* the container, for the tokenizer; NULL for a folder */
     char *folder;         /* the folder, for tokenizer.json; NULL for a GGUF file */
     void *impl;           /* mappings */
