@@ -35,7 +35,8 @@ enum hd_recovery { HD_RECOVERY_REUSE, HD_RECOVERY_FULL };
 
 const char *hd_worker_state_name(enum hd_worker_state s);
 const char *hd_cluster_state_name(enum hd_cluster_state s);
-const char *hd_loss_cause_name(enum hd_loss_cause c); /* "closed", "silent", "deadline", "protocol" */
+const char *
+hd_loss_cause_name(enum hd_loss_cause c); /* "closed", "silent", "deadline", "protocol" */
 
 struct hd_core_options {
     uint32_t units[HD_UNIT_KINDS];
@@ -43,27 +44,27 @@ struct hd_core_options {
     unsigned min_workers;
     enum hd_recovery recovery;
     const struct hd_strategy *strategy;
-    const struct hd_fixed_table *fixed;   /* borrowed */
+    const struct hd_fixed_table *fixed; /* borrowed */
     struct hd_detector_options detector;
-    uint64_t step_deadline_us;    /* a half-step or an assignment that takes longer: worker lost */
+    uint64_t step_deadline_us; /* a half-step or an assignment that takes longer: worker lost */
     uint64_t assign_deadline_us;
     uint64_t model_digest;
 };
 
 /* ---- Events ---------------------------------------------------------------------------------*/
 enum hd_event_type {
-    HD_EV_HELLO,        /* a connection introduced itself: conn, hello */
-    HD_EV_CLOSED,       /* the connection of `slot` ended */
-    HD_EV_ACK,          /* slot, seq, sent_us */
-    HD_EV_KV_RESULT,    /* slot, kv */
-    HD_EV_RESULT,       /* slot, epoch, step, half, layer: a StepResult came (before it is used) */
-    HD_EV_BROKE_RULES,  /* slot sent what makes no sense: cut it off */
-    HD_EV_TICK,         /* call about every heartbeat interval; late_us = how late the loop was */
-    HD_EV_SEQ_OPEN,     /* sequence */
-    HD_EV_SEQ_CLOSE,    /* sequence */
-    HD_EV_HALF,         /* the engine wants this half-step done: step, half, layer, rows */
-    HD_EV_STEP_DONE,    /* the engine ended the step: rows of `rows` are now committed */
-    HD_EV_REPLAYED,     /* the engine has taken over HD_ACT_REPLAY: its sequences start at 0 */
+    HD_EV_HELLO,       /* a connection introduced itself: conn, hello */
+    HD_EV_CLOSED,      /* the connection of `slot` ended */
+    HD_EV_ACK,         /* slot, seq, sent_us */
+    HD_EV_KV_RESULT,   /* slot, kv */
+    HD_EV_RESULT,      /* slot, epoch, step, half, layer: a StepResult came (before it is used) */
+    HD_EV_BROKE_RULES, /* slot sent what makes no sense: cut it off */
+    HD_EV_TICK,        /* call about every heartbeat interval; late_us = how late the loop was */
+    HD_EV_SEQ_OPEN,    /* sequence */
+    HD_EV_SEQ_CLOSE,   /* sequence */
+    HD_EV_HALF,        /* the engine wants this half-step done: step, half, layer, rows */
+    HD_EV_STEP_DONE,   /* the engine ended the step: rows of `rows` are now committed */
+    HD_EV_REPLAYED,    /* the engine has taken over HD_ACT_REPLAY: its sequences start at 0 */
 };
 
 struct hd_hello_info {
@@ -103,25 +104,25 @@ struct hd_event {
 
 /* ---- Actions --------------------------------------------------------------------------------*/
 enum hd_action_type {
-    HD_ACT_WELCOME,       /* conn got slot */
-    HD_ACT_REJECT,        /* conn: reason code, text */
-    HD_ACT_CLOSE,         /* cut off the connection of slot */
-    HD_ACT_HEARTBEAT,     /* to slot: seq, now */
-    HD_ACT_ASSIGN,        /* to slot: epoch, lists from core's plan, needs (hd_core_needs) */
-    HD_ACT_SEQ_OPEN,      /* to slot: sequence (a worker that joined later hears of live ones only
-                           * when they are opened after it joined) */
-    HD_ACT_SEQ_CLOSE,     /* to slot: sequence */
-    HD_ACT_SEND_HALF,     /* to slot: the engine's current half-step, with the present epoch */
-    HD_ACT_RESET_HALF,    /* engine: forget what was summed up of the current half-step */
-    HD_ACT_USE_RESULT,    /* engine: the result in hand is valid, add it */
-    HD_ACT_DROP_RESULT,   /* the result in hand is of an old epoch or a duplicate */
-    HD_ACT_HALF_DONE,     /* engine: all partials are in */
-    HD_ACT_READY,         /* cluster serves (again) */
-    HD_ACT_NOT_READY,     /* cluster cannot serve now */
-    HD_ACT_REPLAY,        /* engine: run these sequences again from position 0 (sequences mask);
-                           * answer HD_EV_REPLAYED */
-    HD_ACT_WORKER_STATE,  /* for the log: slot changed to state (cause) */
-    HD_ACT_FAILOVER,      /* a recovery ended: report */
+    HD_ACT_WELCOME,      /* conn got slot */
+    HD_ACT_REJECT,       /* conn: reason code, text */
+    HD_ACT_CLOSE,        /* cut off the connection of slot */
+    HD_ACT_HEARTBEAT,    /* to slot: seq, now */
+    HD_ACT_ASSIGN,       /* to slot: epoch, lists from core's plan, needs (hd_core_needs) */
+    HD_ACT_SEQ_OPEN,     /* to slot: sequence (a worker that joined later hears of live ones only
+                          * when they are opened after it joined) */
+    HD_ACT_SEQ_CLOSE,    /* to slot: sequence */
+    HD_ACT_SEND_HALF,    /* to slot: the engine's current half-step, with the present epoch */
+    HD_ACT_RESET_HALF,   /* engine: forget what was summed up of the current half-step */
+    HD_ACT_USE_RESULT,   /* engine: the result in hand is valid, add it */
+    HD_ACT_DROP_RESULT,  /* the result in hand is of an old epoch or a duplicate */
+    HD_ACT_HALF_DONE,    /* engine: all partials are in */
+    HD_ACT_READY,        /* cluster serves (again) */
+    HD_ACT_NOT_READY,    /* cluster cannot serve now */
+    HD_ACT_REPLAY,       /* engine: run these sequences again from position 0 (sequences mask);
+                          * answer HD_EV_REPLAYED */
+    HD_ACT_WORKER_STATE, /* for the log: slot changed to state (cause) */
+    HD_ACT_FAILOVER,     /* a recovery ended: report */
 };
 
 /* What one recovery cost; see README for the meaning of each number. */
@@ -132,17 +133,17 @@ struct hd_failover {
     uint64_t epoch;
     uint64_t at_us;
     uint32_t heads_lost, heads_reused, heads_rebuilt; /* KV heads (groups), not times layers */
-    uint64_t positions;        /* positions of live sequences at the loss */
-    uint64_t rows_rebuilt;     /* (layer, head, position) rows computed from logs */
+    uint64_t positions;                               /* positions of live sequences at the loss */
+    uint64_t rows_rebuilt; /* (layer, head, position) rows computed from logs */
     uint64_t rows_kept;
-    uint64_t rows_replayed;    /* tokens run again from the start; filled by the daemon */
+    uint64_t rows_replayed; /* tokens run again from the start; filled by the daemon */
     uint64_t bytes, flops;
-    double detect_ms;          /* last sign of life -> declared lost */
-    double plan_ms;            /* declared lost -> assignments given to the network */
-    double weights_ms;         /* the slowest survivor's loading of new units */
-    double rebuild_ms;         /* the slowest survivor's K/V computing */
-    double retry_ms;           /* all confirmed -> the interrupted half-step done */
-    double stall_ms;           /* last sign of life -> interrupted half-step done */
+    double detect_ms;  /* last sign of life -> declared lost */
+    double plan_ms;    /* declared lost -> assignments given to the network */
+    double weights_ms; /* the slowest survivor's loading of new units */
+    double rebuild_ms; /* the slowest survivor's K/V computing */
+    double retry_ms;   /* all confirmed -> the interrupted half-step done */
+    double stall_ms;   /* last sign of life -> interrupted half-step done */
 };
 
 struct hd_action {
@@ -191,12 +192,12 @@ struct hd_worker_view {
     const char *name;
     enum hd_worker_state state;
     uint64_t last_seen_us;
-    double rtt_ms;          /* smoothed heartbeat round trip */
+    double rtt_ms; /* smoothed heartbeat round trip */
     double phi;
-    uint64_t steps;         /* half-steps asked of it */
-    uint64_t answered;      /* ... and answered in time */
-    uint64_t failures;      /* times it was lost */
-    double success_rate;    /* answered / steps, 1 when steps is 0 */
+    uint64_t steps;      /* half-steps asked of it */
+    uint64_t answered;   /* ... and answered in time */
+    uint64_t failures;   /* times it was lost */
+    double success_rate; /* answered / steps, 1 when steps is 0 */
     uint64_t joins;
 };
 /* False for an EMPTY slot. */

@@ -1,9 +1,11 @@
 /* detector.h - phi-accrual failure detector (Hayashibara et al. 2004) for one worker. Pure.
  *
  * phi(t) = -log10 P(an answer comes later than t after the last one), answers' intervals taken as
- * normal with the window's mean and deviation, the deviation clamped so that with the default 50 ms
- * interval phi passes `phi_offline` before 300 ms of silence, however regular or irregular the
- * answers were. Time during which the detector's own loop was late does not count as silence. */
+ * normal with the window's mean and deviation. Both are clamped, so that with the default interval
+ * of 50 ms phi passes `phi_offline` between 215 and 245 ms of silence, however regular or irregular
+ * the answers were: a worker that answers 150 ms late is not lost, and a silent one is found by the
+ * first tick after that, before 300 ms. Time during which the detector's own loop was late does not
+ * count as silence. */
 #ifndef HD_CORE_DETECTOR_H
 #define HD_CORE_DETECTOR_H
 
@@ -12,20 +14,21 @@
 #define HD_DETECTOR_WINDOW 64
 
 struct hd_detector_options {
-    uint64_t interval_us;   /* heartbeat interval */
-    uint64_t min_std_us;    /* default interval / 2 */
-    uint64_t max_std_us;    /* default interval * 0.75 */
-    double phi_suspect;     /* default 3 */
-    double phi_offline;     /* default 8 */
+    uint64_t interval_us; /* heartbeat interval */
+    uint64_t max_mean_us; /* default interval * 1.2; the mean is never below the interval */
+    uint64_t min_std_us;  /* default interval * 0.6 */
+    uint64_t max_std_us;  /* default interval * 0.65 */
+    double phi_suspect;   /* default 3 */
+    double phi_offline;   /* default 8 */
 };
 struct hd_detector_options hd_detector_defaults(uint64_t interval_us);
 
 struct hd_detector {
     struct hd_detector_options o;
-    uint64_t last_us;                       /* last answer */
-    uint64_t excused_us;                    /* own lateness since the last answer */
+    uint64_t last_us;    /* last answer */
+    uint64_t excused_us; /* own lateness since the last answer */
     uint32_t n, next;
-    uint32_t interval[HD_DETECTOR_WINDOW];  /* ring of intervals, us */
+    uint32_t interval[HD_DETECTOR_WINDOW]; /* ring of intervals, us */
 };
 void hd_detector_init(struct hd_detector *d, const struct hd_detector_options *o, uint64_t now_us);
 void hd_detector_heard(struct hd_detector *d, uint64_t now_us);

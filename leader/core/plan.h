@@ -17,16 +17,19 @@
 enum hd_unit_kind { HD_UNIT_HEAD, HD_UNIT_FFN, HD_UNIT_VOCAB, HD_UNIT_KINDS };
 
 struct hd_plan {
-    uint32_t count[HD_UNIT_KINDS];  /* units of each kind */
-    uint8_t *owner[HD_UNIT_KINDS];  /* [count]: slot or HD_NOBODY */
+    uint32_t count[HD_UNIT_KINDS]; /* units of each kind */
+    uint8_t *owner[HD_UNIT_KINDS]; /* [count]: slot or HD_NOBODY */
 };
 
 int hd_plan_init(struct hd_plan *p, const uint32_t count[HD_UNIT_KINDS]); /* all HD_NOBODY */
 void hd_plan_deinit(struct hd_plan *p);
 void hd_plan_copy(struct hd_plan *to, const struct hd_plan *from); /* same counts */
+void hd_plan_clear(struct hd_plan *p);                             /* all HD_NOBODY */
 /* Units of `kind` that `slot` owns; with list != NULL their numbers, ascending. */
 uint32_t hd_plan_owned(const struct hd_plan *p, enum hd_unit_kind kind, unsigned slot,
                        uint32_t *list);
+/* The set of slots that own a unit of `kind`. */
+uint64_t hd_plan_owners(const struct hd_plan *p, enum hd_unit_kind kind);
 /* True when every unit has an owner in `workers`. */
 bool hd_plan_complete(const struct hd_plan *p, uint64_t workers);
 
@@ -35,8 +38,11 @@ struct hd_plan_input {
     uint64_t workers;   /* slots that may own units, never 0 */
     uint64_t preferred; /* subset of `workers` that should get orphaned heads (their logs cover all
                          * live sequences); 0 = no preference */
-    const struct hd_fixed_table *fixed;               /* strategy `fixed` */
-    const char *const *names;                         /* [HD_MAX_WORKERS] */
+    uint64_t avoid;     /* subset of `workers` that keep what they own but get more only when nobody
+                         * else is there (suspected of being dead) */
+    double cost[HD_UNIT_KINDS];         /* a unit's cost relative to the others'; 0 = 1 */
+    const struct hd_fixed_table *fixed; /* strategy `fixed` */
+    const char *const *names;           /* [HD_MAX_WORKERS] */
 };
 
 /* The config's table for `fixed`: heads by worker name. FFN and vocab blocks follow the heads'
@@ -50,6 +56,9 @@ struct hd_fixed_table {
     struct hd_fixed_entry entries[HD_MAX_WORKERS];
     size_t n;
 };
+/* HD_E_CONFIG unless every head of 0 .. heads - 1 stands in the table exactly once, and no other,
+ * under names that differ. */
+int hd_fixed_validate(const struct hd_fixed_table *table, uint32_t heads, struct hd_error *err);
 
 struct hd_strategy {
     const char *name;
