@@ -1,0 +1,137 @@
+#!/bin/sh
+# Installs what is missing, builds hydac, runs every test. The last line is "N passed, N failed";
+# the exit status is 0 only if nothing failed.
+#
+#   tests/run.sh                  everything
+#   tests/run.sh --unit-only      only what meson runs: unit tests and the simulated cluster
+#   tests/run.sh --asan           those, built with the address and undefined-behaviour sanitizers
+#   tests/run.sh -k EXPRESSION    only golden and integration tests whose names match
+#     --no-install    the packages are there (no apt-get, no network)
+#     --build DIR     build folder (default: build, or build-asan)
+#
+#   HYDAC_GOLDEN    folder of further reference models (default: ../shared/golden, if there)
+#   HYDAC_SMOLLM2   SmolLM2-135M-Instruct.Q4_1.gguf (default: deploy/get-model.sh fetches it)
+set -eu
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+install=yes
+build=
+asan=no
+binaries=yes
+match=
+
+usage() {
+    sed -n '2,13s/^# \{0,1\}//p' "$0"
+}
+
+while [ $# -gt 0 ]; do
+    case "$1" in
+    --unit-only) binaries=no ;;
+    --asan)
+        asan=yes
+        binaries=no
+        ;;
+    --no-install) install=no ;;
+    --build | -k)
+        [ $# -ge 2 ] || {
+            usage >&2
+            exit 2
+        }
+        if [ "$1" = -k ]; then match=$2; else build=$2; fi
+        shift
+        ;;
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    *)
+        usage >&2
+        exit 2
+        ;;
+    esac
+    shift
+done
+
+say() {
+    printf '\n== %s\n' "$*"
+}
+
+cd "$top"
+[ $install = no ] || deploy/packages.sh all
+
+# ---- Build
+
+if [ $asan = yes ]; then
+    build=${build:-build-asan}
+    options="-Db_sanitize=address,undefined"
+    export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=1}"
+    export UBSAN_OPTIONS="${UBSAN_OPTIONS:-halt_on_error=1:abort_on_error=1:print_stacktrace=1}"
+else
+    build=${build:-build}
+    options=
+fi
+say "Build in $build"
+if [ -f "$build/build.ninja" ]; then
+    # Configured before a package came? Then look for it again.
+    meson setup --reconfigure "$build" >/dev/null
+else
+    # shellcheck disable=SC2086 # options are words
+    CC=${CC:-gcc} meson setup $options "$build"
+fi
+ninja -C "$build"
+
+results=$build/test-results
+rm -rf "$results"
+mkdir -p "$results"
+
+# ---- Unit tests, simulated cluster
+
+if [ -z "$match" ]; then
+    say "Unit tests and simulated cluster"
+    meson test -C "$build" --no-rebuild --print-errorlogs || true
+    cp "$build/meson-logs/testlog.json" "$results/meson.json" || true
+fi
+
+# ---- Golden values, real binaries
+
+run_pytest() { # NAME: the folder and the name of its results
+    say "tests/$1"
+    # Debian's own Python has the pytest that packages.sh installs.
+    /usr/bin/python3 -m pytest -p no:cacheprovider -q -rs "tests/$1" \
+        --junitxml="$results/$1.xml" ${match:+-k "$match"} || status=$?
+    # 5: nothing was selected, which only -k may cause
+    case "${status:-0}" in
+    0 | 1) ;;
+    5) [ -n "$match" ] || touch "$results/$1.broken" ;;
+    *) touch "$results/$1.broken" ;;
+    esac
+    status=0
+}
+
+notes=
+if [ $binaries = yes ]; then
+    HYDAC_BUILD=$(cd "$build" && pwd)
+    export HYDAC_BUILD
+    export PYTHONDONTWRITEBYTECODE=1
+    if [ -z "${HYDAC_GOLDEN:-}" ] && [ -d ../shared/golden ]; then
+        HYDAC_GOLDEN=$(cd ../shared/golden && pwd)
+        export HYDAC_GOLDEN
+    fi
+    [ -n "${HYDAC_GOLDEN:-}" ] ||
+        notes="run without the shared reference models (HYDAC_GOLDEN): their tests were skipped"
+    if [ -z "${HYDAC_SMOLLM2:-}" ]; then
+        if HYDAC_SMOLLM2=$(deploy/get-model.sh); then
+            export HYDAC_SMOLLM2
+        else
+            unset HYDAC_SMOLLM2
+            notes="$notes
+run without SmolLM2 (it could not be fetched): its tests were skipped"
+        fi
+    fi
+    run_pytest golden
+    run_pytest integration
+fi
+
+say "Summary"
+[ -z "$notes" ] || printf '%s\n' "$notes" | sed '/^$/d'
+exec /usr/bin/python3 tests/summary.py "$results"
