@@ -76,11 +76,12 @@ static int add_merge(struct hd_bpe *b, const struct hd_vocab *v, const struct hd
     if (buf != small)
         free(buf);
     if (id < 0)
-        return hd_fail(err, HD_E_FORMAT,
-                       "tokenizer: merge %u (\"%.*s\" + \"%.*s\") names a token that the vocabulary "
-                       "does not have; the file is damaged or not byte-level BPE",
-                       rank, (int)(m->left.len < 40 ? m->left.len : 40), m->left.data,
-                       (int)(m->right.len < 40 ? m->right.len : 40), m->right.data);
+        return hd_fail(
+            err, HD_E_FORMAT,
+            "tokenizer: merge %u (\"%.*s\" + \"%.*s\") names a token that the vocabulary "
+            "does not have; the file is damaged or not byte-level BPE",
+            rank, (int)(m->left.len < 40 ? m->left.len : 40), m->left.data,
+            (int)(m->right.len < 40 ? m->right.len : 40), m->right.data);
     struct hd_pair_slot *slot = pair_slot(b, pair_key(left, right));
     if (slot->key == FREE_KEY) /* a repeated merge keeps its first rank */
         *slot = (struct hd_pair_slot){pair_key(left, right), rank, id};

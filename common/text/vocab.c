@@ -44,6 +44,17 @@ ptrdiff_t hd_alphabet_decode(struct hd_str s, char *out)
     return (ptrdiff_t)n;
 }
 
+int hd_merge_parse(struct hd_str text, struct hd_merge *out)
+{
+    const char *blank = text.len > 2 ? memchr(text.data, ' ', text.len) : NULL;
+
+    if (!blank || blank == text.data || blank + 1 == text.data + text.len)
+        return HD_E_FORMAT;
+    out->left = (struct hd_str){text.data, (size_t)(blank - text.data)};
+    out->right = (struct hd_str){blank + 1, text.len - out->left.len - 1};
+    return 0;
+}
+
 /* ---- Index of normal tokens -----------------------------------------------------------------*/
 
 static size_t slot_of(const struct hd_vocab *v, const char *bytes, size_t len)
@@ -119,7 +130,8 @@ static int index_specials(struct hd_vocab *v, struct hd_error *err)
     qsort_r(v->specials, n, sizeof *v->specials, compare_ids, v);
     for (size_t i = 1; i < n; i++)
         if (compare_ids(&v->specials[i - 1], &v->specials[i], v) == 0)
-            return hd_fail(err, HD_E_FORMAT, "tokenizer: special tokens %d and %d have the same text",
+            return hd_fail(err, HD_E_FORMAT,
+                           "tokenizer: special tokens %d and %d have the same text",
                            v->specials[i - 1], v->specials[i]);
     return 0;
 }
@@ -214,6 +226,22 @@ static int byte_token_value(struct hd_str s)
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
+/* Tokens that steer a conversation. Some files give them another type; text of a message must not
+ * become one all the same. */
+static bool steers(struct hd_str text)
+{
+    static const char *const names[] = {
+        "<|im_start|>",  "<|im_end|>",     "<|start_header_id|>", "<|end_header_id|>",
+        "<|eot_id|>",    "<|eom_id|>",     "<|begin_of_text|>",   "<|end_of_text|>",
+        "<|endoftext|>", "<|python_tag|>",
+    };
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strlen(names[i]) == text.len && memcmp(names[i], text.data, text.len) == 0)
+            return true;
+    return false;
+}
+
 /* Copies one token's bytes to the end of the arena. A normal token with characters outside the
  * alphabet keeps its text, and no merge can reach it. */
 static int add_token(struct hd_vocab *v, uint32_t id, const struct hd_vocab_entry *e,
@@ -222,19 +250,22 @@ static int add_token(struct hd_vocab *v, uint32_t id, const struct hd_vocab_entr
     struct hd_token *t = &v->tokens[id];
     char *out = v->arena + v->arena_len;
     ptrdiff_t n = -1;
+    enum hd_token_kind kind = e->kind;
     int byte;
 
-    t->kind = (uint8_t)e->kind;
-    if (e->kind == HD_TOKEN_ABSENT)
+    if ((kind == HD_TOKEN_NORMAL || kind == HD_TOKEN_USER) && steers(e->text))
+        kind = HD_TOKEN_CONTROL;
+    t->kind = (uint8_t)kind;
+    if (kind == HD_TOKEN_ABSENT)
         return 0;
-    if (e->kind == HD_TOKEN_NORMAL)
+    if (kind == HD_TOKEN_NORMAL)
         n = hd_alphabet_decode(e->text, out);
-    byte = e->kind == HD_TOKEN_BYTE ? byte_token_value(e->text) : -1;
+    byte = kind == HD_TOKEN_BYTE ? byte_token_value(e->text) : -1;
     if (byte >= 0) {
         out[0] = (char)byte;
         n = 1;
     }
-    bool reachable = e->kind == HD_TOKEN_NORMAL && n > 0;
+    bool reachable = kind == HD_TOKEN_NORMAL && n > 0;
     if (n < 0) {
         if (e->text.len)
             memcpy(out, e->text.data, e->text.len);

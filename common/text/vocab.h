@@ -51,8 +51,8 @@ struct hd_vocab_source {
     size_t n_patterns;
     bool ignore_merges; /* a word that is a token as a whole is not merged */
     bool adds_bos;
-    int32_t bos, eos; /* -1: none */
-    int32_t unk;      /* for bytes that have no token; -1: such bytes are dropped */
+    int32_t bos, eos;     /* -1: none */
+    int32_t unk;          /* for bytes that have no token; -1: such bytes are dropped */
     const int32_t *stops; /* [n_stops] ids that end a turn, besides eos and the known names */
     size_t n_stops;
     struct hd_str chat_template; /* len 0: none */
@@ -66,8 +66,7 @@ int hd_tokenizer_build(struct hd_tokenizer **out, const struct hd_vocab_source *
 /* The loaders: read, interpret, build. `vocab` is the number of rows of the model's embedding;
  * a token id beyond it is HD_E_FORMAT. */
 int hd_vocab_from_gguf(struct hd_tokenizer **out, const struct hd_model *m, struct hd_error *err);
-int hd_vocab_from_folder(struct hd_tokenizer **out, const struct hd_model *m,
-                         struct hd_error *err);
+int hd_vocab_from_folder(struct hd_tokenizer **out, const struct hd_model *m, struct hd_error *err);
 
 /* ---- The built vocabulary -------------------------------------------------------------------*/
 struct hd_token {
@@ -107,5 +106,7 @@ int32_t hd_vocab_match(const struct hd_vocab *v, const char *text, size_t len, b
 /* Alphabet to bytes: `out` has room for s.len. Returns the length, or -1 when a character is not
  * of the alphabet. */
 ptrdiff_t hd_alphabet_decode(struct hd_str s, char *out);
+/* "left right" to its parts (the alphabet has no blank). HD_E_FORMAT. */
+int hd_merge_parse(struct hd_str text, struct hd_merge *out);
 
 #endif
