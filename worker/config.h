@@ -11,7 +11,12 @@
 #define HD_WORKER_MAX_THREADS 1024
 
 /* compute.isa: 0 = the best of this CPU, else enum hd_isa + 1. */
-enum hd_worker_isa { HD_WORKER_ISA_AUTO, HD_WORKER_PORTABLE, HD_WORKER_AVX2, HD_WORKER_AVX512 };
+enum hd_worker_isa {
+    HD_WORKER_ISA_AUTO,
+    HD_WORKER_ISA_PORTABLE,
+    HD_WORKER_ISA_AVX2,
+    HD_WORKER_ISA_AVX512
+};
 
 struct hd_worker_config {
     char model[4096];                    /* model.path: a GGUF file or a model folder */

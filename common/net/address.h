@@ -11,9 +11,10 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define HD_HOST_MAX     253 /* bytes of a DNS name, RFC 1035 section 2.3.4 */
-#define HD_ADDRESS_TEXT 64  /* bytes that hd_address_text needs: "[IPv6%scope]:65535" and the NUL  \
-                             */
+#define HD_HOST_MAX 253 /* bytes of a DNS name, RFC 1035 section 2.3.4 */
+#define HD_ADDRESS_TEXT                                                                            \
+    64 /* bytes that hd_address_text needs: "[IPv6%scope]:65535" and the NUL                       \
+        */
 
 struct hd_host_port {
     char host[HD_HOST_MAX + 1]; /* without brackets; "" for ":port" */

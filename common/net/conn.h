@@ -5,7 +5,10 @@
  * Failure modes, each ends in on_close with a reason: 1. cannot connect; 2. the peer closes or
  * resets; 3. a malformed or oversized frame; 4. the write queue passes `max_queued` (a peer that
  * does not read); 5. out of memory.
- * If hd_conn_connect / hd_conn_accept return an error, no callback ever fires. */
+ * If hd_conn_connect / hd_conn_accept return an error, no callback ever fires (the loop must run
+ * once more to free what was begun). on_open, too, always comes from the loop, for accepted conns
+ * as well; it does not come when the conn ends before. Frames may be sent before it.
+ * The process must ignore SIGPIPE: libuv writes with writev(2), which raises it. */
 #ifndef HD_NET_CONN_H
 #define HD_NET_CONN_H
 
@@ -32,7 +35,7 @@ struct hd_conn_options {
     struct hd_conn_events events;
     void *arg;
     struct hd_frame_limits limits;
-    size_t max_queued; /* bytes that may wait to be written */
+    size_t max_queued; /* bytes that may wait to be written; more than the largest frame */
 };
 
 /* Accept a pending connection of `listener` (call from its uv_connection_cb). */
@@ -67,14 +70,15 @@ void hd_shared_unref(struct hd_shared *s); /* NULL is allowed; loop thread only 
 
 /* Send one frame: header + body in one buffer, then the payload, in one writev. `message` is packed
  * by protobuf-c (NULL: empty body). `payload` may be NULL; the conn takes a reference of its own.
- * Returns 0; HD_E_STATE when the conn is closing; HD_E_LIMIT when max_queued is passed (the conn is
- * then closing and on_close will come); HD_E_NOMEM. */
+ * Returns 0; HD_E_STATE when the conn is closing or found broken; HD_E_LIMIT when max_queued is
+ * passed (the conn is then closing and on_close will come); HD_E_NOMEM. */
 struct ProtobufCMessage;
 int hd_conn_send(struct hd_conn *c, int type, const struct ProtobufCMessage *message,
                  struct hd_shared *payload);
 
-/* Begin to close; on_close will come. `flush`: write what is queued first (for a Reject), at most
- * for a second. Calling it again does nothing. */
+/* Begin to close; on_close will come. `flush`: write what is queued first (for a Reject) and wait
+ * until the peer has closed its side, at most for a second; its frames are dropped meanwhile.
+ * Calling it again does nothing. */
 void hd_conn_close(struct hd_conn *c, bool flush);
 
 #endif

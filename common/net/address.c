@@ -1,0 +1,178 @@
+#include "common/net/address.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_PORT 65535
+
+static int parse_port(uint16_t *port, const char *digits, const char *text, struct hd_error *err)
+{
+    unsigned value = 0;
+    size_t n = strspn(digits, "0123456789");
+    if (n == 0 || digits[n] != '\0')
+        return hd_fail(err, HD_E_FORMAT, "\"%.300s\" has no port number; write host:port", text);
+    for (const char *d = digits; *d && value <= MAX_PORT; d++)
+        value = value * 10 + (unsigned)(*d - '0');
+    if (value > MAX_PORT)
+        return hd_fail(err, HD_E_RANGE, "the port of \"%.300s\" is beyond %d", text, MAX_PORT);
+    *port = (uint16_t)value;
+    return 0;
+}
+
+/* The host's extent in `text`, and where the port's colon is (NULL: there is none). */
+static int find_parts(const char *text, const char **host, size_t *len, const char **colon,
+                      struct hd_error *err)
+{
+    if (text[0] != '[') {
+        *host = text;
+        *colon = strchr(text, ':');
+        *len = *colon ? (size_t)(*colon - text) : strlen(text);
+        if (*colon && strchr(*colon + 1, ':'))
+            return hd_fail(err, HD_E_FORMAT,
+                           "\"%.300s\" has several colons; write an IPv6 address as [::1]:port",
+                           text);
+        return 0;
+    }
+    const char *end = strchr(text, ']');
+    if (!end)
+        return hd_fail(err, HD_E_FORMAT, "\"%.300s\" has \"[\" without \"]\"; write [::1]:port",
+                       text);
+    *host = text + 1;
+    *len = (size_t)(end - *host);
+    if (*len == 0)
+        return hd_fail(err, HD_E_FORMAT,
+                       "\"%.300s\" has nothing between the brackets; write "
+                       "[::1]:port",
+                       text);
+    *colon = end[1] == ':' ? end + 1 : NULL;
+    return 0;
+}
+
+int hd_address_split(struct hd_host_port *out, const char *text, struct hd_error *err)
+{
+    const char *host = text, *colon = NULL;
+    size_t len = 0;
+    *out = (struct hd_host_port){0};
+    int rc = find_parts(text, &host, &len, &colon, err);
+    if (rc < 0)
+        return rc;
+    if (!colon)
+        return hd_fail(err, HD_E_FORMAT, "\"%.300s\" has no port; write host:port", text);
+    if (len > HD_HOST_MAX)
+        return hd_fail(err, HD_E_FORMAT, "the host of \"%.300s\" is longer than %d bytes", text,
+                       HD_HOST_MAX);
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)host[i] <= ' ' || host[i] == 0x7f)
+            return hd_fail(err, HD_E_FORMAT,
+                           "the host has a space or a control character in it; "
+                           "write host:port");
+    rc = parse_port(&out->port, colon + 1, text, err);
+    if (rc < 0)
+        return rc;
+    memcpy(out->host, host, len);
+    return 0;
+}
+
+int hd_address_parse(struct sockaddr_storage *out, const char *text, struct hd_error *err)
+{
+    struct hd_host_port a;
+    memset(out, 0, sizeof *out);
+    int rc = hd_address_split(&a, text, err);
+    if (rc < 0)
+        return rc;
+    const char *host = a.host[0] ? a.host : "0.0.0.0";
+    if (uv_ip4_addr(host, a.port, (struct sockaddr_in *)out) == 0 ||
+        uv_ip6_addr(host, a.port, (struct sockaddr_in6 *)out) == 0)
+        return 0;
+    memset(out, 0, sizeof *out);
+    return hd_fail(err, HD_E_NOTFOUND,
+                   "\"%s\" is not a numeric address; write 127.0.0.1:port or [::1]:port", a.host);
+}
+
+char *hd_address_text(const struct sockaddr *addr, char buf[HD_ADDRESS_TEXT])
+{
+    char host[INET6_ADDRSTRLEN];
+    bool six = addr->sa_family == AF_INET6;
+    unsigned port = 0;
+    int rc = UV_EINVAL;
+    if (six) {
+        const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)addr;
+        port = ntohs(a->sin6_port);
+        rc = uv_ip6_name(a, host, sizeof host);
+    } else if (addr->sa_family == AF_INET) {
+        const struct sockaddr_in *a = (const struct sockaddr_in *)addr;
+        port = ntohs(a->sin_port);
+        rc = uv_ip4_name(a, host, sizeof host);
+    }
+    if (rc != 0)
+        snprintf(buf, HD_ADDRESS_TEXT, "?");
+    else
+        snprintf(buf, HD_ADDRESS_TEXT, six ? "[%s]:%u" : "%s:%u", host, port);
+    return buf;
+}
+
+/* ---- Host names ---------------------------------------------------------------------------- */
+
+static void set_port(struct sockaddr *addr, uint16_t port)
+{
+    if (addr->sa_family == AF_INET6)
+        ((struct sockaddr_in6 *)addr)->sin6_port = htons(port);
+    else
+        ((struct sockaddr_in *)addr)->sin_port = htons(port);
+}
+
+/* The nth address of the list, modulo its length; the list is not empty. */
+static struct sockaddr *pick(struct addrinfo *list, unsigned nth)
+{
+    unsigned n = 0;
+    for (struct addrinfo *a = list; a; a = a->ai_next)
+        n++;
+    for (nth %= n; nth > 0; nth--)
+        list = list->ai_next;
+    return list->ai_addr;
+}
+
+static void resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
+{
+    struct hd_resolve *r = request->data;
+    char why[HD_HOST_MAX + 100];
+    if (status == 0 && list) {
+        struct sockaddr *addr = pick(list, r->nth);
+        set_port(addr, r->name.port);
+        r->done(r->arg, 0, addr, "");
+    } else if (status == UV_ECANCELED) {
+        r->done(r->arg, HD_E_STATE, NULL, "the look-up was cancelled");
+    } else {
+        snprintf(why, sizeof why, "cannot find the address of \"%s\": %s", r->name.host,
+                 status ? uv_strerror(status) : "it has none");
+        r->done(r->arg, HD_E_NOTFOUND, NULL, why);
+    }
+    uv_freeaddrinfo(list);
+}
+
+int hd_resolve(struct hd_resolve *r, uv_loop_t *loop, const char *text, struct hd_error *err)
+{
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    int rc = hd_address_split(&r->name, text, err);
+    if (rc < 0)
+        return rc;
+    if (r->name.host[0] == '\0')
+        return hd_fail(err, HD_E_FORMAT, "\"%s\" names no host; write host:port", text);
+    r->request.data = r;
+    rc = uv_getaddrinfo(loop, &r->request, resolved, r->name.host, NULL, &hints);
+    if (rc == UV_ENOMEM)
+        return hd_fail(err, HD_E_NOMEM, "out of memory to look up \"%s\"", r->name.host);
+    if (rc < 0)
+        return hd_fail(err, HD_E_NOTFOUND, "cannot look up \"%s\": %s", r->name.host,
+                       uv_strerror(rc));
+    return 0;
+}
+
+void hd_resolve_cancel(struct hd_resolve *r)
+{
+    /* One that a thread has begun already cannot be stopped: it ends by itself. */
+    uv_cancel((uv_req_t *)&r->request);
+}
