@@ -16,10 +16,10 @@
 
 struct hd_api_backend {
     void *arg;
-    const char *model;                     /* name in /v1/models; also the default model */
-    uint32_t context;                      /* positions: prompt + answer must fit */
+    const char *model; /* name in /v1/models; also the default model */
+    uint32_t context;  /* positions: prompt + answer must fit */
     uint32_t vocab;
-    const struct hd_tokenizer *tokenizer;  /* NULL: only token ids are accepted */
+    const struct hd_tokenizer *tokenizer; /* NULL: only token ids are accepted */
     /* Queue a request. 0 and *out; HD_E_LIMIT: the queue is full; HD_E_STATE: shutting down;
      * HD_E_RANGE: options that cannot be met (err says which). Events never fire from within. */
     int (*submit)(void *arg, const struct hd_request_options *o, const struct hd_request_events *ev,
@@ -39,8 +39,8 @@ struct hd_api_options {
     const struct hd_log *log;
     struct hd_api_backend backend;
     const struct sockaddr *listen;
-    unsigned max_connections;    /* at once; 0 = 256 */
-    size_t max_body;             /* bytes of a request's body; 0 = 4 MiB */
+    unsigned max_connections; /* at once; 0 = 256 */
+    size_t max_body;          /* bytes of a request's body; 0 = 4 MiB */
 };
 int hd_api_new(struct hd_api **out, const struct hd_api_options *o, struct hd_error *err);
 unsigned hd_api_port(const struct hd_api *a); /* the port in use (listen port 0) */

@@ -1,0 +1,183 @@
+/* api.c - libmicrohttpd on the libuv loop.
+ *
+ * libmicrohttpd has no thread: its epoll descriptor is polled by the loop, its timeouts are one of
+ * the loop's timers, and a resumed connection is run from `later`. */
+#include "leader/api/api_impl.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define DEFAULT_CONNECTIONS 256u
+#define DEFAULT_BODY        ((size_t)4 << 20)
+
+static void run(struct hd_api *a);
+
+static void on_timer(uv_timer_t *t)
+{
+    run(t->data);
+}
+
+static void run(struct hd_api *a)
+{
+    MHD_UNSIGNED_LONG_LONG ms;
+    if (a->closing)
+        return;
+    MHD_run(a->mhd);
+    if (MHD_get_timeout(a->mhd, &ms) == MHD_YES)
+        uv_timer_start(&a->timer, on_timer, ms, 0);
+    else
+        uv_timer_stop(&a->timer);
+}
+
+static void on_poll(uv_poll_t *p, int status, int events)
+{
+    run(p->data);
+}
+
+static void on_later(uv_async_t *h)
+{
+    struct hd_api *a = h->data;
+    for (struct hd_call *c = a->calls; c; c = c->next)
+        if (c->cancel)
+            hd_call_cancel(c);
+    run(a);
+}
+
+void hd_api_later(struct hd_api *a)
+{
+    if (!a->closing)
+        uv_async_send(&a->later);
+}
+
+static void on_log(void *api, const char *fmt, va_list ap)
+{
+    struct hd_api *a = api;
+    char text[256];
+    vsnprintf(text, sizeof text, fmt, ap);
+    for (char *p = text; *p; p++)
+        if (*p == '\n' || *p == '"')
+            *p = ' ';
+    hd_debug(a->o.log, "http", "message=\"%s\"", text);
+}
+
+static int start_mhd(struct hd_api *a, struct hd_error *err)
+{
+    int fd;
+    int rc = hd_api_listen(a->o.listen, &fd, err);
+    if (rc < 0)
+        return rc;
+    a->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL,
+                              NULL, hd_call_access, a, MHD_OPTION_EXTERNAL_LOGGER, on_log, a,
+                              MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+                              a->o.max_connections, MHD_OPTION_CONNECTION_TIMEOUT, HD_IDLE_S,
+                              MHD_OPTION_NOTIFY_COMPLETED, hd_call_completed, a, MHD_OPTION_END);
+    if (!a->mhd) {
+        close(fd);
+        return hd_fail(err, HD_E_IO, "HTTP: libmicrohttpd does not start");
+    }
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof ss;
+    if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0)
+        a->port = ntohs(ss.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&ss)->sin6_port
+                                                 : ((struct sockaddr_in *)&ss)->sin_port);
+    return 0;
+}
+
+static void on_handle_closed(uv_handle_t *h)
+{
+    struct hd_api *a = h->data;
+    a->handles--;
+    hd_api_maybe_closed(a);
+}
+
+static void close_handle(struct hd_api *a, uv_handle_t *h)
+{
+    h->data = a;
+    uv_close(h, on_handle_closed);
+}
+
+static int start_loop(struct hd_api *a, struct hd_error *err)
+{
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(a->mhd, MHD_DAEMON_INFO_EPOLL_FD);
+    int rc = info ? uv_poll_init(a->o.loop, &a->poll, info->epoll_fd) : UV_ENOSYS;
+    if (rc < 0)
+        goto err;
+    rc = uv_async_init(a->o.loop, &a->later, on_later);
+    if (rc < 0)
+        goto err_after_poll;
+    uv_timer_init(a->o.loop, &a->timer);
+    a->poll.data = a->timer.data = a->later.data = a;
+    a->handles = 3;
+    uv_poll_start(&a->poll, UV_READABLE, on_poll);
+    return 0;
+
+err_after_poll:
+    a->handles = 1;
+    close_handle(a, (uv_handle_t *)&a->poll);
+err:
+    return hd_fail(err, HD_E_IO, "HTTP: cannot watch libmicrohttpd: %s", uv_strerror(rc));
+}
+
+int hd_api_new(struct hd_api **out, const struct hd_api_options *o, struct hd_error *err)
+{
+    struct hd_api *a = calloc(1, sizeof *a);
+    if (!a)
+        return hd_fail(err, HD_E_NOMEM, "HTTP: out of memory");
+    a->o = *o;
+    if (a->o.max_connections == 0)
+        a->o.max_connections = DEFAULT_CONNECTIONS;
+    if (a->o.max_body == 0)
+        a->o.max_body = DEFAULT_BODY;
+    int rc = start_mhd(a, err);
+    if (rc < 0)
+        goto err_after_alloc;
+    rc = start_loop(a, err);
+    if (rc < 0)
+        goto err_after_mhd;
+    *out = a;
+    return 0;
+
+err_after_mhd:
+    MHD_stop_daemon(a->mhd);
+    if (a->handles > 0) { /* freed when the handle is closed */
+        a->closing = true;
+        return rc;
+    }
+err_after_alloc:
+    free(a);
+    return rc;
+}
+
+unsigned hd_api_port(const struct hd_api *a)
+{
+    return a->port;
+}
+
+void hd_api_maybe_closed(struct hd_api *a)
+{
+    if (!a->closing || a->handles > 0 || a->calls)
+        return;
+    void (*closed)(void *arg) = a->closed;
+    void *arg = a->closed_arg;
+    free(a);
+    if (closed)
+        closed(arg);
+}
+
+void hd_api_close(struct hd_api *a, void (*closed)(void *arg), void *arg)
+{
+    a->closed = closed;
+    a->closed_arg = arg;
+    for (struct hd_call *c = a->calls; c; c = c->next) {
+        hd_call_cancel(c);
+        c->gone = true;
+        hd_call_wake(c);
+    }
+    a->closing = true;
+    close_handle(a, (uv_handle_t *)&a->poll);
+    close_handle(a, (uv_handle_t *)&a->timer);
+    close_handle(a, (uv_handle_t *)&a->later);
+    MHD_stop_daemon(a->mhd);
+}

@@ -1,0 +1,99 @@
+/* api_impl.h - the API's insides, shared by its own files only.
+ *
+ * Happy path of an exchange: headers -> body collected -> routed -> submitted -> suspended ->
+ * tokens collected -> resumed -> sent -> completed (freed).
+ *
+ * Failure modes: 1. what the client asks is refused: one error object, the connection lives on;
+ * 2. the client goes away: noticed by our own watch (libmicrohttpd does not look at suspended
+ * connections), the request is cancelled; 3. the client reads too slowly: more than HD_MAX_UNSENT
+ * bytes wait for it, cancelled; 4. the request fails midway: an error event ends the stream; 5. the
+ * API is closed: everything is cancelled, connections end.
+ *
+ * Events of the engine may neither submit nor cancel, so that what they decide is done a little
+ * later, from the async handle `later`. */
+#ifndef HD_API_API_IMPL_H
+#define HD_API_API_IMPL_H
+
+#include "leader/api/generation.h"
+
+#include <microhttpd.h>
+
+#define HD_MAX_UNSENT   (1u << 20)  /* bytes of a stream that may wait for its client */
+#define HD_MAX_DRAIN    (16u << 20) /* bytes beyond max_body that are read to answer 413 politely */
+#define HD_IDLE_S       60u         /* a connection on which nothing moves is closed */
+#define HD_STREAM_BLOCK 4096u       /* bytes that libmicrohttpd asks for at a time */
+
+enum hd_call_state {
+    HD_CALL_READING,   /* the body is coming in */
+    HD_CALL_WAITING,   /* suspended until there is a reply */
+    HD_CALL_STREAMING, /* the reply is made while it is sent */
+    HD_CALL_ANSWERED,  /* a whole reply was handed to libmicrohttpd */
+};
+
+/* One HTTP exchange. */
+struct hd_call {
+    struct hd_api *api;
+    struct hd_call *next;
+    struct MHD_Connection *conn;
+    enum hd_call_state state;
+    bool too_large, suspended;
+    size_t dropped;           /* bytes of a body that is too large */
+    bool completed;           /* libmicrohttpd is through with it */
+    bool gone;                /* the client is; nothing is worth sending */
+    bool ended;               /* no more will be added to the stream */
+    bool status_pending;      /* the backend will call on_status */
+    struct hd_text body, out; /* out: not sent yet */
+    size_t out_sent;
+    unsigned status; /* HTTP status of the reply in `out`; 0: none yet */
+    bool generating; /* gen is in use */
+    struct hd_generation gen;
+    struct hd_request *request; /* alive in the backend, else NULL */
+    bool cancel;                /* ... and to be cancelled from `later` */
+    uv_poll_t watch;            /* on the client's socket, for its end */
+    bool watching, watch_closing;
+};
+
+struct hd_api {
+    struct hd_api_options o;
+    struct MHD_Daemon *mhd;
+    uv_poll_t poll;
+    uv_timer_t timer;
+    uv_async_t later;
+    unsigned handles; /* open libuv handles, those of calls included */
+    struct hd_call *calls;
+    unsigned port;
+    bool closing;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+/* api.c */
+void hd_api_later(struct hd_api *a);
+void hd_api_maybe_closed(struct hd_api *a);
+/* listen.c: a listening socket, or a negative error */
+int hd_api_listen(const struct sockaddr *addr, int *fd, struct hd_error *err);
+
+/* call.c */
+enum MHD_Result hd_call_access(void *api, struct MHD_Connection *conn, const char *url,
+                               const char *method, const char *version, const char *data,
+                               size_t *len, void **call);
+void hd_call_completed(void *api, struct MHD_Connection *conn, void **call,
+                       enum MHD_RequestTerminationCode why);
+/* Has a reply or a stream's next piece: wakes the connection. */
+void hd_call_wake(struct hd_call *c);
+void hd_call_reply(struct hd_call *c, unsigned status, json_t *object); /* takes it over */
+void hd_call_refuse(struct hd_call *c, const struct hd_refusal *r);
+void hd_call_cancel(struct hd_call *c); /* the backend's request, at once */
+void hd_call_free_if_done(struct hd_call *c);
+
+/* watch.c: tells when the client has gone */
+void hd_call_watch(struct hd_call *c);
+void hd_call_unwatch(struct hd_call *c);
+
+/* routes.c: the body is there; sets a reply, or leaves the call waiting or streaming */
+void hd_call_route(struct hd_call *c, const char *url, const char *method);
+
+/* generate.c */
+void hd_call_generate(struct hd_call *c, bool chat);
+
+#endif

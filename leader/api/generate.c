@@ -1,0 +1,182 @@
+/* generate.c - completions: from the body to the backend, from its events to the client. */
+#include "leader/api/api_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* One SSE event. HD_E_NOMEM, or HD_E_LIMIT when the client is too slow. */
+static int add_event(struct hd_call *c, json_t *object)
+{
+    char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(object);
+    if (!text)
+        return HD_E_NOMEM;
+    int rc = hd_text_add(&c->out, "data: ", 6);
+    if (rc == 0)
+        rc = hd_text_add(&c->out, text, strlen(text));
+    if (rc == 0)
+        rc = hd_text_add(&c->out, "\n\n", 2);
+    free(text);
+    if (rc == 0 && c->out.len - c->out_sent > HD_MAX_UNSENT)
+        return HD_E_LIMIT;
+    return rc;
+}
+
+/* What can be done no more for this client: cut it off. */
+static void give_up(struct hd_call *c, int rc)
+{
+    hd_warn(c->api->o.log, "http_cut_off", "id=%s why=%s", c->gen.id,
+            rc == HD_E_LIMIT ? "slow_client" : "out_of_memory");
+    c->gone = true;
+}
+
+/* The answer is whole: the stream's end, or the one object. */
+static void finish(struct hd_call *c)
+{
+    c->ended = true;
+    if (!c->gen.p.stream) {
+        json_t *o = hd_generation_whole(&c->gen);
+        hd_call_reply(c, o ? 200 : 500, o);
+        return;
+    }
+    int rc = add_event(c, hd_generation_chunk(&c->gen));
+    if (rc == 0 && c->gen.p.include_usage)
+        rc = add_event(c, hd_generation_usage_chunk(&c->gen));
+    if (rc == 0)
+        rc = hd_text_add(&c->out, "data: [DONE]\n\n", 14);
+    if (rc < 0)
+        give_up(c, rc);
+    hd_call_wake(c);
+}
+
+static void fail(struct hd_call *c, const char *error)
+{
+    struct hd_refusal r;
+    const struct hd_api_backend *b = &c->api->o.backend;
+    unsigned status = b->not_ready(b->arg) ? 503 : 500;
+    hd_refuse(&r, status, NULL, status == 503 ? "not_ready" : "generation_failed", "%s",
+              error ? error : "The request failed.");
+    c->ended = true;
+    if (!c->gen.p.stream) {
+        hd_call_refuse(c, &r);
+        return;
+    }
+    int rc = add_event(c, hd_refusal_json(&r));
+    if (rc == 0)
+        rc = hd_text_add(&c->out, "data: [DONE]\n\n", 14);
+    if (rc < 0)
+        give_up(c, rc);
+    hd_call_wake(c);
+}
+
+/* Cancels from the loop, as events must not. */
+static void cancel_later(struct hd_call *c)
+{
+    c->cancel = true;
+    hd_api_later(c->api);
+}
+
+static int flush(struct hd_call *c)
+{
+    if (!c->gen.p.stream || !hd_generation_has_news(&c->gen))
+        return 0;
+    return add_event(c, hd_generation_chunk(&c->gen));
+}
+
+static void on_token(void *call, const struct hd_token_event *t)
+{
+    struct hd_call *c = call;
+    if (c->cancel || c->gone || c->ended)
+        return;
+    int rc = hd_generation_token(&c->gen, t);
+    if (rc == 1) {
+        finish(c);
+        cancel_later(c);
+        return;
+    }
+    if (rc == 0)
+        rc = flush(c);
+    if (rc < 0) {
+        give_up(c, rc);
+        cancel_later(c);
+    }
+    if (c->gen.p.stream || c->gone)
+        hd_call_wake(c);
+}
+
+static void on_end(void *call, const struct hd_request_end *end)
+{
+    struct hd_call *c = call;
+    c->request = NULL;
+    c->cancel = false;
+    if (c->gone || c->ended)
+        return;
+    if (end->finish == HD_FINISH_ERROR) {
+        fail(c, end->error);
+        return;
+    }
+    int rc = hd_generation_end(&c->gen, end);
+    if (rc < 0)
+        fail(c, "Out of memory.");
+    else
+        finish(c);
+}
+
+static const struct hd_request_events events = {.on_token = on_token, .on_end = on_end};
+
+static void refuse_submit(struct hd_call *c, int rc, const struct hd_error *err)
+{
+    struct hd_refusal r;
+    const char *text = err->text[0] ? err->text : hd_error_name(rc);
+    if (rc == HD_E_LIMIT)
+        hd_refuse(&r, 429, NULL, "queue_full", "%s", text);
+    else if (rc == HD_E_STATE)
+        hd_refuse(&r, 503, NULL, "not_ready", "%s", text);
+    else if (rc == HD_E_RANGE)
+        hd_refuse(&r, 400, NULL, "invalid_value", "%s", text);
+    else
+        hd_refuse(&r, 500, NULL, NULL, "%s", text);
+    hd_call_refuse(c, &r);
+}
+
+static void submit(struct hd_call *c)
+{
+    const struct hd_api_backend *b = &c->api->o.backend;
+    struct hd_request_options o;
+    struct hd_error err = {0};
+    hd_generation_options(&c->gen, &o);
+    int rc = b->submit(b->arg, &o, &events, c, &c->request, &err);
+    if (rc < 0) {
+        c->request = NULL;
+        refuse_submit(c, rc, &err);
+        return;
+    }
+    hd_call_watch(c);
+    if (!c->gen.p.stream)
+        return;
+    c->state = HD_CALL_STREAMING;
+    rc = flush(c); /* the role, the echo */
+    if (rc < 0) {
+        give_up(c, rc);
+        hd_call_cancel(c);
+    }
+}
+
+void hd_call_generate(struct hd_call *c, bool chat)
+{
+    struct hd_refusal r;
+    json_error_t bad;
+    json_t *body = json_loadb(hd_text_str(&c->body), c->body.len, JSON_REJECT_DUPLICATES, &bad);
+    if (!body) {
+        hd_refuse(&r, 400, NULL, "invalid_json",
+                  "The body is not valid JSON: line %d, column %d: %s", bad.line, bad.column,
+                  bad.text);
+        hd_call_refuse(c, &r);
+        return;
+    }
+    c->generating = true;
+    if (hd_generation_init(&c->gen, &c->api->o.backend, body, chat, &r) < 0)
+        hd_call_refuse(c, &r);
+    else
+        submit(c);
+}

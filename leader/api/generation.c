@@ -1,0 +1,224 @@
+#include "leader/api/generation.h"
+
+#include "common/util/clock.h"
+#include "leader/api/failover_json.h"
+#include "leader/api/scores.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+static uint64_t random_u64(void)
+{
+    uint64_t v;
+    if (getrandom(&v, sizeof v, 0) != sizeof v)
+        v = hd_now_us();
+    return v;
+}
+
+static int no_memory(struct hd_refusal *r)
+{
+    return hd_refuse(r, 500, NULL, NULL, "Out of memory.");
+}
+
+/* The prompt and its answer must fit into the context. */
+static int check_length(struct hd_generation *g, struct hd_refusal *r)
+{
+    uint32_t context = g->backend->context;
+    const char *param = g->p.chat ? "messages" : "prompt";
+    bool full = g->p.has_max_tokens && g->p.max_tokens == 0 ? g->prompt.n > context
+                                                            : g->prompt.n >= context;
+    if (full)
+        return hd_refuse(r, 400, param, "context_length_exceeded",
+                         "The context is %u tokens, but the prompt has %zu; shorten it.", context,
+                         g->prompt.n);
+    uint32_t room = context - (uint32_t)g->prompt.n;
+    if (!g->p.has_max_tokens)
+        g->p.max_tokens = g->p.chat || room < 16 ? room : 16; /* OpenAI's defaults */
+    if (g->p.max_tokens > room)
+        return hd_refuse(r, 400, "max_tokens", "context_length_exceeded",
+                         "The context is %u tokens: %zu of the prompt and %u of the answer do not "
+                         "fit.",
+                         context, g->prompt.n, g->p.max_tokens);
+    return 0;
+}
+
+/* Containers for what is to be collected, and the prompt's text where it is echoed. */
+static int prepare(struct hd_generation *g)
+{
+    const struct hd_tokenizer *t = g->backend->tokenizer;
+    hd_detok_init(&g->detok, t);
+    memcpy(g->stops.list, g->p.stops, sizeof g->stops.list);
+    g->stops.n = g->p.n_stops;
+    int rc = 0;
+    if (g->p.logprobs && !(g->logprobs = hd_logprobs_new(g->p.chat)))
+        rc = HD_E_NOMEM;
+    if (g->p.hydac && !(g->tokens = json_array()))
+        rc = HD_E_NOMEM;
+    if (g->p.hydac && g->p.logprobs && !(g->scores = json_array()))
+        rc = HD_E_NOMEM;
+    if (g->p.hydac && g->p.logprobs && g->p.echo && !(g->prompt_scores = json_array()))
+        rc = HD_E_NOMEM;
+    if (rc == 0 && g->p.echo && g->prompt.text)
+        rc = hd_text_add(&g->text, g->prompt.text, strlen(g->prompt.text));
+    return rc;
+}
+
+/* Text of a prompt that was given as ids. */
+static int echo_ids(struct hd_generation *g)
+{
+    struct hd_detok d;
+    int rc = 0;
+    hd_detok_init(&d, g->backend->tokenizer);
+    for (size_t i = 0; rc == 0 && i <= g->prompt.n; i++) {
+        char *text = NULL;
+        rc = i < g->prompt.n ? hd_detok_push(&d, g->prompt.ids[i], &text)
+                             : hd_detok_finish(&d, &text);
+        if (rc == 0)
+            rc = hd_text_add(&g->text, text, strlen(text));
+        free(text);
+    }
+    return rc;
+}
+
+int hd_generation_init(struct hd_generation *g, const struct hd_api_backend *b, json_t *body,
+                       bool chat, struct hd_refusal *r)
+{
+    *g = (struct hd_generation){.backend = b, .body = body, .p = {.chat = chat}};
+    int rc = hd_params_read(&g->p, body, b->model, r);
+    if (rc == 0)
+        rc = hd_prompt_read(&g->prompt, body, chat, b, r);
+    if (rc == 0)
+        rc = check_length(g, r);
+    if (rc < 0)
+        return rc;
+    rc = prepare(g);
+    if (rc == 0 && g->p.echo && !g->prompt.text && b->tokenizer)
+        rc = echo_ids(g);
+    if (rc < 0)
+        return no_memory(r);
+    if (!g->p.has_seed) /* JSON can give it back exactly */
+        g->p.sampling.seed = random_u64() >> 1;
+    snprintf(g->id, sizeof g->id, "%s-%016" PRIx64, chat ? "chatcmpl" : "cmpl", random_u64());
+    g->created = (int64_t)time(NULL);
+    g->submitted_us = hd_now_us();
+    return 0;
+}
+
+void hd_generation_deinit(struct hd_generation *g)
+{
+    free(g->prompt.ids);
+    json_decref(g->body);
+    hd_stops_deinit(&g->stops);
+    hd_text_deinit(&g->text);
+    json_decref(g->logprobs);
+    json_decref(g->tokens);
+    json_decref(g->scores);
+    json_decref(g->prompt_scores);
+    json_decref(g->timings);
+    json_decref(g->failovers);
+    *g = (struct hd_generation){0};
+}
+
+void hd_generation_options(const struct hd_generation *g, struct hd_request_options *o)
+{
+    *o = (struct hd_request_options){
+        .tokens = g->prompt.ids,
+        .n_tokens = g->prompt.n,
+        .max_tokens = g->p.max_tokens,
+        .sampling = g->p.sampling,
+        .ignore_eos = g->p.ignore_eos,
+        .logprobs = g->p.logprobs,
+        .top_logprobs = g->p.top_logprobs,
+        .prompt_logprobs = g->p.echo && g->p.logprobs,
+    };
+}
+
+/* ---- Tokens ---------------------------------------------------------------------------------*/
+static int add_scores(struct hd_generation *g, const struct hd_token_event *t)
+{
+    const struct hd_tokenizer *tok = g->backend->tokenizer;
+    json_t *list = t->prompt ? g->prompt_scores : g->scores;
+    if (list && json_array_append_new(list, hd_score_json(tok, t)) < 0)
+        return HD_E_NOMEM;
+    if (g->logprobs)
+        return hd_logprobs_add(g->logprobs, g->p.chat, tok, t, &g->characters);
+    return 0;
+}
+
+static void note_time(struct hd_generation *g)
+{
+    uint64_t now = hd_now_us();
+    if (!g->first_us)
+        g->first_us = now;
+    else if (now - g->last_us > g->max_gap_us)
+        g->max_gap_us = now - g->last_us;
+    g->last_us = now;
+}
+
+/* A stop string ended the answer before the backend did: the times are those seen from here, and
+ * what the request lived through is not known. */
+static int end_by_stop(struct hd_generation *g)
+{
+    double decode = (double)(g->last_us - g->first_us) / 1e3;
+    double rate = decode > 0 ? (g->completion_tokens - 1) * 1e3 / decode : 0;
+    g->finish = "stop";
+    g->timings = json_pack("{s:n, s:f, s:f, s:f, s:f}", "queue_ms", "prefill_ms",
+                           (double)(g->first_us - g->submitted_us) / 1e3, "decode_ms", decode,
+                           "tokens_per_second", rate, "max_gap_ms", (double)g->max_gap_us / 1e3);
+    g->failovers = json_null();
+    return g->timings ? 1 : HD_E_NOMEM;
+}
+
+int hd_generation_token(struct hd_generation *g, const struct hd_token_event *t)
+{
+    int rc = add_scores(g, t);
+    if (rc < 0 || t->prompt)
+        return rc;
+    note_time(g);
+    g->completion_tokens++;
+    if (g->tokens && json_array_append_new(g->tokens, json_integer(t->id)) < 0)
+        return HD_E_NOMEM;
+    if (!g->backend->tokenizer)
+        return 0;
+    char *text = NULL;
+    rc = hd_detok_push(&g->detok, t->id, &text);
+    if (rc == 0)
+        rc = hd_stops_push(&g->stops, text, &g->text);
+    free(text);
+    return rc == 1 ? end_by_stop(g) : rc;
+}
+
+static int take_report(struct hd_generation *g, const struct hd_request_end *end)
+{
+    const struct hd_timings *t = &end->timings;
+    g->timings = json_pack(
+        "{s:o, s:o, s:o, s:o, s:o}", "queue_ms", hd_real_json(t->queue_ms), "prefill_ms",
+        hd_real_json(t->prefill_ms), "decode_ms", hd_real_json(t->decode_ms), "tokens_per_second",
+        hd_real_json(t->tokens_per_second), "max_gap_ms", hd_real_json(t->max_gap_ms));
+    g->failovers = json_array();
+    int rc = g->timings && g->failovers ? 0 : HD_E_NOMEM;
+    for (size_t i = 0; rc == 0 && i < end->n_failovers; i++)
+        if (json_array_append_new(g->failovers, hd_failover_json(&end->failovers[i])) < 0)
+            rc = HD_E_NOMEM;
+    return rc;
+}
+
+int hd_generation_end(struct hd_generation *g, const struct hd_request_end *end)
+{
+    g->finish = end->finish == HD_FINISH_STOP ? "stop" : "length";
+    int rc = g->p.hydac ? take_report(g, end) : 0;
+    if (rc < 0 || !g->backend->tokenizer)
+        return rc;
+    char *text = NULL;
+    rc = hd_detok_finish(&g->detok, &text);
+    if (rc == 0)
+        rc = hd_stops_push(&g->stops, text, &g->text);
+    free(text);
+    if (rc == 1)
+        g->finish = "stop";
+    return rc < 0 ? rc : hd_stops_finish(&g->stops, &g->text);
+}

@@ -1,0 +1,54 @@
+/* generation.h - one answer in the making: tokens come in, OpenAI's objects go out.
+ *
+ * What has come in since the last object is collected here (text, ids, scores) and goes out with
+ * the next one: after every token when streaming, else once at the end. */
+#ifndef HD_API_GENERATION_H
+#define HD_API_GENERATION_H
+
+#include "leader/api/params.h"
+
+struct hd_generation {
+    const struct hd_api_backend *backend; /* borrowed */
+    struct hd_params p;
+    json_t *body; /* owns the strings that p and prompt point to */
+    struct hd_prompt prompt;
+    char id[48];
+    int64_t created; /* seconds since 1970 */
+
+    struct hd_detok detok;
+    struct hd_stops stops;
+    struct hd_text text;   /* not sent yet */
+    json_t *logprobs;      /* in OpenAI's shape, not sent yet; NULL when not asked for */
+    json_t *tokens;        /* ids, not sent yet; this and the next two: NULL without "hydac" */
+    json_t *scores;        /* of the answer's tokens, with ids; NULL without logprobs */
+    json_t *prompt_scores; /* likewise of the prompt's */
+    size_t characters;     /* of all tokens scored so far (text_offset) */
+    bool begun;            /* a chunk was made */
+
+    uint32_t completion_tokens;
+    uint64_t submitted_us, first_us, last_us, max_gap_us;
+    const char *finish; /* "stop", "length"; NULL while it goes on */
+    json_t *timings;    /* known from the end on */
+    json_t *failovers;
+};
+
+/* Takes over `body`. 0, or HD_E_RANGE with *r; hd_generation_deinit is right in both cases. */
+int hd_generation_init(struct hd_generation *g, const struct hd_api_backend *b, json_t *body,
+                       bool chat, struct hd_refusal *r);
+void hd_generation_deinit(struct hd_generation *g);
+/* What the backend is asked; tokens are borrowed. */
+void hd_generation_options(const struct hd_generation *g, struct hd_request_options *o);
+
+/* A token came. 0; 1: it completed a stop string, the answer has ended (g->finish is set);
+ * HD_E_NOMEM. */
+int hd_generation_token(struct hd_generation *g, const struct hd_token_event *t);
+/* The backend ended the answer (not for HD_FINISH_ERROR). 0 or HD_E_NOMEM. */
+int hd_generation_end(struct hd_generation *g, const struct hd_request_end *end);
+
+/* objects.c. Each returns a new object, NULL when memory is out. */
+bool hd_generation_has_news(const struct hd_generation *g);
+json_t *hd_generation_chunk(struct hd_generation *g); /* clears what was collected */
+json_t *hd_generation_usage_chunk(const struct hd_generation *g);
+json_t *hd_generation_whole(struct hd_generation *g);
+
+#endif

@@ -1,0 +1,135 @@
+/* objects.c - OpenAI's completion objects and chunks, with hydac's extension. */
+#include "leader/api/generation.h"
+
+#include "leader/api/scores.h"
+
+static json_t *empty_like(const json_t *logprobs, bool chat)
+{
+    return logprobs ? hd_logprobs_new(chat) : NULL;
+}
+
+/* What is sent is the caller's; a new empty one takes its place. */
+static json_t *take_logprobs(struct hd_generation *g)
+{
+    json_t *full = g->logprobs;
+    if (!full)
+        return json_null();
+    g->logprobs = empty_like(full, g->p.chat);
+    return full;
+}
+
+static json_t *take_list(json_t **list)
+{
+    json_t *full = *list;
+    if (full)
+        *list = json_array();
+    return full;
+}
+
+static json_t *usage(const struct hd_generation *g)
+{
+    return json_pack("{s:I, s:I, s:I}", "prompt_tokens", (json_int_t)g->prompt.n,
+                     "completion_tokens", (json_int_t)g->completion_tokens, "total_tokens",
+                     (json_int_t)g->prompt.n + g->completion_tokens);
+}
+
+/* "hydac" of an object; members that do not apply are left out. */
+static json_t *extension(struct hd_generation *g)
+{
+    json_t *o = json_pack("{s:o, s:o*, s:o*}", "tokens", take_list(&g->tokens), "logprobs",
+                          take_list(&g->scores), "prompt_logprobs", take_list(&g->prompt_scores));
+    if (o && g->finish) {
+        int rc = json_object_set(o, "timings", g->timings);
+        rc |= json_object_set(o, "failovers", g->failovers);
+        rc |= json_object_set_new(o, "seed", json_integer((json_int_t)g->p.sampling.seed));
+        if (rc != 0) {
+            json_decref(o);
+            return NULL;
+        }
+    }
+    return o;
+}
+
+static json_t *envelope(const struct hd_generation *g, const char *object, json_t *choice)
+{
+    json_t *o = json_pack("{s:s, s:s, s:I, s:s, s:o}", "id", g->id, "object", object, "created",
+                          (json_int_t)g->created, "model", g->backend->model, "choices",
+                          choice ? json_pack("[o]", choice) : json_array());
+    return o;
+}
+
+bool hd_generation_has_news(const struct hd_generation *g)
+{
+    return g->text.len > 0 || g->finish || json_array_size(g->tokens) > 0 ||
+           (g->p.chat && !g->begun) ||
+           json_array_size(json_object_get(g->logprobs, g->p.chat ? "content" : "tokens")) > 0;
+}
+
+/* Adds "hydac" where it was asked for; frees *o and returns NULL when memory is out. */
+static json_t *extend(struct hd_generation *g, json_t *o)
+{
+    if (o && g->p.hydac && json_object_set_new(o, "hydac", extension(g)) < 0) {
+        json_decref(o);
+        o = NULL;
+    }
+    hd_text_clear(&g->text);
+    g->begun = true;
+    return o;
+}
+
+static json_t *chat_delta(const struct hd_generation *g)
+{
+    if (!g->begun)
+        return json_pack("{s:s, s:s}", "role", "assistant", "content", hd_text_str(&g->text));
+    return g->text.len > 0 ? json_pack("{s:s}", "content", hd_text_str(&g->text)) : json_object();
+}
+
+json_t *hd_generation_chunk(struct hd_generation *g)
+{
+    json_t *choice = json_pack("{s:i, s:o, s:s?}", "index", 0, "logprobs", take_logprobs(g),
+                               "finish_reason", g->finish);
+    int rc = g->p.chat ? json_object_set_new(choice, "delta", chat_delta(g))
+                       : json_object_set_new(choice, "text", json_string(hd_text_str(&g->text)));
+    if (rc < 0) {
+        json_decref(choice);
+        return NULL;
+    }
+    json_t *o = envelope(g, g->p.chat ? "chat.completion.chunk" : "text_completion", choice);
+    if (o && g->p.include_usage && json_object_set_new(o, "usage", json_null()) < 0) {
+        json_decref(o);
+        return NULL;
+    }
+    return extend(g, o);
+}
+
+json_t *hd_generation_usage_chunk(const struct hd_generation *g)
+{
+    json_t *o = envelope(g, g->p.chat ? "chat.completion.chunk" : "text_completion", NULL);
+    if (o && json_object_set_new(o, "usage", usage(g)) < 0) {
+        json_decref(o);
+        return NULL;
+    }
+    return o;
+}
+
+json_t *hd_generation_whole(struct hd_generation *g)
+{
+    const char *text = hd_text_str(&g->text);
+    json_t *choice = json_pack("{s:i, s:o, s:s?}", "index", 0, "logprobs", take_logprobs(g),
+                               "finish_reason", g->finish);
+    int rc =
+        g->p.chat
+            ? json_object_set_new(choice, "message",
+                                  json_pack("{s:s, s:s}", "role", "assistant", "content", text))
+            : json_object_set_new(choice, "text", json_string(text));
+    if (rc < 0) {
+        json_decref(choice);
+        return NULL;
+    }
+    json_t *o = envelope(g, g->p.chat ? "chat.completion" : "text_completion", choice);
+    if (o && json_object_set_new(o, "usage", usage(g)) < 0) {
+        json_decref(o);
+        return NULL;
+    }
+    return extend(g, o);
+}

@@ -1,0 +1,297 @@
+#include "leader/api/params.h"
+
+#include <math.h>
+#include <string.h>
+
+#define COMPLETION 1u
+#define CHAT       2u
+#define BOTH       (COMPLETION | CHAT)
+
+#define MAX_TEMPERATURE 2.0 /* OpenAI's */
+
+struct parse {
+    struct hd_params *p;
+    const json_t *body;
+    const char *model;
+    struct hd_refusal *r;
+};
+
+struct field {
+    const char *key;
+    unsigned where;
+    /* Called for a value that is present and not null. */
+    int (*take)(struct parse *s, const char *key, const json_t *v);
+};
+
+static int wrong(struct parse *s, const char *key, const char *what)
+{
+    return hd_refuse(s->r, 400, key, "invalid_value", "'%s' must be %s.", key, what);
+}
+
+static int take_bool_to(struct parse *s, const char *key, const json_t *v, bool *out)
+{
+    if (!json_is_boolean(v))
+        return wrong(s, key, "true or false");
+    *out = json_is_true(v);
+    return 0;
+}
+
+static int take_uint_to(struct parse *s, const char *key, const json_t *v, uint32_t *out)
+{
+    json_int_t i = json_integer_value(v);
+    if (!json_is_integer(v) || i < 0 || i > INT32_MAX)
+        return wrong(s, key, "an integer, 0 or more");
+    *out = (uint32_t)i;
+    return 0;
+}
+
+static int take_real_to(struct parse *s, const char *key, const json_t *v, double max, double *out)
+{
+    double d = json_number_value(v);
+    if (!json_is_number(v) || !(d >= 0 && d <= max))
+        return hd_refuse(s->r, 400, key, "invalid_value", "'%s' must be a number from 0 to %g.",
+                         key, max);
+    *out = d;
+    return 0;
+}
+
+static int take_model(struct parse *s, const char *key, const json_t *v)
+{
+    if (!json_is_string(v))
+        return wrong(s, key, "a string");
+    if (strcmp(json_string_value(v), s->model) != 0)
+        return hd_refuse(s->r, 404, key, "model_not_found",
+                         "The model '%.100s' does not exist here; this cluster serves '%s'.",
+                         json_string_value(v), s->model);
+    return 0;
+}
+
+static int take_stream(struct parse *s, const char *key, const json_t *v)
+{
+    return take_bool_to(s, key, v, &s->p->stream);
+}
+
+static int take_echo(struct parse *s, const char *key, const json_t *v)
+{
+    return take_bool_to(s, key, v, &s->p->echo);
+}
+
+static int take_hydac(struct parse *s, const char *key, const json_t *v)
+{
+    return take_bool_to(s, key, v, &s->p->hydac);
+}
+
+static int take_ignore_eos(struct parse *s, const char *key, const json_t *v)
+{
+    return take_bool_to(s, key, v, &s->p->ignore_eos);
+}
+
+static int take_max_tokens(struct parse *s, const char *key, const json_t *v)
+{
+    s->p->has_max_tokens = true;
+    return take_uint_to(s, key, v, &s->p->max_tokens);
+}
+
+static int take_temperature(struct parse *s, const char *key, const json_t *v)
+{
+    return take_real_to(s, key, v, MAX_TEMPERATURE, &s->p->sampling.temperature);
+}
+
+static int take_top_p(struct parse *s, const char *key, const json_t *v)
+{
+    return take_real_to(s, key, v, 1, &s->p->sampling.top_p);
+}
+
+static int take_top_k(struct parse *s, const char *key, const json_t *v)
+{
+    return take_uint_to(s, key, v, &s->p->sampling.top_k);
+}
+
+static int take_seed(struct parse *s, const char *key, const json_t *v)
+{
+    if (!json_is_integer(v))
+        return wrong(s, key, "an integer");
+    s->p->has_seed = true;
+    s->p->sampling.seed = (uint64_t)json_integer_value(v);
+    return 0;
+}
+
+static int take_logprobs(struct parse *s, const char *key, const json_t *v)
+{
+    if (s->p->chat)
+        return take_bool_to(s, key, v, &s->p->logprobs);
+    int rc = take_uint_to(s, key, v, &s->p->top_logprobs);
+    s->p->logprobs = rc == 0;
+    return rc;
+}
+
+static int take_top_logprobs(struct parse *s, const char *key, const json_t *v)
+{
+    return take_uint_to(s, key, v, &s->p->top_logprobs);
+}
+
+static int take_one_stop(struct parse *s, const char *key, const json_t *v)
+{
+    if (!json_is_string(v) || json_string_length(v) == 0 || s->p->n_stops == HD_MAX_STOPS)
+        return wrong(s, key, "a string or an array of up to 4 strings, none empty");
+    s->p->stops[s->p->n_stops++] = json_string_value(v);
+    return 0;
+}
+
+static int take_stop(struct parse *s, const char *key, const json_t *v)
+{
+    if (!json_is_array(v))
+        return take_one_stop(s, key, v);
+    for (size_t i = 0; i < json_array_size(v); i++) {
+        int rc = take_one_stop(s, key, json_array_get(v, i));
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int take_stream_options(struct parse *s, const char *key, const json_t *v)
+{
+    if (!json_is_object(v) || !json_is_true(json_object_get(s->body, "stream")))
+        return wrong(s, key, "an object, and only when 'stream' is true");
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)v, name, value)
+    {
+        int rc = 0;
+        if (strcmp(name, "include_usage") == 0)
+            rc = take_bool_to(s, name, value, &s->p->include_usage);
+        else if (strcmp(name, "include_obfuscation") != 0 || !json_is_false(value))
+            rc = hd_refuse(s->r, 400, key, "unsupported_parameter",
+                           "'stream_options' knows only 'include_usage'.");
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* ---- Fields whose neutral value is accepted ---- */
+static int not_supported(struct parse *s, const char *key)
+{
+    return hd_refuse(s->r, 400, key, "unsupported_value",
+                     "'%s' is not supported here, except with its neutral value; leave it out.",
+                     key);
+}
+
+static int take_any(struct parse *s, const char *key, const json_t *v)
+{
+    return 0;
+}
+
+static int take_only_one(struct parse *s, const char *key, const json_t *v)
+{
+    return json_is_integer(v) && json_integer_value(v) == 1 ? 0 : not_supported(s, key);
+}
+
+static int take_only_zero(struct parse *s, const char *key, const json_t *v)
+{
+    return json_is_number(v) && json_number_value(v) == 0 ? 0 : not_supported(s, key);
+}
+
+static int take_only_empty(struct parse *s, const char *key, const json_t *v)
+{
+    bool empty = (json_is_object(v) && json_object_size(v) == 0) ||
+                 (json_is_array(v) && json_array_size(v) == 0) ||
+                 (json_is_string(v) && json_string_length(v) == 0) || json_is_false(v);
+    return empty ? 0 : not_supported(s, key);
+}
+
+static int take_only_text(struct parse *s, const char *key, const json_t *v)
+{
+    const char *type = json_string_value(json_object_get(v, "type"));
+    return type && strcmp(type, "text") == 0 ? 0 : not_supported(s, key);
+}
+
+static int take_no_tool(struct parse *s, const char *key, const json_t *v)
+{
+    const char *word = json_string_value(v);
+    bool neutral = word && (strcmp(word, "none") == 0 || strcmp(word, "auto") == 0);
+    return neutral ? 0 : not_supported(s, key);
+}
+
+static const struct field fields[] = {
+    {"model", BOTH, take_model},
+    {"prompt", COMPLETION, take_any}, /* prompt.c */
+    {"messages", CHAT, take_any},     /* prompt.c */
+    {"stream", BOTH, take_stream},
+    {"stream_options", BOTH, take_stream_options},
+    {"max_tokens", BOTH, take_max_tokens},
+    {"max_completion_tokens", BOTH, take_max_tokens},
+    {"temperature", BOTH, take_temperature},
+    {"top_p", BOTH, take_top_p},
+    {"top_k", BOTH, take_top_k},
+    {"seed", BOTH, take_seed},
+    {"stop", BOTH, take_stop},
+    {"echo", COMPLETION, take_echo},
+    {"logprobs", BOTH, take_logprobs},
+    {"top_logprobs", CHAT, take_top_logprobs},
+    {"ignore_eos", BOTH, take_ignore_eos},
+    {"hydac", BOTH, take_hydac},
+    {"n", BOTH, take_only_one},
+    {"best_of", COMPLETION, take_only_one},
+    {"presence_penalty", BOTH, take_only_zero},
+    {"frequency_penalty", BOTH, take_only_zero},
+    {"logit_bias", BOTH, take_only_empty},
+    {"suffix", COMPLETION, take_only_empty},
+    {"tools", CHAT, take_only_empty},
+    {"functions", CHAT, take_only_empty},
+    {"tool_choice", CHAT, take_no_tool},
+    {"function_call", CHAT, take_no_tool},
+    {"response_format", CHAT, take_only_text},
+    {"user", BOTH, take_any},
+    {"metadata", BOTH, take_any},
+    {"store", CHAT, take_only_empty},
+    {"service_tier", CHAT, take_any},
+    {"parallel_tool_calls", CHAT, take_any},
+    {"safety_identifier", BOTH, take_any},
+    {"prompt_cache_key", BOTH, take_any},
+};
+
+static int take_member(struct parse *s, const char *key, const json_t *v)
+{
+    unsigned here = s->p->chat ? CHAT : COMPLETION;
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        if ((fields[i].where & here) && strcmp(fields[i].key, key) == 0)
+            return json_is_null(v) ? 0 : fields[i].take(s, key, v);
+    return hd_refuse(s->r, 400, key, "unknown_parameter", "Unrecognized request argument: '%.60s'.",
+                     key);
+}
+
+/* What only the members together can tell. */
+static int check_together(struct parse *s)
+{
+    struct hd_params *p = s->p;
+    const char *key = p->chat ? "top_logprobs" : "logprobs";
+    if (p->top_logprobs > HD_MAX_TOP_LOGPROBS)
+        return hd_refuse(s->r, 400, key, "invalid_value", "'%s' must be from 0 to %d.", key,
+                         HD_MAX_TOP_LOGPROBS);
+    if (p->top_logprobs > 0 && !p->logprobs)
+        return hd_refuse(s->r, 400, key, "invalid_value", "'top_logprobs' needs 'logprobs': true.");
+    if (p->has_max_tokens && p->max_tokens == 0 && !(p->echo && p->logprobs))
+        return hd_refuse(s->r, 400, "max_tokens", "invalid_value",
+                         "'max_tokens' may be 0 only with 'echo' and 'logprobs' (to score the "
+                         "prompt).");
+    return 0;
+}
+
+int hd_params_read(struct hd_params *p, const json_t *body, const char *model, struct hd_refusal *r)
+{
+    struct parse s = {.p = p, .body = body, .model = model, .r = r};
+    p->sampling = (struct hd_sampling){.temperature = 1, .top_p = 1};
+    if (!json_is_object(body))
+        return hd_refuse(r, 400, NULL, "invalid_json", "The body must be a JSON object.");
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)body, key, value)
+    {
+        int rc = take_member(&s, key, value);
+        if (rc < 0)
+            return rc;
+    }
+    return check_together(&s);
+}

@@ -1,0 +1,186 @@
+/* prompt.c - a client's prompt or conversation as token ids. */
+#include "leader/api/params.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int no_memory(struct hd_refusal *r)
+{
+    return hd_refuse(r, 500, NULL, NULL, "Out of memory.");
+}
+
+static int bad_prompt(struct hd_refusal *r)
+{
+    return hd_refuse(r, 400, "prompt", "invalid_value",
+                     "'prompt' must be one string or one non-empty array of token ids.");
+}
+
+static int no_tokenizer(struct hd_refusal *r, const char *param)
+{
+    return hd_refuse(r, 400, param, "no_tokenizer",
+                     "This model carries no tokenizer; give 'prompt' as an array of token ids.");
+}
+
+static int from_ids(struct hd_prompt *out, const json_t *ids, const struct hd_api_backend *b,
+                    struct hd_refusal *r)
+{
+    size_t n = json_array_size(ids);
+    if (n == 0)
+        return bad_prompt(r);
+    out->ids = malloc(n * sizeof *out->ids);
+    if (!out->ids)
+        return no_memory(r);
+    for (; out->n < n; out->n++) {
+        const json_t *v = json_array_get(ids, out->n);
+        json_int_t id = json_integer_value(v);
+        if (!json_is_integer(v) || id < 0 || id >= (json_int_t)b->vocab)
+            return hd_refuse(r, 400, "prompt", "invalid_value",
+                             "'prompt[%zu]' must be a token id from 0 to %u.", out->n,
+                             b->vocab - 1);
+        out->ids[out->n] = (int32_t)id;
+    }
+    return 0;
+}
+
+/* Puts the model's begin token in front where it has one and wants it (or where nothing else is).
+ */
+static int add_bos(struct hd_prompt *out, const struct hd_tokenizer *t, struct hd_refusal *r)
+{
+    int32_t bos = hd_tokenizer_bos(t);
+    if (bos < 0 || (out->n > 0 && (!hd_tokenizer_adds_bos(t) || out->ids[0] == bos)))
+        return 0;
+    int32_t *ids = realloc(out->ids, (out->n + 1) * sizeof *ids);
+    if (!ids)
+        return no_memory(r);
+    memmove(ids + 1, ids, out->n * sizeof *ids);
+    ids[0] = bos;
+    out->ids = ids;
+    out->n++;
+    return 0;
+}
+
+static int from_text(struct hd_prompt *out, const json_t *v, const struct hd_api_backend *b,
+                     struct hd_refusal *r)
+{
+    if (!b->tokenizer)
+        return no_tokenizer(r, "prompt");
+    out->text = json_string_value(v);
+    if (hd_tokenizer_encode(b->tokenizer, out->text, json_string_length(v), true, &out->ids,
+                            &out->n) < 0)
+        return no_memory(r);
+    int rc = add_bos(out, b->tokenizer, r);
+    if (rc == 0 && out->n == 0)
+        return bad_prompt(r);
+    return rc;
+}
+
+static int read_prompt(struct hd_prompt *out, const json_t *body, const struct hd_api_backend *b,
+                       struct hd_refusal *r)
+{
+    const json_t *v = json_object_get(body, "prompt");
+    if (!v)
+        return hd_refuse(r, 400, "prompt", "missing_required_parameter", "'prompt' is required.");
+    const json_t *only = json_array_size(v) == 1 ? json_array_get(v, 0) : NULL;
+    if (json_is_string(only) || json_is_array(only))
+        v = only;
+    if (json_is_string(v))
+        return from_text(out, v, b, r);
+    return json_is_array(v) ? from_ids(out, v, b, r) : bad_prompt(r);
+}
+
+/* ---- Chat ----------------------------------------------------------------------------------*/
+static const char *known_role(const char *role)
+{
+    static const char *const names[] = {"system", "user", "assistant"};
+    if (role && strcmp(role, "developer") == 0)
+        return "system";
+    for (size_t i = 0; role && i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(role, names[i]) == 0)
+            return names[i];
+    return NULL;
+}
+
+/* A message's text: a string, or an array of {"type": "text", "text": "..."} put together. */
+static int read_content(struct hd_text *out, const json_t *v)
+{
+    if (json_is_string(v))
+        return hd_text_add(out, json_string_value(v), json_string_length(v));
+    if (!json_is_array(v))
+        return HD_E_RANGE;
+    for (size_t i = 0; i < json_array_size(v); i++) {
+        const json_t *part = json_array_get(v, i);
+        const char *type = json_string_value(json_object_get(part, "type"));
+        const json_t *text = json_object_get(part, "text");
+        if (!type || strcmp(type, "text") != 0 || !json_is_string(text))
+            return HD_E_RANGE;
+        int rc = hd_text_add(out, json_string_value(text), json_string_length(text));
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int read_message(struct hd_chat_message *m, struct hd_text *content, const json_t *v,
+                        struct hd_refusal *r)
+{
+    m->role = known_role(json_string_value(json_object_get(v, "role")));
+    if (!m->role)
+        return hd_refuse(r, 400, "messages", "invalid_value",
+                         "Each message needs 'role': system, user or assistant.");
+    int rc = read_content(content, json_object_get(v, "content"));
+    if (rc == HD_E_NOMEM)
+        return no_memory(r);
+    if (rc < 0)
+        return hd_refuse(r, 400, "messages", "invalid_value",
+                         "Each message needs 'content': a string, or an array of text parts.");
+    m->content = hd_text_str(content);
+    return 0;
+}
+
+static int encode_chat(struct hd_prompt *out, const struct hd_chat_message *m, size_t n,
+                       const struct hd_api_backend *b, struct hd_refusal *r)
+{
+    struct hd_error err = {0};
+    int rc = hd_chat_encode(b->tokenizer, m, n, &out->ids, &out->n, &err);
+    if (rc == HD_E_NOMEM)
+        return no_memory(r);
+    if (rc < 0)
+        return hd_refuse(r, 400, "messages", "no_chat_template", "%s", err.text);
+    return out->n > 0 ? 0 : no_memory(r);
+}
+
+static int read_messages(struct hd_prompt *out, const json_t *body, const struct hd_api_backend *b,
+                         struct hd_refusal *r)
+{
+    const json_t *v = json_object_get(body, "messages");
+    size_t n = json_array_size(v);
+    if (n == 0)
+        return hd_refuse(r, 400, "messages", "missing_required_parameter",
+                         "'messages' must be a non-empty array.");
+    if (!b->tokenizer)
+        return no_tokenizer(r, "messages");
+    struct hd_chat_message *m = calloc(n, sizeof *m);
+    struct hd_text *content = calloc(n, sizeof *content);
+    int rc = m && content ? 0 : no_memory(r);
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        rc = read_message(&m[i], &content[i], json_array_get(v, i), r);
+    if (rc == 0)
+        rc = encode_chat(out, m, n, b, r);
+    for (size_t i = 0; content && i < n; i++)
+        hd_text_deinit(&content[i]);
+    free(content);
+    free(m);
+    return rc;
+}
+
+int hd_prompt_read(struct hd_prompt *out, const json_t *body, bool chat,
+                   const struct hd_api_backend *b, struct hd_refusal *r)
+{
+    *out = (struct hd_prompt){0};
+    int rc = chat ? read_messages(out, body, b, r) : read_prompt(out, body, b, r);
+    if (rc < 0) {
+        free(out->ids);
+        out->ids = NULL;
+    }
+    return rc;
+}

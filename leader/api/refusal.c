@@ -1,0 +1,47 @@
+/* refusal.c - errors as OpenAI's clients expect them. */
+#include "leader/api/params.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static const char *type_of(unsigned status)
+{
+    if (status == 429)
+        return "rate_limit_error";
+    return status >= 500 ? "server_error" : "invalid_request_error";
+}
+
+int hd_refuse(struct hd_refusal *r, unsigned status, const char *param, const char *code,
+              const char *fmt, ...)
+{
+    r->status = status;
+    r->type = type_of(status);
+    r->code = code;
+    snprintf(r->param, sizeof r->param, "%s", param ? param : "");
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(r->text, sizeof r->text, fmt, ap);
+    va_end(ap);
+    return HD_E_RANGE;
+}
+
+/* Text that may have been cut inside a character, or that holds a client's bytes. */
+static json_t *lenient_string(const char *text)
+{
+    json_t *s = json_string(text);
+    if (s)
+        return s;
+    char ascii[512];
+    size_t n = 0;
+    for (; text[n] && n + 1 < sizeof ascii; n++)
+        ascii[n] = (unsigned char)text[n] < 0x80 ? text[n] : '?';
+    ascii[n] = '\0';
+    return json_string(ascii);
+}
+
+json_t *hd_refusal_json(const struct hd_refusal *r)
+{
+    return json_pack("{s:{s:o, s:s, s:o, s:s?}}", "error", "message", lenient_string(r->text),
+                     "type", r->type, "param", r->param[0] ? lenient_string(r->param) : json_null(),
+                     "code", r->code);
+}

@@ -1,0 +1,82 @@
+/* routes.c - paths and methods, and the answers that need no engine. */
+#include "leader/api/api_impl.h"
+
+#include <string.h>
+#include <time.h>
+
+static void get_models(struct hd_call *c)
+{
+    hd_call_reply(c, 200,
+                  json_pack("{s:s, s:[{s:s, s:s, s:I, s:s, s:I}]}", "object", "list", "data", "id",
+                            c->api->o.backend.model, "object", "model", "created",
+                            (json_int_t)time(NULL), "owned_by", "hydac", "max_model_len",
+                            (json_int_t)c->api->o.backend.context));
+}
+
+static void get_health(struct hd_call *c)
+{
+    const char *why = c->api->o.backend.not_ready(c->api->o.backend.arg);
+    if (why)
+        hd_call_reply(c, 503, json_pack("{s:s, s:s}", "status", "unavailable", "reason", why));
+    else
+        hd_call_reply(c, 200, json_pack("{s:s}", "status", "ok"));
+}
+
+static void on_status(void *call, json_t *status)
+{
+    struct hd_call *c = call;
+    struct hd_api *a = c->api;
+    c->status_pending = false;
+    if (c->completed)
+        hd_call_free_if_done(c);
+    else
+        hd_call_reply(c, 200, json_incref(status));
+    json_decref(status);
+    hd_api_maybe_closed(a);
+}
+
+static void get_status(struct hd_call *c)
+{
+    c->status_pending = true;
+    c->api->o.backend.status(c->api->o.backend.arg, on_status, c);
+}
+
+static void post_completions(struct hd_call *c)
+{
+    hd_call_generate(c, false);
+}
+
+static void post_chat(struct hd_call *c)
+{
+    hd_call_generate(c, true);
+}
+
+static const struct route {
+    const char *path, *method;
+    void (*run)(struct hd_call *c);
+} routes[] = {
+    {"/v1/completions", "POST", post_completions},
+    {"/v1/chat/completions", "POST", post_chat},
+    {"/v1/models", "GET", get_models},
+    {"/health", "GET", get_health},
+    {"/hydac/status", "GET", get_status},
+};
+
+void hd_call_route(struct hd_call *c, const char *url, const char *method)
+{
+    struct hd_refusal r;
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        if (strcmp(routes[i].path, url) != 0)
+            continue;
+        if (strcmp(routes[i].method, strcmp(method, "HEAD") == 0 ? "GET" : method) == 0) {
+            routes[i].run(c);
+            return;
+        }
+        hd_refuse(&r, 405, NULL, "method_not_allowed", "%s takes %s.", routes[i].path,
+                  routes[i].method);
+        hd_call_refuse(c, &r);
+        return;
+    }
+    hd_refuse(&r, 404, NULL, "unknown_url", "There is nothing at this path.");
+    hd_call_refuse(c, &r);
+}
