@@ -36,8 +36,5 @@ int hd_gguf_array_f64(const struct hd_gguf *g, const char *key, size_t i, double
 /* Tensor by name: 0, HD_E_NOTFOUND, or HD_E_UNSUPPORTED (a type that is not in tensor.h). 1-D
  * tensors have rows = 1; of more than two dimensions, rows is the product of all but the first. */
 int hd_gguf_tensor(const struct hd_gguf *g, const char *name, struct hd_tensor *out);
-/* All tensors, in the file's order: names of 0 .. n - 1. */
-size_t hd_gguf_n_tensors(const struct hd_gguf *g);
-struct hd_str hd_gguf_tensor_name(const struct hd_gguf *g, size_t i);
 
 #endif

@@ -171,16 +171,6 @@ int hd_gguf_array_f64(const struct hd_gguf *g, const char *key, size_t i, double
 
 /* ---- Tensors --------------------------------------------------------------------------------*/
 
-size_t hd_gguf_n_tensors(const struct hd_gguf *g)
-{
-    return g->tensors.n;
-}
-
-struct hd_str hd_gguf_tensor_name(const struct hd_gguf *g, size_t i)
-{
-    return g->tensors.names[i];
-}
-
 int hd_gguf_tensor(const struct hd_gguf *g, const char *name, struct hd_tensor *out)
 {
     ptrdiff_t i = hd_names_find(&g->tensors, (struct hd_str){name, strlen(name)});

@@ -1,0 +1,37 @@
+#include "common/model/json.h"
+
+#include "common/model/map.h"
+
+json_t *hd_json_object(const char *name, const char *text, size_t len, struct hd_error *err)
+{
+    json_error_t je;
+    json_t *j = json_loadb(text, len, JSON_REJECT_DUPLICATES, &je);
+
+    if (!j) {
+        hd_fail(err, HD_E_FORMAT, "%s: line %d, column %d: %s", name, je.line, je.column, je.text);
+        return NULL;
+    }
+    if (json_is_object(j))
+        return j;
+    json_decref(j);
+    hd_fail(err, HD_E_FORMAT, "%s: not a JSON object", name);
+    return NULL;
+}
+
+int hd_json_file(json_t **out, const char *path, struct hd_error *err)
+{
+    struct hd_map map;
+    int rc = hd_map_open(&map, path, err);
+
+    *out = NULL;
+    if (rc < 0)
+        return rc;
+    if (map.len > HD_JSON_MAX_FILE) {
+        rc = hd_fail(err, HD_E_LIMIT, "%s: longer than %zu bytes", path, HD_JSON_MAX_FILE);
+    } else {
+        *out = hd_json_object(path, map.len ? (const char *)map.data : "", map.len, err);
+        rc = *out ? 0 : HD_E_FORMAT;
+    }
+    hd_map_close(&map);
+    return rc;
+}

@@ -1,0 +1,208 @@
+/* The tensors of a model: found by name, checked against the shape, hashed into the digest. */
+#include "common/model/model_impl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#define DIGEST_SAMPLE ((size_t)4096)
+#define NAME_MAX_LEN  96 /* the longest that the table below makes is 60 */
+
+/* Sizes of the shape by number, so that the table below can be constant. */
+enum size_of { ONE, DIM, Q_DIM, KV_DIM, FFN_DIM };
+
+static const struct slot {
+    const char *gguf, *hf; /* of "blk.N.%s.weight", "model.layers.N.%s.weight" */
+    size_t offset;         /* in struct hd_layer */
+    enum size_of rows, cols;
+} slots[] = {
+    {"attn_norm", "input_layernorm", offsetof(struct hd_layer, attn_norm), ONE, DIM},
+    {"attn_q", "self_attn.q_proj", offsetof(struct hd_layer, wq), Q_DIM, DIM},
+    {"attn_k", "self_attn.k_proj", offsetof(struct hd_layer, wk), KV_DIM, DIM},
+    {"attn_v", "self_attn.v_proj", offsetof(struct hd_layer, wv), KV_DIM, DIM},
+    {"attn_output", "self_attn.o_proj", offsetof(struct hd_layer, wo), DIM, Q_DIM},
+    {"ffn_norm", "post_attention_layernorm", offsetof(struct hd_layer, ffn_norm), ONE, DIM},
+    {"ffn_gate", "mlp.gate_proj", offsetof(struct hd_layer, gate), FFN_DIM, DIM},
+    {"ffn_up", "mlp.up_proj", offsetof(struct hd_layer, up), FFN_DIM, DIM},
+    {"ffn_down", "mlp.down_proj", offsetof(struct hd_layer, down), DIM, FFN_DIM},
+};
+#define N_SLOTS (sizeof slots / sizeof *slots)
+
+struct loader {
+    struct hd_model *m;
+    const struct hd_source *src;
+    XXH3_state_t *hash;
+    bool *used; /* [src->names->n] */
+    struct hd_error *err;
+};
+
+static size_t size_of(const struct hd_model_shape *s, enum size_of what)
+{
+    switch (what) {
+    case DIM:
+        return s->dim;
+    case Q_DIM:
+        return (size_t)s->n_heads * s->head_dim;
+    case KV_DIM:
+        return (size_t)s->n_kv_heads * s->head_dim;
+    case FFN_DIM:
+        return s->ffn_dim;
+    default:
+        return 1;
+    }
+}
+
+/* ---- Digest ---------------------------------------------------------------------------------*/
+
+static void hash_u64(XXH3_state_t *h, uint64_t v)
+{
+    XXH3_64bits_update(h, &v, sizeof v);
+}
+
+static void hash_tensor(XXH3_state_t *h, const char *name, const struct hd_tensor *t)
+{
+    size_t bytes = t->rows * t->row_bytes;
+    size_t sample = bytes < DIGEST_SAMPLE ? bytes : DIGEST_SAMPLE;
+
+    XXH3_64bits_update(h, name, strlen(name) + 1);
+    hash_u64(h, t->type);
+    hash_u64(h, t->rows);
+    hash_u64(h, t->cols);
+    XXH3_64bits_update(h, t->data, sample);
+    XXH3_64bits_update(h, t->data + bytes - sample, sample);
+}
+
+static void hash_shape(XXH3_state_t *h, const struct hd_model *m)
+{
+    const struct hd_model_shape *s = &m->shape;
+    const uint32_t sizes[] = {s->n_layers, s->dim,     s->n_heads, s->n_kv_heads,
+                              s->head_dim, s->ffn_dim, s->vocab,   s->context};
+
+    XXH3_64bits_update(h, sizes, sizeof sizes);
+    XXH3_64bits_update(h, &s->norm_eps, sizeof s->norm_eps);
+    hash_u64(h, s->tied_output);
+    hash_u64(h, m->rope_order);
+    XXH3_64bits_update(h, m->rope_freq, s->head_dim / 2 * sizeof *m->rope_freq);
+}
+
+/* ---- Tensors --------------------------------------------------------------------------------*/
+
+static int load_tensor(struct loader *l, const char *name, struct hd_tensor *out)
+{
+    ptrdiff_t i = hd_names_find(l->src->names, (struct hd_str){name, strlen(name)});
+    int rc = l->src->get(l->src->arg, name, out);
+
+    if (i < 0 || rc == HD_E_NOTFOUND)
+        return hd_fail(l->err, HD_E_FORMAT,
+                       "tensor %s is missing; the model is incomplete or of another architecture",
+                       name);
+    if (rc < 0)
+        return hd_fail(l->err, HD_E_UNSUPPORTED,
+                       "tensor %s is of a type that is not supported, or not aligned", name);
+    l->used[i] = true;
+    return 0;
+}
+
+static int load_shaped(struct loader *l, const char *name, const size_t want[2],
+                       struct hd_tensor *out)
+{
+    int rc = load_tensor(l, name, out);
+
+    if (rc < 0)
+        return rc;
+    if (out->rows != want[0] || out->cols != want[1])
+        return hd_fail(l->err, HD_E_FORMAT,
+                       "tensor %s is %zu x %zu, not %zu x %zu as the model says", name, out->rows,
+                       out->cols, want[0], want[1]);
+    bool vector = want[0] == 1;
+    if (vector && out->type != HD_F32 && out->type != HD_F16 && out->type != HD_BF16)
+        return hd_fail(l->err, HD_E_UNSUPPORTED, "tensor %s is %s; norms must be F32, F16 or BF16",
+                       name, hd_dtype_name(out->type));
+    hash_tensor(l->hash, name, out);
+    return 0;
+}
+
+static int load_layer(struct loader *l, uint32_t n)
+{
+    for (size_t i = 0; i < N_SLOTS; i++) {
+        const struct slot *s = &slots[i];
+        const size_t want[2] = {size_of(&l->m->shape, s->rows), size_of(&l->m->shape, s->cols)};
+        char name[NAME_MAX_LEN];
+
+        if (l->src->hf_names)
+            snprintf(name, sizeof name, "model.layers.%u.%s.weight", n, s->hf);
+        else
+            snprintf(name, sizeof name, "blk.%u.%s.weight", n, s->gguf);
+        void *field = (char *)&l->m->layers[n] + s->offset;
+        int rc = load_shaped(l, name, want, field);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int load_ends(struct loader *l)
+{
+    struct hd_model *m = l->m;
+    bool hf = l->src->hf_names;
+    const size_t table[2] = {m->shape.vocab, m->shape.dim}, norm[2] = {1, m->shape.dim};
+    int rc = load_shaped(l, hf ? "model.embed_tokens.weight" : "token_embd.weight", table,
+                         &m->embedding);
+
+    if (rc == 0)
+        rc = load_shaped(l, hf ? "model.norm.weight" : "output_norm.weight", norm, &m->output_norm);
+    if (m->shape.tied_output)
+        m->output = m->embedding;
+    else if (rc == 0)
+        rc = load_shaped(l, hf ? "lm_head.weight" : "output.weight", table, &m->output);
+    return rc;
+}
+
+static int check_unused(const struct loader *l)
+{
+    const struct hd_names *names = l->src->names;
+
+    for (size_t i = 0; i < names->n; i++) {
+        struct hd_str s = names->names[i];
+
+        if (!l->used[i] && !l->src->ignorable(l->m, s))
+            return hd_fail(l->err, HD_E_UNSUPPORTED,
+                           "tensor %.*s is not part of a plain Llama model; this architecture is "
+                           "not supported",
+                           (int)(s.len < NAME_MAX_LEN ? s.len : NAME_MAX_LEN), s.data);
+    }
+    return 0;
+}
+
+static int load_all(struct loader *l)
+{
+    XXH3_64bits_reset(l->hash);
+    hash_shape(l->hash, l->m);
+    int rc = load_ends(l);
+    for (uint32_t n = 0; rc == 0 && n < l->m->shape.n_layers; n++)
+        rc = load_layer(l, n);
+    if (rc == 0)
+        rc = check_unused(l);
+    l->m->digest = XXH3_64bits_digest(l->hash);
+    return rc;
+}
+
+int hd_model_load(struct hd_model *m, const struct hd_source *src, struct hd_error *err)
+{
+    struct loader l = {.m = m, .src = src, .err = err};
+    int rc;
+
+    m->layers = calloc(m->shape.n_layers, sizeof *m->layers);
+    l.used = calloc(src->names->n ? src->names->n : 1, sizeof *l.used);
+    l.hash = XXH3_createState();
+    if (m->layers && l.used && l.hash)
+        rc = load_all(&l);
+    else
+        rc = hd_fail(err, HD_E_NOMEM, "no memory for %u layers", m->shape.n_layers);
+    XXH3_freeState(l.hash);
+    free(l.used);
+    return rc;
+}

@@ -1,0 +1,85 @@
+#include "common/model/model_impl.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* The last part of the path, without ".gguf". A folder may be given as "." or with slashes behind:
+ * its real name is asked for. */
+static void name_from_path(struct hd_model *m, const char *path)
+{
+    char *real = realpath(path, NULL);
+    const char *from = real ? real : path;
+    const char *slash = strrchr(from, '/');
+    size_t len;
+
+    if (slash)
+        from = slash + 1;
+    snprintf(m->name, sizeof m->name, "%s", *from ? from : "model");
+    len = strlen(m->name);
+    if (len > 5 && strcmp(m->name + len - 5, ".gguf") == 0)
+        m->name[len - 5] = '\0';
+    for (char *c = m->name; *c; c++)
+        if (*c < 0x20 || *c >= 0x7F)
+            *c = '_';
+    free(real);
+}
+
+static int open_folder(struct hd_model *m, const char *path, struct hd_error *err)
+{
+    size_t len = strlen(path);
+
+    while (len > 1 && path[len - 1] == '/')
+        len--;
+    m->folder = strndup(path, len);
+    if (!m->folder)
+        return hd_fail(err, HD_E_NOMEM, "%s: no memory to open it", path);
+    return hd_model_from_folder(m, err);
+}
+
+static int open_file(struct hd_model *m, const char *path, struct hd_error *err)
+{
+    int rc = hd_gguf_open(&m->gguf, path, err);
+
+    return rc < 0 ? rc : hd_model_from_gguf(m, err);
+}
+
+int hd_model_open(struct hd_model **out, const char *path, struct hd_error *err)
+{
+    struct stat st;
+    int rc;
+
+    *out = NULL;
+    if (stat(path, &st) < 0)
+        return hd_fail(err, HD_E_IO, "%s: %s", path, strerror(errno));
+    struct hd_model *m = calloc(1, sizeof *m);
+    if (!m)
+        return hd_fail(err, HD_E_NOMEM, "%s: no memory to open it", path);
+    m->bos = m->eos = -1;
+    name_from_path(m, path);
+    rc = S_ISDIR(st.st_mode) ? open_folder(m, path, err) : open_file(m, path, err);
+    if (rc < 0) {
+        hd_model_close(m);
+        if (rc != HD_E_NOTFOUND)
+            return rc;
+        if (err) /* a file of the folder is missing */
+            err->code = HD_E_IO;
+        return HD_E_IO;
+    }
+    *out = m;
+    return 0;
+}
+
+void hd_model_close(struct hd_model *m)
+{
+    if (!m)
+        return;
+    hd_safetensors_close(m->impl);
+    hd_gguf_close(m->gguf);
+    free(m->layers);
+    free(m->rope_freq);
+    free(m->folder);
+    free(m);
+}

@@ -1,0 +1,51 @@
+/* model_impl.h - how a container becomes a model. Internal to common/model.
+ *
+ * Each container fills `shape`, `rope_freq`, bos, eos and the name from what it says about the
+ * model, then hands its tensors to hd_model_load through a source. */
+#ifndef HD_MODEL_MODEL_IMPL_H
+#define HD_MODEL_MODEL_IMPL_H
+
+#include "common/model/model.h"
+#include "common/model/names.h"
+#include "common/model/rope.h"
+#include "common/model/safetensors.h"
+
+/* Everything that config.json or a GGUF's keys say, before it is checked. 0 stands for "not given"
+ * where a default follows from the rest. */
+struct hd_hyper {
+    uint64_t n_layers, dim, n_heads, n_kv_heads, head_dim, ffn_dim, vocab, context;
+    double norm_eps;
+    bool tied_output;
+    struct hd_rope_config rope;
+};
+
+/* Defaults (KV heads, head size), limits, divisibility; m->bos and m->eos are checked too, so they
+ * come first. Fills m->shape and m->rope_freq.
+ * HD_E_FORMAT, HD_E_UNSUPPORTED, HD_E_LIMIT, HD_E_NOMEM; `err` without the file's name. */
+int hd_model_set_shape(struct hd_model *m, struct hd_hyper *h, struct hd_error *err);
+
+/* Where tensors come from. `get` is as hd_gguf_tensor. */
+struct hd_source {
+    const void *arg;
+    int (*get)(const void *arg, const char *name, struct hd_tensor *out);
+    const struct hd_names *names; /* of all tensors there are */
+    bool hf_names;                /* Hugging Face's names instead of ggml's */
+    /* Whether a tensor that is not loaded may be there all the same. */
+    bool (*ignorable)(const struct hd_model *m, struct hd_str name);
+};
+/* All tensors of the model, each of the shape it must have, and the digest. A tensor that is there
+ * and not used means another architecture (biases, experts...): HD_E_UNSUPPORTED. */
+int hd_model_load(struct hd_model *m, const struct hd_source *src, struct hd_error *err);
+
+/* The containers; m->gguf or m->folder is set. `err` names the file or the folder. */
+int hd_model_from_gguf(struct hd_model *m, struct hd_error *err);
+int hd_model_from_folder(struct hd_model *m, struct hd_error *err);
+
+/* config.json. bos and eos: -1 when not given; the first of a list. */
+struct hd_hf_config {
+    struct hd_hyper hyper;
+    int32_t bos, eos;
+};
+int hd_hf_config_read(struct hd_hf_config *c, const char *path, struct hd_error *err);
+
+#endif

@@ -1,0 +1,320 @@
+#include "common/model/safetensors.h"
+
+#include "common/model/json.h"
+#include "common/model/map.h"
+#include "common/util/size.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TYPE_OTHER (-1)
+
+struct entry {
+    int type; /* enum hd_dtype or TYPE_OTHER */
+    size_t rows, cols;
+    uint32_t shard;
+    const uint8_t *data;
+};
+
+struct shard {
+    char *path;
+    struct hd_map map;
+    json_t *header; /* kept: the names are views into it */
+};
+
+struct hd_safetensors {
+    struct shard *shards; /* [n_shards] */
+    size_t n_shards;
+    struct hd_names names;
+    struct entry *entries; /* [names.n] */
+};
+
+/* ---- One tensor of a header -----------------------------------------------------------------*/
+
+static const struct {
+    const char *name;
+    int type;
+    size_t bytes;
+} dtypes[] = {
+    {"F32", HD_F32, 4},      {"F16", HD_F16, 2},         {"BF16", HD_BF16, 2},
+    {"F64", TYPE_OTHER, 8},  {"I64", TYPE_OTHER, 8},     {"U64", TYPE_OTHER, 8},
+    {"I32", TYPE_OTHER, 4},  {"U32", TYPE_OTHER, 4},     {"I16", TYPE_OTHER, 2},
+    {"U16", TYPE_OTHER, 2},  {"I8", TYPE_OTHER, 1},      {"U8", TYPE_OTHER, 1},
+    {"BOOL", TYPE_OTHER, 1}, {"F8_E4M3", TYPE_OTHER, 1}, {"F8_E5M2", TYPE_OTHER, 1},
+};
+
+static bool read_size(const json_t *j, size_t *out)
+{
+    if (!json_is_integer(j) || json_integer_value(j) < 0)
+        return false;
+    *out = (size_t)json_integer_value(j);
+    return true;
+}
+
+/* Rows and columns: the last dimension is a row. */
+static bool read_shape(const json_t *shape, struct entry *e)
+{
+    size_t n = json_array_size(shape);
+
+    e->rows = e->cols = 1;
+    if (!json_is_array(shape))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        size_t d;
+
+        if (!read_size(json_array_get(shape, i), &d))
+            return false;
+        if (i + 1 == n)
+            e->cols = d;
+        else if (!hd_mul_size(e->rows, d, &e->rows))
+            return false;
+    }
+    return true;
+}
+
+/* What is wrong with the tensor; NULL when nothing is. `size` bytes of data follow the header. */
+static const char *read_entry(const json_t *j, size_t size, struct entry *e, size_t *bytes)
+{
+    const char *dtype = json_string_value(json_object_get(j, "dtype"));
+    const json_t *offsets = json_object_get(j, "data_offsets");
+    size_t begin, end, i = 0, n_types = sizeof dtypes / sizeof *dtypes;
+
+    if (!dtype)
+        return "has no type";
+    while (i < n_types && strcmp(dtypes[i].name, dtype) != 0)
+        i++;
+    if (i == n_types)
+        return "has an unknown type";
+    e->type = dtypes[i].type;
+    if (!read_shape(json_object_get(j, "shape"), e) || !hd_mul_size(e->rows, e->cols, bytes) ||
+        !hd_mul_size(*bytes, dtypes[i].bytes, bytes))
+        return "has an impossible shape";
+    if (json_array_size(offsets) != 2 || !read_size(json_array_get(offsets, 0), &begin) ||
+        !read_size(json_array_get(offsets, 1), &end))
+        return "has no data_offsets";
+    if (begin > end || end > size)
+        return "ends after the end of the file";
+    if (end - begin != *bytes)
+        return "has another size than its shape says";
+    e->data += begin;
+    return NULL;
+}
+
+/* ---- One file -------------------------------------------------------------------------------*/
+
+static int open_header(struct shard *s, size_t *data_at, struct hd_error *err)
+{
+    uint64_t len = 0;
+    int rc = hd_map_open(&s->map, s->path, err);
+
+    if (rc < 0)
+        return rc;
+    if (s->map.len >= sizeof len)
+        memcpy(&len, s->map.data, sizeof len);
+    if (len == 0 || len > s->map.len - sizeof len || len > HD_SAFETENSORS_MAX_HEADER)
+        return hd_fail(err, HD_E_FORMAT,
+                       "%s: not a safetensors file, or one that is damaged or incomplete", s->path);
+    s->header = hd_json_object(s->path, (const char *)s->map.data + sizeof len, len, err);
+    *data_at = sizeof len + len;
+    return s->header ? 0 : HD_E_FORMAT;
+}
+
+static int count_tensors(const json_t *header)
+{
+    return (int)json_object_size(header) - (json_object_get(header, "__metadata__") != NULL);
+}
+
+static int open_shard(struct hd_safetensors *st, struct shard *s, struct hd_error *err)
+{
+    size_t data_at = 0, used = 0;
+    const char *key;
+    json_t *value;
+    int rc = open_header(s, &data_at, err);
+
+    if (rc < 0)
+        return rc;
+    json_object_foreach(s->header, key, value)
+    {
+        struct entry e = {.shard = (uint32_t)(s - st->shards), .data = s->map.data + data_at};
+        size_t bytes = 0;
+
+        if (strcmp(key, "__metadata__") == 0)
+            continue;
+        const char *what = read_entry(value, s->map.len - data_at, &e, &bytes);
+        if (!what && st->names.n == st->names.cap)
+            return hd_fail(err, HD_E_LIMIT, "%s: more than %zu tensors", s->path, st->names.cap);
+        if (!what && hd_names_add(&st->names, (struct hd_str){key, strlen(key)}) < 0)
+            what = "is in two files";
+        if (what)
+            return hd_fail(err, HD_E_FORMAT,
+                           "%s: tensor %s %s; the file is damaged or incomplete, fetch it again",
+                           s->path, key, what);
+        st->entries[st->names.n - 1] = e;
+        used += bytes;
+    }
+    if (count_tensors(s->header) == 0 || used != s->map.len - data_at)
+        return hd_fail(err, HD_E_FORMAT,
+                       "%s: its tensors do not fill the file; it is damaged or incomplete",
+                       s->path);
+    return 0;
+}
+
+/* ---- The folder -----------------------------------------------------------------------------*/
+
+static char *join(const char *folder, const char *file)
+{
+    char *path;
+
+    return asprintf(&path, "%s/%s", folder, file) < 0 ? NULL : path;
+}
+
+/* The number of the shard of this name; a new one when it is not there yet; negative: an error. */
+static int shard_named(struct hd_safetensors *st, const char *folder, const char *file,
+                       struct hd_error *err)
+{
+    if (!file || !*file || strchr(file, '/') || file[0] == '.')
+        return hd_fail(err, HD_E_FORMAT,
+                       "%s/model.safetensors.index.json: weight_map has a value that is not the "
+                       "name of a file beside it",
+                       folder);
+    for (size_t i = st->n_shards; i-- > 0;)
+        if (strcmp(strrchr(st->shards[i].path, '/') + 1, file) == 0)
+            return (int)i;
+    if (st->n_shards == HD_SAFETENSORS_MAX_SHARDS)
+        return hd_fail(err, HD_E_LIMIT, "%s: more than %d safetensors files", folder,
+                       HD_SAFETENSORS_MAX_SHARDS);
+    struct shard *s = &st->shards[st->n_shards];
+    s->path = join(folder, file);
+    if (!s->path)
+        return hd_fail(err, HD_E_NOMEM, "%s: no memory to open it", folder);
+    return (int)st->n_shards++;
+}
+
+static int check_map(const struct hd_safetensors *st, const json_t *map, const char *path,
+                     struct hd_error *err)
+{
+    const char *name;
+    json_t *file;
+
+    json_object_foreach((json_t *)(uintptr_t)map, name, file)
+    {
+        ptrdiff_t i = hd_names_find(&st->names, (struct hd_str){name, strlen(name)});
+        const char *where = i < 0 ? NULL : st->shards[st->entries[i].shard].path;
+
+        if (!where || strcmp(strrchr(where, '/') + 1, json_string_value(file)) != 0)
+            return hd_fail(err, HD_E_FORMAT, "%s: tensor %s is not in %s, where it should be", path,
+                           name, json_string_value(file));
+    }
+    return 0;
+}
+
+static int open_sharded(struct hd_safetensors *st, const char *folder, const json_t *index,
+                        const char *path, struct hd_error *err)
+{
+    json_t *map = json_object_get(index, "weight_map"), *file;
+    const char *name;
+    int rc;
+
+    if (!json_is_object(map) || json_object_size(map) == 0)
+        return hd_fail(err, HD_E_FORMAT, "%s: no weight_map", path);
+    json_object_foreach(map, name, file)
+    {
+        rc = shard_named(st, folder, json_string_value(file), err);
+        if (rc < 0)
+            return rc;
+    }
+    for (size_t i = 0; i < st->n_shards; i++) {
+        rc = open_shard(st, &st->shards[i], err);
+        if (rc < 0)
+            return rc;
+    }
+    return check_map(st, map, path, err);
+}
+
+static int open_folder(struct hd_safetensors *st, const char *folder, struct hd_error *err)
+{
+    json_t *index;
+    char *path = join(folder, "model.safetensors.index.json");
+
+    if (!path)
+        return hd_fail(err, HD_E_NOMEM, "%s: no memory to open it", folder);
+    int rc = hd_json_file(&index, path, err);
+    if (rc == 0) {
+        rc = open_sharded(st, folder, index, path, err);
+        json_decref(index);
+    } else if (rc == HD_E_NOTFOUND) {
+        rc = shard_named(st, folder, "model.safetensors", err);
+        if (rc >= 0)
+            rc = open_shard(st, &st->shards[0], err);
+    }
+    free(path);
+    return rc;
+}
+
+int hd_safetensors_open(struct hd_safetensors **out, const char *folder, struct hd_error *err)
+{
+    struct hd_safetensors *st = calloc(1, sizeof *st);
+    int rc = HD_E_NOMEM;
+
+    *out = NULL;
+    if (st) {
+        st->shards = calloc(HD_SAFETENSORS_MAX_SHARDS, sizeof *st->shards);
+        st->entries = calloc(HD_SAFETENSORS_MAX_TENSORS, sizeof *st->entries);
+        rc = hd_names_init(&st->names, HD_SAFETENSORS_MAX_TENSORS);
+    }
+    if (rc < 0 || !st->shards || !st->entries)
+        rc = hd_fail(err, HD_E_NOMEM, "%s: no memory to open it", folder);
+    else
+        rc = open_folder(st, folder, err);
+    if (rc < 0) {
+        hd_safetensors_close(st);
+        if (rc == HD_E_NOTFOUND) /* of a weight file: for the caller it is an I/O error */
+            rc = HD_E_IO;
+        if (err)
+            err->code = rc;
+        return rc;
+    }
+    *out = st;
+    return 0;
+}
+
+void hd_safetensors_close(struct hd_safetensors *s)
+{
+    if (!s)
+        return;
+    for (size_t i = 0; i < s->n_shards; i++) {
+        json_decref(s->shards[i].header);
+        hd_map_close(&s->shards[i].map);
+        free(s->shards[i].path);
+    }
+    hd_names_deinit(&s->names);
+    free(s->shards);
+    free(s->entries);
+    free(s);
+}
+
+int hd_safetensors_tensor(const struct hd_safetensors *s, const char *name, struct hd_tensor *out)
+{
+    ptrdiff_t i = hd_names_find(&s->names, (struct hd_str){name, strlen(name)});
+
+    if (i < 0)
+        return HD_E_NOTFOUND;
+    const struct entry *e = &s->entries[i];
+    if (e->type == TYPE_OTHER ||
+        (uintptr_t)e->data % hd_dtype_block_bytes((enum hd_dtype)e->type) != 0)
+        return HD_E_UNSUPPORTED;
+    *out = (struct hd_tensor){
+        .type = (enum hd_dtype)e->type,
+        .rows = e->rows,
+        .cols = e->cols,
+        .row_bytes = hd_dtype_row_bytes((enum hd_dtype)e->type, e->cols),
+        .data = e->data,
+    };
+    return 0;
+}
+
+const struct hd_names *hd_safetensors_names(const struct hd_safetensors *s)
+{
+    return &s->names;
+}

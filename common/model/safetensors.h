@@ -1,0 +1,28 @@
+/* safetensors.h - the tensors of a Hugging Face folder: model.safetensors, or the shards that
+ * model.safetensors.index.json lists. Internal to common/model.
+ *
+ * A file is: length of the header (u64), the header (JSON: name -> dtype, shape, data_offsets),
+ * the data. As with GGUF, everything is checked before it is believed. */
+#ifndef HD_MODEL_SAFETENSORS_H
+#define HD_MODEL_SAFETENSORS_H
+
+#include "common/model/names.h"
+
+struct hd_safetensors;
+
+/* The format's own limit for a header. */
+#define HD_SAFETENSORS_MAX_HEADER  100000000
+#define HD_SAFETENSORS_MAX_SHARDS  1024
+#define HD_SAFETENSORS_MAX_TENSORS 65536
+
+/* HD_E_IO, HD_E_FORMAT, HD_E_LIMIT, HD_E_NOMEM; `err` names the file. */
+int hd_safetensors_open(struct hd_safetensors **out, const char *folder, struct hd_error *err);
+void hd_safetensors_close(struct hd_safetensors *s);
+
+/* 0, HD_E_NOTFOUND, or HD_E_UNSUPPORTED (a type other than F32, F16, BF16, or data that is not
+ * aligned to its type). 1-D tensors have rows = 1, as in GGUF. */
+int hd_safetensors_tensor(const struct hd_safetensors *s, const char *name, struct hd_tensor *out);
+/* Names of all tensors. */
+const struct hd_names *hd_safetensors_names(const struct hd_safetensors *s);
+
+#endif

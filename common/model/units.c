@@ -1,0 +1,44 @@
+#include "common/model/model.h"
+
+#define BLOCKS_PER_HEAD 4
+#define FFN_WIDTH_MAX   512
+#define VOCAB_WIDTH_MAX 1024
+#define FLOAT_STEP      16 /* float matrices have no blocks; whole vectors for the kernels */
+
+/* The widest multiple of `step` up to `max` that cuts `n` into at least `parts` parts; one step
+ * when nothing is narrow enough. ceil(n / w) >= parts means w <= (n - 1) / (parts - 1). */
+static uint32_t width(uint32_t n, uint32_t parts, uint32_t step, uint32_t max)
+{
+    uint32_t w = (n - 1) / (parts - 1);
+
+    if (w > max)
+        w = max;
+    w -= w % step;
+    return w ? w : step;
+}
+
+/* The widest block of any layer's down matrix: block sizes divide one another (1, 32, 256). */
+static uint32_t down_block(const struct hd_model *m)
+{
+    uint32_t block = FLOAT_STEP;
+
+    for (uint32_t l = 0; l < m->shape.n_layers; l++) {
+        uint32_t b = (uint32_t)hd_dtype_block(m->layers[l].down.type);
+
+        if (b > block)
+            block = b;
+    }
+    return block;
+}
+
+void hd_model_units(const struct hd_model *m, struct hd_units *u)
+{
+    const struct hd_model_shape *s = &m->shape;
+    uint32_t parts = BLOCKS_PER_HEAD * s->n_kv_heads;
+
+    u->heads = s->n_kv_heads;
+    u->ffn_width = width(s->ffn_dim, parts, down_block(m), FFN_WIDTH_MAX);
+    u->ffn_blocks = (s->ffn_dim + u->ffn_width - 1) / u->ffn_width;
+    u->vocab_width = width(s->vocab, parts, FLOAT_STEP, VOCAB_WIDTH_MAX);
+    u->vocab_blocks = (s->vocab + u->vocab_width - 1) / u->vocab_width;
+}
