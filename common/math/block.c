@@ -1,0 +1,131 @@
+#include "common/math/block.h"
+#include "common/math/half.h"
+
+/* Little-endian 16-bit float at `p`. */
+static float half_at(const uint8_t *p)
+{
+    return hd_half_widen((uint16_t)(p[0] | p[1] << 8));
+}
+
+static uint32_t word_at(const uint8_t *p)
+{
+    uint32_t u;
+    memcpy(&u, p, sizeof u);
+    return u;
+}
+
+/* 16 bytes: low nibbles are values 0..15, high nibbles 16..31. */
+static void nibbles_32(const uint8_t *bytes, int bias, int8_t *q)
+{
+    for (int i = 0; i < 16; i++) {
+        q[i] = (int8_t)((bytes[i] & 15) - bias);
+        q[i + 16] = (int8_t)((bytes[i] >> 4) - bias);
+    }
+}
+
+/* Bit i of `high` is the fifth bit of value i. */
+static void fifth_bits_32(uint32_t high, int bias, const uint8_t *bytes, int8_t *q)
+{
+    for (int i = 0; i < 16; i++) {
+        int low = (bytes[i] & 15) | (int)((high >> i) & 1u) << 4;
+        int upper = (bytes[i] >> 4) | (int)((high >> (i + 16)) & 1u) << 4;
+        q[i] = (int8_t)(low - bias);
+        q[i + 16] = (int8_t)(upper - bias);
+    }
+}
+
+/* 6-bit scale and minimum number `j` of 8 from the 12 bytes of a K block. */
+static void k_scale_min(const uint8_t *s, int j, int *scale, int *min)
+{
+    if (j < 4) {
+        *scale = s[j] & 63;
+        *min = s[j + 4] & 63;
+    } else {
+        *scale = (s[j + 4] & 15) | (s[j - 4] >> 6) << 4;
+        *min = (s[j + 4] >> 4) | (s[j] >> 6) << 4;
+    }
+}
+
+/* Scales and minima that Q4_K and Q5_K share: f16 d, f16 dmin, 12 bytes. */
+static void k_scales(const uint8_t *block, struct hd_spans *out)
+{
+    float d = half_at(block), dmin = half_at(block + 2);
+    for (int j = 0; j < 8; j++) {
+        int scale, min;
+        k_scale_min(block + 4, j, &scale, &min);
+        out->scale[j] = d * (float)scale;
+        out->min[j] = -(dmin * (float)min);
+    }
+}
+
+/* d, dmin, scales[12], qs[128]: each 32 bytes hold 32 values low, the next 32 high. */
+static void spans_q4_k(const uint8_t *block, struct hd_spans *out)
+{
+    const uint8_t *qs = block + 16;
+    k_scales(block, out);
+    for (int i = 0; i < 256; i++)
+        out->q[i] = (int8_t)(qs[i / 64 * 32 + i % 32] >> (i % 64 / 32 * 4) & 15);
+}
+
+/* d, dmin, scales[12], qh[32], qs[128]: as Q4_K; bit i/32 of qh[i%32] is the fifth. */
+static void spans_q5_k(const uint8_t *block, struct hd_spans *out)
+{
+    const uint8_t *qh = block + 16, *qs = block + 48;
+    k_scales(block, out);
+    for (int i = 0; i < 256; i++) {
+        int low = qs[i / 64 * 32 + i % 32] >> (i % 64 / 32 * 4) & 15;
+        out->q[i] = (int8_t)(low | (qh[i % 32] >> (i / 32) & 1) << 4);
+    }
+}
+
+/* ql[128], qh[64], int8 scales[16], f16 d: halves of 128 values, four rows of 32 in each. */
+static void spans_q6_k(const uint8_t *block, struct hd_spans *out)
+{
+    const uint8_t *ql = block, *qh = block + 128, *scales = block + 192;
+    float d = half_at(block + 208);
+    for (int i = 0; i < 256; i++) {
+        int half = i / 128, row = i % 128 / 32, col = i % 32;
+        int low = ql[half * 64 + row % 2 * 32 + col] >> (row / 2 * 4) & 15;
+        int high = qh[half * 32 + col] >> (row * 2) & 3;
+        out->q[i] = (int8_t)((low | high << 4) - 32);
+    }
+    for (int j = 0; j < 16; j++)
+        out->scale[j] = d * (float)(int8_t)scales[j];
+}
+
+/* The types with blocks of 32: an f16 scale, perhaps an f16 minimum, the quants. */
+static void spans_32(enum hd_dtype type, const uint8_t *block, struct hd_spans *out)
+{
+    out->scale[0] = half_at(block);
+    if (hd_block_has_min(type))
+        out->min[0] = half_at(block + 2);
+    if (type == HD_Q8_0)
+        memcpy(out->q, block + 2, 32);
+    else if (type == HD_Q4_0)
+        nibbles_32(block + 2, 8, out->q);
+    else if (type == HD_Q4_1)
+        nibbles_32(block + 4, 0, out->q);
+    else if (type == HD_Q5_0)
+        fifth_bits_32(word_at(block + 2), 16, block + 6, out->q);
+    else
+        fifth_bits_32(word_at(block + 4), 0, block + 8, out->q);
+}
+
+void hd_block_spans(enum hd_dtype type, const uint8_t *block, struct hd_spans *out)
+{
+    out->span = type == HD_Q6_K ? 16 : 32;
+    out->n = hd_dtype_block(type);
+    if (type == HD_Q4_K)
+        spans_q4_k(block, out);
+    else if (type == HD_Q5_K)
+        spans_q5_k(block, out);
+    else if (type == HD_Q6_K)
+        spans_q6_k(block, out);
+    else
+        spans_32(type, block, out);
+}
+
+bool hd_block_has_min(enum hd_dtype type)
+{
+    return type == HD_Q4_1 || type == HD_Q5_1 || type == HD_Q4_K || type == HD_Q5_K;
+}

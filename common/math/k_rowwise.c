@@ -1,0 +1,116 @@
+/* Element-wise kernels and sums over one row. */
+#include "common/math/half.h"
+#include "common/math/kernels_impl.h"
+#include "common/math/vec.h"
+
+#include <math.h>
+
+HD_INLINE v16 silu_mul_16(v16 gate, v16 up)
+{
+    v16 one = v16_set1(1.0f);
+    v16 e = v16_exp(v16_sub(v16_set1(0.0f), gate));
+    return v16_mul(v16_div(gate, v16_add(one, e)), up);
+}
+
+void HD_KFN(silu_mul)(const float *gate, const float *up, float *out, size_t n)
+{
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        v16_store(out + i, silu_mul_16(v16_load(gate + i), v16_load(up + i)));
+    if (i < n) {
+        v16 g = v16_load_part(gate + i, n - i, 0.0f), u = v16_load_part(up + i, n - i, 0.0f);
+        v16_store_part(out + i, silu_mul_16(g, u), n - i);
+    }
+}
+
+float HD_KFN(sum_squares)(const float *x, size_t n)
+{
+    v16 sum = v16_set1(0.0f);
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        v16 v = v16_load(x + i);
+        sum = v16_fma(v, v, sum);
+    }
+    if (i < n) {
+        v16 v = v16_load_part(x + i, n - i, 0.0f);
+        sum = v16_fma(v, v, sum);
+    }
+    return v16_fold(sum);
+}
+
+void HD_KFN(rms_norm)(const float *x, const float *weight, float eps, float *out, size_t n)
+{
+    float mean = HD_KFN(sum_squares)(x, n) / (float)n;
+    float scale = 1.0f / sqrtf(mean + eps);
+    for (size_t i = 0; i < n; i++)
+        out[i] = x[i] * scale * weight[i];
+}
+
+/* Natural logarithm of a positive normal number, in double by plain operations, so that no libm
+ * decides: x = m * 2^e, m in [sqrt(1/2), sqrt(2)), log(m) = 2 artanh((m - 1) / (m + 1)). */
+static double log_of(float x)
+{
+    uint32_t u = hd_float_bits(x) - 0x3f3504f3u; /* the bits of sqrt(1/2) */
+    int e = (int)(int32_t)u >> 23;
+    double m = hd_bits_float((u & 0x7fffffu) + 0x3f3504f3u);
+    double s = (m - 1.0) / (m + 1.0), z = s * s, series = 0.0;
+    for (int odd = 17; odd >= 1; odd -= 2)
+        series = series * z + 1.0 / odd;
+    return e * 0.693147180559945309417 + 2.0 * s * series;
+}
+
+HD_INLINE v16 row_max(const float *x, size_t n)
+{
+    v16 max = v16_set1(-INFINITY);
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        max = v16_max(max, v16_load(x + i));
+    return i < n ? v16_max(max, v16_load_part(x + i, n - i, -INFINITY)) : max;
+}
+
+float HD_KFN(log_sum_exp)(const float *x, size_t n)
+{
+    float max = v16_fold_max(row_max(x, n));
+    if (max == -INFINITY) /* no value, or none above zero probability */
+        return max;
+    v16 m = v16_set1(max), sum = v16_set1(0.0f);
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        sum = v16_add(sum, v16_exp(v16_sub(v16_load(x + i), m)));
+    if (i < n)
+        sum = v16_add(sum, v16_exp(v16_sub(v16_load_part(x + i, n - i, -INFINITY), m)));
+    float total = v16_fold(sum);
+    if (!(total < INFINITY)) /* not finite: a NaN or an infinity was among the values */
+        return total;
+    return (float)((double)max + log_of(total));
+}
+
+float HD_KFN(exp)(float x)
+{
+    float lanes[16];
+    v16_store(lanes, v16_exp(v16_set1(x)));
+    return lanes[0];
+}
+
+void HD_KFN(rope)(float *v, size_t head_dim, const float *cs)
+{
+    for (size_t i = 0; i + 2 <= head_dim; i += 2) {
+        float a = v[i], b = v[i + 1], c = cs[i], s = cs[i + 1];
+        v[i] = __builtin_fmaf(a, c, -(b * s));
+        v[i + 1] = __builtin_fmaf(b, c, a * s);
+    }
+}
+
+void HD_KFN(kv_store)(enum hd_kv_type type, const float *in, void *out, size_t n)
+{
+    if (type == HD_KV_F32) {
+        memcpy(out, in, n * sizeof *in);
+        return;
+    }
+    uint16_t *half = out;
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        v16_store_f16(half + i, v16_load(in + i));
+    for (; i < n; i++)
+        half[i] = hd_half_round(in[i]);
+}

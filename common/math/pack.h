@@ -1,0 +1,95 @@
+/* pack.h - how the weights of one group (16 outputs) lie in memory. Inside common/math only.
+ *
+ * A group is a row of spans; a span holds, for `span` consecutive inputs of 16 outputs:
+ *   scales  [16]       f16 or f32          (quantized types)
+ *   minima  [16]       like the scales     (types that have them)
+ *   quants  [span][16] int8, or, at 4 bits, [span / 8][16] 32-bit words: nibble k of a word is
+ *                      input 8j + k of that output
+ * Float types have no scales and a span of 1: [1][16] f32, f16 or bf16. */
+#ifndef HD_MATH_PACK_H
+#define HD_MATH_PACK_H
+
+#include "common/math/kernels.h"
+
+enum hd_pack_float { HD_PACK_QUANT, HD_PACK_F32, HD_PACK_F16, HD_PACK_BF16 };
+
+struct hd_pack {
+    enum hd_pack_float is_float;
+    unsigned span;  /* inputs that share a scale */
+    unsigned bits;  /* of a quant or of a float */
+    unsigned scale; /* bytes of a scale (and of a minimum): 0, 2 or 4 */
+    unsigned bias;  /* subtracted from a nibble */
+    bool has_min;
+};
+
+/* One form serves several types: (name, types' case labels below, initializer). */
+#define HD_PACKS(X)                                                                                \
+    X(f32, HD_PACK_F32, 1, 32, 0, 0, false)                                                        \
+    X(f16, HD_PACK_F16, 1, 16, 0, 0, false)                                                        \
+    X(bf16, HD_PACK_BF16, 1, 16, 0, 0, false)                                                      \
+    X(q4_0, HD_PACK_QUANT, 32, 4, 2, 8, false)                                                     \
+    X(q4_1, HD_PACK_QUANT, 32, 4, 2, 0, true)                                                      \
+    X(q4_k, HD_PACK_QUANT, 32, 4, 4, 0, true)                                                      \
+    X(q8_0, HD_PACK_QUANT, 32, 8, 2, 0, false)                                                     \
+    X(q5_1, HD_PACK_QUANT, 32, 8, 2, 0, true)                                                      \
+    X(q5_k, HD_PACK_QUANT, 32, 8, 4, 0, true)                                                      \
+    X(q6_k, HD_PACK_QUANT, 16, 8, 4, 0, false)
+
+enum hd_pack_id {
+#define X(name, ...) HD_PACK_ID_##name,
+    HD_PACKS(X)
+#undef X
+        HD_PACK_COUNT
+};
+
+/* The form of a known type. Q5_0 becomes Q8_0's: (q - 16) fits a byte. */
+static inline enum hd_pack_id hd_pack_id(enum hd_dtype type)
+{
+    switch (type) {
+    case HD_F32:
+        return HD_PACK_ID_f32;
+    case HD_F16:
+        return HD_PACK_ID_f16;
+    case HD_BF16:
+        return HD_PACK_ID_bf16;
+    case HD_Q4_0:
+        return HD_PACK_ID_q4_0;
+    case HD_Q4_1:
+        return HD_PACK_ID_q4_1;
+    case HD_Q4_K:
+        return HD_PACK_ID_q4_k;
+    case HD_Q5_1:
+        return HD_PACK_ID_q5_1;
+    case HD_Q5_K:
+        return HD_PACK_ID_q5_k;
+    case HD_Q6_K:
+        return HD_PACK_ID_q6_k;
+    case HD_Q5_0:
+    case HD_Q8_0:
+    default:
+        return HD_PACK_ID_q8_0;
+    }
+}
+
+static inline struct hd_pack hd_pack_of(enum hd_pack_id id)
+{
+    static const struct hd_pack packs[] = {
+#define X(name, ...) {__VA_ARGS__},
+        HD_PACKS(X)
+#undef X
+    };
+    return packs[id];
+}
+
+/* Bytes of a span's scales and minima, and of a whole span. */
+static inline size_t hd_pack_head_bytes(struct hd_pack p)
+{
+    return (size_t)HD_GROUP * p.scale * (p.has_min ? 2 : 1);
+}
+
+static inline size_t hd_pack_span_bytes(struct hd_pack p)
+{
+    return hd_pack_head_bytes(p) + (size_t)HD_GROUP * p.span * p.bits / 8;
+}
+
+#endif

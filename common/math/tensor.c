@@ -1,0 +1,106 @@
+#include "common/math/tensor.h"
+#include "common/math/block.h"
+#include "common/math/half.h"
+
+struct dtype {
+    const char *name;
+    uint16_t block, block_bytes;
+};
+
+static const struct dtype *dtype_of(int type)
+{
+    static const struct dtype dtypes[HD_BF16 + 1] = {
+        [HD_F32] = {"F32", 1, 4},       [HD_F16] = {"F16", 1, 2},
+        [HD_Q4_0] = {"Q4_0", 32, 18},   [HD_Q4_1] = {"Q4_1", 32, 20},
+        [HD_Q5_0] = {"Q5_0", 32, 22},   [HD_Q5_1] = {"Q5_1", 32, 24},
+        [HD_Q8_0] = {"Q8_0", 32, 34},   [HD_Q4_K] = {"Q4_K", 256, 144},
+        [HD_Q5_K] = {"Q5_K", 256, 176}, [HD_Q6_K] = {"Q6_K", 256, 210},
+        [HD_BF16] = {"BF16", 1, 2},
+    };
+    static const struct dtype unknown = {"?", 0, 0};
+    if (type < 0 || type > HD_BF16 || !dtypes[type].name)
+        return &unknown;
+    return &dtypes[type];
+}
+
+bool hd_dtype_known(int type)
+{
+    return dtype_of(type)->block != 0;
+}
+
+const char *hd_dtype_name(int type)
+{
+    return dtype_of(type)->name;
+}
+
+size_t hd_dtype_block(enum hd_dtype type)
+{
+    return dtype_of((int)type)->block;
+}
+
+size_t hd_dtype_block_bytes(enum hd_dtype type)
+{
+    return dtype_of((int)type)->block_bytes;
+}
+
+size_t hd_dtype_row_bytes(enum hd_dtype type, size_t cols)
+{
+    const struct dtype *d = dtype_of((int)type);
+    return d->block ? cols / d->block * d->block_bytes : 0;
+}
+
+/* Values of one block, [n]: q * scale (+ min). */
+static void dequant_block(enum hd_dtype type, const uint8_t *block, float *out)
+{
+    struct hd_spans s;
+    bool has_min = hd_block_has_min(type);
+    hd_block_spans(type, block, &s);
+    for (size_t i = 0; i < s.n; i++) {
+        float v = (float)s.q[i] * s.scale[i / s.span];
+        out[i] = has_min ? v + s.min[i / s.span] : v;
+    }
+}
+
+static void dequant_halves(const uint8_t *in, size_t n, float (*widen)(uint16_t), float *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint16_t h;
+        memcpy(&h, in + 2 * i, sizeof h);
+        out[i] = widen(h);
+    }
+}
+
+void hd_dequant(const struct hd_tensor *t, size_t row, size_t col0, size_t n, float *out)
+{
+    const struct dtype *d = dtype_of((int)t->type);
+    const uint8_t *in = t->data + row * t->row_bytes + hd_dtype_row_bytes(t->type, col0);
+    if (t->type == HD_F32)
+        memcpy(out, in, n * sizeof *out);
+    else if (t->type == HD_F16)
+        dequant_halves(in, n, hd_f16_to_f32, out);
+    else if (t->type == HD_BF16)
+        dequant_halves(in, n, hd_bf16_to_f32, out);
+    else
+        for (size_t i = 0; i < n; i += d->block, in += d->block_bytes)
+            dequant_block(t->type, in, out + i);
+}
+
+float hd_f16_to_f32(uint16_t h)
+{
+    return hd_half_widen(h);
+}
+
+uint16_t hd_f32_to_f16(float f)
+{
+    return hd_half_round(f);
+}
+
+float hd_bf16_to_f32(uint16_t h)
+{
+    return hd_bfloat_widen(h);
+}
+
+uint16_t hd_f32_to_bf16(float f)
+{
+    return hd_bfloat_round(f);
+}

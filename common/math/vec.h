@@ -1,0 +1,71 @@
+/* vec.h - vectors of 16 f32 lanes: what the kernels are written in.
+ *
+ * One of three bodies is chosen by the compiler's target flags. Each operation gives the same bits
+ * in each body: IEEE single precision, round to nearest even, subnormals kept, fma rounded once.
+ *   v16_min(a, b) is a < b ? a : b (so b when either is NaN), v16_max likewise with >.
+ *   v16_fold adds the lanes 8+8, 4+4, 2+2, 1+1; v16_fold_16 folds 16 vectors, one lane each.
+ *   v16_nibble(w, k, bias) is nibble k of each 32-bit lane, less bias (0 or 8), as f32. */
+#ifndef HD_MATH_VEC_H
+#define HD_MATH_VEC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define HD_INLINE static inline __attribute__((always_inline))
+
+#if defined(__AVX512F__)
+#include "common/math/vec_avx512.h"
+#elif defined(__AVX2__)
+#include "common/math/vec_avx2.h"
+#else
+#include "common/math/vec_portable.h"
+#endif
+
+/* Lanes [0, n) from memory, the rest `fill`. */
+HD_INLINE v16 v16_load_part(const float *p, size_t n, float fill)
+{
+    float lanes[16];
+    for (size_t i = 0; i < 16; i++)
+        lanes[i] = i < n ? p[i] : fill;
+    return v16_load(lanes);
+}
+
+HD_INLINE void v16_store_part(float *p, v16 v, size_t n)
+{
+    float lanes[16];
+    v16_store(lanes, v);
+    for (size_t i = 0; i < n && i < 16; i++)
+        p[i] = lanes[i];
+}
+
+#define EXP_HIGH  89.0f   /* beyond: infinity */
+#define EXP_LOW   -104.0f /* below: zero */
+#define LOG2_E    1.44269504088896341f
+#define LN2_HIGH  0.693359375f /* Cody & Waite 1980: ln 2 in two parts */
+#define LN2_LOW   -2.12194440e-4f
+#define ROUNDER   12582912.0f /* 1.5 * 2^23: adding it rounds to an integer, kept in the low bits */
+#define ROUNDER_I 0x4b400000
+
+/* exp(x) = 2^n * exp(r), |r| <= ln2 / 2; polynomial of the Cephes library. The scale is applied
+ * in two halves, so that results reach down to the subnormals and up to infinity. */
+HD_INLINE v16 v16_exp(v16 x)
+{
+    x = v16_max(v16_set1(EXP_LOW), v16_min(v16_set1(EXP_HIGH), x)); /* a NaN stays one */
+    v16 t = v16_fma(x, v16_set1(LOG2_E), v16_set1(ROUNDER));
+    v16 n = v16_sub(t, v16_set1(ROUNDER));
+    v16 r = v16_fma(n, v16_set1(-LN2_HIGH), x);
+    r = v16_fma(n, v16_set1(-LN2_LOW), r);
+    v16 p = v16_set1(1.9875691500e-4f);
+    p = v16_fma(p, r, v16_set1(1.3981999507e-3f));
+    p = v16_fma(p, r, v16_set1(8.3334519073e-3f));
+    p = v16_fma(p, r, v16_set1(4.1665795894e-2f));
+    p = v16_fma(p, r, v16_set1(1.6666665459e-1f));
+    p = v16_fma(p, r, v16_set1(5.0000001201e-1f));
+    p = v16_add(v16_fma(p, v16_mul(r, r), r), v16_set1(1.0f));
+    v16i whole = v16i_sub(v16_as_int(t), v16i_set1(ROUNDER_I));
+    v16i half = v16i_half(whole);
+    v16i rest = v16i_sub(whole, half);
+    return v16_mul(v16_mul(p, v16_power_of_2(half)), v16_power_of_2(rest));
+}
+
+#endif

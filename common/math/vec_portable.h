@@ -1,0 +1,190 @@
+/* vec_portable.h - plain C: loops over 16 lanes, for any host. */
+#ifndef HD_MATH_VEC_PORTABLE_H
+#define HD_MATH_VEC_PORTABLE_H
+
+#include "common/math/half.h"
+
+#include <math.h>
+
+#define V16_TILE_ROWS   4 /* rows and groups of a register tile (k_matmul.c) */
+#define V16_TILE_GROUPS 1
+#define V16_ROW_GROUPS  1 /* groups in flight for a single row */
+
+typedef struct {
+    float f[16];
+} v16;
+
+typedef struct {
+    int32_t i[16];
+} v16i;
+
+#define V16_EACH for (int l_ = 0; l_ < 16; l_++)
+
+HD_INLINE v16 v16_set1(float f)
+{
+    v16 r;
+    V16_EACH r.f[l_] = f;
+    return r;
+}
+
+HD_INLINE v16 v16_load(const float *p)
+{
+    v16 r;
+    memcpy(&r, p, sizeof r);
+    return r;
+}
+
+HD_INLINE void v16_store(float *p, v16 v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
+HD_INLINE v16 v16_fma(v16 a, v16 b, v16 c)
+{
+    V16_EACH c.f[l_] = __builtin_fmaf(a.f[l_], b.f[l_], c.f[l_]);
+    return c;
+}
+
+HD_INLINE v16 v16_mul(v16 a, v16 b)
+{
+    V16_EACH a.f[l_] *= b.f[l_];
+    return a;
+}
+
+HD_INLINE v16 v16_add(v16 a, v16 b)
+{
+    V16_EACH a.f[l_] += b.f[l_];
+    return a;
+}
+
+HD_INLINE v16 v16_sub(v16 a, v16 b)
+{
+    V16_EACH a.f[l_] -= b.f[l_];
+    return a;
+}
+
+HD_INLINE v16 v16_div(v16 a, v16 b)
+{
+    V16_EACH a.f[l_] /= b.f[l_];
+    return a;
+}
+
+HD_INLINE v16 v16_min(v16 a, v16 b)
+{
+    V16_EACH a.f[l_] = a.f[l_] < b.f[l_] ? a.f[l_] : b.f[l_];
+    return a;
+}
+
+HD_INLINE v16 v16_max(v16 a, v16 b)
+{
+    V16_EACH a.f[l_] = a.f[l_] > b.f[l_] ? a.f[l_] : b.f[l_];
+    return a;
+}
+
+HD_INLINE float v16_fold(v16 v)
+{
+    for (int width = 8; width > 0; width /= 2)
+        for (int i = 0; i < width; i++)
+            v.f[i] += v.f[i + width];
+    return v.f[0];
+}
+
+HD_INLINE float v16_fold_max(v16 v)
+{
+    for (int width = 8; width > 0; width /= 2)
+        for (int i = 0; i < width; i++)
+            v.f[i] = v.f[i] > v.f[i + width] ? v.f[i] : v.f[i + width];
+    return v.f[0];
+}
+
+HD_INLINE v16 v16_fold_16(const v16 a[16])
+{
+    v16 r;
+    V16_EACH r.f[l_] = v16_fold(a[l_]);
+    return r;
+}
+
+HD_INLINE v16 v16_load_f16(const void *p)
+{
+    uint16_t h[16];
+    v16 r;
+    memcpy(h, p, sizeof h);
+    V16_EACH r.f[l_] = hd_half_widen(h[l_]);
+    return r;
+}
+
+HD_INLINE void v16_store_f16(void *p, v16 v)
+{
+    uint16_t h[16];
+    V16_EACH h[l_] = hd_half_round(v.f[l_]);
+    memcpy(p, h, sizeof h);
+}
+
+HD_INLINE v16 v16_load_bf16(const void *p)
+{
+    uint16_t h[16];
+    v16 r;
+    memcpy(h, p, sizeof h);
+    V16_EACH r.f[l_] = hd_bfloat_widen(h[l_]);
+    return r;
+}
+
+HD_INLINE v16 v16_load_i8(const void *p)
+{
+    int8_t q[16];
+    v16 r;
+    memcpy(q, p, sizeof q);
+    V16_EACH r.f[l_] = (float)q[l_];
+    return r;
+}
+
+HD_INLINE v16i v16i_load(const void *p)
+{
+    v16i r;
+    memcpy(&r, p, sizeof r);
+    return r;
+}
+
+HD_INLINE v16 v16_nibble(v16i w, unsigned k, unsigned bias)
+{
+    v16 r;
+    V16_EACH r.f[l_] = (float)((int)((uint32_t)w.i[l_] >> (4 * k) & 15u) - (int)bias);
+    return r;
+}
+
+HD_INLINE v16i v16i_set1(int32_t i)
+{
+    v16i r;
+    V16_EACH r.i[l_] = i;
+    return r;
+}
+
+HD_INLINE v16i v16i_sub(v16i a, v16i b)
+{
+    V16_EACH a.i[l_] = (int32_t)((uint32_t)a.i[l_] - (uint32_t)b.i[l_]);
+    return a;
+}
+
+/* Half, rounded down. */
+HD_INLINE v16i v16i_half(v16i a)
+{
+    V16_EACH a.i[l_] >>= 1;
+    return a;
+}
+
+HD_INLINE v16i v16_as_int(v16 v)
+{
+    v16i r;
+    memcpy(&r, &v, sizeof r);
+    return r;
+}
+
+/* 2^n for n in [-126, 127]. */
+HD_INLINE v16 v16_power_of_2(v16i n)
+{
+    v16 r;
+    V16_EACH r.f[l_] = hd_bits_float(((uint32_t)n.i[l_] + 127u) << 23);
+    return r;
+}
+
+#endif
