@@ -15,7 +15,10 @@
  *   WAITING --enough workers--> ASSIGNING --all confirmed--> READY
  *   READY --a worker lost--> ASSIGNING (survivors) or WAITING (none left)
  *   ASSIGNING --a worker lost--> ASSIGNING with epoch + 1, or WAITING
+ *   ASSIGNING --all confirmed, but some log had a gap--> ASSIGNING with epoch + 1, after a replay
  *   READY, no live sequence, a spare worker --> ASSIGNING (rebalance)
+ *
+ *   A worker that owns nothing (a spare) is never missed: when it dies no new epoch begins.
  *
  *   worker state: EMPTY -> ONLINE <-> SUSPECT -> OFFLINE (slot keeps name and totals; the same name
  *   coming back takes the slot again) */
@@ -35,13 +38,14 @@ enum hd_recovery { HD_RECOVERY_REUSE, HD_RECOVERY_FULL };
 
 const char *hd_worker_state_name(enum hd_worker_state s);
 const char *hd_cluster_state_name(enum hd_cluster_state s);
-const char *
-hd_loss_cause_name(enum hd_loss_cause c); /* "closed", "silent", "deadline", "protocol" */
+/* "closed", "silent", "deadline", "protocol" */
+const char *hd_loss_cause_name(enum hd_loss_cause c);
 
 struct hd_core_options {
     uint32_t units[HD_UNIT_KINDS];
     uint32_t n_layers;
-    unsigned min_workers;
+    double cost[HD_UNIT_KINDS]; /* of a unit, relative to the others, for the strategy; 0 = 1 */
+    unsigned min_workers;       /* for the first plan; later on one worker is enough */
     enum hd_recovery recovery;
     const struct hd_strategy *strategy;
     const struct hd_fixed_table *fixed; /* borrowed */
@@ -97,6 +101,7 @@ struct hd_event {
     enum hd_half half;
     uint32_t layer;
     uint32_t sequence;
+    uint64_t sequences;             /* REPLAYED: mask of sequence numbers, as in HD_ACT_REPLAY */
     const struct hd_seq_rows *rows; /* HALF: the step's rows by sequence */
     size_t n_rows;
     uint64_t late_us;
@@ -112,7 +117,7 @@ enum hd_action_type {
     HD_ACT_SEQ_OPEN,     /* to slot: sequence (a worker that joined later hears of live ones only
                           * when they are opened after it joined) */
     HD_ACT_SEQ_CLOSE,    /* to slot: sequence */
-    HD_ACT_SEND_HALF,    /* to slot: the engine's current half-step, with the present epoch */
+    HD_ACT_SEND_HALF,    /* to slot: the engine's current half-step, under action.epoch */
     HD_ACT_RESET_HALF,   /* engine: forget what was summed up of the current half-step */
     HD_ACT_USE_RESULT,   /* engine: the result in hand is valid, add it */
     HD_ACT_DROP_RESULT,  /* the result in hand is of an old epoch or a duplicate */
@@ -120,7 +125,8 @@ enum hd_action_type {
     HD_ACT_READY,        /* cluster serves (again) */
     HD_ACT_NOT_READY,    /* cluster cannot serve now */
     HD_ACT_REPLAY,       /* engine: run these sequences again from position 0 (sequences mask);
-                          * answer HD_EV_REPLAYED */
+                          * answer HD_EV_REPLAYED before the next action is carried out, because
+                          * the assignments behind it speak of the sequences as they are then */
     HD_ACT_WORKER_STATE, /* for the log: slot changed to state (cause) */
     HD_ACT_FAILOVER,     /* a recovery ended: report */
 };
@@ -156,7 +162,7 @@ struct hd_action {
     uint64_t sequences; /* REPLAY: mask of sequence numbers */
     bool clear;         /* ASSIGN */
     unsigned code;      /* REJECT: enum hd_reject */
-    const char *text;   /* REJECT: static or owned by core until the next step */
+    const char *text;   /* REJECT: static */
     enum hd_worker_state state;
     enum hd_loss_cause cause;
     struct hd_failover failover;
@@ -176,10 +182,15 @@ void hd_core_free(struct hd_core *c);
  * unchanged). The invariants are checked after every event: hd_core_check. */
 int hd_core_step(struct hd_core *c, const struct hd_event *ev, struct hd_actions *out);
 
+/* True when HD_EV_RESULT with these values would give HD_ACT_USE_RESULT; changes nothing. */
+bool hd_core_expects(const struct hd_core *c, unsigned slot, uint64_t epoch, uint64_t step,
+                     enum hd_half half, uint32_t layer);
+
 /* ---- Views, for frames and status ----*/
 struct hd_seq_need {
     uint32_t sequence, base, inflight;
-    bool replayed;
+    bool replayed; /* drop what there is of it, need nothing: it starts again from position 0. Said
+                    * until every worker has confirmed it */
 };
 /* What HD_ACT_ASSIGN for a slot must say of the live sequences; returns how many (list has room for
  * HD_MAX_SEQUENCES) and sets *layers_done. */

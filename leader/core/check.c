@@ -1,0 +1,67 @@
+/* check.c - what must be true after every event. */
+#include "leader/core/core_impl.h"
+
+#include <string.h>
+
+static const char *check_workers(const struct hd_core *c)
+{
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
+        const struct worker *w = &c->workers[s];
+        bool alive = core_alive(c) & core_bit(s);
+        if (w->confirmed > c->epoch)
+            return "no worker has confirmed an epoch to come";
+        if (!alive && (w->knows | w->covers))
+            return "only workers that are alive know sequences";
+        if (w->covers & ~w->knows)
+            return "a log covers only sequences its worker was told of";
+        if (w->knows & ~c->live)
+            return "workers know only live sequences";
+        for (unsigned t = 0; t < s && w->state != HD_WORKER_EMPTY; t++)
+            if (strcmp(w->name, c->workers[t].name) == 0)
+                return "names differ";
+    }
+    return NULL;
+}
+
+static const char *check_state(const struct hd_core *c)
+{
+    uint64_t alive = core_alive(c);
+    if (c->state != HD_CLUSTER_WAITING && !hd_plan_complete(&c->plan, alive))
+        return "every unit has one owner, who is alive";
+    if (c->assigning & ~alive)
+        return "only workers that are alive are waited for";
+    if ((c->state == HD_CLUSTER_ASSIGNING) != (c->assigning != 0))
+        return "somebody has yet to confirm exactly while assigning";
+    if (c->state == HD_CLUSTER_READY && c->replayed)
+        return "nothing is left to drop when ready";
+    for (unsigned s = 0; s < HD_MAX_WORKERS && c->state == HD_CLUSTER_READY; s++)
+        for (int k = 0; k < HD_UNIT_KINDS; k++)
+            if (hd_plan_owned(&c->plan, k, s, NULL) > 0 && c->workers[s].confirmed != c->epoch)
+                return "owners have confirmed the present epoch when ready";
+    return NULL;
+}
+
+static const char *check_step(const struct hd_core *c)
+{
+    const struct half *h = &c->half;
+    if (h->sent && (c->state != HD_CLUSTER_READY || !h->active))
+        return "half-steps are with workers only while ready";
+    if (h->sent != (h->awaited != 0))
+        return "a half-step that was sent is awaited from somebody";
+    if (h->awaited & ~core_alive(c))
+        return "only workers that are alive are awaited";
+    if (h->active && c->state == HD_CLUSTER_READY && !h->sent)
+        return "when ready the half-step in hand is with the workers";
+    for (unsigned i = 0; i < HD_MAX_SEQUENCES; i++)
+        if (!(c->live & core_bit(i)) && (c->sequences[i].base || c->sequences[i].inflight))
+            return "closed sequences hold nothing";
+    return c->layers_done > c->o.n_layers ? "no more layers are done than there are" : NULL;
+}
+
+const char *hd_core_check(const struct hd_core *c)
+{
+    const char *broken = check_workers(c);
+    if (!broken)
+        broken = check_state(c);
+    return broken ? broken : check_step(c);
+}

@@ -1,0 +1,250 @@
+#include "leader/core/core_impl.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *hd_worker_state_name(enum hd_worker_state s)
+{
+    static const char *const names[] = {"empty", "online", "suspect", "offline"};
+    return names[s];
+}
+
+const char *hd_cluster_state_name(enum hd_cluster_state s)
+{
+    static const char *const names[] = {"waiting", "assigning", "ready"};
+    return names[s];
+}
+
+const char *hd_loss_cause_name(enum hd_loss_cause c)
+{
+    static const char *const names[] = {"closed", "silent", "deadline", "protocol"};
+    return names[c];
+}
+
+static void set_reason(struct hd_core *c);
+
+static int alloc_core(struct hd_core *c)
+{
+    uint32_t heads = c->o.units[HD_UNIT_HEAD];
+    if (hd_plan_init(&c->plan, c->o.units) < 0 || hd_plan_init(&c->scratch, c->o.units) < 0)
+        return HD_E_NOMEM;
+    for (unsigned i = 0; i < MAX_REPORTS; i++) {
+        c->reports[i].lost = calloc((size_t)heads + 1, 1);
+        if (!c->reports[i].lost)
+            return HD_E_NOMEM;
+    }
+    return 0;
+}
+
+int hd_core_new(struct hd_core **out, const struct hd_core_options *o, struct hd_error *err)
+{
+    if (!o->strategy || o->n_layers == 0)
+        return hd_fail(err, HD_E_CONFIG, "the core needs a strategy and a model with layers");
+    struct hd_core *c = calloc(1, sizeof *c);
+    if (!c)
+        return hd_fail(err, HD_E_NOMEM, "no memory for the cluster's state");
+    c->o = *o;
+    if (c->o.min_workers == 0)
+        c->o.min_workers = 1;
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
+        c->names[s] = c->workers[s].name;
+    if (alloc_core(c) < 0) {
+        hd_core_free(c);
+        return hd_fail(err, HD_E_NOMEM, "no memory for a plan of %u heads", o->units[0]);
+    }
+    set_reason(c);
+    *out = c;
+    return 0;
+}
+
+void hd_core_free(struct hd_core *c)
+{
+    if (!c)
+        return;
+    hd_plan_deinit(&c->plan);
+    hd_plan_deinit(&c->scratch);
+    for (unsigned i = 0; i < MAX_REPORTS; i++)
+        free(c->reports[i].lost);
+    free(c);
+}
+
+/* ---- Actions ----*/
+
+static int reserve(struct hd_actions *a)
+{
+    if (a->cap - a->n >= MAX_ACTIONS)
+        return 0;
+    size_t cap = a->n + 2 * MAX_ACTIONS;
+    struct hd_action *list = realloc(a->list, cap * sizeof *list);
+    if (!list)
+        return HD_E_NOMEM;
+    a->list = list;
+    a->cap = cap;
+    return 0;
+}
+
+void hd_actions_deinit(struct hd_actions *a)
+{
+    free(a->list);
+    *a = (struct hd_actions){0};
+}
+
+struct hd_action *core_push(struct hd_core *c, enum hd_action_type type, unsigned slot)
+{
+    assert(c->out->n < c->out->cap);
+    struct hd_action *a = &c->out->list[c->out->n++];
+    *a = (struct hd_action){.type = type, .slot = slot, .epoch = c->epoch};
+    return a;
+}
+
+void core_push_state(struct hd_core *c, unsigned slot)
+{
+    core_push(c, HD_ACT_WORKER_STATE, slot)->state = c->workers[slot].state;
+}
+
+/* ---- Events ----*/
+
+static void dispatch(struct hd_core *c, const struct hd_event *ev)
+{
+    switch (ev->type) {
+    case HD_EV_HELLO:
+        core_hello(c, ev);
+        break;
+    case HD_EV_CLOSED:
+        core_lose(c, ev->slot, HD_LOSS_CLOSED);
+        break;
+    case HD_EV_ACK:
+        core_ack(c, ev);
+        break;
+    case HD_EV_KV_RESULT:
+        core_kv_result(c, ev);
+        break;
+    case HD_EV_RESULT:
+        core_result(c, ev);
+        break;
+    case HD_EV_BROKE_RULES:
+        core_lose(c, ev->slot, HD_LOSS_PROTOCOL);
+        break;
+    case HD_EV_TICK:
+        core_tick(c, ev);
+        break;
+    case HD_EV_SEQ_OPEN:
+        core_seq_open(c, ev);
+        break;
+    case HD_EV_SEQ_CLOSE:
+        core_seq_close(c, ev);
+        break;
+    case HD_EV_HALF:
+        core_half(c, ev);
+        break;
+    case HD_EV_STEP_DONE:
+        core_step_done(c);
+        break;
+    case HD_EV_REPLAYED:
+        core_replayed(c, ev);
+        break;
+    }
+}
+
+int hd_core_step(struct hd_core *c, const struct hd_event *ev, struct hd_actions *out)
+{
+    int rc = reserve(out);
+    if (rc < 0)
+        return rc;
+    c->out = out;
+    c->now_us = ev->now_us;
+    dispatch(c, ev);
+    core_settle(c);
+    set_reason(c);
+    c->out = NULL;
+    return 0;
+}
+
+/* ---- Views ----*/
+
+/* "w1, w2" of the slots in `set`, cut short when there are many. */
+static void list_names(const struct hd_core *c, uint64_t set, char *to, size_t size)
+{
+    size_t n = 0;
+    to[0] = 0;
+    for (unsigned s = 0; s < HD_MAX_WORKERS && n + 1 < size; s++)
+        if (set & core_bit(s))
+            n += (size_t)snprintf(to + n, size - n, "%s%s", n ? ", " : "", c->workers[s].name);
+}
+
+static void set_reason(struct hd_core *c)
+{
+    char names[160];
+    unsigned online = (unsigned)__builtin_popcountll(core_alive(c));
+    c->reason[0] = 0;
+    if (c->state == HD_CLUSTER_ASSIGNING) {
+        list_names(c, c->assigning, names, sizeof names);
+        snprintf(c->reason, sizeof c->reason, "epoch %llu is not confirmed yet by %s",
+                 (unsigned long long)c->epoch, names);
+    } else if (c->state == HD_CLUSTER_WAITING && c->plan_error[0]) {
+        memcpy(c->reason, c->plan_error, sizeof c->reason);
+    } else if (c->state == HD_CLUSTER_WAITING) {
+        snprintf(c->reason, sizeof c->reason, "waiting for workers: %u of %u", online,
+                 c->served ? 1 : c->o.min_workers);
+    }
+}
+
+const char *hd_core_reason(const struct hd_core *c)
+{
+    return c->reason;
+}
+
+size_t hd_core_needs(const struct hd_core *c, struct hd_seq_need *list, uint32_t *layers_done)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < HD_MAX_SEQUENCES; i++) {
+        if (!(c->live & core_bit(i)))
+            continue;
+        struct hd_seq_need need = {.sequence = i, .replayed = c->replayed & core_bit(i)};
+        if (!need.replayed) {
+            need.base = c->sequences[i].base;
+            need.inflight = c->sequences[i].inflight;
+        }
+        list[n++] = need;
+    }
+    *layers_done = c->layers_done;
+    return n;
+}
+
+const struct hd_plan *hd_core_plan(const struct hd_core *c)
+{
+    return &c->plan;
+}
+
+uint64_t hd_core_epoch(const struct hd_core *c)
+{
+    return c->epoch;
+}
+
+enum hd_cluster_state hd_core_state(const struct hd_core *c)
+{
+    return c->state;
+}
+
+bool hd_core_worker(const struct hd_core *c, unsigned slot, uint64_t now_us,
+                    struct hd_worker_view *out)
+{
+    const struct worker *w = &c->workers[slot];
+    if (w->state == HD_WORKER_EMPTY)
+        return false;
+    *out = (struct hd_worker_view){
+        .name = w->name,
+        .state = w->state,
+        .last_seen_us = w->last_seen_us,
+        .rtt_ms = w->rtt_us / 1e3,
+        .phi = w->state == HD_WORKER_OFFLINE ? 0 : hd_detector_phi(&w->detector, now_us),
+        .steps = w->steps,
+        .answered = w->answered,
+        .failures = w->failures,
+        .success_rate = w->steps ? (double)w->answered / (double)w->steps : 1,
+        .joins = w->joins,
+    };
+    return true;
+}

@@ -1,0 +1,194 @@
+/* membership.c - who is there: joining, heartbeats, suspicion, loss. */
+#include "leader/core/core_impl.h"
+
+#include "common/net/frame.h" /* the reject codes */
+
+#include <string.h>
+
+static bool is_alive(const struct worker *w)
+{
+    return w->state == HD_WORKER_ONLINE || w->state == HD_WORKER_SUSPECT;
+}
+
+static uint64_t in_state(const struct hd_core *c, enum hd_worker_state state)
+{
+    uint64_t set = 0;
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
+        if (c->workers[s].state == state)
+            set |= core_bit(s);
+    return set;
+}
+
+uint64_t core_suspects(const struct hd_core *c)
+{
+    return in_state(c, HD_WORKER_SUSPECT);
+}
+
+uint64_t core_alive(const struct hd_core *c)
+{
+    return in_state(c, HD_WORKER_ONLINE) | core_suspects(c);
+}
+
+/* ---- Joining ----*/
+
+static int slot_named(const struct hd_core *c, const char *name)
+{
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
+        if (c->workers[s].state != HD_WORKER_EMPTY && strcmp(c->workers[s].name, name) == 0)
+            return (int)s;
+    return -1;
+}
+
+/* An unused slot, or else the one whose worker has been gone for longest; -1 when all are alive. */
+static int free_slot(const struct hd_core *c)
+{
+    int best = -1;
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
+        const struct worker *w = &c->workers[s];
+        if (w->state == HD_WORKER_EMPTY)
+            return (int)s;
+        if (w->state == HD_WORKER_OFFLINE &&
+            (best < 0 || w->last_seen_us < c->workers[best].last_seen_us))
+            best = (int)s;
+    }
+    return best;
+}
+
+static void reject(struct hd_core *c, uint64_t conn, enum hd_reject code, const char *text)
+{
+    struct hd_action *a = core_push(c, HD_ACT_REJECT, 0);
+    a->conn = conn;
+    a->code = code;
+    a->text = text;
+}
+
+static void take_slot(struct hd_core *c, unsigned slot, const struct hd_event *ev)
+{
+    struct worker *w = &c->workers[slot];
+    struct worker fresh = {.state = HD_WORKER_ONLINE, .last_seen_us = c->now_us};
+    if (strcmp(w->name, ev->hello.name) == 0) {
+        fresh.steps = w->steps;
+        fresh.answered = w->answered;
+        fresh.failures = w->failures;
+        fresh.joins = w->joins;
+    }
+    fresh.joins++;
+    strcpy(fresh.name, ev->hello.name); /* core_hello has checked its length */
+    hd_detector_init(&fresh.detector, &c->o.detector, c->now_us);
+    *w = fresh;
+    core_push(c, HD_ACT_WELCOME, slot)->conn = ev->conn;
+    core_push_state(c, slot);
+}
+
+void core_hello(struct hd_core *c, const struct hd_event *ev)
+{
+    const struct hd_hello_info *h = &ev->hello;
+    if (h->model_digest != c->o.model_digest) {
+        reject(c, ev->conn, HD_REJECT_MODEL,
+               "this worker has opened another model than the leader; give both the same file");
+        return;
+    }
+    if (!h->name || !h->name[0] || strlen(h->name) >= sizeof c->workers[0].name) {
+        reject(c, ev->conn, HD_REJECT_NAME, "a worker needs a name of 1 to 63 bytes");
+        return;
+    }
+    int slot = slot_named(c, h->name);
+    if (slot >= 0 && is_alive(&c->workers[slot])) {
+        reject(
+            c, ev->conn, HD_REJECT_NAME,
+            "a worker of this name is connected; give this one another, or retry when it is gone");
+        return;
+    }
+    if (slot < 0)
+        slot = free_slot(c);
+    if (slot < 0) {
+        reject(c, ev->conn, HD_REJECT_FULL, "64 workers are connected; no more fit");
+        return;
+    }
+    take_slot(c, (unsigned)slot, ev);
+}
+
+/* ---- Signs of life ----*/
+
+void core_heard(struct hd_core *c, unsigned slot)
+{
+    struct worker *w = &c->workers[slot];
+    hd_detector_heard(&w->detector, c->now_us);
+    w->last_seen_us = c->now_us;
+    if (w->state == HD_WORKER_SUSPECT) {
+        w->state = HD_WORKER_ONLINE;
+        core_push_state(c, slot);
+    }
+}
+
+void core_ack(struct hd_core *c, const struct hd_event *ev)
+{
+    struct worker *w = &c->workers[ev->slot];
+    if (!is_alive(w))
+        return;
+    core_heard(c, ev->slot);
+    if (ev->sent_us > c->now_us)
+        return;
+    double rtt = (double)(c->now_us - ev->sent_us);
+    w->rtt_us = w->rtt_us > 0 ? w->rtt_us + (rtt - w->rtt_us) / 8 : rtt;
+}
+
+static void check_silence(struct hd_core *c, unsigned slot)
+{
+    struct worker *w = &c->workers[slot];
+    double phi = hd_detector_phi(&w->detector, c->now_us);
+    if (phi >= c->o.detector.phi_offline) {
+        core_lose(c, slot, HD_LOSS_SILENT);
+    } else if (phi >= c->o.detector.phi_suspect && w->state == HD_WORKER_ONLINE) {
+        w->state = HD_WORKER_SUSPECT;
+        core_push_state(c, slot);
+    }
+}
+
+static void check_deadlines(struct hd_core *c)
+{
+    uint64_t late = 0;
+    if (c->half.sent && c->now_us > c->half.since_us + c->o.step_deadline_us)
+        late |= c->half.awaited;
+    if (c->assigning && c->now_us > c->assign_since_us + c->o.assign_deadline_us)
+        late |= c->assigning;
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
+        if (late & core_bit(s))
+            core_lose(c, s, HD_LOSS_DEADLINE);
+}
+
+void core_tick(struct hd_core *c, const struct hd_event *ev)
+{
+    c->half.since_us += ev->late_us;
+    c->assign_since_us += ev->late_us;
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
+        if (!is_alive(&c->workers[s]))
+            continue;
+        hd_detector_excuse(&c->workers[s].detector, ev->late_us);
+        check_silence(c, s);
+    }
+    check_deadlines(c);
+    c->heartbeat++;
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
+        if (is_alive(&c->workers[s]))
+            core_push(c, HD_ACT_HEARTBEAT, s)->seq = c->heartbeat;
+}
+
+/* ---- Loss ----*/
+
+void core_lose(struct hd_core *c, unsigned slot, enum hd_loss_cause cause)
+{
+    struct worker *w = &c->workers[slot];
+    if (!is_alive(w))
+        return;
+    core_report_loss(c, slot, cause);
+    w->state = HD_WORKER_OFFLINE;
+    w->failures++;
+    w->knows = w->covers = 0;
+    c->assigning &= ~core_bit(slot);
+    if (cause != HD_LOSS_CLOSED)
+        core_push(c, HD_ACT_CLOSE, slot);
+    struct hd_action *a = core_push(c, HD_ACT_WORKER_STATE, slot);
+    a->state = w->state;
+    a->cause = cause;
+}

@@ -1,0 +1,206 @@
+/* recovery.c - epochs: the first plan, what follows a loss, the rebalance.
+ *
+ * Every epoch is the same exchange: assignments to all workers that are alive, a confirmation from
+ * each, then READY (or another epoch, when a log turned out to have gaps). */
+#include "leader/core/core_impl.h"
+
+#include <stdio.h>
+
+/* Workers whose logs hold every live sequence from its start. */
+static uint64_t covering(const struct hd_core *c, uint64_t alive)
+{
+    uint64_t set = 0;
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
+        if (alive & core_bit(s) && (c->workers[s].covers & c->live) == c->live)
+            set |= core_bit(s);
+    return set;
+}
+
+/* Makes c->plan complete: from nothing when `fresh`, else giving out the orphans only. False when
+ * the strategy cannot: c->plan_error says why. */
+static bool make_plan(struct hd_core *c, bool fresh)
+{
+    struct hd_error err = {0};
+    uint64_t alive = core_alive(c);
+    struct hd_plan_input in = {
+        .workers = alive,
+        .avoid = core_suspects(c),
+        .fixed = c->o.fixed,
+        .names = c->names,
+    };
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
+        in.cost[k] = c->o.cost[k];
+    if (!fresh && c->o.recovery == HD_RECOVERY_REUSE && c->live)
+        in.preferred = covering(c, alive);
+    hd_plan_copy(&c->scratch, &c->plan);
+    if (fresh)
+        hd_plan_clear(&c->scratch);
+    c->plan_error[0] = 0;
+    if (c->o.strategy->fill(&c->scratch, &in, &err) < 0) {
+        snprintf(c->plan_error, sizeof c->plan_error, "no plan: %.200s", err.text);
+        return false;
+    }
+    hd_plan_copy(&c->plan, &c->scratch);
+    for (unsigned s = 0; s < HD_MAX_WORKERS && fresh; s++)
+        c->workers[s].planned = alive & core_bit(s);
+    return true;
+}
+
+static void leave_ready(struct hd_core *c)
+{
+    if (c->state == HD_CLUSTER_READY)
+        core_push(c, HD_ACT_NOT_READY, 0);
+    if (c->half.sent)
+        core_push(c, HD_ACT_RESET_HALF, 0);
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
+        if (c->half.awaited & core_alive(c) & core_bit(s))
+            c->workers[s].steps--; /* it was not given the time to answer */
+    c->half.sent = false;
+    c->half.awaited = 0;
+}
+
+/* The plan is made; tell everybody. `replay`: sequences that start again from position 0. */
+static void begin_epoch(struct hd_core *c, uint64_t replay, bool clear)
+{
+    c->epoch++;
+    leave_ready(c);
+    c->state = HD_CLUSTER_ASSIGNING;
+    c->assigning = core_alive(c);
+    c->assign_since_us = c->now_us;
+    c->gaps = 0;
+    c->replaying |= replay;
+    if (replay)
+        core_push(c, HD_ACT_REPLAY, 0)->sequences = replay;
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
+        if (!(c->assigning & core_bit(s)))
+            continue;
+        c->workers[s].knows |= c->live;
+        core_push(c, HD_ACT_ASSIGN, s)->clear = clear;
+    }
+}
+
+static void stop_serving(struct hd_core *c)
+{
+    leave_ready(c);
+    c->state = HD_CLUSTER_WAITING;
+    c->assigning = 0;
+    c->gaps = 0;
+    hd_plan_clear(&c->plan);
+}
+
+static uint32_t heads_owned_by(const struct hd_core *c, uint64_t workers)
+{
+    uint32_t n = 0;
+    for (uint32_t h = 0; h < c->plan.count[HD_UNIT_HEAD]; h++) {
+        uint8_t owner = c->plan.owner[HD_UNIT_HEAD][h];
+        n += owner != HD_NOBODY && workers & core_bit(owner);
+    }
+    return n;
+}
+
+static void recover(struct hd_core *c)
+{
+    bool full = c->o.recovery == HD_RECOVERY_FULL;
+    uint64_t alive = core_alive(c);
+    uint32_t reused = full ? 0 : heads_owned_by(c, alive);
+    if (!alive || !make_plan(c, false)) {
+        stop_serving(c);
+        return;
+    }
+    begin_epoch(c, full ? c->live : 0, full);
+    core_report_assigned(c, reused);
+}
+
+static void start_fresh(struct hd_core *c, uint64_t replay)
+{
+    if (!make_plan(c, true))
+        return;
+    begin_epoch(c, replay, false);
+    core_report_assigned(c, 0);
+}
+
+static bool enough(const struct hd_core *c)
+{
+    unsigned n = (unsigned)__builtin_popcountll(core_alive(c));
+    return n >= (c->served ? 1 : c->o.min_workers);
+}
+
+/* Nothing would be lost by making a new plan, and somebody would get work by it. */
+static bool may_rebalance(const struct hd_core *c)
+{
+    uint64_t alive = core_alive(c);
+    if (c->live || c->half.active)
+        return false;
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
+        if (alive & core_bit(s) && !c->workers[s].planned)
+            return true;
+    return false;
+}
+
+static void serve(struct hd_core *c)
+{
+    c->state = HD_CLUSTER_READY;
+    c->served = true;
+    c->replayed = 0; /* everybody has dropped them */
+    core_push(c, HD_ACT_READY, 0);
+    core_report_ready(c);
+    if (c->half.active)
+        core_send_half(c);
+}
+
+static void all_confirmed(struct hd_core *c)
+{
+    uint64_t gaps = c->gaps & c->live;
+    if (gaps)
+        begin_epoch(c, gaps, false);
+    else if (may_rebalance(c))
+        start_fresh(c, 0);
+    else
+        serve(c);
+}
+
+void core_settle(struct hd_core *c)
+{
+    if (c->state != HD_CLUSTER_WAITING && !hd_plan_complete(&c->plan, core_alive(c)))
+        recover(c);
+    else if (c->state == HD_CLUSTER_ASSIGNING && c->assigning == 0)
+        all_confirmed(c);
+    else if (c->state == HD_CLUSTER_WAITING && enough(c))
+        start_fresh(c, c->live);
+    else if (c->state == HD_CLUSTER_READY && may_rebalance(c))
+        start_fresh(c, 0);
+}
+
+/* False when the message names what does not exist. */
+static bool makes_sense(const struct hd_core *c, const struct hd_kv_info *kv)
+{
+    for (size_t i = 0; i < kv->n_heads; i++)
+        if (kv->heads[i] >= c->o.units[HD_UNIT_HEAD])
+            return false;
+    for (size_t i = 0; i < kv->n_gaps; i++)
+        if (kv->gaps[i] >= HD_MAX_SEQUENCES ||
+            (kv->epoch == c->epoch && c->replayed & core_bit(kv->gaps[i])))
+            return false; /* nothing was needed of a sequence that is replayed */
+    return kv->epoch <= c->epoch;
+}
+
+void core_kv_result(struct hd_core *c, const struct hd_event *ev)
+{
+    struct worker *w = &c->workers[ev->slot];
+    if (!(core_alive(c) & core_bit(ev->slot)))
+        return;
+    if (!makes_sense(c, &ev->kv)) {
+        core_lose(c, ev->slot, HD_LOSS_PROTOCOL);
+        return;
+    }
+    core_heard(c, ev->slot);
+    core_report_kv(c, &ev->kv);
+    if (ev->kv.epoch != c->epoch || !(c->assigning & core_bit(ev->slot)))
+        return;
+    c->assigning &= ~core_bit(ev->slot);
+    w->confirmed = c->epoch;
+    for (size_t i = 0; i < ev->kv.n_gaps; i++) {
+        c->gaps |= core_bit(ev->kv.gaps[i]);
+        w->covers &= ~core_bit(ev->kv.gaps[i]);
+    }
+}
