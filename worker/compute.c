@@ -1,0 +1,236 @@
+/* compute.c - scratch, the cutting of work, and the sum over units. */
+#include "worker/compute_impl.h"
+
+#include "common/util/size.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ITEMS_PER_THREAD                                                                           \
+    4 /* work items a thread should find, so that none waits long at the end                       \
+       */
+
+/* ---- Scratch ----*/
+
+/* n elements of `size` bytes, 64-byte aligned; NULL also when the product does not fit. */
+static void *scratch_new(size_t a, size_t b, size_t size)
+{
+    size_t n;
+    void *p;
+    if (!hd_mul_size(a, b, &n) || !hd_mul_size(n, size, &n) || !hd_add_size(n, 64, &n) ||
+        posix_memalign(&p, 64, n) != 0)
+        return NULL;
+    return p;
+}
+
+static size_t largest(size_t a, size_t b, size_t c)
+{
+    size_t ab = a > b ? a : b;
+    return ab > c ? ab : c;
+}
+
+/* What one work item of any kind keeps beside its outputs, rounded up to whole cache lines. */
+static size_t scratch_floats(const struct hd_compute *c)
+{
+    size_t tile = 2 * (size_t)ROW_TILE * MAX_GROUPS * HD_GROUP;
+    size_t logits = (size_t)LOGITS_TILE * c->units->vocab_width;
+    size_t kv = 2 * (size_t)HD_LOG_CHUNK * c->o.model->shape.head_dim;
+    return (largest(tile, logits, kv) + 15) / 16 * 16;
+}
+
+static bool alloc_scratch(struct hd_compute *c)
+{
+    const struct hd_model_shape *m = &c->o.model->shape;
+    size_t rows = c->max_rows, heads = c->units->heads;
+    size_t width = c->n_rep * m->head_dim;
+    c->q = scratch_new(heads * width, rows, sizeof *c->q);
+    c->k = scratch_new(heads * m->head_dim, rows, sizeof *c->k);
+    c->v = scratch_new(heads * m->head_dim, rows, sizeof *c->v);
+    c->attended = scratch_new(heads * width, rows, sizeof *c->attended);
+    c->fresh = scratch_new(heads, rows, 1);
+    c->hidden =
+        scratch_new((size_t)c->units->ffn_blocks * c->units->ffn_width, rows, sizeof *c->hidden);
+    c->sum = scratch_new(rows, m->dim, sizeof *c->sum);
+    c->narrow = scratch_new(rows, m->dim, sizeof *c->narrow);
+    c->is_bad = scratch_new(rows, 1, 1);
+    c->is_wide = scratch_new(rows, 1, 1);
+    c->bad = scratch_new(rows, 1, sizeof *c->bad);
+    c->wide = scratch_new(rows, 1, sizeof *c->wide);
+    c->offset = scratch_new(rows, 1, sizeof *c->offset);
+    c->thread_scratch = scratch_new(c->threads, c->scratch_floats, sizeof *c->thread_scratch);
+    return c->q && c->k && c->v && c->attended && c->fresh && c->hidden && c->sum && c->narrow &&
+           c->is_bad && c->is_wide && c->bad && c->wide && c->offset && c->thread_scratch;
+}
+
+int hd_compute_new(struct hd_compute **out, const struct hd_compute_options *o)
+{
+    struct hd_compute *c = calloc(1, sizeof *c);
+    if (!c)
+        return HD_E_NOMEM;
+    c->o = *o;
+    c->units = hd_shard_units(o->shard);
+    c->rope.model = o->model;
+    c->n_rep = o->model->shape.n_heads / o->model->shape.n_kv_heads;
+    c->threads = hd_team_threads(o->team);
+    c->max_rows = o->max_rows;
+    c->scratch_floats = scratch_floats(c);
+    if (!alloc_scratch(c)) {
+        hd_compute_free(c);
+        return HD_E_NOMEM;
+    }
+    *out = c;
+    return 0;
+}
+
+void hd_compute_free(struct hd_compute *c)
+{
+    if (!c)
+        return;
+    hd_rope_table_deinit(&c->rope);
+    free(c->q);
+    free(c->k);
+    free(c->v);
+    free(c->attended);
+    free(c->fresh);
+    free(c->hidden);
+    free(c->sum);
+    free(c->narrow);
+    free(c->is_bad);
+    free(c->is_wide);
+    free(c->bad);
+    free(c->wide);
+    free(c->offset);
+    free(c->thread_scratch);
+    free(c);
+}
+
+int hd_compute_positions(struct hd_compute *c, uint32_t positions)
+{
+    return hd_rope_table_reserve(&c->rope, positions);
+}
+
+/* ---- Cutting ----*/
+
+struct split hd_split(const struct hd_compute *c, size_t units, size_t groups, size_t rows)
+{
+    size_t tiles = (rows + ROW_TILE - 1) / ROW_TILE;
+    size_t per = units * tiles * groups / (c->threads * ITEMS_PER_THREAD);
+    per = per < 1 ? 1 : per > MAX_GROUPS ? MAX_GROUPS : per;
+    return (struct split){
+        .units = units,
+        .parts = (groups + per - 1) / per,
+        .tiles = tiles,
+        .per = per,
+        .tile_rows = ROW_TILE,
+        .rows = rows,
+    };
+}
+
+struct split_item hd_split_item(const struct split *s, size_t index)
+{
+    size_t tile = index % s->tiles, part = index / s->tiles % s->parts;
+    size_t row0 = tile * s->tile_rows, left = s->rows - row0;
+    return (struct split_item){
+        .unit = index / s->tiles / s->parts,
+        .g0 = part * s->per,
+        .g1 = (part + 1) * s->per,
+        .row0 = row0,
+        .rows = left < s->tile_rows ? left : s->tile_rows,
+    };
+}
+
+/* ---- The sum over units ----*/
+
+/* Adds one unit's partial of a range of outputs to the sums. */
+static void add_unit(const struct reduction *r, const struct split_item *it, size_t slot,
+                     float *partial)
+{
+    struct hd_compute *c = r->c;
+    size_t dim = c->o.model->shape.dim, first = it->g0 * HD_GROUP;
+    struct unit_input in = r->in(c, r->layer, r->units.list[slot], slot);
+    size_t g1 = it->g1 < in.w->groups ? it->g1 : in.w->groups;
+    size_t n = (g1 * HD_GROUP < dim ? g1 * HD_GROUP : dim) - first;
+    size_t stride = MAX_GROUPS * HD_GROUP;
+    hd_matmul(c->o.kernels, &(struct hd_matmul_args){.w = in.w,
+                                                     .g0 = it->g0,
+                                                     .g1 = g1,
+                                                     .x = in.x + it->row0 * in.stride,
+                                                     .x_stride = in.stride,
+                                                     .y = partial,
+                                                     .y_stride = stride,
+                                                     .rows = it->rows});
+    for (size_t i = 0; i < it->rows; i++) {
+        size_t row = it->row0 + i;
+        /* Several threads may find the same row bad: each stores the same byte. */
+        if (hd_fixed_add(c->o.kernels, c->sum + row * dim + first, partial + i * stride,
+                         r->rows->shifts[row], n) < 0)
+            __atomic_store_n(&c->is_bad[row], 1, __ATOMIC_RELAXED);
+    }
+}
+
+static void reduce_item(void *arg, size_t index, unsigned thread)
+{
+    struct reduction *r = arg;
+    struct split_item it = hd_split_item(&r->split, index);
+    size_t dim = r->c->o.model->shape.dim, first = it.g0 * HD_GROUP;
+    size_t end = it.g1 * HD_GROUP < dim ? it.g1 * HD_GROUP : dim;
+    for (size_t i = 0; i < it.rows; i++)
+        memset(r->c->sum + (it.row0 + i) * dim + first, 0, (end - first) * sizeof *r->c->sum);
+    for (size_t slot = 0; slot < r->units.n; slot++)
+        add_unit(r, &it, slot, hd_scratch(r->c, thread));
+}
+
+static void narrow_row(void *arg, size_t row, unsigned thread)
+{
+    struct hd_compute *c = ((struct reduction *)arg)->c;
+    size_t dim = c->o.model->shape.dim;
+    int64_t *sum = c->sum + row * dim; /* [dim] */
+    (void)thread;
+    if (c->is_bad[row])
+        memset(sum, 0, dim * sizeof *sum);
+    c->is_wide[row] = !hd_fixed_narrow(c->o.kernels, sum, c->narrow + row * dim, dim);
+}
+
+size_t hd_list_flags(const uint8_t *flags, size_t rows, uint32_t *list)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < rows; i++)
+        if (flags[i])
+            list[n++] = (uint32_t)i;
+    return n;
+}
+
+/* Rows in order, 32 bits an element, 64 for wide ones. */
+static int write_sums(struct hd_compute *c, size_t rows, struct hd_half_output *out)
+{
+    size_t dim = c->o.model->shape.dim;
+    out->payload = hd_shared_new((rows + out->n_wide) * dim * sizeof(int32_t));
+    if (!out->payload)
+        return HD_E_NOMEM;
+    uint8_t *p = hd_shared_data(out->payload);
+    for (size_t i = 0; i < rows; i++) {
+        size_t bytes = dim * (c->is_wide[i] ? sizeof(int64_t) : sizeof(int32_t));
+        const void *from =
+            c->is_wide[i] ? (const void *)(c->sum + i * dim) : (const void *)(c->narrow + i * dim);
+        memcpy(p, from, bytes);
+        p += bytes;
+    }
+    return 0;
+}
+
+int hd_reduce(struct reduction *r, struct hd_half_output *out, struct hd_error *err)
+{
+    struct hd_compute *c = r->c;
+    size_t rows = r->rows->n, groups = (c->o.model->shape.dim + HD_GROUP - 1) / HD_GROUP;
+    memset(c->is_bad, 0, rows);
+    r->split = hd_split(c, 1, groups, rows);
+    hd_team_run(c->o.team, hd_split_items(&r->split), reduce_item, r);
+    hd_team_run(c->o.team, rows, narrow_row, r);
+    out->wide = c->wide;
+    out->n_wide = hd_list_flags(c->is_wide, rows, c->wide);
+    out->bad = c->bad;
+    out->n_bad = hd_list_flags(c->is_bad, rows, c->bad);
+    if (write_sums(c, rows, out) < 0)
+        return hd_fail(err, HD_E_NOMEM, "out of memory for the partial sums of %zu rows", rows);
+    return 0;
+}

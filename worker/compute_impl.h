@@ -1,0 +1,78 @@
+/* compute_impl.h - scratch and helpers shared by the half-steps' files only.
+ *
+ * Scratch is laid out by slot: the owned units of a kind are numbered 0, 1, ... in ascending order
+ * and slot s has a plane of its own, [max_rows][width]. */
+#ifndef HD_WORKER_COMPUTE_IMPL_H
+#define HD_WORKER_COMPUTE_IMPL_H
+
+#include "worker/compute.h"
+#include "worker/input_log.h"
+
+#define ROW_TILE    64 /* rows of a work item: its inputs and outputs stay in the L2 cache */
+#define MAX_GROUPS  4  /* output groups of a work item, HD_GROUP outputs each */
+#define LOGITS_TILE 16 /* rows of a work item on a whole vocab block */
+
+struct hd_compute {
+    struct hd_compute_options o;
+    const struct hd_units *units;
+    struct hd_rope_table rope;
+    size_t n_rep; /* query heads of a KV head */
+    size_t threads;
+    size_t max_rows;
+    float *q;              /* [heads][max_rows][n_rep * head_dim] */
+    float *k, *v;          /* [heads][max_rows][head_dim] */
+    float *attended;       /* [heads][max_rows][n_rep * head_dim] */
+    uint8_t *fresh;        /* [heads][max_rows]: K/V of this row is to be stored */
+    float *hidden;         /* [ffn_blocks][max_rows][ffn_width] */
+    int64_t *sum;          /* [max_rows][dim] */
+    int32_t *narrow;       /* [max_rows][dim] */
+    uint8_t *is_bad;       /* [max_rows] */
+    uint8_t *is_wide;      /* [max_rows] */
+    uint32_t *bad, *wide;  /* [max_rows]: row numbers */
+    size_t *offset;        /* [max_rows]: where a row of logits begins in the payload */
+    float *thread_scratch; /* [threads][scratch_floats] */
+    size_t scratch_floats;
+};
+
+/* How a product over some units is cut into work items: index = (unit * parts + part) * tiles +
+ * tile. A part is up to `per` output groups, a tile up to `tile_rows` rows. */
+struct split {
+    size_t units, parts, tiles, per, tile_rows, rows;
+};
+struct split hd_split(const struct hd_compute *c, size_t units, size_t groups, size_t rows);
+struct split_item {
+    size_t unit, g0, g1; /* g1 may lie beyond the last group */
+    size_t row0, rows;
+};
+struct split_item hd_split_item(const struct split *s, size_t index);
+static inline size_t hd_split_items(const struct split *s)
+{
+    return s->units * s->parts * s->tiles;
+}
+
+static inline float *hd_scratch(const struct hd_compute *c, unsigned thread)
+{
+    return c->thread_scratch + thread * c->scratch_floats;
+}
+
+/* The second half of both halves: sums the units' products W [dim][inputs] * in over the units.
+ * in(arg, unit) gives a unit's inputs. Then fills `out`. */
+struct unit_input {
+    const struct hd_weights *w; /* [dim][inputs] */
+    const float *x;             /* [rows][stride] */
+    size_t stride;
+};
+struct reduction {
+    struct hd_compute *c;
+    const struct hd_rows *rows;
+    uint32_t layer;
+    struct hd_unit_list units;
+    struct unit_input (*in)(const struct hd_compute *c, uint32_t layer, uint32_t unit, size_t slot);
+    struct split split;
+};
+int hd_reduce(struct reduction *r, struct hd_half_output *out, struct hd_error *err);
+
+/* Lists the rows whose flag is set; returns how many. */
+size_t hd_list_flags(const uint8_t *flags, size_t rows, uint32_t *list);
+
+#endif

@@ -1,0 +1,121 @@
+#include "worker/node.h"
+
+#include <stdlib.h>
+
+int hd_node_new(struct hd_node **out, const struct hd_node_options *o)
+{
+    struct hd_node *n = calloc(1, sizeof *n);
+    if (!n)
+        return HD_E_NOMEM;
+    n->o = *o;
+    int rc = hd_shard_new(&n->shard, o->model, o->team);
+    if (rc < 0) {
+        free(n);
+        return rc;
+    }
+    *out = n;
+    return 0;
+}
+
+static void free_stores(struct hd_node *n)
+{
+    hd_compute_free(n->compute);
+    hd_input_log_free(n->input_log);
+    hd_kv_free(n->kv);
+    n->compute = NULL;
+    n->input_log = NULL;
+    n->kv = NULL;
+}
+
+void hd_node_free(struct hd_node *n)
+{
+    if (!n)
+        return;
+    free_stores(n);
+    hd_shard_free(n->shard);
+    free(n);
+}
+
+static int make_stores(struct hd_node *n)
+{
+    const struct hd_model_shape *m = &n->o.model->shape;
+    int rc = hd_kv_new(&n->kv, &(struct hd_kv_options){.layers = m->n_layers,
+                                                       .heads = m->n_kv_heads,
+                                                       .head_dim = m->head_dim,
+                                                       .sequences = n->sizes.max_sequences,
+                                                       .max_positions = n->sizes.max_positions,
+                                                       .type = n->sizes.kv_type});
+    if (rc < 0)
+        return rc;
+    rc = hd_input_log_new(&n->input_log,
+                          &(struct hd_input_log_options){.dir = n->o.state_dir,
+                                                         .layers = m->n_layers,
+                                                         .dim = m->dim,
+                                                         .sequences = n->sizes.max_sequences,
+                                                         .max_positions = n->sizes.max_positions,
+                                                         .limit = n->o.log_limit});
+    if (rc < 0)
+        return rc;
+    return hd_compute_new(&n->compute, &(struct hd_compute_options){.model = n->o.model,
+                                                                    .kernels = n->o.kernels,
+                                                                    .team = n->o.team,
+                                                                    .shard = n->shard,
+                                                                    .kv = n->kv,
+                                                                    .max_rows = n->sizes.max_rows});
+}
+
+int hd_node_resize(struct hd_node *n, const struct hd_node_sizes *sizes, struct hd_error *err)
+{
+    free_stores(n);
+    n->sizes = *sizes;
+    int rc = make_stores(n);
+    if (rc < 0) {
+        free_stores(n);
+        return hd_fail(err, rc, "out of memory for steps of %u rows", sizes->max_rows);
+    }
+    return 0;
+}
+
+void hd_node_forget(struct hd_node *n)
+{
+    if (!n->kv)
+        return;
+    hd_kv_clear(n->kv);
+    hd_input_log_clear(n->input_log);
+}
+
+void hd_node_drop(struct hd_node *n, uint32_t sequence)
+{
+    hd_kv_drop_sequence(n->kv, sequence);
+    hd_input_log_drop(n->input_log, sequence);
+}
+
+void hd_node_log_inputs(struct hd_node *n, uint32_t layer, const struct hd_rows *rows)
+{
+    size_t dim = n->o.model->shape.dim;
+    for (size_t i = 0; i < rows->n; i++) {
+        struct hd_log_at at = {rows->sequences[i], layer, rows->positions[i]};
+        struct hd_error err;
+        int rc = hd_input_log_append(n->input_log, at, rows->x + i * dim, &err);
+        if (rc == HD_LOG_GAP && err.code != 0)
+            hd_warn(n->o.log, "input_log_gap",
+                    "sequence=%u position=%u reason=\"%s\" effect=\"a head that moves here costs a "
+                    "replay of this sequence\"",
+                    at.sequence, at.position, err.text);
+    }
+}
+
+int hd_node_step(struct hd_node *n, const struct hd_half_step *step, struct hd_half_output *out,
+                 struct hd_error *err)
+{
+    if (hd_shard_owned(n->shard, step->units).n == 0)
+        return HD_STEP_NOT_OURS;
+    switch (step->units) {
+    case HD_SHARD_HEAD:
+        return hd_compute_attention(n->compute, step->layer, &step->rows, out, err);
+    case HD_SHARD_FFN:
+        return hd_compute_ffn(n->compute, step->layer, &step->rows, out, err);
+    default:
+        return hd_compute_logits(n->compute, &step->rows, out, err);
+    }
+}

@@ -1,0 +1,66 @@
+/* node.h - everything the compute thread owns: weights, K/V, input log, and what it does with them.
+ *
+ * No sockets, no messages, no epochs: the crew (crew.h) feeds it. One thread only. */
+#ifndef HD_WORKER_NODE_H
+#define HD_WORKER_NODE_H
+
+#include "common/util/log.h"
+#include "worker/compute.h"
+#include "worker/input_log.h"
+
+#define HD_NODE_SEQUENCES 64 /* a set of sequences is one 64-bit mask */
+
+struct hd_node_options {
+    const struct hd_model *model;
+    const struct hd_kernels *kernels;
+    struct hd_team *team;
+    const struct hd_log *log;
+    const char *state_dir;
+    uint64_t log_limit; /* bytes of input log */
+};
+
+/* What the leader's Welcome fixes. */
+struct hd_node_sizes {
+    enum hd_kv_type kv_type;
+    uint32_t max_rows;      /* of a step */
+    uint32_t max_positions; /* of a sequence */
+    uint32_t max_sequences; /* at most HD_NODE_SEQUENCES */
+};
+
+struct hd_node {
+    struct hd_node_options o;
+    struct hd_node_sizes sizes;
+    struct hd_shard *shard;
+    struct hd_kv *kv; /* NULL before the first resize, as are the next two */
+    struct hd_input_log *input_log;
+    struct hd_compute *compute;
+};
+
+/* Each half-step needs the units of one kind: heads, FFN blocks, vocab blocks. */
+struct hd_half_step {
+    enum hd_shard_kind units;
+    uint32_t layer;
+    struct hd_rows rows;
+};
+
+int hd_node_new(struct hd_node **out, const struct hd_node_options *o);
+void hd_node_free(struct hd_node *n);
+
+/* Sizes of a new conversation with a leader; forgets every sequence, keeps the weights. 0 or
+ * HD_E_NOMEM (then nothing but the weights is left and it must be called again). */
+int hd_node_resize(struct hd_node *n, const struct hd_node_sizes *sizes, struct hd_error *err);
+/* Drop the K/V and the log of every sequence, or of one. */
+void hd_node_forget(struct hd_node *n);
+void hd_node_drop(struct hd_node *n, uint32_t sequence);
+
+/* Keeps the inputs of an attention half. What cannot be kept is said once in the log: serving does
+ * not depend on it. */
+void hd_node_log_inputs(struct hd_node *n, uint32_t layer, const struct hd_rows *rows);
+
+enum { HD_STEP_DONE = 0, HD_STEP_NOT_OURS = 1 };
+/* HD_STEP_DONE: *out is filled. HD_STEP_NOT_OURS: no unit of this kind is owned, nothing is to be
+ * sent. Or an error of compute.h. */
+int hd_node_step(struct hd_node *n, const struct hd_half_step *step, struct hd_half_output *out,
+                 struct hd_error *err);
+
+#endif

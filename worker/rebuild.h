@@ -1,0 +1,45 @@
+/* rebuild.h - taking over units: weights of what is new, K/V of its heads from the input log.
+ *
+ * An assignment is the complete list of what is owned. Rows that are valid are never touched;
+ * rows beyond what is needed stay too (they are what the interrupted step computed: the retry's
+ * hits). */
+#ifndef HD_WORKER_REBUILD_H
+#define HD_WORKER_REBUILD_H
+
+#include "worker/node.h"
+
+/* What a live sequence must hold: base positions in every layer, and `inflight` more in the layers
+ * that the interrupted step has finished. replayed: everything of it is dropped instead. */
+struct hd_sequence_need {
+    uint32_t sequence, base, inflight;
+    bool replayed;
+};
+
+struct hd_assignment {
+    struct hd_unit_list want[HD_SHARD_KINDS];
+    bool clear; /* forget all sequences first */
+    const struct hd_sequence_need *needs;
+    size_t n_needs;
+    uint32_t layers_done;
+};
+
+struct hd_kv_report {
+    uint32_t *heads; /* newly owned, ascending; malloc'ed: hd_kv_report_deinit */
+    size_t n_heads;
+    uint32_t gaps[HD_NODE_SEQUENCES]; /* sequences whose log does not cover what is missing */
+    size_t n_gaps;
+    uint64_t positions;    /* that sequences without a gap must hold, summed */
+    uint64_t rows_rebuilt; /* (layer, head, position) */
+    uint64_t rows_kept;    /* likewise: valid before, untouched */
+    uint64_t bytes;        /* of K/V written */
+    uint64_t flops;
+    uint64_t weights_us, rebuild_us;
+    uint64_t digest; /* XXH3 of the rebuilt rows, K then V, by layer, head, sequence, position */
+};
+
+/* 0, HD_E_NOMEM, or what packing weights said. The report must be deinitialised in any case. */
+int hd_rebuild(struct hd_node *n, const struct hd_assignment *a, struct hd_kv_report *report,
+               struct hd_error *err);
+void hd_kv_report_deinit(struct hd_kv_report *report);
+
+#endif

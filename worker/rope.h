@@ -1,0 +1,25 @@
+/* rope.h - cosines and sines of the positions seen so far, computed once for each.
+ *
+ * Grows on one thread, between parallel loops; read by all of them. */
+#ifndef HD_WORKER_ROPE_H
+#define HD_WORKER_ROPE_H
+
+#include "common/model/model.h"
+
+struct hd_rope_table {
+    const struct hd_model *model; /* borrowed */
+    float *cs;                    /* [positions][head_dim/2][2], room for `cap` positions */
+    uint32_t positions, cap;
+};
+
+/* Makes positions 0 .. positions-1 readable. 0 or HD_E_NOMEM. */
+int hd_rope_table_reserve(struct hd_rope_table *t, uint32_t positions);
+void hd_rope_table_deinit(struct hd_rope_table *t);
+
+/* [head_dim/2][2] = {cos, sin} of a position that was reserved. */
+static inline const float *hd_rope_table_at(const struct hd_rope_table *t, uint32_t position)
+{
+    return t->cs + (size_t)position * t->model->shape.head_dim;
+}
+
+#endif
