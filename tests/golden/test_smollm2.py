@@ -1,0 +1,96 @@
+"""SmolLM2-135M-Instruct against transformers, on 1,279 positions of ordinary text, through HTTP."""
+
+import array
+import base64
+import hashlib
+import json
+import math
+import os
+import sys
+
+import pytest
+
+from cluster import Up
+
+MODEL = os.environ.get("HYDAC_SMOLLM2", "")
+FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fixtures")
+
+pytestmark = pytest.mark.skipif(
+    not os.path.exists(MODEL), reason="no SmolLM2: set HYDAC_SMOLLM2 (deploy/get-model.sh)"
+)
+
+
+def unpack(data, kind):
+    values = array.array(kind)
+    values.frombytes(base64.b64decode(data))
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """tokens; for each position its best 20 as (id, logprob)."""
+    with open(os.path.join(FIXTURES, "smollm2.json"), encoding="utf-8") as f:
+        r = json.load(f)
+    with open(MODEL, "rb") as f:
+        assert hashlib.sha256(f.read()).hexdigest() == r["model_sha256"]
+    ids, logprobs = unpack(r["top_ids_u16"], "H"), unpack(r["top_logprobs_f32"], "f")
+    pairs = list(zip(ids, logprobs))
+    n = r["top"]
+    return r["tokens"], [pairs[i : i + n] for i in range(0, len(pairs), n)]
+
+
+def scores(cluster, tokens):
+    """Our best 20 after each token but the last, as {id: logprob}, best first."""
+    body = {"prompt": tokens, "max_tokens": 0, "echo": True, "logprobs": 20, "hydac": True}
+    reply = cluster.client.post("/v1/completions", body)
+    # A token's entry holds what was expected in its place: the position before it.
+    entries = reply["hydac"]["prompt_logprobs"][1:]
+    return [{t["id"]: t["logprob"] for t in e["top"]} for e in entries]
+
+
+def divergence(theirs, ours):
+    """KL(theirs || ours) over their best 20 and one bucket for all the rest.
+
+    A token of theirs that is not among our best 20 is counted with the least of these: that can
+    only make the divergence of a token we rank lower too small by what the next check finds."""
+    least = min(ours.values())
+    kl = rest_p = rest_q = 0.0
+    for token, logprob in theirs:
+        p, q = math.exp(logprob), math.exp(ours.get(token, least))
+        kl += p * math.log(p / q)
+        rest_p, rest_q = rest_p + p, rest_q + q
+    rest_p, rest_q = max(1 - rest_p, 1e-9), max(1 - rest_q, 1e-9)
+    return kl + rest_p * math.log(rest_p / rest_q)
+
+
+@pytest.fixture(scope="module")
+def ours(reference):
+    with Up(MODEL, workers=3) as c:
+        return scores(c, reference[0])
+
+
+def test_enough_positions(reference, ours):
+    assert len(ours) == len(reference[0]) - 1 >= 1000
+
+
+def test_argmax(reference, ours):
+    same = sum(next(iter(o)) == t[0][0] for o, t in zip(ours, reference[1]))
+    assert same / len(ours) >= 0.99
+
+
+def test_divergence(reference, ours):
+    total = sum(divergence(t, o) for o, t in zip(ours, reference[1]))
+    assert total / len(ours) <= 1e-3
+
+
+def test_ranks(reference, ours):
+    """Their best five are among our best twenty, everywhere."""
+    for o, t in zip(ours, reference[1]):
+        assert {token for token, _ in t[:5]} <= set(o)
+
+
+def test_worker_count_changes_no_bit(reference, ours):
+    with Up(MODEL, workers=1) as c:
+        assert scores(c, reference[0][:200]) == ours[:199]

@@ -1,0 +1,217 @@
+"""Whatever connects to the leader's port for workers, the cluster goes on."""
+
+import random
+import re
+
+import pytest
+
+import wire
+from cluster import Daemons, alive
+from prompts import prompt
+from wire import Peer, frame, header
+
+PROMPT = prompt(40, 31)
+ANSWER = 400
+
+
+@pytest.fixture(scope="module")
+def served(model):
+    args = ["--recovery.assign_deadline_ms=1500", "--recovery.step_deadline_ms=1500"]
+    with Daemons(model, leader_args=["--cluster.min_workers=2", *args]) as c:
+        c.start_all(2)
+        yield c, c.client.complete(PROMPT, ANSWER).tokens
+
+
+def check_unharmed(c, stream, tokens):
+    assert stream.finish().tokens == tokens
+    assert stream.answer.failovers == []
+    assert alive(c.leader.pid)
+    status = c.status()
+    assert [w["state"] for w in status["workers"] if w["heads"]] == ["online", "online"]
+
+
+CUT_OFF = {
+    "noise": random.Random(1).randbytes(4096),
+    "http": b"GET / HTTP/1.1\r\nHost: leader\r\n\r\n",
+    "tls": bytes.fromhex("160301020001000001fc0303") + bytes(512),
+    "zeros": bytes(64),
+    "other magic": header(wire.HELLO, magic=0x46554747),
+    "unknown type": frame(200),
+    "type zero": frame(0),
+    "unknown flags": header(wire.HELLO, flags=0x8000),
+    "body too long": header(wire.HELLO, body_len=4097),
+    "body of 4 GiB": header(wire.HELLO, body_len=0xFFFFFFFF),
+    "payload in a greeting": header(wire.HELLO, body_len=8, payload_len=1),
+    "payload of 4 GiB": header(wire.HELLO, body_len=8, payload_len=0xFFFFFFFF),
+    "both of 4 GiB": header(wire.STEP, body_len=0xFFFFFFFF, payload_len=0xFFFFFFFF),
+    "wrong checksum": header(wire.HELLO, body_len=2, checksum=1) + b"\x0a\x00",
+    "empty hello": frame(wire.HELLO),
+    "hello that is no message": frame(wire.HELLO, b"\xff" * 100),
+    "name of 64 bytes": wire.hello("n" * 64, "0"),
+    "not a hello": frame(wire.HEARTBEAT_ACK, wire.number(1, 1)),
+    "leader's frame": frame(wire.WELCOME, wire.number(1, 1)),
+}
+
+
+@pytest.mark.parametrize("name", CUT_OFF)
+def test_cut_off(served, name):
+    c, tokens = served
+    stream = c.client.stream(PROMPT, ANSWER)
+    stream.read_tokens(1)
+    with Peer(c.ports["cluster"]) as peer:
+        peer.send(CUT_OFF[name])
+        kinds = [kind for kind, _ in peer.until_cut_off()]
+    assert set(kinds) <= {wire.REJECT, wire.ERROR}
+    check_unharmed(c, stream, tokens)
+
+
+@pytest.mark.parametrize("cut", [1, 4, 5, 23, 24, 30])
+def test_half_a_frame_then_gone(served, cut):
+    c, tokens = served
+    stream = c.client.stream(PROMPT, ANSWER)
+    stream.read_tokens(1)
+    with Peer(c.ports["cluster"]) as peer:
+        peer.send(wire.hello("half", "0")[:cut])
+    check_unharmed(c, stream, tokens)
+
+
+def test_silent_peers_are_cut_off(served):
+    """One says nothing, one stops in the middle of its greeting."""
+    c, _ = served
+    with Peer(c.ports["cluster"]) as silent, Peer(c.ports["cluster"]) as half:
+        half.send(wire.hello("half", "0")[:30])
+        assert silent.until_cut_off() == []
+        assert half.until_cut_off() == []
+    assert c.client.complete(PROMPT, 8).tokens
+
+
+def rejection(c, data):
+    """Code and text of the Reject that answers these bytes."""
+    with Peer(c.ports["cluster"]) as peer:
+        peer.send(data)
+        (kind, body), *rest = peer.until_cut_off()
+    assert (kind, rest) == (wire.REJECT, [])
+    return wire.numbers(body)[1], body
+
+
+def test_wrong_protocol_version(served):
+    c, tokens = served
+    stream = c.client.stream(PROMPT, ANSWER)
+    stream.read_tokens(1)
+    code, body = rejection(c, frame(wire.HELLO, wire.text(1, "w7"), version=wire.VERSION + 1))
+    assert code == wire.REJECT_VERSION
+    assert re.search(rb"version", body)
+    check_unharmed(c, stream, tokens)
+
+
+def test_another_model(served):
+    c, _ = served
+    code, _ = rejection(c, wire.hello("w7", "0123456789abcdef"))
+    assert code == wire.REJECT_MODEL
+    assert c.worker("w7") is None
+
+
+def test_name_of_a_live_worker(served):
+    c, _ = served
+    code, body = rejection(c, wire.hello("w1", c.status()["model"]["digest"]))
+    assert code == wire.REJECT_NAME
+    assert b"w1" in body
+    assert c.state_of("w1") == "online"
+
+
+def join(c, peer, name):
+    peer.send(wire.hello(name, c.status()["model"]["digest"]))
+    kind, _ = peer.frame()
+    assert kind == wire.WELCOME
+
+
+def answer_heartbeats(peer, also=None):
+    """Until the leader ends it: a Heartbeat's body is a HeartbeatAck's, too."""
+    while (f := peer.frame()) is not None:
+        kind, body = f
+        if kind == wire.HEARTBEAT:
+            peer.send(frame(wire.HEARTBEAT_ACK, body))
+        elif also:
+            also(kind, body)
+
+
+def offline_with(c, name, cause):
+    def found(status):
+        events = [e for e in status["events"] if e["worker"] == name]
+        return events and (events[-1]["state"], events[-1]["cause"]) == ("offline", cause)
+
+    c.until_status(found, f"{name} is offline: {cause}")
+    c.until_serving(2)
+
+
+def test_worker_that_never_speaks_again(served):
+    c, tokens = served
+    with Peer(c.ports["cluster"]) as peer:
+        join(c, peer, "mute")
+        offline_with(c, "mute", "silent")
+    assert c.client.complete(PROMPT, ANSWER).tokens == tokens
+
+
+def test_worker_that_never_confirms(served):
+    """It answers heartbeats, but never says that it holds what it was assigned."""
+    c, tokens = served
+    with Peer(c.ports["cluster"]) as peer:
+        join(c, peer, "lazy")
+        answer_heartbeats(peer)
+    offline_with(c, "lazy", "deadline")
+    assert c.client.complete(PROMPT, ANSWER).tokens == tokens
+
+
+def confirm(peer, body):
+    epoch = wire.numbers(body).get(1, 0)
+    peer.send(frame(wire.KV_RESULT, wire.number(1, epoch)))
+
+
+def test_worker_that_never_computes(served):
+    """It confirms its assignment, then leaves every half-step unanswered."""
+    c, tokens = served
+    stream = None
+    with Peer(c.ports["cluster"]) as peer:
+        join(c, peer, "idle")
+
+        def react(kind, body):
+            nonlocal stream
+            if kind == wire.ASSIGN:
+                confirm(peer, body)
+                stream = stream or c.client.stream(PROMPT, ANSWER)
+
+        answer_heartbeats(peer, react)
+    assert stream.finish().tokens == tokens
+    offline_with(c, "idle", "deadline")
+
+
+@pytest.mark.parametrize("answer", ["noise", "bad result", "leader's frame"])
+def test_worker_that_breaks_the_rules(served, answer):
+    """It answers its first half-step with nonsense."""
+    c, tokens = served
+    nonsense = {
+        "noise": random.Random(2).randbytes(300),
+        "bad result": lambda body: frame(wire.STEP_RESULT, step_head(body), b"\x01\x02\x03"),
+        "leader's frame": frame(wire.ASSIGN, wire.number(1, 1)),
+    }[answer]
+    stream = None
+    with Peer(c.ports["cluster"]) as peer:
+        join(c, peer, "liar")
+
+        def react(kind, body):
+            nonlocal stream
+            if kind == wire.ASSIGN:
+                confirm(peer, body)
+                stream = stream or c.client.stream(PROMPT, ANSWER)
+            elif kind == wire.STEP:
+                peer.send(nonsense(body) if callable(nonsense) else nonsense)
+
+        answer_heartbeats(peer, react)
+    assert stream.finish().tokens == tokens
+    c.until_serving(2)
+
+
+def step_head(body):
+    """Epoch, step, half and layer of a Step, as a StepResult says them."""
+    n = wire.numbers(body)
+    return b"".join(wire.number(field, n.get(field, 0)) for field in (1, 2, 3, 4))
