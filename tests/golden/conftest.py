@@ -10,6 +10,7 @@ import pytest
 
 import cluster
 
+
 def pytest_configure(config):
     if not os.path.exists(cluster.HYDAC):
         raise pytest.UsageError("set HYDAC_BUILD to a build folder (tests/run.sh does)")
