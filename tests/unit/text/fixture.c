@@ -1,0 +1,138 @@
+#include "fixture.h"
+
+#include <criterion/criterion.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *fixture_path(char *buf, const char *name)
+{
+    snprintf(buf, PATH_MAX, "%s/%s", TEXT_FIXTURES, name);
+    return buf;
+}
+
+int fixture_open_folder(struct hd_tokenizer **out, const char *folder, struct hd_error *err)
+{
+    struct hd_model m = {.shape.vocab = FIXTURE_VOCAB, .bos = -1, .eos = -1};
+
+    m.folder = (char *)folder;
+    return hd_tokenizer_open(out, &m, err);
+}
+
+int fixture_open_gguf(struct hd_tokenizer **out, const char *path, struct hd_error *err)
+{
+    struct hd_model m = {.shape.vocab = HD_MAX_VOCAB, .bos = -1, .eos = -1};
+    int rc = hd_gguf_open(&m.gguf, path, err);
+
+    *out = NULL;
+    if (rc < 0)
+        return rc;
+    rc = hd_tokenizer_open(out, &m, err);
+    hd_gguf_close(m.gguf);
+    return rc;
+}
+
+struct hd_tokenizer *fixture_folder(const char *name)
+{
+    struct hd_tokenizer *t;
+    struct hd_error err = {0};
+    char path[PATH_MAX];
+
+    cr_assert_eq(fixture_open_folder(&t, fixture_path(path, name), &err), 0, "%s", err.text);
+    return t;
+}
+
+json_t *fixture_json(const char *name)
+{
+    json_error_t why;
+    char path[PATH_MAX];
+    json_t *j = json_load_file(fixture_path(path, name), JSON_ALLOW_NUL, &why);
+
+    cr_assert_not_null(j, "%s: %s", name, why.text);
+    return j;
+}
+
+static void expect_ids(const json_t *row, const int32_t *ids, size_t n)
+{
+    const json_t *want = json_object_get(row, "ids");
+    char *shown = json_dumps(row, JSON_COMPACT);
+
+    cr_expect_eq(n, json_array_size(want), "%zu ids: %s", n, shown);
+    for (size_t i = 0; i < n && i < json_array_size(want); i++)
+        cr_assert_eq(ids[i], json_integer_value(json_array_get(want, i)), "id %zu is %d: %s", i,
+                     ids[i], shown);
+    free(shown);
+}
+
+size_t check_cases(const struct hd_tokenizer *t, const json_t *fixture)
+{
+    const json_t *cases = json_object_get(fixture, "cases"), *row;
+    size_t i;
+
+    json_array_foreach(cases, i, row)
+    {
+        const json_t *text = json_object_get(row, "text");
+        int32_t *ids;
+        size_t n;
+
+        cr_assert_eq(hd_tokenizer_encode(t, json_string_value(text), json_string_length(text),
+                                         json_is_true(json_object_get(row, "special")), &ids, &n),
+                     0);
+        expect_ids(row, ids, n);
+        free(ids);
+    }
+    return json_array_size(cases);
+}
+
+static const char *string_at(const json_t *object, const char *key)
+{
+    return json_string_value(json_object_get(object, key));
+}
+
+size_t check_chats(const struct hd_tokenizer *t, const json_t *fixture)
+{
+    const json_t *chats = json_object_get(fixture, "chats"), *row, *m;
+    size_t i, k;
+
+    json_array_foreach(chats, i, row)
+    {
+        struct hd_chat_message messages[8];
+        struct hd_error err = {0};
+        int32_t *ids;
+        size_t n;
+
+        json_array_foreach(json_object_get(row, "messages"), k, m) messages[k] =
+            (struct hd_chat_message){string_at(m, "role"), string_at(m, "content")};
+        cr_assert_eq(hd_chat_encode(t, messages, k, &ids, &n, &err), 0, "%s", err.text);
+        expect_ids(row, ids, n);
+        free(ids);
+    }
+    return json_array_size(chats);
+}
+
+bool round_trips(const struct hd_tokenizer *t, const char *text, size_t len)
+{
+    int32_t *ids;
+    size_t n, at = 0;
+    bool same = true;
+
+    cr_assert_eq(hd_tokenizer_encode(t, text, len, false, &ids, &n), 0);
+    for (size_t i = 0; same && i < n; i++) {
+        struct hd_str p = hd_tokenizer_piece(t, ids[i], false);
+
+        same = p.len <= len - at && memcmp(p.data, text + at, p.len) == 0;
+        at += p.len;
+    }
+    free(ids);
+    return same && at == len;
+}
+
+uint64_t next_random(uint64_t *state)
+{
+    uint64_t z = *state += 0x9E3779B97F4A7C15u;
+
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return z ^ z >> 31;
+}
