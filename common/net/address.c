@@ -143,7 +143,7 @@ static void resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *lis
         struct sockaddr *addr = pick(list, r->nth);
         set_port(addr, r->name.port);
         r->done(r->arg, 0, addr, "");
-    } else if (status == UV_ECANCELED) {
+    } else if (status == UV_EAI_CANCELED) {
         r->done(r->arg, HD_E_STATE, NULL, "the look-up was cancelled");
     } else {
         snprintf(why, sizeof why, "cannot find the address of \"%s\": %s", r->name.host,
