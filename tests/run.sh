@@ -78,7 +78,11 @@ else
     # shellcheck disable=SC2086 # options are words
     CC=${CC:-gcc} meson setup $options "$build"
 fi
-ninja -C "$build"
+if ! ninja -C "$build"; then
+    echo "the build failed"
+    echo "0 passed, 1 failed"
+    exit 1
+fi
 
 results=$build/test-results
 rm -rf "$results"
@@ -96,16 +100,16 @@ fi
 
 run_pytest() { # NAME: the folder and the name of its results
     say "tests/$1"
+    status=0
     # Debian's own Python has the pytest that packages.sh installs.
     /usr/bin/python3 -m pytest -p no:cacheprovider -q -rs "tests/$1" \
         --junitxml="$results/$1.xml" ${match:+-k "$match"} || status=$?
     # 5: nothing was selected, which only -k may cause
-    case "${status:-0}" in
+    case $status in
     0 | 1) ;;
     5) [ -n "$match" ] || touch "$results/$1.broken" ;;
     *) touch "$results/$1.broken" ;;
     esac
-    status=0
 }
 
 notes=
