@@ -31,12 +31,12 @@ const struct hd_kernels *hd_kernels_get(enum hd_isa isa);
  * values are widened to f32 in registers or in a small L1 scratch: value = the same f32 that
  * hd_dequant gives). The last group is padded with zeros. */
 struct hd_weights {
-    enum hd_dtype type;  /* of the source; the packed form may be wider (e.g. Q5_1 as 8-bit) */
-    size_t outputs;      /* true number of outputs */
+    enum hd_dtype type; /* of the source; the packed form may be wider (e.g. Q5_1 as 8-bit) */
+    size_t outputs;     /* true number of outputs */
     size_t inputs;
-    size_t groups;       /* ceil(outputs / HD_GROUP) */
-    size_t group_bytes;  /* bytes from one group to the next */
-    uint8_t *data;       /* owned, 64-byte aligned */
+    size_t groups;      /* ceil(outputs / HD_GROUP) */
+    size_t group_bytes; /* bytes from one group to the next */
+    uint8_t *data;      /* owned, 64-byte aligned */
 };
 
 /* Pack rows [row0, row0 + n_rows) and columns [col0, col0 + n_cols) of `t`. Columns must begin

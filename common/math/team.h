@@ -12,9 +12,9 @@
 struct hd_team;
 
 struct hd_team_options {
-    unsigned threads;  /* including the caller; 1 = no extra threads */
-    unsigned spin_us;  /* how long a waiting thread spins before it sleeps; 0 = never spins */
-    const char *name;  /* thread name (up to 15 characters), for top -H and gdb */
+    unsigned threads; /* including the caller; 1 = no extra threads */
+    unsigned spin_us; /* how long a waiting thread spins before it sleeps; 0 = never spins */
+    const char *name; /* thread name (up to 15 characters), for top -H and gdb */
 };
 
 /* Returns 0 and *team, or HD_E_NOMEM / HD_E_IO (no thread could be started; nothing is left). */
@@ -25,7 +25,7 @@ unsigned hd_team_threads(const struct hd_team *team);
 /* Calls fn(arg, index, thread) for each index in [0, n), spread over the team, and returns when
  * all are done. `thread` is in [0, threads): for per-thread scratch. Must not be called from two
  * threads at once or from within fn. */
-void hd_team_run(struct hd_team *team, size_t n, void (*fn)(void *arg, size_t index, unsigned thread),
-                 void *arg);
+void hd_team_run(struct hd_team *team, size_t n,
+                 void (*fn)(void *arg, size_t index, unsigned thread), void *arg);
 
 #endif

@@ -1,0 +1,190 @@
+/* vec_avx2.h - two 256-bit halves; AVX2, FMA and F16C. */
+#ifndef HD_MATH_VEC_AVX2_H
+#define HD_MATH_VEC_AVX2_H
+
+#include <immintrin.h>
+
+#define V16_TILE_ROWS   6 /* 12 of the 16 registers hold sums */
+#define V16_TILE_GROUPS 1
+#define V16_ROW_GROUPS  4 /* 8 chains: latency 4 times two units */
+
+typedef struct {
+    __m256 lo, hi;
+} v16;
+
+typedef struct {
+    __m256i lo, hi;
+} v16i;
+
+HD_INLINE v16 v16_set1(float f)
+{
+    return (v16){_mm256_set1_ps(f), _mm256_set1_ps(f)};
+}
+
+HD_INLINE v16 v16_load(const float *p)
+{
+    return (v16){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+}
+
+HD_INLINE void v16_store(float *p, v16 v)
+{
+    _mm256_storeu_ps(p, v.lo);
+    _mm256_storeu_ps(p + 8, v.hi);
+}
+
+HD_INLINE v16 v16_fma(v16 a, v16 b, v16 c)
+{
+    return (v16){_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
+}
+
+HD_INLINE v16 v16_mul(v16 a, v16 b)
+{
+    return (v16){_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)};
+}
+
+HD_INLINE v16 v16_add(v16 a, v16 b)
+{
+    return (v16){_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)};
+}
+
+HD_INLINE v16 v16_sub(v16 a, v16 b)
+{
+    return (v16){_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)};
+}
+
+HD_INLINE v16 v16_div(v16 a, v16 b)
+{
+    return (v16){_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi)};
+}
+
+HD_INLINE v16 v16_min(v16 a, v16 b)
+{
+    return (v16){_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)};
+}
+
+HD_INLINE v16 v16_max(v16 a, v16 b)
+{
+    return (v16){_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)};
+}
+
+HD_INLINE float v16_fold(v16 v)
+{
+    __m256 e = _mm256_add_ps(v.lo, v.hi);
+    __m128 q = _mm_add_ps(_mm256_castps256_ps128(e), _mm256_extractf128_ps(e, 1));
+    q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
+}
+
+HD_INLINE float v16_fold_max(v16 v)
+{
+    __m256 e = _mm256_max_ps(v.lo, v.hi);
+    __m128 q = _mm_max_ps(_mm256_castps256_ps128(e), _mm256_extractf128_ps(e, 1));
+    q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
+}
+
+/* The folds of a[0..3] and a[8..11], in this order. */
+HD_INLINE __m256 fold_4_and_4(const v16 *a)
+{
+    __m256 four[4], two[2];
+    for (int j = 0; j < 4; j++) {
+        __m256 low = _mm256_add_ps(a[j].lo, a[j].hi);
+        __m256 high = _mm256_add_ps(a[j + 8].lo, a[j + 8].hi);
+        four[j] = _mm256_add_ps(_mm256_permute2f128_ps(low, high, 0x20),
+                                _mm256_permute2f128_ps(low, high, 0x31));
+    }
+    for (int j = 0; j < 2; j++)
+        two[j] = _mm256_add_ps(_mm256_shuffle_ps(four[2 * j], four[2 * j + 1], 0x44),
+                               _mm256_shuffle_ps(four[2 * j], four[2 * j + 1], 0xee));
+    return _mm256_add_ps(_mm256_shuffle_ps(two[0], two[1], 0x88),
+                         _mm256_shuffle_ps(two[0], two[1], 0xdd));
+}
+
+HD_INLINE v16 v16_fold_16(const v16 a[16])
+{
+    __m256 even = fold_4_and_4(a), odd = fold_4_and_4(a + 4);
+    return (v16){_mm256_permute2f128_ps(even, odd, 0x20), _mm256_permute2f128_ps(even, odd, 0x31)};
+}
+
+HD_INLINE v16 v16_load_f16(const void *p)
+{
+    const __m128i *h = p;
+    return (v16){_mm256_cvtph_ps(_mm_loadu_si128(h)), _mm256_cvtph_ps(_mm_loadu_si128(h + 1))};
+}
+
+HD_INLINE void v16_store_f16(void *p, v16 v)
+{
+    __m128i *h = p;
+    _mm_storeu_si128(h, _mm256_cvtps_ph(v.lo, _MM_FROUND_TO_NEAREST_INT));
+    _mm_storeu_si128(h + 1, _mm256_cvtps_ph(v.hi, _MM_FROUND_TO_NEAREST_INT));
+}
+
+HD_INLINE __m256 widen_bf16_8(__m128i h)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
+}
+
+HD_INLINE v16 v16_load_bf16(const void *p)
+{
+    const __m128i *h = p;
+    return (v16){widen_bf16_8(_mm_loadu_si128(h)), widen_bf16_8(_mm_loadu_si128(h + 1))};
+}
+
+HD_INLINE v16 v16_load_i8(const void *p)
+{
+    const __m128i *q = p;
+    __m128i v = _mm_loadu_si128(q);
+    return (v16){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(v)),
+                 _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(v, 8)))};
+}
+
+HD_INLINE v16i v16i_load(const void *p)
+{
+    const __m256i *w = p;
+    return (v16i){_mm256_loadu_si256(w), _mm256_loadu_si256(w + 1)};
+}
+
+HD_INLINE __m256 nibble_8(__m256i w, unsigned k, unsigned bias)
+{
+    __m256i q = _mm256_and_si256(_mm256_srli_epi32(w, (int)(4 * k)), _mm256_set1_epi32(15));
+    return _mm256_cvtepi32_ps(bias ? _mm256_sub_epi32(q, _mm256_set1_epi32((int)bias)) : q);
+}
+
+HD_INLINE v16 v16_nibble(v16i w, unsigned k, unsigned bias)
+{
+    return (v16){nibble_8(w.lo, k, bias), nibble_8(w.hi, k, bias)};
+}
+
+HD_INLINE v16i v16i_set1(int32_t i)
+{
+    return (v16i){_mm256_set1_epi32(i), _mm256_set1_epi32(i)};
+}
+
+HD_INLINE v16i v16i_sub(v16i a, v16i b)
+{
+    return (v16i){_mm256_sub_epi32(a.lo, b.lo), _mm256_sub_epi32(a.hi, b.hi)};
+}
+
+/* Half, rounded down. */
+HD_INLINE v16i v16i_half(v16i a)
+{
+    return (v16i){_mm256_srai_epi32(a.lo, 1), _mm256_srai_epi32(a.hi, 1)};
+}
+
+HD_INLINE v16i v16_as_int(v16 v)
+{
+    return (v16i){_mm256_castps_si256(v.lo), _mm256_castps_si256(v.hi)};
+}
+
+/* 2^n for n in [-126, 127]. */
+HD_INLINE __m256 power_of_2_8(__m256i n)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
+}
+
+HD_INLINE v16 v16_power_of_2(v16i n)
+{
+    return (v16){power_of_2_8(n.lo), power_of_2_8(n.hi)};
+}
+
+#endif
