@@ -1,0 +1,87 @@
+/* stub_tokenizer.c - a tokenizer without a model: id = byte, 256 and above have no text. */
+#include "common/text/tokenizer.h"
+#include "leader/core/core.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct hd_tokenizer {
+    char bytes[256];
+};
+static struct hd_tokenizer the_one;
+extern struct hd_tokenizer *const stub_tokenizer;
+struct hd_tokenizer *const stub_tokenizer = &the_one;
+
+int32_t hd_tokenizer_bos(const struct hd_tokenizer *t)
+{
+    return 256;
+}
+
+bool hd_tokenizer_adds_bos(const struct hd_tokenizer *t)
+{
+    return false;
+}
+
+int hd_tokenizer_encode(const struct hd_tokenizer *t, const char *text, size_t len, bool special,
+                        int32_t **ids, size_t *n)
+{
+    *n = len;
+    *ids = len ? malloc(len * sizeof **ids) : NULL;
+    for (size_t i = 0; i < len; i++)
+        (*ids)[i] = (unsigned char)text[i];
+    return 0;
+}
+
+struct hd_str hd_tokenizer_piece(const struct hd_tokenizer *t, int32_t id, bool special)
+{
+    if (id < 0 || id > 255)
+        return (struct hd_str){0};
+    the_one.bytes[id] = (char)id;
+    return (struct hd_str){&the_one.bytes[id], 1};
+}
+
+void hd_detok_init(struct hd_detok *d, const struct hd_tokenizer *t)
+{
+    *d = (struct hd_detok){.t = t};
+}
+
+static size_t length_of(unsigned char lead)
+{
+    return lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+}
+
+int hd_detok_push(struct hd_detok *d, int32_t id, char **text)
+{
+    *text = strdup("");
+    if (id > 255)
+        return 0;
+    d->pending[d->n_pending++] = (char)id;
+    if (d->n_pending < length_of((unsigned char)d->pending[0]))
+        return 0;
+    free(*text);
+    *text = strndup(d->pending, d->n_pending);
+    d->n_pending = 0;
+    return 0;
+}
+
+int hd_detok_finish(struct hd_detok *d, char **text)
+{
+    *text = strdup(d->n_pending ? "\xEF\xBF\xBD" : "");
+    d->n_pending = 0;
+    return 0;
+}
+
+int hd_chat_encode(const struct hd_tokenizer *t, const struct hd_chat_message *m, size_t n,
+                   int32_t **ids, size_t *n_ids, struct hd_error *err)
+{
+    *ids = malloc(n * sizeof **ids); /* the first letter of each message */
+    *n_ids = n;
+    for (size_t i = 0; i < n; i++)
+        (*ids)[i] = (unsigned char)m[i].content[0];
+    return 0;
+}
+
+const char *hd_loss_cause_name(enum hd_loss_cause c)
+{
+    return c == HD_LOSS_SILENT ? "silent" : "other";
+}

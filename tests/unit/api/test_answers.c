@@ -1,0 +1,314 @@
+/* Answers: OpenAI's objects and chunks, scores, stop strings, hydac's extension. */
+#include "fixture.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+#define COMPLETIONS "/v1/completions"
+#define CHAT        "/v1/chat/completions"
+
+static const char *text_at(json_t *v, const char *path)
+{
+    const char *s = json_string_value(at(v, path));
+    return s ? s : "(none)";
+}
+
+Test(answers, completion)
+{
+    struct fixture f;
+    struct client c;
+    fixture_open(&f, NULL);
+    client_open(&f, &c);
+    client_post(&c, COMPLETIONS,
+                "{\"model\":\"toy\",\"prompt\":\"ab\",\"seed\":-1,\"user\":\"u\",\"n\":1,"
+                "\"presence_penalty\":0,\"logit_bias\":{},\"top_k\":5,\"stop\":null}");
+    struct hd_request *r = fake_request(&f, 0);
+    cr_assert_eq(r->o.n_tokens, 2);
+    cr_assert_eq(r->o.tokens[0], 'a');
+    cr_assert_eq(r->o.max_tokens, 16);
+    cr_assert_eq(r->o.sampling.temperature, 1.0);
+    cr_assert_eq(r->o.sampling.top_p, 1.0);
+    cr_assert_eq(r->o.sampling.top_k, 5);
+    cr_assert_eq(r->o.sampling.seed, UINT64_MAX);
+    cr_assert_not(r->o.logprobs || r->o.prompt_logprobs || r->o.ignore_eos);
+    fake_text(r, "caf\xC3\xA9");
+    fake_end(r, HD_FINISH_STOP);
+    client_until_eof(&f, &c);
+    cr_assert_eq(client_status(&c), 200);
+    json_t *v = client_json(&c);
+    cr_assert_str_eq(text_at(v, "object"), "text_completion");
+    cr_assert_str_eq(text_at(v, "model"), "toy");
+    cr_assert_eq(strncmp(text_at(v, "id"), "cmpl-", 5), 0);
+    cr_assert(json_is_integer(at(v, "created")));
+    cr_assert_str_eq(text_at(v, "choices.0.text"), "caf\xC3\xA9");
+    cr_assert_str_eq(text_at(v, "choices.0.finish_reason"), "stop");
+    cr_assert(json_is_null(at(v, "choices.0.logprobs")));
+    cr_assert_eq(json_integer_value(at(v, "usage.prompt_tokens")), 2);
+    cr_assert_eq(json_integer_value(at(v, "usage.completion_tokens")), 5);
+    cr_assert_eq(json_integer_value(at(v, "usage.total_tokens")), 7);
+    cr_assert_null(at(v, "hydac"));
+    json_decref(v);
+    client_close(&c);
+    fixture_close(&f);
+}
+
+Test(answers, stream_comes_token_by_token)
+{
+    struct fixture f;
+    struct client c;
+    fixture_open(&f, NULL);
+    client_open(&f, &c);
+    client_post(&c, COMPLETIONS,
+                "{\"prompt\":\"ab\",\"stream\":true,\"stream_options\":{\"include_usage\":true},"
+                "\"hydac\":true,\"seed\":9}");
+    struct hd_request *r = fake_request(&f, 0);
+    fake_token(r, 'x');
+    client_until(&f, &c, "\"text\":\"x\""); /* before the next token exists */
+    cr_assert_not_null(strstr(c.in, "Content-Type: text/event-stream"));
+    fake_token(r, 'y');
+    client_until(&f, &c, "\"text\":\"y\"");
+    fake_end(r, HD_FINISH_LENGTH);
+    client_until_eof(&f, &c);
+    json_t *first = client_event(&c, 0), *last = client_event(&c, 2), *usage = client_event(&c, 3);
+    cr_assert_eq(json_integer_value(at(first, "hydac.tokens.0")), 'x');
+    cr_assert(json_is_null(at(first, "choices.0.finish_reason")));
+    cr_assert(json_is_null(at(first, "usage")));
+    cr_assert_str_eq(text_at(last, "choices.0.finish_reason"), "length");
+    cr_assert_eq(json_number_value(at(last, "hydac.timings.max_gap_ms")), 7);
+    cr_assert_str_eq(text_at(last, "hydac.failovers.0.worker"), "w2");
+    cr_assert_str_eq(text_at(last, "hydac.failovers.0.cause"), "silent");
+    cr_assert_str_eq(text_at(last, "hydac.failovers.0.policy"), "reuse");
+    cr_assert_eq(json_number_value(at(last, "hydac.failovers.0.stall_ms")), 12.5);
+    cr_assert_eq(json_integer_value(at(last, "hydac.seed")), 9);
+    cr_assert_eq(json_array_size(at(usage, "choices")), 0);
+    cr_assert_eq(json_integer_value(at(usage, "usage.completion_tokens")), 2);
+    cr_assert_str_eq(c.in + c.n - 14, "data: [DONE]\n\n");
+    json_decref(first);
+    json_decref(last);
+    json_decref(usage);
+    client_close(&c);
+    fixture_close(&f);
+}
+
+Test(answers, streams_and_others_share_a_connection)
+{
+    static const char body[] = "{\"prompt\":\"ab\",\"stream\":true}";
+    struct fixture f;
+    struct client c;
+    fixture_open(&f, NULL);
+    client_open(&f, &c);
+    client_send(&c, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 29\r\n\r\n");
+    client_send(&c, body);
+    struct hd_request *r = fake_request(&f, 0);
+    fake_token(r, 'x');
+    fake_end(r, HD_FINISH_STOP);
+    client_until(&f, &c, "\r\n0\r\n\r\n"); /* the end of a chunked body */
+    client_send(&c, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+    client_until(&f, &c, "\"ok\"");
+    cr_assert_not(c.eof);
+    client_close(&c);
+    fixture_close(&f);
+}
+
+Test(answers, chat)
+{
+    struct fixture f;
+    struct client c;
+    fixture_open(&f, NULL);
+    client_open(&f, &c);
+    client_post(&c, CHAT,
+                "{\"messages\":[{\"role\":\"developer\",\"content\":\"be\"},{\"role\":\"user\","
+                "\"content\":[{\"type\":\"text\",\"text\":\"hi\"}]}],\"max_completion_tokens\":3}");
+    struct hd_request *r = fake_request(&f, 0);
+    cr_assert_eq(r->o.n_tokens, 2);
+    cr_assert_eq(r->o.tokens[1], 'h');
+    cr_assert_eq(r->o.max_tokens, 3);
+    fake_text(r, "yes");
+    fake_end(r, HD_FINISH_LENGTH);
+    client_until_eof(&f, &c);
+    json_t *v = client_json(&c);
+    cr_assert_str_eq(text_at(v, "object"), "chat.completion");
+    cr_assert_str_eq(text_at(v, "choices.0.message.role"), "assistant");
+    cr_assert_str_eq(text_at(v, "choices.0.message.content"), "yes");
+    json_decref(v);
+    client_close(&c);
+    fixture_close(&f);
+}
+
+Test(answers, chat_stream_begins_with_the_role)
+{
+    struct fixture f;
+    struct client c;
+    fixture_open(&f, NULL);
+    client_open(&f, &c);
+    client_post(&c, CHAT,
+                "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"stream\":true}");
+    client_until(&f, &c, "\"role\":\"assistant\""); /* before any token */
+    struct hd_request *r = fake_request(&f, 0);
+    cr_assert_eq(r->o.max_tokens, 63); /* what is left of the context */
+    fake_token(r, 'y');
+    fake_end(r, HD_FINISH_STOP);
+    client_until_eof(&f, &c);
+    json_t *second = client_event(&c, 1), *last = client_event(&c, 2);
+    cr_assert_str_eq(text_at(second, "object"), "chat.completion.chunk");
+    cr_assert_str_eq(text_at(second, "choices.0.delta.content"), "y");
+    cr_assert_null(at(second, "choices.0.delta.role"));
+    cr_assert_eq(json_object_size(at(last, "choices.0.delta")), 0);
+    cr_assert_str_eq(text_at(last, "choices.0.finish_reason"), "stop");
+    json_decref(second);
+    json_decref(last);
+    client_close(&c);
+    fixture_close(&f);
+}
+
+Test(answers, stop_string_across_tokens)
+{
+    struct fixture f;
+    struct client c;
+    fixture_open(&f, NULL);
+    client_open(&f, &c);
+    client_post(&c, COMPLETIONS,
+                "{\"prompt\":\"ab\",\"stream\":true,\"hydac\":true,\"stop\":[\"END\",\"##\"]}");
+    struct hd_request *r = fake_request(&f, 0);
+    fake_text(r, "okEN");
+    client_until(&f, &c, "\"text\":\"k\"");
+    cr_assert_null(strstr(c.in, "\"text\":\"E"), "a possible stop string was shown");
+    fake_text(r, "Dmore"); /* what comes after is not looked at */
+    fake_until_cancelled(&f, r);
+    client_until_eof(&f, &c);
+    char text[16] = "";
+    json_t *v;
+    for (size_t i = 0; (v = client_event(&c, i)); i++) {
+        strncat(text, text_at(v, "choices.0.text"), 8);
+        if (json_is_string(at(v, "choices.0.finish_reason"))) {
+            cr_assert_str_eq(text_at(v, "choices.0.finish_reason"), "stop");
+            cr_assert(json_is_null(at(v, "hydac.failovers")));
+        }
+        json_decref(v);
+    }
+    cr_assert_str_eq(text, "ok");
+    client_close(&c);
+    fixture_close(&f);
+}
+
+Test(answers, held_text_comes_at_the_end)
+{
+    struct fixture f;
+    struct client c;
+    fixture_open(&f, NULL);
+    client_open(&f, &c);
+    client_post(&c, COMPLETIONS, "{\"prompt\":\"ab\",\"stop\":\"END\",\"echo\":true}");
+    struct hd_request *r = fake_request(&f, 0);
+    XX fake_end(r, HD_FINISH_LENGTH);
+    client_until_eof(&f, &c);
+    json_t *v = client_json(&c);
+    cr_assert_str_eq(text_at(v, "choices.0.text"), "abxEN\xEF\xBF\xBD");
+    json_decref(v);
+    client_close(&c);
+    fixture_close(&f);
+}
+
+Test(answers, completion_scores)
+{
+    struct fixture f;
+    struct client c;
+    fixture_open(&f, NULL);
+    client_open(&f, &c);
+    client_post(&c, COMPLETIONS,
+                "{\"prompt\":\"ab\",\"echo\":true,\"logprobs\":2,\"max_tokens\":1,\"hydac\":true}");
+    struct hd_request *r = fake_request(&f, 0);
+    cr_assert(r->o.logprobs && r->o.prompt_logprobs);
+    cr_assert_eq(r->o.top_logprobs, 2);
+    struct hd_token_event t = {.prompt = true, .id = 'a', .logprob = NAN};
+    r->ev.on_token(r->arg, &t);
+    t = (struct hd_token_event){.prompt = true, .index = 1, .id = 'b', .logprob = -3};
+    r->ev.on_token(r->arg, &t);
+    fake_token(r, 0xC3); /* half a character */
+    fake_end(r, HD_FINISH_LENGTH);
+    client_until_eof(&f, &c);
+    json_t *v = client_json(&c);
+    cr_assert_str_eq(text_at(v, "choices.0.logprobs.tokens.1"), "b");
+    cr_assert_str_eq(text_at(v, "choices.0.logprobs.tokens.2"), "bytes:\\xc3");
+    cr_assert(json_is_null(at(v, "choices.0.logprobs.token_logprobs.0")));
+    cr_assert(json_is_null(at(v, "choices.0.logprobs.top_logprobs.0")));
+    cr_assert_eq(json_number_value(at(v, "choices.0.logprobs.token_logprobs.1")), -3);
+    cr_assert_eq(json_number_value(at(v, "choices.0.logprobs.top_logprobs.2.z")), -1.5);
+    cr_assert_eq(json_integer_value(at(v, "choices.0.logprobs.text_offset.2")), 2);
+    cr_assert_eq(json_integer_value(at(v, "hydac.prompt_logprobs.1.id")), 'b');
+    cr_assert_eq(json_integer_value(at(v, "hydac.logprobs.0.top.1.id")), 'z');
+    cr_assert_eq(json_array_size(at(v, "hydac.tokens")), 1);
+    json_decref(v);
+    client_close(&c);
+    fixture_close(&f);
+}
+
+Test(answers, prompt_scoring_alone)
+{
+    struct fixture f;
+    struct client c;
+    fixture_open(&f, NULL);
+    client_open(&f, &c);
+    client_post(&c, COMPLETIONS,
+                "{\"prompt\":[[97,98]],\"echo\":true,\"logprobs\":0,\"max_tokens\":0}");
+    struct hd_request *r = fake_request(&f, 0);
+    cr_assert_eq(r->o.max_tokens, 0);
+    struct hd_token_event t = {.prompt = true, .id = 'a', .logprob = NAN};
+    r->ev.on_token(r->arg, &t);
+    fake_end(r, HD_FINISH_LENGTH);
+    client_until_eof(&f, &c);
+    json_t *v = client_json(&c);
+    cr_assert_str_eq(text_at(v, "choices.0.text"), "ab");
+    cr_assert_eq(json_integer_value(at(v, "usage.completion_tokens")), 0);
+    json_decref(v);
+    client_close(&c);
+    fixture_close(&f);
+}
+
+Test(answers, chat_scores)
+{
+    struct fixture f;
+    struct client c;
+    fixture_open(&f, NULL);
+    client_open(&f, &c);
+    client_post(&c, CHAT,
+                "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"logprobs\":true,"
+                "\"top_logprobs\":1}");
+    struct hd_request *r = fake_request(&f, 0);
+    fake_token(r, 'y');
+    fake_end(r, HD_FINISH_STOP);
+    client_until_eof(&f, &c);
+    json_t *v = client_json(&c);
+    cr_assert_str_eq(text_at(v, "choices.0.logprobs.content.0.token"), "y");
+    cr_assert_eq(json_integer_value(at(v, "choices.0.logprobs.content.0.bytes.0")), 'y');
+    cr_assert_eq(json_number_value(at(v, "choices.0.logprobs.content.0.logprob")), -0.5);
+    cr_assert_eq(json_array_size(at(v, "choices.0.logprobs.content.0.top_logprobs")), 1);
+    json_decref(v);
+    client_close(&c);
+    fixture_close(&f);
+}
+
+Test(answers, models_health_status)
+{
+    struct fixture f;
+    struct client c;
+    fixture_open(&f, NULL);
+    exchange(&f, &c, "/v1/models", NULL);
+    json_t *v = client_json(&c);
+    cr_assert_str_eq(text_at(v, "data.0.id"), "toy");
+    json_decref(v);
+    client_close(&c);
+    exchange(&f, &c, "/hydac/status", NULL);
+    v = client_json(&c);
+    cr_assert_str_eq(text_at(v, "kind"), "status");
+    json_decref(v);
+    client_close(&c);
+    f.not_ready = "waiting for workers: 0 of 2";
+    exchange(&f, &c, "/health", NULL);
+    cr_assert_eq(client_status(&c), 503);
+    v = client_json(&c);
+    cr_assert_str_eq(text_at(v, "reason"), "waiting for workers: 0 of 2");
+    json_decref(v);
+    client_close(&c);
+    fixture_close(&f);
+}

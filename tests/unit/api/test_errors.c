@@ -1,0 +1,231 @@
+/* What is refused, and how: one error object in OpenAI's shape, and the server lives on. */
+#include "fixture.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void expect_error(struct fixture *f, const char *path, const char *body, int status,
+                         const char *param, const char *code)
+{
+    struct client c;
+    exchange(f, &c, path, body);
+    cr_expect_eq(client_status(&c), status, "%s: %s", body, c.in);
+    json_t *v = client_json(&c);
+    const char *got_param = json_string_value(at(v, "error.param"));
+    const char *got_code = json_string_value(at(v, "error.code"));
+    cr_expect_not_null(json_string_value(at(v, "error.message")), "%s", body);
+    cr_expect_not_null(json_string_value(at(v, "error.type")), "%s", body);
+    cr_expect_str_eq(got_param ? got_param : "", param, "%s", body);
+    cr_expect_str_eq(got_code ? got_code : "", code, "%s", body);
+    json_decref(v);
+    client_close(&c);
+}
+
+Test(errors, completions)
+{
+    static const struct {
+        const char *body;
+        int status;
+        const char *param, *code;
+    } cases[] = {
+        {"", 400, "", "invalid_json"},
+        {"{", 400, "", "invalid_json"},
+        {"nonsense", 400, "", "invalid_json"},
+        {"[]", 400, "", "invalid_json"},
+        {"{\"prompt\":\"a\",\"prompt\":\"b\"}", 400, "", "invalid_json"},
+        {"{\"prompt\":\"\xff\"}", 400, "", "invalid_json"},
+        {"{}", 400, "prompt", "missing_required_parameter"},
+        {"{\"prompt\":null}", 400, "prompt", "invalid_value"},
+        {"{\"prompt\":7}", 400, "prompt", "invalid_value"},
+        {"{\"prompt\":[]}", 400, "prompt", "invalid_value"},
+        {"{\"prompt\":[\"a\",\"b\"]}", 400, "prompt", "invalid_value"},
+        {"{\"prompt\":[1,512]}", 400, "prompt", "invalid_value"},
+        {"{\"prompt\":[1,-1]}", 400, "prompt", "invalid_value"},
+        {"{\"prompt\":[1,\"a\"]}", 400, "prompt", "invalid_value"},
+        {"{\"prompt\":[1,2.5]}", 400, "prompt", "invalid_value"},
+        {"{\"prompt\":\"a\",\"model\":\"other\"}", 404, "model", "model_not_found"},
+        {"{\"prompt\":\"a\",\"model\":3}", 400, "model", "invalid_value"},
+        {"{\"prompt\":\"a\",\"n\":2}", 400, "n", "unsupported_value"},
+        {"{\"prompt\":\"a\",\"stream\":1}", 400, "stream", "invalid_value"},
+        {"{\"prompt\":\"a\",\"max_tokens\":-1}", 400, "max_tokens", "invalid_value"},
+        {"{\"prompt\":\"a\",\"max_tokens\":0}", 400, "max_tokens", "invalid_value"},
+        {"{\"prompt\":\"a\",\"max_tokens\":1e3}", 400, "max_tokens", "invalid_value"},
+        {"{\"prompt\":\"a\",\"max_tokens\":64}", 400, "max_tokens", "context_length_exceeded"},
+        {"{\"prompt\":\"a\",\"temperature\":2.1}", 400, "temperature", "invalid_value"},
+        {"{\"prompt\":\"a\",\"temperature\":\"hot\"}", 400, "temperature", "invalid_value"},
+        {"{\"prompt\":\"a\",\"top_p\":-0.1}", 400, "top_p", "invalid_value"},
+        {"{\"prompt\":\"a\",\"seed\":1.5}", 400, "seed", "invalid_value"},
+        {"{\"prompt\":\"a\",\"stop\":\"\"}", 400, "stop", "invalid_value"},
+        {"{\"prompt\":\"a\",\"stop\":[\"1\",\"2\",\"3\",\"4\",\"5\"]}", 400, "stop",
+         "invalid_value"},
+        {"{\"prompt\":\"a\",\"logprobs\":21}", 400, "logprobs", "invalid_value"},
+        {"{\"prompt\":\"a\",\"presence_penalty\":1}", 400, "presence_penalty", "unsupported_value"},
+        {"{\"prompt\":\"a\",\"logit_bias\":{\"5\":1}}", 400, "logit_bias", "unsupported_value"},
+        {"{\"prompt\":\"a\",\"stream_options\":{}}", 400, "stream_options", "invalid_value"},
+        {"{\"prompt\":\"a\",\"temprature\":0}", 400, "temprature", "unknown_parameter"},
+    };
+    struct fixture f;
+    fixture_open(&f, NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        expect_error(&f, "/v1/completions", cases[i].body, cases[i].status, cases[i].param,
+                     cases[i].code);
+    cr_assert_eq(f.n_requests, 0);
+    fixture_close(&f);
+}
+
+Test(errors, chat)
+{
+    static const char *const bad[] = {
+        "{\"messages\":[{\"content\":\"hi\"}]}",
+        "{\"messages\":[{\"role\":\"wizard\",\"content\":\"hi\"}]}",
+        "{\"messages\":[{\"role\":\"user\"}]}",
+        "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}",
+        "{\"messages\":[7]}",
+    };
+    struct fixture f;
+    fixture_open(&f, NULL);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        expect_error(&f, "/v1/chat/completions", bad[i], 400, "messages", "invalid_value");
+    expect_error(&f, "/v1/chat/completions", "{}", 400, "messages", "missing_required_parameter");
+    expect_error(&f, "/v1/chat/completions", "{\"prompt\":\"a\"}", 400, "prompt",
+                 "unknown_parameter");
+    expect_error(&f, "/v1/chat/completions",
+                 "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"top_logprobs\":2}", 400,
+                 "top_logprobs", "invalid_value");
+    fixture_close(&f);
+}
+
+Test(errors, paths_and_methods)
+{
+    struct fixture f;
+    fixture_open(&f, NULL);
+    expect_error(&f, "/nowhere", NULL, 404, "", "unknown_url");
+    expect_error(&f, "/v1/completions", NULL, 405, "", "method_not_allowed");
+    expect_error(&f, "/health", "{}", 405, "", "method_not_allowed");
+    fixture_close(&f);
+}
+
+Test(errors, over_long_prompt)
+{
+    struct fixture f;
+    char text[80] = {0}, body[128];
+    fixture_open(&f, NULL);
+    memset(text, 'a', 64);
+    snprintf(body, sizeof body, "{\"prompt\":\"%s\"}", text);
+    expect_error(&f, "/v1/completions", body, 400, "prompt", "context_length_exceeded");
+    text[63] = '\0'; /* one position is left for the answer */
+    snprintf(body, sizeof body, "{\"prompt\":\"%s\",\"max_tokens\":1}", text);
+    struct client c;
+    client_open(&f, &c);
+    client_post(&c, "/v1/completions", body);
+    cr_assert_eq(fake_request(&f, 0)->o.max_tokens, 1);
+    client_close(&c);
+    fixture_close(&f);
+}
+
+Test(errors, body_too_large)
+{
+    struct fixture f;
+    char body[202];
+    fixture_open(&f, &(struct fixture_options){.max_body = 200});
+    memset(body, ' ', sizeof body);
+    body[201] = '\0';
+    expect_error(&f, "/v1/completions", body, 413, "", "request_too_large");
+    body[200] = '\0'; /* as large as it may be: read, and refused for what it says */
+    expect_error(&f, "/v1/completions", body, 400, "", "invalid_json");
+    struct client c;
+    client_open(&f, &c);
+    client_send(&c, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+                    "Content-Length: 5000\r\n\r\n");
+    client_until(&f, &c, "request_too_large");
+    cr_assert_eq(client_status(&c), 413);
+    client_close(&c);
+    fixture_close(&f);
+}
+
+Test(errors, no_tokenizer)
+{
+    struct fixture f;
+    struct client c;
+    fixture_open(&f, &(struct fixture_options){.no_tokenizer = true});
+    expect_error(&f, "/v1/completions", "{\"prompt\":\"a\"}", 400, "prompt", "no_tokenizer");
+    expect_error(&f, "/v1/chat/completions",
+                 "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}", 400, "messages",
+                 "no_tokenizer");
+    client_open(&f, &c);
+    client_post(&c, "/v1/completions", "{\"prompt\":[5,6],\"hydac\":true}");
+    struct hd_request *r = fake_request(&f, 0);
+    fake_token(r, 300);
+    fake_end(r, HD_FINISH_LENGTH);
+    client_until_eof(&f, &c);
+    json_t *v = client_json(&c);
+    cr_assert_str_eq(json_string_value(at(v, "choices.0.text")), "");
+    cr_assert_eq(json_integer_value(at(v, "hydac.tokens.0")), 300);
+    json_decref(v);
+    client_close(&c);
+    fixture_close(&f);
+}
+
+Test(errors, the_backend_refuses)
+{
+    static const struct {
+        int rc, status;
+        const char *code;
+    } cases[] = {{HD_E_LIMIT, 429, "queue_full"},
+                 {HD_E_STATE, 503, "not_ready"},
+                 {HD_E_RANGE, 400, "invalid_value"},
+                 {HD_E_NOMEM, 500, ""}};
+    struct fixture f;
+    fixture_open(&f, NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        f.submit_rc = cases[i].rc;
+        expect_error(&f, "/v1/completions", "{\"prompt\":\"a\",\"stream\":true}", cases[i].status,
+                     "", cases[i].code);
+    }
+    fixture_close(&f);
+}
+
+Test(errors, malformed_http)
+{
+    static const char *const bad[] = {
+        "\x01\x02\x03\xff\xfe garbage\r\n\r\n",
+        "GET\r\n\r\n",
+        "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: minus\r\n\r\n",
+        "POST /v1/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    };
+    struct fixture f;
+    fixture_open(&f, NULL);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct client c;
+        client_open(&f, &c);
+        client_send(&c, bad[i]);
+        client_until_eof(&f, &c); /* refused or cut off */
+        cr_expect(c.n == 0 || client_status(&c) >= 400, "%s -> %s", bad[i], c.in);
+        client_close(&c);
+    }
+    struct client c;
+    exchange(&f, &c, "/health", NULL);
+    cr_assert_eq(client_status(&c), 200);
+    client_close(&c);
+    fixture_close(&f);
+}
+
+Test(errors, headers_too_long)
+{
+    struct fixture f;
+    struct client c;
+    char *long_header = malloc(40001);
+    memset(long_header, 'a', 40000);
+    long_header[40000] = '\0';
+    fixture_open(&f, NULL);
+    client_open(&f, &c);
+    client_send(&c, "GET /health HTTP/1.1\r\nHost: x\r\nX-Long: ");
+    client_send(&c, long_header);
+    client_until(&f, &c, "HTTP/1.1 4");
+    cr_assert_geq(client_status(&c), 400);
+    client_close(&c);
+    free(long_header);
+    fixture_close(&f);
+}
