@@ -1,0 +1,303 @@
+/* Models of random weights.
+ *
+ * A value depends on the seed, its tensor's name and its place in the tensor; it is a 24-bit
+ * integer times one float, so that every machine makes the same bits. The scales are those of a
+ * well-conditioned network: unit variance through each matrix, queries and keys somewhat larger
+ * (attention that looks somewhere makes the text depend on what came before), logits with a
+ * standard deviation of about 2. Rows of ids that are not text are a quarter as long: they are
+ * hardly ever chosen, so that a random model neither stops nor says nothing. */
+#include "common/model/synth.h"
+
+#include "common/model/model.h"
+#include "common/model/synth_impl.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#define NORM_EPS  1e-5f
+#define NAME_ROOM 64
+
+#define PLAIN(base)                                                                                \
+    {                                                                                              \
+        .theta = (base)                                                                            \
+    }
+#define LLAMA3(original)                                                                           \
+    {                                                                                              \
+        .theta = 500000, .scaling = HD_ROPE_LLAMA3, .factor = 32, .low_freq_factor = 1,            \
+        .high_freq_factor = 4, .original_context = (original)                                      \
+    }
+
+/* clang-format off */
+static const struct hd_synth_shape shapes[] = {
+    {"tiny",         4,  256,  8, 4, 32,  704,    512,   2048, false, LLAMA3(64)},
+    {"tiny-mha",     3,  192,  6, 6, 32,  512,    320,   2048, true,  PLAIN(10000)},
+    {"tiny-gqa3",    3,  288,  9, 3, 32,  768,    512,   2048, false, PLAIN(10000)},
+    {"smollm2-135m", 30, 576,  9, 3, 64, 1536,  49152,   8192, false, PLAIN(100000)},
+    {"smollm2-360m", 32, 960, 15, 5, 64, 2560,  49152,   8192, false, PLAIN(100000)},
+    {"llama-3.2-1b", 16, 2048, 32, 8, 64,  8192, 128256, 131072, false, LLAMA3(8192)},
+    {"llama-3.2-3b", 28, 3072, 24, 8, 128, 8192, 128256, 131072, false, LLAMA3(8192)},
+};
+/* clang-format on */
+#define N_SHAPES (sizeof shapes / sizeof *shapes)
+
+const char *const *hd_synth_shapes(void)
+{
+    static const char *const names[N_SHAPES + 1] = {
+        "tiny",         "tiny-mha",     "tiny-gqa3",    "smollm2-135m",
+        "smollm2-360m", "llama-3.2-1b", "llama-3.2-3b", NULL};
+    return names;
+}
+
+/* ---- Values ---------------------------------------------------------------------------------*/
+
+struct fill {
+    uint64_t seed; /* of this tensor */
+    float centre, step;
+};
+
+/* The finalizer of splitmix64. */
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+    return x ^ (x >> 31);
+}
+
+static float value(const struct fill *f, uint32_t bits)
+{
+    return f->centre + (float)((int32_t)(bits >> 8) - (1 << 23)) * f->step;
+}
+
+/* out[n] = the values from number `at` of the tensor; at and n are even. */
+static void fill_values(const struct fill *f, uint64_t at, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i += 2) {
+        uint64_t x = mix(f->seed + (at + i + 2) / 2 * 0x9E3779B97F4A7C15u);
+
+        out[i] = value(f, (uint32_t)x);
+        out[i + 1] = value(f, (uint32_t)(x >> 32));
+    }
+}
+
+/* ---- Tensors --------------------------------------------------------------------------------*/
+
+enum kind { KIND_NORM, KIND_MATRIX, KIND_TABLE, KIND_ROPE };
+
+struct plan {
+    const struct hd_synth_options *o;
+    const struct hd_synth_shape *s;
+    struct hd_gguf_writer *w;
+    float *row;      /* [widest row] */
+    uint8_t *packed; /* the same row as the file has it */
+};
+
+struct item {
+    const char *name;
+    enum kind kind;
+    size_t rows, cols; /* rows = 0: a vector */
+    double gain;       /* standard deviation of an output for inputs of unit variance */
+};
+
+/* Called for each tensor, in the order of the file; false ends the visit. */
+typedef bool visit_fn(struct plan *p, const struct item *t);
+
+static bool visit_layer(struct plan *p, uint32_t n, visit_fn *visit)
+{
+    const struct hd_synth_shape *s = p->s;
+    size_t q = (size_t)s->n_heads * s->head_dim, kv = (size_t)s->n_kv_heads * s->head_dim;
+    const struct item items[] = {
+        {"attn_norm", KIND_NORM, 0, s->dim, 0},
+        {"attn_q", KIND_MATRIX, q, s->dim, 1.5},
+        {"attn_k", KIND_MATRIX, kv, s->dim, 1.5},
+        {"attn_v", KIND_MATRIX, kv, s->dim, 1},
+        {"attn_output", KIND_MATRIX, s->dim, q, 2},
+        {"ffn_norm", KIND_NORM, 0, s->dim, 0},
+        {"ffn_gate", KIND_MATRIX, s->ffn_dim, s->dim, 1},
+        {"ffn_up", KIND_MATRIX, s->ffn_dim, s->dim, 1},
+        {"ffn_down", KIND_MATRIX, s->dim, s->ffn_dim, 1.5},
+    };
+
+    for (size_t i = 0; i < sizeof items / sizeof *items; i++) {
+        struct item t = items[i];
+        char name[NAME_ROOM];
+
+        snprintf(name, sizeof name, "blk.%u.%s.weight", n, items[i].name);
+        t.name = name;
+        if (!visit(p, &t))
+            return false;
+    }
+    return true;
+}
+
+static bool visit_all(struct plan *p, visit_fn *visit)
+{
+    const struct hd_synth_shape *s = p->s;
+    const struct item embedding = {"token_embd.weight", KIND_TABLE, s->vocab, s->dim, 2};
+    const struct item rope = {"rope_freqs.weight", KIND_ROPE, 0, s->head_dim / 2, 0};
+    const struct item norm = {"output_norm.weight", KIND_NORM, 0, s->dim, 0};
+    const struct item output = {"output.weight", KIND_TABLE, s->vocab, s->dim, 2};
+    bool ok = visit(p, &embedding);
+
+    if (s->rope.scaling == HD_ROPE_LLAMA3)
+        ok = ok && visit(p, &rope);
+    for (uint32_t n = 0; n < s->n_layers; n++)
+        ok = ok && visit_layer(p, n, visit);
+    ok = ok && visit(p, &norm);
+    return ok && (!s->own_output || visit(p, &output));
+}
+
+/* Vectors are F32; with 4-bit matrices the tables are Q8_0, as people make such files. */
+static enum hd_dtype type_of(const struct plan *p, enum kind kind)
+{
+    if (kind == KIND_NORM || kind == KIND_ROPE)
+        return HD_F32;
+    if (kind == KIND_TABLE && (p->o->type == HD_Q4_0 || p->o->type == HD_Q4_1))
+        return HD_Q8_0;
+    return p->o->type;
+}
+
+static bool declare(struct plan *p, const struct item *t)
+{
+    hd_gguf_put_tensor(p->w, t->name, type_of(p, t->kind), t->rows, t->cols);
+    return true;
+}
+
+static bool write_rope(struct plan *p, const struct item *t)
+{
+    struct hd_rope_config plain = {.theta = p->s->rope.theta};
+    double *freq = calloc(t->cols, sizeof *freq);
+
+    if (!freq) {
+        hd_gguf_write_fail(p->w, ENOMEM);
+        return false;
+    }
+    hd_rope_frequencies(&plain, p->s->head_dim, freq);
+    for (size_t i = 0; i < t->cols; i++)
+        p->row[i] = (float)hd_rope_divisor(&p->s->rope, freq[i]);
+    free(freq);
+    hd_gguf_write_data(p->w, p->row, t->cols * sizeof *p->row);
+    return hd_gguf_end_tensor(p->w);
+}
+
+static bool write_tensor(struct plan *p, const struct item *t)
+{
+    enum hd_dtype type = type_of(p, t->kind);
+    struct fill f = {.seed = XXH3_64bits_withSeed(t->name, strlen(t->name), p->o->seed)};
+
+    if (t->kind == KIND_ROPE)
+        return write_rope(p, t);
+    f.centre = t->kind == KIND_NORM ? 1.0f : 0.0f;
+    /* The standard deviation of a uniform value is its bound / sqrt(3). IEEE rounds sqrt exactly.
+     */
+    double bound = t->kind == KIND_NORM ? 0.125 : t->gain * sqrt(3.0 / (double)t->cols);
+    float full = (float)(bound / (1 << 23));
+    for (size_t r = 0; r < (t->rows ? t->rows : 1); r++) {
+        bool text = r >= HD_SYNTH_FIRST_TEXT && r < hd_synth_text_end(p->s->vocab);
+
+        f.step = t->kind == KIND_TABLE && !text ? full / 4 : full;
+        fill_values(&f, (uint64_t)r * t->cols, t->cols, p->row);
+        if (hd_quant(type, p->row, t->cols, p->packed) < 0)
+            hd_gguf_write_fail(p->w, EINVAL); /* not reached: the type has been checked */
+        hd_gguf_write_data(p->w, p->packed, hd_dtype_row_bytes(type, t->cols));
+    }
+    return hd_gguf_end_tensor(p->w);
+}
+
+/* ---- The whole ------------------------------------------------------------------------------*/
+
+/* general.file_type: ggml's LLAMA_FTYPE numbers ("mostly ..."). */
+static int file_type(enum hd_dtype type)
+{
+    switch (type) {
+    case HD_F32:
+        return 0;
+    case HD_F16:
+        return 1;
+    case HD_Q4_0:
+        return 2;
+    case HD_Q4_1:
+        return 3;
+    case HD_Q8_0:
+        return 7;
+    case HD_BF16:
+        return 32;
+    default:
+        return -1;
+    }
+}
+
+static void put_keys(const struct plan *p)
+{
+    const struct hd_synth_shape *s = p->s;
+    char name[96];
+
+    snprintf(name, sizeof name, "synth-%s", s->name);
+    hd_gguf_put_str(p->w, "general.architecture", "llama");
+    hd_gguf_put_str(p->w, "general.name", name);
+    hd_gguf_put_u32(p->w, "general.file_type", (uint32_t)file_type(p->o->type));
+    hd_gguf_put_u32(p->w, "general.quantization_version", 2);
+    hd_gguf_put_u32(p->w, "llama.block_count", s->n_layers);
+    hd_gguf_put_u32(p->w, "llama.context_length", s->context);
+    hd_gguf_put_u32(p->w, "llama.embedding_length", s->dim);
+    hd_gguf_put_u32(p->w, "llama.feed_forward_length", s->ffn_dim);
+    hd_gguf_put_u32(p->w, "llama.attention.head_count", s->n_heads);
+    hd_gguf_put_u32(p->w, "llama.attention.head_count_kv", s->n_kv_heads);
+    hd_gguf_put_u32(p->w, "llama.attention.key_length", s->head_dim);
+    hd_gguf_put_u32(p->w, "llama.attention.value_length", s->head_dim);
+    hd_gguf_put_f32(p->w, "llama.attention.layer_norm_rms_epsilon", NORM_EPS);
+    hd_gguf_put_u32(p->w, "llama.rope.dimension_count", s->head_dim);
+    hd_gguf_put_f32(p->w, "llama.rope.freq_base", (float)s->rope.theta);
+    hd_gguf_put_u32(p->w, "llama.vocab_size", s->vocab);
+    hd_synth_put_tokenizer(p->w, s->vocab);
+}
+
+static int write_model(struct plan *p, struct hd_error *err)
+{
+    int rc = hd_gguf_write_begin(&p->w, p->o->out, err);
+
+    if (rc < 0)
+        return rc;
+    put_keys(p);
+    visit_all(p, declare);
+    hd_gguf_write_header(p->w);
+    visit_all(p, write_tensor);
+    return hd_gguf_write_commit(p->w, err);
+}
+
+static const struct hd_synth_shape *find_shape(const char *name)
+{
+    for (size_t i = 0; i < N_SHAPES; i++)
+        if (strcmp(shapes[i].name, name) == 0)
+            return &shapes[i];
+    return NULL;
+}
+
+int hd_synth_write(const struct hd_synth_options *o, struct hd_error *err)
+{
+    struct plan p = {.o = o, .s = find_shape(o->shape)};
+    int rc;
+
+    if (!p.s)
+        return hd_fail(err, HD_E_RANGE, "\"%s\" is not a known shape of a model", o->shape);
+    if (file_type(o->type) < 0)
+        return hd_fail(err, HD_E_UNSUPPORTED,
+                       "models of type %s cannot be made (F32, F16, BF16, Q8_0, Q4_0 and Q4_1 can)",
+                       hd_dtype_name((int)o->type));
+    /* The widest rows are those of the down matrix. */
+    size_t widest = p.s->ffn_dim;
+    p.row = calloc(widest, sizeof *p.row);
+    p.packed = calloc(widest, sizeof(float));
+    if (p.row && p.packed)
+        rc = write_model(&p, err);
+    else
+        rc = hd_fail(err, HD_E_NOMEM, "no memory for a row of the model");
+    free(p.row);
+    free(p.packed);
+    return rc;
+}

@@ -1,0 +1,22 @@
+/* synth_impl.h - shapes and the tokenizer of synthetic models. Internal to common/model. */
+#ifndef HD_MODEL_SYNTH_IMPL_H
+#define HD_MODEL_SYNTH_IMPL_H
+
+#include "common/model/gguf_write.h"
+#include "common/model/rope.h"
+
+struct hd_synth_shape {
+    const char *name;
+    uint32_t n_layers, dim, n_heads, n_kv_heads, head_dim, ffn_dim, vocab, context;
+    bool own_output;
+    struct hd_rope_config rope;
+};
+
+/* Ids below and from this on are special or never meant to be chosen. */
+#define HD_SYNTH_FIRST_TEXT 3
+/* One more than the last id that stands for text. */
+uint32_t hd_synth_text_end(uint32_t vocab);
+/* The tokenizer.* keys for a vocabulary of this many tokens, at least 259. */
+void hd_synth_put_tokenizer(struct hd_gguf_writer *w, uint32_t vocab);
+
+#endif
