@@ -1,0 +1,153 @@
+#include "math_test.h"
+
+#define POSITIONS_MAX 200
+#define BLOCKS        ((POSITIONS_MAX + HD_ATTN_BLOCK - 1) / HD_ATTN_BLOCK)
+
+/* K and V of one KV head for POSITIONS_MAX positions: [position][head_dim], and their blocks. */
+struct cache {
+    size_t head_dim;
+    float *k, *v;
+    void *k_stored, *v_stored;
+    const void *k_blocks[BLOCKS], *v_blocks[BLOCKS];
+};
+
+static struct cache cache_new(enum hd_kv_type type, size_t head_dim)
+{
+    size_t n = BLOCKS * HD_ATTN_BLOCK * head_dim, size = type == HD_KV_F16 ? 2 : 4;
+    struct cache c = {.head_dim = head_dim};
+    c.k = random_floats(1, n, 1.0f);
+    c.v = random_floats(2, n, 1.0f);
+    c.k_stored = malloc(n * size);
+    c.v_stored = malloc(n * size);
+    const struct hd_kernels *portable = hd_kernels_get(HD_ISA_PORTABLE);
+    hd_kv_store(portable, type, c.k, c.k_stored, n);
+    hd_kv_store(portable, type, c.v, c.v_stored, n);
+    for (size_t i = 0; type == HD_KV_F16 && i < n; i++) {
+        c.k[i] = hd_f16_to_f32(hd_f32_to_f16(c.k[i]));
+        c.v[i] = hd_f16_to_f32(hd_f32_to_f16(c.v[i]));
+    }
+    for (size_t b = 0; b < BLOCKS; b++) {
+        c.k_blocks[b] = (uint8_t *)c.k_stored + b * HD_ATTN_BLOCK * head_dim * size;
+        c.v_blocks[b] = (uint8_t *)c.v_stored + b * HD_ATTN_BLOCK * head_dim * size;
+    }
+    return c;
+}
+
+static void cache_free(struct cache *c)
+{
+    free(c->k);
+    free(c->v);
+    free(c->k_stored);
+    free(c->v_stored);
+}
+
+static struct hd_attention_args args_of(const struct cache *c, enum hd_kv_type type)
+{
+    return (struct hd_attention_args){
+        .head_dim = c->head_dim,
+        .scale = 1.0f / sqrtf((float)c->head_dim),
+        .kv_type = type,
+        .k_blocks = c->k_blocks,
+        .v_blocks = c->v_blocks,
+    };
+}
+
+/* softmax(scale * q.K) V of one head, in double. */
+static void naive(const struct cache *c, const float *q, size_t n_pos, double *out)
+{
+    double p[POSITIONS_MAX], sum = 0.0, top = -INFINITY;
+    for (size_t j = 0; j < n_pos; j++) {
+        p[j] = 0.0;
+        for (size_t d = 0; d < c->head_dim; d++)
+            p[j] += (double)q[d] * c->k[j * c->head_dim + d];
+        p[j] /= sqrt((double)c->head_dim);
+        top = p[j] > top ? p[j] : top;
+    }
+    memset(out, 0, c->head_dim * sizeof *out);
+    for (size_t j = 0; j < n_pos; j++) {
+        p[j] = exp(p[j] - top);
+        sum += p[j];
+        for (size_t d = 0; d < c->head_dim; d++)
+            out[d] += p[j] * c->v[j * c->head_dim + d];
+    }
+    for (size_t d = 0; d < c->head_dim; d++)
+        out[d] /= sum;
+}
+
+/* For each number of positions and of heads: right, and the same bits on every host. */
+static void check(enum hd_kv_type type, size_t head_dim, size_t n_rep)
+{
+    static const size_t positions[] = {1, 2, 15, 16, 17, 63, 64, 65, 128, 200};
+    struct cache c = cache_new(type, head_dim);
+    struct hd_attention_args a = args_of(&c, type);
+    float *q = random_floats(3, n_rep * head_dim, 6.0f);
+    float *first = malloc(n_rep * head_dim * sizeof *first);
+    float *out = malloc(n_rep * head_dim * sizeof *out);
+    double *exact = malloc(head_dim * sizeof *exact);
+    a.q = q;
+    a.n_rep = n_rep;
+    for (size_t i = 0; i < sizeof positions / sizeof positions[0]; i++) {
+        a.n_pos = positions[i];
+        a.out = first;
+        hd_attention(hd_kernels_get(HD_ISA_PORTABLE), &a);
+        for (size_t r = 0; r < n_rep; r++) {
+            naive(&c, q + r * head_dim, a.n_pos, exact);
+            for (size_t d = 0; d < head_dim; d++)
+                cr_assert_lt(fabs(first[r * head_dim + d] - exact[d]), 5e-6);
+        }
+        a.out = out;
+        FOR_EACH_ISA(isa, k)
+        {
+            memset(out, 0xff, n_rep * head_dim * sizeof *out);
+            hd_attention(k, &a);
+            cr_assert(same_bits(out, first, n_rep * head_dim), "%s, %zu positions",
+                      hd_isa_name(all_isas[isa]), a.n_pos);
+        }
+    }
+    free(q);
+    free(first);
+    free(out);
+    free(exact);
+    cache_free(&c);
+}
+
+Test(attention, f16_agrees_with_double_and_across_isas)
+{
+    check(HD_KV_F16, 64, 3);
+    check(HD_KV_F16, 128, 4);
+    check(HD_KV_F16, 16, 1);
+}
+
+Test(attention, f32_agrees_with_double_and_across_isas)
+{
+    check(HD_KV_F32, 80, 2);
+    check(HD_KV_F32, 64, 9);
+}
+
+/* A head's bits do not depend on the heads beside it, nor on what lies past n_pos. */
+Test(attention, a_head_alone_has_the_bits_it_has_among_others)
+{
+    enum { HEADS = 7, DIM = 64, POSITIONS = 150 };
+    struct cache c = cache_new(HD_KV_F16, DIM);
+    struct hd_attention_args a = args_of(&c, HD_KV_F16);
+    float *q = random_floats(3, HEADS * DIM, 6.0f), all[HEADS * DIM], one[DIM];
+    a.n_pos = POSITIONS;
+    FOR_EACH_ISA(isa, k)
+    {
+        a.q = q;
+        a.n_rep = HEADS;
+        a.out = all;
+        hd_attention(k, &a);
+        uint16_t *beyond = (uint16_t *)c.v_stored + POSITIONS * DIM;
+        beyond[5] ^= 0x7e00; /* perhaps a NaN */
+        a.n_rep = 1;
+        a.out = one;
+        for (size_t r = 0; r < HEADS; r++) {
+            a.q = q + r * DIM;
+            hd_attention(k, &a);
+            cr_assert(same_bits(one, all + r * DIM, DIM));
+        }
+    }
+    free(q);
+    cache_free(&c);
+}

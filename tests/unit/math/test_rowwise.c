@@ -1,0 +1,171 @@
+#include "math_test.h"
+
+static const size_t sizes[] = {1, 15, 16, 17, 31, 64, 576, 1000};
+#define N_SIZES (sizeof sizes / sizeof sizes[0])
+
+static double relative_error(float got, double exact)
+{
+    return fabs(got - exact) / fabs(exact);
+}
+
+Test(rowwise, exp_is_within_2e_7_and_the_same_everywhere)
+{
+    const struct hd_kernels *portable = hd_kernels_get(HD_ISA_PORTABLE);
+    for (float x = -87.0f; x < 88.6f; x += 0.0137f) {
+        float e = hd_exp(portable, x);
+        cr_assert_leq(relative_error(e, exp((double)x)), 2e-7, "exp(%g) = %g", x, e);
+        FOR_EACH_ISA(isa, k)
+        {
+            float other = hd_exp(k, x);
+            cr_assert(same_bits(&e, &other, 1));
+        }
+    }
+}
+
+Test(rowwise, exp_at_the_ends)
+{
+    FOR_EACH_ISA(isa, k)
+    {
+        cr_assert_eq(hd_exp(k, 0.0f), 1.0f);
+        cr_assert_eq(hd_exp(k, -INFINITY), 0.0f);
+        cr_assert_eq(hd_exp(k, -200.0f), 0.0f);
+        cr_assert_eq(hd_exp(k, 89.0f), INFINITY);
+        cr_assert_eq(hd_exp(k, INFINITY), INFINITY);
+        cr_assert(isnan(hd_exp(k, NAN)));
+        cr_assert_leq(fabs(hd_exp(k, -100.0f) - exp(-100.0)), 0x1p-149); /* a subnormal */
+    }
+}
+
+Test(rowwise, silu_mul_is_accurate_and_the_same_everywhere)
+{
+    for (size_t s = 0; s < N_SIZES; s++) {
+        size_t n = sizes[s];
+        float *gate = random_floats(1, n, 20.0f), *up = random_floats(2, n, 3.0f);
+        float *first = malloc(n * sizeof *first), *out = malloc(n * sizeof *out);
+        hd_silu_mul(hd_kernels_get(HD_ISA_PORTABLE), gate, up, first, n);
+        for (size_t i = 0; i < n; i++)
+            cr_assert_leq(relative_error(first[i], gate[i] / (1.0 + exp(-(double)gate[i])) * up[i]),
+                          1e-6);
+        FOR_EACH_ISA(isa, k)
+        {
+            hd_silu_mul(k, gate, up, out, n);
+            cr_assert(same_bits(first, out, n));
+        }
+        free(gate);
+        free(up);
+        free(first);
+        free(out);
+    }
+}
+
+/* The definition: element i to lane i % 16, folded 8+8, 4+4, 2+2, 1+1. */
+static float lanes_sum_squares(const float *x, size_t n)
+{
+    float lane[16] = {0};
+    for (size_t i = 0; i < n; i++)
+        lane[i % 16] = fmaf(x[i], x[i], lane[i % 16]);
+    for (size_t width = 8; width > 0; width /= 2)
+        for (size_t i = 0; i < width; i++)
+            lane[i] += lane[i + width];
+    return lane[0];
+}
+
+Test(rowwise, sum_squares_and_rms_norm_follow_their_definition)
+{
+    for (size_t s = 0; s < N_SIZES; s++) {
+        size_t n = sizes[s];
+        float *x = random_floats(3, n, 4.0f), *weight = random_floats(4, n, 1.0f);
+        float *out = malloc(n * sizeof *out), *expected = malloc(n * sizeof *expected);
+        float sum = lanes_sum_squares(x, n);
+        float scale = 1.0f / sqrtf(sum / (float)n + 1e-5f);
+        for (size_t i = 0; i < n; i++)
+            expected[i] = x[i] * scale * weight[i];
+        FOR_EACH_ISA(isa, k)
+        {
+            cr_assert_eq(hd_sum_squares(k, x, n), sum);
+            hd_rms_norm(k, x, weight, 1e-5f, out, n);
+            cr_assert(same_bits(out, expected, n));
+        }
+        free(x);
+        free(weight);
+        free(out);
+        free(expected);
+    }
+}
+
+Test(rowwise, log_sum_exp_is_accurate_and_the_same_everywhere)
+{
+    for (size_t s = 0; s < N_SIZES; s++) {
+        size_t n = sizes[s];
+        float *x = random_floats(5, n, 30.0f);
+        double sum = 0.0;
+        for (size_t i = 0; i < n; i++)
+            sum += exp((double)x[i]);
+        float first = hd_log_sum_exp(hd_kernels_get(HD_ISA_PORTABLE), x, n);
+        cr_assert_leq(fabs(first - log(sum)), 4e-6);
+        FOR_EACH_ISA(isa, k)
+        {
+            float other = hd_log_sum_exp(k, x, n);
+            cr_assert(same_bits(&first, &other, 1));
+        }
+        free(x);
+    }
+}
+
+Test(rowwise, log_sum_exp_of_extremes)
+{
+    const float none[] = {-INFINITY, -INFINITY}, one[] = {-INFINITY, 3.5f}, bad[] = {1.0f, NAN};
+    const float large[] = {3e38f, 1.0f};
+    FOR_EACH_ISA(isa, k)
+    {
+        cr_assert_eq(hd_log_sum_exp(k, none, 2), -INFINITY);
+        cr_assert_eq(hd_log_sum_exp(k, none, 0), -INFINITY);
+        cr_assert_eq(hd_log_sum_exp(k, one, 2), 3.5f);
+        cr_assert_eq(hd_log_sum_exp(k, large, 2), 3e38f);
+        cr_assert(isnan(hd_log_sum_exp(k, bad, 2)));
+    }
+}
+
+Test(rowwise, rope_rotates_pairs)
+{
+    enum { DIM = 64 };
+    float *v = random_floats(6, DIM, 2.0f), cs[DIM], first[DIM], out[DIM];
+    for (size_t i = 0; i < DIM; i += 2) {
+        cs[i] = cosf(0.37f * (float)i);
+        cs[i + 1] = sinf(0.37f * (float)i);
+    }
+    memcpy(first, v, sizeof first);
+    hd_rope(hd_kernels_get(HD_ISA_PORTABLE), first, DIM, cs);
+    for (size_t i = 0; i < DIM; i += 2) {
+        cr_assert_float_eq(first[i], v[i] * cs[i] - v[i + 1] * cs[i + 1], 1e-6);
+        cr_assert_float_eq(first[i + 1], v[i] * cs[i + 1] + v[i + 1] * cs[i], 1e-6);
+    }
+    FOR_EACH_ISA(isa, k)
+    {
+        memcpy(out, v, sizeof out);
+        hd_rope(k, out, DIM, cs);
+        cr_assert(same_bits(out, first, DIM));
+    }
+    free(v);
+}
+
+Test(rowwise, kv_store_rounds_as_the_conversion_does)
+{
+    uint64_t seed = 9;
+    float in[1000], copy[1000];
+    uint16_t out[1000];
+    for (size_t i = 0; i < 1000; i++) { /* any bits: subnormals, infinities, NaNs */
+        uint32_t u = random_bits(&seed);
+        memcpy(&in[i], &u, sizeof u);
+        if (i % 2)
+            in[i] = random_float(&seed) * (i % 4 == 1 ? 1e-5f : 70000.0f);
+    }
+    FOR_EACH_ISA(isa, k)
+    {
+        hd_kv_store(k, HD_KV_F16, in, out, 1000);
+        for (size_t i = 0; i < 1000; i++)
+            cr_assert_eq(out[i], hd_f32_to_f16(in[i]), "%s %a", hd_isa_name(all_isas[isa]), in[i]);
+        hd_kv_store(k, HD_KV_F32, in, copy, 1000);
+        cr_assert(same_bits(in, copy, 1000));
+    }
+}
