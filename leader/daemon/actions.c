@@ -75,6 +75,8 @@ static void do_worker_state(struct hd_leader *l, const struct hd_action *a)
 static void do_failover(struct hd_leader *l, const struct hd_action *a)
 {
     struct hd_failover f = a->failover;
+    uint64_t assigned_us = l->assigned_us[f.epoch % HD_EPOCHS];
+    f.plan_ms = assigned_us > f.at_us ? (double)(assigned_us - f.at_us) / 1e3 : 0;
     f.rows_replayed = l->rows_replayed;
     l->rows_replayed = 0;
     l->failovers[l->n_failovers++ % HD_FAILOVERS] = f;
@@ -124,6 +126,7 @@ static void do_send(struct hd_leader *l, const struct hd_action *a)
         break;
     case HD_ACT_ASSIGN:
         rc = hd_send_assign(l, p, a->epoch, a->clear);
+        l->assigned_us[a->epoch % HD_EPOCHS] = hd_now_us();
         break;
     case HD_ACT_SEND_HALF:
         rc = hd_send_half(l, p, hd_core_epoch(l->core));

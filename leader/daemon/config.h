@@ -8,9 +8,9 @@
 #include "common/util/config.h"
 #include "leader/core/plan.h"
 
-#define HD_LEADER_MAX_ROWS  1024       /* rows of the largest step */
-#define HD_LEADER_MAX_QUEUE 65536      /* requests that may wait */
-#define HD_MAX_CONTEXT      (1u << 24) /* positions; frames count them in 32 bits */
+#define HD_LEADER_MAX_ROWS    1024       /* rows of the largest step */
+#define HD_LEADER_MAX_QUEUE   65536      /* requests that may wait */
+#define HD_LEADER_MAX_CONTEXT (1u << 24) /* positions; frames count them in 32 bits */
 
 struct hd_leader_config {
     char model[4096];         /* model.path: a GGUF file or a model folder */

@@ -100,6 +100,16 @@ static int open_model(struct hd_leader *l, struct hd_error *err)
     return 0;
 }
 
+/* What a unit costs a worker in a decode step: its multiply-adds. */
+static void unit_costs(const struct hd_leader *l, double cost[HD_UNIT_KINDS])
+{
+    const struct hd_model_shape *m = &l->model->shape;
+    double n_rep = (double)m->n_heads / m->n_kv_heads;
+    cost[HD_UNIT_HEAD] = (2 * n_rep + 2) * m->head_dim * m->dim * m->n_layers;
+    cost[HD_UNIT_FFN] = 3.0 * l->units.ffn_width * m->dim * m->n_layers;
+    cost[HD_UNIT_VOCAB] = (double)l->units.vocab_width * m->dim;
+}
+
 static int make_core(struct hd_leader *l, struct hd_error *err)
 {
     const struct hd_leader_config *c = l->o.config;
@@ -115,6 +125,7 @@ static int make_core(struct hd_leader *l, struct hd_error *err)
         .assign_deadline_us = c->assign_deadline_ms * 1000,
         .model_digest = l->model->digest,
     };
+    unit_costs(l, o.cost);
     o.detector.phi_suspect = c->phi_suspect;
     o.detector.phi_offline = c->phi_offline;
     return hd_core_new(&l->core, &o, err);
@@ -205,9 +216,9 @@ static int start_tick(struct hd_leader *l)
 static int start(struct hd_leader *l, struct hd_error *err)
 {
     struct sockaddr_storage cluster, http;
-    int rc = hd_address_parse(l->o.config->cluster_listen, &cluster, err);
+    int rc = hd_address_parse(&cluster, l->o.config->cluster_listen, err);
     if (rc == 0)
-        rc = hd_address_parse(l->o.config->http_listen, &http, err);
+        rc = hd_address_parse(&http, l->o.config->http_listen, err);
     if (rc == 0)
         rc = open_model(l, err);
     if (rc == 0)
@@ -250,7 +261,8 @@ unsigned hd_leader_cluster_port(const struct hd_leader *l)
     int len = sizeof addr;
     if (uv_tcp_getsockname(&l->listener, (struct sockaddr *)&addr, &len) < 0)
         return 0;
-    return hd_address_port((const struct sockaddr *)&addr);
+    /* the port lies at the same place in both families */
+    return ntohs(((const struct sockaddr_in *)&addr)->sin_port);
 }
 
 unsigned hd_leader_http_port(const struct hd_leader *l)

@@ -24,6 +24,7 @@
 #define HD_STATS_WAIT_MS  500     /* status does not wait longer for a worker's counters */
 #define HD_EVENTS         64      /* latest state changes kept for the status */
 #define HD_FAILOVERS      32      /* latest recoveries likewise */
+#define HD_EPOCHS         64      /* latest epochs whose time of assignment is kept */
 #define HD_MAX_QUEUED     (UINT64_C(1) << 30) /* bytes that may wait for a worker that reads slowly */
 #define HD_MAX_REPLY_BODY (4u << 20)          /* Stats of 512 layers x heads is the largest */
 
@@ -77,8 +78,9 @@ struct hd_leader {
     uint64_t payload_step;
     enum hd_half payload_half;
     uint32_t payload_layer;
-    uint64_t rows_replayed;      /* since the last failover report */
-    uint64_t not_ready_since_us; /* 0 while ready */
+    uint64_t rows_replayed;          /* since the last failover report */
+    uint64_t assigned_us[HD_EPOCHS]; /* when an epoch's last assignment went to the network */
+    uint64_t not_ready_since_us;     /* 0 while ready */
 
     struct hd_state_change events[HD_EVENTS];
     uint64_t n_events;

@@ -61,7 +61,7 @@ static void fill_needs(const struct hd_leader *l, Hydac__V1__AssignHeads *m,
     for (size_t i = 0; i < m->n_sequences; i++) {
         hydac__v1__sequence_need__init(&need[i]);
         need[i].sequence = list[i].sequence;
-        need[i].base = list[i].base;
+        need[i].committed = list[i].base;
         need[i].inflight = list[i].inflight;
         need[i].replayed = list[i].replayed;
         refs[i] = &need[i];
