@@ -201,6 +201,7 @@ Test(answers, held_text_comes_at_the_end)
     client_post(&c, COMPLETIONS, "{\"prompt\":\"ab\",\"stop\":\"END\",\"echo\":true}");
     struct hd_request *r = fake_request(&f, 0);
     fake_text(r, "xEN\xC3"); /* also a character that is never finished */
+    fake_end(r, HD_FINISH_LENGTH);
     client_until_eof(&f, &c);
     json_t *v = client_json(&c);
     cr_assert_str_eq(text_at(v, "choices.0.text"), "abxEN\xEF\xBF\xBD");
