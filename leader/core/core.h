@@ -148,8 +148,9 @@ struct hd_failover {
     double plan_ms;    /* declared lost -> assignments given to the network */
     double weights_ms; /* the slowest survivor's loading of new units */
     double rebuild_ms; /* the slowest survivor's K/V computing */
-    double retry_ms;   /* all confirmed -> the interrupted half-step done */
-    double stall_ms;   /* last sign of life -> interrupted half-step done */
+    double retry_ms;   /* all confirmed -> the interrupted half-step done; after a replay: until the
+                        * sequences are where they were */
+    double stall_ms;   /* last sign of life -> likewise */
 };
 
 struct hd_action {

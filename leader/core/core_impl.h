@@ -28,6 +28,7 @@ struct worker {
 
 struct sequence {
     uint32_t base, inflight; /* positions committed; rows in the step in hand */
+    uint32_t target;         /* positions it had before its replay */
 };
 
 /* The half-step in hand. */
@@ -117,6 +118,7 @@ void core_report_loss(struct hd_core *c, unsigned slot, enum hd_loss_cause cause
 void core_report_assigned(struct hd_core *c, uint32_t heads_reused);
 void core_report_kv(struct hd_core *c, const struct hd_kv_info *kv);
 void core_report_ready(struct hd_core *c);
+/* Hand out all reports, unless a replay has yet to come back to where it was. */
 void core_report_done(struct hd_core *c);
 
 #endif

@@ -55,12 +55,17 @@ void core_abandon_step(struct hd_core *c)
 void core_replayed(struct hd_core *c, const struct hd_event *ev)
 {
     uint64_t again = ev->sequences & c->live, alive = core_alive(c);
+    for (unsigned i = 0; i < HD_MAX_SEQUENCES; i++) {
+        struct sequence *q = &c->sequences[i];
+        if (!(again & core_bit(i)))
+            continue;
+        if (q->base + q->inflight > q->target)
+            q->target = q->base + q->inflight;
+        q->base = 0;
+    }
     core_abandon_step(c);
     c->replaying &= ~ev->sequences;
     c->replayed |= again;
-    for (unsigned i = 0; i < HD_MAX_SEQUENCES; i++)
-        if (again & core_bit(i))
-            c->sequences[i].base = 0;
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
         if (alive & core_bit(s))
             c->workers[s].covers |= again & c->workers[s].knows; /* it will see every row */
@@ -141,7 +146,7 @@ static void finish_half(struct hd_core *c)
 {
     if (c->half.half == HD_HALF_ATTENTION)
         c->layers_done = c->half.layer + 1;
-    c->half = (struct half){0};
+    c->half.active = c->half.sent = false;
     core_report_done(c); /* before the answer goes on: it may be the last its request hears */
     core_push(c, HD_ACT_HALF_DONE, 0);
 }
@@ -171,4 +176,6 @@ void core_step_done(struct hd_core *c)
     }
     c->layers_done = 0;
     c->half = (struct half){0};
+    if (c->state == HD_CLUSTER_READY)
+        core_report_done(c);
 }

@@ -1,0 +1,220 @@
+/* test_members.c - golden traces: who joins, who owns what, one step. */
+#include "tests/unit/core/trace.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Workers join until there are enough; the plan covers all of them. */
+Test(core_members, first_plan)
+{
+    struct trace t;
+    static const struct trace_line lines[] = {
+        {"hello w1", "welcome w1; w1 online"},
+        {"hello other 1", "reject model"},
+        {"hello w1", "reject name"},
+        {"hello w2", "welcome w2; w2 online; assign w1 e1 h0,1 f0,1 v0; assign w2 e1 h2,3 f2,3 v1"},
+        {"kv w1 1 heads=0,1", ""},
+        {"kv w2 1 heads=2,3", "ready"},
+        {NULL, NULL},
+    };
+    trace_start(&t, 0, NULL);
+    trace_play(&t, lines);
+    trace_deinit(&t);
+}
+
+/* A step, half by half; attention goes to all, the rest to owners. */
+Test(core_members, step)
+{
+    struct trace t;
+    static const struct trace_line lines[] = {
+        {"open 0", "open w1 s0; open w2 s0"},
+        {"half 1 A 0 0:3", "send w1 e1; send w2 e1"},
+        {"result w2 1 1 A 0", "use"},
+        {"result w2 1 1 A 0", "drop"},
+        {"result w1 1 1 A 0", "use; half done"},
+        {"half 1 F 0 0:3", "send w1 e1; send w2 e1"},
+        {"result w1 1 1 F 0", "use"},
+        {"result w2 1 1 F 0", "use; half done"},
+        {"half 1 A 1 0:3", "send w1 e1; send w2 e1"},
+        {"result w1 1 1 A 1", "use"},
+        {"result w2 1 1 A 1", "use; half done"},
+        {"half 1 F 1 0:3", "send w1 e1; send w2 e1"},
+        {"result w1 1 1 F 1", "use"},
+        {"result w2 1 1 F 1", "use; half done"},
+        {"half 1 L 2 0:3", "send w1 e1; send w2 e1"},
+        {"result w1 1 1 L 0", "use"},
+        {"result w2 1 1 L 0", "use; half done"},
+        {"done", ""},
+        {"close 0", "close w1 s0; close w2 s0"},
+        {NULL, NULL},
+    };
+    trace_start(&t, 2, NULL);
+    trace_play(&t, lines);
+    trace_deinit(&t);
+}
+
+/* Late answers make a suspect, an answer clears it. */
+Test(core_members, suspect_and_back)
+{
+    struct trace t;
+    static const struct trace_line lines[] = {
+        {"tick 50", "beat w1; beat w2"},
+        {"ack w1", ""},
+        {"ack w2", ""},
+        {"tick 50", "beat w1; beat w2"},
+        {"ack w1", ""},
+        {"tick 50", "beat w1; beat w2"},
+        {"ack w1", ""},
+        {"tick 50", "w2 suspect; beat w1; beat w2"},
+        {"ack w1", ""},
+        {"ack w2", "w2 online"},
+        {"tick 50", "beat w1; beat w2"},
+        {NULL, NULL},
+    };
+    trace_start(&t, 2, NULL);
+    trace_play(&t, lines);
+    trace_deinit(&t);
+}
+
+/* Silence that is our own doing is excused. */
+Test(core_members, own_lateness)
+{
+    struct trace t;
+    static const struct trace_line lines[] = {
+        {"tick 50", "beat w1; beat w2"},
+        {"ack w1", ""},
+        {"ack w2", ""},
+        {"tick 1000 late 950", "beat w1; beat w2"},
+        {"ack w1", ""},
+        {"ack w2", ""},
+        {NULL, NULL},
+    };
+    trace_start(&t, 2, NULL);
+    trace_play(&t, lines);
+    trace_deinit(&t);
+}
+
+/* Orphaned heads go to the worker whose log has everything. */
+Test(core_members, preferred)
+{
+    struct trace t;
+    static const struct trace_line lines[] = {
+        {"open 0", "open w1 s0; open w2 s0; open w3 s0"},
+        {"hello w4", "welcome w4; w4 online"},
+        {"closed w3", "w3 offline closed; not ready; assign w1 e3 h0,1 f0 v0 s0=0; "
+                      "assign w2 e3 h2,3 f1,2 s0=0; assign w4 e3 f3 v1 s0=0"},
+        {NULL, NULL},
+    };
+    trace_start(&t, 3, NULL);
+    trace_play(&t, lines);
+    trace_deinit(&t);
+}
+
+/* Who joins while sequences live waits; the next ones are logged by it too. */
+Test(core_members, spare)
+{
+    struct trace t;
+    static const struct trace_line lines[] = {
+        {"open 0", "open w1 s0; open w2 s0"},
+        {"hello w3", "welcome w3; w3 online"},
+        {"open 1", "open w1 s1; open w2 s1; open w3 s1"},
+        {"half 1 A 0 0:1 1:1", "send w1 e1; send w2 e1; send w3 e1"},
+        {"close 1", "close w1 s1; close w2 s1; close w3 s1"},
+        {"closed w3", "w3 offline closed"},
+        {"hello w3", "welcome w3; w3 online"},
+        {NULL, NULL},
+    };
+    trace_start(&t, 2, NULL);
+    trace_play(&t, lines);
+    trace_deinit(&t);
+}
+
+/* When no sequence lives a spare gets its part. */
+Test(core_members, rebalance)
+{
+    struct trace t;
+    static const struct trace_line lines[] = {
+        {"open 0", "open w1 s0; open w2 s0"},
+        {"hello w3", "welcome w3; w3 online"},
+        {"close 0", "close w1 s0; close w2 s0; not ready; assign w1 e2 h0,1 f0 v0; "
+                    "assign w2 e2 h2 f1,2; assign w3 e2 h3 f3 v1"},
+        {"kv w1 2", ""},
+        {"kv w2 2 heads=2", ""},
+        {"kv w3 2 heads=3", "ready"},
+        {NULL, NULL},
+    };
+    trace_start(&t, 2, NULL);
+    trace_play(&t, lines);
+    trace_deinit(&t);
+}
+
+/* Answers of an old epoch and of a worker that was cut off change nothing. */
+Test(core_members, old_epoch)
+{
+    struct trace t;
+    static const struct trace_line lines[] = {
+        {"open 0", "open w1 s0; open w2 s0; open w3 s0"},
+        {"half 1 A 0 0:1", "send w1 e2; send w2 e2; send w3 e2"},
+        {"broke w2", "cut w2; w2 offline protocol; not ready; reset; "
+                     "assign w1 e3 h0,1 f0,1 v0 s0=0+1@0; assign w3 e3 h2,3 f2,3 v1 s0=0+1@0"},
+        {"result w1 2 1 A 0", "drop"},
+        {"kv w1 2", ""},
+        {"kv w1 3 heads=2", ""},
+        {"kv w3 3", "ready; send w1 e3; send w3 e3"},
+        {"result w1 2 1 A 0", "drop"},
+        {"result w2 2 1 A 0", "drop"},
+        {"ack w2", ""},
+        {"kv w2 3", ""},
+        {NULL, NULL},
+    };
+    trace_start(&t, 3, NULL);
+    trace_play(&t, lines);
+    trace_deinit(&t);
+}
+
+/* A confirmation of what does not exist ends the connection. */
+Test(core_members, nonsense)
+{
+    struct trace t;
+    static const struct trace_line lines[] = {
+        {"kv w1 7", "cut w1; w1 offline protocol; not ready; assign w2 e2 h0,1,2,3 f0,1,2,3 v0,1"},
+        {"kv w2 2 heads=0,4", "cut w2; w2 offline protocol"},
+        {NULL, NULL},
+    };
+    trace_start(&t, 2, NULL);
+    trace_play(&t, lines);
+    trace_deinit(&t);
+}
+
+/* The engine gives up: the step in hand goes with its sequences. */
+Test(core_members, abandoned)
+{
+    struct trace t;
+    static const struct trace_line lines[] = {
+        {"open 0", "open w1 s0; open w2 s0"},         {"half 1 A 0 0:1", "send w1 e1; send w2 e1"},
+        {"close 0", "close w1 s0; close w2 s0"},      {"open 1", "open w1 s1; open w2 s1"},
+        {"half 2 A 0 1:1", "send w1 e1; send w2 e1"}, {NULL, NULL},
+    };
+    trace_start(&t, 2, NULL);
+    trace_play(&t, lines);
+    trace_deinit(&t);
+}
+
+/* Slots run out only when all of them are alive; a worker that is gone gives up its slot. */
+Test(core_members, slots)
+{
+    struct trace t;
+    char event[64];
+    trace_start(&t, 0, NULL);
+    for (unsigned i = 0; i < HD_MAX_WORKERS; i++) {
+        snprintf(event, sizeof event, "hello n%u", i);
+        trace_event(&t, event);
+    }
+    cr_assert_str_eq(trace_event(&t, "hello more"), "reject full");
+    trace_event(&t, "closed n63");
+    const char *welcome = "welcome more; more online";
+    cr_assert(strncmp(trace_event(&t, "hello more"), welcome, strlen(welcome)) == 0);
+    cr_assert_str_eq(trace_event(&t, "hello n63"), "reject full");
+    trace_deinit(&t);
+}

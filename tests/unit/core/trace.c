@@ -1,0 +1,376 @@
+#include "tests/unit/core/trace.h"
+
+#include "common/net/frame.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DIGEST 77
+
+struct hd_core_options trace_options(void)
+{
+    return (struct hd_core_options){
+        .units = {4, 4, 2},
+        .n_layers = 2,
+        .min_workers = 2,
+        .recovery = HD_RECOVERY_REUSE,
+        .strategy = hd_strategy_find("even"),
+        .detector = hd_detector_defaults(50000),
+        .step_deadline_us = 2000000,
+        .assign_deadline_us = 2000000,
+        .model_digest = DIGEST,
+    };
+}
+
+void trace_init(struct trace *t, const struct hd_core_options *o)
+{
+    struct hd_error err;
+    *t = (struct trace){.now_us = 1000000};
+    cr_assert(hd_core_new(&t->core, o, &err) == 0, "%s", err.text);
+}
+
+void trace_deinit(struct trace *t)
+{
+    hd_core_free(t->core);
+    hd_actions_deinit(&t->actions);
+}
+
+/* ---- Actions to words ----*/
+
+static void say(struct trace *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct trace *t, const char *fmt, ...)
+{
+    size_t n = strlen(t->text);
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(t->text + n, sizeof t->text - n, fmt, ap);
+    va_end(ap);
+}
+
+static const char *name_of(const struct trace *t, unsigned slot)
+{
+    struct hd_worker_view v;
+    return hd_core_worker(t->core, slot, t->now_us, &v) ? v.name : "?";
+}
+
+static void say_units(struct trace *t, unsigned slot, enum hd_unit_kind kind, char letter)
+{
+    const struct hd_plan *p = hd_core_plan(t->core);
+    uint32_t list[64], n = hd_plan_owned(p, kind, slot, list);
+    for (uint32_t i = 0; i < n; i++)
+        say(t, "%s%" PRIu32, i == 0 ? (char[]){' ', letter, 0} : ",", list[i]);
+}
+
+static void say_assign(struct trace *t, const struct hd_action *a)
+{
+    struct hd_seq_need need[HD_MAX_SEQUENCES];
+    uint32_t layers;
+    size_t n = hd_core_needs(t->core, need, &layers);
+    say(t, "assign %s e%" PRIu64, name_of(t, a->slot), a->epoch);
+    say_units(t, a->slot, HD_UNIT_HEAD, 'h');
+    say_units(t, a->slot, HD_UNIT_FFN, 'f');
+    say_units(t, a->slot, HD_UNIT_VOCAB, 'v');
+    if (a->clear)
+        say(t, " clear");
+    for (size_t i = 0; i < n; i++) {
+        if (need[i].replayed)
+            say(t, " s%" PRIu32 "=replayed", need[i].sequence);
+        else
+            say(t, " s%" PRIu32 "=%" PRIu32, need[i].sequence, need[i].base);
+        if (need[i].inflight)
+            say(t, "+%" PRIu32 "@%" PRIu32, need[i].inflight, layers);
+    }
+}
+
+static void say_failover(struct trace *t, const struct hd_action *a)
+{
+    const struct hd_failover *f = &a->failover;
+    t->failover = *f;
+    say(t, "failover %s %s e%" PRIu64 " lost=%u reused=%u rebuilt=%u positions=%" PRIu64, f->worker,
+        hd_loss_cause_name(f->cause), f->epoch, f->heads_lost, f->heads_reused, f->heads_rebuilt,
+        f->positions);
+}
+
+static void say_action(struct trace *t, const struct hd_action *a)
+{
+    const char *name = name_of(t, a->slot);
+    switch (a->type) {
+    case HD_ACT_WELCOME:
+        say(t, "welcome %s", name);
+        break;
+    case HD_ACT_REJECT:
+        say(t, "reject %s",
+            a->code == HD_REJECT_MODEL  ? "model"
+            : a->code == HD_REJECT_NAME ? "name"
+                                        : "full");
+        break;
+    case HD_ACT_CLOSE:
+        say(t, "cut %s", name);
+        break;
+    case HD_ACT_HEARTBEAT:
+        say(t, "beat %s", name);
+        break;
+    case HD_ACT_ASSIGN:
+        say_assign(t, a);
+        break;
+    case HD_ACT_SEQ_OPEN:
+    case HD_ACT_SEQ_CLOSE:
+        say(t, "%s %s s%" PRIu32, a->type == HD_ACT_SEQ_OPEN ? "open" : "close", name, a->sequence);
+        break;
+    case HD_ACT_SEND_HALF:
+        say(t, "send %s e%" PRIu64, name, a->epoch);
+        break;
+    case HD_ACT_RESET_HALF:
+        say(t, "reset");
+        break;
+    case HD_ACT_USE_RESULT:
+        say(t, "use");
+        break;
+    case HD_ACT_DROP_RESULT:
+        say(t, "drop");
+        break;
+    case HD_ACT_HALF_DONE:
+        say(t, "half done");
+        break;
+    case HD_ACT_READY:
+        say(t, "ready");
+        break;
+    case HD_ACT_NOT_READY:
+        say(t, "not ready");
+        break;
+    case HD_ACT_REPLAY:
+        say(t, "replay %" PRIx64, a->sequences);
+        break;
+    case HD_ACT_WORKER_STATE:
+        say(t, "%s %s", name, hd_worker_state_name(a->state));
+        if (a->state == HD_WORKER_OFFLINE)
+            say(t, " %s", hd_loss_cause_name(a->cause));
+        break;
+    case HD_ACT_FAILOVER:
+        say_failover(t, a);
+        break;
+    }
+}
+
+static void give(struct trace *t, struct hd_event *ev)
+{
+    ev->now_us = t->now_us;
+    cr_assert(hd_core_step(t->core, ev, &t->actions) == 0);
+    const char *broken = hd_core_check(t->core);
+    cr_assert(broken == NULL, "broken: %s", broken);
+}
+
+/* Carries the actions out in order; the list grows meanwhile, as it does in the daemon. */
+static void perform(struct trace *t)
+{
+    for (size_t i = 0; i < t->actions.n; i++) {
+        struct hd_action a = t->actions.list[i];
+        if (i > 0)
+            say(t, "; ");
+        say_action(t, &a);
+        if (a.type == HD_ACT_REPLAY) {
+            struct hd_event ev = {.type = HD_EV_REPLAYED, .sequences = a.sequences};
+            give(t, &ev);
+        }
+    }
+    t->actions.n = 0;
+}
+
+/* ---- Words to events ----*/
+
+static unsigned slot_of(const struct trace *t, const char *name)
+{
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
+        if (strcmp(name_of(t, s), name) == 0)
+            return s;
+    cr_fatal("no worker %s", name);
+    return 0;
+}
+
+static char *word(char **rest)
+{
+    return strtok_r(NULL, " ", rest);
+}
+
+static uint64_t number(char **rest)
+{
+    const char *w = word(rest);
+    cr_assert(w != NULL);
+    return strtoull(w, NULL, 10);
+}
+
+static enum hd_half half_of(const char *w)
+{
+    return w[0] == 'A' ? HD_HALF_ATTENTION : w[0] == 'F' ? HD_HALF_FFN : HD_HALF_LOGITS;
+}
+
+struct lists {
+    uint32_t heads[16], gaps[16];
+    struct hd_seq_rows rows[16];
+};
+
+static size_t numbers(const char *w, uint32_t *list)
+{
+    size_t n = 0;
+    for (char *end = (char *)w; *w; w = *end ? end + 1 : end)
+        list[n++] = (uint32_t)strtoul(w, &end, 10);
+    return n;
+}
+
+static void parse_kv(struct hd_event *ev, struct lists *l, char **rest)
+{
+    ev->kv.epoch = number(rest);
+    ev->kv.heads = l->heads;
+    ev->kv.gaps = l->gaps;
+    for (char *w = word(rest); w; w = word(rest)) {
+        if (strncmp(w, "heads=", 6) == 0)
+            ev->kv.n_heads = numbers(w + 6, l->heads);
+        else if (strncmp(w, "gaps=", 5) == 0)
+            ev->kv.n_gaps = numbers(w + 5, l->gaps);
+        else if (strncmp(w, "rows=", 5) == 0)
+            ev->kv.rows_rebuilt = strtoull(w + 5, NULL, 10);
+        else if (strncmp(w, "kept=", 5) == 0)
+            ev->kv.rows_kept = strtoull(w + 5, NULL, 10);
+        else
+            cr_fatal("what is %s?", w);
+    }
+}
+
+static void parse_half(struct hd_event *ev, struct lists *l, char **rest)
+{
+    ev->step = number(rest);
+    ev->half = half_of(word(rest));
+    ev->layer = (uint32_t)number(rest);
+    ev->rows = l->rows;
+    for (char *w = word(rest); w; w = word(rest)) {
+        char *end;
+        uint32_t sequence = (uint32_t)strtoul(w, &end, 10);
+        l->rows[ev->n_rows++] =
+            (struct hd_seq_rows){sequence, (uint32_t)strtoul(end + 1, NULL, 10)};
+    }
+}
+
+static void parse_tick(struct trace *t, struct hd_event *ev, char **rest)
+{
+    t->now_us += number(rest) * 1000;
+    if (word(rest))
+        ev->late_us = number(rest) * 1000;
+}
+
+static void parse_worker(struct trace *t, struct hd_event *ev, struct lists *l, char **rest)
+{
+    ev->slot = slot_of(t, word(rest));
+    switch (ev->type) {
+    case HD_EV_ACK:
+        ev->sent_us = t->now_us - 300;
+        break;
+    case HD_EV_KV_RESULT:
+        parse_kv(ev, l, rest);
+        break;
+    case HD_EV_RESULT:
+        ev->epoch = number(rest);
+        ev->step = number(rest);
+        ev->half = half_of(word(rest));
+        ev->layer = (uint32_t)number(rest);
+        break;
+    default:
+        break;
+    }
+}
+
+static enum hd_event_type type_of(const char *w)
+{
+    static const struct {
+        const char *word;
+        enum hd_event_type type;
+    } words[] = {
+        {"hello", HD_EV_HELLO},   {"closed", HD_EV_CLOSED},   {"broke", HD_EV_BROKE_RULES},
+        {"ack", HD_EV_ACK},       {"tick", HD_EV_TICK},       {"kv", HD_EV_KV_RESULT},
+        {"open", HD_EV_SEQ_OPEN}, {"close", HD_EV_SEQ_CLOSE}, {"half", HD_EV_HALF},
+        {"result", HD_EV_RESULT}, {"done", HD_EV_STEP_DONE},
+    };
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(words[i].word, w) == 0)
+            return words[i].type;
+    cr_fatal("what is %s?", w);
+    return 0;
+}
+
+static void parse(struct trace *t, struct hd_event *ev, struct lists *l, char *text)
+{
+    char *rest;
+    ev->type = type_of(strtok_r(text, " ", &rest));
+    switch (ev->type) {
+    case HD_EV_HELLO:
+        ev->conn = ++t->next_conn;
+        ev->hello.name = word(&rest);
+        ev->hello.model_digest = word(&rest) ? DIGEST + 1 : DIGEST;
+        break;
+    case HD_EV_TICK:
+        parse_tick(t, ev, &rest);
+        break;
+    case HD_EV_SEQ_OPEN:
+    case HD_EV_SEQ_CLOSE:
+        ev->sequence = (uint32_t)number(&rest);
+        break;
+    case HD_EV_HALF:
+        parse_half(ev, l, &rest);
+        break;
+    case HD_EV_STEP_DONE:
+        break;
+    default:
+        parse_worker(t, ev, l, &rest);
+        break;
+    }
+}
+
+const char *trace_event(struct trace *t, const char *event)
+{
+    struct hd_event ev = {0};
+    struct lists l;
+    char text[256];
+    snprintf(text, sizeof text, "%s", event);
+    parse(t, &ev, &l, text);
+    t->text[0] = 0;
+    bool expected = ev.type == HD_EV_RESULT &&
+                    hd_core_expects(t->core, ev.slot, ev.epoch, ev.step, ev.half, ev.layer);
+    give(t, &ev);
+    bool used = false;
+    for (size_t i = 0; i < t->actions.n; i++)
+        used |= t->actions.list[i].type == HD_ACT_USE_RESULT;
+    cr_assert(used == expected);
+    perform(t);
+    return t->text;
+}
+
+void trace_play(struct trace *t, const struct trace_line *lines)
+{
+    for (; lines->event; lines++) {
+        const char *got = trace_event(t, lines->event);
+        cr_assert(strcmp(got, lines->actions) == 0, "\n  %s\n  gave     %s\n  expected %s",
+                  lines->event, got, lines->actions);
+    }
+}
+
+void trace_start(struct trace *t, unsigned workers, const struct hd_core_options *o)
+{
+    struct hd_core_options usual = trace_options();
+    trace_init(t, o ? o : &usual);
+    if (workers >= 2) {
+        trace_event(t, "hello w1");
+        trace_event(t, "hello w2");
+        trace_event(t, "kv w1 1 heads=0,1");
+        trace_event(t, "kv w2 1 heads=2,3");
+    }
+    if (workers >= 3) {
+        trace_event(t, "hello w3");
+        trace_event(t, "kv w1 2");
+        trace_event(t, "kv w2 2 heads=2");
+        trace_event(t, "kv w3 2 heads=3");
+    }
+    cr_assert(hd_core_state(t->core) == (workers ? HD_CLUSTER_READY : HD_CLUSTER_WAITING));
+}

@@ -1,0 +1,36 @@
+/* trace.h - drive the core with words and read what it does as words.
+ *
+ * A scenario is a table of { event, actions expected }. Events:
+ *   hello NAME | closed NAME | broke NAME | ack NAME | tick MS [late MS] (time moves on by MS
+ * first) kv NAME EPOCH [heads=0,1] [gaps=2] [rows=N] [kept=N] open SEQ | close SEQ | half STEP
+ * A|F|L LAYER SEQ:ROWS ... | result NAME EPOCH STEP A|F|L LAYER done Actions are joined by "; ". A
+ * replay is answered on the spot, as the daemon does. */
+#ifndef HD_TESTS_TRACE_H
+#define HD_TESTS_TRACE_H
+
+#include "leader/core/core.h"
+
+struct trace {
+    struct hd_core *core;
+    struct hd_actions actions;
+    uint64_t now_us, next_conn;
+    char text[8192];             /* of the event in hand */
+    struct hd_failover failover; /* the latest report */
+};
+
+struct trace_line {
+    const char *event, *actions;
+};
+
+struct hd_core_options
+trace_options(void); /* 4 heads, 4 FFN and 2 vocab blocks, 2 layers, 2 workers */
+void trace_init(struct trace *t, const struct hd_core_options *o);
+void trace_deinit(struct trace *t);
+/* trace_init (NULL: trace_options) and w1 .. wN joined, confirmed, READY. N is 0, 2 or 3. */
+void trace_start(struct trace *t, unsigned workers, const struct hd_core_options *o);
+/* Returns what the core did. Invariants are asserted. */
+const char *trace_event(struct trace *t, const char *event);
+/* Plays the table (ends with a NULL event) and asserts every line. */
+void trace_play(struct trace *t, const struct trace_line *lines);
+
+#endif
