@@ -32,9 +32,9 @@ struct hd_worker_config {
 };
 
 void hd_worker_config_defaults(struct hd_worker_config *c);
-/* Defaults, then the file of --config, then the flags, whatever their order on the line; then what
- * concerns several values is checked. 0, HD_CONFIG_HELP, HD_CONFIG_VERSION (the caller prints and
- * exits with 0), HD_E_CONFIG or HD_E_IO (print the error, exit with 2). */
+/* Over the defaults that `c` holds: the file of --config, then the flags, whatever their order on
+ * the line; then what concerns several values is checked. 0, HD_CONFIG_HELP, HD_CONFIG_VERSION (the
+ * caller prints and exits with 0), HD_E_CONFIG or HD_E_IO (print the error, exit with 2). */
 int hd_worker_config_args(struct hd_worker_config *c, int argc, char **argv, struct hd_error *err);
 const char *hd_worker_config_usage(void);
 

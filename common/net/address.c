@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <netdb.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -51,7 +50,7 @@ static int find_parts(const char *text, const char **host, size_t *len, const ch
     return 0;
 }
 
-int hd_address_split(struct hd_host_port *out, const char *text, struct hd_error *err)
+int hd_address_split(const char *text, struct hd_host_port *out, struct hd_error *err)
 {
     const char *host = text, *colon = NULL;
     size_t len = 0;
@@ -76,11 +75,11 @@ int hd_address_split(struct hd_host_port *out, const char *text, struct hd_error
     return 0;
 }
 
-int hd_address_parse(struct sockaddr_storage *out, const char *text, struct hd_error *err)
+int hd_address_parse(const char *text, struct sockaddr_storage *out, struct hd_error *err)
 {
     struct hd_host_port a;
     memset(out, 0, sizeof *out);
-    int rc = hd_address_split(&a, text, err);
+    int rc = hd_address_split(text, &a, err);
     if (rc < 0)
         return rc;
     const char *host = a.host[0] ? a.host : "0.0.0.0";
@@ -92,25 +91,28 @@ int hd_address_parse(struct sockaddr_storage *out, const char *text, struct hd_e
                    "\"%s\" is not a numeric address; write 127.0.0.1:port or [::1]:port", a.host);
 }
 
+unsigned hd_address_port(const struct sockaddr *addr)
+{
+    if (addr->sa_family == AF_INET6)
+        return ntohs(((const struct sockaddr_in6 *)addr)->sin6_port);
+    if (addr->sa_family == AF_INET)
+        return ntohs(((const struct sockaddr_in *)addr)->sin_port);
+    return 0;
+}
+
 char *hd_address_text(const struct sockaddr *addr, char buf[HD_ADDRESS_TEXT])
 {
     char host[INET6_ADDRSTRLEN];
-    bool six = addr->sa_family == AF_INET6;
-    unsigned port = 0;
+    const char *format = addr->sa_family == AF_INET6 ? "[%s]:%u" : "%s:%u";
     int rc = UV_EINVAL;
-    if (six) {
-        const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)addr;
-        port = ntohs(a->sin6_port);
-        rc = uv_ip6_name(a, host, sizeof host);
-    } else if (addr->sa_family == AF_INET) {
-        const struct sockaddr_in *a = (const struct sockaddr_in *)addr;
-        port = ntohs(a->sin_port);
-        rc = uv_ip4_name(a, host, sizeof host);
-    }
+    if (addr->sa_family == AF_INET6)
+        rc = uv_ip6_name((const struct sockaddr_in6 *)addr, host, sizeof host);
+    else if (addr->sa_family == AF_INET)
+        rc = uv_ip4_name((const struct sockaddr_in *)addr, host, sizeof host);
     if (rc != 0)
         snprintf(buf, HD_ADDRESS_TEXT, "?");
     else
-        snprintf(buf, HD_ADDRESS_TEXT, six ? "[%s]:%u" : "%s:%u", host, port);
+        snprintf(buf, HD_ADDRESS_TEXT, format, host, hd_address_port(addr));
     return buf;
 }
 
@@ -156,7 +158,7 @@ static void resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *lis
 int hd_resolve(struct hd_resolve *r, uv_loop_t *loop, const char *text, struct hd_error *err)
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    int rc = hd_address_split(&r->name, text, err);
+    int rc = hd_address_split(text, &r->name, err);
     if (rc < 0)
         return rc;
     if (r->name.host[0] == '\0')

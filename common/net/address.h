@@ -23,11 +23,13 @@ struct hd_host_port {
 
 /* Text to its parts; looks nothing up. HD_E_FORMAT with what is wrong, or HD_E_RANGE for a port
  * beyond 65535. */
-int hd_address_split(struct hd_host_port *out, const char *text, struct hd_error *err);
+int hd_address_split(const char *text, struct hd_host_port *out, struct hd_error *err);
 /* Numeric addresses only; a host name is HD_E_NOTFOUND. */
-int hd_address_parse(struct sockaddr_storage *out, const char *text, struct hd_error *err);
+int hd_address_parse(const char *text, struct sockaddr_storage *out, struct hd_error *err);
 /* "10.0.0.3:41234", "[::1]:7400"; "?" for what is not an IP address. Returns `buf`. */
 char *hd_address_text(const struct sockaddr *addr, char buf[HD_ADDRESS_TEXT]);
+/* The port of an IP address; 0 for what is none. */
+unsigned hd_address_port(const struct sockaddr *addr);
 
 /* ---- Host names: looked up by a thread of libuv's pool, never by the loop.
  * Happy path: the caller sets done, arg, nth -> hd_resolve -> done(0, addr). Failure modes: 1. the

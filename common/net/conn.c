@@ -196,7 +196,7 @@ static void opened(struct hd_conn *c)
         rc = uv_read_start((uv_stream_t *)&c->tcp, alloc_buffer, read_done);
     if (rc < 0)
         end_io(c, "cannot use the connection to", rc);
-    else
+    else if (c->o.events.on_open)
         c->o.events.on_open(c->o.arg, c);
 }
 

@@ -20,7 +20,7 @@
 struct hd_conn;
 
 struct hd_conn_events {
-    void (*on_open)(void *arg, struct hd_conn *c);
+    void (*on_open)(void *arg, struct hd_conn *c); /* may be NULL */
     /* The receiver owns *f from here on (hd_frame_clear). It may call hd_conn_close. */
     void (*on_frame)(void *arg, struct hd_conn *c, struct hd_frame *f);
     /* code: 0 = hd_conn_close was called, HD_E_IO = peer or network, HD_E_PROTO, HD_E_LIMIT,

@@ -8,9 +8,10 @@
 #include "common/util/config.h"
 #include "leader/core/plan.h"
 
-#define HD_LEADER_MAX_ROWS    1024       /* rows of the largest step */
-#define HD_LEADER_MAX_QUEUE   65536      /* requests that may wait */
-#define HD_LEADER_MAX_CONTEXT (1u << 24) /* positions; frames count them in 32 bits */
+#define HD_LEADER_MAX_SEQUENCES 64         /* alive at once: a set of them is one 64-bit mask */
+#define HD_LEADER_MAX_ROWS      1024       /* rows of the largest step */
+#define HD_LEADER_MAX_QUEUE     65536      /* requests that may wait */
+#define HD_LEADER_MAX_CONTEXT   (1u << 24) /* positions; frames count them in 32 bits */
 
 struct hd_leader_config {
     char model[4096];         /* model.path: a GGUF file or a model folder */
@@ -26,7 +27,7 @@ struct hd_leader_config {
     int recovery; /* recovery.policy: enum hd_recovery */
     uint64_t step_deadline_ms, assign_deadline_ms, wait_for_worker_ms; /* recovery.* */
 
-    int strategy;                /* assignment.strategy: enum hd_leader_strategy */
+    int strategy;                /* assignment.strategy: index of hd_strategies */
     struct hd_fixed_table fixed; /* assignment.fixed */
 
     int kv_type;                      /* cache.kv_type: enum hd_kv_type */
@@ -38,14 +39,10 @@ struct hd_leader_config {
     bool die_with_parent;  /* --die-with-parent: end when the parent process does */
 };
 
-enum hd_leader_strategy { HD_LEADER_EVEN, HD_LEADER_FIXED };
-/* "even", "fixed": the name of a strategy's number, for hd_strategy_find. */
-const char *hd_leader_strategy_name(int strategy);
-
 void hd_leader_config_defaults(struct hd_leader_config *c);
-/* Defaults, then the file of --config, then the flags, whatever their order on the line; then what
- * concerns several values is checked. 0, HD_CONFIG_HELP, HD_CONFIG_VERSION (the caller prints and
- * exits with 0), HD_E_CONFIG or HD_E_IO (print the error, exit with 2). */
+/* Over the defaults that `c` holds: the file of --config, then the flags, whatever their order on
+ * the line; then what concerns several values is checked. 0, HD_CONFIG_HELP, HD_CONFIG_VERSION (the
+ * caller prints and exits with 0), HD_E_CONFIG or HD_E_IO (print the error, exit with 2). */
 int hd_leader_config_args(struct hd_leader_config *c, int argc, char **argv, struct hd_error *err);
 const char *hd_leader_config_usage(void);
 

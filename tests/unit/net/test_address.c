@@ -14,12 +14,14 @@ Test(address, numeric_round_trip)
     struct hd_error err = {0};
     char text[HD_ADDRESS_TEXT];
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
-        cr_assert_eq(hd_address_parse(&a, same[i], &err), 0, "%s", err.text);
+        cr_assert_eq(hd_address_parse(same[i], &a, &err), 0, "%s", err.text);
         cr_assert_str_eq(hd_address_text((struct sockaddr *)&a, text), same[i]);
     }
-    cr_assert_eq(hd_address_parse(&a, ":8080", &err), 0);
+    cr_assert_eq(hd_address_parse(":8080", &a, &err), 0);
     cr_assert_str_eq(hd_address_text((struct sockaddr *)&a, text), "0.0.0.0:8080");
+    cr_assert_eq(hd_address_port((struct sockaddr *)&a), 8080);
     memset(&a, 0, sizeof a);
+    cr_assert_eq(hd_address_port((struct sockaddr *)&a), 0);
     cr_assert_str_eq(hd_address_text((struct sockaddr *)&a, text), "?");
 }
 
@@ -50,7 +52,7 @@ Test(address, errors_say_what_is_wrong)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct sockaddr_storage a;
         struct hd_error err = {0};
-        cr_assert_eq(hd_address_parse(&a, bad[i].text, &err), bad[i].code, "%s: %s", bad[i].text,
+        cr_assert_eq(hd_address_parse(bad[i].text, &a, &err), bad[i].code, "%s: %s", bad[i].text,
                      err.text);
         cr_assert_not_null(strstr(err.text, bad[i].what), "%s: %s", bad[i].text, err.text);
     }
@@ -63,12 +65,12 @@ Test(address, host_to_the_byte)
     struct hd_error err = {0};
     memset(text, 'a', HD_HOST_MAX);
     strcpy(text + HD_HOST_MAX, ":80");
-    cr_assert_eq(hd_address_split(&a, text, &err), 0, "%s", err.text);
+    cr_assert_eq(hd_address_split(text, &a, &err), 0, "%s", err.text);
     cr_assert_eq(strlen(a.host), HD_HOST_MAX);
     cr_assert_eq(a.port, 80);
     memset(text, 'a', HD_HOST_MAX + 1);
     strcpy(text + HD_HOST_MAX + 1, ":80");
-    cr_assert_eq(hd_address_split(&a, text, &err), HD_E_FORMAT);
+    cr_assert_eq(hd_address_split(text, &a, &err), HD_E_FORMAT);
 }
 
 struct answer {

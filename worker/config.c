@@ -1,0 +1,139 @@
+#include "worker/config.h"
+
+#include "common/net/address.h"
+#include "common/util/log.h"
+#include "common/util/state_dir.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_RETRY_MS 3600000.0        /* an hour: whoever waits longer should restart the worker */
+#define MIN_LOG      1048576.0        /* a worker without a log cannot rebuild anything */
+#define MAX_LOG      17592186044416.0 /* 16T */
+
+#define NAME_BYTES "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+
+/* Words in the order of the enumerations they name. */
+static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
+static const char *const isas[] = {"auto", "portable", "avx2", "avx512", NULL};
+
+#define AT(field)     offsetof(struct hd_worker_config, field)
+#define STRING(field) HD_CONFIG_STRING, AT(field), sizeof((struct hd_worker_config *)0)->field
+
+static const struct hd_config_key keys[] = {
+    {"model", "path", STRING(model)},
+    {"leader", "address", STRING(leader)},
+    {"worker", "name", STRING(name)},
+    {"compute", "threads", HD_CONFIG_UINT, AT(threads), .min = 0, .max = HD_WORKER_MAX_THREADS},
+    {"compute", "isa", HD_CONFIG_ENUM, AT(isa), .words = isas},
+    {"state", "dir", STRING(state_dir)},
+    {"input_log", "limit", HD_CONFIG_SIZE, AT(log_limit), .min = MIN_LOG, .max = MAX_LOG},
+    {"retry", "min_ms", HD_CONFIG_UINT, AT(retry_min_ms), .min = 1, .max = MAX_RETRY_MS},
+    {"retry", "max_ms", HD_CONFIG_UINT, AT(retry_max_ms), .min = 1, .max = MAX_RETRY_MS},
+    {"log", "level", HD_CONFIG_ENUM, AT(log_level), .words = levels},
+    {0},
+};
+
+static const struct hd_config_flag flags[] = {
+    {"--model", "model.path"},
+    {"--leader", "leader.address"},
+    {"--name", "worker.name"},
+    {"--threads", "compute.threads"},
+    {"--state", "state.dir"},
+    {"--log-level", "log.level"},
+    {"--die-with-parent", NULL, HD_CONFIG_BOOL, AT(die_with_parent)},
+    {0},
+};
+
+static const char usage[] =
+    "Usage: hydac-worker --model PATH [flags]\n"
+    "\n"
+    "Computes a share of the model for a leader.\n"
+    "\n"
+    "  --model PATH          a GGUF file or a model folder, the leader's (model.path)\n"
+    "  --config FILE         settings in YAML; flags go over them\n"
+    "  --leader ADDRESS      host:port or [::1]:port (leader.address: 127.0.0.1:7400)\n"
+    "  --name NAME           unique in the cluster (worker.name: the host's name)\n"
+    "  --threads N           compute threads, 0 = one for each CPU (compute.threads: 0)\n"
+    "  --state DIR           where the input log is kept (state.dir)\n"
+    "  --log-level LEVEL     debug, info, warn or error (log.level: info)\n"
+    "  --die-with-parent     end when the parent process does\n"
+    "  --help, --version\n"
+    "\n"
+    "Every other setting is a flag too, --section.key VALUE, or a line of the file:\n"
+    "\n"
+    "  compute.isa auto | portable | avx2 | avx512\n"
+    "  input_log.limit 4G\n"
+    "  retry.min_ms 100\n"
+    "  retry.max_ms 5000\n";
+
+const char *hd_worker_config_usage(void)
+{
+    return usage;
+}
+
+/* The host's name, made one that a worker may have. */
+static void default_name(char name[HD_WORKER_NAME_MAX + 1])
+{
+    char host[256] = "";
+    if (gethostname(host, sizeof host - 1) != 0 || host[0] == '\0')
+        strcpy(host, "worker");
+    snprintf(name, HD_WORKER_NAME_MAX + 1, "%.*s", HD_WORKER_NAME_MAX, host);
+    for (char *p = name; *(p += strspn(p, NAME_BYTES));)
+        *p = '-';
+}
+
+void hd_worker_config_defaults(struct hd_worker_config *c)
+{
+    *c = (struct hd_worker_config){
+        .leader = "127.0.0.1:7400",
+        .log_limit = UINT64_C(4) << 30,
+        .retry_min_ms = 100,
+        .retry_max_ms = 5000,
+        .log_level = HD_LOG_INFO,
+    };
+    default_name(c->name);
+    hd_state_dir_default(c->state_dir, sizeof c->state_dir);
+}
+
+static int check_leader(const char *address, struct hd_error *err)
+{
+    struct hd_host_port a;
+    if (hd_address_split(address, &a, err) < 0) {
+        hd_fail_in(err, "leader.address");
+        return err->code = HD_E_CONFIG;
+    }
+    if (a.host[0] == '\0' || a.port == 0)
+        return hd_fail(err, HD_E_CONFIG,
+                       "leader.address: \"%s\" has no host or no port; write host:port", address);
+    return 0;
+}
+
+/* What one value alone does not show. */
+static int check(const struct hd_worker_config *c, struct hd_error *err)
+{
+    if (c->model[0] == '\0')
+        return hd_fail(err, HD_E_CONFIG,
+                       "model.path: no model is given; use --model PATH or the file");
+    if (c->state_dir[0] == '\0')
+        return hd_fail(err, HD_E_CONFIG, "state.dir: the path is empty; give a folder");
+    if (c->name[0] == '\0' || c->name[strspn(c->name, NAME_BYTES)] != '\0')
+        return hd_fail(err, HD_E_CONFIG,
+                       "worker.name: \"%s\" is not a name; write 1 to %d of A-Z a-z 0-9 . _ -",
+                       c->name, HD_WORKER_NAME_MAX);
+    if (c->retry_min_ms > c->retry_max_ms)
+        return hd_fail(err, HD_E_CONFIG,
+                       "retry.min_ms: %llu is above max_ms, %llu; give the smaller one first",
+                       (unsigned long long)c->retry_min_ms, (unsigned long long)c->retry_max_ms);
+    return check_leader(c->leader, err);
+}
+
+int hd_worker_config_args(struct hd_worker_config *c, int argc, char **argv, struct hd_error *err)
+{
+    struct hd_error own;
+    const struct hd_config_line line = {.keys = keys, .flags = flags, .argc = argc, .argv = argv};
+    err = err ? err : &own;
+    int rc = hd_config_args(&line, c, err);
+    return rc != 0 ? rc : check(c, err);
+}
