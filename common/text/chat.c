@@ -14,6 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A system text that a template writes out; known ones have some hundred bytes. Longer ones are not
+ * looked for, so that reading a template takes linear time. */
+#define LITERAL_MAX ((size_t)16 << 10)
+
 /* A message is: open role [header_end] after_role text close after_close. */
 struct chat_shape {
     enum hd_chat_family family;
@@ -85,7 +89,7 @@ static bool begins(struct hd_str s, const char *with)
  * up to `end`; HD_E_NOMEM. */
 static int literal(struct text *out, struct hd_str s, char quote, const char *end)
 {
-    for (size_t i = 0; i < s.len; i++) {
+    for (size_t i = 0; i < s.len && i < LITERAL_MAX; i++) {
         struct hd_str here = {s.data + i, s.len - i};
         char c = s.data[i];
 
@@ -138,19 +142,20 @@ static int read_default_system(struct hd_chat *c, const struct chat_shape *shape
     return 0;
 }
 
-/* The literal in the same quotes behind the first `name` that is followed by one. As literal(). */
+/* The literal behind the first `name` that is followed by a quote. As literal(). */
 static int quoted_after(struct text *out, struct hd_str tmpl, const char *name)
 {
-    const char *at = find(tmpl, name);
-    char quote, end[2] = {0};
+    const char *at;
 
-    if (!at)
-        return 0;
-    struct hd_str s = rest_from(tmpl, at + strlen(name));
-    if (s.len == 0 || (s.data[0] != '"' && s.data[0] != '\''))
-        return quoted_after(out, s, name);
-    quote = end[0] = s.data[0];
-    return literal(out, (struct hd_str){s.data + 1, s.len - 1}, quote, end);
+    while ((at = find(tmpl, name))) {
+        tmpl = rest_from(tmpl, at + strlen(name));
+        if (tmpl.len && (tmpl.data[0] == '"' || tmpl.data[0] == '\'')) {
+            const char end[2] = {tmpl.data[0], '\0'};
+
+            return literal(out, rest_from(tmpl, tmpl.data + 1), end[0], end);
+        }
+    }
+    return 0;
 }
 
 /* Llama 3.1 and later: "Cutting Knowledge Date: ...\nToday Date: ...\n\n" in front of every first

@@ -23,9 +23,10 @@ bool hd_tokenizer_adds_bos(const struct hd_tokenizer *t);
 /* True for ids that end a turn (eos, <|im_end|>, <|eot_id|>, <|end_of_text|>...). */
 bool hd_tokenizer_is_stop(const struct hd_tokenizer *t, int32_t id);
 
-/* Encode `len` bytes of UTF-8 (invalid bytes are encoded as bytes, never refused). `special`:
- * whether the text of a special token in the input becomes that token. *ids is malloc'ed, owned by
- * the caller, NULL when n is 0. Does not add BOS. HD_E_NOMEM. */
+/* Encode `len` bytes of UTF-8 (invalid bytes are encoded as bytes, never refused; a byte that the
+ * vocabulary has no token for is left out, as the reference does). `special`: whether the text of a
+ * special token in the input becomes that token. *ids is malloc'ed, owned by the caller, NULL when
+ * n is 0. Does not add BOS. HD_E_NOMEM; HD_E_LIMIT above 64 MiB. */
 int hd_tokenizer_encode(const struct hd_tokenizer *t, const char *text, size_t len, bool special,
                         int32_t **ids, size_t *n);
 
@@ -34,7 +35,8 @@ int hd_tokenizer_encode(const struct hd_tokenizer *t, const char *text, size_t l
 struct hd_str hd_tokenizer_piece(const struct hd_tokenizer *t, int32_t id, bool special);
 
 /* ---- A stream of tokens to text that is always whole UTF-8: keeps the bytes of an unfinished
- * character until the next token, replaces invalid ones by U+FFFD at the end. */
+ * character until the next token; bytes that belong to no character become U+FFFD (so does a NUL,
+ * which would end the string). Special tokens give no text. */
 struct hd_detok {
     const struct hd_tokenizer *t;
     char pending[8];
@@ -57,7 +59,8 @@ enum hd_chat_family hd_tokenizer_chat_family(const struct hd_tokenizer *t);
 /* The prompt's ids for a conversation, ending where the assistant's answer begins. Special tokens
  * come from the template only: text of a message never becomes a control token. SmolLM2's default
  * system message is added as its template does. *ids malloc'ed. HD_E_UNSUPPORTED when the model
- * has no template we know; HD_E_NOMEM. */
+ * has no template we know; HD_E_NOMEM, HD_E_LIMIT. Where a template adds a date (Llama 3.1), it is
+ * the one that the template itself falls back to, not today's. */
 int hd_chat_encode(const struct hd_tokenizer *t, const struct hd_chat_message *messages, size_t n,
                    int32_t **ids, size_t *n_ids, struct hd_error *err);
 

@@ -136,3 +136,24 @@ uint64_t next_random(uint64_t *state)
     z = (z ^ z >> 27) * 0x94D049BB133111EBu;
     return z ^ z >> 31;
 }
+
+void damage(char *data, size_t *len, uint64_t *state)
+{
+    for (uint64_t n = 1 + next_random(state) % 3; n > 0 && *len > 0; n--) {
+        size_t at = next_random(state) % *len;
+
+        switch (next_random(state) % 4) {
+        case 0: /* cut off */
+            *len = at;
+            break;
+        case 1: /* a structural character somewhere */
+            data[at] = "{}[]\",:0-e"[next_random(state) % 10];
+            break;
+        case 2: /* any byte */
+            data[at] = (char)next_random(state);
+            break;
+        default: /* a piece repeated elsewhere */
+            memmove(data + at, data + *len / 2, (*len - at) / 8 < 40 ? (*len - at) / 8 : 40);
+        }
+    }
+}

@@ -29,5 +29,7 @@ bool round_trips(const struct hd_tokenizer *t, const char *text, size_t len);
 
 /* A reproducible stream of bits (splitmix64). */
 uint64_t next_random(uint64_t *state);
+/* Breaks a file's bytes in a few places, or cuts it off. */
+void damage(char *data, size_t *len, uint64_t *state);
 
 #endif
