@@ -261,7 +261,7 @@ static int read_stops(struct folder *f, const char *name, struct hd_error *err)
     const json_t *ids, *one;
     json_t *file;
     size_t i;
-    int rc = hd_json_file(f->m->folder, name, &file, err);
+    int rc = hd_text_json(f->m->folder, name, &file, err);
 
     if (rc < 0)
         return rc == HD_E_NOTFOUND ? 0 : rc;
@@ -323,7 +323,7 @@ static int read_template(struct folder *f, struct hd_error *err)
 
 static int read_folder(struct folder *f, struct hd_error *err)
 {
-    int rc = hd_json_file(f->m->folder, "tokenizer.json", &f->root, err);
+    int rc = hd_text_json(f->m->folder, "tokenizer.json", &f->root, err);
 
     if (rc == HD_E_NOTFOUND)
         return hd_fail(err, rc,
@@ -339,7 +339,7 @@ static int read_folder(struct folder *f, struct hd_error *err)
         return rc;
     f->s.patterns = (const char *const *)f->presplit.patterns;
     f->s.n_patterns = f->presplit.n;
-    rc = hd_json_file(f->m->folder, "tokenizer_config.json", &f->config, err);
+    rc = hd_text_json(f->m->folder, "tokenizer_config.json", &f->config, err);
     if (rc < 0 && rc != HD_E_NOTFOUND)
         return rc;
     rc = read_ends(f, err);

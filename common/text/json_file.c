@@ -47,7 +47,7 @@ int hd_text_file(const char *folder, const char *name, char **data, size_t *len,
     return rc;
 }
 
-int hd_json_file(const char *folder, const char *name, json_t **out, struct hd_error *err)
+int hd_text_json(const char *folder, const char *name, json_t **out, struct hd_error *err)
 {
     json_error_t why;
     char *data;

@@ -15,6 +15,6 @@
 int hd_text_file(const char *folder, const char *name, char **data, size_t *len,
                  struct hd_error *err);
 /* The JSON object in a file, to be given to json_decref. As hd_text_file, and HD_E_FORMAT. */
-int hd_json_file(const char *folder, const char *name, json_t **out, struct hd_error *err);
+int hd_text_json(const char *folder, const char *name, json_t **out, struct hd_error *err);
 
 #endif
