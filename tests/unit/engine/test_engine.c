@@ -1,0 +1,467 @@
+/* The engine against a backend without workers: partial sums are zero, so that a row's logits
+ * depend on its token alone, and they are made here. */
+#include "common/model/synth.h"
+#include "leader/engine/engine.h"
+#include "leader/engine/sample.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_TOKENS = 64 };
+
+struct fixture {
+    char path[64];
+    struct hd_model *model;
+    struct hd_units units;
+    struct hd_engine *engine;
+    uint64_t open;          /* sequences */
+    uint32_t positions[64]; /* committed by sequence */
+    unsigned abandoned, largest, halves;
+    bool wanted; /* a half-step waits to be answered */
+};
+
+/* What one client saw. */
+struct client {
+    int32_t tokens[MAX_TOKENS];
+    unsigned n;
+    int32_t scored[MAX_TOKENS];
+    unsigned n_scored, n_logits;
+    float logprob;
+    bool ended;
+    enum hd_finish finish;
+    char error[200];
+};
+
+static void op_open(void *arg, uint32_t sequence, uint32_t max_positions)
+{
+    struct fixture *f = arg;
+    cr_assert_not(f->open >> sequence & 1);
+    f->open |= UINT64_C(1) << sequence;
+    f->positions[sequence] = 0;
+}
+
+static void op_close(void *arg, uint32_t sequence)
+{
+    struct fixture *f = arg;
+    cr_assert(f->open >> sequence & 1);
+    f->open &= ~(UINT64_C(1) << sequence);
+}
+
+static void op_half(void *arg, const struct hd_half_work *work)
+{
+    struct fixture *f = arg;
+    f->wanted = true;
+    f->halves++;
+    if (work->rows > f->largest)
+        f->largest = (unsigned)work->rows;
+}
+
+static void op_done(void *arg, uint64_t step)
+{
+    struct fixture *f = arg;
+    const struct hd_half_work *w = hd_engine_work(f->engine);
+    for (size_t i = 0; i < w->n_sequences; i++)
+        f->positions[w->by_sequence[i].sequence] += w->by_sequence[i].rows;
+}
+
+static void op_abandoned(void *arg)
+{
+    struct fixture *f = arg;
+    f->abandoned++;
+    f->wanted = false;
+}
+
+static void setup(struct fixture *f, unsigned max_rows)
+{
+    *f = (struct fixture){0};
+    struct hd_error err = {0};
+    snprintf(f->path, sizeof f->path, "/tmp/hydac-engine-XXXXXX");
+    int fd = mkstemp(f->path);
+    cr_assert_geq(fd, 0);
+    close(fd);
+    struct hd_synth_options so = {.shape = "tiny", .type = HD_F32, .seed = 3, .out = f->path};
+    cr_assert_eq(hd_synth_write(&so, &err), 0, "%s", err.text);
+    cr_assert_eq(hd_model_open(&f->model, f->path, &err), 0, "%s", err.text);
+    hd_model_units(f->model, &f->units);
+    struct hd_engine_options o = {
+        .model = f->model,
+        .units = &f->units,
+        .kernels = hd_kernels_get(HD_ISA_PORTABLE),
+        .ops = {f, op_open, op_close, op_half, op_done, op_abandoned},
+        .max_sequences = 3,
+        .max_rows = max_rows,
+        .max_queue = 4,
+        .context = 60,
+        .max_live_positions = UINT64_MAX,
+    };
+    cr_assert_eq(hd_engine_new(&f->engine, &o, &err), 0, "%s", err.text);
+    hd_engine_set_ready(f->engine, true);
+}
+
+static void teardown(struct fixture *f)
+{
+    hd_engine_free(f->engine);
+    hd_model_close(f->model);
+    unlink(f->path);
+}
+
+static float logit_of(uint32_t hash, uint32_t id)
+{
+    uint64_t x = (hash ^ id * 2654435761u) * UINT64_C(0x9e3779b97f4a7c15);
+    return (float)(x >> 40) / (float)(1 << 24) * 8.0f;
+}
+
+static uint32_t hash_row(const float *x, size_t dim)
+{
+    uint32_t h = 2166136261u;
+    const uint8_t *p = (const uint8_t *)x;
+    for (size_t i = 0; i < dim * 4; i++)
+        h = (h ^ p[i]) * 16777619u;
+    return h;
+}
+
+static void put_block(uint8_t **p, const struct fixture *f, uint32_t hash, uint32_t block,
+                      uint32_t want)
+{
+    uint32_t width = f->units.vocab_width, first = block * width;
+    uint32_t n = f->model->shape.vocab - first < width ? f->model->shape.vocab - first : width;
+    struct hd_candidate *c = calloc(n, sizeof *c);
+    double sum = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        c[i] = (struct hd_candidate){(int32_t)(first + i), logit_of(hash, first + i)};
+        sum += exp((double)c[i].logit);
+    }
+    float lse = (float)log(sum);
+    memcpy(*p, &lse, 4);
+    *p += 4;
+    if (want)
+        hd_candidates_best(c, n, want);
+    for (uint32_t i = 0; i < (want && want < n ? want : n); i++) {
+        memcpy(*p, &c[i].id, 4);
+        *p += want ? 4 : 0;
+        memcpy(*p, &c[i].logit, 4);
+        *p += 4;
+    }
+    free(c);
+}
+
+/* Answer the half-step in hand as one worker that owns everything. */
+static void answer_half(struct fixture *f)
+{
+    const struct hd_half_work *w = hd_engine_work(f->engine);
+    cr_assert_not_null(w);
+    struct hd_error err = {0};
+    struct hd_half_result r = {0};
+    uint32_t *blocks = calloc(f->units.vocab_blocks, sizeof *blocks);
+    size_t room = w->rows * (w->dim * 4 + f->model->shape.vocab * 8 + f->units.vocab_blocks * 4);
+    uint8_t *payload = calloc(1, room), *p = payload;
+    if (w->half == HD_HALF_LOGITS) {
+        for (uint32_t b = 0; b < f->units.vocab_blocks; b++)
+            blocks[b] = b;
+        r.vocab_blocks = blocks;
+        r.n_vocab_blocks = f->units.vocab_blocks;
+        for (size_t i = 0; i < w->rows; i++)
+            for (uint32_t b = 0; b < f->units.vocab_blocks; b++)
+                put_block(&p, f, hash_row(w->x + i * w->dim, w->dim), b, w->want[i]);
+    } else {
+        p += w->rows * w->dim * 4;
+    }
+    r.payload = payload;
+    r.payload_len = (size_t)(p - payload);
+    f->wanted = false;
+    cr_assert_eq(hd_engine_use_result(f->engine, &r, &err), 0, "%s", err.text);
+    free(payload);
+    free(blocks);
+    hd_engine_half_done(f->engine);
+}
+
+static void run(struct fixture *f)
+{
+    hd_engine_kick(f->engine);
+    while (f->wanted)
+        answer_half(f);
+}
+
+static void on_token(void *arg, const struct hd_token_event *t)
+{
+    struct client *c = arg;
+    if (t->prompt) {
+        cr_assert_eq(t->index, c->n_scored);
+        c->scored[c->n_scored++] = t->id;
+    } else {
+        cr_assert_eq(t->index, c->n);
+        c->tokens[c->n++] = t->id;
+    }
+    c->logprob = t->logprob;
+}
+
+static void on_end(void *arg, const struct hd_request_end *end)
+{
+    struct client *c = arg;
+    cr_assert_not(c->ended, "ended twice");
+    c->ended = true;
+    c->finish = end->finish;
+    snprintf(c->error, sizeof c->error, "%s", end->error ? end->error : "");
+}
+
+static void on_logits(void *arg, uint32_t position, const struct hd_candidate *row, size_t n)
+{
+    struct client *c = arg;
+    cr_assert_eq(position, c->n_logits++);
+    for (size_t i = 0; i < n; i++)
+        cr_assert_eq(row[i].id, (int32_t)i);
+}
+
+static const struct hd_request_events events = {on_token, on_end, on_logits};
+
+static struct hd_request *ask(struct fixture *f, struct client *c, int32_t first, unsigned prompt,
+                              unsigned answer)
+{
+    int32_t ids[MAX_TOKENS];
+    struct hd_request *r = NULL;
+    struct hd_error err = {0};
+    for (unsigned i = 0; i < prompt; i++)
+        ids[i] = first + (int32_t)i * 7 % 100;
+    struct hd_request_options o = {
+        .tokens = ids,
+        .n_tokens = prompt,
+        .max_tokens = answer,
+        .sampling = {.temperature = 0.8, .top_k = 30, .top_p = 0.9, .seed = (uint64_t)first},
+        .ignore_eos = true};
+    *c = (struct client){0};
+    cr_assert_eq(hd_engine_submit(f->engine, &o, &events, c, &r, &err), 0, "%s", err.text);
+    return r;
+}
+
+Test(engine, tokens_do_not_depend_on_the_batch_or_the_chunks)
+{
+    struct client alone[5], together[5];
+    struct fixture f;
+    setup(&f, 64);
+    for (int i = 0; i < 5; i++) {
+        if (i == 4)
+            run(&f); /* the queue holds four */
+        ask(&f, &alone[i], 10 + i, 5 + 7 * (unsigned)i, 12);
+        run(&f);
+        cr_assert(alone[i].ended && alone[i].n == 12 && alone[i].finish == HD_FINISH_LENGTH);
+    }
+    cr_assert_eq(f.open, 0);
+    teardown(&f);
+    setup(&f, 8); /* prompts come in chunks, at most three sequences live */
+    for (int i = 0; i < 4; i++)
+        ask(&f, &together[i], 10 + i, 5 + 7 * (unsigned)i, 12);
+    run(&f);
+    ask(&f, &together[4], 14, 5 + 28, 12);
+    run(&f);
+    cr_assert_leq(f.largest, 8);
+    for (int i = 0; i < 5; i++)
+        cr_assert_eq(memcmp(alone[i].tokens, together[i].tokens, sizeof alone[i].tokens), 0);
+    teardown(&f);
+}
+
+Test(engine, a_replay_or_a_reset_changes_no_token)
+{
+    struct client plain, shaken;
+    struct fixture f;
+    setup(&f, 8);
+    ask(&f, &plain, 20, 21, 16);
+    run(&f);
+    ask(&f, &shaken, 20, 21, 16);
+    hd_engine_kick(f.engine);
+    for (unsigned i = 0; f.wanted; i++) {
+        if (i % 5 == 2)
+            hd_engine_reset_half(f.engine);
+        if (i % 23 == 22) {
+            uint64_t again = f.positions[0];
+            cr_assert_eq(hd_engine_replay(f.engine, 1), again);
+            f.positions[0] = 0;
+            cr_assert_null(hd_engine_work(f.engine));
+            hd_engine_kick(f.engine);
+        }
+        if (i > 2000)
+            break;
+        answer_half(&f);
+        if (i > 60) { /* enough shaking */
+            while (f.wanted)
+                answer_half(&f);
+        }
+    }
+    cr_assert(shaken.ended);
+    cr_assert_eq(memcmp(plain.tokens, shaken.tokens, sizeof plain.tokens), 0);
+    teardown(&f);
+}
+
+Test(engine, the_queue_is_bounded_and_options_are_checked)
+{
+    struct fixture f;
+    struct client c[8];
+    struct hd_request *r;
+    struct hd_error err = {0};
+    int32_t id = 5, wrong = 512;
+    setup(&f, 8);
+    hd_engine_set_ready(f.engine, false);
+    for (int i = 0; i < 4; i++)
+        ask(&f, &c[i], 10, 3, 2);
+    struct hd_request_options o = {.tokens = &id, .n_tokens = 1, .max_tokens = 1};
+    cr_assert_eq(hd_engine_submit(f.engine, &o, &events, &c[5], &r, &err), HD_E_LIMIT);
+    hd_engine_set_ready(f.engine, true);
+    run(&f);
+    for (int i = 0; i < 4; i++)
+        cr_assert(c[i].ended && c[i].n == 2);
+    o.tokens = &wrong;
+    cr_assert_eq(hd_engine_submit(f.engine, &o, &events, &c[5], &r, &err), HD_E_RANGE);
+    o.tokens = &id;
+    o.n_tokens = 0;
+    cr_assert_eq(hd_engine_submit(f.engine, &o, &events, &c[5], &r, &err), HD_E_RANGE);
+    o.n_tokens = 1;
+    o.max_tokens = 0;
+    cr_assert_eq(hd_engine_submit(f.engine, &o, &events, &c[5], &r, &err), HD_E_RANGE);
+    int32_t many[60] = {0};
+    o = (struct hd_request_options){.tokens = many, .n_tokens = 60, .max_tokens = 1};
+    cr_assert_eq(hd_engine_submit(f.engine, &o, &events, &c[5], &r, &err), HD_E_RANGE);
+    o.n_tokens = 59; /* fits the context of 60 with one token */
+    o.max_tokens = 30;
+    o.ignore_eos = true;
+    c[5] = (struct client){0};
+    cr_assert_eq(hd_engine_submit(f.engine, &o, &events, &c[5], &r, &err), 0, "%s", err.text);
+    run(&f);
+    cr_assert(c[5].ended && c[5].n == 1 && c[5].finish == HD_FINISH_LENGTH);
+    teardown(&f);
+}
+
+Test(engine, a_prompt_is_scored_in_order)
+{
+    struct fixture f;
+    struct client c = {0};
+    struct hd_request *r;
+    struct hd_error err = {0};
+    int32_t ids[40];
+    setup(&f, 24);
+    for (int i = 0; i < 40; i++)
+        ids[i] = 3 * i + 1;
+    struct hd_request_options o = {.tokens = ids,
+                                   .n_tokens = 40,
+                                   .logprobs = true,
+                                   .top_logprobs = 5,
+                                   .prompt_logprobs = true};
+    cr_assert_eq(hd_engine_submit(f.engine, &o, &events, &c, &r, &err), 0, "%s", err.text);
+    run(&f);
+    cr_assert(c.ended);
+    cr_assert_eq(c.n, 0);
+    cr_assert_eq(c.n_scored, 40);
+    cr_assert_eq(c.n_logits, 40);
+    cr_assert_eq(memcmp(c.scored, ids, sizeof ids), 0);
+    cr_assert(c.logprob < 0 && isfinite(c.logprob));
+    cr_assert_leq(f.largest, 16, "rows with every logit are limited");
+    teardown(&f);
+}
+
+Test(engine, a_cancelled_request_hears_nothing_more)
+{
+    struct fixture f;
+    struct client a, b;
+    setup(&f, 8);
+    struct hd_request *r = ask(&f, &a, 30, 10, 20);
+    ask(&f, &b, 31, 10, 20);
+    hd_engine_kick(f.engine);
+    while (f.wanted && a.n < 4)
+        answer_half(&f);
+    hd_engine_cancel(f.engine, r);
+    while (f.wanted)
+        answer_half(&f);
+    cr_assert_eq(a.n, 4);
+    cr_assert_not(a.ended);
+    cr_assert(b.ended && b.n == 20);
+    cr_assert_eq(f.open, 0);
+    teardown(&f);
+}
+
+Test(engine, old_requests_fail_with_the_reason_and_young_ones_stay)
+{
+    struct fixture f;
+    struct client a, b;
+    setup(&f, 8);
+    ask(&f, &a, 30, 10, 20);
+    hd_engine_kick(f.engine);
+    answer_half(&f);
+    hd_engine_fail(f.engine, 0, "nobody is as old as that");
+    cr_assert_not(a.ended);
+    hd_engine_fail(f.engine, UINT64_MAX, "no worker");
+    cr_assert(a.ended && a.finish == HD_FINISH_ERROR);
+    cr_assert_str_eq(a.error, "no worker");
+    cr_assert_eq(f.abandoned, 1);
+    cr_assert_null(hd_engine_work(f.engine));
+    ask(&f, &b, 30, 10, 20);
+    run(&f);
+    cr_assert(b.ended && b.n == 20);
+    teardown(&f);
+}
+
+Test(engine, a_malformed_or_bad_result_harms_nobody_else)
+{
+    struct fixture f;
+    struct client a, b;
+    struct hd_error err = {0};
+    setup(&f, 16);
+    ask(&f, &a, 30, 3, 20);
+    ask(&f, &b, 31, 3, 20);
+    hd_engine_kick(f.engine);
+    size_t dim = f.model->shape.dim, rows = hd_engine_work(f.engine)->rows;
+    uint8_t *zero = calloc(rows + 1, dim * 8);
+    uint32_t twice[] = {1, 1}, beyond[] = {6}, first[] = {0};
+    struct hd_half_result r = {.payload = zero, .payload_len = rows * dim * 4 - 1};
+    cr_assert_eq(rows, 6);
+    cr_assert_eq(hd_engine_use_result(f.engine, &r, &err), HD_E_PROTO);
+    r = (struct hd_half_result){zero, (rows + 2) * dim * 4, twice, 2, NULL, 0, NULL, 0};
+    cr_assert_eq(hd_engine_use_result(f.engine, &r, &err), HD_E_PROTO);
+    r = (struct hd_half_result){zero, (rows + 1) * dim * 4, beyond, 1, NULL, 0, NULL, 0};
+    cr_assert_eq(hd_engine_use_result(f.engine, &r, &err), HD_E_PROTO);
+    r = (struct hd_half_result){zero, rows * dim * 4, NULL, 0, beyond, 1, NULL, 0};
+    cr_assert_eq(hd_engine_use_result(f.engine, &r, &err), HD_E_PROTO);
+    r = (struct hd_half_result){zero, (rows + 1) * dim * 4, first, 1, first, 1, NULL, 0};
+    cr_assert_eq(hd_engine_use_result(f.engine, &r, &err), 0, "%s", err.text);
+    free(zero);
+    f.wanted = false;
+    hd_engine_half_done(f.engine);
+    while (f.wanted)
+        answer_half(&f);
+    cr_assert(a.ended && a.finish == HD_FINISH_ERROR && a.n == 0);
+    cr_assert(b.ended && b.finish == HD_FINISH_LENGTH && b.n == 20);
+    teardown(&f);
+}
+
+/* A partial sum of 64 bits and one of 32 are the same numbers. */
+Test(engine, the_width_of_a_row_changes_nothing)
+{
+    struct fixture f;
+    struct client c;
+    float got[2];
+    for (int wide = 0; wide < 2; wide++) {
+        struct hd_error err = {0};
+        setup(&f, 4);
+        ask(&f, &c, 30, 1, 2);
+        hd_engine_kick(f.engine);
+        size_t dim = f.model->shape.dim;
+        int64_t *v64 = calloc(dim, 8);
+        int32_t *v32 = calloc(dim, 4);
+        uint32_t row[] = {0};
+        for (size_t i = 0; i < dim; i++)
+            v64[i] = v32[i] = (int32_t)(i * 7919) - 400000;
+        struct hd_half_result r = {.payload = wide ? (uint8_t *)v64 : (uint8_t *)v32,
+                                   .payload_len = dim * (wide ? 8 : 4),
+                                   .wide = row,
+                                   .n_wide = (size_t)wide};
+        cr_assert_eq(hd_engine_use_result(f.engine, &r, &err), 0, "%s", err.text);
+        f.wanted = false;
+        hd_engine_half_done(f.engine);
+        got[wide] = hd_engine_work(f.engine)->x[17];
+        free(v64);
+        free(v32);
+        teardown(&f);
+    }
+    cr_assert_eq(got[0], got[1]);
+}
