@@ -1,7 +1,6 @@
 /* config_value.c - one scalar, checked and stored. */
 #include "common/util/config_impl.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,15 +37,15 @@ static bool to_u64(const char *digits, size_t len, uint64_t *out)
 }
 
 /* "4294967296" as "4G": the way a person would write it. */
-static void size_text(char *buf, size_t size, double bytes)
+static void size_text(char *buf, size_t size, uint64_t bytes)
 {
-    static const char units[] = {' ', 'K', 'M', 'G', 'T'};
+    static const char *const units[] = {"", "K", "M", "G", "T"};
     size_t u = 0;
-    while (u + 1 < sizeof units && bytes >= 1024 && fmod(bytes, 1024) == 0) {
+    while (u + 1 < sizeof units / sizeof *units && bytes >= 1024 && bytes % 1024 == 0) {
         bytes /= 1024;
         u++;
     }
-    snprintf(buf, size, "%.15g%.*s", bytes, u > 0, &units[u]);
+    snprintf(buf, size, "%llu%s", (unsigned long long)bytes, units[u]);
 }
 
 static int out_of_range(const struct hd_config_key *key, const struct hd_config_scalar *s,
@@ -54,8 +53,8 @@ static int out_of_range(const struct hd_config_key *key, const struct hd_config_
 {
     char min[32], max[32];
     if (key->type == HD_CONFIG_SIZE) {
-        size_text(min, sizeof min, key->min);
-        size_text(max, sizeof max, key->max);
+        size_text(min, sizeof min, (uint64_t)key->min);
+        size_text(max, sizeof max, (uint64_t)key->max);
     } else {
         snprintf(min, sizeof min, "%.15g", key->min);
         snprintf(max, sizeof max, "%.15g", key->max);
