@@ -67,6 +67,7 @@ static int make_stores(struct hd_node *n)
 int hd_node_resize(struct hd_node *n, const struct hd_node_sizes *sizes, struct hd_error *err)
 {
     free_stores(n);
+    n->assigned = false;
     n->sizes = *sizes;
     int rc = make_stores(n);
     if (rc < 0) {
@@ -82,6 +83,12 @@ void hd_node_forget(struct hd_node *n)
         return;
     hd_kv_clear(n->kv);
     hd_input_log_clear(n->input_log);
+}
+
+void hd_node_leave(struct hd_node *n)
+{
+    hd_node_forget(n);
+    n->assigned = false;
 }
 
 void hd_node_drop(struct hd_node *n, uint32_t sequence)
@@ -108,7 +115,7 @@ void hd_node_log_inputs(struct hd_node *n, uint32_t layer, const struct hd_rows 
 int hd_node_step(struct hd_node *n, const struct hd_half_step *step, struct hd_half_output *out,
                  struct hd_error *err)
 {
-    if (hd_shard_owned(n->shard, step->units).n == 0)
+    if (!n->assigned || hd_shard_owned(n->shard, step->units).n == 0)
         return HD_STEP_NOT_OURS;
     switch (step->units) {
     case HD_SHARD_HEAD:

@@ -32,7 +32,7 @@ static int list_new_heads(struct rebuild *r)
     if (!r->report->heads)
         return HD_E_NOMEM;
     for (size_t i = 0; i < want.n; i++)
-        if (!hd_shard_owns(r->node->shard, HD_SHARD_HEAD, want.list[i]))
+        if (!r->node->assigned || !hd_shard_owns(r->node->shard, HD_SHARD_HEAD, want.list[i]))
             r->report->heads[r->report->n_heads++] = want.list[i];
     return 0;
 }
@@ -195,6 +195,7 @@ int hd_rebuild(struct hd_node *n, const struct hd_assignment *a, struct hd_kv_re
     if (list_new_heads(&r) < 0)
         return hd_fail(err, HD_E_NOMEM, "out of memory for an assignment");
     drop_lost(&r);
+    n->assigned = false; /* until everything below has succeeded */
     int rc = hd_shard_assign(n->shard, a->want, err);
     if (rc < 0)
         return rc;
@@ -206,7 +207,10 @@ int hd_rebuild(struct hd_node *n, const struct hd_assignment *a, struct hd_kv_re
         rc = compute(&r);
     free(r.work);
     report->rebuild_us = hd_now_us() - t1;
-    return rc < 0 ? hd_fail(err, rc, "out of memory for rebuilding K/V") : 0;
+    if (rc < 0)
+        return hd_fail(err, rc, "out of memory for rebuilding K/V");
+    n->assigned = true;
+    return 0;
 }
 
 void hd_kv_report_deinit(struct hd_kv_report *report)

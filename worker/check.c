@@ -1,0 +1,142 @@
+#include "worker/check.h"
+
+#include <stdlib.h>
+
+#define VARINT32 5    /* bytes of the longest unsigned 32-bit number in a message */
+#define MARGIN   4096 /* tags, lengths and single numbers of any message */
+
+static int in_range(uint32_t value, uint32_t min, uint32_t max, const char *what,
+                    struct hd_error *err)
+{
+    if (value >= min && value <= max)
+        return 0;
+    return hd_fail(err, HD_E_PROTO, "%s is %u, possible are %u to %u", what, value, min, max);
+}
+
+int hd_check_welcome(const struct hd_check *c, const Hydac__V1__Welcome *m, struct hd_error *err)
+{
+    int rc = in_range(m->kv_type, HD_KV_F16, HD_KV_F32, "Welcome: the K/V type", err);
+    if (rc == 0)
+        rc = in_range(m->max_rows, 1, HD_WORKER_MAX_ROWS, "Welcome: rows of a step", err);
+    if (rc == 0)
+        rc = in_range(m->max_positions, 1, HD_MAX_CONTEXT, "Welcome: positions of a sequence", err);
+    if (rc == 0)
+        rc = in_range(m->max_sequences, 1, HD_NODE_SEQUENCES, "Welcome: sequences", err);
+    uint64_t payload = (uint64_t)m->max_rows * c->model->shape.dim * sizeof(float);
+    if (rc == 0 && payload > UINT32_MAX)
+        rc = hd_fail(err, HD_E_PROTO, "Welcome: %u rows of %u values do not fit a frame",
+                     m->max_rows, c->model->shape.dim);
+    return rc;
+}
+
+/* Unit numbers: ascending and below `count`. */
+static int check_units(const uint32_t *list, size_t n, uint32_t count, const char *what,
+                       struct hd_error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (list[i] >= count)
+            return hd_fail(err, HD_E_PROTO, "AssignHeads: %s %u of %u", what, list[i], count);
+        if (i > 0 && list[i] <= list[i - 1])
+            return hd_fail(err, HD_E_PROTO, "AssignHeads: %s numbers are not ascending", what);
+    }
+    return 0;
+}
+
+int hd_check_sequence(const struct hd_check *c, uint32_t sequence, struct hd_error *err)
+{
+    return in_range(sequence, 0, c->sizes.max_sequences - 1, "a sequence number", err);
+}
+
+static int check_needs(const struct hd_check *c, const Hydac__V1__AssignHeads *m,
+                       struct hd_error *err)
+{
+    uint64_t seen = 0;
+    for (size_t i = 0; i < m->n_sequences; i++) {
+        const Hydac__V1__SequenceNeed *n = m->sequences[i];
+        if (hd_check_sequence(c, n->sequence, err) < 0)
+            return hd_fail_in(err, "AssignHeads");
+        if (seen >> n->sequence & 1)
+            return hd_fail(err, HD_E_PROTO, "AssignHeads: sequence %u comes twice", n->sequence);
+        seen |= UINT64_C(1) << n->sequence;
+        if ((uint64_t)n->committed + n->inflight > c->sizes.max_positions)
+            return hd_fail(err, HD_E_PROTO, "AssignHeads: sequence %u needs more than %u positions",
+                           n->sequence, c->sizes.max_positions);
+    }
+    return 0;
+}
+
+int hd_check_assign(const struct hd_check *c, const Hydac__V1__AssignHeads *m, struct hd_error *err)
+{
+    int rc = check_units(m->heads, m->n_heads, c->units->heads, "head", err);
+    if (rc == 0)
+        rc = check_units(m->ffn_blocks, m->n_ffn_blocks, c->units->ffn_blocks, "FFN block", err);
+    if (rc == 0)
+        rc = check_units(m->vocab_blocks, m->n_vocab_blocks, c->units->vocab_blocks, "vocab block",
+                         err);
+    if (rc == 0)
+        rc = in_range(m->layers_done, 0, c->model->shape.n_layers, "AssignHeads: layers_done", err);
+    return rc < 0 ? rc : check_needs(c, m, err);
+}
+
+/* Sequences and positions of a step's rows. */
+static int check_rows(const struct hd_check *c, const Hydac__V1__Step *m, struct hd_error *err)
+{
+    uint32_t next[HD_NODE_SEQUENCES] = {0}; /* the lowest position that may follow */
+    for (size_t i = 0; i < m->n_sequences; i++) {
+        uint32_t s = m->sequences[i], p = m->positions[i];
+        if (hd_check_sequence(c, s, err) < 0)
+            return hd_fail_in(err, "Step, row %zu", i);
+        if (p >= c->sizes.max_positions)
+            return hd_fail(err, HD_E_PROTO, "Step, row %zu: position %u of %u", i, p,
+                           c->sizes.max_positions);
+        if (p < next[s])
+            return hd_fail(err, HD_E_PROTO, "Step, row %zu: positions of sequence %u go back", i,
+                           s);
+        next[s] = p + 1;
+    }
+    return 0;
+}
+
+static int check_shifts(const Hydac__V1__Step *m, struct hd_error *err)
+{
+    for (size_t i = 0; i < m->n_shifts; i++)
+        if (m->shifts[i] < -HD_WORKER_MAX_SHIFT || m->shifts[i] > HD_WORKER_MAX_SHIFT)
+            return hd_fail(err, HD_E_PROTO, "Step, row %zu: shift %d", i, m->shifts[i]);
+    return 0;
+}
+
+int hd_check_step(const struct hd_check *c, const Hydac__V1__Step *m, size_t payload_len,
+                  struct hd_error *err)
+{
+    size_t rows = m->n_sequences;
+    bool logits = m->half == HYDAC__V1__HALF__LOGITS;
+    if ((int)m->half < HYDAC__V1__HALF__ATTENTION || m->half > HYDAC__V1__HALF__LOGITS)
+        return hd_fail(err, HD_E_PROTO, "Step: half %d does not exist", (int)m->half);
+    if (m->layer >= c->model->shape.n_layers)
+        return hd_fail(err, HD_E_PROTO, "Step: layer %u of %u", m->layer, c->model->shape.n_layers);
+    if (rows < 1 || rows > c->sizes.max_rows)
+        return hd_fail(err, HD_E_PROTO, "Step: %zu rows, possible are 1 to %u", rows,
+                       c->sizes.max_rows);
+    if (m->n_positions != rows || m->n_shifts != (logits ? 0 : rows) ||
+        m->n_want != (logits ? rows : 0))
+        return hd_fail(err, HD_E_PROTO,
+                       "Step: %zu rows with %zu positions, %zu shifts and %zu wants", rows,
+                       m->n_positions, m->n_shifts, m->n_want);
+    if (payload_len != rows * c->model->shape.dim * sizeof(float))
+        return hd_fail(err, HD_E_PROTO, "Step: %zu bytes for %zu rows of %u values", payload_len,
+                       rows, c->model->shape.dim);
+    int rc = check_rows(c, m, err);
+    return rc < 0 ? rc : check_shifts(m, err);
+}
+
+struct hd_frame_limits hd_check_limits(const struct hd_check *c)
+{
+    uint64_t rows = c->sizes.max_rows;
+    uint64_t units = (uint64_t)c->units->heads + c->units->ffn_blocks + c->units->vocab_blocks;
+    uint64_t step = 4 * VARINT32 * rows; /* sequence, position, shift, want */
+    uint64_t assign = VARINT32 * units + HD_NODE_SEQUENCES * (uint64_t)(6 * VARINT32);
+    return (struct hd_frame_limits){
+        .max_body = (uint32_t)(step + assign + MARGIN),
+        .max_payload = (uint32_t)(rows * c->model->shape.dim * sizeof(float)),
+    };
+}

@@ -1,0 +1,216 @@
+/* frames.c - what the leader sends: unpacked, checked, answered or handed to the crew. */
+#include "worker/session_impl.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int hd_session_hello(struct hd_session *s)
+{
+    Hydac__V1__Hello m = HYDAC__V1__HELLO__INIT;
+    const struct hd_worker_config *c = s->o.config;
+    m.name = (char *)c->name;
+    m.model_digest = s->o.model->digest;
+    m.model_name = (char *)s->o.model->name;
+    m.software = (char *)"hydac " HYDAC_VERSION;
+    m.threads = s->o.threads;
+    m.memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    m.log_limit_bytes = c->log_limit;
+    m.pid = (uint32_t)getpid();
+    return hd_conn_send(s->conn, HD_FRAME_HELLO, &m.base, NULL);
+}
+
+/* ---- One handler for each type of frame: 0, or the error that ends the connection. `m` is the
+ * unpacked message; who keeps it or the frame sets the pointer, or the frame, to nothing. ----*/
+
+struct incoming {
+    struct hd_session *s;
+    ProtobufCMessage *m;
+    struct hd_frame *f;
+};
+
+static int submit(struct incoming *in, struct hd_job *job, struct hd_error *err)
+{
+    job->conversation = in->s->conversation;
+    int rc = hd_crew_submit(in->s->crew, job);
+    return rc < 0 ? hd_fail(err, rc, "the worker cannot take more work (%s)", hd_error_name(rc))
+                  : 0;
+}
+
+static int on_welcome(struct incoming *in, struct hd_error *err)
+{
+    struct hd_session *s = in->s;
+    const Hydac__V1__Welcome *m = (const Hydac__V1__Welcome *)in->m;
+    int rc = hd_check_welcome(&s->check, m, err);
+    if (rc < 0)
+        return rc;
+    s->check.sizes = (struct hd_node_sizes){
+        .kv_type = (enum hd_kv_type)m->kv_type,
+        .max_rows = m->max_rows,
+        .max_positions = m->max_positions,
+        .max_sequences = m->max_sequences,
+    };
+    s->conversation++;
+    s->epoch = m->epoch;
+    s->pause_ms = s->o.config->retry_min_ms;
+    hd_conn_set_limits(s->conn, hd_check_limits(&s->check));
+    hd_session_set(s, JOINED);
+    hd_info(s->o.log, "joined", "leader=%s worker_id=%u epoch=%" PRIu64, hd_conn_peer(s->conn),
+            m->worker_id, m->epoch);
+    struct hd_job job = {.type = HD_JOB_JOIN, .epoch = m->epoch, .sizes = s->check.sizes};
+    return submit(in, &job, err);
+}
+
+static int on_reject(struct incoming *in, struct hd_error *err)
+{
+    struct hd_session *s = in->s;
+    const Hydac__V1__Reject *m = (const Hydac__V1__Reject *)in->m;
+    hd_errlog(s->o.log, "refused", "leader=%s code=%u reason=\"%s\"", hd_conn_peer(s->conn),
+              m->code, m->reason);
+    s->pause_ms = s->o.config->retry_max_ms;
+    s->refused = m->code == HD_REJECT_VERSION || m->code == HD_REJECT_MODEL;
+    hd_session_set(s, ENDING);
+    hd_conn_close(s->conn, false);
+    if (s->refused)
+        s->o.refused(s->o.arg, m->reason);
+    return 0;
+}
+
+static int on_heartbeat(struct incoming *in, struct hd_error *err)
+{
+    const Hydac__V1__Heartbeat *m = (const Hydac__V1__Heartbeat *)in->m;
+    Hydac__V1__HeartbeatAck ack = HYDAC__V1__HEARTBEAT_ACK__INIT;
+    struct hd_crew_totals t;
+    hd_crew_totals(in->s->crew, &t);
+    ack.seq = m->seq;
+    ack.sent_us = m->sent_us;
+    ack.steps = t.steps;
+    ack.busy_us = t.busy_us;
+    ack.kv_bytes = t.kv_bytes;
+    ack.log_bytes = t.log_bytes;
+    ack.weight_bytes = t.weight_bytes;
+    ack.rss_bytes = hd_rss_bytes();
+    /* What keeps it from being sent also ends the connection. */
+    hd_conn_send(in->s->conn, HD_FRAME_HEARTBEAT_ACK, &ack.base, NULL);
+    return 0;
+}
+
+static int on_assign(struct incoming *in, struct hd_error *err)
+{
+    struct hd_session *s = in->s;
+    const Hydac__V1__AssignHeads *m = (const Hydac__V1__AssignHeads *)in->m;
+    int rc = hd_check_assign(&s->check, m, err);
+    if (rc < 0)
+        return rc;
+    if (m->epoch < s->epoch)
+        return hd_fail(err, HD_E_PROTO, "AssignHeads: epoch %" PRIu64 " after %" PRIu64, m->epoch,
+                       s->epoch);
+    s->epoch = m->epoch;
+    struct hd_job job = {.type = HD_JOB_ASSIGN, .epoch = m->epoch, .message = in->m};
+    in->m = NULL;
+    return submit(in, &job, err);
+}
+
+static int on_step(struct incoming *in, struct hd_error *err)
+{
+    struct hd_session *s = in->s;
+    const Hydac__V1__Step *m = (const Hydac__V1__Step *)in->m;
+    int rc = hd_check_step(&s->check, m, in->f->payload_len, err);
+    if (rc < 0)
+        return rc;
+    if (m->epoch > s->epoch)
+        return hd_fail(err, HD_E_PROTO, "Step: epoch %" PRIu64 " was never announced", m->epoch);
+    struct hd_job job = {.type = HD_JOB_STEP, .epoch = m->epoch, .message = in->m, .frame = *in->f};
+    in->m = NULL;
+    memset(in->f, 0, sizeof *in->f);
+    return submit(in, &job, err);
+}
+
+static int drop_sequence(struct incoming *in, uint32_t sequence, struct hd_error *err)
+{
+    int rc = hd_check_sequence(&in->s->check, sequence, err);
+    struct hd_job job = {.type = HD_JOB_DROP, .sequence = sequence};
+    return rc < 0 ? rc : submit(in, &job, err);
+}
+
+static int on_seq_open(struct incoming *in, struct hd_error *err)
+{
+    const Hydac__V1__SequenceOpen *m = (const Hydac__V1__SequenceOpen *)in->m;
+    if (m->max_positions > in->s->check.sizes.max_positions)
+        return hd_fail(err, HD_E_PROTO, "SequenceOpen: %u positions, Welcome allowed %u",
+                       m->max_positions, in->s->check.sizes.max_positions);
+    return drop_sequence(in, m->sequence, err);
+}
+
+static int on_seq_close(struct incoming *in, struct hd_error *err)
+{
+    const Hydac__V1__SequenceClose *m = (const Hydac__V1__SequenceClose *)in->m;
+    return drop_sequence(in, m->sequence, err);
+}
+
+static int on_stats(struct incoming *in, struct hd_error *err)
+{
+    const Hydac__V1__StatsRequest *m = (const Hydac__V1__StatsRequest *)in->m;
+    struct hd_job job = {.type = HD_JOB_STATS, .id = m->id};
+    return submit(in, &job, err);
+}
+
+static int on_error(struct incoming *in, struct hd_error *err)
+{
+    struct hd_session *s = in->s;
+    const Hydac__V1__Error *m = (const Hydac__V1__Error *)in->m;
+    hd_errlog(s->o.log, "leader_gave_up", "code=%u reason=\"%s\"", m->code, m->text);
+    hd_session_set(s, ENDING);
+    hd_conn_close(s->conn, false);
+    return 0;
+}
+
+/* ---- Dispatch ----*/
+
+static const struct {
+    enum session_state state; /* in which the frame is expected; JOINED also stands for ... */
+    bool greeting_too;        /* ... frames that may come before Welcome as well */
+    const ProtobufCMessageDescriptor *message;
+    int (*take)(struct incoming *in, struct hd_error *err);
+} frames[HD_FRAME_TYPES] = {
+    [HD_FRAME_WELCOME] = {GREETING, true, &hydac__v1__welcome__descriptor, on_welcome},
+    [HD_FRAME_REJECT] = {JOINED, true, &hydac__v1__reject__descriptor, on_reject},
+    [HD_FRAME_HEARTBEAT] = {JOINED, false, &hydac__v1__heartbeat__descriptor, on_heartbeat},
+    [HD_FRAME_ASSIGN] = {JOINED, false, &hydac__v1__assign_heads__descriptor, on_assign},
+    [HD_FRAME_SEQ_OPEN] = {JOINED, false, &hydac__v1__sequence_open__descriptor, on_seq_open},
+    [HD_FRAME_SEQ_CLOSE] = {JOINED, false, &hydac__v1__sequence_close__descriptor, on_seq_close},
+    [HD_FRAME_STEP] = {JOINED, false, &hydac__v1__step__descriptor, on_step},
+    [HD_FRAME_STATS_REQUEST] = {JOINED, false, &hydac__v1__stats_request__descriptor, on_stats},
+    [HD_FRAME_ERROR] = {JOINED, true, &hydac__v1__error__descriptor, on_error},
+};
+
+static bool is_expected(const struct hd_session *s, int type)
+{
+    if (!frames[type].take)
+        return false;
+    return s->state == frames[type].state || (s->state == GREETING && frames[type].greeting_too);
+}
+
+static int dispatch(struct hd_session *s, struct hd_frame *f, struct hd_error *err)
+{
+    if (!is_expected(s, f->type))
+        return hd_fail(err, HD_E_PROTO, "a %s frame makes no sense now",
+                       hd_frame_type_name(f->type));
+    struct incoming in = {.s = s, .f = f};
+    in.m = protobuf_c_message_unpack(frames[f->type].message, NULL, f->body_len, f->body);
+    if (!in.m)
+        return hd_fail(err, HD_E_PROTO, "a %s frame cannot be read", hd_frame_type_name(f->type));
+    int rc = frames[f->type].take(&in, err);
+    if (in.m)
+        protobuf_c_message_free_unpacked(in.m, NULL);
+    return rc;
+}
+
+void hd_session_frame(struct hd_session *s, struct hd_frame *f)
+{
+    struct hd_error err = {0};
+    if (s->state != ENDING && dispatch(s, f, &err) < 0)
+        hd_session_break_off(s, &err);
+    hd_frame_clear(f);
+}

@@ -1,0 +1,109 @@
+/* main.c - hydac-worker: arguments, signals, the loop. */
+#include "worker/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+struct program {
+    uv_loop_t loop;
+    uv_signal_t signals[2];
+    struct hd_worker *worker;
+    struct hd_log log;
+    bool closing;
+    int status; /* to exit with */
+};
+
+static void stop(struct program *p, int status)
+{
+    if (p->closing)
+        return;
+    p->closing = true;
+    p->status = status;
+    for (int i = 0; i < 2; i++)
+        uv_close((uv_handle_t *)&p->signals[i], NULL);
+    hd_worker_close(p->worker, NULL, NULL);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct program *p = handle->data;
+    hd_info(&p->log, "stopping", "signal=%s", number == SIGINT ? "SIGINT" : "SIGTERM");
+    stop(p, 0);
+}
+
+static void on_refused(void *arg, const char *why)
+{
+    struct program *p = arg;
+    fprintf(stderr, "hydac-worker: the leader refuses this worker: %s\n", why);
+    stop(p, 1);
+}
+
+static void watch_signals(struct program *p)
+{
+    static const int numbers[2] = {SIGTERM, SIGINT};
+    for (int i = 0; i < 2; i++) {
+        uv_signal_init(&p->loop, &p->signals[i]);
+        p->signals[i].data = p;
+        uv_signal_start(&p->signals[i], on_signal, numbers[i]);
+    }
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* an input log that may not grow is a gap, not the end */
+}
+
+static int serve(struct program *p, const struct hd_worker_config *c)
+{
+    struct hd_error err = {0};
+    struct hd_worker_options o = {
+        .loop = &p->loop, .config = c, .log = &p->log, .refused = on_refused, .arg = p};
+    if (hd_worker_new(&p->worker, &o, &err) < 0) {
+        fprintf(stderr, "hydac-worker: %s\n", err.text);
+        return 1;
+    }
+    watch_signals(p);
+    uv_run(&p->loop, UV_RUN_DEFAULT);
+    return p->status;
+}
+
+/* The signal comes when the parent ends from now on; it may have ended just before. */
+static int die_with(pid_t parent)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
+        fprintf(stderr, "hydac-worker: --die-with-parent: %s\n", strerror(errno));
+        return -1;
+    }
+    return getppid() == parent ? 0 : -1;
+}
+
+static struct hd_worker_config config; /* large: paths */
+
+int main(int argc, char **argv)
+{
+    pid_t parent = getppid();
+    struct hd_error err = {0};
+    struct program p = {.log = {.fd = 2}};
+    int rc = hd_worker_config_args(&config, argc, argv, &err);
+    if (rc == HD_CONFIG_HELP) {
+        fputs(hd_worker_config_usage(), stdout);
+        return 0;
+    }
+    if (rc == HD_CONFIG_VERSION) {
+        puts("hydac-worker " HYDAC_VERSION);
+        return 0;
+    }
+    if (rc < 0) {
+        fprintf(stderr, "hydac-worker: %s\n", err.text);
+        return 2;
+    }
+    if (config.die_with_parent && die_with(parent) < 0)
+        return 1;
+    p.log.level = (enum hd_log_level)config.log_level;
+    p.log.who = config.name;
+    uv_loop_init(&p.loop);
+    rc = serve(&p, &config);
+    uv_loop_close(&p.loop);
+    return rc;
+}

@@ -1,0 +1,39 @@
+/* session_impl.h - shared by session.c (the connection) and frames.c (what comes over it). */
+#ifndef HD_WORKER_SESSION_IMPL_H
+#define HD_WORKER_SESSION_IMPL_H
+
+#include "common/net/address.h"
+#include "worker/check.h"
+#include "worker/session.h"
+
+enum session_state { PAUSED, RESOLVING, CONNECTING, GREETING, JOINED, ENDING };
+
+struct hd_session {
+    struct hd_session_options o;
+    struct hd_crew *crew; /* borrowed */
+    struct hd_units units;
+    enum session_state state;
+    struct hd_conn *conn; /* CONNECTING to ENDING */
+    struct hd_resolve resolve;
+    uv_timer_t timer;  /* PAUSED: when to try again; later: when silence has lasted too long */
+    uint64_t pause_ms; /* the next pause */
+    uint64_t conversation;
+    uint64_t epoch; /* newest announced by the leader */
+    struct hd_check check;
+    bool refused;
+    bool closing, timer_closed;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+/* session.c */
+void hd_session_set(struct hd_session *s, enum session_state to);
+/* Tell the leader what is wrong and end the connection. */
+void hd_session_break_off(struct hd_session *s, const struct hd_error *err);
+
+/* frames.c */
+int hd_session_hello(struct hd_session *s);
+/* Takes any frame, and frees it. */
+void hd_session_frame(struct hd_session *s, struct hd_frame *f);
+
+#endif

@@ -1,0 +1,172 @@
+/* worker.c - model, crew and session, made and ended in order. */
+#include "worker/worker.h"
+
+#include "worker/session.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct hd_worker {
+    struct hd_worker_options o;
+    struct hd_model *model;
+    struct hd_crew *crew;
+    struct hd_session *session;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+/* CPUs that this process may use. */
+static unsigned cpu_count(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return 1;
+    int n = CPU_COUNT(&set);
+    return n < 1 ? 1 : (unsigned)n;
+}
+
+/* The state folder and what is missing of the folders above it. */
+static int make_state_dir(const char *path, struct hd_error *err)
+{
+    char part[sizeof((struct hd_worker_config *)0)->state_dir];
+    snprintf(part, sizeof part, "%s", path);
+    for (char *slash = part + 1; (slash = strchr(slash, '/')); slash++) {
+        *slash = '\0';
+        mkdir(part, 0700); /* what went wrong shows at the last one */
+        *slash = '/';
+    }
+    if (mkdir(part, 0700) != 0 && errno != EEXIST)
+        return hd_fail(err, HD_E_IO, "cannot make the state folder %s: %s", path, strerror(errno));
+    if (access(path, R_OK | W_OK | X_OK) != 0)
+        return hd_fail(err, HD_E_IO, "cannot use the state folder %s: %s", path, strerror(errno));
+    return 0;
+}
+
+static int choose_isa(const struct hd_worker_config *c, enum hd_isa *isa, struct hd_error *err)
+{
+    if (c->isa == HD_WORKER_ISA_AUTO) {
+        *isa = hd_isa_best();
+        return 0;
+    }
+    *isa = (enum hd_isa)(c->isa - 1);
+    if (!hd_isa_supported(*isa))
+        return hd_fail(err, HD_E_CONFIG, "compute.isa: this CPU has no %s; use auto",
+                       hd_isa_name(*isa));
+    return 0;
+}
+
+static void on_reply(void *arg, struct hd_reply *r)
+{
+    struct hd_worker *w = arg;
+    if (w->session) /* else the worker is closing */
+        hd_session_reply(w->session, r);
+}
+
+static void on_refused(void *arg, const char *why)
+{
+    struct hd_worker *w = arg;
+    if (w->o.refused)
+        w->o.refused(w->o.arg, why);
+}
+
+/* ---- Ending: the session first (it uses the crew), then the crew (it uses the model) ----*/
+
+static void on_crew_closed(void *arg)
+{
+    struct hd_worker *w = arg;
+    void (*closed)(void *arg) = w->closed;
+    void *closed_arg = w->closed_arg;
+    hd_model_close(w->model);
+    free(w);
+    if (closed)
+        closed(closed_arg);
+}
+
+static void on_session_closed(void *arg)
+{
+    struct hd_worker *w = arg;
+    w->session = NULL;
+    hd_crew_close(w->crew, on_crew_closed, w);
+}
+
+void hd_worker_close(struct hd_worker *w, void (*closed)(void *arg), void *arg)
+{
+    w->closed = closed;
+    w->closed_arg = arg;
+    hd_session_close(w->session, on_session_closed, w);
+}
+
+/* ---- Beginning ----*/
+
+static int start_crew(struct hd_worker *w, unsigned threads, enum hd_isa isa, struct hd_error *err)
+{
+    struct hd_crew_options o = {
+        .loop = w->o.loop,
+        .model = w->model,
+        .log = w->o.log,
+        .state_dir = w->o.config->state_dir,
+        .log_limit = w->o.config->log_limit,
+        .threads = threads,
+        .isa = isa,
+        .on_reply = on_reply,
+        .arg = w,
+    };
+    return hd_crew_new(&w->crew, &o, err);
+}
+
+static int make_session(struct hd_worker *w, unsigned threads, struct hd_error *err)
+{
+    struct hd_session_options o = {
+        .loop = w->o.loop,
+        .config = w->o.config,
+        .log = w->o.log,
+        .model = w->model,
+        .threads = threads,
+        .refused = on_refused,
+        .arg = w,
+    };
+    int rc = hd_session_new(&w->session, &o);
+    return rc < 0 ? hd_fail(err, rc, "out of memory") : 0;
+}
+
+int hd_worker_new(struct hd_worker **out, const struct hd_worker_options *o, struct hd_error *err)
+{
+    enum hd_isa isa;
+    unsigned threads = o->config->threads ? (unsigned)o->config->threads : cpu_count();
+    int rc = choose_isa(o->config, &isa, err);
+    if (rc == 0)
+        rc = make_state_dir(o->config->state_dir, err);
+    if (rc < 0)
+        return rc;
+    struct hd_worker *w = calloc(1, sizeof *w);
+    if (!w)
+        return hd_fail(err, HD_E_NOMEM, "out of memory");
+    w->o = *o;
+    rc = hd_model_open(&w->model, o->config->model, err);
+    if (rc < 0)
+        goto err_after_alloc;
+    rc = make_session(w, threads, err);
+    if (rc < 0)
+        goto err_after_model;
+    rc = start_crew(w, threads, isa, err);
+    if (rc < 0)
+        goto err_after_session;
+    hd_session_start(w->session, w->crew);
+    *out = w;
+    hd_info(o->log, "started", "model=%s threads=%u isa=%s", w->model->name, threads,
+            hd_isa_name(isa));
+    return 0;
+
+err_after_session:
+    hd_session_free(w->session);
+err_after_model:
+    hd_model_close(w->model);
+err_after_alloc:
+    free(w);
+    return rc;
+}
