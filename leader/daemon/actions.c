@@ -70,6 +70,7 @@ static void do_worker_state(struct hd_leader *l, const struct hd_action *a)
     hd_log_write(l->o.log, a->state == HD_WORKER_ONLINE ? HD_LOG_INFO : HD_LOG_WARN, "worker_state",
                  "worker=%s state=%s%s%s epoch=%llu", v.name, e->state, *e->cause ? " cause=" : "",
                  e->cause, (unsigned long long)hd_core_epoch(l->core));
+    update_live_limit(l);
 }
 
 static void do_failover(struct hd_leader *l, const struct hd_action *a)

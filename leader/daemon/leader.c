@@ -94,7 +94,7 @@ static int open_model(struct hd_leader *l, struct hd_error *err)
         return rc;
     }
     hd_info(l->o.log, "model",
-            "name=%s digest=%016" PRIx64 " layers=%u dim=%u heads=%u kv_heads=%u context=%u",
+            "name=\"%s\" digest=%016" PRIx64 " layers=%u dim=%u heads=%u kv_heads=%u context=%u",
             l->model->name, l->model->digest, m->n_layers, m->dim, m->n_heads, m->n_kv_heads,
             l->context);
     return 0;
@@ -216,9 +216,9 @@ static int start_tick(struct hd_leader *l)
 static int start(struct hd_leader *l, struct hd_error *err)
 {
     struct sockaddr_storage cluster, http;
-    int rc = hd_address_parse(&cluster, l->o.config->cluster_listen, err);
+    int rc = hd_address_parse(l->o.config->cluster_listen, &cluster, err);
     if (rc == 0)
-        rc = hd_address_parse(&http, l->o.config->http_listen, err);
+        rc = hd_address_parse(l->o.config->http_listen, &http, err);
     if (rc == 0)
         rc = open_model(l, err);
     if (rc == 0)
