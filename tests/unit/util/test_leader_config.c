@@ -1,0 +1,225 @@
+/* The leader's settings: every key, every flag, and what concerns several of them. */
+#include "leader/daemon/config.h"
+#include "common/util/log.h"
+#include "temp_file.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ARGS_MAX 40
+
+static int run(struct hd_leader_config *c, const char *const *args, struct hd_error *err)
+{
+    char *argv[ARGS_MAX] = {"hydac-leader"};
+    int argc = 1;
+    for (; args[argc - 1]; argc++)
+        argv[argc] = (char *)args[argc - 1];
+    hd_leader_config_defaults(c);
+    return hd_leader_config_args(c, argc, argv, err);
+}
+
+#define RUN(c, err, ...) run(c, (const char *const[]){__VA_ARGS__, NULL}, err)
+
+static struct hd_leader_config *config(void)
+{
+    static struct hd_leader_config c;
+    return &c;
+}
+
+static int run_file(struct hd_leader_config *c, const char *text, struct hd_error *err)
+{
+    struct temp_file f;
+    temp_file_init(&f, text, strlen(text));
+    int rc = RUN(c, err, "--model", "m.gguf", "--config", f.path);
+    temp_file_deinit(&f);
+    return rc;
+}
+
+Test(leader_config, defaults)
+{
+    struct hd_leader_config *c = config();
+    struct hd_error err = {0};
+    cr_assert_eq(RUN(c, &err, "--model", "m.gguf"), 0, "%s", err.text);
+    cr_assert_str_eq(c->model, "m.gguf");
+    cr_assert_str_eq(c->cluster_listen, "127.0.0.1:7400");
+    cr_assert_str_eq(c->http_listen, "127.0.0.1:8080");
+    cr_assert_eq(c->state_dir[0], '/');
+    cr_assert_eq(c->min_workers, 1);
+    cr_assert_eq(c->log_level, HD_LOG_INFO);
+    cr_assert_eq(c->heartbeat_interval_ms, 50);
+    cr_assert_eq(c->phi_suspect, 3);
+    cr_assert_eq(c->phi_offline, 8);
+    cr_assert_eq(c->recovery, 0);
+    cr_assert_eq(c->step_deadline_ms, 30000);
+    cr_assert_eq(c->assign_deadline_ms, 120000);
+    cr_assert_eq(c->wait_for_worker_ms, 30000);
+    cr_assert_eq(c->strategy, 0);
+    cr_assert_eq(c->fixed.n, 0);
+    cr_assert_eq(c->kv_type, 0);
+    cr_assert_eq(c->max_sequences, 8);
+    cr_assert_eq(c->max_rows, 128);
+    cr_assert_eq(c->context, 0);
+    cr_assert_eq(c->queue, 256);
+    cr_assert_eq(c->ports_file[0], '\0');
+    cr_assert_not(c->die_with_parent);
+}
+
+Test(leader_config, every_key)
+{
+    struct hd_leader_config *c = config();
+    struct hd_error err = {0};
+    int rc = run_file(c,
+                      "model: {path: other.gguf}\n"
+                      "cluster: {listen: '[::1]:0', min_workers: 3}\n"
+                      "http: {listen: ':80'}\n"
+                      "state: {dir: /s}\n"
+                      "log: {level: debug}\n"
+                      "heartbeat: {interval_ms: 20, phi_suspect: 2.5, phi_offline: 9}\n"
+                      "recovery:\n"
+                      "  policy: full\n"
+                      "  step_deadline_ms: 1\n"
+                      "  assign_deadline_ms: 2\n"
+                      "  wait_for_worker_ms: 0\n"
+                      "assignment: {strategy: fixed, fixed: {w1: [0, 2], w2: [1]}}\n"
+                      "cache: {kv_type: f32}\n"
+                      "limits: {max_sequences: 64, max_rows: 1024, context: 4096, queue: 1}\n",
+                      &err);
+    cr_assert_eq(rc, 0, "%s", err.text);
+    cr_assert_str_eq(c->model, "m.gguf"); /* the flag */
+    cr_assert_str_eq(c->cluster_listen, "[::1]:0");
+    cr_assert_eq(c->min_workers, 3);
+    cr_assert_str_eq(c->http_listen, ":80");
+    cr_assert_str_eq(c->state_dir, "/s");
+    cr_assert_eq(c->log_level, HD_LOG_DEBUG);
+    cr_assert_eq(c->heartbeat_interval_ms, 20);
+    cr_assert_eq(c->phi_suspect, 2.5);
+    cr_assert_eq(c->phi_offline, 9);
+    cr_assert_eq(c->recovery, 1);
+    cr_assert_eq(c->step_deadline_ms, 1);
+    cr_assert_eq(c->assign_deadline_ms, 2);
+    cr_assert_eq(c->wait_for_worker_ms, 0);
+    cr_assert_eq(c->strategy, 1);
+    cr_assert_eq(c->fixed.n, 2);
+    cr_assert_str_eq(c->fixed.entries[0].name, "w1");
+    cr_assert_eq(c->fixed.entries[0].n_heads, 2);
+    cr_assert_eq(c->fixed.entries[0].heads[1], 2);
+    cr_assert_eq(c->kv_type, 1);
+    cr_assert_eq(c->max_sequences, 64);
+    cr_assert_eq(c->max_rows, 1024);
+    cr_assert_eq(c->context, 4096);
+    cr_assert_eq(c->queue, 1);
+}
+
+Test(leader_config, every_flag)
+{
+    struct hd_leader_config *c = config();
+    struct hd_error err = {0};
+    int rc =
+        RUN(c, &err, "--model", "m", "--listen", "1.2.3.4:5", "--http", "[::]:6", "--state", "/t",
+            "--min-workers", "2", "--recovery", "full", "--log-level", "warn", "--ports-file", "p",
+            "--die-with-parent", "--limits.queue", "9", "--cache.kv_type=f32");
+    cr_assert_eq(rc, 0, "%s", err.text);
+    cr_assert_str_eq(c->cluster_listen, "1.2.3.4:5");
+    cr_assert_str_eq(c->http_listen, "[::]:6");
+    cr_assert_str_eq(c->state_dir, "/t");
+    cr_assert_eq(c->min_workers, 2);
+    cr_assert_eq(c->recovery, 1);
+    cr_assert_eq(c->log_level, HD_LOG_WARN);
+    cr_assert_str_eq(c->ports_file, "p");
+    cr_assert(c->die_with_parent);
+    cr_assert_eq(c->queue, 9);
+    cr_assert_eq(c->kv_type, 1);
+    cr_assert_eq(RUN(c, &err, "--help"), HD_CONFIG_HELP);
+    cr_assert_eq(RUN(c, &err, "--version"), HD_CONFIG_VERSION);
+}
+
+static void expect_file_error(const char *text, const char *what)
+{
+    struct hd_error err = {0};
+    cr_expect_eq(run_file(config(), text, &err), HD_E_CONFIG, "accepted: %s", text);
+    cr_expect_not_null(strstr(err.text, what), "\"%s\" is not in \"%s\"", what, err.text);
+}
+
+Test(leader_config, fixed_table)
+{
+    expect_file_error("assignment: {fixed: {w1: [0, 1], w2: [2, 1]}}\n",
+                      "config.yaml:1:34: head 1 is given to \"w1\" already; give it once");
+    expect_file_error("assignment: {fixed: {w1: [0, 0]}}\n",
+                      "config.yaml:1:22: head 0 is given to \"w1\" already; give it once");
+    expect_file_error("assignment: {fixed: {w1: [0], w1: [1]}}\n",
+                      "config.yaml:1:31: worker \"w1\" is given twice; put its heads together");
+    expect_file_error("assignment: {fixed: {'': [0]}}\n", "name has 1 to 63 bytes");
+    expect_file_error("assignment: {strategy: fixed}\n", "assignment.fixed: the strategy needs");
+    char text[8192] = "assignment: {fixed: {";
+    for (int i = 0; i <= HD_MAX_WORKERS; i++)
+        sprintf(text + strlen(text), "w%d: [%d], ", i, i);
+    strcat(text, "}}\n");
+    expect_file_error(text, "more than 64 workers");
+}
+
+Test(leader_config, limits_to_the_number)
+{
+    expect_file_error("limits: {max_sequences: 65}\n", "give 1 to 64");
+    expect_file_error("limits: {max_rows: 1025}\n", "give 1 to 1024");
+    expect_file_error("limits: {max_rows: 0}\n", "give 1 to 1024");
+    expect_file_error("limits: {queue: 0}\n", "give 1 to 65536");
+    expect_file_error("cluster: {min_workers: 65}\n", "give 1 to 64");
+    expect_file_error("heartbeat: {interval_ms: 0}\n", "give 1 to 10000");
+    expect_file_error("cache: {kv_type: q8}\n", "write one of f16, f32");
+    expect_file_error("log: {level: loud}\n", "write one of debug, info, warn, error");
+}
+
+Test(leader_config, across_values)
+{
+    struct hd_leader_config *c = config();
+    struct hd_error err = {0};
+    cr_assert_eq(RUN(c, &err, "--min-workers", "1"), HD_E_CONFIG);
+    cr_assert_not_null(strstr(err.text, "no model is given"), "%s", err.text);
+    cr_assert_eq(RUN(c, &err, "--model", "m", "--listen", "localhost:1"), HD_E_CONFIG);
+    cr_assert_str_eq(err.text, "cluster.listen: \"localhost\" is not a numeric address; write "
+                               "127.0.0.1:port or [::1]:port");
+    cr_assert_eq(RUN(c, &err, "--model", "m", "--http", "8080"), HD_E_CONFIG);
+    cr_assert_str_eq(err.text, "http.listen: \"8080\" has no port; write host:port");
+    cr_assert_eq(RUN(c, &err, "--model", "m", "--state", ""), HD_E_CONFIG);
+    cr_assert_eq(RUN(c, &err, "--model", "m", "--heartbeat.phi_suspect", "9"), HD_E_CONFIG);
+    cr_assert_not_null(strstr(err.text, "9 is above phi_offline, 8"), "%s", err.text);
+}
+
+Test(leader_config, usage_names_everything)
+{
+    static const char *const words[] = {"--model",
+                                        "--config",
+                                        "--listen",
+                                        "--http",
+                                        "--state",
+                                        "--min-workers",
+                                        "--recovery",
+                                        "--log-level",
+                                        "--ports-file",
+                                        "--die-with-parent",
+                                        "--help",
+                                        "--version",
+                                        "model.path",
+                                        "cluster.listen",
+                                        "cluster.min_workers",
+                                        "http.listen",
+                                        "state.dir",
+                                        "log.level",
+                                        "heartbeat.interval_ms",
+                                        "heartbeat.phi_suspect",
+                                        "heartbeat.phi_offline",
+                                        "recovery.policy",
+                                        "recovery.step_deadline_ms",
+                                        "recovery.assign_deadline_ms",
+                                        "recovery.wait_for_worker_ms",
+                                        "assignment.strategy",
+                                        "assignment.fixed",
+                                        "cache.kv_type",
+                                        "limits.max_sequences",
+                                        "limits.max_rows",
+                                        "limits.context",
+                                        "limits.queue"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        cr_expect_not_null(strstr(hd_leader_config_usage(), words[i]), "%s", words[i]);
+}
