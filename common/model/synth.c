@@ -113,14 +113,14 @@ static bool visit_layer(struct plan *p, uint32_t n, visit_fn *visit)
     size_t q = (size_t)s->n_heads * s->head_dim, kv = (size_t)s->n_kv_heads * s->head_dim;
     const struct item items[] = {
         {"attn_norm", KIND_NORM, 0, s->dim, 0},
-        {"attn_q", KIND_MATRIX, q, s->dim, 1.5},
-        {"attn_k", KIND_MATRIX, kv, s->dim, 1.5},
+        {"attn_q", KIND_MATRIX, q, s->dim, 1.75},
+        {"attn_k", KIND_MATRIX, kv, s->dim, 1.75},
         {"attn_v", KIND_MATRIX, kv, s->dim, 1},
-        {"attn_output", KIND_MATRIX, s->dim, q, 2},
+        {"attn_output", KIND_MATRIX, s->dim, q, 4},
         {"ffn_norm", KIND_NORM, 0, s->dim, 0},
         {"ffn_gate", KIND_MATRIX, s->ffn_dim, s->dim, 1},
         {"ffn_up", KIND_MATRIX, s->ffn_dim, s->dim, 1},
-        {"ffn_down", KIND_MATRIX, s->dim, s->ffn_dim, 1.5},
+        {"ffn_down", KIND_MATRIX, s->dim, s->ffn_dim, 3},
     };
 
     for (size_t i = 0; i < sizeof items / sizeof *items; i++) {
