@@ -1,0 +1,284 @@
+/* engine.c - a model engine: the same order of calls as the real one, with hashes for arithmetic.
+ */
+#include "tests/sim/sim.h"
+
+#include <string.h>
+
+/* ---- What an answer must be, computed in one place without any cluster ----*/
+
+struct reference {
+    uint64_t kv[SIM_LAYERS][SIM_HEADS][SIM_POSITIONS];
+};
+
+static uint64_t embed(const struct sim_request *r, uint32_t position, uint32_t token)
+{
+    return sim_mix(r->seed, position, token);
+}
+
+static uint32_t reference_token(const struct sim *s, struct reference *ref,
+                                const struct sim_request *r, uint32_t position)
+{
+    const uint32_t *count = s->options.units;
+    uint64_t x = embed(r, position, r->expected[position]), logits = 0;
+    for (uint32_t l = 0; l < SIM_LAYERS; l++) {
+        uint64_t sum = 0, in = x;
+        for (uint32_t h = 0; h < count[HD_UNIT_HEAD]; h++) {
+            ref->kv[l][h][position] = sim_kv_row(l, h, in);
+            sum += sim_attention(l, h, in, ref->kv[l][h], position);
+        }
+        x += sum;
+        in = x;
+        for (uint32_t b = 0; b < count[HD_UNIT_FFN]; b++)
+            x += sim_ffn(l, b, in);
+    }
+    for (uint32_t b = 0; b < count[HD_UNIT_VOCAB]; b++)
+        logits += sim_logits(b, x);
+    return sim_token(logits);
+}
+
+void sim_request_init(struct sim *s, struct sim_request *r)
+{
+    struct reference ref;
+    *r = (struct sim_request){.seed = sim_below(s, UINT64_MAX), .sequence = -1};
+    r->n_prompt = 1 + (uint32_t)sim_below(s, 12);
+    r->n_want = 1 + (uint32_t)sim_below(s, SIM_POSITIONS - 12);
+    r->n_tokens = r->n_prompt;
+    for (uint32_t p = 0; p < r->n_prompt; p++)
+        r->tokens[p] = r->expected[p] = (uint32_t)sim_below(s, 1000);
+    for (uint32_t p = 0; p + 1 < r->n_prompt + r->n_want; p++) {
+        uint32_t token = reference_token(s, &ref, r, p);
+        if (p + 1 >= r->n_prompt)
+            r->expected[p + 1] = token;
+    }
+}
+
+/* ---- Ends ----*/
+
+static void sequence_event(struct sim *s, enum hd_event_type type, int sequence)
+{
+    struct hd_event ev = {.type = type, .sequence = (uint32_t)sequence};
+    sim_leader_event(s, &ev);
+}
+
+static void end_request(struct sim_request *r)
+{
+    r->ends++;
+}
+
+/* Only between steps: free the sequences of what has ended. */
+static void sweep(struct sim *s)
+{
+    for (unsigned i = 0; i < s->engine.n_requests; i++) {
+        struct sim_request *r = &s->engine.requests[i];
+        if (r->submitted && r->cancelled && r->ends == 0)
+            end_request(r);
+        if (r->ends == 0 || r->sequence < 0)
+            continue;
+        int sequence = r->sequence;
+        r->sequence = -1;
+        sequence_event(s, HD_EV_SEQ_CLOSE, sequence);
+    }
+}
+
+void sim_engine_cancel(struct sim *s, struct sim_request *r)
+{
+    r->cancelled = true;
+    if (s->engine.n_rows == 0)
+        sweep(s);
+}
+
+void sim_engine_fail_all(struct sim *s)
+{
+    s->engine.n_rows = 0;
+    for (unsigned i = 0; i < s->engine.n_requests; i++) {
+        struct sim_request *r = &s->engine.requests[i];
+        if (r->submitted && r->ends == 0)
+            end_request(r);
+    }
+    sweep(s);
+}
+
+/* ---- Steps ----*/
+
+static void admit(struct sim *s)
+{
+    uint64_t used = 0;
+    for (unsigned i = 0; i < s->engine.n_requests; i++)
+        if (s->engine.requests[i].sequence >= 0)
+            used |= UINT64_C(1) << s->engine.requests[i].sequence;
+    for (unsigned i = 0; i < s->engine.n_requests; i++) {
+        struct sim_request *r = &s->engine.requests[i];
+        if (!r->submitted || r->ends || r->sequence >= 0)
+            continue;
+        for (int q = 0; q < SIM_SEQUENCES && r->sequence < 0; q++)
+            if (!(used >> q & 1))
+                r->sequence = q;
+        if (r->sequence < 0)
+            return;
+        used |= UINT64_C(1) << r->sequence;
+        sequence_event(s, HD_EV_SEQ_OPEN, r->sequence);
+    }
+}
+
+static void take_rows(struct sim *s)
+{
+    struct sim_engine *e = &s->engine;
+    for (unsigned i = 0; i < e->n_requests; i++) {
+        struct sim_request *r = &e->requests[i];
+        if (r->sequence < 0 || r->ends || r->cancelled)
+            continue;
+        uint32_t most = 1 + (uint32_t)sim_below(s, 4);
+        for (uint32_t p = r->done; p < r->n_tokens && most-- > 0 && e->n_rows < SIM_ROWS; p++)
+            e->rows[e->n_rows++] = (struct sim_step_row){
+                .r = r,
+                .position = p,
+                .sampled = p + 1 == r->n_tokens,
+                .residual = embed(r, p, r->tokens[p]),
+            };
+    }
+}
+
+static bool takes_part(const struct sim_engine *e, const struct sim_step_row *row)
+{
+    return e->half != HD_HALF_LOGITS || row->sampled;
+}
+
+static void issue(struct sim *s)
+{
+    struct sim_engine *e = &s->engine;
+    struct hd_seq_rows rows[SIM_ROWS];
+    struct hd_event ev = {
+        .type = HD_EV_HALF, .step = e->step, .half = e->half, .layer = e->layer, .rows = rows};
+    sim_engine_reset_half(s);
+    for (size_t i = 0; i < e->n_rows; i++) {
+        uint32_t sequence = (uint32_t)e->rows[i].r->sequence;
+        if (ev.n_rows > 0 && rows[ev.n_rows - 1].sequence == sequence)
+            rows[ev.n_rows - 1].rows++;
+        else
+            rows[ev.n_rows++] = (struct hd_seq_rows){sequence, 1};
+    }
+    sim_leader_event(s, &ev);
+}
+
+void sim_engine_kick(struct sim *s)
+{
+    struct sim_engine *e = &s->engine;
+    if (!e->ready || e->n_rows > 0)
+        return;
+    admit(s);
+    take_rows(s);
+    if (e->n_rows == 0)
+        return;
+    e->step++;
+    e->half = HD_HALF_ATTENTION;
+    e->layer = 0;
+    issue(s);
+}
+
+void sim_engine_fill_step(const struct sim *s, struct sim_msg *m)
+{
+    const struct sim_engine *e = &s->engine;
+    if (e->n_rows == 0)
+        sim_fail(s, "a half-step is to be sent and there is none");
+    m->step = e->step;
+    m->half = e->half;
+    m->layer = e->layer;
+    for (size_t i = 0; i < e->n_rows; i++) {
+        const struct sim_step_row *row = &e->rows[i];
+        if (takes_part(e, row))
+            m->rows[m->n_rows++] =
+                (struct sim_row){(uint32_t)row->r->sequence, row->position, row->residual};
+    }
+}
+
+void sim_engine_reset_half(struct sim *s)
+{
+    s->engine.summed = 0;
+    for (size_t i = 0; i < s->engine.n_rows; i++)
+        s->engine.rows[i].sum = 0;
+}
+
+void sim_engine_use(struct sim *s, const struct sim_msg *m)
+{
+    struct sim_engine *e = &s->engine;
+    uint64_t units = m->units[m->half];
+    size_t at = 0;
+    if (m->epoch != hd_core_epoch(s->core) || m->step != e->step || m->half != e->half ||
+        m->layer != e->layer)
+        sim_fail(s, "a result of another epoch or half-step is used");
+    if (e->summed & units)
+        sim_fail(s, "units %llx are summed up twice", (unsigned long long)(e->summed & units));
+    e->summed |= units;
+    for (size_t i = 0; i < e->n_rows; i++)
+        if (takes_part(e, &e->rows[i]))
+            e->rows[i].sum += m->rows[at++].x;
+}
+
+static void sample(struct sim *s, const struct sim_step_row *row)
+{
+    struct sim_request *r = row->r;
+    if (!row->sampled || r->ends || r->cancelled)
+        return;
+    uint32_t token = sim_token(row->sum);
+    if (token != r->expected[r->n_tokens])
+        sim_fail(s, "request %u: token %u is wrong", (unsigned)(r - s->engine.requests),
+                 r->n_tokens - r->n_prompt);
+    r->tokens[r->n_tokens++] = token;
+    if (r->n_tokens == r->n_prompt + r->n_want)
+        end_request(r);
+}
+
+static void finish_step(struct sim *s)
+{
+    struct sim_engine *e = &s->engine;
+    struct hd_event ev = {.type = HD_EV_STEP_DONE, .step = e->step};
+    sim_leader_event(s, &ev);
+    for (size_t i = 0; i < e->n_rows; i++)
+        e->rows[i].r->done = e->rows[i].position + 1;
+    for (size_t i = 0; i < e->n_rows; i++)
+        sample(s, &e->rows[i]);
+    e->n_rows = 0;
+    sweep(s);
+    sim_engine_kick(s);
+}
+
+void sim_engine_half_done(struct sim *s)
+{
+    struct sim_engine *e = &s->engine;
+    uint64_t all = (UINT64_C(1) << s->options.units[e->half]) - 1;
+    bool sampled = false;
+    if (e->n_rows == 0)
+        sim_fail(s, "a half-step is done and there is none");
+    if (e->summed != all)
+        sim_fail(s, "units %llx are missing in a sum", (unsigned long long)(all & ~e->summed));
+    for (size_t i = 0; i < e->n_rows; i++) {
+        sampled |= e->rows[i].sampled;
+        if (e->half != HD_HALF_LOGITS)
+            e->rows[i].residual += e->rows[i].sum;
+    }
+    bool last = e->half == HD_HALF_FFN && e->layer + 1 == SIM_LAYERS;
+    if (e->half == HD_HALF_LOGITS || (last && !sampled)) {
+        finish_step(s);
+        return;
+    }
+    if (e->half == HD_HALF_FFN)
+        e->layer += last ? 0 : 1;
+    e->half = last                           ? HD_HALF_LOGITS
+              : e->half == HD_HALF_ATTENTION ? HD_HALF_FFN
+                                             : HD_HALF_ATTENTION;
+    issue(s);
+}
+
+void sim_engine_replay(struct sim *s, uint64_t mask)
+{
+    struct sim_engine *e = &s->engine;
+    e->n_rows = 0;
+    for (unsigned i = 0; i < e->n_requests; i++) {
+        struct sim_request *r = &e->requests[i];
+        if (r->sequence >= 0 && mask >> r->sequence & 1) {
+            e->rows_replayed += r->done;
+            r->done = 0;
+        }
+    }
+    sweep(s);
+}

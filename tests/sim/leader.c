@@ -1,0 +1,269 @@
+/* leader.c - what the daemon does between the core, the engine and the network. */
+#include "tests/sim/sim.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static void note(const struct sim *s, const char *what, unsigned slot, uint64_t n)
+{
+    if (s->trace)
+        printf("%10.3f  e%-3" PRIu64 " %s %u %" PRIu64 "\n", (double)s->now / 1e3,
+               hd_core_epoch(s->core), what, slot, n);
+}
+
+static void cut(struct sim *s, unsigned slot)
+{
+    struct sim_msg fin = {.type = MSG_FIN};
+    uint64_t conn = s->slots[slot];
+    if (!conn)
+        return;
+    s->slots[slot] = 0;
+    s->conn_slot[conn] = -2;
+    sim_send_to_worker(s, conn, &fin);
+}
+
+static void welcome(struct sim *s, const struct hd_action *a)
+{
+    struct sim_msg m = {.type = MSG_WELCOME, .epoch = hd_core_epoch(s->core)};
+    for (unsigned i = 0; i < s->engine.n_requests; i++)
+        s->joined_late |= s->engine.requests[i].sequence >= 0;
+    s->conn_slot[a->conn] = (int)a->slot;
+    s->slots[a->slot] = a->conn;
+    sim_send_to_worker(s, a->conn, &m);
+}
+
+static void reject(struct sim *s, const struct hd_action *a)
+{
+    struct sim_msg m = {.type = MSG_REJECT};
+    s->conn_slot[a->conn] = -2;
+    sim_send_to_worker(s, a->conn, &m);
+}
+
+static void send_assign(struct sim *s, const struct hd_action *a)
+{
+    const struct hd_plan *p = hd_core_plan(s->core);
+    struct hd_seq_need needs[HD_MAX_SEQUENCES];
+    struct sim_msg m = {.type = MSG_ASSIGN, .epoch = a->epoch, .clear = a->clear};
+    if (!s->slots[a->slot])
+        return;
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
+        for (uint32_t u = 0; u < p->count[k]; u++)
+            if (p->owner[k][u] == a->slot)
+                m.units[k] |= UINT64_C(1) << u;
+    m.n_needs = hd_core_needs(s->core, needs, &m.layers_done);
+    if (m.n_needs > SIM_SEQUENCES)
+        sim_fail(s, "more sequences are needed than there are");
+    for (size_t i = 0; i < m.n_needs; i++)
+        m.needs[i] = needs[i];
+    note(s, "assign", a->slot, m.units[HD_UNIT_HEAD]);
+    sim_send_to_worker(s, s->slots[a->slot], &m);
+}
+
+static void send_simple(struct sim *s, const struct hd_action *a)
+{
+    struct sim_msg m = {.epoch = a->epoch, .seq = a->seq, .sequence = a->sequence};
+    if (!s->slots[a->slot])
+        return;
+    switch (a->type) {
+    case HD_ACT_HEARTBEAT:
+        m.type = MSG_HEARTBEAT;
+        m.sent_us = s->now;
+        break;
+    case HD_ACT_SEND_HALF:
+        m.type = MSG_STEP;
+        sim_engine_fill_step(s, &m);
+        break;
+    default:
+        m.type = a->type == HD_ACT_SEQ_OPEN ? MSG_OPEN : MSG_CLOSE;
+        break;
+    }
+    sim_send_to_worker(s, s->slots[a->slot], &m);
+}
+
+static void replay(struct sim *s, uint64_t sequences)
+{
+    struct hd_event ev = {.type = HD_EV_REPLAYED, .sequences = sequences};
+    note(s, "replay", 0, sequences);
+    s->replays++;
+    if (s->options.recovery == HD_RECOVERY_REUSE && !s->joined_late && !s->all_lost)
+        sim_fail(s, "a replay, although every log is complete");
+    sim_engine_replay(s, sequences);
+    sim_leader_event(s, &ev);
+    s->engine.ready = true;
+    sim_engine_kick(s);
+}
+
+static void check_report(struct sim *s, const struct hd_failover *f)
+{
+    note(s, "failover", f->heads_lost, f->heads_rebuilt);
+    s->recoveries++;
+    if (f->heads_rebuilt != f->heads_lost)
+        sim_fail(s, "%s lost %u heads and %u were rebuilt", f->worker, f->heads_lost,
+                 f->heads_rebuilt);
+    if (f->heads_reused + f->heads_lost > s->options.units[HD_UNIT_HEAD])
+        sim_fail(s, "more heads are accounted for than there are");
+    if (f->stall_ms < f->detect_ms || f->stall_ms < f->retry_ms)
+        sim_fail(s, "a part of a recovery took longer than all of it");
+}
+
+static void worker_state(struct sim *s, const struct hd_action *a)
+{
+    note(s, hd_worker_state_name(a->state), a->slot,
+         a->state == HD_WORKER_OFFLINE ? (uint64_t)a->cause : 0);
+    if (a->state != HD_WORKER_OFFLINE)
+        return;
+    s->losses++;
+    if (s->kind == SIM_CALM || s->kind == SIM_JITTER)
+        sim_fail(s, "a false alarm: worker in slot %u was lost (%s)", a->slot,
+                 hd_loss_cause_name(a->cause));
+}
+
+static void set_ready(struct sim *s, bool ready)
+{
+    note(s, ready ? "ready" : "not ready", 0, 0);
+    s->engine.ready = ready;
+    sim_engine_kick(s);
+}
+
+static void perform(struct sim *s, const struct hd_action *a)
+{
+    switch (a->type) {
+    case HD_ACT_WELCOME:
+        welcome(s, a);
+        break;
+    case HD_ACT_REJECT:
+        reject(s, a);
+        break;
+    case HD_ACT_CLOSE:
+        cut(s, a->slot);
+        break;
+    case HD_ACT_ASSIGN:
+        send_assign(s, a);
+        break;
+    case HD_ACT_HEARTBEAT:
+    case HD_ACT_SEQ_OPEN:
+    case HD_ACT_SEQ_CLOSE:
+    case HD_ACT_SEND_HALF:
+        send_simple(s, a);
+        break;
+    case HD_ACT_RESET_HALF:
+        sim_engine_reset_half(s);
+        break;
+    case HD_ACT_USE_RESULT: /* used before the core was told */
+    case HD_ACT_DROP_RESULT:
+        break;
+    case HD_ACT_HALF_DONE:
+        sim_engine_half_done(s);
+        break;
+    case HD_ACT_READY:
+    case HD_ACT_NOT_READY:
+        set_ready(s, a->type == HD_ACT_READY);
+        break;
+    case HD_ACT_REPLAY:
+        replay(s, a->sequences);
+        break;
+    case HD_ACT_WORKER_STATE:
+        worker_state(s, a);
+        break;
+    case HD_ACT_FAILOVER:
+        check_report(s, &a->failover);
+        break;
+    }
+}
+
+void sim_leader_event(struct sim *s, struct hd_event *ev)
+{
+    ev->now_us = s->now;
+    if (hd_core_step(s->core, ev, &s->actions) < 0)
+        sim_fail(s, "the core failed");
+    const char *broken = hd_core_check(s->core);
+    if (broken)
+        sim_fail(s, "broken: %s", broken);
+    if (hd_core_state(s->core) == HD_CLUSTER_WAITING && hd_core_epoch(s->core) > 0)
+        s->all_lost = true;
+    if (s->draining)
+        return;
+    s->draining = true;
+    while (s->next_action < s->actions.n) {
+        struct hd_action a = s->actions.list[s->next_action++];
+        perform(s, &a);
+    }
+    s->actions.n = s->next_action = 0;
+    s->draining = false;
+}
+
+static size_t list_bits(uint64_t mask, uint32_t *list)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < 64; i++)
+        if (mask >> i & 1)
+            list[n++] = i;
+    return n;
+}
+
+static void greeted(struct sim *s, const struct sim_msg *m)
+{
+    char name[8];
+    struct hd_event ev = {.type = HD_EV_HELLO, .conn = m->conn};
+    snprintf(name, sizeof name, "w%u", s->conn_worker[m->conn]);
+    ev.hello.name = name;
+    ev.hello.model_digest = s->options.model_digest;
+    sim_leader_event(s, &ev);
+}
+
+void sim_leader_receive(struct sim *s, const struct sim_msg *m)
+{
+    int slot = s->conn_slot[m->conn];
+    uint32_t heads[64], gaps[64];
+    if (slot == -1 && m->type == MSG_HELLO)
+        greeted(s, m);
+    if (slot < 0)
+        return;
+    struct hd_event ev = {.slot = (unsigned)slot};
+    switch (m->type) {
+    case MSG_FIN:
+        s->slots[slot] = 0;
+        s->conn_slot[m->conn] = -2;
+        ev.type = HD_EV_CLOSED;
+        break;
+    case MSG_ACK:
+        ev.type = HD_EV_ACK;
+        ev.seq = m->seq;
+        ev.sent_us = m->sent_us;
+        break;
+    case MSG_KV:
+        ev.type = HD_EV_KV_RESULT;
+        ev.kv = (struct hd_kv_info){.epoch = m->epoch,
+                                    .rows_rebuilt = m->rows_rebuilt,
+                                    .rows_kept = m->rows_kept,
+                                    .heads = heads,
+                                    .gaps = gaps};
+        ev.kv.n_heads = list_bits(m->units[HD_UNIT_HEAD], heads);
+        ev.kv.n_gaps = list_bits(m->gaps, gaps);
+        break;
+    case MSG_RESULT:
+        ev.type = HD_EV_RESULT;
+        ev.epoch = m->epoch;
+        ev.step = m->step;
+        ev.half = m->half;
+        ev.layer = m->layer;
+        if (hd_core_expects(s->core, ev.slot, m->epoch, m->step, m->half, m->layer))
+            sim_engine_use(s, m);
+        break;
+    default:
+        sim_fail(s, "a worker sent what only the leader sends");
+    }
+    sim_leader_event(s, &ev);
+}
+
+void sim_leader_tick(struct sim *s)
+{
+    struct hd_event ev = {.type = HD_EV_TICK, .late_us = s->now - s->tick_due};
+    sim_leader_event(s, &ev);
+    if (hd_core_state(s->core) != HD_CLUSTER_WAITING)
+        s->waiting_since = s->now;
+    else if (s->now - s->waiting_since > 700000)
+        sim_engine_fail_all(s); /* requests do not wait for ever */
+    s->tick_due = s->now + s->options.detector.interval_us;
+    sim_at(s, s->tick_due, TICK, 0, NULL);
+}

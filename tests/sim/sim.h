@@ -1,0 +1,193 @@
+/* sim.h - a cluster in virtual time: the real core, a model engine, model workers, a network that
+ * delays, stops and breaks.
+ *
+ * The model computes with 64-bit integers that wrap, where the real system computes with vectors:
+ * a unit's partial is a hash of its input (a head's also of the K/V rows of all positions so far),
+ * partials are summed, a token is a hash of the sum. So a K/V row that is missing, stale or counted
+ * twice shows as a wrong token. Everything random comes from the seed. */
+#ifndef HD_TESTS_SIM_H
+#define HD_TESTS_SIM_H
+
+#include "leader/core/core.h"
+
+#define SIM_WORKERS   6
+#define SIM_SEQUENCES 4
+#define SIM_LAYERS    2
+#define SIM_HEADS     5 /* at most */
+#define SIM_POSITIONS 24
+#define SIM_ROWS      6 /* of a step */
+#define SIM_REQUESTS  8
+#define SIM_CONNS     1024
+
+/* ---- Messages ----*/
+enum sim_msg_type {
+    MSG_HELLO,
+    MSG_WELCOME,
+    MSG_REJECT,
+    MSG_HEARTBEAT,
+    MSG_ACK,
+    MSG_ASSIGN,
+    MSG_KV,
+    MSG_OPEN,
+    MSG_CLOSE,
+    MSG_STEP,
+    MSG_RESULT,
+    MSG_FIN, /* the connection ends */
+};
+struct sim_row {
+    uint32_t sequence, position;
+    uint64_t x; /* input; in a RESULT: the partial sum */
+};
+struct sim_msg {
+    enum sim_msg_type type;
+    uint64_t conn;
+    uint64_t epoch, seq, sent_us, step;
+    enum hd_half half;
+    uint32_t layer, sequence;
+    uint64_t units[HD_UNIT_KINDS]; /* masks: assigned; in a RESULT: summed up */
+    bool clear;
+    struct hd_seq_need needs[SIM_SEQUENCES];
+    size_t n_needs;
+    uint32_t layers_done;
+    uint64_t gaps, rows_rebuilt, rows_kept; /* KV; its heads are units[HD_UNIT_HEAD] */
+    struct sim_row rows[SIM_ROWS];
+    size_t n_rows;
+};
+
+/* ---- Arithmetic of the model ----*/
+uint64_t sim_mix(uint64_t a, uint64_t b, uint64_t c);
+uint64_t sim_kv_row(uint32_t layer, uint32_t head, uint64_t x);
+/* kv: rows 0 .. position of the head */
+uint64_t sim_attention(uint32_t layer, uint32_t head, uint64_t x, const uint64_t *kv,
+                       uint32_t position);
+uint64_t sim_ffn(uint32_t layer, uint32_t block, uint64_t x);
+uint64_t sim_logits(uint32_t block, uint64_t x);
+uint32_t sim_token(uint64_t logits);
+
+/* ---- A model worker ----*/
+struct sim_worker {
+    bool running;
+    uint64_t conn; /* 0: none */
+    uint64_t epoch;
+    uint64_t busy_until, stopped_until, blocked_until;
+    uint64_t sent_at[2]; /* latest delivery on its connection: to the worker, to the leader */
+    uint64_t owned[HD_UNIT_KINDS];
+    uint64_t kv[SIM_SEQUENCES][SIM_LAYERS][SIM_HEADS][SIM_POSITIONS];
+    uint32_t valid[SIM_SEQUENCES][SIM_LAYERS][SIM_HEADS];
+    uint64_t log[SIM_SEQUENCES][SIM_LAYERS][SIM_POSITIONS];
+    uint32_t logged[SIM_SEQUENCES][SIM_LAYERS];
+};
+
+/* ---- A model engine ----*/
+struct sim_request {
+    uint64_t seed;
+    uint32_t n_prompt, n_want;            /* tokens of the prompt, of the answer */
+    uint32_t tokens[SIM_POSITIONS + 1];   /* prompt, then the answer so far */
+    uint32_t expected[SIM_POSITIONS + 1]; /* what they must be */
+    uint32_t n_tokens, done;              /* positions committed */
+    int sequence;                         /* -1: waits, or has ended */
+    bool submitted, cancelled;
+    unsigned ends; /* must come to 1 */
+};
+struct sim_step_row {
+    struct sim_request *r;
+    uint32_t position;
+    bool sampled;
+    uint64_t residual, sum;
+};
+struct sim_engine {
+    struct sim_request requests[SIM_REQUESTS];
+    unsigned n_requests;
+    bool ready;
+    struct sim_step_row rows[SIM_ROWS];
+    size_t n_rows; /* 0: no step in hand */
+    uint64_t step;
+    enum hd_half half;
+    uint32_t layer;
+    uint64_t summed; /* units whose partials are in */
+    uint64_t rows_replayed;
+};
+
+/* ---- The world ----*/
+enum sim_class { SIM_CALM, SIM_ONE_DEATH, SIM_JITTER, SIM_MIXED, SIM_STORM, SIM_CLASSES };
+
+struct sim_event;
+struct sim {
+    uint64_t seed, random;
+    bool trace;
+    enum sim_class kind;
+    uint64_t now, order;
+    struct sim_event **heap;
+    size_t n_heap, cap_heap;
+    struct hd_core_options options;
+    struct hd_fixed_table fixed;
+    unsigned n_workers; /* that there can be */
+    struct hd_core *core;
+    struct hd_actions actions;
+    size_t next_action;
+    bool draining;
+    struct sim_engine engine;
+    struct sim_worker workers[SIM_WORKERS];
+    uint64_t slots[HD_MAX_WORKERS]; /* connection of a slot, 0: none */
+    int conn_slot[SIM_CONNS];       /* -1: no Hello yet, -2: written off */
+    unsigned conn_worker[SIM_CONNS];
+    uint64_t n_conns;
+    uint64_t leader_stalled_until, tick_due, waiting_since;
+    /* what happened */
+    bool joined_late, all_lost;
+    unsigned losses, recoveries, replays, epochs_used;
+};
+
+void sim_fail(const struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)))
+__attribute__((noreturn));
+uint64_t sim_below(struct sim *s, uint64_t n);
+bool sim_chance(struct sim *s, unsigned percent);
+
+/* net.c */
+enum sim_event_type {
+    AT_LEADER, /* msg arrives at the leader */
+    AT_WORKER, /* msg arrives at worker */
+    EMIT,      /* worker has computed msg */
+    TICK,
+    SUBMIT, /* request `worker` */
+    CANCEL, /* likewise */
+    CONNECT,
+    FAULT,
+    HEAL, /* the end of all faults */
+};
+struct sim_event {
+    uint64_t at, order;
+    enum sim_event_type type;
+    unsigned worker;
+    struct sim_msg msg;
+};
+void sim_at(struct sim *s, uint64_t at, enum sim_event_type type, unsigned worker,
+            const struct sim_msg *msg);
+struct sim_event *sim_next(struct sim *s); /* NULL: nothing is left; freed by the caller */
+void sim_again(struct sim *s, struct sim_event *e, uint64_t at); /* put off, order kept */
+void sim_send_to_worker(struct sim *s, uint64_t conn, struct sim_msg *msg);
+void sim_send_to_leader(struct sim *s, unsigned worker, struct sim_msg *msg);
+
+/* worker.c */
+void sim_worker_reset(struct sim_worker *w);
+void sim_worker_connect(struct sim *s, unsigned worker);
+void sim_worker_kill(struct sim *s, unsigned worker);
+void sim_worker_receive(struct sim *s, unsigned worker, const struct sim_msg *msg);
+
+/* engine.c */
+void sim_request_init(struct sim *s, struct sim_request *r);
+void sim_engine_kick(struct sim *s);
+void sim_engine_use(struct sim *s, const struct sim_msg *msg);
+void sim_engine_reset_half(struct sim *s);
+void sim_engine_half_done(struct sim *s);
+void sim_engine_replay(struct sim *s, uint64_t mask);
+void sim_engine_fail_all(struct sim *s);
+void sim_engine_cancel(struct sim *s, struct sim_request *r);
+void sim_engine_fill_step(const struct sim *s, struct sim_msg *msg);
+
+/* leader.c: what the daemon does */
+void sim_leader_event(struct sim *s, struct hd_event *ev);
+void sim_leader_receive(struct sim *s, const struct sim_msg *msg);
+void sim_leader_tick(struct sim *s);
+
+#endif

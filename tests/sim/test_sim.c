@@ -1,0 +1,315 @@
+/* test_sim.c - thousands of clusters, each with its own misfortune.
+ *
+ *   test_sim [--seeds N] [--seed FIRST] [--trace]
+ *
+ * Each seed is a cluster of 1 to 6 workers that answers some requests while workers die, restart,
+ * stop, join late or cannot be reached, and while the leader itself is late. After every event the
+ * core's invariants hold; in the end every request has ended once, with exactly the tokens of the
+ * reference. The first seed that fails is named with the command that runs it again. */
+#include "tests/sim/sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FAULTS_END_US 1200000
+#define SIM_LIMIT_US  30000000 /* virtual: by then everything must have come to an end */
+
+/* ---- Faults ----*/
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Something stands still from now on for up to `most_us`. Never cut short: what waits for the end
+ * would be overtaken by what comes after it. */
+static void hold(struct sim *s, uint64_t *until, uint64_t most_us)
+{
+    *until = later(*until, s->now + sim_below(s, most_us));
+}
+
+static unsigned running(const struct sim *s)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < s->n_workers; i++)
+        n += s->workers[i].running;
+    return n;
+}
+
+static void kill_worker(struct sim *s, unsigned i, bool comes_back)
+{
+    sim_worker_kill(s, i);
+    if (comes_back)
+        sim_at(s, s->now + 1000 + sim_below(s, 400000), CONNECT, i, NULL);
+}
+
+static void random_fault(struct sim *s, unsigned i)
+{
+    struct sim_worker *w = &s->workers[i];
+    switch (sim_below(s, 6)) {
+    case 0:
+    case 1:
+        kill_worker(s, i, sim_chance(s, 70));
+        break;
+    case 2: /* SIGSTOP, SIGCONT */
+        hold(s, &w->stopped_until, 600000);
+        break;
+    case 3: /* the network loses it for a while */
+        hold(s, &w->blocked_until, 600000);
+        break;
+    case 4: /* it hangs: heartbeats are answered, nothing else */
+        w->busy_until = s->now + 700000;
+        break;
+    default:
+        hold(s, &s->leader_stalled_until, 400000);
+        break;
+    }
+}
+
+static void fault(struct sim *s, unsigned i)
+{
+    if (s->kind == SIM_JITTER && sim_chance(s, 30)) {
+        hold(s, &s->leader_stalled_until, 900000);
+        return;
+    }
+    if (!s->workers[i].running)
+        return;
+    if (s->kind == SIM_ONE_DEATH)
+        kill_worker(s, i, false);
+    else if (s->kind == SIM_JITTER && sim_chance(s, 50))
+        hold(s, &s->workers[i].stopped_until, 120000);
+    else if (s->kind == SIM_JITTER)
+        hold(s, &s->workers[i].blocked_until, 120000);
+    else
+        random_fault(s, i);
+}
+
+static void plan_faults(struct sim *s)
+{
+    unsigned n = s->kind == SIM_MIXED ? 1 + (unsigned)sim_below(s, 3) : 0;
+    if (s->kind == SIM_STORM)
+        n = 4 + (unsigned)sim_below(s, 12);
+    if (s->kind == SIM_ONE_DEATH && s->n_workers > 1)
+        n = 1;
+    for (unsigned i = 0; i < n; i++)
+        sim_at(s, 5000 + sim_below(s, sim_chance(s, 50) ? 200000 : 800000), FAULT,
+               (unsigned)sim_below(s, s->n_workers), NULL);
+    for (unsigned i = 0; i < s->n_workers && s->kind == SIM_JITTER; i++)
+        sim_at(s, 100000 + sim_below(s, 600000), FAULT, i, NULL);
+    sim_at(s, FAULTS_END_US, HEAL, 0, NULL);
+}
+
+/* From now on all is well; some may be gone for good, unless there are too few to begin with. */
+static void heal(struct sim *s)
+{
+    bool enough = running(s) >= s->options.min_workers;
+    for (unsigned i = 0; i < s->n_workers; i++)
+        if (!s->workers[i].running && !enough && s->kind != SIM_ONE_DEATH)
+            sim_at(s, s->now, CONNECT, i, NULL);
+}
+
+/* ---- A seed's cluster ----*/
+
+static const struct hd_strategy *pick_strategy(struct sim *s, uint32_t heads)
+{
+    if (!sim_chance(s, 15))
+        return hd_strategy_find("even");
+    s->fixed.n = s->n_workers < heads ? s->n_workers : heads;
+    for (size_t i = 0; i < s->fixed.n; i++)
+        snprintf(s->fixed.entries[i].name, sizeof s->fixed.entries[i].name, "w%zu", i);
+    for (uint32_t h = 0; h < heads; h++) {
+        struct hd_fixed_entry *e = &s->fixed.entries[h % s->fixed.n];
+        e->heads[e->n_heads++] = h;
+    }
+    return hd_strategy_find("fixed");
+}
+
+static void start(struct sim *s)
+{
+    struct hd_error err;
+    uint32_t heads = 1 + (uint32_t)sim_below(s, SIM_HEADS);
+    s->n_workers = 1 + (unsigned)sim_below(s, SIM_WORKERS);
+    s->kind = (enum sim_class)(s->seed % SIM_CLASSES);
+    s->options = (struct hd_core_options){
+        .units = {heads, heads + (uint32_t)sim_below(s, 8), 1 + (uint32_t)sim_below(s, 6)},
+        .n_layers = SIM_LAYERS,
+        .min_workers = s->n_workers,
+        .recovery = sim_chance(s, 25) ? HD_RECOVERY_FULL : HD_RECOVERY_REUSE,
+        .strategy = pick_strategy(s, heads),
+        .fixed = &s->fixed,
+        .detector = hd_detector_defaults(50000),
+        .step_deadline_us = 400000,
+        .assign_deadline_us = 400000,
+        .model_digest = 42,
+    };
+    if (s->kind >= SIM_MIXED)
+        s->options.min_workers = 1 + (unsigned)sim_below(s, s->n_workers);
+    if (hd_core_new(&s->core, &s->options, &err) < 0)
+        sim_fail(s, "%s", err.text);
+    s->engine.n_requests = 2 + (unsigned)sim_below(s, SIM_REQUESTS - 1);
+    for (unsigned i = 0; i < s->engine.n_requests; i++) {
+        sim_request_init(s, &s->engine.requests[i]);
+        sim_at(s, 1000 + sim_below(s, 500000), SUBMIT, i, NULL);
+        if (sim_chance(s, 10))
+            sim_at(s, 1000 + sim_below(s, 600000), CANCEL, i, NULL);
+    }
+    for (unsigned i = 0; i < s->n_workers; i++)
+        sim_at(s, sim_below(s, s->kind >= SIM_MIXED && sim_chance(s, 30) ? 400000 : 900), CONNECT,
+               i, NULL);
+    s->tick_due = 50000;
+    sim_at(s, s->tick_due, TICK, 0, NULL);
+    plan_faults(s);
+}
+
+/* ---- Running it ----*/
+
+/* When it can happen: not while its place is stopped or cannot be reached. */
+static uint64_t possible_at(const struct sim *s, const struct sim_event *e)
+{
+    const struct sim_worker *w = &s->workers[e->worker];
+    switch (e->type) {
+    case TICK:
+        return s->leader_stalled_until;
+    case AT_LEADER:
+        return later(s->leader_stalled_until, w->blocked_until);
+    case AT_WORKER:
+        return later(w->stopped_until, w->blocked_until);
+    case EMIT:
+    case CONNECT:
+        return w->stopped_until;
+    default:
+        return 0;
+    }
+}
+
+static void submit(struct sim *s, struct sim_request *r)
+{
+    r->submitted = true;
+    sim_engine_kick(s);
+}
+
+static void happen(struct sim *s, struct sim_event *e)
+{
+    struct sim_worker *w = &s->workers[e->worker];
+    switch (e->type) {
+    case AT_LEADER:
+        sim_leader_receive(s, &e->msg);
+        break;
+    case AT_WORKER:
+        if (e->msg.conn == w->conn)
+            sim_worker_receive(s, e->worker, &e->msg);
+        break;
+    case EMIT:
+        if (e->msg.conn == w->conn)
+            sim_send_to_leader(s, e->worker, &e->msg);
+        break;
+    case TICK:
+        sim_leader_tick(s);
+        break;
+    case SUBMIT:
+        submit(s, &s->engine.requests[e->worker]);
+        break;
+    case CANCEL:
+        if (s->engine.requests[e->worker].submitted)
+            sim_engine_cancel(s, &s->engine.requests[e->worker]);
+        break;
+    case CONNECT:
+        if (w->conn == 0)
+            sim_worker_connect(s, e->worker);
+        break;
+    case FAULT:
+        fault(s, e->worker);
+        break;
+    case HEAL:
+        heal(s);
+        break;
+    }
+}
+
+static bool is_over(const struct sim *s)
+{
+    for (unsigned i = 0; i < s->engine.n_requests; i++)
+        if (s->engine.requests[i].ends == 0)
+            return false;
+    return s->now > FAULTS_END_US + 400000 && hd_core_state(s->core) == HD_CLUSTER_READY;
+}
+
+static void check_ends(const struct sim *s)
+{
+    for (unsigned i = 0; i < s->engine.n_requests; i++)
+        if (s->engine.requests[i].ends != 1)
+            sim_fail(s, "request %u ended %u times", i, s->engine.requests[i].ends);
+    if (s->kind == SIM_ONE_DEATH && s->n_workers > 1 && s->losses != 1)
+        sim_fail(s, "one worker died and %u were lost", s->losses);
+    if (s->options.recovery == HD_RECOVERY_REUSE && !s->joined_late && !s->all_lost &&
+        s->engine.rows_replayed)
+        sim_fail(s, "%llu rows were replayed", (unsigned long long)s->engine.rows_replayed);
+}
+
+static void run(struct sim *s)
+{
+    while (!is_over(s)) {
+        struct sim_event *e = sim_next(s);
+        if (!e || e->at > SIM_LIMIT_US)
+            sim_fail(s, "it hangs: %s", hd_core_reason(s->core));
+        s->now = later(s->now, e->at);
+        uint64_t at = possible_at(s, e);
+        if (at > s->now) {
+            sim_again(s, e, at);
+            continue;
+        }
+        happen(s, e);
+        free(e);
+    }
+    check_ends(s);
+}
+
+static void finish(struct sim *s)
+{
+    while (s->n_heap > 0)
+        free(sim_next(s));
+    free(s->heap);
+    hd_actions_deinit(&s->actions);
+    hd_core_free(s->core);
+}
+
+struct totals {
+    unsigned long losses, recoveries, replays;
+};
+
+static void run_seed(uint64_t seed, bool trace, struct totals *t)
+{
+    static struct sim s; /* large; one at a time */
+    memset(&s, 0, sizeof s);
+    s.seed = s.random = seed;
+    s.trace = trace;
+    start(&s);
+    run(&s);
+    t->losses += s.losses;
+    t->recoveries += s.recoveries;
+    t->replays += s.replays;
+    finish(&s);
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t first = 1, seeds = 2000;
+    bool trace = false;
+    struct totals t = {0};
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc)
+            seeds = strtoull(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
+            first = strtoull(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--trace") == 0)
+            trace = true;
+        else
+            return fprintf(stderr, "usage: test_sim [--seeds N] [--seed FIRST] [--trace]\n"), 2;
+    }
+    for (uint64_t seed = first; seed < first + seeds; seed++)
+        run_seed(seed, trace, &t);
+    printf("%llu seeds: %lu losses, %lu recoveries, %lu replays\n", (unsigned long long)seeds,
+           t.losses, t.recoveries, t.replays);
+    return 0;
+}
