@@ -1,0 +1,354 @@
+/* cluster.c - hydac up: leader and workers as child processes.
+ *
+ * Happy path: the leader starts -> its ports file appears -> the workers start -> /health is good
+ * -> the ready file is written -> a signal -> SIGTERM to all -> all have ended -> cleaned up.
+ *
+ * Failure modes: 1. a process ends before the cluster serves: all end, status 1; 2. a worker dies
+ * later: reported, the others go on (--restart: started again); 3. the leader dies: all end, status
+ * 1; 4. a child ignores SIGTERM: SIGKILL after STOP_MS; 5. we are killed: the children were started
+ * with --die-with-parent. */
+#include "leader/ctl/ctl.h"
+#include "leader/ctl/files.h"
+#include "leader/ctl/http.h"
+#include "leader/ctl/up.h"
+
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define POLL_MS    20   /* between looks at the ports file and /health */
+#define HEALTH_MS  1000 /* for one answer */
+#define STOP_MS    5000 /* from SIGTERM to SIGKILL */
+#define RESTART_MS 1000 /* a worker that dies at once must not be started in a tight loop */
+
+enum up_state {
+    UP_STARTING, /* waits for the leader's ports */
+    UP_JOINING,  /* workers were started, waits for health */
+    UP_SERVING,
+    UP_STOPPING, /* waits for the children's end */
+};
+
+struct up {
+    const struct hd_up_options *o;
+    uv_loop_t loop;
+    uv_timer_t timer; /* polls, then waits for SIGKILL */
+    uv_signal_t signals[2];
+    uv_timer_t restarts[HD_MAX_WORKERS];
+    enum up_state state;
+    int status;
+    char folder[PATH_MAX];
+    char leader_program[PATH_MAX], worker_program[PATH_MAX];
+    char ports_file[PATH_MAX + 16], url[64], cluster[64];
+    struct hd_child leader, workers[HD_MAX_WORKERS];
+};
+
+/* ---- Stopping ----*/
+static unsigned count_running(const struct up *u)
+{
+    unsigned n = u->leader.running;
+    for (uint64_t i = 0; i < u->o->workers; i++)
+        n += u->workers[i].running;
+    return n;
+}
+
+static void kill_all(struct up *u, int number)
+{
+    for (uint64_t i = 0; i < u->o->workers; i++)
+        hd_child_kill(&u->workers[i], number);
+    hd_child_kill(&u->leader, number);
+}
+
+static void close_handle(uv_handle_t *h, void *arg)
+{
+    if (!uv_is_closing(h))
+        uv_close(h, NULL);
+}
+
+/* Once nothing runs the loop may end. Children close their own handles. */
+static void finish_if_alone(struct up *u)
+{
+    if (u->state == UP_STOPPING && count_running(u) == 0) {
+        close_handle((uv_handle_t *)&u->timer, NULL);
+        for (int i = 0; i < 2; i++)
+            close_handle((uv_handle_t *)&u->signals[i], NULL);
+        for (uint64_t i = 0; i < u->o->workers; i++)
+            close_handle((uv_handle_t *)&u->restarts[i], NULL);
+    }
+}
+
+static void on_patience_lost(uv_timer_t *t)
+{
+    kill_all(t->data, SIGKILL);
+}
+
+static void stop(struct up *u, int status)
+{
+    if (u->state == UP_STOPPING)
+        return;
+    u->state = UP_STOPPING;
+    u->status = status;
+    kill_all(u, SIGTERM);
+    uv_timer_start(&u->timer, on_patience_lost, STOP_MS, 0);
+    finish_if_alone(u);
+}
+
+static void fail(struct up *u, const struct hd_error *err)
+{
+    hd_complain(err);
+    stop(u, 1);
+}
+
+static void on_signal(uv_signal_t *s, int number)
+{
+    stop(s->data, 0);
+}
+
+/* ---- Children ----*/
+static void add_list(struct hd_command_line *l, const struct hd_arg_list *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        hd_command_add(l, list->items[i]);
+}
+
+static void on_leader_ended(struct hd_child *c)
+{
+    struct up *u = c->owner;
+    if (u->state != UP_STOPPING)
+        fprintf(stderr, "hydac: the leader (pid %d) %s\n", c->pid, c->how);
+    stop(u, 1);
+    finish_if_alone(u);
+}
+
+static int start_leader(struct up *u, struct hd_error *err)
+{
+    char http[32], state[PATH_MAX + 16], min[24];
+    struct hd_command_line l = {.n = 0};
+    snprintf(http, sizeof http, "127.0.0.1:%u", (unsigned)u->o->port);
+    snprintf(min, sizeof min, "%u", (unsigned)u->o->workers);
+    snprintf(state, sizeof state, "%s/leader", u->folder);
+    unlink(u->ports_file);
+    int rc = hd_make_folders(state, err);
+    if (rc < 0)
+        return rc;
+    hd_command_add(&l, u->leader_program);
+    hd_command_add_option(&l, "--model", u->o->model);
+    hd_command_add_option(&l, "--listen", "127.0.0.1:0");
+    hd_command_add_option(&l, "--http", http);
+    hd_command_add_option(&l, "--state", state);
+    hd_command_add_option(&l, "--min-workers", min);
+    hd_command_add_option(&l, "--recovery", u->o->recovery);
+    hd_command_add_option(&l, "--ports-file", u->ports_file);
+    hd_command_add_option(&l, "--log-level", u->o->log_level);
+    hd_command_add(&l, "--die-with-parent");
+    add_list(&l, &u->o->leader_args);
+    return hd_child_start(&u->leader, &u->loop, &l, err);
+}
+
+static int start_worker(struct up *u, struct hd_child *c, struct hd_error *err)
+{
+    char state[PATH_MAX + 16], threads[24];
+    struct hd_command_line l = {.n = 0};
+    snprintf(threads, sizeof threads, "%u", (unsigned)u->o->threads);
+    snprintf(state, sizeof state, "%s/%s", u->folder, c->name);
+    int rc = hd_make_folders(state, err);
+    if (rc < 0)
+        return rc;
+    hd_command_add(&l, u->worker_program);
+    hd_command_add_option(&l, "--model", u->o->model);
+    hd_command_add_option(&l, "--leader", u->cluster);
+    hd_command_add_option(&l, "--name", c->name);
+    hd_command_add_option(&l, "--threads", threads);
+    hd_command_add_option(&l, "--state", state);
+    hd_command_add_option(&l, "--log-level", u->o->log_level);
+    hd_command_add(&l, "--die-with-parent");
+    add_list(&l, &u->o->worker_args);
+    rc = hd_child_start(c, &u->loop, &l, err);
+    if (rc == 0)
+        printf("%s pid %d\n", c->name, c->pid);
+    return rc;
+}
+
+static int write_ready_file(struct up *u, struct hd_error *err)
+{
+    json_t *list = json_array();
+    for (uint64_t i = 0; i < u->o->workers; i++)
+        json_array_append_new(
+            list, json_pack("{s:s, s:i}", "name", u->workers[i].name, "pid", u->workers[i].pid));
+    json_t *v = json_pack("{s:s, s:o, s:i}", "leader", u->url, "workers", list, "leader_pid",
+                          u->leader.pid);
+    int rc = hd_write_json(u->o->ready_file, v, err);
+    json_decref(v);
+    return rc;
+}
+
+static void on_restart(uv_timer_t *t)
+{
+    struct hd_child *c = t->data;
+    struct up *u = c->owner;
+    struct hd_error err = {0};
+    int rc = u->state == UP_STOPPING ? 0 : start_worker(u, c, &err);
+    if (rc == 0 && u->state == UP_SERVING && u->o->ready_file)
+        rc = write_ready_file(u, &err); /* with the new pid */
+    if (rc < 0)
+        hd_complain(&err);
+}
+
+static void on_worker_ended(struct hd_child *c)
+{
+    struct up *u = c->owner;
+    struct hd_error err = {0};
+    if (u->state == UP_SERVING) {
+        fprintf(stderr, "hydac: %s (pid %d) %s; the others go on\n", c->name, c->pid, c->how);
+        if (u->o->restart)
+            uv_timer_start(&u->restarts[c - u->workers], on_restart, RESTART_MS, 0);
+    } else if (u->state != UP_STOPPING) {
+        hd_fail(&err, HD_E_STATE, "%s (pid %d) %s before the cluster could serve", c->name, c->pid,
+                c->how);
+        fail(u, &err);
+    }
+    finish_if_alone(u);
+}
+
+/* ---- Starting ----*/
+static int start_workers(struct up *u, struct hd_error *err)
+{
+    for (uint64_t i = 0; i < u->o->workers; i++) {
+        int rc = start_worker(u, &u->workers[i], err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* The leader has written its ports: 1, not yet: 0. */
+static int read_ports(struct up *u)
+{
+    json_t *v = json_load_file(u->ports_file, 0, NULL);
+    json_int_t cluster = json_integer_value(json_object_get(v, "cluster"));
+    json_int_t http = json_integer_value(json_object_get(v, "http"));
+    json_decref(v);
+    if (cluster <= 0 || http <= 0)
+        return 0;
+    snprintf(u->cluster, sizeof u->cluster, "127.0.0.1:%d", (int)cluster);
+    snprintf(u->url, sizeof u->url, "http://127.0.0.1:%d", (int)http);
+    return 1;
+}
+
+static bool is_healthy(const struct up *u)
+{
+    struct hd_http_get g = {.base = u->url, .path = "/health", .timeout_ms = HEALTH_MS};
+    struct hd_error err;
+    if (hd_http_get(&g, &err) < 0)
+        return false;
+    free(g.body);
+    return g.status == 200;
+}
+
+static int poll_step(struct up *u, struct hd_error *err)
+{
+    if (u->state == UP_STARTING && read_ports(u)) {
+        printf("leader pid %d %s\n", u->leader.pid, u->url);
+        u->state = UP_JOINING;
+        return start_workers(u, err);
+    }
+    if (u->state == UP_JOINING && is_healthy(u)) {
+        uv_timer_stop(&u->timer);
+        u->state = UP_SERVING;
+        printf("ready: hydac run --leader %s --chat --prompt \"...\"\n", u->url);
+        return u->o->ready_file ? write_ready_file(u, err) : 0;
+    }
+    return 0;
+}
+
+static void on_poll(uv_timer_t *t)
+{
+    struct up *u = t->data;
+    struct hd_error err = {0};
+    if (poll_step(u, &err) < 0)
+        fail(u, &err);
+}
+
+static int prepare(struct up *u, struct hd_error *err)
+{
+    int rc = hd_find_program("hydac-leader", "../daemon/hydac-leader", u->leader_program,
+                             sizeof u->leader_program, err);
+    if (rc == 0)
+        rc = hd_find_program("hydac-worker", "../../worker/hydac-worker", u->worker_program,
+                             sizeof u->worker_program, err);
+    if (rc < 0)
+        return rc;
+    if (u->o->state) {
+        snprintf(u->folder, sizeof u->folder, "%s", u->o->state);
+        rc = hd_make_folders(u->folder, err);
+    } else {
+        const char *tmp = getenv("TMPDIR");
+        snprintf(u->folder, sizeof u->folder, "%s/hydac-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+        if (!mkdtemp(u->folder))
+            rc = hd_fail(err, HD_E_IO, "cannot make a temporary folder %s", u->folder);
+    }
+    snprintf(u->ports_file, sizeof u->ports_file, "%s/ports.json", u->folder);
+    return rc;
+}
+
+static void init_children(struct up *u)
+{
+    snprintf(u->leader.name, sizeof u->leader.name, "leader");
+    u->leader.owner = u;
+    u->leader.ended = on_leader_ended;
+    for (uint64_t i = 0; i < u->o->workers; i++) {
+        struct hd_child *c = &u->workers[i];
+        snprintf(c->name, sizeof c->name, "w%u", (unsigned)i + 1);
+        c->owner = u;
+        c->ended = on_worker_ended;
+        uv_timer_init(&u->loop, &u->restarts[i]);
+        u->restarts[i].data = c;
+    }
+}
+
+static void run(struct up *u)
+{
+    static const int numbers[2] = {SIGINT, SIGTERM};
+    struct hd_error err = {0};
+    uv_loop_init(&u->loop);
+    uv_timer_init(&u->loop, &u->timer);
+    u->timer.data = u;
+    for (int i = 0; i < 2; i++) {
+        uv_signal_init(&u->loop, &u->signals[i]);
+        u->signals[i].data = u;
+        uv_signal_start(&u->signals[i], on_signal, numbers[i]);
+    }
+    init_children(u);
+    uv_timer_start(&u->timer, on_poll, POLL_MS, POLL_MS);
+    if (start_leader(u, &err) < 0)
+        fail(u, &err);
+    uv_run(&u->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&u->loop);
+}
+
+int hd_up(const struct hd_up_options *o)
+{
+    struct hd_error err = {0};
+    struct up *u = calloc(1, sizeof *u);
+    int rc = u ? 0 : hd_fail(&err, HD_E_NOMEM, "out of memory");
+    if (rc < 0)
+        return hd_complain(&err);
+    u->o = o;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (o->ready_file)
+        unlink(o->ready_file); /* of an earlier run */
+    rc = prepare(u, &err);
+    if (rc == 0)
+        run(u);
+    else
+        u->status = hd_complain(&err);
+    if (o->ready_file)
+        unlink(o->ready_file);
+    if (!o->state && u->folder[0])
+        hd_remove_tree(u->folder);
+    int status = u->status;
+    free(u);
+    return status;
+}

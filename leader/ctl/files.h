@@ -1,0 +1,21 @@
+/* files.h - folders and small files of `hydac up`. */
+#ifndef HD_CTL_FILES_H
+#define HD_CTL_FILES_H
+
+#include "common/util/error.h"
+
+#include <jansson.h>
+#include <stddef.h>
+
+/* The path of a program of ours: $HYDAC_BINDIR, the folder of this executable, `neighbour`
+ * relative to it (the build tree), then $PATH. HD_E_NOTFOUND. */
+int hd_find_program(const char *name, const char *neighbour, char *path, size_t size,
+                    struct hd_error *err);
+/* Like mkdir -p. */
+int hd_make_folders(const char *path, struct hd_error *err);
+/* Like rm -rf; never follows links. */
+void hd_remove_tree(const char *path);
+/* Whole or not at all (through a temporary name). */
+int hd_write_json(const char *path, const json_t *v, struct hd_error *err);
+
+#endif

@@ -1,0 +1,29 @@
+/* http.h - the few HTTP requests that the command line makes, through libcurl. */
+#ifndef HD_CTL_HTTP_H
+#define HD_CTL_HTTP_H
+
+#include "common/util/error.h"
+
+#include <jansson.h>
+#include <stddef.h>
+
+/* GET base + path. 0 with the status and the body (malloc'ed, NUL-terminated), or HD_E_IO.
+ * timeout_ms 0: none. */
+struct hd_http_get {
+    const char *base, *path;
+    long timeout_ms;
+    long status; /* out */
+    char *body;  /* out */
+};
+int hd_http_get(struct hd_http_get *g, struct hd_error *err);
+
+/* POST of JSON; the body of the answer goes to on_data piece by piece, with the HTTP status. What
+ * on_data returns other than 0 ends the transfer and is returned. */
+struct hd_http_post {
+    const char *base, *path, *body;
+    int (*on_data)(void *arg, long status, const char *data, size_t len);
+    void *arg;
+};
+int hd_http_post(const struct hd_http_post *p, struct hd_error *err);
+
+#endif

@@ -1,0 +1,336 @@
+/* run.c - hydac run: a prompt to the leader, the answer as it comes.
+ *
+ * The leader streams server-sent events; each is a chunk in OpenAI's shape with hydac's extension.
+ * Without --json the text is printed as it comes, with it one object at the end. */
+#include "leader/ctl/ctl.h"
+#include "leader/ctl/http.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NOT_GIVEN  UINT64_MAX
+#define MAX_TOKENS 128         /* default without --chat */
+#define MAX_EVENT  (16u << 20) /* bytes of one event; a leader sends far less */
+#define MAX_STDIN  (4u << 20)  /* bytes of a prompt, the leader's own limit */
+
+static const char usage[] =
+    "hydac run [OPTIONS] (--prompt TEXT | --prompt-tokens 1,2,3 | -)\n"
+    "\n"
+    "Sends a prompt ('-': from standard input) to the leader and prints the answer as it comes.\n"
+    "\n"
+    "  --leader URL        default: $HYDAC_LEADER, else " HD_DEFAULT_LEADER "\n"
+    "  --chat              the prompt is a user's message of a conversation\n"
+    "  --max-tokens N      default: 128; with --chat what the context has room for\n"
+    "  --temperature T     0 (default) = always the likeliest token, up to 2\n"
+    "  --top-k K, --top-p P, --seed S\n"
+    "  --ignore-eos        go on after the model's end token\n"
+    "  --top-logprobs K    report log-probabilities with K alternatives (with --json)\n"
+    "  --json              print one JSON object at the end instead of the text\n";
+
+struct options {
+    const char *leader, *prompt, *prompt_tokens;
+    uint64_t max_tokens, top_k, seed, top_logprobs;
+    double temperature, top_p;
+    bool chat, ignore_eos, json;
+};
+
+struct answer {
+    bool quiet; /* collect only */
+    char *buf;  /* what has come and is not used yet */
+    size_t n, cap;
+    bool ended_by_newline;
+    FILE *text_file;
+    char *text;
+    size_t text_len;
+    json_t *tokens, *logprobs, *usage, *timings, *failovers, *seed;
+    char finish[32];
+    char error[512]; /* the leader's error, "" = none */
+};
+
+/* ---- The request ----------------------------------------------------------------------------*/
+static json_t *parse_tokens(const char *list, struct hd_error *err)
+{
+    json_t *ids = json_array();
+    for (const char *p = list; ids;) {
+        char *end;
+        long id = strtol(p, &end, 10);
+        if (end == p || (*end && *end != ','))
+            break;
+        json_array_append_new(ids, json_integer(id));
+        if (!*end)
+            return ids;
+        p = end + 1;
+    }
+    json_decref(ids);
+    hd_fail(err, HD_E_CONFIG, "--prompt-tokens takes integers with commas between, not '%s'", list);
+    return NULL;
+}
+
+static json_t *read_stdin(struct hd_error *err)
+{
+    char *text = malloc(MAX_STDIN + 1);
+    size_t n = text ? fread(text, 1, MAX_STDIN + 1, stdin) : 0;
+    json_t *v = n <= MAX_STDIN ? json_stringn(text, n) : NULL;
+    free(text);
+    if (!v)
+        hd_fail(err, HD_E_RANGE, "standard input must be UTF-8 text of at most %u bytes",
+                MAX_STDIN);
+    return v;
+}
+
+static json_t *prompt_of(const struct options *o, struct hd_error *err)
+{
+    if (o->prompt_tokens)
+        return parse_tokens(o->prompt_tokens, err);
+    if (!o->prompt)
+        return read_stdin(err);
+    json_t *v = json_string(o->prompt);
+    if (!v)
+        hd_fail(err, HD_E_RANGE, "the prompt is not UTF-8 text");
+    return v;
+}
+
+static void add_limits(json_t *body, const struct options *o)
+{
+    uint64_t max = o->max_tokens;
+    if (max == NOT_GIVEN && !o->chat)
+        max = MAX_TOKENS;
+    if (max != NOT_GIVEN)
+        json_object_set_new(body, "max_tokens", json_integer((json_int_t)max));
+    if (o->seed != NOT_GIVEN)
+        json_object_set_new(body, "seed", json_integer((json_int_t)o->seed));
+    if (o->top_logprobs == NOT_GIVEN)
+        return;
+    json_t *k = json_integer((json_int_t)o->top_logprobs);
+    json_object_set(body, "logprobs", o->chat ? json_true() : k);
+    if (o->chat)
+        json_object_set(body, "top_logprobs", k);
+    json_decref(k);
+}
+
+/* The request's JSON text, malloc'ed; NULL with err. */
+static char *request_text(const struct options *o, struct hd_error *err)
+{
+    json_t *prompt = prompt_of(o, err);
+    if (!prompt)
+        return NULL;
+    json_t *body =
+        json_pack("{s:b, s:{s:b}, s:b, s:f, s:f, s:I, s:b}", "stream", 1, "stream_options",
+                  "include_usage", 1, "hydac", 1, "temperature", o->temperature, "top_p", o->top_p,
+                  "top_k", (json_int_t)o->top_k, "ignore_eos", o->ignore_eos);
+    if (o->chat)
+        json_object_set_new(body, "messages",
+                            json_pack("[{s:s, s:o}]", "role", "user", "content", prompt));
+    else
+        json_object_set_new(body, "prompt", prompt);
+    add_limits(body, o);
+    char *text = json_dumps(body, JSON_COMPACT);
+    json_decref(body);
+    if (!text)
+        hd_fail(err, HD_E_NOMEM, "out of memory");
+    return text;
+}
+
+/* ---- The answer -----------------------------------------------------------------------------*/
+static void take_text(struct answer *a, const json_t *choice)
+{
+    const json_t *v = json_object_get(choice, "text");
+    if (!v)
+        v = json_object_get(json_object_get(choice, "delta"), "content");
+    size_t n = json_string_length(v);
+    if (n == 0)
+        return;
+    const char *text = json_string_value(v);
+    a->ended_by_newline = text[n - 1] == '\n';
+    fwrite(text, 1, n, a->text_file);
+    if (!a->quiet) {
+        fwrite(text, 1, n, stdout);
+        fflush(stdout);
+    }
+}
+
+static void keep(json_t **to, json_t *v)
+{
+    if (!v || json_is_null(v))
+        return;
+    json_decref(*to);
+    *to = json_incref(v);
+}
+
+static void take_error(struct answer *a, const json_t *event)
+{
+    const char *text =
+        json_string_value(json_object_get(json_object_get(event, "error"), "message"));
+    if (text)
+        snprintf(a->error, sizeof a->error, "%s", text);
+}
+
+static void take_event(struct answer *a, const json_t *event)
+{
+    const json_t *choice = json_array_get(json_object_get(event, "choices"), 0);
+    const json_t *extra = json_object_get(event, "hydac");
+    const char *finish = json_string_value(json_object_get(choice, "finish_reason"));
+    take_error(a, event);
+    take_text(a, choice);
+    json_array_extend(a->tokens, json_object_get(extra, "tokens"));
+    json_array_extend(a->logprobs, json_object_get(extra, "logprobs"));
+    keep(&a->timings, json_object_get(extra, "timings"));
+    keep(&a->failovers, json_object_get(extra, "failovers"));
+    keep(&a->seed, json_object_get(extra, "seed"));
+    keep(&a->usage, json_object_get(event, "usage"));
+    if (finish)
+        snprintf(a->finish, sizeof a->finish, "%s", finish);
+}
+
+/* One line of the stream (without its newline). */
+static void take_line(struct answer *a, const char *line, size_t n)
+{
+    if (n < 6 || memcmp(line, "data: ", 6) != 0)
+        return;
+    json_t *event = json_loadb(line + 6, n - 6, 0, NULL); /* NULL for "[DONE]" */
+    if (event)
+        take_event(a, event);
+    json_decref(event);
+}
+
+static int append(struct answer *a, const char *data, size_t len)
+{
+    if (a->n + len > MAX_EVENT)
+        return HD_E_LIMIT;
+    if (a->n + len > a->cap) {
+        size_t cap = 2 * (a->n + len);
+        char *p = realloc(a->buf, cap);
+        if (!p)
+            return HD_E_NOMEM;
+        a->buf = p;
+        a->cap = cap;
+    }
+    memcpy(a->buf + a->n, data, len);
+    a->n += len;
+    return 0;
+}
+
+static int on_data(void *arg, long status, const char *data, size_t len)
+{
+    struct answer *a = arg;
+    int rc = append(a, data, len);
+    if (rc < 0 || status != 200) /* an error object: looked at when it is whole */
+        return rc;
+    char *at = a->buf, *newline;
+    while ((newline = memchr(at, '\n', a->n - (size_t)(at - a->buf)))) {
+        take_line(a, at, (size_t)(newline - at));
+        at = newline + 1;
+    }
+    a->n -= (size_t)(at - a->buf);
+    memmove(a->buf, at, a->n);
+    return 0;
+}
+
+static int print_object(struct answer *a, const struct options *o)
+{
+    fflush(a->text_file);
+    json_t *v = json_pack("{s:s%, s:O, s:s, s:O?, s:O?, s:O?, s:O?, s:O?}", "text", a->text,
+                          a->text_len, "tokens", a->tokens, "finish_reason", a->finish, "logprobs",
+                          o->top_logprobs == NOT_GIVEN ? NULL : a->logprobs, "timings", a->timings,
+                          "failovers", a->failovers, "usage", a->usage, "seed", a->seed);
+    int rc = v ? json_dumpf(v, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9)) : -1;
+    json_decref(v);
+    putchar('\n');
+    return rc;
+}
+
+static int report(struct answer *a, const struct options *o, int rc, struct hd_error *err)
+{
+    if (rc == HD_E_LIMIT || rc == HD_E_NOMEM)
+        hd_fail(err, rc, "the leader's answer is too large");
+    if (rc == 0 && !*a->finish && a->n > 0) { /* not a stream: an error object */
+        json_t *v = json_loadb(a->buf, a->n, 0, NULL);
+        take_error(a, v);
+        json_decref(v);
+    }
+    if (rc == 0 && *a->error)
+        rc = hd_fail(err, HD_E_IO, "%s", a->error);
+    else if (rc == 0 && !*a->finish)
+        rc = hd_fail(err, HD_E_IO, "the leader at %s ended the answer too early", o->leader);
+    if (rc == 0 && o->json)
+        rc = print_object(a, o) < 0 ? hd_fail(err, HD_E_IO, "cannot print the answer") : 0;
+    else if (!o->json && !a->ended_by_newline && ftell(a->text_file) > 0)
+        putchar('\n');
+    return rc;
+}
+
+static int ask(const struct options *o, const char *body, struct hd_error *err)
+{
+    struct answer a = {.quiet = o->json, .tokens = json_array(), .logprobs = json_array()};
+    a.text_file = open_memstream(&a.text, &a.text_len);
+    int rc = a.text_file ? 0 : hd_fail(err, HD_E_NOMEM, "out of memory");
+    if (rc == 0) {
+        struct hd_http_post p = {.base = o->leader,
+                                 .path = o->chat ? "/v1/chat/completions" : "/v1/completions",
+                                 .body = body,
+                                 .on_data = on_data,
+                                 .arg = &a};
+        rc = hd_http_post(&p, err);
+        rc = report(&a, o, rc, err);
+        fclose(a.text_file);
+    }
+    free(a.text);
+    free(a.buf);
+    json_decref(a.tokens);
+    json_decref(a.logprobs);
+    json_decref(a.usage);
+    json_decref(a.timings);
+    json_decref(a.failovers);
+    json_decref(a.seed);
+    return rc;
+}
+
+static int check(const struct options *o, const struct hd_arg_list *rest, struct hd_error *err)
+{
+    bool from_stdin = rest->n == 1 && strcmp(rest->items[0], "-") == 0;
+    if (rest->n > 0 && !from_stdin)
+        return hd_fail(err, HD_E_CONFIG, "unexpected argument '%s'; see --help", rest->items[0]);
+    if ((o->prompt != NULL) + (o->prompt_tokens != NULL) + from_stdin != 1)
+        return hd_fail(err, HD_E_CONFIG, "run needs one of --prompt, --prompt-tokens and -");
+    if (o->chat && o->prompt_tokens)
+        return hd_fail(err, HD_E_CONFIG, "--chat takes text, not --prompt-tokens");
+    return 0;
+}
+
+int hd_cmd_run(int argc, char **argv)
+{
+    struct options o = {.leader = hd_default_leader(),
+                        .top_p = 1,
+                        .max_tokens = NOT_GIVEN,
+                        .seed = NOT_GIVEN,
+                        .top_logprobs = NOT_GIVEN};
+    struct hd_arg_list rest = {.n = 0};
+    struct hd_error err = {0};
+    const struct hd_arg args[] = {
+        {"--leader", HD_ARG_STRING, &o.leader},
+        {"--prompt", HD_ARG_STRING, &o.prompt},
+        {"--prompt-tokens", HD_ARG_STRING, &o.prompt_tokens},
+        {"--chat", HD_ARG_FLAG, &o.chat},
+        {"--max-tokens", HD_ARG_UINT, &o.max_tokens, 1, INT32_MAX},
+        {"--temperature", HD_ARG_REAL, &o.temperature, 0, 2},
+        {"--top-k", HD_ARG_UINT, &o.top_k, 0, INT32_MAX},
+        {"--top-p", HD_ARG_REAL, &o.top_p, 0, 1},
+        {"--seed", HD_ARG_UINT, &o.seed, 0, 0x1p64},
+        {"--ignore-eos", HD_ARG_FLAG, &o.ignore_eos},
+        {"--top-logprobs", HD_ARG_UINT, &o.top_logprobs, 0, 20},
+        {"--json", HD_ARG_FLAG, &o.json},
+        {NULL},
+    };
+    int rc = hd_cmd_args(argc, argv, args, &rest, usage);
+    if (rc != 0)
+        return hd_cmd_args_status(rc);
+    if (check(&o, &rest, &err) < 0)
+        return hd_complain(&err) + 1;
+    char *body = request_text(&o, &err);
+    if (!body)
+        return hd_complain(&err) + (err.code == HD_E_CONFIG);
+    rc = ask(&o, body, &err);
+    free(body);
+    return rc < 0 ? hd_complain(&err) : 0;
+}

@@ -1,0 +1,133 @@
+/* status.c - hydac status: the cluster as a table, or as the leader's JSON. */
+#include "leader/ctl/ctl.h"
+#include "leader/ctl/http.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] = "hydac status [--leader URL] [--json]\n"
+                            "\n"
+                            "Shows model, workers with what each owns, recoveries and totals.\n"
+                            "\n"
+                            "  --leader URL  default: $HYDAC_LEADER, else " HD_DEFAULT_LEADER "\n"
+                            "  --json        the leader's own object\n";
+
+static const char *text_of(const json_t *v, const char *key)
+{
+    const char *s = json_string_value(json_object_get(v, key));
+    return s ? s : "-";
+}
+
+static double number_of(const json_t *v, const char *key)
+{
+    return json_number_value(json_object_get(v, key));
+}
+
+static double mb_of(const json_t *v, const char *key)
+{
+    return number_of(v, key) / 1e6;
+}
+
+static void print_cluster(const json_t *s)
+{
+    const json_t *m = json_object_get(s, "model"), *c = json_object_get(s, "cluster");
+    const json_t *e = json_object_get(s, "engine");
+    const char *reason = json_string_value(json_object_get(c, "reason"));
+    printf("model    %s  (%.0f layers, %.0f heads, %.0f KV heads, context %.0f)\n",
+           text_of(m, "name"), number_of(m, "layers"), number_of(m, "heads"),
+           number_of(m, "kv_heads"), number_of(m, "context"));
+    printf("cluster  %s%s%s  epoch %.0f, recovery %s, strategy %s\n", text_of(c, "state"),
+           reason && *reason ? ": " : "", reason ? reason : "", number_of(c, "epoch"),
+           text_of(c, "recovery"), text_of(c, "strategy"));
+    printf("engine   %.0f running, %.0f waiting; %.0f requests, %.0f prompt tokens, %.0f tokens\n",
+           number_of(e, "running"), number_of(e, "waiting"), number_of(e, "requests"),
+           number_of(e, "prompt_tokens"), number_of(e, "tokens"));
+}
+
+static void format_heads(const json_t *heads, char *out, size_t size)
+{
+    size_t i, n = 0;
+    json_t *h;
+    snprintf(out, size, "-");
+    json_array_foreach((json_t *)heads, i, h)
+    {
+        int k = snprintf(out + n, size - n, "%s%d", i ? "," : "", (int)json_integer_value(h));
+        if (k < 0 || (size_t)k >= size - n)
+            return;
+        n += (size_t)k;
+    }
+}
+
+static void print_workers(const json_t *list)
+{
+    size_t i;
+    json_t *w;
+    printf("\n%-16s %-8s %-14s %5s %6s %8s %8s %6s %8s %8s %8s %8s\n", "worker", "state", "heads",
+           "ffn", "vocab", "seen ms", "rtt ms", "fails", "success", "kv MB", "log MB", "rss MB");
+    json_array_foreach((json_t *)list, i, w)
+    {
+        char heads[64];
+        format_heads(json_object_get(w, "heads"), heads, sizeof heads);
+        printf("%-16s %-8s %-14s %5.0f %6.0f %8.0f %8.2f %6.0f %7.2f%% %8.1f %8.1f %8.1f\n",
+               text_of(w, "name"), text_of(w, "state"), heads, number_of(w, "ffn_blocks"),
+               number_of(w, "vocab_blocks"), number_of(w, "last_seen_ms"), number_of(w, "rtt_ms"),
+               number_of(w, "failures"), 100 * number_of(w, "success_rate"), mb_of(w, "kv_bytes"),
+               mb_of(w, "log_bytes"), mb_of(w, "rss_bytes"));
+    }
+}
+
+static void print_failovers(const json_t *list)
+{
+    size_t i;
+    json_t *f;
+    if (json_array_size(list) == 0)
+        return;
+    printf("\n%-16s %-9s %5s %5s %7s %7s %9s %9s %9s %9s\n", "lost", "cause", "epoch", "heads",
+           "rebuilt", "reused", "positions", "replayed", "detect ms", "stall ms");
+    json_array_foreach((json_t *)list, i, f) printf(
+        "%-16s %-9s %5.0f %5.0f %7.0f %7.0f %9.0f %9.0f %9.1f %9.1f\n", text_of(f, "worker"),
+        text_of(f, "cause"), number_of(f, "epoch"), number_of(f, "heads_lost"),
+        number_of(f, "heads_rebuilt"), number_of(f, "heads_reused"), number_of(f, "positions"),
+        number_of(f, "rows_replayed"), number_of(f, "detect_ms"), number_of(f, "stall_ms"));
+}
+
+static void print_table(const json_t *s)
+{
+    print_cluster(s);
+    print_workers(json_object_get(s, "workers"));
+    print_failovers(json_object_get(s, "failovers"));
+}
+
+int hd_cmd_status(int argc, char **argv)
+{
+    struct hd_http_get g = {
+        .base = hd_default_leader(), .path = "/hydac/status", .timeout_ms = 30000};
+    bool json = false;
+    struct hd_error err = {0};
+    const struct hd_arg args[] = {
+        {"--leader", HD_ARG_STRING, &g.base},
+        {"--json", HD_ARG_FLAG, &json},
+        {NULL},
+    };
+    int rc = hd_cmd_args(argc, argv, args, NULL, usage);
+    if (rc != 0)
+        return hd_cmd_args_status(rc);
+    if (hd_http_get(&g, &err) < 0)
+        return hd_complain(&err);
+    json_t *s = json_loads(g.body, 0, NULL);
+    free(g.body);
+    if (g.status != 200 || !json_is_object(s)) {
+        json_decref(s);
+        hd_fail(&err, HD_E_IO, "%s is not a hydac leader (HTTP status %ld)", g.base, g.status);
+        return hd_complain(&err);
+    }
+    if (json) {
+        json_dumpf(s, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+        putchar('\n');
+    } else {
+        print_table(s);
+    }
+    json_decref(s);
+    return 0;
+}

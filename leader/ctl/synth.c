@@ -1,0 +1,94 @@
+/* synth.c - hydac synth: a model of random weights. */
+#include "common/model/synth.h"
+#include "leader/ctl/ctl.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char usage[] =
+    "hydac synth [--shape SHAPE] [--type TYPE] [--seed S] OUT.gguf\n"
+    "\n"
+    "Writes a model of random weights with a valid tokenizer, to try hydac without real weights.\n"
+    "The same shape, type and seed give the same bytes everywhere.\n"
+    "\n"
+    "  --shape SHAPE  tiny (default) or one of:";
+
+static const char usage_end[] = "\n"
+                                "  --type TYPE    f32, f16 (default), bf16, q8_0, q4_0, q4_1\n"
+                                "  --seed S       0 (default) ... 2^64-1\n";
+
+static const struct {
+    const char *name;
+    enum hd_dtype type;
+} types[] = {
+    {"f32", HD_F32},   {"f16", HD_F16},   {"bf16", HD_BF16},
+    {"q8_0", HD_Q8_0}, {"q4_0", HD_Q4_0}, {"q4_1", HD_Q4_1},
+};
+
+static int parse_type(const char *word, enum hd_dtype *type)
+{
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        if (strcmp(types[i].name, word) == 0) {
+            *type = types[i].type;
+            return 0;
+        }
+    return HD_E_RANGE;
+}
+
+static bool shape_known(const char *name)
+{
+    for (const char *const *s = hd_synth_shapes(); *s; s++)
+        if (strcmp(*s, name) == 0)
+            return true;
+    return false;
+}
+
+static void print_usage(void)
+{
+    fputs(usage, stdout);
+    for (const char *const *s = hd_synth_shapes(); *s; s++)
+        printf(" %s", *s);
+    fputs(usage_end, stdout);
+}
+
+static int wrong(const char *what, const char *word)
+{
+    fprintf(stderr, "hydac: unknown %s '%s'; see hydac synth --help\n", what, word);
+    return 2;
+}
+
+int hd_cmd_synth(int argc, char **argv)
+{
+    struct hd_synth_options o = {.shape = "tiny"};
+    const char *type = "f16";
+    struct hd_arg_list rest = {.n = 0};
+    struct hd_error err = {0};
+    struct stat st;
+    const struct hd_arg args[] = {
+        {"--shape", HD_ARG_STRING, &o.shape},
+        {"--type", HD_ARG_STRING, &type},
+        {"--seed", HD_ARG_UINT, &o.seed, 0, 0x1p64},
+        {NULL},
+    };
+    int rc = hd_cmd_args(argc, argv, args, &rest, "");
+    if (rc == HD_ARGS_HELP)
+        print_usage();
+    if (rc != 0)
+        return hd_cmd_args_status(rc);
+    if (parse_type(type, &o.type) < 0)
+        return wrong("type", type);
+    if (!shape_known(o.shape))
+        return wrong("shape", o.shape);
+    if (rest.n != 1) {
+        fputs("hydac: synth needs one output file; see hydac synth --help\n", stderr);
+        return 2;
+    }
+    o.out = rest.items[0];
+    if (hd_synth_write(&o, &err) < 0)
+        return hd_complain(&err);
+    if (stat(o.out, &st) == 0)
+        printf("%s: %s, %s, seed %llu, %.1f MB\n", o.out, o.shape, type, (unsigned long long)o.seed,
+               (double)st.st_size / 1e6);
+    return 0;
+}
