@@ -4,7 +4,6 @@
 #include "common/util/clock.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -258,10 +257,6 @@ static void *compute_thread(void *arg)
 {
     struct hd_crew *c = arg;
     struct hd_error err = {0};
-    struct sched_param none = {0};
-    /* Only this thread, and the team's threads as they inherit it. If the system refuses, the
-     * worker is merely less prompt. */
-    sched_setscheduler(0, SCHED_BATCH, &none);
     pthread_setname_np(pthread_self(), "hydac-compute");
     int rc = set_up(c, &err);
     pthread_mutex_lock(&c->lock);

@@ -2,8 +2,7 @@
  *
  * Happy path: hd_crew_new -> hd_crew_submit ... -> on_reply on the loop thread ... -> hd_crew_close
  * -> closed. The thread leads the compute team and owns the node; the loop thread never waits for
- * it, except in hd_crew_close for the job in hand. It and its team run as SCHED_BATCH, so that the
- * loop thread wakes promptly on a machine whose cores all compute.
+ * it, except in hd_crew_close for the job in hand.
  *
  * Jobs belong to a conversation (one connection, from Welcome to its end). Jobs and replies of an
  * earlier one are dropped unseen. A step of an epoch before the newest assignment that the loop

@@ -85,6 +85,7 @@ int main(int argc, char **argv)
     pid_t parent = getppid();
     struct hd_error err = {0};
     struct program p = {.log = {.fd = 2}};
+    hd_worker_config_defaults(&config);
     int rc = hd_worker_config_args(&config, argc, argv, &err);
     if (rc == HD_CONFIG_HELP) {
         fputs(hd_worker_config_usage(), stdout);
