@@ -1,0 +1,172 @@
+#include "rig.h"
+
+#include "common/model/synth.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void rig_model_path(const struct rig *r, char *path, size_t size)
+{
+    snprintf(path, size, "%s/model.gguf", r->dir);
+}
+
+void rig_open(struct rig *r, const struct rig_options *o)
+{
+    struct hd_error err = {0};
+    char path[128];
+    *r = (struct rig){.log = {.level = HD_LOG_ERROR, .fd = 2, .who = "rig"}};
+    strcpy(r->dir, "/tmp/hydac-rig-XXXXXX");
+    cr_assert_not_null(mkdtemp(r->dir));
+    rig_model_path(r, path, sizeof path);
+    struct hd_synth_options synth = {.shape = o->shape, .type = o->type, .seed = 7, .out = path};
+    if (!o->model)
+        cr_assert_eq(hd_synth_write(&synth, &err), 0, "%s", err.text);
+    cr_assert_eq(hd_model_open(&r->model, o->model ? o->model : path, &err), 0, "%s", err.text);
+    hd_model_units(r->model, &r->units);
+    struct hd_team_options team = {.threads = o->threads, .spin_us = 0, .name = "rig"};
+    cr_assert_eq(hd_team_new(&r->team, &team), 0);
+    struct hd_node_options node = {
+        .model = r->model,
+        .kernels = hd_kernels_get(hd_isa_best()),
+        .team = r->team,
+        .log = &r->log,
+        .state_dir = r->dir,
+        .log_limit = UINT64_C(1) << 30,
+    };
+    cr_assert_eq(hd_node_new(&r->node, &node), 0);
+    struct hd_node_sizes sizes = {.kv_type = o->kv,
+                                  .max_rows = RIG_ROWS,
+                                  .max_positions = RIG_POSITIONS,
+                                  .max_sequences = RIG_SEQUENCES};
+    cr_assert_eq(hd_node_resize(r->node, &sizes, &err), 0, "%s", err.text);
+}
+
+void rig_close(struct rig *r)
+{
+    char path[128];
+    hd_node_free(r->node);
+    hd_team_free(r->team);
+    hd_model_close(r->model);
+    rig_model_path(r, path, sizeof path);
+    unlink(path);
+    cr_assert_eq(rmdir(r->dir), 0, "the input log left a file behind");
+}
+
+static struct hd_unit_list every_nth(uint32_t count, uint32_t part, uint32_t of)
+{
+    uint32_t *list = malloc((count + 1) * sizeof *list);
+    size_t n = 0;
+    for (uint32_t u = part; u < count; u += of)
+        list[n++] = u;
+    return (struct hd_unit_list){list, n};
+}
+
+static int assign(struct rig *r, struct hd_assignment *a, struct hd_kv_report *report)
+{
+    struct hd_error err = {0};
+    int rc = hd_rebuild(r->node, a, report, &err);
+    for (int k = 0; k < HD_SHARD_KINDS; k++)
+        free((void *)a->want[k].list);
+    return rc;
+}
+
+void rig_own_part(struct rig *r, uint32_t part, uint32_t of)
+{
+    struct hd_kv_report report;
+    struct hd_assignment a = {.want = {every_nth(r->units.heads, part, of),
+                                       every_nth(r->units.ffn_blocks, part, of),
+                                       every_nth(r->units.vocab_blocks, part, of)}};
+    cr_assert_eq(assign(r, &a, &report), 0);
+    hd_kv_report_deinit(&report);
+}
+
+int rig_own_heads(struct rig *r, uint64_t heads, const struct hd_assignment *needs,
+                  struct hd_kv_report *report)
+{
+    uint32_t *list = malloc(64 * sizeof *list);
+    size_t n = 0;
+    for (uint32_t h = 0; h < 64; h++)
+        if (heads >> h & 1)
+            list[n++] = h;
+    struct hd_assignment a = *needs;
+    a.want[HD_SHARD_HEAD] = (struct hd_unit_list){list, n};
+    a.want[HD_SHARD_FFN] = every_nth(r->units.ffn_blocks, 0, 1);
+    a.want[HD_SHARD_VOCAB] = every_nth(r->units.vocab_blocks, 0, 1);
+    return assign(r, &a, report);
+}
+
+float *rig_random(size_t n, size_t dim, uint64_t seed)
+{
+    float *x = malloc(n * dim * sizeof *x);
+    uint64_t s = seed * 0x9e3779b97f4a7c15u + 1;
+    for (size_t i = 0; i < n * dim; i++) {
+        s = s * 6364136223846793005u + 1442695040888963407u;
+        x[i] = (float)((double)(int32_t)(s >> 32) / 2147483648.0 * 1.7);
+    }
+    return x;
+}
+
+void rig_rows_of(struct rig_rows *rows, uint32_t sequence, uint32_t position, size_t n,
+                 const float *x)
+{
+    rows->n = n;
+    rows->x = x;
+    for (size_t i = 0; i < n; i++) {
+        rows->sequences[i] = sequence;
+        rows->positions[i] = position + (uint32_t)i;
+        rows->shifts[i] = RIG_SHIFT;
+        rows->want[i] = 0;
+    }
+}
+
+struct hd_half_step rig_step(const struct rig_rows *rows, enum hd_shard_kind units, uint32_t layer)
+{
+    return (struct hd_half_step){
+        .units = units,
+        .layer = layer,
+        .rows = {.x = rows->x,
+                 .n = rows->n,
+                 .sequences = rows->sequences,
+                 .positions = rows->positions,
+                 .shifts = rows->shifts,
+                 .want = rows->want},
+    };
+}
+
+void rig_decode(const struct hd_half_output *out, size_t rows, size_t dim, int64_t *sums)
+{
+    const uint8_t *p = hd_shared_data(out->payload);
+    size_t wide = 0;
+    cr_assert_eq(hd_shared_len(out->payload), (rows + out->n_wide) * dim * 4);
+    for (size_t i = 0; i < rows; i++) {
+        bool is_wide = wide < out->n_wide && out->wide[wide] == i;
+        wide += is_wide;
+        for (size_t d = 0; d < dim; d++) {
+            int32_t narrow;
+            if (is_wide) {
+                memcpy(&sums[i * dim + d], p + d * 8, 8);
+            } else {
+                memcpy(&narrow, p + d * 4, 4);
+                sums[i * dim + d] = narrow;
+            }
+        }
+        p += dim * (is_wide ? 8 : 4);
+    }
+}
+
+void rig_sums(struct rig *r, enum hd_shard_kind units, uint32_t layer, const struct rig_rows *rows,
+              int64_t *sums)
+{
+    struct hd_half_step step = rig_step(rows, units, layer);
+    struct hd_half_output out;
+    struct hd_error err = {0};
+    if (units == HD_SHARD_HEAD)
+        hd_node_log_inputs(r->node, layer, &step.rows);
+    cr_assert_eq(hd_node_step(r->node, &step, &out, &err), HD_STEP_DONE, "%s", err.text);
+    cr_assert_eq(out.n_bad, 0);
+    rig_decode(&out, rows->n, r->model->shape.dim, sums);
+    hd_shared_unref(out.payload);
+}

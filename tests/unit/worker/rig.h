@@ -1,0 +1,62 @@
+/* rig.h - one worker's node on a small model, without threads of its own or a network. */
+#ifndef HD_TESTS_WORKER_RIG_H
+#define HD_TESTS_WORKER_RIG_H
+
+#include "worker/rebuild.h"
+
+#define RIG_ROWS      96
+#define RIG_POSITIONS 256
+#define RIG_SEQUENCES 4
+#define RIG_SHIFT     21
+
+struct rig {
+    char dir[64]; /* state, and the model when it was synthesized */
+    struct hd_log log;
+    struct hd_model *model;
+    struct hd_units units;
+    struct hd_team *team;
+    struct hd_node *node;
+};
+
+struct rig_options {
+    const char *model; /* a path, or NULL: synthesize ... */
+    const char *shape; /* ... this one */
+    enum hd_dtype type;
+    enum hd_kv_type kv;
+    unsigned threads;
+};
+
+void rig_open(struct rig *r, const struct rig_options *o);
+void rig_close(struct rig *r);
+/* Path of the synthesized model, to open it again in another rig. */
+void rig_model_path(const struct rig *r, char *path, size_t size);
+
+/* Own the units u of every kind with u % of == part; nothing is needed of any sequence. */
+void rig_own_part(struct rig *r, uint32_t part, uint32_t of);
+/* Own exactly these heads (a mask), every FFN and vocab block; with what the sequences need. */
+int rig_own_heads(struct rig *r, uint64_t heads, const struct hd_assignment *needs,
+                  struct hd_kv_report *report);
+
+/* [n][dim] values that depend on seed and index only. The caller frees. */
+float *rig_random(size_t n, size_t dim, uint64_t seed);
+
+/* Rows of one or more sequences for a half-step. */
+struct rig_rows {
+    size_t n;
+    uint32_t sequences[RIG_ROWS], positions[RIG_ROWS], want[RIG_ROWS];
+    int32_t shifts[RIG_ROWS];
+    const float *x; /* [n][dim] */
+};
+/* n rows of one sequence from a position on. */
+void rig_rows_of(struct rig_rows *rows, uint32_t sequence, uint32_t position, size_t n,
+                 const float *x);
+struct hd_half_step rig_step(const struct rig_rows *rows, enum hd_shard_kind units, uint32_t layer);
+
+/* Does an attention or FFN half (logging the inputs of attention) and writes its sums [n][dim]
+ * as 64-bit integers. */
+void rig_sums(struct rig *r, enum hd_shard_kind units, uint32_t layer, const struct rig_rows *rows,
+              int64_t *sums);
+/* The same sums out of an answer. */
+void rig_decode(const struct hd_half_output *out, size_t rows, size_t dim, int64_t *sums);
+
+#endif
