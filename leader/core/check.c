@@ -5,12 +5,12 @@
 
 static const char *check_workers(const struct hd_core *c)
 {
+    uint64_t alive = core_alive(c);
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
         const struct worker *w = &c->workers[s];
-        bool alive = core_alive(c) & core_bit(s);
         if (w->confirmed > c->epoch)
             return "no worker has confirmed an epoch to come";
-        if (!alive && (w->knows | w->covers))
+        if (!(alive & core_bit(s)) && (w->knows | w->covers))
             return "only workers that are alive know sequences";
         if (w->covers & ~w->knows)
             return "a log covers only sequences its worker was told of";
@@ -20,6 +20,17 @@ static const char *check_workers(const struct hd_core *c)
             if (strcmp(w->name, c->workers[t].name) == 0)
                 return "names differ";
     }
+    return NULL;
+}
+
+static const char *check_confirmed(const struct hd_core *c)
+{
+    uint64_t owners = 0;
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
+        owners |= hd_plan_owners(&c->plan, k);
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
+        if (owners & core_bit(s) && c->workers[s].confirmed != c->epoch)
+            return "owners have confirmed the present epoch when ready";
     return NULL;
 }
 
@@ -34,11 +45,7 @@ static const char *check_state(const struct hd_core *c)
         return "somebody has yet to confirm exactly while assigning";
     if (c->state == HD_CLUSTER_READY && c->replayed)
         return "nothing is left to drop when ready";
-    for (unsigned s = 0; s < HD_MAX_WORKERS && c->state == HD_CLUSTER_READY; s++)
-        for (int k = 0; k < HD_UNIT_KINDS; k++)
-            if (hd_plan_owned(&c->plan, k, s, NULL) > 0 && c->workers[s].confirmed != c->epoch)
-                return "owners have confirmed the present epoch when ready";
-    return NULL;
+    return c->state == HD_CLUSTER_READY ? check_confirmed(c) : NULL;
 }
 
 static const char *check_step(const struct hd_core *c)
