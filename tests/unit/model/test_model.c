@@ -1,0 +1,192 @@
+/* Opening models: every value arrives, everything odd is refused. */
+#include "fixture.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+TestSuite(model, .init = folder_init, .fini = folder_fini, .timeout = 120);
+
+Test(model, gguf_values_and_shape)
+{
+    struct hd_model *m = open_ok(small_gguf(&(struct twist){0}));
+
+    small_check(m, false);
+    cr_assert(m->shape.tied_output);
+    cr_assert_eq(m->rope_order, HD_ROPE_INTERLEAVED);
+    cr_assert_eq(m->bos, -1);
+    cr_assert_eq(m->eos, 7);
+    cr_assert_str_eq(m->name, "small");
+    cr_assert_not_null(m->gguf);
+    cr_assert_null(m->folder);
+    hd_model_close(m);
+
+    m = open_ok(small_gguf(&(struct twist){.own_output = true}));
+    small_check(m, false);
+    cr_assert_not(m->shape.tied_output);
+    hd_model_close(m);
+}
+
+Test(model, gguf_kv_heads_default_to_heads)
+{
+    struct twist t = {.drop_key = "llama.attention.head_count_kv"};
+
+    open_fails(small_gguf(&t), HD_E_FORMAT, "blk.0.attn_k.weight is 32 x 64, not 64 x 64");
+}
+
+Test(model, gguf_refuses_tensors_that_do_not_fit)
+{
+    open_fails(small_gguf(&(struct twist){.skip = "blk.1.ffn_up.weight"}), HD_E_FORMAT,
+               "blk.1.ffn_up.weight is missing");
+    open_fails(small_gguf(&(struct twist){.skip = "token_embd.weight"}), HD_E_FORMAT, "vocabulary");
+    open_fails(small_gguf(&(struct twist){.misshaped = "blk.0.attn_v.weight"}), HD_E_FORMAT,
+               "blk.0.attn_v.weight is 33 x 64, not 32 x 64");
+    open_fails(small_gguf(&(struct twist){.half_norm = "blk.1.ffn_norm.weight"}), HD_E_UNSUPPORTED,
+               "blk.1.ffn_norm.weight is Q8_0");
+    open_fails(small_gguf(&(struct twist){.extra = "blk.0.attn_q.bias"}), HD_E_UNSUPPORTED,
+               "blk.0.attn_q.bias");
+}
+
+Test(model, gguf_refuses_keys_that_do_not_fit)
+{
+    static const char *const needed[] = {
+        "llama.block_count",         "llama.embedding_length", "llama.attention.head_count",
+        "llama.feed_forward_length", "llama.context_length",   "general.architecture",
+    };
+    static const struct {
+        const char *key;
+        uint32_t v;
+        int code;
+        const char *word;
+    } added[] = {
+        {"llama.expert_count", 8, HD_E_UNSUPPORTED, "experts"},
+        {"split.count", 3, HD_E_UNSUPPORTED, "parts"},
+        {"llama.rope.dimension_count", 8, HD_E_UNSUPPORTED, "llama.rope.dimension_count"},
+        {"llama.attention.value_length", 32, HD_E_UNSUPPORTED, "value_length"},
+        {"llama.logit_scale", 1, HD_E_UNSUPPORTED, "llama.logit_scale"},
+        {"llama.rope.freq_base", 10000, HD_E_FORMAT, "llama.rope.freq_base is not"},
+        {"llama.vocab_size", 49, HD_E_FORMAT, "token_embd.weight is 48 x 64, not 49 x 64"},
+        {"llama.vocab_size", HD_MAX_VOCAB + 1, HD_E_LIMIT, "vocabulary"},
+        {"tokenizer.ggml.bos_token_id", 48, HD_E_FORMAT, "not below 48"},
+    };
+
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+        open_fails(small_gguf(&(struct twist){.drop_key = needed[i]}), HD_E_FORMAT, "missing");
+    for (size_t i = 0; i + 1 < sizeof needed / sizeof *needed; i++)
+        open_fails(small_gguf(&(struct twist){.swap_key = needed[i], .text = "two"}), HD_E_FORMAT,
+                   "is not an unsigned integer");
+    for (size_t i = 0; i < sizeof added / sizeof *added; i++)
+        open_fails(small_gguf(&(struct twist){.add_u32 = added[i].key, .u32 = added[i].v}),
+                   added[i].code, added[i].word);
+    open_fails(small_gguf(&(struct twist){.drop_key = "llama.attention.layer_norm_rms_epsilon"}),
+               HD_E_FORMAT, "epsilon");
+    open_fails(small_gguf(&(struct twist){.swap_key = "general.architecture", .text = "qwen2"}),
+               HD_E_UNSUPPORTED, "qwen2");
+}
+
+Test(model, gguf_rope_scaling)
+{
+    const char *key = "llama.rope.scaling.type";
+    struct hd_model *m = open_ok(small_gguf(&(struct twist){.swap_key = key, .text = "none"}));
+
+    cr_assert_float_eq(m->rope_freq[0], 1, 1e-15);
+    hd_model_close(m);
+    m = open_ok(small_gguf(&(struct twist){.swap_key = key, .text = "linear"}));
+    for (int i = 0; i < 8; i++)
+        cr_assert_float_eq(m->rope_freq[i], pow(10000, -i / 8.0) / 4, 1e-14);
+    hd_model_close(m);
+    m = open_ok(small_gguf(&(struct twist){.extra = "rope_freqs.weight"}));
+    static const double divisors[8] = {1, 1, 1, 2, 2, 4, 4, 8};
+    for (int i = 0; i < 8; i++)
+        cr_assert_float_eq(m->rope_freq[i], pow(10000, -i / 8.0) / divisors[i], 1e-14);
+    hd_model_close(m);
+    open_fails(small_gguf(&(struct twist){.swap_key = key, .text = "yarn"}), HD_E_UNSUPPORTED,
+               "yarn");
+}
+
+Test(model, paths_that_are_not_models)
+{
+    file_write_text(in_folder("text.gguf"), "certainly not a model, but long enough for one");
+    file_write_text(in_folder("empty.gguf"), "");
+    open_fails(in_folder("text.gguf"), HD_E_FORMAT, "not a GGUF file");
+    open_fails(in_folder("empty.gguf"), HD_E_FORMAT, "not a GGUF file");
+    open_fails(in_folder("nothing"), HD_E_IO, "nothing: No such file");
+    open_fails(in_folder("."), HD_E_IO, "config.json");
+    open_fails("/dev/null", HD_E_IO, "regular");
+}
+
+/* The digest is that of the weights and of nothing else: not of the path, not of the time. */
+Test(model, digest_follows_the_weights)
+{
+    const char *path = make_synth("tiny-mha", HD_Q4_0, 3);
+    struct hd_model *m = open_ok(path);
+    uint64_t digest = m->digest;
+    size_t len;
+    uint8_t *bytes = file_read(path, &len);
+    const char *copy = in_folder("copy.gguf");
+    size_t at[3] = {len - 1, 0, 0}; /* of output.weight, then of two others */
+
+    cr_assert_not_null(bytes);
+    at[1] = (size_t)(m->layers[1].gate.data - m->embedding.data); /* relative to the first */
+    at[2] = at[1] + m->layers[1].gate.rows * m->layers[1].gate.row_bytes - 1;
+    size_t first =
+        len - (size_t)(m->output.data - m->embedding.data) - m->output.rows * m->output.row_bytes;
+    at[1] += first;
+    at[2] += first;
+    hd_model_close(m);
+    file_write(copy, bytes, len);
+    m = open_ok(copy);
+    cr_assert_eq(m->digest, digest);
+    hd_model_close(m);
+    for (int i = 0; i < 3; i++) {
+        bytes[at[i]] ^= 1;
+        file_write(copy, bytes, len);
+        m = open_ok(copy);
+        cr_assert_neq(m->digest, digest, "byte %zu", at[i]);
+        hd_model_close(m);
+        bytes[at[i]] ^= 1;
+    }
+    free(bytes);
+}
+
+/* The reference models of the developers, where they are. */
+Test(model, golden_models_open)
+{
+    static const struct {
+        const char *name;
+        struct hd_model_shape shape;
+        enum hd_dtype type;
+    } golden[] = {
+        {"tiny-llama3", {4, 256, 8, 4, 32, 704, 512, 4096, 1e-5f, true}, HD_BF16},
+        {"tiny-llama2", {3, 192, 6, 6, 32, 512, 320, 4096, 1e-5f, false}, HD_F32},
+    };
+    const char *folder = getenv("HYDAC_GOLDEN");
+
+    if (!folder || !*folder) {
+        cr_log_warn("skipped: HYDAC_GOLDEN does not name the folder of the golden models");
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        char path[600];
+
+        snprintf(path, sizeof path, "%s/%s", folder, golden[i].name);
+        struct hd_model *m = open_ok(path);
+        const struct hd_model_shape *s = &m->shape, *want = &golden[i].shape;
+        cr_assert_eq(s->n_layers, want->n_layers);
+        cr_assert_eq(s->dim, want->dim);
+        cr_assert_eq(s->n_heads, want->n_heads);
+        cr_assert_eq(s->n_kv_heads, want->n_kv_heads);
+        cr_assert_eq(s->head_dim, want->head_dim);
+        cr_assert_eq(s->ffn_dim, want->ffn_dim);
+        cr_assert_eq(s->vocab, want->vocab);
+        cr_assert_eq(s->tied_output, want->tied_output);
+        cr_assert_eq(m->layers[1].down.type, golden[i].type);
+        cr_assert_eq(m->rope_order, HD_ROPE_HALVES);
+        cr_assert_eq(m->bos, 1);
+        cr_assert_eq(m->eos, 2);
+        cr_assert_str_eq(m->name, golden[i].name);
+        hd_model_close(m);
+    }
+}
