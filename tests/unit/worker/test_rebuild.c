@@ -1,0 +1,187 @@
+/* Taking over heads: the rebuilt K/V is the lost K/V bit for bit, and nothing else is touched. */
+#include "rig.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N0 = 90, N1 = 33, LAYERS = 4, HEADS = 4 };
+
+/* What every worker receives: attention inputs of two sequences in every layer. */
+static void feed(struct rig *r, uint32_t layers, uint32_t first, uint32_t end0)
+{
+    size_t dim = r->model->shape.dim;
+    struct rig_rows rows;
+    for (uint32_t l = 0; l < layers; l++) {
+        float *x0 = rig_random(RIG_POSITIONS, dim, 100 + l);
+        float *x1 = rig_random(RIG_POSITIONS, dim, 200 + l);
+        rig_rows_of(&rows, 0, first, end0 - first, x0 + first * dim);
+        struct hd_half_step step = rig_step(&rows, HD_SHARD_HEAD, l);
+        for (int s = 0; s < (first == 0 ? 2 : 1); s++) {
+            struct hd_half_output out = {0};
+            struct hd_error err;
+            hd_node_log_inputs(r->node, l, &step.rows);
+            cr_assert_geq(hd_node_step(r->node, &step, &out, &err), 0, "%s", err.text);
+            hd_shared_unref(out.payload);
+            rig_rows_of(&rows, 1, 0, N1, x1);
+            step = rig_step(&rows, HD_SHARD_HEAD, l);
+        }
+        free(x0);
+        free(x1);
+    }
+}
+
+static void open_tiny(struct rig *r, uint64_t heads, unsigned threads)
+{
+    struct hd_kv_report report;
+    struct rig_options o = {.shape = "tiny", .type = HD_Q4_0, .kv = HD_KV_F16, .threads = threads};
+    rig_open(r, &o);
+    cr_assert_eq(rig_own_heads(r, heads, &(struct hd_assignment){0}, &report), 0);
+    hd_kv_report_deinit(&report);
+}
+
+static void expect_same_lane(const struct rig *a, const struct rig *b, struct hd_kv_at at,
+                             uint32_t positions)
+{
+    size_t row = hd_kv_row_bytes(a->node->kv);
+    cr_assert_eq(hd_kv_valid(a->node->kv, at), positions);
+    cr_assert_eq(hd_kv_valid(b->node->kv, at), positions);
+    for (uint32_t p = 0; p < positions; p++) {
+        cr_assert_arr_eq(hd_kv_k(a->node->kv, at, p), hd_kv_k(b->node->kv, at, p), row,
+                         "K of layer %u, head %u, position %u", at.layer, at.head, p);
+        cr_assert_arr_eq(hd_kv_v(a->node->kv, at, p), hd_kv_v(b->node->kv, at, p), row,
+                         "V of layer %u, head %u, position %u", at.layer, at.head, p);
+    }
+}
+
+static const struct hd_sequence_need both[] = {{.sequence = 0, .base = N0},
+                                               {.sequence = 1, .base = N1}};
+
+Test(rebuild, every_head_comes_back_bit_for_bit)
+{
+    struct rig all, other;
+    open_tiny(&all, 0xf, 1);
+    feed(&all, LAYERS, 0, N0);
+    uint64_t digests[HEADS];
+    for (uint32_t h = 0; h < HEADS; h++) {
+        struct hd_kv_report report;
+        open_tiny(&other, 0xf & ~(1u << h), 1 + h % 3);
+        feed(&other, LAYERS, 0, N0);
+        struct hd_assignment need = {.needs = both, .n_needs = 2, .layers_done = LAYERS};
+        cr_assert_eq(rig_own_heads(&other, 0xf, &need, &report), 0);
+        cr_assert_eq(report.n_heads, 1);
+        cr_assert_eq(report.heads[0], h);
+        cr_assert_eq(report.n_gaps, 0);
+        cr_assert_eq(report.rows_rebuilt, LAYERS * (N0 + N1));
+        cr_assert_eq(report.rows_kept, LAYERS * (N0 + N1) * (HEADS - 1));
+        cr_assert_eq(report.positions, N0 + N1);
+        cr_assert_eq(report.bytes, report.rows_rebuilt * 2 * 32 * sizeof(uint16_t));
+        cr_assert_eq(report.flops, report.rows_rebuilt * 4 * 32 * 256);
+        for (uint32_t l = 0; l < LAYERS; l++) {
+            expect_same_lane(&all, &other, (struct hd_kv_at){0, l, h}, N0);
+            expect_same_lane(&all, &other, (struct hd_kv_at){1, l, h}, N1);
+            cr_assert_eq(hd_kv_counters(other.node->kv, l, h)->rebuilt, N0 + N1);
+            cr_assert_eq(hd_kv_counters(other.node->kv, l, h)->misses, 0);
+            cr_assert_eq(hd_kv_counters(other.node->kv, l, (h + 1) % HEADS)->rebuilt, 0);
+        }
+        digests[h] = report.digest;
+        cr_assert(h == 0 || digests[h] != digests[h - 1]);
+        hd_kv_report_deinit(&report);
+        rig_close(&other);
+    }
+    rig_close(&all);
+}
+
+Test(rebuild, the_digest_and_the_rows_do_not_depend_on_threads_or_on_what_is_owned_beside)
+{
+    struct rig a, b;
+    struct hd_kv_report ra, rb;
+    open_tiny(&a, 0, 1);
+    open_tiny(&b, 0x2, 3);
+    feed(&a, LAYERS, 0, N0);
+    feed(&b, LAYERS, 0, N0);
+    struct hd_assignment need = {.needs = both, .n_needs = 2, .layers_done = LAYERS};
+    cr_assert_eq(rig_own_heads(&a, 0x5, &need, &ra), 0);
+    cr_assert_eq(rig_own_heads(&b, 0x7, &need, &rb), 0);
+    cr_assert_eq(ra.digest, rb.digest);
+    cr_assert_eq(ra.rows_rebuilt, 2 * LAYERS * (N0 + N1));
+    cr_assert_eq(ra.rows_kept, 0);
+    hd_kv_report_deinit(&ra);
+    hd_kv_report_deinit(&rb);
+    rig_close(&a);
+    rig_close(&b);
+}
+
+Test(rebuild, the_interrupted_step_is_needed_in_the_finished_layers_only)
+{
+    struct rig r;
+    struct hd_kv_report report;
+    open_tiny(&r, 0x1, 2);
+    feed(&r, LAYERS, 0, N0);
+    feed(&r, 3, N0,
+         N0 + 1); /* layers 0 and 1 were finished; layer 2 was sent, not answered by all */
+    struct hd_sequence_need needs[] = {{.sequence = 0, .base = N0, .inflight = 1},
+                                       {.sequence = 1, .base = N1}};
+    struct hd_assignment need = {.needs = needs, .n_needs = 2, .layers_done = 2};
+    cr_assert_eq(rig_own_heads(&r, 0x3, &need, &report), 0);
+    cr_assert_eq(report.n_gaps, 0);
+    cr_assert_eq(report.rows_rebuilt, LAYERS * (N0 + N1) + 2);
+    for (uint32_t l = 0; l < LAYERS; l++) {
+        cr_assert_eq(hd_kv_valid(r.node->kv, (struct hd_kv_at){0, l, 1}), N0 + (l < 2));
+        cr_assert_eq(hd_kv_valid(r.node->kv, (struct hd_kv_at){0, l, 0}), N0 + (l < 3),
+                     "rows ahead stay: they are the retry's hits");
+    }
+    hd_kv_report_deinit(&report);
+    /* Saying it again changes nothing. */
+    cr_assert_eq(rig_own_heads(&r, 0x3, &need, &report), 0);
+    cr_assert_eq(report.rows_rebuilt, 0);
+    cr_assert_eq(report.n_heads, 0);
+    hd_kv_report_deinit(&report);
+    rig_close(&r);
+}
+
+Test(rebuild, a_log_that_began_late_is_a_gap_and_the_replay_fills_it)
+{
+    struct rig r;
+    struct hd_kv_report report;
+    open_tiny(&r, 0x0, 1);
+    feed(&r, LAYERS, 40, N0); /* only sequence 0, from its position 40 on: nothing is kept */
+    struct hd_assignment need = {.needs = both, .n_needs = 1, .layers_done = LAYERS};
+    cr_assert_eq(rig_own_heads(&r, 0x1, &need, &report), 0);
+    cr_assert_eq(report.n_gaps, 1);
+    cr_assert_eq(report.gaps[0], 0);
+    cr_assert_eq(report.rows_rebuilt, 0);
+    hd_kv_report_deinit(&report);
+    struct hd_sequence_need replayed = {.sequence = 0, .base = N0, .replayed = true};
+    need.needs = &replayed;
+    cr_assert_eq(rig_own_heads(&r, 0x1, &need, &report), 0);
+    cr_assert_eq(report.n_gaps, 0);
+    cr_assert_eq(report.positions, 0);
+    hd_kv_report_deinit(&report);
+    feed(&r, LAYERS, 0, N0);
+    cr_assert_eq(hd_kv_valid(r.node->kv, (struct hd_kv_at){0, 3, 0}), N0);
+    cr_assert_eq(hd_input_log_count(r.node->input_log, 0, 3), N0);
+    rig_close(&r);
+}
+
+Test(rebuild, clear_forgets_everything_and_a_lost_head_frees_its_rows)
+{
+    struct rig r;
+    struct hd_kv_report report;
+    open_tiny(&r, 0xf, 1);
+    feed(&r, LAYERS, 0, N0);
+    uint64_t kv = hd_kv_bytes(r.node->kv), weights = hd_shard_bytes(r.node->shard);
+    struct hd_assignment need = {.needs = both, .n_needs = 2, .layers_done = LAYERS};
+    cr_assert_eq(rig_own_heads(&r, 0x7, &need, &report), 0);
+    cr_assert_eq(report.rows_rebuilt, 0);
+    cr_assert_eq(report.rows_kept, 3 * LAYERS * (N0 + N1));
+    hd_kv_report_deinit(&report);
+    cr_assert_eq(hd_kv_bytes(r.node->kv), kv / 4 * 3);
+    cr_assert_lt(hd_shard_bytes(r.node->shard), weights);
+    need = (struct hd_assignment){.clear = true};
+    cr_assert_eq(rig_own_heads(&r, 0x7, &need, &report), 0);
+    hd_kv_report_deinit(&report);
+    cr_assert_eq(hd_kv_bytes(r.node->kv), 0);
+    cr_assert_eq(hd_input_log_bytes(r.node->input_log), 0);
+    rig_close(&r);
+}
