@@ -212,6 +212,13 @@ static void on_frame(void *arg, struct hd_conn *c, struct hd_frame *f)
     hd_frame_clear(f);
 }
 
+static void on_version(void *arg, struct hd_conn *c, unsigned version, const char *why)
+{
+    struct hd_peer *p = arg;
+    hd_warn(p->leader->o.log, "worker_refused", "address=%s reason=\"%s\"", hd_conn_peer(c), why);
+    hd_send_reject(p, HD_REJECT_VERSION, why);
+}
+
 static void on_close(void *arg, struct hd_conn *c, int code, const char *why)
 {
     struct hd_peer *p = arg;
@@ -248,7 +255,7 @@ static void on_connection(uv_stream_t *listener, int status)
     }
     *p = (struct hd_peer){.leader = l, .id = ++l->next_peer, .slot = -1, .since_us = hd_now_us()};
     struct hd_conn_options o = {
-        .events = {.on_frame = on_frame, .on_close = on_close},
+        .events = {.on_frame = on_frame, .on_close = on_close, .on_version = on_version},
         .arg = p,
         .limits = {.max_body = HD_FRAME_GREETING_BODY, .max_payload = 0},
         .max_queued = HD_MAX_QUEUED,

@@ -261,8 +261,7 @@ unsigned hd_leader_cluster_port(const struct hd_leader *l)
     int len = sizeof addr;
     if (uv_tcp_getsockname(&l->listener, (struct sockaddr *)&addr, &len) < 0)
         return 0;
-    /* the port lies at the same place in both families */
-    return ntohs(((const struct sockaddr_in *)&addr)->sin_port);
+    return hd_address_port((const struct sockaddr *)&addr);
 }
 
 unsigned hd_leader_http_port(const struct hd_leader *l)
