@@ -67,8 +67,9 @@ enum hd_event_type {
     HD_EV_SEQ_OPEN,    /* sequence */
     HD_EV_SEQ_CLOSE,   /* sequence */
     HD_EV_HALF,        /* the engine wants this half-step done: step, half, layer, rows */
-    HD_EV_STEP_DONE,   /* the engine ended the step: rows of `rows` are now committed */
-    HD_EV_REPLAYED,    /* the engine has taken over HD_ACT_REPLAY: its sequences start at 0 */
+    HD_EV_STEP_DONE,   /* the engine ended the step: its rows are now committed */
+    HD_EV_REPLAYED,    /* the engine has abandoned the step in hand; `sequences` start again at 0:
+                        * those of HD_ACT_REPLAY, or none when it gave up a step by itself */
 };
 
 struct hd_hello_info {

@@ -106,6 +106,8 @@ void core_result(struct hd_core *c, const struct hd_event *ev);
 void core_step_done(struct hd_core *c);
 void core_replayed(struct hd_core *c, const struct hd_event *ev);
 void core_send_half(struct hd_core *c);
+/* The half-step is no longer with the workers; it may be sent again. */
+void core_recall_half(struct hd_core *c);
 /* The engine gives up the step in hand: none of its rows count. */
 void core_abandon_step(struct hd_core *c);
 

@@ -52,11 +52,7 @@ static void leave_ready(struct hd_core *c)
         core_push(c, HD_ACT_NOT_READY, 0);
     if (c->half.sent)
         core_push(c, HD_ACT_RESET_HALF, 0);
-    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
-        if (c->half.awaited & core_alive(c) & core_bit(s))
-            c->workers[s].steps--; /* it was not given the time to answer */
-    c->half.sent = false;
-    c->half.awaited = 0;
+    core_recall_half(c);
 }
 
 /* The plan is made; tell everybody. `replay`: sequences that start again from position 0. */

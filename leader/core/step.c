@@ -42,8 +42,19 @@ void core_seq_close(struct hd_core *c, const struct hd_event *ev)
     }
 }
 
+void core_recall_half(struct hd_core *c)
+{
+    uint64_t spared = c->half.awaited & core_alive(c);
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
+        if (spared & core_bit(s))
+            c->workers[s].steps--; /* it was not given the time to answer */
+    c->half.sent = false;
+    c->half.awaited = 0;
+}
+
 void core_abandon_step(struct hd_core *c)
 {
+    core_recall_half(c);
     for (unsigned i = 0; i < HD_MAX_SEQUENCES; i++)
         c->sequences[i].inflight = 0;
     c->layers_done = 0;

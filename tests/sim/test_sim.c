@@ -92,8 +92,9 @@ static void plan_faults(struct sim *s)
         n = 4 + (unsigned)sim_below(s, 12);
     if (s->kind == SIM_ONE_DEATH && s->n_workers > 1)
         n = 1;
+    uint64_t from = s->kind == SIM_ONE_DEATH ? 60000 : 5000; /* all must have come to lose one */
     for (unsigned i = 0; i < n; i++)
-        sim_at(s, 5000 + sim_below(s, sim_chance(s, 50) ? 200000 : 800000), FAULT,
+        sim_at(s, from + sim_below(s, sim_chance(s, 50) ? 200000 : 800000), FAULT,
                (unsigned)sim_below(s, s->n_workers), NULL);
     for (unsigned i = 0; i < s->n_workers && s->kind == SIM_JITTER; i++)
         sim_at(s, 100000 + sim_below(s, 600000), FAULT, i, NULL);
@@ -167,17 +168,17 @@ static void start(struct sim *s)
 /* When it can happen: not while its place is stopped or cannot be reached. */
 static uint64_t possible_at(const struct sim *s, const struct sim_event *e)
 {
-    const struct sim_worker *w = &s->workers[e->worker];
+    const struct sim_worker *w = s->workers;
     switch (e->type) {
     case TICK:
         return s->leader_stalled_until;
     case AT_LEADER:
-        return later(s->leader_stalled_until, w->blocked_until);
+        return later(s->leader_stalled_until, w[e->worker].blocked_until);
     case AT_WORKER:
-        return later(w->stopped_until, w->blocked_until);
+        return later(w[e->worker].stopped_until, w[e->worker].blocked_until);
     case EMIT:
     case CONNECT:
-        return w->stopped_until;
+        return w[e->worker].stopped_until;
     default:
         return 0;
     }
@@ -191,17 +192,17 @@ static void submit(struct sim *s, struct sim_request *r)
 
 static void happen(struct sim *s, struct sim_event *e)
 {
-    struct sim_worker *w = &s->workers[e->worker];
+    const struct sim_worker *w = s->workers;
     switch (e->type) {
     case AT_LEADER:
         sim_leader_receive(s, &e->msg);
         break;
     case AT_WORKER:
-        if (e->msg.conn == w->conn)
+        if (e->msg.conn == w[e->worker].conn)
             sim_worker_receive(s, e->worker, &e->msg);
         break;
     case EMIT:
-        if (e->msg.conn == w->conn)
+        if (e->msg.conn == w[e->worker].conn)
             sim_send_to_leader(s, e->worker, &e->msg);
         break;
     case TICK:
@@ -215,7 +216,7 @@ static void happen(struct sim *s, struct sim_event *e)
             sim_engine_cancel(s, &s->engine.requests[e->worker]);
         break;
     case CONNECT:
-        if (w->conn == 0)
+        if (w[e->worker].conn == 0)
             sim_worker_connect(s, e->worker);
         break;
     case FAULT:
