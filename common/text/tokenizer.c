@@ -178,6 +178,10 @@ int hd_encode_append(const struct hd_tokenizer *t, struct hd_str text, bool spec
 
     if (text.len > HD_TEXT_MAX_BYTES)
         return HD_E_LIMIT;
+    if (work)
+        *work = (struct hd_encode_work){0};
+    if (text.len == 0) /* and `data` may be NULL */
+        return 0;
     rc = encode_all(&e, &sink, text, special);
     if (work)
         *work = (struct hd_encode_work){sink.matches, sink.fallbacks, e.scratch.pops};
