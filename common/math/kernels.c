@@ -1,26 +1,43 @@
 /* Choice of the variant and the calls through its table. */
 #include "common/math/kernels_impl.h"
 
+#ifdef HD_HAVE_X86_VARIANTS
+#include <cpuid.h>
+
+/* Not every compiler's __builtin_cpu_supports knows "f16c". */
+static bool has_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+
+static bool has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+}
+
+static bool has_avx512(void)
+{
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+#else
+static bool has_avx2(void)
+{
+    return false;
+}
+
+static bool has_avx512(void)
+{
+    return false;
+}
+#endif
+
 bool hd_isa_supported(enum hd_isa isa)
 {
-    switch (isa) {
-    case HD_ISA_PORTABLE:
-        return true;
-    case HD_ISA_AVX2:
-#ifdef HD_HAVE_X86_VARIANTS
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-               __builtin_cpu_supports("f16c");
-#endif
-        return false;
-    case HD_ISA_AVX512:
-#ifdef HD_HAVE_X86_VARIANTS
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-               hd_isa_supported(HD_ISA_AVX2);
-#endif
-        return false;
-    }
-    return false;
+    if (isa == HD_ISA_AVX512)
+        return has_avx512();
+    return isa == HD_ISA_AVX2 ? has_avx2() : isa == HD_ISA_PORTABLE;
 }
 
 enum hd_isa hd_isa_best(void)

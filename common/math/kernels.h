@@ -23,6 +23,7 @@ bool hd_isa_supported(enum hd_isa isa);
 const char *hd_isa_name(enum hd_isa isa);
 
 struct hd_kernels; /* the table of one variant, internal layout in kernels_impl.h */
+/* NULL when this host cannot run the variant. */
 const struct hd_kernels *hd_kernels_get(enum hd_isa isa);
 
 /* ---- Weights -------------------------------------------------------------------------------
@@ -123,7 +124,7 @@ int hd_fixed_add(const struct hd_kernels *k, int64_t *acc, const float *x, int s
 bool hd_fixed_narrow(const struct hd_kernels *k, const int64_t *acc, int32_t *out32, size_t n);
 /* acc[i] += in32[i] */
 void hd_fixed_sum32(const struct hd_kernels *k, int64_t *acc, const int32_t *in32, size_t n);
-/* residual[i] += acc[i] * 2^-shift (the product in double, then one rounding to f32). */
+/* residual[i] += acc[i] * 2^-shift: product and sum in double, then one rounding to f32. */
 void hd_fixed_apply(const struct hd_kernels *k, float *residual, const int64_t *acc, int shift,
                     size_t n);
 
