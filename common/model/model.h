@@ -2,7 +2,8 @@
  *
  * hd_model_open takes a .gguf file, or a Hugging Face folder (config.json, *.safetensors, maybe
  * sharded with model.safetensors.index.json). Tensors are views into read-only mappings: opening
- * costs no reading of weights, and one mapping is shared by all processes of a machine. */
+ * costs no reading of weights, and one mapping is shared by all processes of a machine. A file
+ * must not be cut shorter while it is open: replace it by renaming another one over it. */
 #ifndef HD_MODEL_MODEL_H
 #define HD_MODEL_MODEL_H
 
@@ -51,19 +52,22 @@ struct hd_model {
     uint64_t digest;  /* XXH3 of shape, RoPE, tensor names, types, sizes and a sample of the bytes
                        * of each tensor (its first and last 4 KiB): two machines compare it before
                        * they work together. The same for the same weights in the same container */
-    int32_t bos, eos; /* token ids or -1 */
+    int32_t bos, eos; /* token ids below vocab, or -1 */
     struct hd_gguf *gguf; /* the container, for the tokenizer; NULL for a folder */
     char *folder;         /* the folder, for tokenizer.json; NULL for a GGUF file */
-    void *impl;           /* mappings */
+    void *impl;           /* mappings of a folder's files */
 };
 
 /* Every tensor's shape is checked against the hyper-parameters, head_dim must be a multiple of 16,
- * n_heads a multiple of n_kv_heads. HD_E_IO, HD_E_FORMAT, HD_E_UNSUPPORTED (another architecture,
- * a tensor type we cannot read), HD_E_NOMEM; `err` names file and tensor or key. */
+ * n_heads a multiple of n_kv_heads; a tensor that a plain Llama model does not have is refused.
+ * HD_E_IO, HD_E_FORMAT, HD_E_UNSUPPORTED (another architecture, a tensor type we cannot read),
+ * HD_E_LIMIT (a named limit), HD_E_RANGE (RoPE parameters), HD_E_NOMEM; `err` names file and
+ * tensor or key. */
 int hd_model_open(struct hd_model **out, const char *path, struct hd_error *err);
 void hd_model_close(struct hd_model *m);
 
-/* cos/sin of the angles of one position: cs[head_dim/2][2], computed in double, rounded to f32. */
+/* cos/sin of the angles of one position below HD_MAX_CONTEXT: cs[head_dim/2][2], computed in
+ * double, rounded to f32; without libm, so that all machines have the same bits. */
 void hd_model_rope(const struct hd_model *m, uint32_t pos, float *cs);
 
 /* ---- Units: how a model is cut for workers. A function of the model alone, never of the plan. */
