@@ -1,0 +1,337 @@
+/* The worker as its leader sees it, over a real socket. */
+#include "fake_leader.h"
+
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct rig rig; /* the model's file, and what the worker's answers must be */
+
+static void open_rig(void)
+{
+    rig_open(&rig, &(struct rig_options){
+                       .shape = "tiny-gqa3", .type = HD_Q8_0, .kv = HD_KV_F16, .threads = 1});
+    rig_own_part(&rig, 0, 1);
+}
+
+static void close_rig(void)
+{
+    rig_close(&rig);
+}
+
+TestSuite(session, .init = open_rig, .fini = close_rig, .timeout = 120);
+
+/* Takes a KvResult and returns how many sequences it calls gaps. */
+static size_t take_kv_result(struct fake_leader *f, uint64_t epoch, size_t new_heads)
+{
+    struct hd_frame frame = fake_take(f, HD_FRAME_KV_RESULT);
+    Hydac__V1__KvResult *m = hydac__v1__kv_result__unpack(NULL, frame.body_len, frame.body);
+    cr_assert_not_null(m);
+    cr_assert_eq(m->epoch, epoch);
+    cr_assert_eq(m->n_heads, new_heads);
+    size_t gaps = m->n_gaps;
+    hydac__v1__kv_result__free_unpacked(m, NULL);
+    hd_frame_clear(&frame);
+    return gaps;
+}
+
+/* Asks for the counters: log_rows and the misses of (layer 0, head 0). */
+static void take_stats(struct fake_leader *f, uint64_t *log_rows, uint64_t *misses)
+{
+    Hydac__V1__StatsRequest ask = HYDAC__V1__STATS_REQUEST__INIT;
+    ask.id = 5;
+    fake_send(f, HD_FRAME_STATS_REQUEST, &ask.base, NULL, 0);
+    struct hd_frame frame = fake_take(f, HD_FRAME_STATS);
+    Hydac__V1__Stats *m = hydac__v1__stats__unpack(NULL, frame.body_len, frame.body);
+    cr_assert_not_null(m);
+    cr_assert_eq(m->id, 5);
+    *log_rows = m->log_rows;
+    *misses = m->n_heads ? m->heads[0]->misses : 0;
+    cr_assert(m->n_heads == 0 || m->n_heads == 3 * 3);
+    cr_assert_gt(m->rss_bytes, 0);
+    hydac__v1__stats__free_unpacked(m, NULL);
+    hd_frame_clear(&frame);
+}
+
+/* ---- The happy path ----*/
+
+static void expect_step_result(struct fake_leader *f, const struct rig_rows *rows,
+                               enum hd_shard_kind half)
+{
+    struct hd_half_step step = rig_step(rows, half, 0);
+    struct hd_half_output out;
+    struct hd_error err;
+    fake_step(f, rows, 4, (Hydac__V1__Half)half, rig.model->shape.dim);
+    cr_assert_eq(hd_node_step(rig.node, &step, &out, &err), HD_STEP_DONE, "%s", err.text);
+    struct hd_frame frame = fake_take(f, HD_FRAME_STEP_RESULT);
+    Hydac__V1__StepResult *m = hydac__v1__step_result__unpack(NULL, frame.body_len, frame.body);
+    cr_assert_not_null(m);
+    cr_assert_eq(m->epoch, 4);
+    cr_assert_eq(m->step, 77);
+    cr_assert_eq((int)m->half, (int)half);
+    cr_assert_eq(m->n_bad, 0);
+    cr_assert_eq(frame.payload_len, hd_shared_len(out.payload));
+    cr_assert_arr_eq(frame.payload, hd_shared_data(out.payload), frame.payload_len);
+    hydac__v1__step_result__free_unpacked(m, NULL);
+    hd_frame_clear(&frame);
+    hd_shared_unref(out.payload);
+}
+
+Test(session, a_worker_joins_takes_units_and_computes)
+{
+    struct fake_leader f;
+    struct rig_rows rows;
+    uint64_t log_rows, misses;
+    float *x = rig_random(3, rig.model->shape.dim, 1);
+    fake_start(&f, &rig);
+    fake_welcome(&f, 4);
+    fake_assign_all(&f, &rig, 4, NULL);
+    cr_assert_eq(take_kv_result(&f, 4, 3), 0);
+    Hydac__V1__SequenceOpen open = HYDAC__V1__SEQUENCE_OPEN__INIT;
+    open.sequence = 2;
+    open.max_positions = RIG_POSITIONS;
+    fake_send(&f, HD_FRAME_SEQ_OPEN, &open.base, NULL, 0);
+    rig_rows_of(&rows, 2, 0, 3, x);
+    rows.want[1] = 7;
+    for (int half = HD_SHARD_HEAD; half <= HD_SHARD_VOCAB; half++)
+        expect_step_result(&f, &rows, (enum hd_shard_kind)half);
+    take_stats(&f, &log_rows, &misses);
+    cr_assert_eq(log_rows, 3);
+    cr_assert_eq(misses, 3);
+    Hydac__V1__Heartbeat beat = HYDAC__V1__HEARTBEAT__INIT;
+    beat.seq = 9;
+    beat.sent_us = 123456;
+    fake_send(&f, HD_FRAME_HEARTBEAT, &beat.base, NULL, 0);
+    struct hd_frame frame = fake_take(&f, HD_FRAME_HEARTBEAT_ACK);
+    Hydac__V1__HeartbeatAck *ack =
+        hydac__v1__heartbeat_ack__unpack(NULL, frame.body_len, frame.body);
+    cr_assert_eq(ack->seq, 9);
+    cr_assert_eq(ack->sent_us, 123456);
+    cr_assert_eq(ack->steps, 3);
+    cr_assert_gt(ack->kv_bytes, 0);
+    cr_assert_gt(ack->weight_bytes, 0);
+    hydac__v1__heartbeat_ack__free_unpacked(ack, NULL);
+    hd_frame_clear(&frame);
+    fake_stop(&f);
+    free(x);
+}
+
+Test(session, hello_says_who_it_is)
+{
+    struct fake_leader f;
+    fake_start(&f, &rig);
+    struct hd_frame frame = fake_take(&f, HD_FRAME_HELLO);
+    Hydac__V1__Hello *m = hydac__v1__hello__unpack(NULL, frame.body_len, frame.body);
+    cr_assert_not_null(m);
+    cr_assert_str_eq(m->name, "w1");
+    cr_assert_eq(m->model_digest, rig.model->digest);
+    cr_assert_eq(m->threads, 2);
+    cr_assert_eq(m->log_limit_bytes, f.config.log_limit);
+    cr_assert_eq(strncmp(m->software, "hydac ", 6), 0);
+    hydac__v1__hello__free_unpacked(m, NULL);
+    hd_frame_clear(&frame);
+    fake_stop(&f);
+}
+
+/* ---- Epochs, connections ----*/
+
+Test(session, a_step_of_an_old_epoch_is_not_answered)
+{
+    struct fake_leader f;
+    struct rig_rows rows;
+    uint64_t log_rows, misses;
+    float *x = rig_random(2, rig.model->shape.dim, 1);
+    fake_start(&f, &rig);
+    fake_welcome(&f, 1);
+    fake_assign_all(&f, &rig, 2, NULL);
+    take_kv_result(&f, 2, 3);
+    rig_rows_of(&rows, 0, 0, 2, x);
+    fake_step(&f, &rows, 1, HYDAC__V1__HALF__ATTENTION, rig.model->shape.dim);
+    take_stats(&f, &log_rows, &misses);
+    cr_assert_eq(misses, 0);
+    cr_assert_eq(log_rows, 0);
+    fake_stop(&f);
+    free(x);
+}
+
+Test(session, who_owns_nothing_yet_logs_and_is_silent)
+{
+    struct fake_leader f;
+    struct rig_rows rows;
+    uint64_t log_rows, misses;
+    float *x = rig_random(2, rig.model->shape.dim, 1);
+    fake_start(&f, &rig);
+    fake_welcome(&f, 3);
+    rig_rows_of(&rows, 0, 0, 2, x);
+    fake_step(&f, &rows, 3, HYDAC__V1__HALF__ATTENTION, rig.model->shape.dim);
+    take_stats(&f, &log_rows, &misses);
+    cr_assert_eq(log_rows, 2);
+    fake_stop(&f);
+    free(x);
+}
+
+Test(session, a_lost_connection_is_made_again_and_all_sequences_are_forgotten)
+{
+    struct fake_leader f;
+    struct rig_rows rows;
+    float *x = rig_random(3, rig.model->shape.dim, 1);
+    fake_start(&f, &rig);
+    fake_welcome(&f, 4);
+    fake_assign_all(&f, &rig, 4, NULL);
+    take_kv_result(&f, 4, 3);
+    rig_rows_of(&rows, 0, 0, 3, x);
+    expect_step_result(&f, &rows, HD_SHARD_HEAD);
+    hd_conn_close(f.conn, false);
+    fake_wait_gone(&f);
+    fake_welcome(&f, 6);
+    cr_assert_eq(f.joins, 2);
+    Hydac__V1__SequenceNeed need = HYDAC__V1__SEQUENCE_NEED__INIT;
+    need.committed = 3;
+    fake_assign_all(&f, &rig, 7, &need);
+    cr_assert_eq(take_kv_result(&f, 7, 3), 1, "the sequence's log is gone");
+    fake_stop(&f);
+    free(x);
+}
+
+/* ---- A leader that makes no sense ----*/
+
+Test(session, garbage_ends_the_connection_and_nothing_else)
+{
+    struct fake_leader f;
+    fake_start(&f, &rig);
+    f.garbage = "HTTP/1.1 400 Bad Request\r\n\r\nthis is not the leader";
+    fake_welcome(&f, 1);
+    cr_assert_eq(f.joins, 2);
+    fake_stop(&f);
+}
+
+enum nonsense {
+    BAD_LAYER,
+    BAD_HALF,
+    BAD_SEQUENCE,
+    BAD_POSITION,
+    BAD_ORDER,
+    BAD_SHIFT,
+    BAD_COUNT,
+    BAD_PAYLOAD,
+    BAD_EPOCH,
+    BAD_HOLE,
+    BAD_HEAD,
+    BAD_OLD_ASSIGN,
+    BAD_TYPE,
+    BAD_BODY,
+    NONSENSES
+};
+
+static void send_bad_step(struct fake_leader *f, enum nonsense what, const float *x)
+{
+    uint32_t sequences[2] = {0, 0}, positions[2] = {0, 1};
+    int32_t shifts[2] = {20, 20};
+    size_t len = 2 * rig.model->shape.dim * sizeof *x;
+    Hydac__V1__Step m = HYDAC__V1__STEP__INIT;
+    m.epoch = what == BAD_EPOCH ? 5 : 4;
+    m.layer = what == BAD_LAYER ? rig.model->shape.n_layers : 0;
+    m.half = (Hydac__V1__Half)(what == BAD_HALF ? 3 : 0);
+    sequences[1] = what == BAD_SEQUENCE ? RIG_SEQUENCES : 0;
+    positions[1] = what == BAD_POSITION ? RIG_POSITIONS : what == BAD_HOLE ? 2 : 1;
+    positions[0] = what == BAD_ORDER ? 1 : 0;
+    shifts[0] = what == BAD_SHIFT ? 1000 : 20;
+    m.n_sequences = m.n_shifts = 2;
+    m.n_positions = what == BAD_COUNT ? 1 : 2;
+    m.sequences = sequences;
+    m.positions = positions;
+    m.shifts = shifts;
+    fake_send(f, HD_FRAME_STEP, &m.base, x, what == BAD_PAYLOAD ? len - 4 : len);
+}
+
+static void send_nonsense(struct fake_leader *f, enum nonsense what, const float *x)
+{
+    Hydac__V1__AssignHeads assign = HYDAC__V1__ASSIGN_HEADS__INIT;
+    Hydac__V1__Error binary = HYDAC__V1__ERROR__INIT;
+    uint32_t head = what == BAD_HEAD ? rig.units.heads : 0;
+    assign.epoch = what == BAD_OLD_ASSIGN ? 3 : 5;
+    assign.n_heads = 1;
+    assign.heads = &head;
+    binary.text = (char *)"\xff\xff\xff";
+    if (what == BAD_HEAD || what == BAD_OLD_ASSIGN)
+        fake_send(f, HD_FRAME_ASSIGN, &assign.base, NULL, 0);
+    else if (what == BAD_TYPE)
+        fake_send(f, HD_FRAME_KV_RESULT, NULL, NULL, 0);
+    else if (what ==
+             BAD_BODY) /* field 2 of AssignHeads is a list of numbers, and these never end */
+        fake_send(f, HD_FRAME_ASSIGN, &binary.base, NULL, 0);
+    else
+        send_bad_step(f, what, x);
+}
+
+ParameterizedTestParameters(session, nonsense_is_answered_with_an_error_and_survived)
+{
+    static enum nonsense all[NONSENSES];
+    for (int i = 0; i < NONSENSES; i++)
+        all[i] = (enum nonsense)i;
+    return cr_make_param_array(enum nonsense, all, NONSENSES);
+}
+
+ParameterizedTest(enum nonsense *what, session, nonsense_is_answered_with_an_error_and_survived)
+{
+    struct fake_leader f;
+    float *x = rig_random(2, rig.model->shape.dim, 1);
+    fake_start(&f, &rig);
+    fake_welcome(&f, 4);
+    fake_assign_all(&f, &rig, 4, NULL);
+    take_kv_result(&f, 4, 3);
+    send_nonsense(&f, *what, x);
+    struct hd_frame frame = fake_take(&f, HD_FRAME_ERROR);
+    Hydac__V1__Error *m = hydac__v1__error__unpack(NULL, frame.body_len, frame.body);
+    cr_assert_not_null(m);
+    cr_assert_gt(strlen(m->text), 10);
+    hydac__v1__error__free_unpacked(m, NULL);
+    hd_frame_clear(&frame);
+    fake_wait_gone(&f);
+    fake_welcome(&f, 9);
+    cr_assert_eq(f.joins, 2);
+    fake_stop(&f);
+    free(x);
+}
+
+/* ---- Refusals ----*/
+
+static void reject(struct fake_leader *f, unsigned code)
+{
+    struct hd_frame hello = fake_take(f, HD_FRAME_HELLO);
+    hd_frame_clear(&hello);
+    Hydac__V1__Reject m = HYDAC__V1__REJECT__INIT;
+    m.code = code;
+    m.reason = (char *)"because";
+    fake_send(f, HD_FRAME_REJECT, &m.base, NULL, 0);
+    fake_wait_gone(f);
+}
+
+Test(session, another_model_is_final)
+{
+    struct fake_leader f;
+    fake_start(&f, &rig);
+    reject(&f, HD_REJECT_MODEL);
+    cr_assert_str_eq(f.refused, "because");
+    cr_assert_eq(f.joins, 1);
+    fake_stop(&f);
+}
+
+Test(session, a_name_in_use_is_tried_again)
+{
+    struct fake_leader f;
+    fake_start(&f, &rig);
+    reject(&f, HD_REJECT_NAME);
+    fake_welcome(&f, 1);
+    cr_assert_str_eq(f.refused, "");
+    cr_assert_eq(f.joins, 2);
+    fake_stop(&f);
+}
+
+Test(session, a_worker_can_be_closed_while_it_looks_for_its_leader)
+{
+    struct fake_leader f;
+    fake_start(&f, &rig);
+    fake_stop(&f);
+}
