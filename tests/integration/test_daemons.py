@@ -228,7 +228,6 @@ def test_up_bad_arguments(tmp_path, model):
         ["--model", str(tmp_path / "none.gguf"), "--workers", "1"],
         ["--model", model, "--workers", "0"],
         ["--model", model, "--workers", "many"],
-        ["--workers", "1"],
         ["--model", model, "--workers", "1", "--recovery", "hope"],
     ):
         said = run([cluster.HYDAC, "up", *args, "--port", "0", "--ready-file", str(ready)])
