@@ -49,6 +49,15 @@ HD_INLINE void put_outputs(const struct hd_matmul_args *a, size_t row, size_t gr
         v16_store_part(output_at(a, row, group), v, n);
 }
 
+/* What put_outputs stored. */
+HD_INLINE v16 take_outputs(const struct hd_matmul_args *a, size_t row, size_t group)
+{
+    size_t n = group_outputs(a->w, group);
+    if (n == HD_GROUP)
+        return v16_load(output_at(a, row, group));
+    return v16_load_part(output_at(a, row, group), n, 0.0f);
+}
+
 HD_INLINE v16 load_float(struct hd_pack p, const uint8_t *at)
 {
     if (p.is_float == HD_PACK_F32)
@@ -216,12 +225,9 @@ HD_INLINE void tile_many(const struct panel *p, struct tile t)
     v16 acc[V16_TILE_ROWS][V16_TILE_GROUPS];
     const struct hd_matmul_args *a = p->a;
     for (int r = 0; r < t.rows; r++)
-        for (int g = 0; g < t.groups; g++) {
-            size_t group = t.group + (size_t)g;
-            const float *y = output_at(a, t.row + (size_t)r, group);
-            acc[r][g] =
-                p->i0 == 0 ? v16_set1(0.0f) : v16_load_part(y, group_outputs(a->w, group), 0.0f);
-        }
+        for (int g = 0; g < t.groups; g++)
+            acc[r][g] = p->i0 == 0 ? v16_set1(0.0f)
+                                   : take_outputs(a, t.row + (size_t)r, t.group + (size_t)g);
     const float *x = p->x + (t.row - p->row) * X_STRIDE;
     for (size_t i = 0; i < p->n; i++) {
         v16 w[V16_TILE_GROUPS];
