@@ -102,7 +102,7 @@ run_pytest() { # NAME: the folder and the name of its results
     say "tests/$1"
     status=0
     # Debian's own Python has the pytest that packages.sh installs.
-    /usr/bin/python3 -m pytest -p no:cacheprovider -q -rs "tests/$1" \
+    /usr/bin/python3 -m pytest -p no:cacheprovider -q -rsx "tests/$1" \
         --junitxml="$results/$1.xml" ${match:+-k "$match"} || status=$?
     # 5: nothing was selected, which only -k may cause
     case $status in

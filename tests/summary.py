@@ -19,7 +19,7 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 class Count:
     def __init__(self):
-        self.passed = self.failed = self.skipped = 0
+        self.passed = self.failed = self.skipped = self.expected = 0
         self.failures = []
 
     def fail(self, name, n=1):
@@ -52,6 +52,8 @@ def add_pytest(count, path):
         kinds = {child.tag for child in case}
         if kinds & {"failure", "error"}:
             count.fail(f"{case.get('classname')}.{case.get('name')}")
+        elif any(child.get("type") == "pytest.xfail" for child in case):
+            count.expected += 1
         elif "skipped" in kinds:
             count.skipped += 1
         else:
@@ -70,6 +72,8 @@ def main():
             count.fail(f"tests/{name[:-7]}: pytest itself failed")
     for name in count.failures:
         print(f"failed: {name}")
+    if count.expected:
+        print(f"{count.expected} failed as expected (reasons above)")
     if count.skipped:
         print(f"{count.skipped} skipped")
     if count.passed + count.failed == 0:
