@@ -126,11 +126,13 @@ static void do_send(struct hd_leader *l, const struct hd_action *a)
         rc = hd_send_heartbeat(p, a->seq);
         break;
     case HD_ACT_ASSIGN:
+        if (a->epoch != hd_core_epoch(l->core))
+            return; /* overtaken: the plan at hand is another's */
         rc = hd_send_assign(l, p, a->epoch, a->clear);
         l->assigned_us[a->epoch % HD_EPOCHS] = hd_now_us();
         break;
     case HD_ACT_SEND_HALF:
-        rc = hd_send_half(l, p, hd_core_epoch(l->core));
+        rc = hd_send_half(l, p, a->epoch);
         break;
     default:
         rc = hd_send_sequence(l, p, a->sequence, a->type == HD_ACT_SEQ_OPEN);

@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- What the engine asks for becomes events ----*/
 
@@ -100,15 +101,11 @@ static int open_model(struct hd_leader *l, struct hd_error *err)
     return 0;
 }
 
-/* What a unit costs a worker in a decode step: its multiply-adds. */
-static void unit_costs(const struct hd_leader *l, double cost[HD_UNIT_KINDS])
-{
-    const struct hd_model_shape *m = &l->model->shape;
-    double n_rep = (double)m->n_heads / m->n_kv_heads;
-    cost[HD_UNIT_HEAD] = (2 * n_rep + 2) * m->head_dim * m->dim * m->n_layers;
-    cost[HD_UNIT_FFN] = 3.0 * l->units.ffn_width * m->dim * m->n_layers;
-    cost[HD_UNIT_VOCAB] = (double)l->units.vocab_width * m->dim;
-}
+/* Every half-step waits for its slowest worker, so each kind of unit is spread evenly by itself;
+ * the steps between the costs let what one kind leaves over go to whom the kind before gave less.
+ */
+static const double unit_costs[HD_UNIT_KINDS] = {
+    [HD_UNIT_HEAD] = 1, [HD_UNIT_FFN] = 1e5, [HD_UNIT_VOCAB] = 1e10};
 
 static int make_core(struct hd_leader *l, struct hd_error *err)
 {
@@ -125,7 +122,7 @@ static int make_core(struct hd_leader *l, struct hd_error *err)
         .assign_deadline_us = c->assign_deadline_ms * 1000,
         .model_digest = l->model->digest,
     };
-    unit_costs(l, o.cost);
+    memcpy(o.cost, unit_costs, sizeof o.cost);
     o.detector.phi_suspect = c->phi_suspect;
     o.detector.phi_offline = c->phi_offline;
     return hd_core_new(&l->core, &o, err);
