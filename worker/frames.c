@@ -169,8 +169,8 @@ static int on_error(struct incoming *in, struct hd_error *err)
 /* ---- Dispatch ----*/
 
 static const struct {
-    enum session_state state; /* in which the frame is expected; JOINED also stands for ... */
-    bool greeting_too;        /* ... frames that may come before Welcome as well */
+    enum session_state state; /* in which the frame is expected */
+    bool greeting_too;        /* it may also come before Welcome */
     const ProtobufCMessageDescriptor *message;
     int (*take)(struct incoming *in, struct hd_error *err);
 } frames[HD_FRAME_TYPES] = {
