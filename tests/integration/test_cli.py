@@ -113,7 +113,7 @@ def test_run_reports_failovers(up):
 
 def test_status(served):
     told = json.loads(hydac("status", "--leader", served.client.url, "--json").stdout)
-    assert [w["name"] for w in told["workers"]] == ["w1", "w2"]
+    assert sorted(w["name"] for w in told["workers"]) == ["w1", "w2"]
     plain = hydac("status", "--leader", served.client.url)
     assert plain.returncode == 0
     assert "w1" in plain.stdout and "w2" in plain.stdout
