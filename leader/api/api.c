@@ -13,6 +13,7 @@
 #define DEFAULT_BODY        ((size_t)4 << 20)
 
 static void run(struct hd_api *a);
+static void stop(struct hd_api *a);
 
 static void on_timer(uv_timer_t *t)
 {
@@ -25,6 +26,10 @@ static void run(struct hd_api *a)
     if (a->closing)
         return;
     MHD_run(a->mhd);
+    if (a->draining && !a->calls) {
+        stop(a);
+        return;
+    }
     if (MHD_get_timeout(a->mhd, &ms) == MHD_YES)
         uv_timer_start(&a->timer, on_timer, ms, 0);
     else
@@ -108,8 +113,9 @@ static int start_loop(struct hd_api *a, struct hd_error *err)
     if (rc < 0)
         goto err_after_poll;
     uv_timer_init(a->o.loop, &a->timer);
-    a->poll.data = a->timer.data = a->later.data = a;
-    a->handles = 3;
+    uv_timer_init(a->o.loop, &a->deadline);
+    a->poll.data = a->timer.data = a->deadline.data = a->later.data = a;
+    a->handles = 4;
     uv_poll_start(&a->poll, UV_READABLE, on_poll);
     return 0;
 
@@ -166,10 +172,9 @@ void hd_api_maybe_closed(struct hd_api *a)
         closed(arg);
 }
 
-void hd_api_close(struct hd_api *a, void (*closed)(void *arg), void *arg)
+/* What is still under way is cut off. */
+static void stop(struct hd_api *a)
 {
-    a->closed = closed;
-    a->closed_arg = arg;
     for (struct hd_call *c = a->calls; c; c = c->next) {
         hd_call_cancel(c);
         c->gone = true;
@@ -178,6 +183,24 @@ void hd_api_close(struct hd_api *a, void (*closed)(void *arg), void *arg)
     a->closing = true;
     close_handle(a, (uv_handle_t *)&a->poll);
     close_handle(a, (uv_handle_t *)&a->timer);
+    close_handle(a, (uv_handle_t *)&a->deadline);
     close_handle(a, (uv_handle_t *)&a->later);
     MHD_stop_daemon(a->mhd);
+}
+
+static void on_deadline(uv_timer_t *t)
+{
+    stop(t->data);
+}
+
+void hd_api_close(struct hd_api *a, void (*closed)(void *arg), void *arg)
+{
+    a->closed = closed;
+    a->closed_arg = arg;
+    a->draining = true;
+    MHD_socket fd = MHD_quiesce_daemon(a->mhd); /* no new connections */
+    if (fd != MHD_INVALID_SOCKET)
+        close(fd);
+    uv_timer_start(&a->deadline, on_deadline, HD_DRAIN_MS, 0);
+    hd_api_later(a);
 }

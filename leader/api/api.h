@@ -44,8 +44,8 @@ struct hd_api_options {
 };
 int hd_api_new(struct hd_api **out, const struct hd_api_options *o, struct hd_error *err);
 unsigned hd_api_port(const struct hd_api *a); /* the port in use (listen port 0) */
-/* Ends all connections (cancelling their requests) and frees; `closed` is called once from the
- * loop when nothing is left. */
+/* Takes no new connections, sends the replies that are ready within a second, cancels the requests
+ * of those that remain, and frees; `closed` is called once from the loop when nothing is left. */
 void hd_api_close(struct hd_api *a, void (*closed)(void *arg), void *arg);
 
 #endif

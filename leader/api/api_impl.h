@@ -7,7 +7,7 @@
  * 2. the client goes away: noticed by our own watch (libmicrohttpd does not look at suspended
  * connections), the request is cancelled; 3. the client reads too slowly: more than HD_MAX_UNSENT
  * bytes wait for it, cancelled; 4. the request fails midway: an error event ends the stream; 5. the
- * API is closed: everything is cancelled, connections end.
+ * API is closed: replies that are ready are sent within HD_DRAIN_MS, then connections end.
  *
  * Events of the engine may neither submit nor cancel, so that what they decide is done a little
  * later, from the async handle `later`. */
@@ -22,6 +22,7 @@
 #define HD_MAX_DRAIN    (16u << 20) /* bytes beyond max_body that are read to answer 413 politely */
 #define HD_IDLE_S       60u         /* a connection on which nothing moves is closed */
 #define HD_STREAM_BLOCK 4096u       /* bytes that libmicrohttpd asks for at a time */
+#define HD_DRAIN_MS     1000u       /* for replies under way when the API is closed */
 
 enum hd_call_state {
     HD_CALL_READING,   /* the body is coming in */
@@ -58,11 +59,13 @@ struct hd_api {
     struct MHD_Daemon *mhd;
     uv_poll_t poll;
     uv_timer_t timer;
+    uv_timer_t deadline; /* of closing */
     uv_async_t later;
     unsigned handles; /* open libuv handles, those of calls included */
     struct hd_call *calls;
     unsigned port;
-    bool closing;
+    bool draining; /* closing has begun: no new connections */
+    bool closing;  /* libmicrohttpd is stopped */
     void (*closed)(void *arg);
     void *closed_arg;
 };

@@ -37,6 +37,8 @@ void hd_call_free_if_done(struct hd_call *c)
     while (*at != c)
         at = &(*at)->next;
     *at = c->next;
+    if (c->api->draining)
+        hd_api_later(c->api); /* it may have been the last */
     hd_generation_deinit(&c->gen);
     hd_text_deinit(&c->body);
     hd_text_deinit(&c->out);
