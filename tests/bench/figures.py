@@ -1,0 +1,122 @@
+#!/usr/bin/python3
+"""The figures of the README, measured on this machine: speed, recovery, memory.
+
+    HYDAC_BUILD=build tests/bench/figures.py MODEL [--repeat 3] [--workers 1,3] [--contexts 256,1024]
+
+Prints Markdown. Speed: a prompt of 256 tokens, 64 generated, medians; the clusters of different
+sizes take turns, so that a change of the machine's speed meets all. Recovery: w2 of three workers
+is killed when 16 tokens of the answer have come, `reuse` and `full` in turns, medians of what the
+leader reports."""
+
+import argparse
+import os
+import signal
+import statistics
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../integration"))
+sys.dont_write_bytecode = True
+
+import cluster  # noqa: E402
+
+PROMPT, ANSWER = 256, 64
+KILL_AFTER = 16  # tokens
+TIMES = ("detect_ms", "plan_ms", "weights_ms", "rebuild_ms", "retry_ms", "stall_ms")
+
+
+def prompt(n, seed):
+    """Token ids that every vocabulary of ours has."""
+    return [3 + (i * 7919 + seed * 104729) % 250 for i in range(n)]
+
+
+def rss_mib(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        fields = dict(line.split(":", 1) for line in f)
+    return tuple(int(fields[k].split()[0]) / 1024 for k in ("VmRSS", "RssAnon"))
+
+
+def options(workers):
+    return ("--threads", str(max(1, (os.cpu_count() or 1) // workers)))
+
+
+def start(model, workers, policy="reuse"):
+    return cluster.Up(model, workers=workers, recovery=policy, options=options(workers))
+
+
+def median(values):
+    return statistics.median(values)
+
+
+def speed(model, sizes, repeat):
+    runs = {n: [] for n in sizes}
+    memory = {}
+    for i in range(repeat):
+        for n in sizes:
+            with start(model, n) as c:
+                c.client.complete(prompt(16, 1), 4)  # touches the weights
+                t = c.client.complete(prompt(PROMPT, 2 + i), ANSWER).timings
+                runs[n].append((PROMPT / t["prefill_ms"] * 1e3, t["tokens_per_second"]))
+                memory[n] = [("leader", *rss_mib(c.leader_pid))]
+                memory[n] += [(name, *rss_mib(pid)) for name, pid in c.pids.items()]
+    print(f"| workers | threads each | prefill tok/s ({PROMPT}) | decode tok/s ({ANSWER}) |")
+    print("|---|---|---|---|")
+    for n in sizes:
+        prefill, decode = (median(x) for x in zip(*runs[n]))
+        print(f"| {n} | {options(n)[1]} | {prefill:.0f} | {decode:.1f} |")
+    print("\n| workers | process | resident MiB | of it anonymous (not the mapped model) |")
+    print("|---|---|---|---|")
+    for n in sizes:
+        for name, rss, anon in memory[n]:
+            print(f"| {n} | {name} | {rss:.0f} | {anon:.0f} |")
+
+
+def one_failover(model, policy, context, seed):
+    with start(model, 3, policy) as c:
+        ids = prompt(context - KILL_AFTER, seed)
+        expected = c.client.complete(ids, 2 * KILL_AFTER).tokens
+        stream = c.client.stream(ids, 2 * KILL_AFTER)
+        stream.read_tokens(KILL_AFTER)
+        c.signal("w2", signal.SIGKILL)
+        answer = stream.finish()
+        if answer.tokens != expected or len(answer.failovers) != 1:
+            sys.exit(f"{policy} at {context}: the tokens differ, or the kill came too late")
+        return answer.failovers[0]
+
+
+def recovery(model, contexts, repeat):
+    print("| context | policy | " + " | ".join(t.replace("_ms", " ms") for t in TIMES), end="")
+    print(" | rows rebuilt | tokens replayed |")
+    print("|---" * (len(TIMES) + 4) + "|")
+    for context in contexts:
+        runs = {"reuse": [], "full": []}
+        for i in range(repeat):
+            for policy, list_of in runs.items():
+                list_of.append(one_failover(model, policy, context, 10 + i))
+        for policy, list_of in runs.items():
+            times = " | ".join(f"{median([f[t] for f in list_of]):.1f}" for t in TIMES)
+            f = list_of[-1]
+            print(f"| {context} | {policy} | {times} | {f['rows_rebuilt']} | {f['rows_replayed']} |")
+        ratio = median([f["stall_ms"] for f in runs["full"]]) / median(
+            [f["stall_ms"] for f in runs["reuse"]]
+        )
+        print(f"| {context} | full / reuse |" + " |" * (len(TIMES) - 1) + f" {ratio:.1f} | | |")
+        sys.stdout.flush()
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("model")
+    p.add_argument("--repeat", type=int, default=3)
+    p.add_argument("--workers", default="1,3")
+    p.add_argument("--contexts", default="256,1024")
+    a = p.parse_args()
+    if not cluster.BUILD:
+        p.error("set HYDAC_BUILD to the build folder")
+    print(f"### {os.path.basename(a.model)}, {os.cpu_count()} cores\n")
+    speed(a.model, [int(n) for n in a.workers.split(",")], a.repeat)
+    print()
+    recovery(a.model, [int(n) for n in a.contexts.split(",")], a.repeat)
+
+
+if __name__ == "__main__":
+    main()
