@@ -69,7 +69,7 @@ def main():
         elif name.endswith(".xml"):
             add_pytest(count, path)
         elif name.endswith(".broken"):
-            count.fail(f"tests/{name[:-7]}: pytest itself failed")
+            count.fail(f"tests/{name[:-7]}: the tests could not be run")
     for name in count.failures:
         print(f"failed: {name}")
     if count.expected:

@@ -41,7 +41,8 @@ static void on_end(void *arg, const struct hd_request_end *end)
     s->ended = true;
     s->n_failovers = end->n_failovers;
     cr_assert_leq(end->n_failovers, 4);
-    memcpy(s->failovers, end->failovers, end->n_failovers * sizeof *s->failovers);
+    for (size_t i = 0; i < end->n_failovers; i++)
+        s->failovers[i] = end->failovers[i];
     if (--running == 0)
         for (size_t i = 0; i < 2; i++)
             local_cluster_stop(&streams[i].cluster);
