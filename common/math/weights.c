@@ -75,6 +75,52 @@ static void pack_span(struct hd_pack p, const struct hd_spans *s, size_t k, uint
     }
 }
 
+/* The low nibbles of 8 bytes as one word: nibble k is that of byte k. */
+static uint32_t low_nibbles(uint64_t x)
+{
+    x &= UINT64_C(0x0f0f0f0f0f0f0f0f);
+    x = (x | x >> 4) & UINT64_C(0x00ff00ff00ff00ff);
+    x = (x | x >> 8) & UINT64_C(0x0000ffff0000ffff);
+    return (uint32_t)(x | x >> 16);
+}
+
+/* What most models are made of goes without taking blocks apart, since a failover waits for it: a
+ * Q4_0 or Q4_1 block holds its scales as the span does, then input i and i + 16 in byte i. */
+static void pack_q4_block(struct hd_pack p, const uint8_t *in, uint8_t *out, size_t lane)
+{
+    for (unsigned i = 0; i <= p.has_min; i++, in += 2)
+        memcpy(out + (i * HD_GROUP + lane) * 2, in, 2);
+    out += hd_pack_head_bytes(p);
+    for (size_t j = 0; j < 2; j++) {
+        uint64_t x;
+        memcpy(&x, in + 8 * j, sizeof x);
+        uint32_t low = low_nibbles(x), high = low_nibbles(x >> 4);
+        memcpy(out + (j * HD_GROUP + lane) * sizeof low, &low, sizeof low);
+        memcpy(out + ((j + 2) * HD_GROUP + lane) * sizeof high, &high, sizeof high);
+    }
+}
+
+static void pack_q8_0_block(struct hd_pack p, const uint8_t *in, uint8_t *out, size_t lane)
+{
+    memcpy(out + lane * 2, in, 2);
+    out += hd_pack_head_bytes(p) + lane;
+    for (size_t i = 0; i < p.span; i++)
+        out[i * HD_GROUP] = in[2 + i];
+}
+
+/* Types whose block is one span. */
+static void pack_simple(enum hd_dtype type, const uint8_t *in, const struct hd_weights *w,
+                        uint8_t *out, size_t lane)
+{
+    struct hd_pack p = hd_pack_of(hd_pack_id(type));
+    size_t in_bytes = hd_dtype_block_bytes(type), out_bytes = hd_pack_span_bytes(p);
+    for (size_t i = 0; i < w->inputs; i += p.span, in += in_bytes, out += out_bytes)
+        if (type == HD_Q8_0)
+            pack_q8_0_block(p, in, out, lane);
+        else
+            pack_q4_block(p, in, out, lane);
+}
+
 static void pack_quants(struct hd_pack p, enum hd_dtype type, const uint8_t *in,
                         const struct hd_weights *w, uint8_t *out, size_t lane)
 {
@@ -89,8 +135,13 @@ static void pack_quants(struct hd_pack p, enum hd_dtype type, const uint8_t *in,
 
 static void pack_floats(size_t bytes, const uint8_t *in, size_t inputs, uint8_t *out, size_t lane)
 {
-    for (size_t i = 0; i < inputs; i++)
-        memcpy(out + (i * HD_GROUP + lane) * bytes, in + i * bytes, bytes);
+    out += lane * bytes;
+    if (bytes == 2)
+        for (size_t i = 0; i < inputs; i++)
+            memcpy(out + i * HD_GROUP * 2, in + i * 2, 2);
+    else
+        for (size_t i = 0; i < inputs; i++)
+            memcpy(out + i * HD_GROUP * 4, in + i * 4, 4);
 }
 
 static void pack_output(struct hd_weights *w, const struct hd_tensor *t, const struct hd_slice *s,
@@ -102,6 +153,8 @@ static void pack_output(struct hd_weights *w, const struct hd_tensor *t, const s
     uint8_t *out = w->data + output / HD_GROUP * w->group_bytes;
     if (p.is_float != HD_PACK_QUANT)
         pack_floats(p.bits / 8, in, w->inputs, out, output % HD_GROUP);
+    else if (t->type == HD_Q8_0 || t->type == HD_Q4_0 || t->type == HD_Q4_1)
+        pack_simple(t->type, in, w, out, output % HD_GROUP);
     else
         pack_quants(p, t->type, in, w, out, output % HD_GROUP);
 }

@@ -19,9 +19,9 @@ struct hd_log {
 void hd_log_write(const struct hd_log *log, enum hd_log_level level, const char *event,
                   const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
-#define hd_debug(log, event, ...) hd_log_write(log, HD_LOG_DEBUG, event, __VA_ARGS__)
-#define hd_info(log, event, ...)  hd_log_write(log, HD_LOG_INFO, event, __VA_ARGS__)
-#define hd_warn(log, event, ...)  hd_log_write(log, HD_LOG_WARN, event, __VA_ARGS__)
+#define hd_debug(log, event, ...)  hd_log_write(log, HD_LOG_DEBUG, event, __VA_ARGS__)
+#define hd_info(log, event, ...)   hd_log_write(log, HD_LOG_INFO, event, __VA_ARGS__)
+#define hd_warn(log, event, ...)   hd_log_write(log, HD_LOG_WARN, event, __VA_ARGS__)
 #define hd_errlog(log, event, ...) hd_log_write(log, HD_LOG_ERROR, event, __VA_ARGS__)
 
 /* "debug" | "info" | "warn" | "error" to a level; HD_E_RANGE for anything else. */
