@@ -20,7 +20,7 @@ sys.dont_write_bytecode = True
 import cluster  # noqa: E402
 
 PROMPT, ANSWER = 256, 64
-KILL_AFTER = 16  # tokens
+KILL_AFTER, GO_ON = 16, 64  # tokens before and after the kill
 TIMES = ("detect_ms", "plan_ms", "weights_ms", "rebuild_ms", "retry_ms", "stall_ms")
 
 
@@ -73,8 +73,8 @@ def speed(model, sizes, repeat):
 def one_failover(model, policy, context, seed):
     with start(model, 3, policy) as c:
         ids = prompt(context - KILL_AFTER, seed)
-        expected = c.client.complete(ids, 2 * KILL_AFTER).tokens
-        stream = c.client.stream(ids, 2 * KILL_AFTER)
+        expected = c.client.complete(ids, KILL_AFTER + GO_ON).tokens
+        stream = c.client.stream(ids, KILL_AFTER + GO_ON)
         stream.read_tokens(KILL_AFTER)
         c.signal("w2", signal.SIGKILL)
         answer = stream.finish()
