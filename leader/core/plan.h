@@ -33,6 +33,22 @@ uint64_t hd_plan_owners(const struct hd_plan *p, enum hd_unit_kind kind);
 /* True when every unit has an owner in `workers`. */
 bool hd_plan_complete(const struct hd_plan *p, uint64_t workers);
 
+/* What is known of a worker; 0 = unknown, which strategies take for the mean of what is known. */
+struct hd_plan_worker {
+    double speed;  /* multiply-adds a second */
+    double memory; /* bytes it has for units; 0 = as many as it takes */
+    double rtt_s;  /* seconds a message and its answer are on the way */
+    double rate;   /* bytes a second over its link, either way */
+};
+
+/* What a unit costs. */
+struct hd_unit_cost {
+    double work;       /* multiply-adds for one row, in all layers; 0 = 1 */
+    double bytes;      /* of weights and K/V */
+    double trips;      /* half-steps of this kind that one row takes; 0 = 1 */
+    double trip_bytes; /* that a worker receives and sends for one of them, however many units */
+};
+
 /* What a strategy may look at. */
 struct hd_plan_input {
     uint64_t workers;   /* slots that may own units, never 0 */
@@ -43,6 +59,10 @@ struct hd_plan_input {
     double cost[HD_UNIT_KINDS];         /* a unit's cost relative to the others'; 0 = 1 */
     const struct hd_fixed_table *fixed; /* strategy `fixed` */
     const char *const *names;           /* [HD_MAX_WORKERS] */
+    const char *target;                 /* strategy `single`: a worker's name; NULL or "" = any */
+    uint64_t epoch;                     /* strategy `single`: what picks the target */
+    struct hd_unit_cost unit[HD_UNIT_KINDS]; /* strategies `weighted`, `bandwidth`, as is ... */
+    const struct hd_plan_worker *measured;   /* ... [HD_MAX_WORKERS], NULL = nothing is known */
 };
 
 /* The config's table for `fixed`: heads by worker name. FFN and vocab blocks follow the heads'
@@ -62,11 +82,12 @@ int hd_fixed_validate(const struct hd_fixed_table *table, uint32_t heads, struct
 
 struct hd_strategy {
     const char *name;
+    bool wants_links; /* a fresh plan should wait until the round trips are measured */
     /* Give every unit whose owner is not in in->workers (orphans; all of them for a fresh plan) to
      * a worker of in->workers. Units with a live owner never move. Balances the slowest worker. */
     int (*fill)(struct hd_plan *p, const struct hd_plan_input *in, struct hd_error *err);
 };
-/* "even", "fixed"; NULL for an unknown name. */
+/* "even", "fixed", "single", "weighted", "bandwidth"; NULL for an unknown name. */
 const struct hd_strategy *hd_strategy_find(const char *name);
 extern const struct hd_strategy *const hd_strategies[]; /* NULL-terminated, for usage texts */
 

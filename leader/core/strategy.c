@@ -1,65 +1,66 @@
-/* strategy.c - the strategies. Each gives the orphans of one kind after the other: it decides how
- * many each worker gets, then hands them out in runs, so that a fresh plan is contiguous. */
-#include "leader/core/plan.h"
+/* strategy.c - the table of strategies, what they share, and the two simple ones. */
+#include "leader/core/strategy_impl.h"
 
 #include <string.h>
 
-struct fill {
-    struct hd_plan *p;
-    const struct hd_plan_input *in;
-    uint64_t takers;                /* workers that may get orphans */
-    uint32_t owned[HD_MAX_WORKERS]; /* units of the present kind, `quota` included */
-    uint32_t quota[HD_MAX_WORKERS]; /* orphans it is to get */
-    double load[HD_MAX_WORKERS];    /* cost of everything it owns */
-};
+/* ---- What all share ----*/
 
-static bool in_set(uint64_t set, unsigned slot)
-{
-    return set >> slot & 1;
-}
-
-static bool is_orphan(const struct fill *f, enum hd_unit_kind kind, uint32_t unit)
+bool strategy_is_orphan(const struct strategy_fill *f, enum hd_unit_kind kind, uint32_t unit)
 {
     uint8_t owner = f->p->owner[kind][unit];
-    return owner == HD_NOBODY || !in_set(f->in->workers, owner);
+    return owner == HD_NOBODY || !strategy_in(f->in->workers, owner);
 }
 
-static double cost_of(const struct fill *f, enum hd_unit_kind kind)
+uint32_t strategy_orphans(const struct strategy_fill *f, enum hd_unit_kind kind)
+{
+    uint32_t n = 0;
+    for (uint32_t u = 0; u < f->p->count[kind]; u++)
+        n += strategy_is_orphan(f, kind, u);
+    return n;
+}
+
+double strategy_cost(const struct strategy_fill *f, enum hd_unit_kind kind)
 {
     return f->in->cost[kind] > 0 ? f->in->cost[kind] : 1;
 }
 
-static void fill_init(struct fill *f, struct hd_plan *p, const struct hd_plan_input *in)
+int strategy_begin(struct strategy_fill *f, struct hd_plan *p, const struct hd_plan_input *in,
+                   struct hd_error *err)
 {
-    *f = (struct fill){.p = p, .in = in};
+    if (in->workers == 0)
+        return hd_fail(err, HD_E_STATE, "there is no worker to give work to");
+    *f = (struct strategy_fill){.p = p, .in = in};
     f->takers = in->workers & ~in->avoid;
     if (!f->takers)
         f->takers = in->workers;
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
         for (int k = 0; k < HD_UNIT_KINDS; k++)
-            f->load[s] += hd_plan_owned(p, k, s, NULL) * cost_of(f, k);
+            f->total[s] += hd_plan_owned(p, k, s, NULL) * strategy_cost(f, k);
+    return 0;
 }
 
-static void count_owned(struct fill *f, enum hd_unit_kind kind)
+void strategy_count_owned(struct strategy_fill *f, enum hd_unit_kind kind)
 {
     memset(f->quota, 0, sizeof f->quota);
-    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
         f->owned[s] = hd_plan_owned(f->p, kind, s, NULL);
+        f->load[s] += f->owned[s] * strategy_cost(f, kind);
+    }
 }
 
-static void promise(struct fill *f, enum hd_unit_kind kind, unsigned slot)
+void strategy_promise(struct strategy_fill *f, enum hd_unit_kind kind, unsigned slot)
 {
     f->quota[slot]++;
     f->owned[slot]++;
-    f->load[slot] += cost_of(f, kind);
+    f->load[slot] += strategy_cost(f, kind);
+    f->total[slot] += strategy_cost(f, kind);
 }
 
-/* Give the orphans out in runs: each worker its quota, in the order of slots. */
-static void hand_out(struct fill *f, enum hd_unit_kind kind)
+void strategy_hand_out(struct strategy_fill *f, enum hd_unit_kind kind)
 {
     unsigned s = 0;
     for (uint32_t u = 0; u < f->p->count[kind]; u++) {
-        if (!is_orphan(f, kind, u))
+        if (!strategy_is_orphan(f, kind, u))
             continue;
         while (f->quota[s] == 0)
             s++;
@@ -68,39 +69,7 @@ static void hand_out(struct fill *f, enum hd_unit_kind kind)
     }
 }
 
-/* ---- even ----*/
-
-/* Heads: who has the fewest; among those, who has the least to do. */
-static bool fewer_heads(const struct fill *f, unsigned a, unsigned b)
-{
-    if (f->owned[a] != f->owned[b])
-        return f->owned[a] < f->owned[b];
-    return f->load[a] < f->load[b];
-}
-
-static bool less_load(const struct fill *f, unsigned a, unsigned b)
-{
-    return f->load[a] < f->load[b];
-}
-
-static void spread(struct fill *f, enum hd_unit_kind kind, uint64_t takers,
-                   bool (*before)(const struct fill *, unsigned, unsigned))
-{
-    count_owned(f, kind);
-    for (uint32_t u = 0; u < f->p->count[kind]; u++) {
-        if (!is_orphan(f, kind, u))
-            continue;
-        int best = -1;
-        for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
-            if (in_set(takers, s) && (best < 0 || before(f, s, (unsigned)best)))
-                best = (int)s;
-        promise(f, kind, (unsigned)best);
-    }
-    hand_out(f, kind);
-}
-
-/* Who may get orphaned heads: those whose logs spare a replay, if there are any. */
-static uint64_t head_takers(const struct fill *f)
+uint64_t strategy_head_takers(const struct strategy_fill *f)
 {
     uint64_t preferred = f->in->preferred & f->in->workers;
     if (preferred & f->takers)
@@ -108,136 +77,104 @@ static uint64_t head_takers(const struct fill *f)
     return preferred ? preferred : f->takers;
 }
 
-static int check_input(const struct hd_plan_input *in, struct hd_error *err)
+/* ---- even ----*/
+
+static bool fewer_units(const struct strategy_fill *f, unsigned a, unsigned b)
 {
-    if (in->workers == 0)
-        return hd_fail(err, HD_E_STATE, "there is no worker to give work to");
-    return 0;
+    if (f->owned[a] != f->owned[b])
+        return f->owned[a] < f->owned[b];
+    return f->total[a] < f->total[b];
+}
+
+static bool less_load(const struct strategy_fill *f, unsigned a, unsigned b)
+{
+    if (f->load[a] != f->load[b])
+        return f->load[a] < f->load[b];
+    return f->total[a] < f->total[b];
+}
+
+static void spread(struct strategy_fill *f, enum hd_unit_kind kind, uint64_t takers,
+                   bool (*before)(const struct strategy_fill *, unsigned, unsigned))
+{
+    strategy_count_owned(f, kind);
+    for (uint32_t n = strategy_orphans(f, kind); n > 0; n--) {
+        int best = -1;
+        for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
+            if (strategy_in(takers, s) && (best < 0 || before(f, s, (unsigned)best)))
+                best = (int)s;
+        strategy_promise(f, kind, (unsigned)best);
+    }
+    strategy_hand_out(f, kind);
+}
+
+void strategy_spread_heads(struct strategy_fill *f, uint64_t takers)
+{
+    spread(f, HD_UNIT_HEAD, takers, fewer_units);
+}
+
+void strategy_spread_blocks(struct strategy_fill *f)
+{
+    spread(f, HD_UNIT_FFN, f->takers, less_load);
+    spread(f, HD_UNIT_VOCAB, f->takers, less_load);
 }
 
 static int even_fill(struct hd_plan *p, const struct hd_plan_input *in, struct hd_error *err)
 {
-    struct fill f;
-    int rc = check_input(in, err);
+    struct strategy_fill f;
+    int rc = strategy_begin(&f, p, in, err);
     if (rc < 0)
         return rc;
-    fill_init(&f, p, in);
-    spread(&f, HD_UNIT_HEAD, head_takers(&f), fewer_heads);
-    spread(&f, HD_UNIT_FFN, f.takers, less_load);
-    spread(&f, HD_UNIT_VOCAB, f.takers, less_load);
+    strategy_spread_heads(&f, strategy_head_takers(&f));
+    strategy_spread_blocks(&f);
     return 0;
 }
 
-/* ---- fixed ----*/
+/* ---- single ----*/
 
-static int slot_of(const struct hd_plan_input *in, const char *name)
+/* SplitMix64 (Steele, Lea & Flood 2014): every bit of the epoch matters. */
+static uint64_t mix(uint64_t x)
 {
-    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
-        if (in_set(in->workers, s) && in->names[s] && strcmp(in->names[s], name) == 0)
-            return (int)s;
-    return -1;
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
 }
 
-static void give_fixed_heads(struct fill *f)
+/* The worker that the config names, if it may take heads; else one that the epoch picks. */
+static unsigned pick_target(const struct strategy_fill *f, uint64_t takers)
 {
-    const struct hd_fixed_table *t = f->in->fixed;
-    for (size_t e = 0; t && e < t->n; e++) {
-        int slot = slot_of(f->in, t->entries[e].name);
-        for (uint32_t i = 0; slot >= 0 && i < t->entries[e].n_heads; i++) {
-            uint32_t head = t->entries[e].heads[i];
-            if (head >= f->p->count[HD_UNIT_HEAD] || !is_orphan(f, HD_UNIT_HEAD, head))
-                continue;
-            f->p->owner[HD_UNIT_HEAD][head] = (uint8_t)slot;
-            f->load[slot] += cost_of(f, HD_UNIT_HEAD);
-        }
-    }
+    const struct hd_plan_input *in = f->in;
+    for (unsigned s = 0; s < HD_MAX_WORKERS && in->target && in->target[0]; s++)
+        if (strategy_in(takers, s) && in->names[s] && strcmp(in->names[s], in->target) == 0)
+            return s;
+    unsigned nth = (unsigned)(mix(in->epoch) % (unsigned)__builtin_popcountll(takers));
+    while (nth-- > 0)
+        takers &= takers - 1;
+    return (unsigned)__builtin_ctzll(takers);
 }
 
-/* Blocks in proportion to heads, by the method of highest averages (D'Hondt): the next block goes
- * to the worker that would then have the fewest blocks a head. */
-static void spread_by_heads(struct fill *f, enum hd_unit_kind kind, const uint32_t *heads)
+/* A fresh plan is even: only heads that were lost go to one worker. FFN and vocab blocks hold
+ * nothing that would have to be rebuilt; one worker with all of them would only be slow. */
+static int single_fill(struct hd_plan *p, const struct hd_plan_input *in, struct hd_error *err)
 {
-    count_owned(f, kind);
-    for (uint32_t u = 0; u < f->p->count[kind]; u++) {
-        if (!is_orphan(f, kind, u))
-            continue;
-        int best = -1;
-        for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
-            if (!in_set(f->takers, s) || heads[s] == 0)
-                continue;
-            if (best < 0 || (uint64_t)(f->owned[s] + 1) * heads[best] <
-                                (uint64_t)(f->owned[best] + 1) * heads[s])
-                best = (int)s;
-        }
-        promise(f, kind, (unsigned)best);
-    }
-    hand_out(f, kind);
-}
-
-static int fixed_fill(struct hd_plan *p, const struct hd_plan_input *in, struct hd_error *err)
-{
-    struct fill f;
-    uint32_t heads[HD_MAX_WORKERS];
-    bool any = false;
-    int rc = check_input(in, err);
+    struct strategy_fill f;
+    int rc = strategy_begin(&f, p, in, err);
     if (rc < 0)
         return rc;
-    fill_init(&f, p, in);
-    give_fixed_heads(&f);
-    spread(&f, HD_UNIT_HEAD, head_takers(&f), fewer_heads); /* of workers that are not here */
-    for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
-        heads[s] = hd_plan_owned(p, HD_UNIT_HEAD, s, NULL);
-        any |= in_set(f.takers, s) && heads[s] > 0;
-    }
-    for (unsigned s = 0; s < HD_MAX_WORKERS && !any; s++)
-        heads[s] = 1; /* only those that should not get more have heads: share evenly */
-    spread_by_heads(&f, HD_UNIT_FFN, heads);
-    spread_by_heads(&f, HD_UNIT_VOCAB, heads);
-    return 0;
-}
-
-static int check_entry(const struct hd_fixed_table *t, size_t at, uint32_t heads, uint8_t *seen,
-                       struct hd_error *err)
-{
-    const struct hd_fixed_entry *e = &t->entries[at];
-    for (size_t i = 0; i < at; i++)
-        if (strcmp(t->entries[i].name, e->name) == 0)
-            return hd_fail(err, HD_E_CONFIG, "worker %s stands twice in the table of heads",
-                           e->name);
-    for (uint32_t i = 0; i < e->n_heads; i++) {
-        uint32_t h = e->heads[i];
-        if (h >= heads)
-            return hd_fail(err, HD_E_CONFIG, "worker %s: head %u does not exist (0 to %u do)",
-                           e->name, h, heads - 1);
-        if (seen[h]++)
-            return hd_fail(err, HD_E_CONFIG, "worker %s: head %u is given twice; give it once",
-                           e->name, h);
-    }
-    return 0;
-}
-
-int hd_fixed_validate(const struct hd_fixed_table *table, uint32_t heads, struct hd_error *err)
-{
-    uint8_t seen[HD_MAX_WORKERS * 128] = {0}; /* as many as the table can hold */
-    if (heads > sizeof seen)
-        return hd_fail(err, HD_E_CONFIG, "a table of heads can hold %zu heads, the model has %u",
-                       sizeof seen, heads);
-    for (size_t i = 0; i < table->n; i++) {
-        int rc = check_entry(table, i, heads, seen, err);
-        if (rc < 0)
-            return rc;
-    }
-    for (uint32_t h = 0; h < heads; h++)
-        if (!seen[h])
-            return hd_fail(err, HD_E_CONFIG, "head %u is given to no worker; add it to one", h);
+    uint64_t takers = strategy_head_takers(&f);
+    if (hd_plan_owners(p, HD_UNIT_HEAD))
+        takers = UINT64_C(1) << pick_target(&f, takers);
+    strategy_spread_heads(&f, takers);
+    strategy_spread_blocks(&f);
     return 0;
 }
 
 /* ---- The table ----*/
 
 static const struct hd_strategy even = {.name = "even", .fill = even_fill};
-static const struct hd_strategy fixed = {.name = "fixed", .fill = fixed_fill};
-const struct hd_strategy *const hd_strategies[] = {&even, &fixed, NULL};
+static const struct hd_strategy single = {.name = "single", .fill = single_fill};
+const struct hd_strategy *const hd_strategies[] = {
+    &even, &strategy_fixed, &single, &strategy_weighted, &strategy_bandwidth, NULL};
 
 const struct hd_strategy *hd_strategy_find(const char *name)
 {

@@ -24,7 +24,11 @@ static uint64_t first(unsigned n)
 static void fill(const char *strategy, struct hd_plan *p, struct hd_plan_input in)
 {
     struct hd_error err;
+    static struct hd_plan_worker measured[HD_MAX_WORKERS];
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
+        measured[s] = (struct hd_plan_worker){.speed = 1e9 * (1 + s % 5), .rtt_s = 1e-4 * (s % 3)};
     in.names = names;
+    in.measured = measured;
     cr_assert(hd_strategy_find(strategy)->fill(p, &in, &err) == 0, "%s", err.text);
     cr_assert(hd_plan_complete(p, in.workers));
 }
@@ -145,6 +149,9 @@ Test(core_plan, survivors_keep_their_units, .init = setup)
     for (uint64_t seed = 0; seed < 300; seed++) {
         kill_down_to_one("even", NULL, seed);
         kill_down_to_one("fixed", &table, seed);
+        kill_down_to_one("single", NULL, seed);
+        kill_down_to_one("weighted", NULL, seed);
+        kill_down_to_one("bandwidth", NULL, seed);
     }
 }
 
