@@ -5,7 +5,7 @@
 #   tests/run.sh                  everything
 #   tests/run.sh --unit-only      only what meson runs: unit tests and the simulated cluster
 #   tests/run.sh --asan           those, built with the address and undefined-behaviour sanitizers
-#   tests/run.sh -k EXPRESSION    only golden and integration tests whose names match
+#   tests/run.sh -k EXPRESSION    only golden, integration and chaos tests whose names match
 #     --no-install    the packages are there (no apt-get, no network)
 #     --build DIR     build folder (default: build, or build-asan)
 #
@@ -143,6 +143,7 @@ if [ $binaries = yes ]; then
     export PYTHONDONTWRITEBYTECODE=1
     run_pytest golden
     run_pytest integration
+    run_pytest chaos
 fi
 
 say "Summary"

@@ -1,0 +1,114 @@
+"""The cluster under test: a leader and workers on their machines (links.py)."""
+
+import os
+import re
+import shutil
+import signal
+import tempfile
+
+import links
+from client import Client
+from cluster import LEADER, WORKER, Base, Process, read_json, until
+
+REJOIN = 60.0  # seconds after which a worker that could join is taken never to
+
+
+class Cluster(Base):
+    def __init__(self, model, names, limit, threads=1):
+        self.model, self.names, self.threads = model, names, threads
+        self.net, self.why_loopback = links.make(names)
+        self.folder = tempfile.mkdtemp(prefix="hydac-chaos-")
+        self.workers, self.stopped, self.starts = {}, set(), 0
+        ports = os.path.join(self.folder, "ports.json")
+        at = self.net.leader_address
+        args = [LEADER, "--die-with-parent", "--model.path", model]
+        args += ["--cluster.listen", f"{at}:0", "--http.listen", f"{at}:0", "--ports-file", ports]
+        args += ["--state.dir", os.path.join(self.folder, "leader")]
+        args += [f"--recovery.wait_for_worker_ms={int(limit * 1000)}", "--limits.max_rows=32"]
+        args += [f"--cluster.min_workers={len(names)}"]
+        self.leader = Process(args, os.path.join(self.folder, "leader.log"))
+        self.ports = until(lambda: read_json(ports), "the leader listens")
+        self.client = Client(f"http://{at}:{self.ports['http']}")
+        for name in names:
+            self.start(name)
+        self.until_serving()
+
+    def start(self, name):
+        """Starts the worker, if it does not run."""
+        if name in self.workers and self.workers[name].running():
+            return
+        self.starts += 1
+        args = [*self.net.prefix(name), WORKER, "--die-with-parent", "--model.path", self.model]
+        args += ["--leader.address", self.net.leader_for(name, self.ports["cluster"])]
+        args += ["--worker.name", name, "--compute.threads", str(self.threads)]
+        args += ["--retry.max_ms", "400", "--state.dir", os.path.join(self.folder, name)]
+        self.workers[name] = Process(args, os.path.join(self.folder, f"{name}-{self.starts}.log"))
+
+    def kill(self, name):
+        if self.workers[name].running():
+            self.workers[name].signal(signal.SIGKILL)
+            self.workers[name].wait()
+        self.stopped.discard(name)
+
+    def stop(self, name):
+        self.workers[name].signal(signal.SIGSTOP)
+        self.stopped.add(name)
+
+    def resume(self, name):
+        self.workers[name].signal(signal.SIGCONT)
+        self.stopped.discard(name)
+
+    def reachable(self, name):
+        """It runs and can be heard: whatever the leader thinks of it."""
+        cut = self.net.has_links and name in self.net.cuts
+        return self.workers[name].running() and name not in self.stopped and not cut
+
+    def online(self):
+        return [w["name"] for w in self.status()["workers"] if w["state"] != "offline"]
+
+    def mend(self):
+        """Everything runs and is connected again; does not wait for it."""
+        for name in self.names:
+            self.net.heal(name)
+            if self.net.has_links:
+                self.net.slow(name, False)
+            if name in self.stopped:
+                self.resume(name)
+            self.start(name)
+
+    def until_joined(self, names, limit=REJOIN):
+        """These processes are, or were, in the cluster, and the leader has them in it now."""
+
+        def joined():
+            met = all(" joined " in self.workers[n].output() for n in names)
+            return met and set(names) <= set(self.online())
+
+        until(joined, f"{', '.join(names)} joined", limit)
+
+    def until_all_own(self):
+        """Every worker has work, as many as there are heads at least."""
+
+        def spread(status):
+            owners = [w for w in status["workers"] if w["ffn_blocks"] or w["heads"]]
+            return status["cluster"]["state"] == "ready" and len(owners) == len(self.names)
+
+        self.until_status(spread, "every worker owns something")
+
+    def failovers(self):
+        """The leader's own account of each, as a dict of strings."""
+        lines = [line for line in self.leader.output().splitlines() if " failover " in line]
+        return [dict(re.findall(r"(\w+)=(\S+)", line)) for line in lines]
+
+    def logs(self, name):
+        logs = [f for f in os.listdir(self.folder) if f.startswith(name) and f.endswith(".log")]
+        return [os.path.join(self.folder, f) for f in sorted(logs)]
+
+    def close(self, keep=False):
+        """Exit status of the leader, and of each worker that was to end well."""
+        self.mend()
+        statuses = {name: w.stop() for name, w in self.workers.items()}
+        statuses["leader"] = self.leader.stop()
+        self.net.close()
+        if not keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        return statuses

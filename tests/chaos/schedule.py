@@ -1,0 +1,166 @@
+"""What is done to the cluster, and when: a function of the seed alone.
+
+A wave is some requests that run at once and some episodes that happen to them, one after the other;
+after it the cluster is made whole again. An episode is a list of steps (pause before it in seconds,
+verb, worker); its verbs are those of Chaos.act. Every kind of episode comes once before any comes
+again.
+"""
+
+import random
+
+LIMIT = 4.0  # seconds that requests wait for a worker: recovery.wait_for_worker_ms
+
+
+def back(r, names, longest=0.4):
+    """The dead come back in any order."""
+    return [(r.uniform(0, longest), "start", n) for n in r.sample(names, len(names))]
+
+
+def one(r, names):
+    a = r.choice(names)
+    return [(0, "kill", a), *back(r, [a])]
+
+
+def two_at_once(r, names):
+    two = r.sample(names, 2)
+    return [*((0, "kill", n) for n in two), *back(r, two)]
+
+
+def second_in_recovery(r, names):
+    a, b = r.sample(names, 2)
+    return [(0, "kill", a), (r.choice((0.001, 0.003, 0.01, 0.03)), "kill", b), *back(r, [a, b])]
+
+
+def again(r, names):
+    a = r.choice(names)
+    steps = []
+    for _ in range(2):
+        steps += [(0, "kill", a), (r.uniform(0, 0.1), "start", a), (0, "joined", a)]
+        steps += [(r.uniform(0, 0.2), "kill", a)]
+        steps += back(r, [a])
+    return steps
+
+
+def while_joining(r, names):
+    """The one that comes back dies while it connects, loads, or takes its first units."""
+    a = r.choice(names)
+    steps = [(0, "kill", a), (0, "start", a), (r.uniform(0, 0.15), "kill", a)]
+    return [*steps, *back(r, [a])]
+
+
+def other_while_joining(r, names):
+    a, b = r.sample(names, 2)
+    steps = [(0, "kill", a), (0, "start", a), (r.uniform(0, 0.15), "kill", b)]
+    return [*steps, *back(r, [b])]
+
+
+def all_but_one(r, names):
+    most = r.sample(names, len(names) - 1)
+    return [*((r.choice((0, 0.005, 0.1)), "kill", n) for n in most), *back(r, most, 0.2)]
+
+
+def everybody(r, names):
+    gaps = r.choice((0, 0.005, 0.1))
+    steps = [(r.uniform(0, gaps), "kill", n) for n in r.sample(names, len(names))]
+    return [*steps, (r.uniform(0.1, 0.5), "start", r.choice(names)), *back(r, names, 0.1)]
+
+
+def beyond_the_limit(r, names):
+    """All are gone for so long that the requests must fail; then they come back."""
+    steps = [(0, "kill", n) for n in r.sample(names, len(names))]
+    return [*steps, (LIMIT + 0.5, "start", r.choice(names)), *back(r, names, 0)]
+
+
+def in_prefill(r, names):
+    few = r.sample(names, r.choice((1, 1, 2)))
+    steps = [(0, "prompt", ""), (r.uniform(0.002, 0.06), "kill", few[0])]
+    return [*steps, *((0, "kill", n) for n in few[1:]), *back(r, few)]
+
+
+def stopped(r, names):
+    a = r.choice(names)
+    return [(0, "stop", a), (r.uniform(0.4, 1.2), "continue", a)]
+
+
+def stopped_briefly(r, names):
+    a = r.choice(names)
+    return [(0, "stop", a), (r.uniform(0.02, 0.25), "continue", a)]
+
+
+def stopped_then_killed(r, names):
+    a = r.choice(names)
+    return [(0, "stop", a), (r.uniform(0, 0.4), "kill", a), *back(r, [a])]
+
+
+def stopped_and_another_killed(r, names):
+    a, b = r.sample(names, 2)
+    steps = [(0, "stop", a), (r.uniform(0, 0.3), "kill", b), (r.uniform(0, 0.4), "continue", a)]
+    return [*steps, *back(r, [b])]
+
+
+def cut(direction):
+    def episode(r, names):
+        a = r.choice(names)
+        return [(0, f"cut {direction}", a), (r.uniform(0.3, 1.2), "heal", a)]
+
+    episode.__name__ = f"cut_{direction}"
+    return episode
+
+
+def cut_briefly(r, names):
+    a = r.choice(names)
+    return [(0, "cut both", a), (r.uniform(0.02, 0.25), "heal", a)]
+
+
+def cut_and_another_killed(r, names):
+    a, b = r.sample(names, 2)
+    steps = [(0, f"cut {r.choice(('both', 'in', 'out'))}", a), (r.uniform(0, 0.3), "kill", b)]
+    return [*steps, (r.uniform(0, 0.4), "heal", a), *back(r, [b])]
+
+
+def power_lost(r, names):
+    """Dead without a word, and back before the leader can have noticed."""
+    a = r.choice(names)
+    return [(0, "cut both", a), (0, "kill", a), (r.uniform(0, 0.1), "heal", a), (0, "start", a)]
+
+
+def slow(r, names):
+    """Where the kernel has no netem only the later half can be slow."""
+    a = r.choice(names[len(names) // 2 :])
+    return [(0, "slow", a), (r.uniform(0.5, 1.5), "fast", a)]
+
+
+def slow_and_another_killed(r, names):
+    a = r.choice(names[len(names) // 2 :])
+    b = r.choice([n for n in names if n != a])
+    steps = [(0, "slow", a), (r.uniform(0, 0.5), "kill", b), (r.uniform(0, 0.5), "fast", a)]
+    return [*steps, *back(r, [b])]
+
+
+PROCESSES = (one, two_at_once, second_in_recovery, again, while_joining, other_while_joining)
+PROCESSES += (all_but_one, everybody, in_prefill, stopped, stopped_briefly, stopped_then_killed)
+PROCESSES += (stopped_and_another_killed, beyond_the_limit)
+LINKS = (cut("both"), cut("in"), cut("out"), cut_briefly, cut_and_another_killed, power_lost)
+LINKS += (slow, slow_and_another_killed)
+
+
+class Wave:
+    def __init__(self, requests, episodes, whole):
+        self.requests = requests  # indices
+        self.episodes = episodes  # (pause before it, name, steps)
+        self.whole = whole  # the next wave waits until every worker owns something
+
+
+def waves(seed, names, n_requests, links):
+    """Without end."""
+    r, deck = random.Random(seed), []
+    while True:
+        requests = [r.randrange(n_requests) for _ in range(r.randint(2, 6))]
+        episodes = []
+        for _ in range(r.randint(2, 5)):
+            if not deck:
+                deck = list(PROCESSES + (LINKS if links else ()))
+                r.shuffle(deck)
+            kind = deck.pop()
+            episodes.append((r.uniform(0, 0.25), kind.__name__, kind(r, names)))
+        yield Wave(requests, episodes, r.random() < 0.75)

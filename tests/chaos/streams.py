@@ -1,0 +1,84 @@
+"""The clients: fixed requests, what each answered, and whether that is right."""
+
+import http.client
+import json
+import threading
+import time
+
+from client import Answer, HttpError, Stream, body_of
+from prompts import prompt
+
+SAMPLED = {"temperature": 0.9, "top_p": 0.95}
+LONG = 600  # positions of a prompt that takes several steps
+PREFILL = 9  # the request that an episode sends to be hit in its prompt
+
+
+def requests(context):
+    """(prompt tokens, answer tokens, options), scaled to the model's context."""
+
+    def of(share):
+        return max(4, int(min(context, 2048) * share))
+
+    return [
+        (prompt(of(0.01), 1), of(0.35), {}),
+        (prompt(of(0.02), 2), of(0.25), {**SAMPLED, "seed": 11}),
+        (prompt(of(0.3), 3), of(0.1), {}),
+        (prompt(of(0.3), 4), of(0.1), {**SAMPLED, "seed": 12}),
+        (prompt(of(0.05), 5), of(0.2), {"temperature": 0.7, "top_k": 20, "seed": 13}),
+        (prompt(1, 6), of(0.3), {**SAMPLED, "seed": 14}),
+        (prompt(of(0.6), 7), of(0.05), {}),
+        (prompt(of(0.1), 8), of(0.02), {}),
+        (prompt(of(0.04), 9), of(0.6), {}),
+        (prompt(of(0.7), 10), of(0.02), {**SAMPLED, "seed": 15}),
+    ]
+
+
+class Follower(threading.Thread):
+    """Sends one request and reads its stream to the end."""
+
+    def __init__(self, client, index, request):
+        super().__init__(daemon=True)
+        self.client, self.index, self.request = client, index, request
+        self.answer, self.errors, self.done = Answer(), [], False
+        self.finished = threading.Event()
+        self.started_at, self.longest_gap = time.monotonic(), 0.0
+        self.start()
+
+    def run(self):
+        tokens, n, options = self.request
+        try:
+            stream = Stream(self.client, body_of(tokens, n, stream=True, **options))
+            self.answer, last = stream.answer, time.monotonic()
+            for event in stream:
+                self.longest_gap = max(self.longest_gap, time.monotonic() - last)
+                last = time.monotonic()
+                if "error" in event:
+                    self.errors.append(event["error"].get("message", "?"))
+            self.done = stream.done
+            stream.close()
+        except HttpError as e:
+            self.errors.append(str(e))
+        except (OSError, http.client.HTTPException, json.JSONDecodeError, AssertionError) as e:
+            self.errors.append(f"transport: {type(e).__name__}: {e}")
+        finally:
+            self.finished.set()
+
+    def verdict(self, expected, outage_allowed):
+        """ "same", "refused", or a sentence that says what is wrong."""
+        tokens = self.answer.tokens
+        if not self.finished.is_set():
+            return f"hangs after {len(tokens)} of {len(expected)} tokens"
+        wrong = next((i for i, (a, b) in enumerate(zip(tokens, expected)) if a != b), None)
+        if wrong is not None:
+            return f"token {wrong} is {tokens[wrong]}, undisturbed {expected[wrong]}"
+        if len(tokens) > len(expected):
+            return f"{len(tokens)} tokens, undisturbed {len(expected)}"
+        if not self.errors and self.done and len(tokens) == len(expected):
+            return "same"
+        if len(self.errors) == 1 and "no cluster to serve it" in self.errors[0]:
+            if outage_allowed:
+                return "refused"
+            return f"refused though workers were there: {self.errors[0]}"
+        if self.errors:
+            return f"{len(self.errors)} errors: {'; '.join(self.errors)}"
+        return f"ended after {len(tokens)} of {len(expected)} tokens, done={self.done}"
