@@ -1,4 +1,5 @@
 /* main.c - hydac-worker: arguments, signals, the loop. */
+#include "worker/keeper.h"
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -103,6 +104,9 @@ int main(int argc, char **argv)
         return 1;
     p.log.level = (enum hd_log_level)config.log_level;
     p.log.who = config.name;
+    if (hd_keeper_start() < 0)
+        hd_warn(&p.log, "no_keeper", "reason=\"%s\" effect=\"a kill is noticed later\"",
+                strerror(errno));
     uv_loop_init(&p.loop);
     rc = serve(&p, &config);
     uv_loop_close(&p.loop);

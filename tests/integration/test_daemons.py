@@ -234,3 +234,20 @@ def test_up_bad_arguments(tmp_path, model):
         assert said.returncode not in (0, None), args
         assert said.stderr.strip(), args
         assert not ready.exists()
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+        return [int(child) for child in f.read().split()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_keeper_goes_with_its_worker(daemons, number):
+    """The process that keeps a killed worker's memory for a moment does not outlive it."""
+    c = daemons()
+    c.start_all(1)
+    (keeper,) = children(c.workers["w1"].pid)
+    assert alive(keeper)
+    c.signal("w1", number)
+    c.workers["w1"].wait()
+    until(lambda: not alive(keeper), "the keeper is gone")
