@@ -10,7 +10,7 @@
 #include "leader/ctl/ctl.h"
 #include "leader/ctl/files.h"
 #include "leader/ctl/http.h"
-#include "leader/ctl/up.h"
+#include "leader/ctl/up_impl.h"
 
 #include <jansson.h>
 #include <signal.h>
@@ -24,29 +24,8 @@
 #define STOP_MS    5000 /* from SIGTERM to SIGKILL */
 #define RESTART_MS 1000 /* a worker that dies at once must not be started in a tight loop */
 
-enum up_state {
-    UP_STARTING, /* waits for the leader's ports */
-    UP_JOINING,  /* workers were started, waits for health */
-    UP_SERVING,
-    UP_STOPPING, /* waits for the children's end */
-};
-
-struct up {
-    const struct hd_up_options *o;
-    uv_loop_t loop;
-    uv_timer_t timer; /* polls, then waits for SIGKILL */
-    uv_signal_t signals[2];
-    uv_timer_t restarts[HD_MAX_WORKERS];
-    enum up_state state;
-    int status;
-    char folder[PATH_MAX];
-    char leader_program[PATH_MAX], worker_program[PATH_MAX];
-    char ports_file[PATH_MAX + 16], url[64], cluster[64];
-    struct hd_child leader, workers[HD_MAX_WORKERS];
-};
-
 /* ---- Stopping ----*/
-static unsigned count_running(const struct up *u)
+static unsigned count_running(const struct hd_up *u)
 {
     unsigned n = u->leader.running;
     for (uint64_t i = 0; i < u->o->workers; i++)
@@ -54,7 +33,7 @@ static unsigned count_running(const struct up *u)
     return n;
 }
 
-static void kill_all(struct up *u, int number)
+static void kill_all(struct hd_up *u, int number)
 {
     for (uint64_t i = 0; i < u->o->workers; i++)
         hd_child_kill(&u->workers[i], number);
@@ -68,10 +47,11 @@ static void close_handle(uv_handle_t *h, void *arg)
 }
 
 /* Once nothing runs the loop may end. Children close their own handles. */
-static void finish_if_alone(struct up *u)
+static void finish_if_alone(struct hd_up *u)
 {
-    if (u->state == UP_STOPPING && count_running(u) == 0) {
+    if (u->state == UP_STOPPING && count_running(u) == 0 && !u->client_running) {
         close_handle((uv_handle_t *)&u->timer, NULL);
+        close_handle((uv_handle_t *)&u->wake, NULL);
         for (int i = 0; i < 2; i++)
             close_handle((uv_handle_t *)&u->signals[i], NULL);
         for (uint64_t i = 0; i < u->o->workers; i++)
@@ -84,26 +64,37 @@ static void on_patience_lost(uv_timer_t *t)
     kill_all(t->data, SIGKILL);
 }
 
-static void stop(struct up *u, int status)
+/* A client's leader is told to end when its workers have ended, or it would refuse those that are
+ * slower, and they would complain. Without a client everybody is told at once. */
+static void terminate(struct hd_up *u, bool workers_too)
 {
-    if (u->state == UP_STOPPING)
-        return;
-    u->state = UP_STOPPING;
-    u->status = status;
-    kill_all(u, SIGTERM);
-    uv_timer_start(&u->timer, on_patience_lost, STOP_MS, 0);
+    for (uint64_t i = 0; workers_too && i < u->o->workers; i++)
+        hd_child_kill(&u->workers[i], SIGTERM);
+    if (!u->o->client || count_running(u) == u->leader.running)
+        hd_child_kill(&u->leader, SIGTERM);
+}
+
+void hd_up_stop(struct hd_up *u, int status)
+{
+    if (u->state != UP_STOPPING) {
+        u->state = UP_STOPPING;
+        u->status = status;
+        terminate(u, true);
+        uv_timer_start(&u->timer, on_patience_lost, STOP_MS, 0);
+    }
     finish_if_alone(u);
 }
 
-static void fail(struct up *u, const struct hd_error *err)
+static void fail(struct hd_up *u, const struct hd_error *err)
 {
     hd_complain(err);
-    stop(u, 1);
+    hd_up_stop(u, 1);
 }
 
 static void on_signal(uv_signal_t *s, int number)
 {
-    stop(s->data, 0);
+    struct hd_up *u = s->data;
+    hd_up_stop(u, u->o->client ? HD_UP_INTERRUPTED : 0);
 }
 
 /* ---- Children ----*/
@@ -115,14 +106,13 @@ static void add_list(struct hd_command_line *l, const struct hd_arg_list *list)
 
 static void on_leader_ended(struct hd_child *c)
 {
-    struct up *u = c->owner;
+    struct hd_up *u = c->owner;
     if (u->state != UP_STOPPING)
         fprintf(stderr, "hydac: the leader (pid %d) %s\n", c->pid, c->how);
-    stop(u, 1);
-    finish_if_alone(u);
+    hd_up_stop(u, 1);
 }
 
-static int start_leader(struct up *u, struct hd_error *err)
+static int start_leader(struct hd_up *u, struct hd_error *err)
 {
     char http[32], state[PATH_MAX + 16], min[24];
     struct hd_command_line l = {.n = 0};
@@ -147,7 +137,7 @@ static int start_leader(struct up *u, struct hd_error *err)
     return hd_child_start(&u->leader, &u->loop, &l, err);
 }
 
-static int start_worker(struct up *u, struct hd_child *c, struct hd_error *err)
+static int start_worker(struct hd_up *u, struct hd_child *c, struct hd_error *err)
 {
     char state[PATH_MAX + 16], threads[24];
     struct hd_command_line l = {.n = 0};
@@ -166,12 +156,12 @@ static int start_worker(struct up *u, struct hd_child *c, struct hd_error *err)
     hd_command_add(&l, "--die-with-parent");
     add_list(&l, &u->o->worker_args);
     rc = hd_child_start(c, &u->loop, &l, err);
-    if (rc == 0)
+    if (rc == 0 && !u->o->client)
         printf("%s pid %d\n", c->name, c->pid);
     return rc;
 }
 
-static int write_ready_file(struct up *u, struct hd_error *err)
+static int write_ready_file(struct hd_up *u, struct hd_error *err)
 {
     json_t *list = json_array();
     for (uint64_t i = 0; i < u->o->workers; i++)
@@ -187,7 +177,7 @@ static int write_ready_file(struct up *u, struct hd_error *err)
 static void on_restart(uv_timer_t *t)
 {
     struct hd_child *c = t->data;
-    struct up *u = c->owner;
+    struct hd_up *u = c->owner;
     struct hd_error err = {0};
     int rc = u->state == UP_STOPPING ? 0 : start_worker(u, c, &err);
     if (rc == 0 && u->state == UP_SERVING && u->o->ready_file)
@@ -198,22 +188,25 @@ static void on_restart(uv_timer_t *t)
 
 static void on_worker_ended(struct hd_child *c)
 {
-    struct up *u = c->owner;
+    struct hd_up *u = c->owner;
     struct hd_error err = {0};
+    uint64_t i = (uint64_t)(c - u->workers);
     if (u->state == UP_SERVING) {
-        fprintf(stderr, "hydac: %s (pid %d) %s; the others go on\n", c->name, c->pid, c->how);
+        if (!(u->killed >> i & 1))
+            fprintf(stderr, "hydac: %s (pid %d) %s; the others go on\n", c->name, c->pid, c->how);
         if (u->o->restart)
-            uv_timer_start(&u->restarts[c - u->workers], on_restart, RESTART_MS, 0);
+            uv_timer_start(&u->restarts[i], on_restart, RESTART_MS, 0);
     } else if (u->state != UP_STOPPING) {
         hd_fail(&err, HD_E_STATE, "%s (pid %d) %s before the cluster could serve", c->name, c->pid,
                 c->how);
         fail(u, &err);
-    }
+    } else
+        terminate(u, false);
     finish_if_alone(u);
 }
 
 /* ---- Starting ----*/
-static int start_workers(struct up *u, struct hd_error *err)
+static int start_workers(struct hd_up *u, struct hd_error *err)
 {
     for (uint64_t i = 0; i < u->o->workers; i++) {
         int rc = start_worker(u, &u->workers[i], err);
@@ -224,7 +217,7 @@ static int start_workers(struct up *u, struct hd_error *err)
 }
 
 /* The leader has written its ports: 1, not yet: 0. */
-static int read_ports(struct up *u)
+static int read_ports(struct hd_up *u)
 {
     json_t *v = json_load_file(u->ports_file, 0, NULL);
     json_int_t cluster = json_integer_value(json_object_get(v, "cluster"));
@@ -237,26 +230,19 @@ static int read_ports(struct up *u)
     return 1;
 }
 
-static bool is_healthy(const struct up *u)
-{
-    struct hd_http_get g = {.base = u->url, .path = "/health", .timeout_ms = HEALTH_MS};
-    struct hd_error err;
-    if (hd_http_get(&g, &err) < 0)
-        return false;
-    free(g.body);
-    return g.status == 200;
-}
-
-static int poll_step(struct up *u, struct hd_error *err)
+static int poll_step(struct hd_up *u, struct hd_error *err)
 {
     if (u->state == UP_STARTING && read_ports(u)) {
-        printf("leader pid %d %s\n", u->leader.pid, u->url);
+        if (!u->o->client)
+            printf("leader pid %d %s\n", u->leader.pid, u->url);
         u->state = UP_JOINING;
         return start_workers(u, err);
     }
-    if (u->state == UP_JOINING && is_healthy(u)) {
+    if (u->state == UP_JOINING && hd_http_is_ok(u->url, "/health", HEALTH_MS)) {
         uv_timer_stop(&u->timer);
         u->state = UP_SERVING;
+        if (u->o->client)
+            return hd_up_start_client(u, err);
         printf("ready: hydac run --leader %s --chat --prompt \"...\"\n", u->url);
         return u->o->ready_file ? write_ready_file(u, err) : 0;
     }
@@ -265,13 +251,13 @@ static int poll_step(struct up *u, struct hd_error *err)
 
 static void on_poll(uv_timer_t *t)
 {
-    struct up *u = t->data;
+    struct hd_up *u = t->data;
     struct hd_error err = {0};
     if (poll_step(u, &err) < 0)
         fail(u, &err);
 }
 
-static int prepare(struct up *u, struct hd_error *err)
+static int prepare(struct hd_up *u, struct hd_error *err)
 {
     int rc = hd_find_program("hydac-leader", "../daemon/hydac-leader", u->leader_program,
                              sizeof u->leader_program, err);
@@ -283,17 +269,13 @@ static int prepare(struct up *u, struct hd_error *err)
     if (u->o->state) {
         snprintf(u->folder, sizeof u->folder, "%s", u->o->state);
         rc = hd_make_folders(u->folder, err);
-    } else {
-        const char *tmp = getenv("TMPDIR");
-        snprintf(u->folder, sizeof u->folder, "%s/hydac-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-        if (!mkdtemp(u->folder))
-            rc = hd_fail(err, HD_E_IO, "cannot make a temporary folder %s", u->folder);
-    }
+    } else
+        rc = hd_make_temporary_folder(u->folder, sizeof u->folder, err);
     snprintf(u->ports_file, sizeof u->ports_file, "%s/ports.json", u->folder);
     return rc;
 }
 
-static void init_children(struct up *u)
+static void init_children(struct hd_up *u)
 {
     snprintf(u->leader.name, sizeof u->leader.name, "leader");
     u->leader.owner = u;
@@ -308,13 +290,15 @@ static void init_children(struct up *u)
     }
 }
 
-static void run(struct up *u)
+static void run(struct hd_up *u)
 {
     static const int numbers[2] = {SIGINT, SIGTERM};
     struct hd_error err = {0};
     uv_loop_init(&u->loop);
     uv_timer_init(&u->loop, &u->timer);
     u->timer.data = u;
+    uv_async_init(&u->loop, &u->wake, hd_up_wake);
+    u->wake.data = u;
     for (int i = 0; i < 2; i++) {
         uv_signal_init(&u->loop, &u->signals[i]);
         u->signals[i].data = u;
@@ -331,12 +315,11 @@ static void run(struct up *u)
 int hd_up(const struct hd_up_options *o)
 {
     struct hd_error err = {0};
-    struct up *u = calloc(1, sizeof *u);
+    struct hd_up *u = calloc(1, sizeof *u);
     int rc = u ? 0 : hd_fail(&err, HD_E_NOMEM, "out of memory");
     if (rc < 0)
         return hd_complain(&err);
     u->o = o;
-    setvbuf(stdout, NULL, _IOLBF, 0);
     if (o->ready_file)
         unlink(o->ready_file); /* of an earlier run */
     rc = prepare(u, &err);

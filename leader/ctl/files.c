@@ -32,6 +32,18 @@ static bool program_beside_us(const char *name, const char *neighbour, char *pat
            program_at(self, folder, neighbour, path, size);
 }
 
+bool hd_find_in_path(const char *name, char *path, size_t size)
+{
+    const char *p = getenv("PATH");
+    while (p && *p) {
+        size_t n = strcspn(p, ":");
+        if (n > 0 && program_at(p, n, name, path, size))
+            return true;
+        p += n + (p[n] == ':');
+    }
+    return false;
+}
+
 int hd_find_program(const char *name, const char *neighbour, char *path, size_t size,
                     struct hd_error *err)
 {
@@ -43,13 +55,8 @@ int hd_find_program(const char *name, const char *neighbour, char *path, size_t 
     }
     if (program_beside_us(name, neighbour, path, size))
         return 0;
-    const char *p = getenv("PATH");
-    while (p && *p) {
-        size_t n = strcspn(p, ":");
-        if (n > 0 && program_at(p, n, name, path, size))
-            return 0;
-        p += n + (p[n] == ':');
-    }
+    if (hd_find_in_path(name, path, size))
+        return 0;
     return hd_fail(err, HD_E_NOTFOUND, "cannot find %s; set $HYDAC_BINDIR to its folder", name);
 }
 
@@ -68,6 +75,15 @@ int hd_make_folders(const char *path, struct hd_error *err)
             return hd_fail(err, HD_E_IO, "cannot make the folder %s: %s", part, strerror(errno));
     }
     return 0;
+}
+
+int hd_make_temporary_folder(char *path, size_t size, struct hd_error *err)
+{
+    const char *tmp = getenv("TMPDIR");
+    int n = snprintf(path, size, "%s/hydac-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    if (n > 0 && (size_t)n < size && mkdtemp(path))
+        return 0;
+    return hd_fail(err, HD_E_IO, "cannot make a temporary folder %s", path);
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)

@@ -5,14 +5,18 @@
 #include "common/util/error.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /* The path of a program of ours: $HYDAC_BINDIR, the folder of this executable, `neighbour`
  * relative to it (the build tree), then $PATH. HD_E_NOTFOUND. */
 int hd_find_program(const char *name, const char *neighbour, char *path, size_t size,
                     struct hd_error *err);
+bool hd_find_in_path(const char *name, char *path, size_t size);
 /* Like mkdir -p. */
 int hd_make_folders(const char *path, struct hd_error *err);
+/* A new one in $TMPDIR or /tmp. */
+int hd_make_temporary_folder(char *path, size_t size, struct hd_error *err);
 /* Like rm -rf; never follows links. */
 void hd_remove_tree(const char *path);
 /* Whole or not at all (through a temporary name). */

@@ -81,6 +81,16 @@ int hd_http_get(struct hd_http_get *g, struct hd_error *err)
     return failed(code, g->base, err);
 }
 
+bool hd_http_is_ok(const char *base, const char *path, long timeout_ms)
+{
+    struct hd_http_get g = {.base = base, .path = path, .timeout_ms = timeout_ms};
+    struct hd_error err;
+    if (hd_http_get(&g, &err) < 0)
+        return false;
+    free(g.body);
+    return g.status == 200;
+}
+
 static size_t on_post(char *data, size_t size, size_t n, void *arg)
 {
     struct transfer *t = arg;

@@ -5,6 +5,7 @@
 #include "common/util/error.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /* GET base + path. 0 with the status and the body (malloc'ed, NUL-terminated), or HD_E_IO.
@@ -16,6 +17,8 @@ struct hd_http_get {
     char *body;  /* out */
 };
 int hd_http_get(struct hd_http_get *g, struct hd_error *err);
+/* It answers with status 200. */
+bool hd_http_is_ok(const char *base, const char *path, long timeout_ms);
 
 /* POST of JSON; the body of the answer goes to on_data piece by piece, with the HTTP status. What
  * on_data returns other than 0 ends the transfer and is returned. */

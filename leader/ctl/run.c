@@ -3,6 +3,7 @@
  * The leader streams server-sent events; each is a chunk in OpenAI's shape with hydac's extension.
  * Without --json the text is printed as it comes, with it one object at the end. */
 #include "leader/ctl/ctl.h"
+#include "leader/ctl/events.h"
 #include "leader/ctl/http.h"
 
 #include <stdio.h>
@@ -10,9 +11,8 @@
 #include <string.h>
 
 #define NOT_GIVEN  UINT64_MAX
-#define MAX_TOKENS 128         /* default without --chat */
-#define MAX_EVENT  (16u << 20) /* bytes of one event; a leader sends far less */
-#define MAX_STDIN  (4u << 20)  /* bytes of a prompt, the leader's own limit */
+#define MAX_TOKENS 128        /* default without --chat */
+#define MAX_STDIN  (4u << 20) /* bytes of a prompt, the leader's own limit */
 
 static const char usage[] =
     "hydac run [OPTIONS] (--prompt TEXT | --prompt-tokens 1,2,3 | -)\n"
@@ -37,8 +37,7 @@ struct options {
 
 struct answer {
     bool quiet; /* collect only */
-    char *buf;  /* what has come and is not used yet */
-    size_t n, cap;
+    struct hd_events events;
     bool ended_by_newline;
     FILE *text_file;
     char *text;
@@ -166,8 +165,9 @@ static void take_error(struct answer *a, const json_t *event)
         snprintf(a->error, sizeof a->error, "%s", text);
 }
 
-static void take_event(struct answer *a, const json_t *event)
+static void take_event(void *arg, const json_t *event)
 {
+    struct answer *a = arg;
     const json_t *choice = json_array_get(json_object_get(event, "choices"), 0);
     const json_t *extra = json_object_get(event, "hydac");
     const char *finish = json_string_value(json_object_get(choice, "finish_reason"));
@@ -183,48 +183,10 @@ static void take_event(struct answer *a, const json_t *event)
         snprintf(a->finish, sizeof a->finish, "%s", finish);
 }
 
-/* One line of the stream (without its newline). */
-static void take_line(struct answer *a, const char *line, size_t n)
-{
-    if (n < 6 || memcmp(line, "data: ", 6) != 0)
-        return;
-    json_t *event = json_loadb(line + 6, n - 6, 0, NULL); /* NULL for "[DONE]" */
-    if (event)
-        take_event(a, event);
-    json_decref(event);
-}
-
-static int append(struct answer *a, const char *data, size_t len)
-{
-    if (a->n + len > MAX_EVENT)
-        return HD_E_LIMIT;
-    if (a->n + len > a->cap) {
-        size_t cap = 2 * (a->n + len);
-        char *p = realloc(a->buf, cap);
-        if (!p)
-            return HD_E_NOMEM;
-        a->buf = p;
-        a->cap = cap;
-    }
-    memcpy(a->buf + a->n, data, len);
-    a->n += len;
-    return 0;
-}
-
 static int on_data(void *arg, long status, const char *data, size_t len)
 {
     struct answer *a = arg;
-    int rc = append(a, data, len);
-    if (rc < 0 || status != 200) /* an error object: looked at when it is whole */
-        return rc;
-    char *at = a->buf, *newline;
-    while ((newline = memchr(at, '\n', a->n - (size_t)(at - a->buf)))) {
-        take_line(a, at, (size_t)(newline - at));
-        at = newline + 1;
-    }
-    a->n -= (size_t)(at - a->buf);
-    memmove(a->buf, at, a->n);
-    return 0;
+    return hd_events_feed(&a->events, status, data, len);
 }
 
 static int print_object(struct answer *a, const struct options *o)
@@ -244,8 +206,8 @@ static int report(struct answer *a, const struct options *o, int rc, struct hd_e
 {
     if (rc == HD_E_LIMIT || rc == HD_E_NOMEM)
         hd_fail(err, rc, "the leader's answer is too large");
-    if (rc == 0 && !*a->finish && a->n > 0) { /* not a stream: an error object */
-        json_t *v = json_loadb(a->buf, a->n, 0, NULL);
+    if (rc == 0 && !*a->finish && a->events.n > 0) { /* not a stream: an error object */
+        json_t *v = json_loadb(a->events.buf, a->events.n, 0, NULL);
         take_error(a, v);
         json_decref(v);
     }
@@ -263,6 +225,7 @@ static int report(struct answer *a, const struct options *o, int rc, struct hd_e
 static int ask(const struct options *o, const char *body, struct hd_error *err)
 {
     struct answer a = {.quiet = o->json, .tokens = json_array(), .logprobs = json_array()};
+    a.events = (struct hd_events){.on_event = take_event, .arg = &a};
     a.text_file = open_memstream(&a.text, &a.text_len);
     int rc = a.text_file ? 0 : hd_fail(err, HD_E_NOMEM, "out of memory");
     if (rc == 0) {
@@ -276,7 +239,7 @@ static int ask(const struct options *o, const char *body, struct hd_error *err)
         fclose(a.text_file);
     }
     free(a.text);
-    free(a.buf);
+    hd_events_deinit(&a.events);
     json_decref(a.tokens);
     json_decref(a.logprobs);
     json_decref(a.usage);

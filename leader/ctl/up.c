@@ -44,7 +44,7 @@ static int default_model(struct hd_up_options *o, struct hd_error *err)
     return 0;
 }
 
-static int set_model(struct hd_up_options *o, const char *model, struct hd_error *err)
+int hd_up_set_model(struct hd_up_options *o, const char *model, struct hd_error *err)
 {
     if (!model)
         return default_model(o, err);
@@ -54,11 +54,20 @@ static int set_model(struct hd_up_options *o, const char *model, struct hd_error
     return 0;
 }
 
-static uint64_t share_of_cores(uint64_t workers)
+uint64_t hd_up_share_of_cores(uint64_t workers)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     uint64_t share = cores > 0 ? (uint64_t)cores / workers : 1;
     return share > 0 ? share : 1;
+}
+
+int hd_up_check_recovery(const char *option, const char *name, struct hd_error *err)
+{
+    static const char *const known[] = {"reuse", "full"};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(known[i], name) == 0)
+            return 0;
+    return hd_fail(err, HD_E_CONFIG, "%s is reuse or full, not '%s'", option, name);
 }
 
 int hd_cmd_up(int argc, char **argv)
@@ -84,13 +93,12 @@ int hd_cmd_up(int argc, char **argv)
     int rc = hd_cmd_args(argc, argv, args, NULL, usage);
     if (rc != 0)
         return hd_cmd_args_status(rc);
-    if (strcmp(o.recovery, "reuse") != 0 && strcmp(o.recovery, "full") != 0) {
-        hd_fail(&err, HD_E_CONFIG, "--recovery is reuse or full, not '%s'", o.recovery);
+    if (hd_up_check_recovery("--recovery", o.recovery, &err) < 0)
         return hd_complain(&err) + 1;
-    }
-    if (set_model(&o, model, &err) < 0)
+    if (hd_up_set_model(&o, model, &err) < 0)
         return hd_complain(&err);
     if (o.threads == 0)
-        o.threads = share_of_cores(o.workers);
+        o.threads = hd_up_share_of_cores(o.workers);
+    setvbuf(stdout, NULL, _IOLBF, 0);
     return hd_up(&o);
 }

@@ -1,4 +1,5 @@
-/* up.h - what `hydac up` was asked to do, and its running cluster. */
+/* up.h - what `hydac up` was asked to do, and its running cluster; others run theirs with it too.
+ */
 #ifndef HD_CTL_UP_H
 #define HD_CTL_UP_H
 
@@ -8,6 +9,8 @@
 
 #include <limits.h>
 
+struct hd_up; /* a running cluster */
+
 struct hd_up_options {
     char model[PATH_MAX];
     uint64_t workers, port, threads; /* threads of each worker */
@@ -15,9 +18,27 @@ struct hd_up_options {
     const char *recovery, *log_level, *ready_file;
     bool restart;
     struct hd_arg_list leader_args, worker_args;
+    /* NULL, or what the cluster is for: called in a thread of its own once the cluster serves. The
+     * cluster ends when it returns; when the cluster ends first, its HTTP requests fail. Nothing is
+     * printed about children that live or were killed by hd_up_kill. */
+    void (*client)(void *arg, struct hd_up *u);
+    void *client_arg;
 };
 
-/* Runs the cluster in the foreground until it is told to stop (0) or fails (1). */
+#define HD_UP_INTERRUPTED 130 /* what a shell says of SIGINT, too */
+
+/* Runs the cluster in the foreground until it is told to stop (0; HD_UP_INTERRUPTED with a client),
+ * the client is done (0) or it fails (1). */
 int hd_up(const struct hd_up_options *o);
+
+/* For the client, from its thread. */
+const char *hd_up_url(const struct hd_up *u);
+void hd_up_kill(struct hd_up *u, uint64_t workers); /* SIGKILL; bit i: worker i + 1 */
+
+/* ---- What options have in common ------------------------------------------------------------*/
+int hd_up_set_model(struct hd_up_options *o, const char *model, struct hd_error *err);
+uint64_t hd_up_share_of_cores(uint64_t workers); /* threads of each, at least 1 */
+/* HD_E_CONFIG unless leaders know this way of recovery; `option` is named. */
+int hd_up_check_recovery(const char *option, const char *name, struct hd_error *err);
 
 #endif

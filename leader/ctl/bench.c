@@ -1,0 +1,267 @@
+/* bench.c - hydac bench failover: the options, the order of the measurements. */
+#include "leader/ctl/bench.h"
+
+#include "leader/ctl/ctl.h"
+#include "leader/ctl/files.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char usage[] =
+    "hydac bench failover --out DIR [OPTIONS]\n"
+    "\n"
+    "Measures on clusters of this machine what a lost worker costs: for each combination starts a\n"
+    "leader and workers, lets them answer, kills workers (SIGKILL) in the middle of the same "
+    "answer\n"
+    "and compares the tokens. Writes results.json, results.csv and report.html (self-contained).\n"
+    "All numbers are the leader's reports and counters and this client's clock.\n"
+    "\n"
+    "  --out DIR          where the results go\n"
+    "  --model PATH       as for hydac up\n"
+    "  --workers LIST     sizes of the cluster, default 2,3,4,8\n"
+    "  --contexts LIST    tokens of the prompt, default 128,512,2048\n"
+    "  --lost N           workers killed at once, default 1; those with most heads\n"
+    "  --policies LIST    ways of recovery, default reuse,full (they take turns)\n"
+    "  --repeat N         default 5; reported is the run with the median stall\n"
+    "  --tokens N         of an answer, default 64; the loss comes after a third of them\n"
+    "  --threads N        threads of each worker; default: this machine's cores shared out\n"
+    "  --plot png         also writes failover.png (needs gnuplot)\n"
+    "  --leader-arg X, --worker-arg X\n"
+    "                     passes X on (repeatable; options as --leader-arg=--name=value)\n";
+
+/* Calls take for each item of a list with commas between; HD_E_CONFIG for an empty or long one. */
+static int each_item(const char *option, const char *list,
+                     int (*take)(void *arg, size_t i, const char *item, struct hd_error *err),
+                     void *arg, size_t *n, struct hd_error *err)
+{
+    char item[64];
+    *n = 0;
+    for (const char *p = list;; p++) {
+        size_t len = strcspn(p, ",");
+        if (*n == HD_BENCH_MAX_LIST)
+            return hd_fail(err, HD_E_CONFIG, "%s takes at most %d items", option,
+                           HD_BENCH_MAX_LIST);
+        if (len == 0 || len >= sizeof item)
+            return hd_fail(err, HD_E_CONFIG, "%s takes items with commas between, not '%s'", option,
+                           list);
+        memcpy(item, p, len);
+        item[len] = '\0';
+        int rc = take(arg, *n, item, err);
+        if (rc < 0)
+            return rc;
+        ++*n;
+        p += len;
+        if (!*p)
+            return 0;
+    }
+}
+
+struct number_list {
+    const char *option;
+    uint64_t *to, min, max;
+};
+
+static int take_number(void *arg, size_t i, const char *item, struct hd_error *err)
+{
+    const struct number_list *l = arg;
+    char *end;
+    errno = 0;
+    uint64_t v = strtoull(item, &end, 10);
+    if (errno || *end || *item < '0' || *item > '9' || v < l->min || v > l->max)
+        return hd_fail(err, HD_E_CONFIG, "%s takes integers from %llu to %llu, not '%s'", l->option,
+                       (unsigned long long)l->min, (unsigned long long)l->max, item);
+    l->to[i] = v;
+    return 0;
+}
+
+static int take_policy(void *arg, size_t i, const char *item, struct hd_error *err)
+{
+    struct hd_bench_options *o = arg;
+    int rc = hd_up_check_recovery("a policy", item, err);
+    for (size_t k = 0; rc == 0 && k < i; k++)
+        if (strcmp(o->policies[k], item) == 0)
+            rc = hd_fail(err, HD_E_CONFIG, "--policies names %s twice", item);
+    if (rc == 0)
+        snprintf(o->policies[i], sizeof o->policies[i], "%.15s", item);
+    return rc;
+}
+
+struct lists {
+    const char *workers, *contexts, *policies, *plot, *model;
+};
+
+static int check(struct hd_bench_options *o, const struct lists *l, struct hd_error *err)
+{
+    struct number_list workers = {"--workers", o->workers, 2, HD_MAX_WORKERS};
+    struct number_list contexts = {"--contexts", o->contexts, 1, INT32_MAX};
+    int rc = each_item("--workers", l->workers, take_number, &workers, &o->n_workers, err);
+    if (rc == 0)
+        rc = each_item("--contexts", l->contexts, take_number, &contexts, &o->n_contexts, err);
+    if (rc == 0)
+        rc = each_item("--policies", l->policies, take_policy, o, &o->n_policies, err);
+    for (size_t i = 0; rc == 0 && i < o->n_workers; i++)
+        if (o->workers[i] <= o->lost)
+            rc = hd_fail(err, HD_E_CONFIG,
+                         "--lost %llu leaves nobody of %llu workers; take more workers",
+                         (unsigned long long)o->lost, (unsigned long long)o->workers[i]);
+    if (rc == 0 && !o->out)
+        rc = hd_fail(err, HD_E_CONFIG, "bench failover needs --out DIR");
+    if (rc == 0 && l->plot && strcmp(l->plot, "png") != 0)
+        rc = hd_fail(err, HD_E_CONFIG, "--plot is png, not '%s'", l->plot);
+    return rc;
+}
+
+/* ---- Measuring ------------------------------------------------------------------------------*/
+static void print_progress(const struct hd_bench_run *r, const struct hd_bench *b, size_t total)
+{
+    printf("%zu/%zu  %llu workers, context %llu, %s: stall %.1f ms, tokens %s\n", b->n, total,
+           (unsigned long long)r->workers, (unsigned long long)r->context, r->policy, r->stall_ms,
+           r->identical ? "identical" : "DIFFER");
+    fflush(stdout);
+}
+
+static int measure_one(struct hd_bench *b, const struct hd_bench_job *job, size_t total,
+                       struct hd_error *err)
+{
+    struct hd_bench_run *r = &b->runs[b->n];
+    int rc = hd_bench_measure(job, r, &b->model, err);
+    if (rc != 0) {
+        hd_bench_run_deinit(r);
+        if (rc < 0)
+            hd_fail_in(err, "%llu workers, context %llu, %s", (unsigned long long)job->workers,
+                       (unsigned long long)job->context, job->policy);
+        return rc;
+    }
+    b->n++;
+    print_progress(r, b, total);
+    return 0;
+}
+
+/* The policies take turns, so that a change of the machine's speed meets all of them. */
+static int measure_all(struct hd_bench *b, size_t total, struct hd_error *err)
+{
+    const struct hd_bench_options *o = b->o;
+    size_t n = o->n_policies;
+    for (size_t i = 0; i < total; i++) {
+        size_t combination = i / n / o->repeat;
+        struct hd_bench_job job = {
+            .o = o,
+            .workers = o->workers[combination / o->n_contexts],
+            .context = o->contexts[combination % o->n_contexts],
+            .repeat = i / n % o->repeat,
+            .policy = o->policies[i % n],
+        };
+        int rc = measure_one(b, &job, total, err);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int write_all(const struct hd_bench *b, struct hd_error *err)
+{
+    static const struct {
+        const char *name;
+        int (*write)(const struct hd_bench *b, const char *path, struct hd_error *err);
+        bool png;
+    } files[] = {
+        {"results.json", hd_bench_write_json, false},
+        {"results.csv", hd_bench_write_csv, false},
+        {"report.html", hd_bench_write_html, false},
+        {"failover.png", hd_bench_plot, true},
+    };
+    char path[PATH_MAX + 16];
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < sizeof files / sizeof files[0]; i++) {
+        if (files[i].png && !b->o->png)
+            continue;
+        snprintf(path, sizeof path, "%s/%s", b->o->out, files[i].name);
+        rc = files[i].write(b, path, err);
+        if (rc == 0)
+            printf("%s\n", path);
+    }
+    return rc;
+}
+
+static bool all_identical(const struct hd_bench *b)
+{
+    for (size_t i = 0; i < b->n; i++)
+        if (!b->runs[i].identical)
+            return false;
+    return true;
+}
+
+static int bench(const struct hd_bench_options *o, struct hd_error *err)
+{
+    size_t total = o->n_workers * o->n_contexts * o->n_policies * o->repeat;
+    struct hd_bench b = {.o = o, .cores = sysconf(_SC_NPROCESSORS_ONLN)};
+    time_t now = time(NULL);
+    struct tm t;
+    strftime(b.started, sizeof b.started, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &t));
+    b.runs = calloc(total, sizeof *b.runs);
+    int rc = b.runs ? 0 : hd_fail(err, HD_E_NOMEM, "out of memory");
+    if (rc == 0)
+        rc = measure_all(&b, total, err);
+    if (rc == 0)
+        rc = write_all(&b, err);
+    if (rc == 0 && !all_identical(&b))
+        rc = hd_fail(err, HD_E_STATE, "tokens differ from those of the undisturbed run");
+    for (size_t i = 0; i < b.n; i++)
+        hd_bench_run_deinit(&b.runs[i]);
+    free(b.runs);
+    json_decref(b.model);
+    return rc;
+}
+
+static int run(struct hd_bench_options *o, const struct lists *l, struct hd_error *err)
+{
+    o->png = l->plot;
+    int rc = hd_up_set_model(&o->up, l->model, err);
+    if (rc == 0)
+        rc = hd_make_folders(o->out, err);
+    if (rc == 0 && o->png)
+        rc = hd_bench_check_plot(err);
+    return rc == 0 ? bench(o, err) : rc;
+}
+
+int hd_cmd_bench(int argc, char **argv)
+{
+    struct hd_bench_options o = {
+        .up = {.log_level = "error"}, .lost = 1, .repeat = 5, .tokens = 64};
+    struct lists l = {.workers = "2,3,4,8", .contexts = "128,512,2048", .policies = "reuse,full"};
+    struct hd_arg_list rest = {.n = 0};
+    struct hd_error err = {0};
+    const struct hd_arg args[] = {
+        {"--model", HD_ARG_STRING, &l.model},
+        {"--workers", HD_ARG_STRING, &l.workers},
+        {"--contexts", HD_ARG_STRING, &l.contexts},
+        {"--policies", HD_ARG_STRING, &l.policies},
+        {"--lost", HD_ARG_UINT, &o.lost, 1, HD_MAX_WORKERS - 1},
+        {"--repeat", HD_ARG_UINT, &o.repeat, 1, 1000},
+        {"--tokens", HD_ARG_UINT, &o.tokens, 12, 4096},
+        {"--threads", HD_ARG_UINT, &o.up.threads, 1, 1024},
+        {"--plot", HD_ARG_STRING, &l.plot},
+        {"--out", HD_ARG_STRING, &o.out},
+        {"--leader-arg", HD_ARG_LIST, &o.up.leader_args},
+        {"--worker-arg", HD_ARG_LIST, &o.up.worker_args},
+        {NULL},
+    };
+    int rc = hd_cmd_args(argc, argv, args, &rest, usage);
+    if (rc != 0)
+        return hd_cmd_args_status(rc);
+    if (rest.n != 1 || strcmp(rest.items[0], "failover") != 0) {
+        hd_fail(&err, HD_E_CONFIG, "bench measures 'failover'; see hydac bench --help");
+        return hd_complain(&err) + 1;
+    }
+    if (check(&o, &l, &err) < 0)
+        return hd_complain(&err) + 1;
+    rc = run(&o, &l, &err);
+    if (rc == HD_BENCH_INTERRUPTED) {
+        fputs("hydac: interrupted; nothing was written\n", stderr);
+        return HD_UP_INTERRUPTED;
+    }
+    return rc < 0 ? hd_complain(&err) : 0;
+}

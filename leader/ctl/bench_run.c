@@ -1,0 +1,366 @@
+/* bench_run.c - one measurement.
+ *
+ * Happy path: the cluster serves -> its status (model, who owns heads) -> the undisturbed answer,
+ * during which the status tells the memory -> the same request; after a third of the answer the
+ * workers are killed; near the end the status tells the memory again -> the counters from the
+ * answer's last event.
+ *
+ * Failure modes: 1. the cluster cannot start or ends: its requests fail, the job does; 2. a signal:
+ * likewise, HD_BENCH_INTERRUPTED; 3. the answer ended before the loss was noticed: an error, as
+ * there is nothing to report. */
+#include "leader/ctl/bench.h"
+
+#include "common/util/clock.h"
+#include "leader/ctl/events.h"
+#include "leader/ctl/http.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define STATUS_MS 30000 /* for one answer */
+
+struct measurement {
+    const struct hd_bench_job *job;
+    struct hd_bench_run *run;
+    json_t **model;
+    struct hd_up *up;
+    uint64_t victims; /* bit i: worker i + 1 */
+    int rc;
+    struct hd_error err;
+};
+
+/* One streamed answer. */
+struct stream {
+    struct measurement *m;
+    struct hd_events events;
+    int64_t *tokens; /* [o.tokens] */
+    uint64_t *at_us; /* [o.tokens] when it came */
+    size_t n, max;
+    uint64_t kill; /* who dies after run.kill_after tokens */
+    size_t probe_at;
+    uv_thread_t probe; /* asks for the status without holding up the stream */
+    bool probing;
+    json_t *status;
+    json_t *failovers;
+    char error[400];
+};
+
+static int get_status(const char *base, json_t **status, struct hd_error *err)
+{
+    struct hd_http_get g = {.base = base, .path = "/hydac/status", .timeout_ms = STATUS_MS};
+    int rc = hd_http_get(&g, err);
+    if (rc < 0)
+        return rc;
+    *status = json_loads(g.body, 0, NULL);
+    free(g.body);
+    if (g.status == 200 && json_is_object(*status))
+        return 0;
+    json_decref(*status);
+    *status = NULL;
+    return hd_fail(err, HD_E_IO, "the leader did not tell its status");
+}
+
+/* ---- Memory ---------------------------------------------------------------------------------*/
+static json_int_t integer_of(const json_t *v, const char *key)
+{
+    return json_integer_value(json_object_get(v, key));
+}
+
+/* Counted by the worker when asked; a heartbeat's number would be older. */
+static json_int_t kv_bytes_of(const json_t *cache)
+{
+    const json_t *layers = json_object_get(cache, "layers");
+    json_int_t sum = 0;
+    for (size_t i = 0; i < json_array_size(layers); i++) {
+        const json_t *heads = json_array_get(layers, i);
+        for (size_t k = 0; k < json_array_size(heads); k++)
+            sum += integer_of(json_array_get(heads, k), "bytes");
+    }
+    return sum;
+}
+
+static json_t *memory_of(const json_t *status)
+{
+    const json_t *workers = json_object_get(status, "workers");
+    json_t *list = json_array();
+    for (size_t i = 0; i < json_array_size(workers); i++) {
+        const json_t *w = json_array_get(workers, i), *cache = json_object_get(w, "cache");
+        if (!cache) /* gone */
+            continue;
+        json_array_append_new(
+            list,
+            json_pack("{s:O, s:O, s:I, s:I, s:I, s:I}", "name", json_object_get(w, "name"), "heads",
+                      json_object_get(w, "heads"), "kv_bytes", kv_bytes_of(cache), "log_bytes",
+                      integer_of(w, "log_bytes"), "log_rows", integer_of(cache, "log_rows"),
+                      "rss_bytes", integer_of(w, "rss_bytes")));
+    }
+    return list;
+}
+
+static void probe(void *arg)
+{
+    struct stream *s = arg;
+    struct hd_error err; /* memory stays unknown */
+    get_status(hd_up_url(s->m->up), &s->status, &err);
+}
+
+static void end_probe(struct stream *s)
+{
+    if (s->probing)
+        uv_thread_join(&s->probe);
+    s->probing = false;
+}
+
+/* ---- A streamed answer ----------------------------------------------------------------------*/
+static void take_tokens(struct stream *s, const json_t *list)
+{
+    uint64_t now = hd_now_us();
+    for (size_t i = 0; i < json_array_size(list) && s->n < s->max; i++) {
+        s->tokens[s->n] = json_integer_value(json_array_get(list, i));
+        s->at_us[s->n++] = now;
+    }
+    if (s->kill && s->n >= s->m->run->kill_after) {
+        hd_up_kill(s->m->up, s->kill);
+        s->kill = 0;
+    }
+    if (s->probe_at && s->n >= s->probe_at) {
+        s->probing = uv_thread_create(&s->probe, probe, s) == 0;
+        s->probe_at = 0;
+    }
+}
+
+static void on_event(void *arg, const json_t *event)
+{
+    struct stream *s = arg;
+    const json_t *extra = json_object_get(event, "hydac");
+    json_t *failovers = json_object_get(extra, "failovers");
+    const char *error =
+        json_string_value(json_object_get(json_object_get(event, "error"), "message"));
+    take_tokens(s, json_object_get(extra, "tokens"));
+    if (json_is_array(failovers)) {
+        json_decref(s->failovers);
+        s->failovers = json_incref(failovers);
+    }
+    if (error)
+        snprintf(s->error, sizeof s->error, "%s", error);
+}
+
+static int on_data(void *arg, long status, const char *data, size_t len)
+{
+    struct stream *s = arg;
+    return hd_events_feed(&s->events, status, data, len);
+}
+
+/* A refusal is one object instead of a stream. */
+static void take_refusal(struct stream *s)
+{
+    json_t *v = s->events.n > 0 ? json_loadb(s->events.buf, s->events.n, 0, NULL) : NULL;
+    if (v)
+        on_event(s, v);
+    json_decref(v);
+}
+
+static int ask(struct stream *s, const char *body, struct hd_error *err)
+{
+    struct hd_http_post p = {.base = hd_up_url(s->m->up),
+                             .path = "/v1/completions",
+                             .body = body,
+                             .on_data = on_data,
+                             .arg = s};
+    s->events = (struct hd_events){.on_event = on_event, .arg = s};
+    s->max = s->m->job->o->tokens;
+    s->tokens = calloc(s->max, sizeof *s->tokens);
+    s->at_us = calloc(s->max, sizeof *s->at_us);
+    if (!s->tokens || !s->at_us)
+        return hd_fail(err, HD_E_NOMEM, "out of memory");
+    int rc = hd_http_post(&p, err);
+    end_probe(s);
+    if (rc < 0)
+        return rc;
+    take_refusal(s);
+    if (*s->error)
+        return hd_fail(err, HD_E_IO, "%s", s->error);
+    if (s->n < s->max)
+        return hd_fail(err, HD_E_IO, "the answer ended after %zu of %zu tokens", s->n, s->max);
+    return 0;
+}
+
+static void stream_deinit(struct stream *s)
+{
+    hd_events_deinit(&s->events);
+    json_decref(s->status);
+    json_decref(s->failovers);
+    free(s->tokens);
+    free(s->at_us);
+}
+
+static int gaps_of(const struct stream *s, struct hd_bench_gaps *g, struct hd_error *err)
+{
+    g->ms = calloc(s->n, sizeof *g->ms);
+    if (!g->ms)
+        return hd_fail(err, HD_E_NOMEM, "out of memory");
+    for (g->n = 0; g->n + 1 < s->n; g->n++)
+        g->ms[g->n] = (double)(s->at_us[g->n + 1] - s->at_us[g->n]) / 1e3;
+    return 0;
+}
+
+/* ---- The measurement ------------------------------------------------------------------------*/
+/* Greedy, of token ids that every vocabulary has; repeats differ, policies do not. */
+static char *request_text(const struct hd_bench_job *job, json_int_t vocab)
+{
+    json_t *ids = json_array();
+    json_int_t range = vocab > 256 ? 250 : vocab - 6;
+    for (uint64_t i = 0; i < job->context && range > 0; i++) {
+        json_int_t id = (json_int_t)((i * 7919 + job->repeat * 104729) % (uint64_t)range);
+        json_array_append_new(ids, json_integer(3 + id));
+    }
+    json_t *body = json_pack("{s:o, s:I, s:i, s:b, s:b, s:b}", "prompt", ids, "max_tokens",
+                             (json_int_t)job->o->tokens, "temperature", 0, "ignore_eos", 1, "hydac",
+                             1, "stream", 1);
+    char *text = json_dumps(body, JSON_COMPACT);
+    json_decref(body);
+    return text;
+}
+
+/* The worker with most heads that is not chosen yet; by name among equals, so that the same number
+ * of heads is lost in every run. */
+static const json_t *next_victim(const json_t *workers, uint64_t chosen)
+{
+    const json_t *best = NULL;
+    size_t best_heads = 0;
+    for (uint64_t number = 1; number <= json_array_size(workers); number++) {
+        char name[16];
+        snprintf(name, sizeof name, "w%u", (unsigned)number);
+        for (size_t i = 0; i < json_array_size(workers); i++) {
+            const json_t *w = json_array_get(workers, i);
+            const char *w_name = json_string_value(json_object_get(w, "name"));
+            size_t heads = json_array_size(json_object_get(w, "heads"));
+            if (!w_name || strcmp(w_name, name) != 0 || chosen >> (number - 1) & 1)
+                continue;
+            if (!best || heads > best_heads) {
+                best = w;
+                best_heads = heads;
+            }
+        }
+    }
+    return best;
+}
+
+static int choose_victims(struct measurement *m, const json_t *status, struct hd_error *err)
+{
+    const json_t *workers = json_object_get(status, "workers");
+    m->run->lost = json_array();
+    for (uint64_t i = 0; i < m->job->o->lost; i++) {
+        const json_t *w = next_victim(workers, m->victims);
+        if (!w)
+            return hd_fail(err, HD_E_STATE, "fewer workers than started are in the cluster");
+        json_t *name = json_object_get(w, "name");
+        m->victims |= UINT64_C(1) << (strtoul(json_string_value(name) + 1, NULL, 10) - 1);
+        json_array_append(m->run->lost, name);
+    }
+    return 0;
+}
+
+static int compare(struct measurement *m, const struct stream *quiet, const struct stream *loss,
+                   struct hd_error *err)
+{
+    struct hd_bench_run *r = m->run;
+    r->n_tokens = loss->n;
+    r->identical = quiet->n == loss->n &&
+                   memcmp(quiet->tokens, loss->tokens, loss->n * sizeof *loss->tokens) == 0;
+    r->failovers = json_incref(loss->failovers);
+    r->memory_before = memory_of(quiet->status);
+    r->memory_after = memory_of(loss->status);
+    if (json_array_size(r->failovers) < m->job->o->lost)
+        return hd_fail(err, HD_E_STATE,
+                       "the answer ended before the loss was noticed; ask for a longer one "
+                       "(--tokens)");
+    int rc = gaps_of(quiet, &r->quiet, err);
+    if (rc == 0)
+        rc = gaps_of(loss, &r->loss, err);
+    if (rc == 0)
+        hd_bench_account_gaps(r);
+    if (rc == 0 && hd_bench_account(r) < 0)
+        rc = hd_fail(err, HD_E_FORMAT, "the leader's report of the recovery is incomplete");
+    return rc;
+}
+
+static int two_answers(struct measurement *m, const char *body, struct hd_error *err)
+{
+    struct hd_bench_run *r = m->run;
+    size_t tokens = m->job->o->tokens;
+    r->kill_after = tokens / 3;
+    struct stream quiet = {.m = m, .probe_at = r->kill_after};
+    struct stream loss = {.m = m, .kill = m->victims, .probe_at = tokens - tokens / 6};
+    int rc = ask(&quiet, body, err);
+    if (rc == 0)
+        rc = ask(&loss, body, err);
+    if (rc == 0)
+        rc = compare(m, &quiet, &loss, err);
+    stream_deinit(&quiet);
+    stream_deinit(&loss);
+    return rc;
+}
+
+static int client(struct measurement *m, struct hd_error *err)
+{
+    json_t *status = NULL;
+    int rc = get_status(hd_up_url(m->up), &status, err);
+    if (rc < 0)
+        return rc;
+    json_t *model = json_object_get(status, "model");
+    char *body = request_text(m->job, integer_of(model, "vocab"));
+    rc = body ? choose_victims(m, status, err) : hd_fail(err, HD_E_NOMEM, "out of memory");
+    if (!*m->model)
+        *m->model = json_incref(model);
+    json_decref(status);
+    if (rc == 0)
+        rc = two_answers(m, body, err);
+    free(body);
+    return rc;
+}
+
+static void run_client(void *arg, struct hd_up *u)
+{
+    struct measurement *m = arg;
+    m->up = u;
+    m->rc = client(m, &m->err);
+}
+
+int hd_bench_measure(const struct hd_bench_job *job, struct hd_bench_run *run, json_t **model,
+                     struct hd_error *err)
+{
+    struct measurement m = {.job = job, .run = run, .model = model, .rc = HD_E_STATE};
+    hd_fail(&m.err, HD_E_STATE, "the cluster could not be started");
+    struct hd_up_options up = job->o->up;
+    up.workers = job->workers;
+    up.recovery = job->policy;
+    if (up.threads == 0)
+        up.threads = hd_up_share_of_cores(job->workers);
+    up.client = run_client;
+    up.client_arg = &m;
+    *run = (struct hd_bench_run){.workers = job->workers,
+                                 .context = job->context,
+                                 .repeat = job->repeat,
+                                 .threads = up.threads,
+                                 .policy = job->policy};
+    int status = hd_up(&up);
+    if (status == HD_UP_INTERRUPTED)
+        return HD_BENCH_INTERRUPTED;
+    if (m.rc < 0)
+        *err = m.err;
+    else if (status != 0)
+        return hd_fail(err, HD_E_STATE, "the cluster ended with status %d", status);
+    return m.rc;
+}
+
+void hd_bench_run_deinit(struct hd_bench_run *r)
+{
+    json_decref(r->lost);
+    json_decref(r->failovers);
+    json_decref(r->memory_before);
+    json_decref(r->memory_after);
+    free(r->quiet.ms);
+    free(r->loss.ms);
+    *r = (struct hd_bench_run){0};
+}

@@ -1,0 +1,42 @@
+/* bench_svg.h - the two kinds of picture in the report, as SVG elements. */
+#ifndef HD_CTL_BENCH_SVG_H
+#define HD_CTL_BENCH_SVG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#define HD_SVG_MAX_PARTS 8
+
+struct hd_svg_bar {
+    char label[48], note[64]; /* before and behind the bar */
+    double parts[HD_SVG_MAX_PARTS];
+};
+
+/* Horizontal bars of stacked parts. */
+struct hd_svg_bars {
+    const char *title, *unit;
+    const char *const *part_names;
+    size_t n_parts;
+    const struct hd_svg_bar *bars;
+    size_t n;
+    bool shares; /* each bar fills the width; else all have one scale */
+};
+void hd_svg_bars(FILE *f, const struct hd_svg_bars *b);
+
+/* Values over 1, 2, 3...; the vertical scale is logarithmic. */
+struct hd_svg_line {
+    const char *label;
+    const double *y; /* [n] */
+    size_t n;
+    bool dashed;
+};
+struct hd_svg_lines {
+    const char *title, *unit;
+    const struct hd_svg_line *lines;
+    size_t n;
+    double mark; /* a vertical line at this x */
+};
+void hd_svg_lines(FILE *f, const struct hd_svg_lines *l);
+
+#endif

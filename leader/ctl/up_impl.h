@@ -1,0 +1,41 @@
+/* up_impl.h - the running cluster, for cluster.c and client.c. */
+#ifndef HD_CTL_UP_IMPL_H
+#define HD_CTL_UP_IMPL_H
+
+#include "leader/ctl/up.h"
+
+#include <stdatomic.h>
+
+enum up_state {
+    UP_STARTING, /* waits for the leader's ports */
+    UP_JOINING,  /* workers were started, waits for health */
+    UP_SERVING,
+    UP_STOPPING, /* waits for the children's end */
+};
+
+struct hd_up {
+    const struct hd_up_options *o;
+    uv_loop_t loop;
+    uv_timer_t timer; /* polls, then waits for SIGKILL */
+    uv_signal_t signals[2];
+    uv_timer_t restarts[HD_MAX_WORKERS];
+    enum up_state state;
+    int status;
+    char folder[PATH_MAX];
+    char leader_program[PATH_MAX], worker_program[PATH_MAX];
+    char ports_file[PATH_MAX + 16], url[64], cluster[64];
+    struct hd_child leader, workers[HD_MAX_WORKERS];
+    uv_thread_t client;
+    bool client_running;
+    uv_async_t wake;          /* the client wants something: */
+    _Atomic uint64_t to_kill; /* bit i: workers[i] */
+    _Atomic bool client_done;
+    uint64_t killed; /* bit i: by us on purpose */
+};
+
+/* Ends the children, then the loop; again: nothing, but looks whether all have ended. */
+void hd_up_stop(struct hd_up *u, int status);
+int hd_up_start_client(struct hd_up *u, struct hd_error *err);
+void hd_up_wake(uv_async_t *a);
+
+#endif
