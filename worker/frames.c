@@ -15,6 +15,7 @@ int hd_session_hello(struct hd_session *s)
     m.model_name = (char *)s->o.model->name;
     m.software = (char *)"hydac " HYDAC_VERSION;
     m.threads = s->o.threads;
+    m.multiply_adds_per_s = s->o.speed;
     m.memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     m.log_limit_bytes = c->log_limit;
     m.pid = (uint32_t)getpid();

@@ -28,6 +28,7 @@ struct hd_session_options {
     const struct hd_log *log;
     const struct hd_model *model;
     unsigned threads;
+    uint64_t speed; /* multiply-adds a second, 0 = unknown */
     /* The leader will never take us: nothing is tried any more. */
     void (*refused)(void *arg, const char *why);
     void *arg;

@@ -1,6 +1,7 @@
 /* worker.c - model, crew and session, made and ended in order. */
 #include "worker/worker.h"
 
+#include "worker/probe.h"
 #include "worker/session.h"
 
 #include <errno.h>
@@ -119,14 +120,17 @@ static int start_crew(struct hd_worker *w, unsigned threads, enum hd_isa isa, st
     return hd_crew_new(&w->crew, &o, err);
 }
 
-static int make_session(struct hd_worker *w, unsigned threads, struct hd_error *err)
+static int make_session(struct hd_worker *w, unsigned threads, enum hd_isa isa,
+                        struct hd_error *err)
 {
+    struct hd_probe_options probe = {.model = w->model, .isa = isa, .threads = threads};
     struct hd_session_options o = {
         .loop = w->o.loop,
         .config = w->o.config,
         .log = w->o.log,
         .model = w->model,
         .threads = threads,
+        .speed = hd_probe(&probe),
         .refused = on_refused,
         .arg = w,
     };
@@ -150,7 +154,7 @@ int hd_worker_new(struct hd_worker **out, const struct hd_worker_options *o, str
     rc = hd_model_open(&w->model, o->config->model, err);
     if (rc < 0)
         goto err_after_alloc;
-    rc = make_session(w, threads, err);
+    rc = make_session(w, threads, isa, err);
     if (rc < 0)
         goto err_after_model;
     rc = start_crew(w, threads, isa, err);

@@ -185,6 +185,9 @@ static void set_reason(struct hd_core *c)
                  (unsigned long long)c->epoch, names);
     } else if (c->state == HD_CLUSTER_WAITING && c->plan_error[0]) {
         memcpy(c->reason, c->plan_error, sizeof c->reason);
+    } else if (c->state == HD_CLUSTER_WAITING && core_unmeasured(c)) {
+        list_names(c, core_unmeasured(c), names, sizeof names);
+        snprintf(c->reason, sizeof c->reason, "waiting for the first heartbeat of %s", names);
     } else if (c->state == HD_CLUSTER_WAITING) {
         snprintf(c->reason, sizeof c->reason, "waiting for workers: %u of %u", online,
                  c->served ? 1 : c->o.min_workers);
@@ -239,6 +242,9 @@ bool hd_core_worker(const struct hd_core *c, unsigned slot, uint64_t now_us,
         .state = w->state,
         .last_seen_us = w->last_seen_us,
         .rtt_ms = w->rtt_us / 1e3,
+        .rate = w->us_per_byte > 0 ? 1e6 / w->us_per_byte : 0,
+        .memory_bytes = w->memory_bytes,
+        .multiply_adds_per_s = w->multiply_adds_per_s,
         .phi = w->state == HD_WORKER_OFFLINE ? 0 : hd_detector_phi(&w->detector, now_us),
         .steps = w->steps,
         .answered = w->answered,

@@ -49,6 +49,8 @@ struct hd_core_options {
     enum hd_recovery recovery;
     const struct hd_strategy *strategy;
     const struct hd_fixed_table *fixed; /* borrowed */
+    const char *target; /* of strategy `single`: a worker's name, NULL or "" = any; borrowed */
+    struct hd_unit_cost unit[HD_UNIT_KINDS]; /* for the strategies that measure */
     struct hd_detector_options detector;
     uint64_t step_deadline_us; /* a half-step or an assignment that takes longer: worker lost */
     uint64_t assign_deadline_us;
@@ -61,7 +63,8 @@ enum hd_event_type {
     HD_EV_CLOSED,      /* the connection of `slot` ended */
     HD_EV_ACK,         /* slot, seq, sent_us */
     HD_EV_KV_RESULT,   /* slot, kv */
-    HD_EV_RESULT,      /* slot, epoch, step, half, layer: a StepResult came (before it is used) */
+    HD_EV_RESULT,      /* slot, epoch, step, half, layer, bytes, compute_us: a StepResult came
+                        * (before it is used) */
     HD_EV_BROKE_RULES, /* slot sent what makes no sense: cut it off */
     HD_EV_TICK,        /* call about every heartbeat interval; late_us = how late the loop was */
     HD_EV_SEQ_OPEN,    /* sequence */
@@ -77,6 +80,8 @@ struct hd_hello_info {
     uint64_t model_digest;
     uint64_t log_limit_bytes;
     uint32_t threads;
+    uint64_t memory_bytes;        /* of the machine; 0 = unknown */
+    uint64_t multiply_adds_per_s; /* measured by the worker; 0 = unknown */
 };
 struct hd_kv_info {
     uint64_t epoch;
@@ -106,6 +111,7 @@ struct hd_event {
     const struct hd_seq_rows *rows; /* HALF: the step's rows by sequence */
     size_t n_rows;
     uint64_t late_us;
+    uint64_t bytes, compute_us; /* RESULT: payload there and back; time the worker computed */
 };
 
 /* ---- Actions --------------------------------------------------------------------------------*/
@@ -206,6 +212,8 @@ struct hd_worker_view {
     enum hd_worker_state state;
     uint64_t last_seen_us;
     double rtt_ms; /* smoothed heartbeat round trip */
+    double rate;   /* bytes a second over its link, 0 = not measured yet */
+    uint64_t memory_bytes, multiply_adds_per_s; /* as it said when it joined */
     double phi;
     uint64_t steps;      /* half-steps asked of it */
     uint64_t answered;   /* ... and answered in time */

@@ -19,10 +19,13 @@ struct worker {
     struct hd_detector detector;
     uint64_t last_seen_us;
     double rtt_us;      /* smoothed; 0 until the first answer */
-    uint64_t confirmed; /* latest epoch it confirmed */
-    uint64_t knows;     /* sequences it was told of */
-    uint64_t covers;    /* ... and whose log it has from position 0 on */
-    bool planned;       /* was there when a fresh plan was made */
+    bool answered_beat; /* rtt_us is measured */
+    double us_per_byte; /* of its link, smoothed; 0 until a large half-step was answered */
+    uint64_t memory_bytes, multiply_adds_per_s; /* 0 = unknown */
+    uint64_t confirmed;                         /* latest epoch it confirmed */
+    uint64_t knows;                             /* sequences it was told of */
+    uint64_t covers;                            /* ... and whose log it has from position 0 on */
+    bool planned;                               /* was there when a fresh plan was made */
     uint64_t steps, answered, failures, joins;
 };
 
@@ -114,6 +117,8 @@ void core_abandon_step(struct hd_core *c);
 /* recovery.c */
 void core_kv_result(struct hd_core *c, const struct hd_event *ev);
 void core_settle(struct hd_core *c);
+/* Workers whose round trip the strategy wants to know before it makes a fresh plan. */
+uint64_t core_unmeasured(const struct hd_core *c);
 
 /* report.c */
 void core_report_loss(struct hd_core *c, unsigned slot, enum hd_loss_cause cause);

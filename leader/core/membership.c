@@ -65,7 +65,12 @@ static void reject(struct hd_core *c, uint64_t conn, enum hd_reject code, const 
 static void take_slot(struct hd_core *c, unsigned slot, const struct hd_event *ev)
 {
     struct worker *w = &c->workers[slot];
-    struct worker fresh = {.state = HD_WORKER_ONLINE, .last_seen_us = c->now_us};
+    struct worker fresh = {
+        .state = HD_WORKER_ONLINE,
+        .last_seen_us = c->now_us,
+        .memory_bytes = ev->hello.memory_bytes,
+        .multiply_adds_per_s = ev->hello.multiply_adds_per_s,
+    };
     if (strcmp(w->name, ev->hello.name) == 0) {
         fresh.steps = w->steps;
         fresh.answered = w->answered;
@@ -130,7 +135,8 @@ void core_ack(struct hd_core *c, const struct hd_event *ev)
     if (ev->sent_us > c->now_us)
         return;
     double rtt = (double)(c->now_us - ev->sent_us);
-    w->rtt_us = w->rtt_us > 0 ? w->rtt_us + (rtt - w->rtt_us) / 8 : rtt;
+    w->rtt_us = w->answered_beat ? w->rtt_us + (rtt - w->rtt_us) / 8 : rtt;
+    w->answered_beat = true;
 }
 
 static void check_silence(struct hd_core *c, unsigned slot)

@@ -6,6 +6,17 @@
 
 #include <stdio.h>
 
+#define MEMORY_SHARE 0.875 /* of a machine's memory, for units; the rest is for all else on it */
+
+uint64_t core_unmeasured(const struct hd_core *c)
+{
+    uint64_t set = 0, alive = core_alive(c);
+    for (unsigned s = 0; s < HD_MAX_WORKERS && c->o.strategy->wants_links; s++)
+        if (alive & core_bit(s) && !c->workers[s].answered_beat)
+            set |= core_bit(s);
+    return set;
+}
+
 /* Workers whose logs hold every live sequence from its start. */
 static uint64_t covering(const struct hd_core *c, uint64_t alive)
 {
@@ -16,20 +27,40 @@ static uint64_t covering(const struct hd_core *c, uint64_t alive)
     return set;
 }
 
+static void describe_workers(const struct hd_core *c, struct hd_plan_worker *list)
+{
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
+        const struct worker *w = &c->workers[s];
+        list[s] = (struct hd_plan_worker){
+            .speed = (double)w->multiply_adds_per_s,
+            .memory = (double)w->memory_bytes * MEMORY_SHARE,
+            .rtt_s = w->rtt_us / 1e6,
+            .rate = w->us_per_byte > 0 ? 1e6 / w->us_per_byte : 0,
+        };
+    }
+}
+
 /* Makes c->plan complete: from nothing when `fresh`, else giving out the orphans only. False when
  * the strategy cannot: c->plan_error says why. */
 static bool make_plan(struct hd_core *c, bool fresh)
 {
     struct hd_error err = {0};
     uint64_t alive = core_alive(c);
+    struct hd_plan_worker measured[HD_MAX_WORKERS];
     struct hd_plan_input in = {
         .workers = alive,
         .avoid = core_suspects(c),
         .fixed = c->o.fixed,
         .names = c->names,
+        .target = c->o.target,
+        .epoch = c->epoch + 1,
+        .measured = measured,
     };
-    for (int k = 0; k < HD_UNIT_KINDS; k++)
+    describe_workers(c, measured);
+    for (int k = 0; k < HD_UNIT_KINDS; k++) {
         in.cost[k] = c->o.cost[k];
+        in.unit[k] = c->o.unit[k];
+    }
     if (!fresh && c->o.recovery == HD_RECOVERY_REUSE && c->live)
         in.preferred = covering(c, alive);
     hd_plan_copy(&c->scratch, &c->plan);
@@ -118,14 +149,14 @@ static void start_fresh(struct hd_core *c, uint64_t replay)
 static bool enough(const struct hd_core *c)
 {
     unsigned n = (unsigned)__builtin_popcountll(core_alive(c));
-    return n >= (c->served ? 1 : c->o.min_workers);
+    return n >= (c->served ? 1 : c->o.min_workers) && !core_unmeasured(c);
 }
 
 /* Nothing would be lost by making a new plan, and somebody would get work by it. */
 static bool may_rebalance(const struct hd_core *c)
 {
     uint64_t alive = core_alive(c);
-    if (c->live || c->half.active)
+    if (c->live || c->half.active || core_unmeasured(c))
         return false;
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
         if (alive & core_bit(s) && !c->workers[s].planned)

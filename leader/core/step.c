@@ -1,6 +1,9 @@
 /* step.c - sequences and the half-step in hand. */
 #include "leader/core/core_impl.h"
 
+#define RATE_MIN_BYTES      32768 /* fewer bytes take no time that could be told from the rest */
+#define FASTEST_US_PER_BYTE 1e-5  /* 100 GB/s: a link within one machine seems to take no time */
+
 /* ---- Sequences ----*/
 
 void core_seq_open(struct hd_core *c, const struct hd_event *ev)
@@ -162,6 +165,19 @@ static void finish_half(struct hd_core *c)
     core_push(c, HD_ACT_HALF_DONE, 0);
 }
 
+/* What of a large half-step's time is neither computing nor the round trip is its bytes' way. */
+static void measure_link(struct hd_core *c, const struct hd_event *ev)
+{
+    struct worker *w = &c->workers[ev->slot];
+    if (ev->bytes < RATE_MIN_BYTES || !w->answered_beat)
+        return;
+    double took = (double)c->now_us - (double)c->half.since_us;
+    double way = (took - (double)ev->compute_us - w->rtt_us) / (double)ev->bytes;
+    if (way < FASTEST_US_PER_BYTE)
+        way = FASTEST_US_PER_BYTE;
+    w->us_per_byte = w->us_per_byte > 0 ? w->us_per_byte + (way - w->us_per_byte) / 8 : way;
+}
+
 void core_result(struct hd_core *c, const struct hd_event *ev)
 {
     if (!(core_alive(c) & core_bit(ev->slot)) ||
@@ -174,6 +190,7 @@ void core_result(struct hd_core *c, const struct hd_event *ev)
     core_heard(c, ev->slot);
     core_push(c, HD_ACT_USE_RESULT, ev->slot);
     c->workers[ev->slot].answered++;
+    measure_link(c, ev);
     c->half.awaited &= ~core_bit(ev->slot);
     if (c->half.awaited == 0)
         finish_half(c);

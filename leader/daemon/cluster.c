@@ -43,10 +43,15 @@ static void on_hello(struct hd_peer *p, const struct hd_frame *f)
         .hello = {.name = m->name,
                   .model_digest = m->model_digest,
                   .log_limit_bytes = m->log_limit_bytes,
-                  .threads = m->threads},
+                  .threads = m->threads,
+                  .memory_bytes = m->memory_bytes,
+                  .multiply_adds_per_s = m->multiply_adds_per_s},
     };
-    hd_info(p->leader->o.log, "hello", "worker=%s address=%s model=%s software=\"%s\" threads=%u",
-            m->name, hd_conn_peer(p->conn), m->model_name, m->software, m->threads);
+    hd_info(p->leader->o.log, "hello",
+            "worker=%s address=%s model=%s software=\"%s\" threads=%u memory_bytes=%" PRIu64
+            " multiply_adds_per_s=%" PRIu64,
+            m->name, hd_conn_peer(p->conn), m->model_name, m->software, m->threads, m->memory_bytes,
+            m->multiply_adds_per_s);
     hd_leader_event(p->leader, &ev);
 out:
     if (m)
@@ -144,7 +149,9 @@ static void on_step_result(struct hd_peer *p, const struct hd_frame *f)
                           .epoch = m->epoch,
                           .step = m->step,
                           .half = (enum hd_half)m->half,
-                          .layer = m->layer};
+                          .layer = m->layer,
+                          .bytes = f->payload_len + (l->payload ? hd_shared_len(l->payload) : 0),
+                          .compute_us = m->compute_us};
     bool wanted = hd_core_expects(l->core, slot, m->epoch, m->step, ev.half, m->layer);
     if (wanted && use_result(p, f, m, &err) < 0)
         broke_rules(p, err.text);

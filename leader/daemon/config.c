@@ -12,7 +12,7 @@
 /* Words in the order of the enumerations they name. */
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const policies[] = {"reuse", "full", NULL};
-static const char *const strategies[] = {"even", "fixed", NULL};
+static const char *const strategies[] = {"even", "fixed", "single", "weighted", "bandwidth", NULL};
 static const char *const kv_types[] = {"f16", "f32", NULL};
 
 #define STRATEGY_FIXED 1
@@ -85,6 +85,7 @@ static const struct hd_config_key keys[] = {
      .max = MAX_MS},
     {"assignment", "strategy", HD_CONFIG_ENUM, AT(strategy), .words = strategies},
     {"assignment", "fixed", HD_CONFIG_TABLE, .add = add_fixed},
+    {"assignment", "single", STRING(single)},
     {"cache", "kv_type", HD_CONFIG_ENUM, AT(kv_type), .words = kv_types},
     {"limits", "max_sequences", HD_CONFIG_UINT, AT(max_sequences), .min = 1,
      .max = HD_LEADER_MAX_SEQUENCES},
@@ -132,7 +133,8 @@ static const char usage[] =
     "  heartbeat.phi_offline 8           recovery.step_deadline_ms 30000\n"
     "  recovery.assign_deadline_ms 120000\n"
     "  recovery.wait_for_worker_ms 30000\n"
-    "  assignment.strategy even | fixed  cache.kv_type f16 | f32\n"
+    "  assignment.strategy even | fixed | single | weighted | bandwidth\n"
+    "  assignment.single WORKER (any)    cache.kv_type f16 | f32\n"
     "  limits.max_sequences 8            limits.max_rows 128\n"
     "  limits.context 0 (the model's)    limits.queue 256\n"
     "\n"

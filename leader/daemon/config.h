@@ -29,6 +29,7 @@ struct hd_leader_config {
 
     int strategy;                /* assignment.strategy: index of hd_strategies */
     struct hd_fixed_table fixed; /* assignment.fixed */
+    char single[64];             /* assignment.single: who gets lost heads, "" = any */
 
     int kv_type;                      /* cache.kv_type: enum hd_kv_type */
     uint64_t max_sequences, max_rows; /* limits.* */

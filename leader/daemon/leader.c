@@ -117,12 +117,14 @@ static int make_core(struct hd_leader *l, struct hd_error *err)
         .recovery = (enum hd_recovery)c->recovery,
         .strategy = hd_strategies[c->strategy],
         .fixed = &c->fixed,
+        .target = c->single,
         .detector = hd_detector_defaults(c->heartbeat_interval_ms * 1000),
         .step_deadline_us = c->step_deadline_ms * 1000,
         .assign_deadline_us = c->assign_deadline_ms * 1000,
         .model_digest = l->model->digest,
     };
     memcpy(o.cost, unit_costs, sizeof o.cost);
+    hd_leader_unit_costs(l, o.unit);
     o.detector.phi_suspect = c->phi_suspect;
     o.detector.phi_offline = c->phi_offline;
     return hd_core_new(&l->core, &o, err);

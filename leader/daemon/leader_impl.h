@@ -98,6 +98,9 @@ struct hd_leader {
 /* Frees the leader when it is closing and nothing is open any more. */
 void hd_leader_maybe_closed(struct hd_leader *l);
 
+/* costs.c: what a unit of each kind costs, by the model's matrices */
+void hd_leader_unit_costs(const struct hd_leader *l, struct hd_unit_cost cost[HD_UNIT_KINDS]);
+
 /* cluster.c: connections and frames in */
 int hd_cluster_listen(struct hd_leader *l, const struct sockaddr *addr, struct hd_error *err);
 void hd_cluster_check_greetings(struct hd_leader *l, uint64_t now_us);

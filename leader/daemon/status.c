@@ -61,13 +61,15 @@ static json_t *worker_json(const struct hd_leader *l, unsigned slot, const struc
 {
     const struct hd_plan *plan = hd_core_plan(l->core);
     json_t *o = json_pack(
-        "{ss ss so sI sI sf sf sf sI sI sI sf sI}", "name", v->name, "state",
+        "{ss ss so sI sI sf sf sf sI sI sf sI sI sI sf sI}", "name", v->name, "state",
         hd_worker_state_name(v->state), "heads", unit_list(plan, HD_UNIT_HEAD, slot), "ffn_blocks",
         (json_int_t)hd_plan_owned(plan, HD_UNIT_FFN, slot, NULL), "vocab_blocks",
         (json_int_t)hd_plan_owned(plan, HD_UNIT_VOCAB, slot, NULL), "last_seen_ms",
-        (double)(now - v->last_seen_us) / 1e3, "rtt_ms", v->rtt_ms, "phi", v->phi, "steps",
-        (json_int_t)v->steps, "answered", (json_int_t)v->answered, "failures",
-        (json_int_t)v->failures, "success_rate", v->success_rate, "joins", (json_int_t)v->joins);
+        (double)(now - v->last_seen_us) / 1e3, "rtt_ms", v->rtt_ms, "link_bytes_per_s", v->rate,
+        "memory_bytes", (json_int_t)v->memory_bytes, "multiply_adds_per_s",
+        (json_int_t)v->multiply_adds_per_s, "phi", v->phi, "steps", (json_int_t)v->steps,
+        "answered", (json_int_t)v->answered, "failures", (json_int_t)v->failures, "success_rate",
+        v->success_rate, "joins", (json_int_t)v->joins);
     if (l->slots[slot])
         add_connection(o, l->slots[slot]);
     return o;

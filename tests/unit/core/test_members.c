@@ -218,3 +218,64 @@ Test(core_members, slots)
     cr_assert_str_eq(trace_event(&t, "hello n63"), "reject full");
     trace_deinit(&t);
 }
+
+Test(core_members, shares_follow_the_speeds_of_hello)
+{
+    static const struct trace_line lines[] = {
+        {"hello w1 speed=3000000000", "welcome w1; w1 online"},
+        {"hello w2 speed=1000000000", "welcome w2; w2 online; assign w1 e1 h0,1,2 f0,1,2 v0,1; "
+                                      "assign w2 e1 h3 f3"},
+        {0},
+    };
+    struct hd_core_options o = trace_options();
+    struct hd_worker_view v;
+    struct trace t;
+    o.strategy = hd_strategy_find("weighted");
+    trace_init(&t, &o);
+    trace_play(&t, lines);
+    cr_assert(hd_core_worker(t.core, 0, t.now_us, &v) && v.multiply_adds_per_s == 3000000000);
+    trace_deinit(&t);
+}
+
+/* Links are measured before a plan is made that goes by them. */
+Test(core_members, bandwidth_waits_for_a_round_trip)
+{
+    static const struct trace_line before[] = {
+        {"hello w1", "welcome w1; w1 online"},
+        {"hello w2", "welcome w2; w2 online"},
+        {"tick 50", "beat w1; beat w2"},
+        {"ack w2", ""},
+        {0},
+    };
+    static const struct trace_line after[] = {
+        {"ack w1", "assign w1 e1 h0,1 f0,1 v0; assign w2 e1 h2,3 f2,3 v1"},
+        {0},
+    };
+    struct hd_core_options o = trace_options();
+    struct trace t;
+    o.strategy = hd_strategy_find("bandwidth");
+    trace_init(&t, &o);
+    trace_play(&t, before);
+    cr_assert_str_eq(hd_core_reason(t.core), "waiting for the first heartbeat of w1");
+    trace_play(&t, after);
+    trace_deinit(&t);
+}
+
+/* The way of a large half-step's bytes is what neither computing nor the round trip explains. */
+Test(core_members, rate_of_a_link)
+{
+    struct hd_worker_view v;
+    struct trace t;
+    struct hd_event ev = {.type = HD_EV_RESULT, .epoch = 1, .bytes = 1000000, .compute_us = 700};
+    trace_start(&t, 2, NULL);
+    trace_event(&t, "ack w1"); /* 300 us */
+    trace_event(&t, "open 0");
+    trace_event(&t, "half 1 A 0 0:1");
+    t.now_us += 2000;
+    ev.now_us = t.now_us;
+    ev.step = 1;
+    cr_assert(hd_core_step(t.core, &ev, &t.actions) == 0);
+    cr_assert(hd_core_worker(t.core, 0, t.now_us, &v));
+    cr_assert_float_eq(v.rate, 1e9, 1); /* 1 MB in 1 ms */
+    trace_deinit(&t);
+}

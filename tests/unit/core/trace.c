@@ -300,6 +300,16 @@ static enum hd_event_type type_of(const char *w)
     return 0;
 }
 
+/* "speed=N", or "other" for a worker with another model. */
+static void parse_hello(struct hd_event *ev, const char *w)
+{
+    ev->hello.model_digest = DIGEST;
+    if (w && strncmp(w, "speed=", 6) == 0)
+        ev->hello.multiply_adds_per_s = strtoull(w + 6, NULL, 10);
+    else if (w)
+        ev->hello.model_digest = DIGEST + 1;
+}
+
 static void parse(struct trace *t, struct hd_event *ev, struct lists *l, char *text)
 {
     char *rest;
@@ -308,7 +318,7 @@ static void parse(struct trace *t, struct hd_event *ev, struct lists *l, char *t
     case HD_EV_HELLO:
         ev->conn = ++t->next_conn;
         ev->hello.name = word(&rest);
-        ev->hello.model_digest = word(&rest) ? DIGEST + 1 : DIGEST;
+        parse_hello(ev, word(&rest));
         break;
     case HD_EV_TICK:
         parse_tick(t, ev, &rest);

@@ -56,6 +56,7 @@ Test(leader_config, defaults)
     cr_assert_eq(c->wait_for_worker_ms, 30000);
     cr_assert_eq(c->strategy, 0);
     cr_assert_eq(c->fixed.n, 0);
+    cr_assert_str_eq(c->single, "");
     cr_assert_eq(c->kv_type, 0);
     cr_assert_eq(c->max_sequences, 8);
     cr_assert_eq(c->max_rows, 128);
@@ -81,7 +82,7 @@ Test(leader_config, every_key)
                       "  step_deadline_ms: 1\n"
                       "  assign_deadline_ms: 2\n"
                       "  wait_for_worker_ms: 0\n"
-                      "assignment: {strategy: fixed, fixed: {w1: [0, 2], w2: [1]}}\n"
+                      "assignment: {strategy: fixed, fixed: {w1: [0, 2], w2: [1]}, single: w2}\n"
                       "cache: {kv_type: f32}\n"
                       "limits: {max_sequences: 64, max_rows: 1024, context: 4096, queue: 1}\n",
                       &err);
@@ -104,6 +105,7 @@ Test(leader_config, every_key)
     cr_assert_str_eq(c->fixed.entries[0].name, "w1");
     cr_assert_eq(c->fixed.entries[0].n_heads, 2);
     cr_assert_eq(c->fixed.entries[0].heads[1], 2);
+    cr_assert_str_eq(c->single, "w2");
     cr_assert_eq(c->kv_type, 1);
     cr_assert_eq(c->max_sequences, 64);
     cr_assert_eq(c->max_rows, 1024);
@@ -132,6 +134,14 @@ Test(leader_config, every_flag)
     cr_assert_eq(c->kv_type, 1);
     cr_assert_eq(RUN(c, &err, "--help"), HD_CONFIG_HELP);
     cr_assert_eq(RUN(c, &err, "--version"), HD_CONFIG_VERSION);
+}
+
+/* With the table that `fixed` asks for. */
+static int run_strategy(struct hd_leader_config *c, const char *name, struct hd_error *err)
+{
+    char text[128];
+    snprintf(text, sizeof text, "assignment: {strategy: %s, fixed: {w1: [0]}}\n", name);
+    return run_file(c, text, err);
 }
 
 static void expect_file_error(const char *text, const char *what)
@@ -215,6 +225,7 @@ Test(leader_config, usage_names_everything)
                                         "recovery.wait_for_worker_ms",
                                         "assignment.strategy",
                                         "assignment.fixed",
+                                        "assignment.single",
                                         "cache.kv_type",
                                         "limits.max_sequences",
                                         "limits.max_rows",
@@ -222,4 +233,20 @@ Test(leader_config, usage_names_everything)
                                         "limits.queue"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         cr_expect_not_null(strstr(hd_leader_config_usage(), words[i]), "%s", words[i]);
+}
+
+/* The setting is an index of the core's table. */
+Test(leader_config, every_strategy)
+{
+    struct hd_leader_config *c = config();
+    struct hd_error err = {0};
+    for (int i = 0; hd_strategies[i]; i++) {
+        const char *name = hd_strategies[i]->name;
+        int rc = run_strategy(c, name, &err);
+        cr_assert_eq(rc, 0, "%s", err.text);
+        cr_assert_eq(c->strategy, i);
+        cr_expect_not_null(strstr(hd_leader_config_usage(), name), "%s", name);
+    }
+    cr_assert_eq(run_strategy(c, "odd", &err), HD_E_CONFIG);
+    cr_assert_not_null(strstr(err.text, "write one of even, fixed, single, weighted, bandwidth"));
 }

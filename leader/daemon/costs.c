@@ -1,0 +1,50 @@
+/* costs.c - what a unit costs its worker: arithmetic, memory, messages. For the strategies. */
+#include "leader/daemon/leader_impl.h"
+
+/* Positions of K/V that a plan makes room for; longer contexts share what memory is left. */
+#define PLANNED_POSITIONS 4096
+
+static void add_matrix(struct hd_unit_cost *c, const struct hd_tensor *t)
+{
+    struct hd_slice all = {.n_rows = t->rows, .n_cols = t->cols};
+    c->work += (double)t->rows * (double)t->cols;
+    c->bytes += (double)hd_weights_bytes(t, &all);
+}
+
+static void add_layer(struct hd_unit_cost cost[HD_UNIT_KINDS], const struct hd_layer *y)
+{
+    const struct hd_tensor *const of_heads[] = {&y->wq, &y->wk, &y->wv, &y->wo};
+    const struct hd_tensor *const of_ffn[] = {&y->gate, &y->up, &y->down};
+    for (size_t i = 0; i < sizeof of_heads / sizeof *of_heads; i++)
+        add_matrix(&cost[HD_UNIT_HEAD], of_heads[i]);
+    for (size_t i = 0; i < sizeof of_ffn / sizeof *of_ffn; i++)
+        add_matrix(&cost[HD_UNIT_FFN], of_ffn[i]);
+}
+
+/* Of one head, in all layers. */
+static double kv_bytes(const struct hd_leader *l)
+{
+    const struct hd_model_shape *m = &l->model->shape;
+    double element = l->o.config->kv_type == HD_KV_F32 ? 4 : 2;
+    uint32_t positions = l->context < PLANNED_POSITIONS ? l->context : PLANNED_POSITIONS;
+    return 2.0 * positions * m->n_layers * m->head_dim * element;
+}
+
+void hd_leader_unit_costs(const struct hd_leader *l, struct hd_unit_cost cost[HD_UNIT_KINDS])
+{
+    const struct hd_model_shape *m = &l->model->shape;
+    const uint32_t units[HD_UNIT_KINDS] = {l->units.heads, l->units.ffn_blocks,
+                                           l->units.vocab_blocks};
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
+        cost[k] = (struct hd_unit_cost){0};
+    for (uint32_t i = 0; i < m->n_layers; i++)
+        add_layer(cost, &l->model->layers[i]);
+    add_matrix(&cost[HD_UNIT_VOCAB], &l->model->output);
+    for (int k = 0; k < HD_UNIT_KINDS; k++) {
+        cost[k].work /= units[k];
+        cost[k].bytes /= units[k];
+        cost[k].trips = k == HD_UNIT_VOCAB ? 1 : m->n_layers;
+        cost[k].trip_bytes = 2.0 * sizeof(float) * m->dim; /* a row there, its sums back */
+    }
+    cost[HD_UNIT_HEAD].bytes += kv_bytes(l);
+}
