@@ -151,16 +151,33 @@ class Wave:
         self.whole = whole  # the next wave waits until every worker owns something
 
 
-def waves(seed, names, n_requests, links):
-    """Without end."""
-    r, deck = random.Random(seed), []
+def deal(r, names, links):
+    """Episodes without end."""
     while True:
+        deck = list(PROCESSES + (LINKS if links else ()))
+        r.shuffle(deck)
+        for kind in deck:
+            yield r.uniform(0, 0.25), kind.__name__, kind(r, names)
+
+
+def waves(seed, names, n_requests, links):
+    """Without end. What makes requests fail gets a wave of its own."""
+    r = random.Random(seed)
+    episodes = deal(r, names, links)
+
+    def wave_of(some):
         requests = [r.randrange(n_requests) for _ in range(r.randint(2, 6))]
-        episodes = []
+        return Wave(requests, some, r.random() < 0.75)
+
+    while True:
+        batch, alone = [], None
         for _ in range(r.randint(2, 5)):
-            if not deck:
-                deck = list(PROCESSES + (LINKS if links else ()))
-                r.shuffle(deck)
-            kind = deck.pop()
-            episodes.append((r.uniform(0, 0.25), kind.__name__, kind(r, names)))
-        yield Wave(requests, episodes, r.random() < 0.75)
+            episode = next(episodes)
+            if episode[1] == beyond_the_limit.__name__:
+                alone = episode
+                break
+            batch.append(episode)
+        if batch:
+            yield wave_of(batch)
+        if alone:
+            yield wave_of([alone])

@@ -9,15 +9,14 @@ from client import Answer, HttpError, Stream, body_of
 from prompts import prompt
 
 SAMPLED = {"temperature": 0.9, "top_p": 0.95}
-LONG = 600  # positions of a prompt that takes several steps
 PREFILL = 9  # the request that an episode sends to be hit in its prompt
 
 
-def requests(context):
-    """(prompt tokens, answer tokens, options), scaled to the model's context."""
+def requests(positions):
+    """(prompt tokens, answer tokens, options); the longest has about so many positions."""
 
     def of(share):
-        return max(4, int(min(context, 2048) * share))
+        return max(4, int(positions * share))
 
     return [
         (prompt(of(0.01), 1), of(0.35), {}),
@@ -63,7 +62,7 @@ class Follower(threading.Thread):
         finally:
             self.finished.set()
 
-    def verdict(self, expected, outage_allowed):
+    def verdict(self, expected, may_refuse):
         """ "same", "refused", or a sentence that says what is wrong."""
         tokens = self.answer.tokens
         if not self.finished.is_set():
@@ -76,7 +75,7 @@ class Follower(threading.Thread):
         if not self.errors and self.done and len(tokens) == len(expected):
             return "same"
         if len(self.errors) == 1 and "no cluster to serve it" in self.errors[0]:
-            if outage_allowed:
+            if may_refuse:
                 return "refused"
             return f"refused though workers were there: {self.errors[0]}"
         if self.errors:
