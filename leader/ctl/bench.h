@@ -89,11 +89,12 @@ struct hd_bench_job {
 };
 int hd_bench_measure(const struct hd_bench_job *job, struct hd_bench_run *run, json_t **model,
                      struct hd_error *err);
-void hd_bench_run_deinit(struct hd_bench_run *run);
 
 /* ---- Numbers of a run; pure -----------------------------------------------------------------*/
+void hd_bench_run_deinit(struct hd_bench_run *run);
 /* Counters, stall and parts from the leader's reports. With several losses the longest stall counts
- * (they share the recovery), and heads and rows are those of all. HD_E_FORMAT without a report. */
+ * (they share the recovery); heads lost and rebuilt are those of all. HD_E_FORMAT without a report.
+ */
 int hd_bench_account(struct hd_bench_run *run);
 /* The medians and the longest gap. */
 void hd_bench_account_gaps(struct hd_bench_run *run);

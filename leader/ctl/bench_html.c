@@ -137,6 +137,19 @@ static void print_parts(FILE *f, const struct hd_bench_group *g, size_t n)
     fputs("</table>\n", f);
 }
 
+static void print_saving(FILE *f, const char *policy, const struct hd_bench_run *r)
+{
+    double all = (double)(r->rows_kept + r->rows_rebuilt);
+    if (r->rows_replayed > 0)
+        fprintf(f, "<p><code>%s</code> ran %llu tokens again through the whole model.</p>\n",
+                policy, (unsigned long long)r->rows_replayed);
+    else if (all > 0)
+        fprintf(f,
+                "<p><code>%s</code> ran no token again: %.1f %% of the K/V rows stayed where they "
+                "were, the others were computed from input logs.</p>\n",
+                policy, 100 * (double)r->rows_kept / all);
+}
+
 static void print_work(FILE *f, const struct hd_bench_group *g, size_t n)
 {
     fputs("<table><tr><th>computed again</th><th>heads lost</th><th>heads computed</th>"
@@ -153,15 +166,8 @@ static void print_work(FILE *f, const struct hd_bench_group *g, size_t n)
         fputs("</tr>\n", f);
     }
     fputs("</table>\n", f);
-    for (size_t i = 0; i < n; i++) {
-        const struct hd_bench_run *r = g[i].median;
-        double all = (double)(r->rows_kept + r->rows_rebuilt);
-        if (r->rows_replayed == 0 && all > 0)
-            fprintf(f,
-                    "<p>Computation saved by <code>%s</code>: %.1f %% of the K/V rows stayed where "
-                    "they were, and no token was run again.</p>\n",
-                    g[i].policy, 100 * (double)r->rows_kept / all);
-    }
+    for (size_t i = 0; i < n; i++)
+        print_saving(f, g[i].policy, g[i].median);
 }
 
 static void print_curve(FILE *f, const struct hd_bench_group *g, size_t n)
@@ -178,7 +184,8 @@ static void print_curve(FILE *f, const struct hd_bench_group *g, size_t n)
                              .unit = "ms",
                              .lines = lines,
                              .n = n + 1,
-                             .mark = (double)g[0].median->kill_after};
+                             .first = 2,
+                             .mark = g[0].median->kill_after + 1};
     hd_svg_lines(f, &l);
     fputs("<table><tr><th>ms a token</th><th>undisturbed</th><th>before</th><th>longest after the "
           "kill</th><th>after that</th></tr>\n",

@@ -50,7 +50,8 @@ static void print_commands(FILE *f, const struct hd_bench *b, const char *path,
     print_quoted(f, path);
     fputs("\nset title 'Stall when a worker is lost (ms, median)'\n"
           "set style data histogram\nset style histogram clustered gap 1\n"
-          "set style fill solid 0.9\nset logscale y\nset grid ytics\nset key top left\n"
+          "set style fill solid 0.9\nset logscale y\nset grid ytics\nset bmargin 4\nset key top "
+          "left\n"
           "plot ",
           f);
     for (size_t i = 0; i < n_policies; i++)

@@ -353,14 +353,3 @@ int hd_bench_measure(const struct hd_bench_job *job, struct hd_bench_run *run, j
         return hd_fail(err, HD_E_STATE, "the cluster ended with status %d", status);
     return m.rc;
 }
-
-void hd_bench_run_deinit(struct hd_bench_run *r)
-{
-    json_decref(r->lost);
-    json_decref(r->failovers);
-    json_decref(r->memory_before);
-    json_decref(r->memory_after);
-    free(r->quiet.ms);
-    free(r->loss.ms);
-    *r = (struct hd_bench_run){0};
-}

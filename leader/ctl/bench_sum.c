@@ -7,6 +7,17 @@
 const char *const hd_bench_part_names[HD_BENCH_PARTS] = {"detect",  "plan",  "weights",
                                                          "rebuild", "retry", "other"};
 
+void hd_bench_run_deinit(struct hd_bench_run *r)
+{
+    json_decref(r->lost);
+    json_decref(r->failovers);
+    json_decref(r->memory_before);
+    json_decref(r->memory_after);
+    free(r->quiet.ms);
+    free(r->loss.ms);
+    *r = (struct hd_bench_run){0};
+}
+
 static double real_of(const json_t *v, const char *key)
 {
     return json_number_value(json_object_get(v, key));

@@ -105,7 +105,7 @@ static struct frame frame_of(const struct hd_svg_lines *l)
 
 static double x_of(const struct frame *fr, double i)
 {
-    return LEFT + PLOT * (i - 1) / (double)(fr->n - 1);
+    return LEFT + PLOT * i / (double)(fr->n - 1);
 }
 
 static double y_of(const struct frame *fr, double v)
@@ -123,10 +123,10 @@ static void print_grid(FILE *f, const struct hd_svg_lines *l, const struct frame
                 "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%g %s</text>\n",
                 LEFT, y, LEFT + PLOT, y, LEFT - 8, y + 5, pow(10, p), l->unit);
     }
-    fprintf(f, "<text x=\"%d\" y=\"%d\">1</text>", LEFT, TOP + HEIGHT + 18);
+    fprintf(f, "<text x=\"%d\" y=\"%d\">%zu</text>", LEFT, TOP + HEIGHT + 18, l->first);
     fprintf(f, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">token %zu</text>\n", LEFT + PLOT,
-            TOP + HEIGHT + 18, fr->n);
-    double x = x_of(fr, l->mark);
+            TOP + HEIGHT + 18, l->first + fr->n - 1);
+    double x = x_of(fr, (double)(l->mark - l->first));
     fprintf(f,
             "<line x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\" class=\"m\"/>"
             "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">killed</text>\n",
@@ -140,7 +140,7 @@ static void print_line(FILE *f, const struct hd_svg_line *line, const struct fra
     const char *dash = line->dashed ? " stroke-dasharray=\"5 4\"" : "";
     fprintf(f, "<polyline class=\"l\" stroke=\"%s\"%s points=\"", color, dash);
     for (size_t k = 0; k < line->n; k++)
-        fprintf(f, "%.1f,%.1f ", x_of(fr, (double)k + 1), y_of(fr, line->y[k]));
+        fprintf(f, "%.1f,%.1f ", x_of(fr, (double)k), y_of(fr, line->y[k]));
     fprintf(f,
             "\"/>\n<line x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\" class=\"l\" "
             "stroke=\"%s\"%s/><text x=\"%d\" y=\"%.1f\">%s</text>\n",

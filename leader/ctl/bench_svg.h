@@ -24,7 +24,7 @@ struct hd_svg_bars {
 };
 void hd_svg_bars(FILE *f, const struct hd_svg_bars *b);
 
-/* Values over 1, 2, 3...; the vertical scale is logarithmic. */
+/* Values over the numbers of tokens; the vertical scale is logarithmic. */
 struct hd_svg_line {
     const char *label;
     const double *y; /* [n] */
@@ -35,7 +35,8 @@ struct hd_svg_lines {
     const char *title, *unit;
     const struct hd_svg_line *lines;
     size_t n;
-    double mark; /* a vertical line at this x */
+    size_t first; /* token of the first values */
+    size_t mark;  /* a vertical line at this token */
 };
 void hd_svg_lines(FILE *f, const struct hd_svg_lines *l);
 
