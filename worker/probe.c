@@ -7,9 +7,10 @@
 
 #define PROBE_BYTES (16u << 20) /* of packed weights: more than caches that a core has to itself   \
                                  */
-#define PROBE_US 30000          /* all passes together; the best of them counts */
-#define PASS_US  1000           /* ... of those that took so long */
-#define PIECE    4              /* groups that a thread takes at once */
+#define PASS_US  1000   /* a pass that counts takes so long; the best of them is the speed */
+#define PASSES   16     /* that have to count: others may use the processor as well */
+#define PROBE_US 500000 /* all of them together, at most */
+#define PIECE    4      /* groups that a thread takes at once */
 
 struct probe {
     const struct hd_kernels *kernels;
@@ -51,19 +52,21 @@ static double measure(struct probe *p, struct hd_team *team)
 {
     double work = (double)p->w.outputs * (double)p->w.inputs, best = 0;
     size_t pieces = (p->w.groups + PIECE - 1) / PIECE;
-    unsigned passes = 1; /* at a time: a small matrix takes less than the clock can tell */
-    uint64_t begin = hd_now_us(), now = begin;
+    unsigned repeat = 1, counted = 0;       /* a small matrix takes less than the clock can tell */
     hd_team_run(team, pieces, multiply, p); /* wakes the threads, touches the pages */
-    while (now - begin < PROBE_US) {
+    uint64_t begin = hd_now_us(), now = begin;
+    while (counted < PASSES && now - begin < PROBE_US) {
         uint64_t start = hd_now_us();
-        for (unsigned i = 0; i < passes; i++)
+        for (unsigned i = 0; i < repeat; i++)
             hd_team_run(team, pieces, multiply, p);
         now = hd_now_us();
-        double speed = work * passes / (double)(now - start + 1) * 1e6;
-        if (now - start < PASS_US)
-            passes *= 2; /* too short to count */
-        else if (speed > best)
-            best = speed;
+        if (now - start < PASS_US) {
+            repeat *= 2;
+            continue;
+        }
+        double speed = work * repeat / (double)(now - start) * 1e6;
+        best = speed > best ? speed : best;
+        counted++;
     }
     return best;
 }

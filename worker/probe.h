@@ -14,7 +14,7 @@ struct hd_probe_options {
     unsigned threads;
 };
 
-/* Multiply-adds a second. Takes some 30 ms. 0 = could not be measured (no memory, no threads, no
+/* Multiply-adds a second. Takes some 20 ms. 0 = could not be measured (no memory, no threads, no
  * time on a busy machine). */
 uint64_t hd_probe(const struct hd_probe_options *o);
 
