@@ -35,7 +35,8 @@ class Chaos:
     def __init__(self, cluster, options):
         self.c, self.o = cluster, options
         context = cluster.status()["model"]["context"]
-        self.requests = streams.requests(min(options.positions, context))
+        self.positions = min(options.positions, context)
+        self.requests = streams.requests(self.positions)
         self.expected = []
         self.running, self.more, self.together = [], iter(()), 0  # of the wave in hand
         self.acts, self.kinds = collections.Counter(), collections.Counter()
@@ -47,7 +48,7 @@ class Chaos:
     # ---- The undisturbed run
 
     def undisturbed(self):
-        self.running = [self.follow(i) for i in range(len(self.requests))]
+        self.running = [self.follow(i, True) for i in range(len(self.requests))]
         for f in self.running:
             f.finished.wait(HANG)
             _, n, _ = f.request
@@ -57,8 +58,10 @@ class Chaos:
         if self.c.failovers():
             print("a failover in the undisturbed run: the machine is very busy")
 
-    def follow(self, index):
-        return streams.Follower(self.c.client, index, self.requests[index])
+    def follow(self, index, to_the_end=False):
+        leave = int(streams.LEAVES.get(index, 0) * self.positions)
+        leave = None if to_the_end else leave
+        return streams.Follower(self.c.client, index, self.requests[index], leave)
 
     # ---- Faults
 

@@ -10,6 +10,7 @@ from prompts import prompt
 
 SAMPLED = {"temperature": 0.9, "top_p": 0.95}
 PREFILL = 9  # the request that an episode sends to be hit in its prompt
+LEAVES = {10: 0.01, 11: 0.1}  # requests whose client hangs up after such a share of the positions
 
 
 def requests(positions):
@@ -29,30 +30,37 @@ def requests(positions):
         (prompt(of(0.1), 8), of(0.02), {}),
         (prompt(of(0.04), 9), of(0.6), {}),
         (prompt(of(0.7), 10), of(0.02), {**SAMPLED, "seed": 15}),
+        (prompt(of(0.2), 11), of(0.2), {}),
+        (prompt(of(0.03), 12), of(0.3), {**SAMPLED, "seed": 16}),
     ]
 
 
 class Follower(threading.Thread):
     """Sends one request and reads its stream to the end."""
 
-    def __init__(self, client, index, request):
+    def __init__(self, client, index, request, leave_after=None):
         super().__init__(daemon=True)
+        self.leave_after, self.left = leave_after, False
         self.client, self.index, self.request = client, index, request
         self.answer, self.errors, self.done = Answer(), [], False
         self.finished = threading.Event()
-        self.started_at, self.longest_gap = time.monotonic(), 0.0
+        self.longest_gap = 0.0  # between two events; the first may have waited for others
         self.start()
 
     def run(self):
         tokens, n, options = self.request
         try:
             stream = Stream(self.client, body_of(tokens, n, stream=True, **options))
-            self.answer, last = stream.answer, time.monotonic()
+            self.answer, last = stream.answer, None
             for event in stream:
-                self.longest_gap = max(self.longest_gap, time.monotonic() - last)
-                last = time.monotonic()
+                now = time.monotonic()
+                self.longest_gap = max(self.longest_gap, now - (last or now))
+                last = now
                 if "error" in event:
                     self.errors.append(event["error"].get("message", "?"))
+                if self.leave_after and len(self.answer.tokens) >= self.leave_after:
+                    self.left = True
+                    break
             self.done = stream.done
             stream.close()
         except HttpError as e:
@@ -63,7 +71,7 @@ class Follower(threading.Thread):
             self.finished.set()
 
     def verdict(self, expected, may_refuse):
-        """ "same", "refused", or a sentence that says what is wrong."""
+        """ "same" (as far as the client wanted it), "refused", or a sentence that says what is wrong."""
         tokens = self.answer.tokens
         if not self.finished.is_set():
             return f"hangs after {len(tokens)} of {len(expected)} tokens"
@@ -72,7 +80,7 @@ class Follower(threading.Thread):
             return f"token {wrong} is {tokens[wrong]}, undisturbed {expected[wrong]}"
         if len(tokens) > len(expected):
             return f"{len(tokens)} tokens, undisturbed {len(expected)}"
-        if not self.errors and self.done and len(tokens) == len(expected):
+        if not self.errors and (self.left or self.done and len(tokens) == len(expected)):
             return "same"
         if len(self.errors) == 1 and "no cluster to serve it" in self.errors[0]:
             if may_refuse:
