@@ -5,12 +5,11 @@
 
 #include <stdlib.h>
 
-#define PROBE_BYTES (16u << 20) /* of packed weights: more than caches that a core has to itself   \
-                                 */
-#define PASS_US  1000   /* a pass that counts takes so long; the best of them is the speed */
-#define PASSES   16     /* that have to count: others may use the processor as well */
-#define PROBE_US 500000 /* all of them together, at most */
-#define PIECE    4      /* groups that a thread takes at once */
+#define PROBE_BYTES (16u << 20) /* of packed weights: more than a core's own caches hold */
+#define PASS_US     1000        /* a pass that counts takes so long; the best is the speed */
+#define PASSES      16          /* that have to count: others may use the processor as well */
+#define PROBE_US    500000      /* all of them together, at most */
+#define PIECE       4           /* groups that a thread takes at once */
 
 struct probe {
     const struct hd_kernels *kernels;

@@ -1,5 +1,8 @@
 """The tokens are a function of model, request and seed: not of the workers, not of company."""
 
+import os
+import signal
+
 import pytest
 
 from prompts import prompt
@@ -64,3 +67,37 @@ def test_more_heads_than_workers_in_every_way(synth, up):
     """Eight or four heads on three workers: nothing divides."""
     path = synth("tiny", "q4_0")
     assert alone(up(path, workers=1)) == alone(up(path, workers=3))
+
+
+STRATEGIES = {
+    "single, any": ["--assignment.strategy=single"],
+    "single, w1": ["--assignment.strategy=single", "--assignment.single=w1"],
+    "weighted": ["--assignment.strategy=weighted"],
+    "bandwidth": ["--assignment.strategy=bandwidth"],
+}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_any_strategy_with_a_death(synth, up, strategy):
+    """Eight heads. An owner of some dies in the middle of an answer: the tokens are those of one
+    worker, survivors keep what they have, and `single` gives what was lost to one of them."""
+    path, p, n = synth("tiny"), prompt(40, 9), 200
+    args = ["--cluster.min_workers=3", *STRATEGIES[strategy]]
+    alone = up(path, workers=1).client.complete(p, n).tokens
+    c = up(path, leader_args=args)
+    c.until_serving()
+    assert c.client.complete(p, n).tokens == alone
+    before = {w["name"]: set(w["heads"]) for w in c.status()["workers"]}
+    victim = max(before, key=lambda name: (len(before[name]), name))
+    stream = c.client.stream(p, n)
+    assert stream.read_tokens(20) < n
+    os.kill(c.pids[victim], signal.SIGKILL)
+    answer = stream.finish()
+    after = {w["name"]: set(w["heads"]) for w in c.status()["workers"]}
+    assert answer.tokens == alone
+    assert [(f["worker"], f["rows_replayed"]) for f in answer.failovers] == [(victim, 0)]
+    assert sorted(h for heads in after.values() for h in heads) == list(range(8))
+    assert all(before[name] <= after[name] for name in before if name != victim)
+    gained = [name for name in after if name != victim and after[name] != before[name]]
+    if "single" in strategy:
+        assert gained == ["w1"] if strategy == "single, w1" else len(gained) == 1
