@@ -207,7 +207,8 @@ int hd_shard_assign(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_
             release_others(s, (enum hd_shard_kind)k, hd_shard_owned(s, (enum hd_shard_kind)k));
             continue;
         }
-        memcpy(s->owned[k], want[k].list, want[k].n * sizeof *want[k].list);
+        if (want[k].n > 0) /* an empty list of a message has no address */
+            memcpy(s->owned[k], want[k].list, want[k].n * sizeof *want[k].list);
         s->n_owned[k] = want[k].n;
     }
     if (rc == HD_E_NOMEM)

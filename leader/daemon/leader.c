@@ -181,7 +181,8 @@ static int make_api(struct hd_leader *l, const struct sockaddr *addr, struct hd_
 static void give_up_waiting(struct hd_leader *l, uint64_t now)
 {
     uint64_t wait = l->o.config->wait_for_worker_ms * 1000;
-    if (l->not_ready_since_us == 0 || now - l->not_ready_since_us < wait)
+    /* The tick's own event may have ended the readiness, which is later than `now`. */
+    if (l->not_ready_since_us == 0 || now < l->not_ready_since_us + wait)
         return;
     char why[256];
     snprintf(why, sizeof why, "no cluster to serve it for %" PRIu64 " ms: %s", wait / 1000,

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 
 import pytest
 
@@ -51,6 +52,21 @@ def test_a_worker_in_time_saves_the_answer(daemons):
     assert answer.tokens == tokens
     # Nobody's cache and nobody's log survived: this time everything had to run again.
     assert sum(f["rows_replayed"] for f in answer.failovers) >= len(PROMPT)
+
+
+def test_a_silent_death_is_no_wait(slow_model, daemons):
+    """A request older than the limit goes on when a worker falls silent: nobody waited so long."""
+    c = daemons(slow_model, leader_args=["--recovery.wait_for_worker_ms=1000"])
+    c.start_all(2)
+    tokens = c.client.complete(PROMPT, 150).tokens
+    began = time.monotonic()
+    stream = c.client.stream(PROMPT, 150)
+    while time.monotonic() < began + 1.1:
+        assert stream.read_tokens(len(stream.answer.tokens) + 1) < 150
+    c.signal("w1", signal.SIGSTOP)
+    answer = stream.finish()
+    assert answer.tokens == tokens
+    assert [f["cause"] for f in answer.failovers] == ["silent"]
 
 
 def test_requests_before_the_first_worker(daemons):
