@@ -28,7 +28,8 @@ static void set_reason(struct hd_core *c);
 static int alloc_core(struct hd_core *c)
 {
     uint32_t heads = c->o.units[HD_UNIT_HEAD];
-    if (hd_plan_init(&c->plan, c->o.units) < 0 || hd_plan_init(&c->scratch, c->o.units) < 0)
+    if (hd_plan_init(&c->plan, c->o.units) < 0 || hd_plan_init(&c->scratch, c->o.units) < 0 ||
+        hd_plan_init(&c->next, c->o.units) < 0)
         return HD_E_NOMEM;
     for (unsigned i = 0; i < MAX_REPORTS; i++) {
         c->reports[i].lost = calloc((size_t)heads + 1, 1);
@@ -65,6 +66,7 @@ void hd_core_free(struct hd_core *c)
         return;
     hd_plan_deinit(&c->plan);
     hd_plan_deinit(&c->scratch);
+    hd_plan_deinit(&c->next);
     for (unsigned i = 0; i < MAX_REPORTS; i++)
         free(c->reports[i].lost);
     free(c);

@@ -17,6 +17,7 @@
  *   ASSIGNING --a worker lost--> ASSIGNING with epoch + 1, or WAITING
  *   ASSIGNING --all confirmed, but some log had a gap--> ASSIGNING with epoch + 1, after a replay
  *   READY, no live sequence, a spare worker --> ASSIGNING (rebalance)
+ *   READY, between two steps, a spare worker is prepared --> ASSIGNING (join, see join.c)
  *
  *   A worker that owns nothing (a spare) is never missed: when it dies no new epoch begins.
  *
@@ -120,6 +121,9 @@ enum hd_action_type {
     HD_ACT_REJECT,       /* conn: reason code, text */
     HD_ACT_CLOSE,        /* cut off the connection of slot */
     HD_ACT_HEARTBEAT,    /* to slot: seq, now */
+    HD_ACT_PREPARE,      /* to slot: as ASSIGN, under the present epoch, but with the lists of
+                          * hd_core_next_plan: it owns nothing yet and is to load and rebuild this
+                          * beside the running steps; the answer is a KvResult too */
     HD_ACT_ASSIGN,       /* to slot: epoch, lists from core's plan, needs (hd_core_needs) */
     HD_ACT_SEQ_OPEN,     /* to slot: sequence (a worker that joined later hears of live ones only
                           * when they are opened after it joined) */
@@ -145,8 +149,10 @@ struct hd_failover {
     enum hd_recovery policy;
     uint64_t epoch;
     uint64_t at_us;
-    uint32_t heads_lost, heads_reused, heads_rebuilt; /* KV heads (groups), not times layers */
-    uint64_t positions;                               /* positions of live sequences at the loss */
+    uint32_t heads_lost, heads_reused,
+        heads_rebuilt;     /* KV heads (groups), not times layers;
+                            * rebuilt < lost: a newcomer had some ready */
+    uint64_t positions;    /* positions of live sequences at the loss */
     uint64_t rows_rebuilt; /* (layer, head, position) rows computed from logs */
     uint64_t rows_kept;
     uint64_t rows_replayed; /* tokens run again from the start; filled by the daemon */
@@ -204,6 +210,7 @@ struct hd_seq_need {
  * HD_MAX_SEQUENCES) and sets *layers_done. */
 size_t hd_core_needs(const struct hd_core *c, struct hd_seq_need *list, uint32_t *layers_done);
 const struct hd_plan *hd_core_plan(const struct hd_core *c);
+const struct hd_plan *hd_core_next_plan(const struct hd_core *c); /* HD_ACT_PREPARE */
 uint64_t hd_core_epoch(const struct hd_core *c);
 enum hd_cluster_state hd_core_state(const struct hd_core *c);
 

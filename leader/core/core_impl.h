@@ -64,6 +64,10 @@ struct hd_core {
 
     struct hd_plan plan;
     struct hd_plan scratch;
+    struct hd_plan next; /* what the workers in `joining` are to get work by (join.c) */
+    uint64_t joining;    /* newcomers that prepare for it; 0: nothing is under way */
+    uint64_t preparing;  /* those of them that have not confirmed */
+    uint64_t prepare_since_us;
     char plan_error[256]; /* why there is no plan, "" otherwise */
     uint64_t assigning;   /* slots that have not confirmed the present epoch */
     uint64_t assign_since_us;
@@ -119,6 +123,16 @@ void core_kv_result(struct hd_core *c, const struct hd_event *ev);
 void core_settle(struct hd_core *c);
 /* Workers whose round trip the strategy wants to know before it makes a fresh plan. */
 uint64_t core_unmeasured(const struct hd_core *c);
+/* The strategy's plan for all workers that are alive, from nothing. False: c->plan_error says why.
+ */
+bool core_ideal_plan(struct hd_core *c, struct hd_plan *out);
+
+/* join.c */
+/* Between two steps: begins to prepare newcomers; true when they are ready and c->plan is theirs.
+ */
+bool core_join(struct hd_core *c);
+void core_join_confirmed(struct hd_core *c, const struct hd_event *ev);
+void core_join_forget(struct hd_core *c);
 
 /* report.c */
 void core_report_loss(struct hd_core *c, unsigned slot, enum hd_loss_cause cause);

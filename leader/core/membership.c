@@ -158,6 +158,8 @@ static void check_deadlines(struct hd_core *c)
         late |= c->half.awaited;
     if (c->assigning && c->now_us > c->assign_since_us + c->o.assign_deadline_us)
         late |= c->assigning;
+    if (c->preparing && c->now_us > c->prepare_since_us + c->o.assign_deadline_us)
+        late |= c->preparing;
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
         if (late & core_bit(s))
             core_lose(c, s, HD_LOSS_DEADLINE);
@@ -167,6 +169,7 @@ void core_tick(struct hd_core *c, const struct hd_event *ev)
 {
     c->half.since_us += ev->late_us;
     c->assign_since_us += ev->late_us;
+    c->prepare_since_us += ev->late_us;
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
         if (!is_alive(&c->workers[s]))
             continue;
@@ -192,6 +195,8 @@ void core_lose(struct hd_core *c, unsigned slot, enum hd_loss_cause cause)
     w->failures++;
     w->knows = w->covers = 0;
     c->assigning &= ~core_bit(slot);
+    if (c->joining & core_bit(slot))
+        core_join_forget(c);
     if (cause != HD_LOSS_CLOSED)
         core_push(c, HD_ACT_CLOSE, slot);
     struct hd_action *a = core_push(c, HD_ACT_WORKER_STATE, slot);

@@ -68,3 +68,64 @@ bool hd_plan_complete(const struct hd_plan *p, uint64_t workers)
                 return false;
     return true;
 }
+
+static void give_exact(struct hd_plan *p, const struct hd_plan *ideal, int kind, uint64_t to)
+{
+    for (uint32_t u = 0; u < p->count[kind]; u++) {
+        uint8_t owner = ideal->owner[kind][u];
+        if (owner != HD_NOBODY && to >> owner & 1)
+            p->owner[kind][u] = owner;
+    }
+}
+
+/* The worker outside `to` that owns the most beyond its ideal share; -1 when nobody does. */
+static int richest(const struct hd_plan *p, const struct hd_plan *ideal, enum hd_unit_kind kind,
+                   uint64_t to)
+{
+    int best = -1;
+    uint32_t most = 0;
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
+        uint32_t has = hd_plan_owned(p, kind, s, NULL);
+        uint32_t fair = hd_plan_owned(ideal, kind, s, NULL);
+        if (to >> s & 1 || has <= fair || has - fair <= most)
+            continue;
+        most = has - fair;
+        best = (int)s;
+    }
+    return best;
+}
+
+static void move_last(struct hd_plan *p, enum hd_unit_kind kind, unsigned from, unsigned to)
+{
+    uint32_t u = p->count[kind];
+    while (u-- > 0)
+        if (p->owner[kind][u] == from) {
+            p->owner[kind][u] = (uint8_t)to;
+            return;
+        }
+}
+
+static void give_number(struct hd_plan *p, const struct hd_plan *ideal, enum hd_unit_kind kind,
+                        uint64_t to)
+{
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
+        if (!(to >> s & 1))
+            continue;
+        uint32_t fair = hd_plan_owned(ideal, kind, s, NULL);
+        while (hd_plan_owned(p, kind, s, NULL) < fair) {
+            int from = richest(p, ideal, kind, to);
+            if (from < 0)
+                return;
+            move_last(p, kind, (unsigned)from, s);
+        }
+    }
+}
+
+void hd_plan_give(struct hd_plan *p, const struct hd_plan *ideal, uint64_t to, bool exact)
+{
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
+        if (exact)
+            give_exact(p, ideal, k, to);
+        else
+            give_number(p, ideal, k, to);
+}

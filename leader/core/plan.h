@@ -33,6 +33,11 @@ uint64_t hd_plan_owners(const struct hd_plan *p, enum hd_unit_kind kind);
 /* True when every unit has an owner in `workers`. */
 bool hd_plan_complete(const struct hd_plan *p, uint64_t workers);
 
+/* Moves units of `p` to the workers in `to`, which own none: as many of each kind as `ideal` gives
+ * them, from those that own more than theirs; with `exact` the very units that `ideal` gives them.
+ * Nobody else gains any. */
+void hd_plan_give(struct hd_plan *p, const struct hd_plan *ideal, uint64_t to, bool exact);
+
 /* What is known of a worker; 0 = unknown, which strategies take for the mean of what is known. */
 struct hd_plan_worker {
     double speed;  /* multiply-adds a second */
@@ -82,6 +87,7 @@ int hd_fixed_validate(const struct hd_fixed_table *table, uint32_t heads, struct
 
 struct hd_strategy {
     const char *name;
+    bool exact;       /* which units a worker gets matters, not only how many */
     bool wants_links; /* a fresh plan should wait until the round trips are measured */
     /* Give every unit whose owner is not in in->workers (orphans; all of them for a fresh plan) to
      * a worker of in->workers. Units with a live owner never move. Balances the slowest worker. */

@@ -40,15 +40,14 @@ static void describe_workers(const struct hd_core *c, struct hd_plan_worker *lis
     }
 }
 
-/* Makes c->plan complete: from nothing when `fresh`, else giving out the orphans only. False when
- * the strategy cannot: c->plan_error says why. */
-static bool make_plan(struct hd_core *c, bool fresh)
+/* Completes `p` by the strategy. False when it cannot: c->plan_error says why. */
+static bool fill(struct hd_core *c, struct hd_plan *p, uint64_t preferred)
 {
     struct hd_error err = {0};
-    uint64_t alive = core_alive(c);
     struct hd_plan_worker measured[HD_MAX_WORKERS];
     struct hd_plan_input in = {
-        .workers = alive,
+        .workers = core_alive(c),
+        .preferred = preferred,
         .avoid = core_suspects(c),
         .fixed = c->o.fixed,
         .names = c->names,
@@ -61,19 +60,40 @@ static bool make_plan(struct hd_core *c, bool fresh)
         in.cost[k] = c->o.cost[k];
         in.unit[k] = c->o.unit[k];
     }
-    if (!fresh && c->o.recovery == HD_RECOVERY_REUSE && c->live)
-        in.preferred = covering(c, alive);
-    hd_plan_copy(&c->scratch, &c->plan);
-    if (fresh)
-        hd_plan_clear(&c->scratch);
     c->plan_error[0] = 0;
-    if (c->o.strategy->fill(&c->scratch, &in, &err) < 0) {
-        snprintf(c->plan_error, sizeof c->plan_error, "no plan: %.200s", err.text);
+    if (c->o.strategy->fill(p, &in, &err) == 0)
+        return true;
+    snprintf(c->plan_error, sizeof c->plan_error, "no plan: %.200s", err.text);
+    return false;
+}
+
+bool core_ideal_plan(struct hd_core *c, struct hd_plan *out)
+{
+    hd_plan_clear(out);
+    return fill(c, out, 0);
+}
+
+/* Makes c->plan from nothing. */
+static bool plan_afresh(struct hd_core *c)
+{
+    if (!core_ideal_plan(c, &c->scratch))
         return false;
-    }
     hd_plan_copy(&c->plan, &c->scratch);
-    for (unsigned s = 0; s < HD_MAX_WORKERS && fresh; s++)
-        c->workers[s].planned = alive & core_bit(s);
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
+        c->workers[s].planned = core_alive(c) & core_bit(s);
+    return true;
+}
+
+/* Gives the orphans of c->plan out. */
+static bool plan_orphans(struct hd_core *c)
+{
+    uint64_t preferred = 0;
+    if (c->o.recovery == HD_RECOVERY_REUSE && c->live)
+        preferred = covering(c, core_alive(c));
+    hd_plan_copy(&c->scratch, &c->plan);
+    if (!fill(c, &c->scratch, preferred))
+        return false;
+    hd_plan_copy(&c->plan, &c->scratch);
     return true;
 }
 
@@ -90,6 +110,7 @@ static void leave_ready(struct hd_core *c)
 static void begin_epoch(struct hd_core *c, uint64_t replay, bool clear)
 {
     c->epoch++;
+    core_join_forget(c);
     leave_ready(c);
     c->state = HD_CLUSTER_ASSIGNING;
     c->assigning = core_alive(c);
@@ -108,6 +129,7 @@ static void begin_epoch(struct hd_core *c, uint64_t replay, bool clear)
 
 static void stop_serving(struct hd_core *c)
 {
+    core_join_forget(c);
     leave_ready(c);
     c->state = HD_CLUSTER_WAITING;
     c->assigning = 0;
@@ -130,7 +152,7 @@ static void recover(struct hd_core *c)
     bool full = c->o.recovery == HD_RECOVERY_FULL;
     uint64_t alive = core_alive(c);
     uint32_t reused = full ? 0 : heads_owned_by(c, alive);
-    if (!alive || !make_plan(c, false)) {
+    if (!alive || !plan_orphans(c)) {
         stop_serving(c);
         return;
     }
@@ -140,7 +162,7 @@ static void recover(struct hd_core *c)
 
 static void start_fresh(struct hd_core *c, uint64_t replay)
 {
-    if (!make_plan(c, true))
+    if (!plan_afresh(c))
         return;
     begin_epoch(c, replay, false);
     core_report_assigned(c, 0);
@@ -196,6 +218,8 @@ void core_settle(struct hd_core *c)
         start_fresh(c, c->live);
     else if (c->state == HD_CLUSTER_READY && may_rebalance(c))
         start_fresh(c, 0);
+    else if (core_join(c))
+        begin_epoch(c, 0, false);
 }
 
 /* False when the message names what does not exist. */
@@ -222,6 +246,7 @@ void core_kv_result(struct hd_core *c, const struct hd_event *ev)
     }
     core_heard(c, ev->slot);
     core_report_kv(c, &ev->kv);
+    core_join_confirmed(c, ev);
     if (ev->kv.epoch != c->epoch || !(c->assigning & core_bit(ev->slot)))
         return;
     c->assigning &= ~core_bit(ev->slot);

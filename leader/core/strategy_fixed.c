@@ -105,4 +105,4 @@ int hd_fixed_validate(const struct hd_fixed_table *table, uint32_t heads, struct
     return 0;
 }
 
-const struct hd_strategy strategy_fixed = {.name = "fixed", .fill = fixed_fill};
+const struct hd_strategy strategy_fixed = {.name = "fixed", .exact = true, .fill = fixed_fill};

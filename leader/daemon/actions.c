@@ -128,8 +128,12 @@ static void do_send(struct hd_leader *l, const struct hd_action *a)
     case HD_ACT_ASSIGN:
         if (a->epoch != hd_core_epoch(l->core))
             return; /* overtaken: the plan at hand is another's */
-        rc = hd_send_assign(l, p, a->epoch, a->clear);
+        rc = hd_send_assign(l, p, a);
         l->assigned_us[a->epoch % HD_EPOCHS] = hd_now_us();
+        break;
+    case HD_ACT_PREPARE:
+        if (a->epoch == hd_core_epoch(l->core))
+            rc = hd_send_assign(l, p, a);
         break;
     case HD_ACT_SEND_HALF:
         rc = hd_send_half(l, p, a->epoch);
@@ -155,6 +159,7 @@ static void perform(struct hd_leader *l, const struct hd_action *a)
         do_close(l, a);
         break;
     case HD_ACT_HEARTBEAT:
+    case HD_ACT_PREPARE:
     case HD_ACT_ASSIGN:
     case HD_ACT_SEQ_OPEN:
     case HD_ACT_SEQ_CLOSE:

@@ -124,7 +124,8 @@ static int use_result(struct hd_peer *p, const struct hd_frame *f, const Hydac__
     };
     uint32_t *blocks = NULL;
     if (m->half == HYDAC__V1__HALF__LOGITS) {
-        int rc = hd_owned_units(l, p, HD_UNIT_VOCAB, &blocks, &r.n_vocab_blocks);
+        int rc =
+            hd_owned_units(hd_core_plan(l->core), p, HD_UNIT_VOCAB, &blocks, &r.n_vocab_blocks);
         if (rc < 0)
             return hd_fail(err, rc, "no memory for a list of vocab blocks");
         r.vocab_blocks = blocks;

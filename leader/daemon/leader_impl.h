@@ -115,11 +115,11 @@ void hd_leader_event(struct hd_leader *l, struct hd_event *ev);
 int hd_send_welcome(struct hd_leader *l, struct hd_peer *p);
 int hd_send_reject(struct hd_peer *p, unsigned code, const char *text);
 int hd_send_heartbeat(struct hd_peer *p, uint64_t seq);
-int hd_send_assign(struct hd_leader *l, struct hd_peer *p, uint64_t epoch, bool clear);
+int hd_send_assign(struct hd_leader *l, struct hd_peer *p, const struct hd_action *a);
 int hd_send_sequence(struct hd_leader *l, struct hd_peer *p, uint32_t sequence, bool open);
 int hd_send_half(struct hd_leader *l, struct hd_peer *p, uint64_t epoch);
 /* The units of one kind that the peer owns; *list is malloc'ed, the caller's. */
-int hd_owned_units(const struct hd_leader *l, const struct hd_peer *p, enum hd_unit_kind kind,
+int hd_owned_units(const struct hd_plan *plan, const struct hd_peer *p, enum hd_unit_kind kind,
                    uint32_t **list, size_t *n);
 /* The largest frames a worker may send, from the model. */
 struct hd_frame_limits hd_worker_frame_limits(const struct hd_leader *l);

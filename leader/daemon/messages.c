@@ -41,10 +41,9 @@ int hd_send_heartbeat(struct hd_peer *p, uint64_t seq)
     return hd_conn_send(p->conn, HD_FRAME_HEARTBEAT, base(&m), NULL);
 }
 
-int hd_owned_units(const struct hd_leader *l, const struct hd_peer *p, enum hd_unit_kind kind,
+int hd_owned_units(const struct hd_plan *plan, const struct hd_peer *p, enum hd_unit_kind kind,
                    uint32_t **list, size_t *n)
 {
-    const struct hd_plan *plan = hd_core_plan(l->core);
     *list = malloc((plan->count[kind] + 1) * sizeof **list);
     if (!*list)
         return HD_E_NOMEM;
@@ -68,18 +67,21 @@ static void fill_needs(const struct hd_leader *l, Hydac__V1__AssignHeads *m,
     }
 }
 
-int hd_send_assign(struct hd_leader *l, struct hd_peer *p, uint64_t epoch, bool clear)
+/* HD_ACT_ASSIGN, HD_ACT_PREPARE */
+int hd_send_assign(struct hd_leader *l, struct hd_peer *p, const struct hd_action *a)
 {
+    const struct hd_plan *plan =
+        a->type == HD_ACT_PREPARE ? hd_core_next_plan(l->core) : hd_core_plan(l->core);
     Hydac__V1__AssignHeads m = HYDAC__V1__ASSIGN_HEADS__INIT;
     Hydac__V1__SequenceNeed need[HD_MAX_SEQUENCES], *refs[HD_MAX_SEQUENCES];
-    m.epoch = epoch;
-    m.clear = clear;
+    m.epoch = a->epoch;
+    m.clear = a->clear;
     fill_needs(l, &m, need, refs);
-    int rc = hd_owned_units(l, p, HD_UNIT_HEAD, &m.heads, &m.n_heads);
+    int rc = hd_owned_units(plan, p, HD_UNIT_HEAD, &m.heads, &m.n_heads);
     if (rc == 0)
-        rc = hd_owned_units(l, p, HD_UNIT_FFN, &m.ffn_blocks, &m.n_ffn_blocks);
+        rc = hd_owned_units(plan, p, HD_UNIT_FFN, &m.ffn_blocks, &m.n_ffn_blocks);
     if (rc == 0)
-        rc = hd_owned_units(l, p, HD_UNIT_VOCAB, &m.vocab_blocks, &m.n_vocab_blocks);
+        rc = hd_owned_units(plan, p, HD_UNIT_VOCAB, &m.vocab_blocks, &m.n_vocab_blocks);
     if (rc == 0)
         rc = hd_conn_send(p->conn, HD_FRAME_ASSIGN, base(&m), NULL);
     free(m.heads);

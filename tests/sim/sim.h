@@ -134,7 +134,7 @@ struct sim {
     uint64_t n_conns;
     uint64_t leader_stalled_until, tick_due, waiting_since;
     /* what happened */
-    bool joined_late, all_lost;
+    bool joined_late, all_lost, prepared;
     unsigned losses, recoveries, replays, epochs_used;
 };
 

@@ -57,9 +57,12 @@ static const char *name_of(const struct trace *t, unsigned slot)
     return hd_core_worker(t->core, slot, t->now_us, &v) ? v.name : "?";
 }
 
-static void say_units(struct trace *t, unsigned slot, enum hd_unit_kind kind, char letter)
+static void say_units(struct trace *t, const struct hd_action *a, enum hd_unit_kind kind,
+                      char letter)
 {
-    const struct hd_plan *p = hd_core_plan(t->core);
+    unsigned slot = a->slot;
+    const struct hd_plan *p =
+        a->type == HD_ACT_PREPARE ? hd_core_next_plan(t->core) : hd_core_plan(t->core);
     uint32_t list[64], n = hd_plan_owned(p, kind, slot, list);
     for (uint32_t i = 0; i < n; i++)
         say(t, "%s%" PRIu32, i == 0 ? (char[]){' ', letter, 0} : ",", list[i]);
@@ -70,10 +73,11 @@ static void say_assign(struct trace *t, const struct hd_action *a)
     struct hd_seq_need need[HD_MAX_SEQUENCES];
     uint32_t layers;
     size_t n = hd_core_needs(t->core, need, &layers);
-    say(t, "assign %s e%" PRIu64, name_of(t, a->slot), a->epoch);
-    say_units(t, a->slot, HD_UNIT_HEAD, 'h');
-    say_units(t, a->slot, HD_UNIT_FFN, 'f');
-    say_units(t, a->slot, HD_UNIT_VOCAB, 'v');
+    say(t, "%s %s e%" PRIu64, a->type == HD_ACT_PREPARE ? "prepare" : "assign", name_of(t, a->slot),
+        a->epoch);
+    say_units(t, a, HD_UNIT_HEAD, 'h');
+    say_units(t, a, HD_UNIT_FFN, 'f');
+    say_units(t, a, HD_UNIT_VOCAB, 'v');
     if (a->clear)
         say(t, " clear");
     for (size_t i = 0; i < n; i++) {
@@ -114,6 +118,7 @@ static void say_action(struct trace *t, const struct hd_action *a)
     case HD_ACT_HEARTBEAT:
         say(t, "beat %s", name);
         break;
+    case HD_ACT_PREPARE:
     case HD_ACT_ASSIGN:
         say_assign(t, a);
         break;
