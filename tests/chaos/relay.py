@@ -19,21 +19,26 @@ class Relay:
     async def carry(self, reader, writer, delayed):
         """Bytes from reader to writer, each chunk at its time."""
         loop, queue = asyncio.get_running_loop(), asyncio.Queue()
+        waiting = 0  # chunks in the queue and the one that deliver() holds
 
         async def deliver():
+            nonlocal waiting
             while (item := await queue.get()) is not None:
                 due, data = item
                 if due > loop.time():
                     await asyncio.sleep(due - loop.time())
-                writer.write(data)
+                if not writer.is_closing():
+                    writer.write(data)
+                waiting -= 1
 
         delivery = asyncio.create_task(deliver())
         try:
-            while data := await reader.read(65536):
+            while (data := await reader.read(65536)) and not writer.is_closing():
                 late = self.delay if delayed and self.slow else 0
-                if late == 0 and queue.empty() and not self.slow:
+                if late == 0 and waiting == 0:
                     writer.write(data)  # without a detour through the queue
                 else:
+                    waiting += 1
                     queue.put_nowait((loop.time() + late, data))
         except OSError:
             pass
