@@ -12,7 +12,6 @@
 #include "leader/core/strategy_impl.h"
 
 #include <float.h>
-#include <string.h>
 
 #define USUAL_SPEED 1e9 /* multiply-adds a second, when no worker's speed is known */
 #define EXCHANGE    3   /* most units that one move takes either way */
@@ -178,12 +177,7 @@ static bool is_done_first(const struct problem *q, const struct counts *c, int k
     return is_less(busy(q, c, slot[0]), busy(q, c, slot[1]));
 }
 
-/* Has room for one more, when rooms count. */
-static bool has_room(const struct problem *q, const struct counts *c, int kind, unsigned slot)
-{
-    return bytes_of(q, c, slot) + q->in->unit[kind].bytes <= q->room[slot];
-}
-
+/* The orphans of a kind; with `rooms`, to where there is room as long as there is any. */
 static void grow(const struct problem *q, struct counts *c, int kind, bool rooms)
 {
     for (uint32_t i = 0; i < q->orphans[kind]; i++) {
@@ -192,7 +186,7 @@ static void grow(const struct problem *q, struct counts *c, int kind, bool rooms
         for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
             if (!strategy_in(q->takers[kind], s))
                 continue;
-            bool fits = !rooms || has_room(q, c, kind, s);
+            bool fits = !rooms || bytes_of(q, c, s) + q->in->unit[kind].bytes <= q->room[s];
             if (best < 0 || (fits && !best_fits) ||
                 (fits == best_fits &&
                  is_done_first(q, c, kind, (const unsigned[]){s, (unsigned)best}))) {
