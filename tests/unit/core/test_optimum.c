@@ -1,5 +1,5 @@
 /* test_optimum.c - strategies against brute force, on small random cases. */
-#include "leader/core/plan.h"
+#include "tests/unit/core/plans.h"
 
 #include <criterion/criterion.h>
 #include <float.h>
@@ -7,44 +7,6 @@
 #include <string.h>
 
 #define SEEDS 2000
-
-static const char *names[HD_MAX_WORKERS];
-static char name_text[HD_MAX_WORKERS][8];
-
-static void setup(void)
-{
-    for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
-        snprintf(name_text[s], sizeof name_text[s], "w%u", s);
-        names[s] = name_text[s];
-    }
-}
-
-static uint32_t next_random(uint64_t *state, uint32_t below)
-{
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(*state >> 33) % below;
-}
-
-static int fill(const char *strategy, struct hd_plan *p, struct hd_plan_input *in)
-{
-    struct hd_error err = {0};
-    in->names = names;
-    return hd_strategy_find(strategy)->fill(p, in, &err);
-}
-
-static void fill_well(const char *strategy, struct hd_plan *p, struct hd_plan_input *in)
-{
-    cr_assert(fill(strategy, p, in) == 0);
-    cr_assert(hd_plan_complete(p, in->workers));
-}
-
-static void assert_kept(const struct hd_plan *now, const struct hd_plan *before, uint64_t alive)
-{
-    for (int k = 0; k < HD_UNIT_KINDS; k++)
-        for (uint32_t i = 0; i < now->count[k]; i++)
-            if (before->owner[k][i] != HD_NOBODY && alive >> before->owner[k][i] & 1)
-                cr_assert(now->owner[k][i] == before->owner[k][i]);
-}
 
 /* ---- A random case ----*/
 
@@ -66,10 +28,10 @@ static void make_costs(struct example *x, uint64_t *seed, bool tight)
 {
     for (int k = 0; k < HD_UNIT_KINDS; k++)
         x->in.unit[k] = (struct hd_unit_cost){
-            .work = 1e6 * (1 + next_random(seed, 50)),
-            .bytes = tight ? 1 + next_random(seed, k == HD_UNIT_HEAD ? 8 : 3) : 1,
-            .trips = 1 + next_random(seed, 30),
-            .trip_bytes = 100 * (1 + next_random(seed, 100)),
+            .work = 1e6 * (1 + plans_random(seed, 50)),
+            .bytes = tight ? 1 + plans_random(seed, k == HD_UNIT_HEAD ? 8 : 3) : 1,
+            .trips = 1 + plans_random(seed, 30),
+            .trip_bytes = 100 * (1 + plans_random(seed, 100)),
         };
     memcpy(x->in.cost, (const double[]){1, 1e5, 1e10}, sizeof x->in.cost);
 }
@@ -79,17 +41,17 @@ static void make_workers(struct example *x, uint64_t *seed, const struct example
     double need = 0;
     for (int k = 0; k < HD_UNIT_KINDS; k++)
         need += x->plan.count[k] * x->in.unit[k].bytes;
-    unsigned n = 1 + next_random(seed, o->max_workers);
+    unsigned n = 1 + plans_random(seed, o->max_workers);
     for (unsigned s = 0; s < n; s++) {
         x->in.workers |= UINT64_C(1) << s;
         if (o->alike)
             continue;
         struct hd_plan_worker *w = &x->workers[s];
-        w->speed = next_random(seed, 8) ? 1e9 * (1 + next_random(seed, 20)) : 0;
-        w->memory = o->tight ? 1 + need * (0.3 + next_random(seed, 100) / 60.0) / n : 0;
+        w->speed = plans_random(seed, 8) ? 1e9 * (1 + plans_random(seed, 20)) : 0;
+        w->memory = o->tight ? 1 + need * (0.3 + plans_random(seed, 100) / 60.0) / n : 0;
         if (o->links) {
-            w->rtt_s = next_random(seed, 8) ? 1e-5 * (1 + next_random(seed, 200)) : 0;
-            w->rate = next_random(seed, 4) ? 1e6 * (1 + next_random(seed, 1000)) : 0;
+            w->rtt_s = plans_random(seed, 8) ? 1e-5 * (1 + plans_random(seed, 200)) : 0;
+            w->rate = plans_random(seed, 4) ? 1e6 * (1 + plans_random(seed, 1000)) : 0;
         }
     }
 }
@@ -100,16 +62,16 @@ static void make_example(struct example *x, uint64_t seed, const struct example_
     seed = seed * 977 + 13;
     *x = (struct example){0};
     for (int k = 0; k < HD_UNIT_KINDS; k++)
-        count[k] = next_random(&seed, o->max_units[k] + 1);
+        count[k] = plans_random(&seed, o->max_units[k] + 1);
     cr_assert(hd_plan_init(&x->plan, count) == 0);
     make_costs(x, &seed, o->tight);
     make_workers(x, &seed, o);
     x->in.measured = x->workers;
-    bool fresh = next_random(&seed, 2);
+    bool fresh = plans_random(&seed, 2);
     for (int k = 0; k < HD_UNIT_KINDS && !fresh; k++)
         for (uint32_t i = 0; i < count[k]; i++)
-            if (next_random(&seed, 2)) /* of a worker that is there, or of one that died */
-                x->plan.owner[k][i] = (uint8_t)next_random(&seed, o->max_workers);
+            if (plans_random(&seed, 2)) /* of a worker that is there, or of one that died */
+                x->plan.owner[k][i] = (uint8_t)plans_random(&seed, o->max_workers);
 }
 
 /* ---- Brute force ----*/
@@ -268,18 +230,18 @@ static void check_case(const char *strategy, uint64_t seed, const struct example
     cr_assert(hd_plan_init(&before, x.plan.count) == 0 && hd_plan_init(&again, x.plan.count) == 0);
     hd_plan_copy(&before, &x.plan);
     hd_plan_copy(&again, &x.plan);
-    int rc = fill(strategy, &x.plan, &x.in);
+    int rc = plans_fill(strategy, &x.plan, &x.in);
     if (rc < 0) {
         cr_assert(rc == HD_E_LIMIT && best_time(&x, o->links, 0.9) == DBL_MAX,
                   "seed %llu: a plan there is was not found", (unsigned long long)seed);
     } else {
         cr_assert(hd_plan_complete(&x.plan, x.in.workers));
-        assert_kept(&x.plan, &before, x.in.workers);
+        plans_assert_kept(&x.plan, &before, x.in.workers);
         assert_fits(&x, &before);
         double t = time_of(&x, &x.plan, o->links);
         cr_assert(t <= best * slack + 1e-15, "seed %llu: %g s, the best is %g s",
                   (unsigned long long)seed, t, best);
-        fill_well(strategy, &again, &x.in);
+        plans_fill_well(strategy, &again, &x.in);
         for (int k = 0; k < HD_UNIT_KINDS; k++)
             cr_assert(memcmp(again.owner[k], x.plan.owner[k], again.count[k]) == 0);
     }
@@ -289,21 +251,21 @@ static void check_case(const char *strategy, uint64_t seed, const struct example
 }
 
 /* Without limits to memory the plan is the best there is, not only close to it. */
-Test(core_optimum, weighted_is_optimal, .init = setup)
+Test(core_optimum, weighted_is_optimal)
 {
     static const struct example_options o = {4, {5, 7, 4}, false, false};
     for (uint64_t seed = 0; seed < SEEDS; seed++)
         check_case("weighted", seed, &o, 1 + 1e-9);
 }
 
-Test(core_optimum, bandwidth_is_optimal, .init = setup)
+Test(core_optimum, bandwidth_is_optimal)
 {
     static const struct example_options o = {4, {5, 7, 4}, true, false};
     for (uint64_t seed = 0; seed < SEEDS; seed++)
         check_case("bandwidth", seed, &o, 1 + 1e-9);
 }
 
-Test(core_optimum, within_a_tenth_when_memory_is_short, .init = setup)
+Test(core_optimum, within_a_tenth_when_memory_is_short)
 {
     static const struct example_options plain = {4, {5, 6, 3}, false, true};
     static const struct example_options links = {4, {5, 6, 3}, true, true};
@@ -313,7 +275,7 @@ Test(core_optimum, within_a_tenth_when_memory_is_short, .init = setup)
     }
 }
 
-Test(core_optimum, even_is_optimal, .init = setup)
+Test(core_optimum, even_is_optimal)
 {
     static const struct example_options o = {.max_workers = 4, {5, 7, 4}, .alike = true};
     for (uint64_t seed = 0; seed < SEEDS; seed++)

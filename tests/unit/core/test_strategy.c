@@ -1,47 +1,9 @@
 /* test_strategy.c - single, weighted, bandwidth: what they promise. */
-#include "leader/core/plan.h"
+#include "tests/unit/core/plans.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
-
-static const char *names[HD_MAX_WORKERS];
-static char name_text[HD_MAX_WORKERS][8];
-
-static void setup(void)
-{
-    for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
-        snprintf(name_text[s], sizeof name_text[s], "w%u", s);
-        names[s] = name_text[s];
-    }
-}
-
-static uint32_t next_random(uint64_t *state, uint32_t below)
-{
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(*state >> 33) % below;
-}
-
-static int fill(const char *strategy, struct hd_plan *p, struct hd_plan_input *in)
-{
-    struct hd_error err = {0};
-    in->names = names;
-    return hd_strategy_find(strategy)->fill(p, in, &err);
-}
-
-static void fill_well(const char *strategy, struct hd_plan *p, struct hd_plan_input *in)
-{
-    cr_assert(fill(strategy, p, in) == 0);
-    cr_assert(hd_plan_complete(p, in->workers));
-}
-
-static void assert_kept(const struct hd_plan *now, const struct hd_plan *before, uint64_t alive)
-{
-    for (int k = 0; k < HD_UNIT_KINDS; k++)
-        for (uint32_t i = 0; i < now->count[k]; i++)
-            if (before->owner[k][i] != HD_NOBODY && alive >> before->owner[k][i] & 1)
-                cr_assert(now->owner[k][i] == before->owner[k][i]);
-}
 
 /* ---- Shares ----*/
 
@@ -52,12 +14,12 @@ static struct hd_plan plan_of(uint32_t heads, uint32_t ffn, uint32_t vocab)
     return p;
 }
 
-Test(core_strategy, weighted_is_proportional, .init = setup)
+Test(core_strategy, weighted_is_proportional)
 {
     struct hd_plan p = plan_of(8, 80, 16);
     struct hd_plan_worker w[HD_MAX_WORKERS] = {{.speed = 4e9}, {.speed = 2e9}, {.speed = 2e9}};
     struct hd_plan_input in = {.workers = 7, .measured = w};
-    fill_well("weighted", &p, &in);
+    plans_fill_well("weighted", &p, &in);
     for (int k = 0; k < HD_UNIT_KINDS; k++) {
         cr_assert(hd_plan_owned(&p, k, 0, NULL) == p.count[k] / 2);
         cr_assert(hd_plan_owned(&p, k, 1, NULL) == p.count[k] / 4);
@@ -67,13 +29,13 @@ Test(core_strategy, weighted_is_proportional, .init = setup)
 
 /* A speed that is not known, or none: equal shares. What is left over of one kind is made good by
  * another. */
-Test(core_strategy, unknown_is_equal, .init = setup)
+Test(core_strategy, unknown_is_equal)
 {
     struct hd_plan p = plan_of(6, 12, 3), q = plan_of(3, 13, 2);
     struct hd_plan_worker w[HD_MAX_WORKERS] = {{.speed = 3e9}, {.speed = 0}, {.speed = 3e9}};
     struct hd_plan_input in = {.workers = 7, .measured = w}, blind = {.workers = 3};
-    fill_well("weighted", &p, &in);
-    fill_well("bandwidth", &q, &blind);
+    plans_fill_well("weighted", &p, &in);
+    plans_fill_well("bandwidth", &q, &blind);
     for (int k = 0; k < HD_UNIT_KINDS; k++)
         for (unsigned s = 0; s < 3; s++)
             cr_assert(hd_plan_owned(&p, k, s, NULL) == p.count[k] / 3);
@@ -83,12 +45,12 @@ Test(core_strategy, unknown_is_equal, .init = setup)
     hd_plan_deinit(&q);
 }
 
-Test(core_strategy, memory_is_a_limit, .init = setup)
+Test(core_strategy, memory_is_a_limit)
 {
     struct hd_plan p = plan_of(8, 8, 8);
     struct hd_plan_worker w[HD_MAX_WORKERS] = {{.speed = 9e9, .memory = 299}, {.speed = 1e9}};
     struct hd_plan_input in = {.workers = 3, .measured = w, .unit = {{.bytes = 100}}};
-    fill_well("weighted", &p, &in);
+    plans_fill_well("weighted", &p, &in);
     cr_assert(hd_plan_owned(&p, HD_UNIT_HEAD, 0, NULL) == 2);
     hd_plan_clear(&p);
     in.workers = 1;
@@ -101,49 +63,49 @@ Test(core_strategy, memory_is_a_limit, .init = setup)
 }
 
 /* Room counts for more than a log that covers everything, and than a suspicion. */
-Test(core_strategy, preferred_and_suspects, .init = setup)
+Test(core_strategy, preferred_and_suspects)
 {
     struct hd_plan p = plan_of(4, 4, 0);
     struct hd_plan_worker w[HD_MAX_WORKERS] = {{.memory = 50}, {0}, {0}};
     struct hd_plan_input in = {.workers = 7, .preferred = 1, .measured = w};
-    fill_well("weighted", &p, &in);
+    plans_fill_well("weighted", &p, &in);
     cr_assert(hd_plan_owned(&p, HD_UNIT_HEAD, 0, NULL) == 4);
     hd_plan_clear(&p);
     in.unit[HD_UNIT_HEAD].bytes = 50;
-    fill_well("weighted", &p, &in);
+    plans_fill_well("weighted", &p, &in);
     cr_assert(hd_plan_owned(&p, HD_UNIT_HEAD, 0, NULL) == 1);
     hd_plan_clear(&p);
     in.avoid = 6;
-    fill_well("weighted", &p, &in);
+    plans_fill_well("weighted", &p, &in);
     cr_assert(hd_plan_owned(&p, HD_UNIT_HEAD, 0, NULL) == 1);
     hd_plan_deinit(&p);
 }
 
 /* A distant worker gets a unit only when that saves more than a round trip. */
-Test(core_strategy, bandwidth_weighs_the_way, .init = setup)
+Test(core_strategy, bandwidth_weighs_the_way)
 {
     struct hd_plan p = plan_of(8, 0, 0);
     struct hd_plan_worker w[HD_MAX_WORKERS] = {{.speed = 1e9, .rtt_s = 1e-3},
                                                {.speed = 1e9, .rtt_s = 3e-3}};
     struct hd_plan_input in = {.workers = 3, .measured = w};
     in.unit[HD_UNIT_HEAD] = (struct hd_unit_cost){.work = 1e6, .trips = 1};
-    fill_well("bandwidth", &p, &in);
+    plans_fill_well("bandwidth", &p, &in);
     cr_assert(hd_plan_owned(&p, HD_UNIT_HEAD, 0, NULL) == 5);
     hd_plan_clear(&p);
     w[1].rtt_s = 1;
-    fill_well("bandwidth", &p, &in);
+    plans_fill_well("bandwidth", &p, &in);
     cr_assert(hd_plan_owned(&p, HD_UNIT_HEAD, 1, NULL) == 0);
     hd_plan_clear(&p);
     w[1] = (struct hd_plan_worker){.speed = 1e9, .rtt_s = 1e-3, .rate = 1e6};
     w[0].rate = 1e9;
     in.unit[HD_UNIT_HEAD].trip_bytes = 4000; /* 4 ms over the slow link */
-    fill_well("bandwidth", &p, &in);
+    plans_fill_well("bandwidth", &p, &in);
     cr_assert(hd_plan_owned(&p, HD_UNIT_HEAD, 1, NULL) == 2);
     hd_plan_deinit(&p);
 }
 
 /* Many workers, many units, hardly any memory to spare: it still ends, and fits. */
-Test(core_strategy, large_and_tight, .init = setup)
+Test(core_strategy, large_and_tight)
 {
     static struct hd_plan_worker w[HD_MAX_WORKERS];
     struct hd_plan p = plan_of(64, 512, 128);
@@ -153,10 +115,10 @@ Test(core_strategy, large_and_tight, .init = setup)
     for (int k = 0; k < HD_UNIT_KINDS; k++)
         in.unit[k] = (struct hd_unit_cost){.work = 1e6, .bytes = bytes[k], .trips = 16};
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
-        w[s] = (struct hd_plan_worker){.speed = 1e9 * (1 + next_random(&seed, 9)),
+        w[s] = (struct hd_plan_worker){.speed = 1e9 * (1 + plans_random(&seed, 9)),
                                        .memory = need / 64 * 1.2,
-                                       .rtt_s = 1e-4 * (1 + next_random(&seed, 9))};
-    fill_well("bandwidth", &p, &in);
+                                       .rtt_s = 1e-4 * (1 + plans_random(&seed, 9))};
+    plans_fill_well("bandwidth", &p, &in);
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
         double now = 0;
         for (int k = 0; k < HD_UNIT_KINDS; k++)
@@ -177,34 +139,34 @@ static uint64_t new_owners(const struct hd_plan *now, const struct hd_plan *befo
     return set;
 }
 
-Test(core_strategy, single_gives_all_heads_to_one, .init = setup)
+Test(core_strategy, single_gives_all_heads_to_one)
 {
     uint64_t picked = 0;
     for (uint64_t epoch = 1; epoch < 64; epoch++) {
         struct hd_plan p = plan_of(12, 24, 8), before = plan_of(12, 24, 8);
         struct hd_plan_input in = {.workers = 0xf, .epoch = 1};
-        fill_well("single", &p, &in);
+        plans_fill_well("single", &p, &in);
         for (unsigned s = 0; s < 4; s++)
             cr_assert(hd_plan_owned(&p, HD_UNIT_HEAD, s, NULL) == 3, "a fresh plan is even");
         hd_plan_copy(&before, &p);
         in = (struct hd_plan_input){.workers = 0xd, .epoch = epoch};
-        fill_well("single", &p, &in);
-        assert_kept(&p, &before, 0xd);
+        plans_fill_well("single", &p, &in);
+        plans_assert_kept(&p, &before, 0xd);
         uint64_t owner = new_owners(&p, &before, 0xd);
         cr_assert(__builtin_popcountll(owner) == 1);
         picked |= owner;
         hd_plan_copy(&p, &before);
         in.target = "w3";
-        fill_well("single", &p, &in);
+        plans_fill_well("single", &p, &in);
         cr_assert(new_owners(&p, &before, 0xd) == 0x8);
         hd_plan_copy(&p, &before);
         in.target = "w1"; /* is gone itself: the epoch picks, as without a name */
-        fill_well("single", &p, &in);
+        plans_fill_well("single", &p, &in);
         cr_assert(new_owners(&p, &before, 0xd) == owner);
         hd_plan_copy(&p, &before);
         in.target = "w3";
         in.avoid = 0x8;
-        fill_well("single", &p, &in);
+        plans_fill_well("single", &p, &in);
         cr_assert(__builtin_popcountll(new_owners(&p, &before, 0xd) & 0x5) == 1);
         hd_plan_deinit(&p);
         hd_plan_deinit(&before);
