@@ -1,4 +1,5 @@
 /* main.c - hydac-worker: arguments, signals, the loop. */
+#include "common/util/process.h"
 #include "worker/keeper.h"
 #include "worker/worker.h"
 
@@ -6,7 +7,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 struct program {
@@ -69,16 +69,6 @@ static int serve(struct program *p, const struct hd_worker_config *c)
     return p->status;
 }
 
-/* The signal comes when the parent ends from now on; it may have ended just before. */
-static int die_with(pid_t parent)
-{
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
-        fprintf(stderr, "hydac-worker: --die-with-parent: %s\n", strerror(errno));
-        return -1;
-    }
-    return getppid() == parent ? 0 : -1;
-}
-
 static struct hd_worker_config config; /* large: paths */
 
 int main(int argc, char **argv)
@@ -100,8 +90,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "hydac-worker: %s\n", err.text);
         return 2;
     }
-    if (config.die_with_parent && die_with(parent) < 0)
+    if (config.die_with_parent && hd_die_with_parent(parent, &err) < 0) {
+        fprintf(stderr, "hydac-worker: %s\n", err.text);
         return 1;
+    }
     p.log.level = (enum hd_log_level)config.log_level;
     p.log.who = config.name;
     if (hd_keeper_start() < 0)

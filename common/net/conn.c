@@ -421,16 +421,6 @@ void hd_conn_set_limits(struct hd_conn *c, struct hd_frame_limits limits)
     c->decoder.limits = limits;
 }
 
-void *hd_conn_arg(const struct hd_conn *c)
-{
-    return c->o.arg;
-}
-
-void hd_conn_set_arg(struct hd_conn *c, void *arg)
-{
-    c->o.arg = arg;
-}
-
 const char *hd_conn_peer(const struct hd_conn *c)
 {
     return c->peer;

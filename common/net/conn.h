@@ -47,8 +47,6 @@ int hd_conn_connect(struct hd_conn **out, uv_loop_t *loop, const struct sockaddr
 
 /* Larger limits, once the peer is known. */
 void hd_conn_set_limits(struct hd_conn *c, struct hd_frame_limits limits);
-void *hd_conn_arg(const struct hd_conn *c);
-void hd_conn_set_arg(struct hd_conn *c, void *arg);
 /* "10.0.0.3:41234", valid as long as the conn. */
 const char *hd_conn_peer(const struct hd_conn *c);
 size_t hd_conn_queued(const struct hd_conn *c);

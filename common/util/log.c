@@ -35,13 +35,3 @@ void hd_log_write(const struct hd_log *log, enum hd_log_level level, const char 
     ssize_t written = write(log->fd, line, n);
     (void)written;
 }
-
-int hd_log_level_parse(const char *word, enum hd_log_level *level)
-{
-    for (int i = 0; i <= HD_LOG_ERROR; i++)
-        if (strcmp(word, level_names[i]) == 0) {
-            *level = (enum hd_log_level)i;
-            return 0;
-        }
-    return HD_E_RANGE;
-}

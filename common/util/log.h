@@ -24,7 +24,4 @@ void hd_log_write(const struct hd_log *log, enum hd_log_level level, const char 
 #define hd_warn(log, event, ...)   hd_log_write(log, HD_LOG_WARN, event, __VA_ARGS__)
 #define hd_errlog(log, event, ...) hd_log_write(log, HD_LOG_ERROR, event, __VA_ARGS__)
 
-/* "debug" | "info" | "warn" | "error" to a level; HD_E_RANGE for anything else. */
-int hd_log_level_parse(const char *word, enum hd_log_level *level);
-
 #endif

@@ -1,11 +1,11 @@
 /* main.c - hydac-leader: arguments, signals, the loop. */
+#include "common/util/process.h"
 #include "leader/daemon/leader.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 struct program {
@@ -77,6 +77,7 @@ static struct hd_leader_config config; /* large: fixed assignment tables */
 
 int main(int argc, char **argv)
 {
+    pid_t parent = getppid();
     struct hd_error err = {0};
     struct program p = {.log = {.fd = 2, .who = "leader"}};
     hd_leader_config_defaults(&config);
@@ -93,8 +94,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "hydac-leader: %s\n", err.text);
         return 2;
     }
-    if (config.die_with_parent && prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
-        fprintf(stderr, "hydac-leader: --die-with-parent: %s\n", strerror(errno));
+    if (config.die_with_parent && hd_die_with_parent(parent, &err) < 0) {
+        fprintf(stderr, "hydac-leader: %s\n", err.text);
         return 1;
     }
     p.log.level = (enum hd_log_level)config.log_level;

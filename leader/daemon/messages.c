@@ -6,11 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const ProtobufCMessage *base(const void *message)
-{
-    return message;
-}
-
 int hd_send_welcome(struct hd_leader *l, struct hd_peer *p)
 {
     Hydac__V1__Welcome m = HYDAC__V1__WELCOME__INIT;
@@ -22,7 +17,7 @@ int hd_send_welcome(struct hd_leader *l, struct hd_peer *p)
     m.max_rows = (uint32_t)c->max_rows;
     m.max_positions = l->context;
     m.max_sequences = (uint32_t)c->max_sequences;
-    return hd_conn_send(p->conn, HD_FRAME_WELCOME, base(&m), NULL);
+    return hd_conn_send(p->conn, HD_FRAME_WELCOME, &m.base, NULL);
 }
 
 int hd_send_reject(struct hd_peer *p, unsigned code, const char *text)
@@ -30,7 +25,7 @@ int hd_send_reject(struct hd_peer *p, unsigned code, const char *text)
     Hydac__V1__Reject m = HYDAC__V1__REJECT__INIT;
     m.code = code;
     m.reason = (char *)text;
-    return hd_conn_send(p->conn, HD_FRAME_REJECT, base(&m), NULL);
+    return hd_conn_send(p->conn, HD_FRAME_REJECT, &m.base, NULL);
 }
 
 int hd_send_heartbeat(struct hd_peer *p, uint64_t seq)
@@ -38,7 +33,7 @@ int hd_send_heartbeat(struct hd_peer *p, uint64_t seq)
     Hydac__V1__Heartbeat m = HYDAC__V1__HEARTBEAT__INIT;
     m.seq = seq;
     m.sent_us = hd_now_us();
-    return hd_conn_send(p->conn, HD_FRAME_HEARTBEAT, base(&m), NULL);
+    return hd_conn_send(p->conn, HD_FRAME_HEARTBEAT, &m.base, NULL);
 }
 
 int hd_owned_units(const struct hd_plan *plan, const struct hd_peer *p, enum hd_unit_kind kind,
@@ -83,7 +78,7 @@ int hd_send_assign(struct hd_leader *l, struct hd_peer *p, const struct hd_actio
     if (rc == 0)
         rc = hd_owned_units(plan, p, HD_UNIT_VOCAB, &m.vocab_blocks, &m.n_vocab_blocks);
     if (rc == 0)
-        rc = hd_conn_send(p->conn, HD_FRAME_ASSIGN, base(&m), NULL);
+        rc = hd_conn_send(p->conn, HD_FRAME_ASSIGN, &m.base, NULL);
     free(m.heads);
     free(m.ffn_blocks);
     free(m.vocab_blocks);
@@ -96,11 +91,11 @@ int hd_send_sequence(struct hd_leader *l, struct hd_peer *p, uint32_t sequence, 
         Hydac__V1__SequenceOpen m = HYDAC__V1__SEQUENCE_OPEN__INIT;
         m.sequence = sequence;
         m.max_positions = l->context;
-        return hd_conn_send(p->conn, HD_FRAME_SEQ_OPEN, base(&m), NULL);
+        return hd_conn_send(p->conn, HD_FRAME_SEQ_OPEN, &m.base, NULL);
     }
     Hydac__V1__SequenceClose m = HYDAC__V1__SEQUENCE_CLOSE__INIT;
     m.sequence = sequence;
-    return hd_conn_send(p->conn, HD_FRAME_SEQ_CLOSE, base(&m), NULL);
+    return hd_conn_send(p->conn, HD_FRAME_SEQ_CLOSE, &m.base, NULL);
 }
 
 /* The half-step's input as bytes to send, made once and shared by every worker and every retry. */
@@ -144,7 +139,7 @@ int hd_send_half(struct hd_leader *l, struct hd_peer *p, uint64_t epoch)
         m.n_shifts = w->rows;
         m.shifts = (int32_t *)w->shifts;
     }
-    return hd_conn_send(p->conn, HD_FRAME_STEP, base(&m), payload);
+    return hd_conn_send(p->conn, HD_FRAME_STEP, &m.base, payload);
 }
 
 struct hd_frame_limits hd_worker_frame_limits(const struct hd_leader *l)
