@@ -33,6 +33,12 @@ static const struct {
     [HD_FRAME_STATS_REQUEST] = {"StatsRequest", HD_FRAME_SMALL_BODY, false},
     [HD_FRAME_STATS] = {"Stats", 0, false},
     [HD_FRAME_ERROR] = {"Error", HD_FRAME_GREETING_BODY, false},
+    [HD_FRAME_FILL_LOG] = {"FillLog", 0, false},
+    [HD_FRAME_LOG_STATE] = {"LogState", HD_FRAME_SMALL_BODY, false},
+    [HD_FRAME_FETCH] = {"Fetch", HD_FRAME_SMALL_BODY, false},
+    [HD_FRAME_ROWS] = {"Rows", HD_FRAME_SMALL_BODY, true},
+    [HD_FRAME_DRAIN] = {"Drain", HD_FRAME_SMALL_BODY, false},
+    [HD_FRAME_DRAINED] = {"Drained", HD_FRAME_SMALL_BODY, false},
 };
 
 static bool known(int type)

@@ -37,6 +37,12 @@ enum hd_frame_type {
     HD_FRAME_STATS_REQUEST,
     HD_FRAME_STATS,
     HD_FRAME_ERROR,
+    HD_FRAME_FILL_LOG,
+    HD_FRAME_LOG_STATE,
+    HD_FRAME_FETCH,
+    HD_FRAME_ROWS,
+    HD_FRAME_DRAIN,
+    HD_FRAME_DRAINED,
     HD_FRAME_TYPES /* one past the last */
 };
 const char *hd_frame_type_name(int type);
@@ -69,7 +75,8 @@ struct hd_frame {
     void *block; /* what hd_frame_clear frees */
 };
 void hd_frame_clear(struct hd_frame *f);
-/* `limits`, narrowed to what the type itself allows (a payload: only STEP and STEP_RESULT). The
+/* `limits`, narrowed to what the type itself allows (a payload: only STEP, STEP_RESULT and
+ * ROWS). The
  * type must be known. */
 struct hd_frame_limits hd_frame_limits_of(int type, struct hd_frame_limits limits);
 
