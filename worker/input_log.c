@@ -12,11 +12,20 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* The rows of one layer. */
+struct extent {
+    uint32_t count;      /* of the prefix */
+    uint32_t first, end; /* of the tail; both 0: there is none */
+};
+
 struct sequence_log {
-    int fd;           /* -1: no file yet */
-    uint32_t chunks;  /* claimed and mapped */
-    float **chunk;    /* [max_chunks]: [layers][HD_LOG_CHUNK][dim]; NULL before the first row */
-    uint32_t *counts; /* [layers] */
+    int fd;          /* -1: no file yet */
+    bool full;       /* it could not grow */
+    uint32_t chunks; /* claimed, in the order in which they were needed */
+    /* [max_chunks], by position: mapped [layers][HD_LOG_CHUNK] rows, or NULL. The list itself is
+     * NULL before the first row, as is the next one. */
+    uint8_t **chunk;
+    struct extent *extents; /* [layers] */
 };
 
 struct hd_input_log {
@@ -32,7 +41,7 @@ struct hd_input_log {
 static bool chunk_size(const struct hd_input_log_options *o, size_t *bytes)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), n;
-    if (!hd_mul_size(o->layers, o->dim, &n) || !hd_mul_size(n, HD_LOG_CHUNK * sizeof(float), &n) ||
+    if (!hd_mul_size(o->layers, o->row_bytes, &n) || !hd_mul_size(n, HD_LOG_CHUNK, &n) ||
         !hd_add_size(n, page - 1, &n))
         return false;
     *bytes = n - n % page;
@@ -91,9 +100,9 @@ static int begin(struct hd_input_log *log, struct sequence_log *s, struct hd_err
 {
     if (!s->chunk)
         s->chunk = calloc(log->max_chunks, sizeof *s->chunk);
-    if (!s->counts)
-        s->counts = calloc(log->o.layers, sizeof *s->counts);
-    if (!s->chunk || !s->counts)
+    if (!s->extents)
+        s->extents = calloc(log->o.layers, sizeof *s->extents);
+    if (!s->chunk || !s->extents)
         return hd_fail(err, HD_E_NOMEM, "out of memory for the input log's index");
     if (s->fd >= 0)
         return 0;
@@ -104,11 +113,10 @@ static int begin(struct hd_input_log *log, struct sequence_log *s, struct hd_err
     return 0;
 }
 
-static int add_chunk(struct hd_input_log *log, struct sequence_log *s, struct hd_error *err)
+/* Claims and maps the next chunk of the file. */
+static int map_chunk(struct hd_input_log *log, struct sequence_log *s, uint8_t **chunk,
+                     struct hd_error *err)
 {
-    int rc = begin(log, s, err);
-    if (rc < 0)
-        return rc;
     if (log->chunk_bytes > log->o.limit || log->bytes > log->o.limit - log->chunk_bytes)
         return hd_fail(err, HD_E_LIMIT, "the input log has reached its limit of %llu bytes",
                        (unsigned long long)log->o.limit);
@@ -121,43 +129,95 @@ static int add_chunk(struct hd_input_log *log, struct sequence_log *s, struct hd
     if (p == MAP_FAILED)
         return hd_fail(err, HD_E_IO, "cannot map the input log in %s: %s", log->dir,
                        strerror(errno));
-    s->chunk[s->chunks++] = p;
+    s->chunks++;
     log->bytes += log->chunk_bytes;
+    *chunk = p;
     return 0;
 }
 
-static float *row_at(const struct hd_input_log *log, struct hd_log_at at)
+/* Makes room for a position. 0, or what went wrong; err says it the first time. */
+static int need_chunk(struct hd_input_log *log, struct hd_log_at at, struct hd_error *err)
+{
+    struct sequence_log *s = &log->sequence[at.sequence];
+    uint32_t index = at.position / HD_LOG_CHUNK;
+    if (s->chunk && s->chunk[index])
+        return 0;
+    if (s->full)
+        return HD_E_LIMIT;
+    int rc = begin(log, s, err);
+    if (rc == 0)
+        rc = map_chunk(log, s, &s->chunk[index], err);
+    s->full = rc < 0;
+    return rc;
+}
+
+static uint8_t *row_at(const struct hd_input_log *log, struct hd_log_at at)
 {
     const struct sequence_log *s = &log->sequence[at.sequence];
     size_t in_chunk = (size_t)at.layer * HD_LOG_CHUNK + at.position % HD_LOG_CHUNK;
-    return s->chunk[at.position / HD_LOG_CHUNK] + in_chunk * log->o.dim;
+    return s->chunk[at.position / HD_LOG_CHUNK] + in_chunk * log->o.row_bytes;
 }
 
-int hd_input_log_append(struct hd_input_log *log, struct hd_log_at at, const float *row,
+static struct extent extent_of(const struct hd_input_log *log, uint32_t sequence, uint32_t layer)
+{
+    const struct sequence_log *s = &log->sequence[sequence];
+    return s->extents ? s->extents[layer] : (struct extent){0};
+}
+
+static bool has_row(const struct extent *e, uint32_t position)
+{
+    return position < e->count || (position >= e->first && position < e->end);
+}
+
+static bool continues(const struct extent *e, uint32_t position)
+{
+    return position == e->count || e->end == 0 || position == e->end;
+}
+
+static void extend(struct extent *e, uint32_t position)
+{
+    if (position == e->count) {
+        e->count++;
+    } else {
+        e->first = e->end ? e->first : position;
+        e->end = position + 1;
+    }
+    if (e->end != 0 && e->count == e->first)
+        *e = (struct extent){.count = e->end};
+}
+
+int hd_input_log_append(struct hd_input_log *log, struct hd_log_at at, const void *row,
                         struct hd_error *err)
 {
-    struct sequence_log *s = &log->sequence[at.sequence];
-    uint32_t count = hd_input_log_count(log, at.sequence, at.layer);
+    struct extent e = extent_of(log, at.sequence, at.layer);
     err->code = 0;
-    if (at.position < count)
+    if (has_row(&e, at.position))
         return HD_LOG_KEPT;
-    if (at.position > count || at.position >= log->o.max_positions)
+    if (!continues(&e, at.position) || at.position >= log->o.max_positions ||
+        need_chunk(log, at, err) < 0)
         return HD_LOG_GAP;
-    if (at.position / HD_LOG_CHUNK >= s->chunks && add_chunk(log, s, err) < 0)
-        return HD_LOG_GAP;
-    memcpy(row_at(log, at), row, log->o.dim * sizeof *row);
-    s->counts[at.layer]++;
+    memcpy(row_at(log, at), row, log->o.row_bytes);
+    extend(&log->sequence[at.sequence].extents[at.layer], at.position);
     log->appended++;
     return HD_LOG_KEPT;
 }
 
-uint32_t hd_input_log_count(const struct hd_input_log *log, uint32_t sequence, uint32_t layer)
+void hd_input_log_try_again(struct hd_input_log *log, uint32_t sequence)
 {
-    const struct sequence_log *s = &log->sequence[sequence];
-    return s->counts ? s->counts[layer] : 0;
+    log->sequence[sequence].full = false;
 }
 
-const float *hd_input_log_rows(const struct hd_input_log *log, struct hd_log_at at, size_t *n)
+uint32_t hd_input_log_count(const struct hd_input_log *log, uint32_t sequence, uint32_t layer)
+{
+    return extent_of(log, sequence, layer).count;
+}
+
+uint32_t hd_input_log_tail(const struct hd_input_log *log, uint32_t sequence, uint32_t layer)
+{
+    return extent_of(log, sequence, layer).first;
+}
+
+const void *hd_input_log_rows(const struct hd_input_log *log, struct hd_log_at at, size_t *n)
 {
     uint32_t count = hd_input_log_count(log, at.sequence, at.layer);
     *n = 0;
@@ -171,11 +231,12 @@ const float *hd_input_log_rows(const struct hd_input_log *log, struct hd_log_at 
 void hd_input_log_drop(struct hd_input_log *log, uint32_t sequence)
 {
     struct sequence_log *s = &log->sequence[sequence];
-    for (uint32_t c = 0; c < s->chunks; c++)
-        munmap(s->chunk[c], log->chunk_bytes);
+    for (uint32_t c = 0; s->chunk && c < log->max_chunks; c++)
+        if (s->chunk[c])
+            munmap(s->chunk[c], log->chunk_bytes);
     log->bytes -= (uint64_t)s->chunks * log->chunk_bytes;
     free(s->chunk);
-    free(s->counts);
+    free(s->extents);
     if (s->fd >= 0)
         close(s->fd);
     *s = (struct sequence_log){.fd = -1};

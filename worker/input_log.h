@@ -2,13 +2,19 @@
  * sequence, layer and position the attention input, in the very bytes that came over the wire.
  *
  * One file a sequence in the state folder, already unlinked (nothing is left when the worker dies),
- * grown and mapped chunk by chunk: [chunk of 64 positions][layer][64][dim] f32. Under memory
- * pressure the kernel writes it out by itself. Space is claimed before it is mapped, so a full disk
- * is an error here and never a SIGBUS later.
+ * grown and mapped chunk by chunk: [chunk of 64 positions][layer][64] rows of row_bytes. Only
+ * chunks that hold a row are there. Under memory pressure the kernel writes it out by itself. Space
+ * is claimed before it is mapped, so a full disk is an error here and never a SIGBUS later.
  *
- * Rows of a layer are kept in order from position 0 without holes: a row that does not continue
- * them, or for which there is no space, is left out, and so is every later one: the sequence's log
- * then ends early (a gap), serving goes on. A row that is there already is not written again. */
+ *     0          count            first        end
+ *     |== prefix ==|    missing     |== tail ==|
+ *
+ * Rows of a layer are a prefix from position 0 and, after something was missed, a tail of rows that
+ * came since: a row at `count` extends the prefix, one at `end` the tail, one beyond `count` begins
+ * a tail when there is none. When the prefix reaches the tail they are one. Any other row, or one
+ * for which there is no space, is left out (a gap); serving goes on. After a failure to grow a
+ * sequence's file is not enlarged any more, until hd_input_log_try_again. A row that is there
+ * already is not written again. */
 #ifndef HD_WORKER_INPUT_LOG_H
 #define HD_WORKER_INPUT_LOG_H
 
@@ -23,7 +29,8 @@ struct hd_input_log;
 
 struct hd_input_log_options {
     const char *dir; /* state folder; copied */
-    uint32_t layers, dim;
+    uint32_t layers;
+    size_t row_bytes;       /* the log knows no more of a row */
     uint32_t sequences;     /* sequence numbers are below this */
     uint32_t max_positions; /* of a sequence */
     uint64_t limit;         /* bytes of all files together */
@@ -38,15 +45,20 @@ int hd_input_log_new(struct hd_input_log **out, const struct hd_input_log_option
 void hd_input_log_free(struct hd_input_log *log);
 
 enum { HD_LOG_KEPT = 0, HD_LOG_GAP = 1 };
-/* Takes one row [dim]. HD_LOG_KEPT: it is in the log; HD_LOG_GAP: it is not (see above), and if
- * that is because the file could not grow, err says why (else err->code is 0). */
-int hd_input_log_append(struct hd_input_log *log, struct hd_log_at at, const float *row,
+/* Takes one row of row_bytes. HD_LOG_KEPT: it is in the log; HD_LOG_GAP: it is not (see above), and
+ * if that is because the file could not grow, err says why the first time (else err->code is 0). */
+int hd_input_log_append(struct hd_input_log *log, struct hd_log_at at, const void *row,
                         struct hd_error *err);
-/* Positions 0 .. count-1 of this layer are in the log. */
+/* The sequence's file may grow again. */
+void hd_input_log_try_again(struct hd_input_log *log, uint32_t sequence);
+/* Positions 0 .. count-1 of this layer are in the log: its prefix. */
 uint32_t hd_input_log_count(const struct hd_input_log *log, uint32_t sequence, uint32_t layer);
-/* The rows from `at` to the end of its chunk, [n][dim]; *n counts only rows that are in the log.
- * NULL when the first is not. Valid until the sequence is dropped. */
-const float *hd_input_log_rows(const struct hd_input_log *log, struct hd_log_at at, size_t *n);
+/* First position of the tail; 0: there is none. */
+uint32_t hd_input_log_tail(const struct hd_input_log *log, uint32_t sequence, uint32_t layer);
+/* The rows of the prefix from `at` to the end of its chunk, [n] of row_bytes each, without padding;
+ * *n counts only rows that are in the prefix. NULL when the first is not. Valid until the sequence
+ * is dropped. */
+const void *hd_input_log_rows(const struct hd_input_log *log, struct hd_log_at at, size_t *n);
 
 void hd_input_log_drop(struct hd_input_log *log, uint32_t sequence);
 void hd_input_log_clear(struct hd_input_log *log);

@@ -2,6 +2,11 @@
 
 #include <stdlib.h>
 
+size_t hd_row_bytes(const struct hd_model *m)
+{
+    return m->shape.dim * sizeof(float);
+}
+
 int hd_node_new(struct hd_node **out, const struct hd_node_options *o)
 {
     struct hd_node *n = calloc(1, sizeof *n);
@@ -50,7 +55,7 @@ static int make_stores(struct hd_node *n)
     rc = hd_input_log_new(&n->input_log,
                           &(struct hd_input_log_options){.dir = n->o.state_dir,
                                                          .layers = m->n_layers,
-                                                         .dim = m->dim,
+                                                         .row_bytes = hd_row_bytes(n->o.model),
                                                          .sequences = n->sizes.max_sequences,
                                                          .max_positions = n->sizes.max_positions,
                                                          .limit = n->o.log_limit});
@@ -99,11 +104,12 @@ void hd_node_drop(struct hd_node *n, uint32_t sequence)
 
 void hd_node_log_inputs(struct hd_node *n, uint32_t layer, const struct hd_rows *rows)
 {
-    size_t dim = n->o.model->shape.dim;
+    const uint8_t *x = (const uint8_t *)rows->x;
+    size_t bytes = hd_row_bytes(n->o.model);
     for (size_t i = 0; i < rows->n; i++) {
         struct hd_log_at at = {rows->sequences[i], layer, rows->positions[i]};
         struct hd_error err;
-        int rc = hd_input_log_append(n->input_log, at, rows->x + i * dim, &err);
+        int rc = hd_input_log_append(n->input_log, at, x + i * bytes, &err);
         if (rc == HD_LOG_GAP && err.code != 0)
             hd_warn(n->o.log, "input_log_gap",
                     "sequence=%u position=%u reason=\"%s\" effect=\"a head that moves here costs a "

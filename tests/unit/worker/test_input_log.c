@@ -32,7 +32,7 @@ static struct hd_input_log *make(const char *where, uint64_t limit)
     struct hd_input_log_options o = {
         .dir = where,
         .layers = LAYERS,
-        .dim = DIM,
+        .row_bytes = DIM * sizeof(float),
         .sequences = 3,
         .max_positions = POSITIONS,
         .limit = limit,
@@ -86,18 +86,79 @@ Test(input_log, rows_come_back_chunk_by_chunk)
     hd_input_log_free(log);
 }
 
-Test(input_log, a_row_that_skips_one_is_a_gap_and_a_repeated_one_is_not)
+/* Rows [first, end) of a layer of sequence 0, each of which must be kept. */
+static void keep(struct hd_input_log *log, uint32_t layer, uint32_t first, uint32_t end)
+{
+    struct hd_error err;
+    for (uint32_t p = first; p < end; p++)
+        cr_assert_eq(append(log, 0, layer, p, &err), HD_LOG_KEPT, "position %u", p);
+}
+
+Test(input_log, a_repeated_row_is_not_written_again)
+{
+    struct hd_input_log *log = make(dir, 1 << 20);
+    keep(log, 0, 0, 2);
+    keep(log, 0, 0, 2);
+    keep(log, 0, 7, 9);
+    keep(log, 0, 7, 9);
+    cr_assert_eq(hd_input_log_appended(log), 4);
+    hd_input_log_free(log);
+}
+
+Test(input_log, a_row_that_skips_some_begins_a_tail_and_the_prefix_grows_into_it)
+{
+    struct hd_input_log *log = make(dir, 1 << 20);
+    size_t n;
+    keep(log, 0, 0, 3);
+    keep(log, 0, 100, 102);
+    cr_assert_eq(hd_input_log_count(log, 0, 0), 3);
+    cr_assert_eq(hd_input_log_tail(log, 0, 0), 100);
+    cr_assert_eq(hd_input_log_tail(log, 0, 1), 0, "each layer has its own");
+    cr_assert_null(hd_input_log_rows(log, (struct hd_log_at){0, 0, 100}, &n), "not the prefix");
+    cr_assert_eq(hd_input_log_bytes(log), 2 * CHUNK_BYTES);
+    keep(log, 0, 3, 99);
+    keep(log, 0, 102, 103);
+    cr_assert_eq(hd_input_log_count(log, 0, 0), 99);
+    cr_assert_eq(hd_input_log_tail(log, 0, 0), 100);
+    keep(log, 0, 99, 100);
+    cr_assert_eq(hd_input_log_count(log, 0, 0), 103);
+    cr_assert_eq(hd_input_log_tail(log, 0, 0), 0);
+    const float *x = hd_input_log_rows(log, (struct hd_log_at){0, 0, 98}, &n);
+    cr_assert_eq(n, 5);
+    for (size_t i = 0; i < n; i++)
+        cr_assert_eq(x[i * DIM], (float)((98 + i) * 100));
+    keep(log, 0, 150, 151); /* and again */
+    cr_assert_eq(hd_input_log_tail(log, 0, 0), 150);
+    hd_input_log_free(log);
+}
+
+Test(input_log, beside_a_tail_only_what_continues_it_or_the_prefix_is_kept)
 {
     struct hd_input_log *log = make(dir, 1 << 20);
     struct hd_error err;
-    cr_assert_eq(append(log, 0, 0, 0, &err), HD_LOG_KEPT);
-    cr_assert_eq(append(log, 0, 0, 2, &err), HD_LOG_GAP);
+    keep(log, 0, 100, 102);
+    cr_assert_eq(append(log, 0, 0, 1, &err), HD_LOG_GAP);
     cr_assert_eq(err.code, 0);
-    cr_assert_eq(append(log, 0, 1, 1, &err), HD_LOG_GAP, "each layer has its own prefix");
-    cr_assert_eq(append(log, 0, 0, 1, &err), HD_LOG_KEPT);
-    cr_assert_eq(append(log, 0, 0, 0, &err), HD_LOG_KEPT);
-    cr_assert_eq(hd_input_log_count(log, 0, 0), 2);
-    cr_assert_eq(hd_input_log_appended(log), 2);
+    cr_assert_eq(append(log, 0, 0, 99, &err), HD_LOG_GAP);
+    cr_assert_eq(append(log, 0, 0, 103, &err), HD_LOG_GAP);
+    keep(log, 0, 102, 103);
+    keep(log, 0, 0, 1);
+    hd_input_log_free(log);
+}
+
+Test(input_log, only_chunks_with_rows_are_claimed)
+{
+    struct hd_input_log *log = make(dir, 2 * CHUNK_BYTES);
+    struct hd_error err;
+    keep(log, 0, 3 * HD_LOG_CHUNK, 3 * HD_LOG_CHUNK + 1);
+    cr_assert_eq(hd_input_log_bytes(log), CHUNK_BYTES);
+    keep(log, 0, 0, HD_LOG_CHUNK);
+    cr_assert_eq(hd_input_log_bytes(log), 2 * CHUNK_BYTES);
+    cr_assert_eq(append(log, 0, 0, HD_LOG_CHUNK, &err), HD_LOG_GAP, "the prefix is bounded, too");
+    cr_assert_eq(err.code, HD_E_LIMIT);
+    keep(log, 0, 3 * HD_LOG_CHUNK + 1, 3 * HD_LOG_CHUNK + 2);
+    hd_input_log_drop(log, 0);
+    cr_assert_eq(hd_input_log_bytes(log), 0);
     hd_input_log_free(log);
 }
 
@@ -116,6 +177,12 @@ Test(input_log, the_limit_holds_for_all_sequences_together)
     cr_assert_eq(hd_input_log_bytes(log), 2 * CHUNK_BYTES);
     hd_input_log_drop(log, 0);
     cr_assert_eq(append(log, 2, 0, 0, &err), HD_LOG_KEPT, "the space is free again");
+    cr_assert_eq(append(log, 1, 0, HD_LOG_CHUNK, &err), HD_LOG_GAP);
+    cr_assert_eq(err.code, HD_E_LIMIT);
+    hd_input_log_drop(log, 2);
+    cr_assert_eq(append(log, 1, 0, HD_LOG_CHUNK, &err), HD_LOG_GAP, "not before it is asked for");
+    hd_input_log_try_again(log, 1);
+    cr_assert_eq(append(log, 1, 0, HD_LOG_CHUNK, &err), HD_LOG_KEPT);
     hd_input_log_free(log);
 }
 

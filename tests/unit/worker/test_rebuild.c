@@ -145,7 +145,7 @@ Test(rebuild, a_log_that_began_late_is_a_gap_and_the_replay_fills_it)
     struct rig r;
     struct hd_kv_report report;
     open_tiny(&r, 0x0, 1);
-    feed(&r, LAYERS, 40, N0); /* only sequence 0, from its position 40 on: nothing is kept */
+    feed(&r, LAYERS, 40, N0); /* only sequence 0, from its position 40 on: no prefix */
     struct hd_assignment need = {.needs = both, .n_needs = 1, .layers_done = LAYERS};
     cr_assert_eq(rig_own_heads(&r, 0x1, &need, &report), 0);
     cr_assert_eq(report.n_gaps, 1);
