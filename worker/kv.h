@@ -1,4 +1,4 @@
-/* kv.h - the K/V cache of the heads a worker owns, reached only through these accessors.
+/* kv.h - the K/V cache of the heads a worker owns or holds, reached only through these accessors.
  *
  * One lane for each (sequence, layer, head): blocks of HD_ATTN_BLOCK positions, allocated when a
  * position in them is first needed, and a count of valid positions. Rows become valid in order, so
@@ -40,6 +40,7 @@ struct hd_kv_counters {
     uint64_t hits;    /* rows that a step found valid (it was a retry) */
     uint64_t misses;  /* rows that a step had to compute */
     uint64_t rebuilt; /* rows computed from the input log */
+    uint64_t standby; /* rows computed beside a step, while the head was held */
     uint64_t bytes;   /* allocated now */
 };
 

@@ -1,5 +1,7 @@
 #include "worker/node.h"
 
+#include "worker/hold.h"
+
 #include <stdlib.h>
 
 size_t hd_row_bytes(const struct hd_model *m)
@@ -14,8 +16,10 @@ int hd_node_new(struct hd_node **out, const struct hd_node_options *o)
         return HD_E_NOMEM;
     n->o = *o;
     int rc = hd_shard_new(&n->shard, o->model, o->team);
+    if (rc == 0)
+        rc = hd_hold_new(&n->hold);
     if (rc < 0) {
-        free(n);
+        hd_node_free(n);
         return rc;
     }
     *out = n;
@@ -37,6 +41,7 @@ void hd_node_free(struct hd_node *n)
     if (!n)
         return;
     free_stores(n);
+    hd_hold_free(n->hold);
     hd_shard_free(n->shard);
     free(n);
 }
@@ -72,6 +77,7 @@ static int make_stores(struct hd_node *n)
 int hd_node_resize(struct hd_node *n, const struct hd_node_sizes *sizes, struct hd_error *err)
 {
     free_stores(n);
+    hd_hold_leave(n);
     n->assigned = false;
     n->sizes = *sizes;
     int rc = make_stores(n);
@@ -93,6 +99,7 @@ void hd_node_forget(struct hd_node *n)
 void hd_node_leave(struct hd_node *n)
 {
     hd_node_forget(n);
+    hd_hold_leave(n);
     n->assigned = false;
 }
 

@@ -27,6 +27,8 @@ struct hd_node_sizes {
     uint32_t max_sequences; /* at most HD_NODE_SEQUENCES */
 };
 
+struct hd_hold;
+
 struct hd_node {
     struct hd_node_options o;
     struct hd_node_sizes sizes;
@@ -34,8 +36,9 @@ struct hd_node {
     struct hd_kv *kv; /* NULL before the first resize, as are the next two */
     struct hd_input_log *input_log;
     struct hd_compute *compute;
+    struct hd_hold *hold; /* what is held beside what is owned, see hold.h */
     /* An assignment of the present conversation is in force. Weights outlive a conversation (a
-     * quick return need not load them again), ownership does not. */
+     * quick return need not load them again), ownership and holding do not. */
     bool assigned;
 };
 
@@ -55,7 +58,7 @@ void hd_node_free(struct hd_node *n);
 /* Sizes of a new conversation with a leader; forgets every sequence, keeps the weights. 0 or
  * HD_E_NOMEM (then nothing but the weights is left and it must be called again). */
 int hd_node_resize(struct hd_node *n, const struct hd_node_sizes *sizes, struct hd_error *err);
-/* The conversation is over: owns nothing, remembers no sequence, keeps the weights. */
+/* The conversation is over: owns and holds nothing, remembers no sequence, keeps the weights. */
 void hd_node_leave(struct hd_node *n);
 /* Drop the K/V and the log of every sequence, or of one. */
 void hd_node_forget(struct hd_node *n);

@@ -1,10 +1,12 @@
-/* shard.h - the packed weights of the units a worker owns.
+/* shard.h - the packed weights of the units that a worker owns or holds.
  *
  * A head is its query heads' rows of Wq, its rows of Wk and Wv and its columns of Wo, in every
  * layer; an FFN block its rows of gate and up and its columns of down; a vocab block its rows of
- * the output matrix. Assigning packs only what is new (a failover loads only what moved), on the
- * compute team. Models that rotate halves get their Wq and Wk rows permuted to interleaved pairs
- * here, so that the kernels know one order only. */
+ * the output matrix. An owned unit is in the sums; one that is held is loaded and in no sum.
+ * Weights of units that are neither stay until they are released: to own such a unit again costs
+ * nothing. Only what is missing is packed (a failover loads only what moved), on the compute team.
+ * Models that rotate halves get their Wq and Wk rows permuted to interleaved pairs here, so that
+ * the kernels know one order only. */
 #ifndef HD_WORKER_SHARD_H
 #define HD_WORKER_SHARD_H
 
@@ -28,6 +30,11 @@ struct hd_ffn_weights {
     struct hd_weights down;     /* [dim][width] */
 };
 
+struct hd_shard_unit {
+    enum hd_shard_kind kind;
+    uint32_t unit;
+};
+
 /* Unit numbers, ascending. */
 struct hd_unit_list {
     const uint32_t *list;
@@ -39,16 +46,33 @@ struct hd_shard;
 int hd_shard_new(struct hd_shard **out, const struct hd_model *model, struct hd_team *team);
 void hd_shard_free(struct hd_shard *s);
 
-/* Own exactly these from now on. On failure (HD_E_NOMEM, or what packing said) nothing new is owned
- * and what is not in `want` is dropped all the same. */
+enum { HD_SHARD_COMPLETE = 0, HD_SHARD_LOADED = 1 };
+/* Own exactly these from now on; loads what is missing, releases nothing. HD_SHARD_COMPLETE:
+ * nothing was missing; HD_SHARD_LOADED: something was, and is there now. Or HD_E_NOMEM, or what
+ * packing said: then the owned ones are those of before. */
 int hd_shard_assign(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_KINDS],
                     struct hd_error *err);
+/* Hold exactly these besides (not those of them that are owned). Loads and releases nothing. */
+void hd_shard_hold(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_KINDS]);
+/* Own and hold nothing; the weights stay. */
+void hd_shard_leave(struct hd_shard *s);
+/* Loads up to `max` pieces (one unit in one layer) of what is held; outcomes and errors as above.
+ */
+int hd_shard_load(struct hd_shard *s, size_t max, struct hd_error *err);
+
 struct hd_unit_list hd_shard_owned(const struct hd_shard *s, enum hd_shard_kind kind);
-bool hd_shard_owns(const struct hd_shard *s, enum hd_shard_kind kind, uint32_t unit);
-uint64_t hd_shard_bytes(const struct hd_shard *s);
+struct hd_unit_list hd_shard_held(const struct hd_shard *s, enum hd_shard_kind kind);
+bool hd_shard_owns(const struct hd_shard *s, struct hd_shard_unit u);
+bool hd_shard_holds(const struct hd_shard *s, struct hd_shard_unit u);
+/* Its weights in this layer are loaded. */
+bool hd_shard_has(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer);
+/* A unit with weights that is neither owned nor held; false: there is none. */
+bool hd_shard_surplus(const struct hd_shard *s, struct hd_shard_unit *u);
+void hd_shard_release(struct hd_shard *s, struct hd_shard_unit u);
+uint64_t hd_shard_bytes(const struct hd_shard *s); /* of all that is loaded */
 const struct hd_units *hd_shard_units(const struct hd_shard *s);
 
-/* Weights of an owned unit. */
+/* Weights of a unit that is loaded. */
 const struct hd_head_weights *hd_shard_head(const struct hd_shard *s, uint32_t head,
                                             uint32_t layer);
 const struct hd_ffn_weights *hd_shard_ffn(const struct hd_shard *s, uint32_t block, uint32_t layer);

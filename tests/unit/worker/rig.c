@@ -170,3 +170,46 @@ void rig_sums(struct rig *r, enum hd_shard_kind units, uint32_t layer, const str
     rig_decode(&out, rows->n, r->model->shape.dim, sums);
     hd_shared_unref(out.payload);
 }
+
+int rig_slices(struct rig *r)
+{
+    struct hd_error err = {0};
+    int rc;
+    do {
+        rc = hd_hold_slice(r->node, &err);
+        cr_assert_geq(rc, 0, "%s", err.text);
+    } while (rc == HD_HOLD_WORKED);
+    return rc;
+}
+
+void rig_feed(struct rig *r, struct rig_feed feed)
+{
+    size_t dim = r->model->shape.dim;
+    struct rig_rows rows;
+    for (uint32_t l = 0; l < feed.layers; l++) {
+        float *x = rig_random(RIG_POSITIONS, dim, 100 * (feed.sequence + 1) + l);
+        rig_rows_of(&rows, feed.sequence, feed.first, feed.end - feed.first, x + feed.first * dim);
+        struct hd_half_step step = rig_step(&rows, HD_SHARD_HEAD, l);
+        struct hd_half_output out = {0};
+        struct hd_error err;
+        hd_node_log_inputs(r->node, l, &step.rows);
+        cr_assert_geq(hd_node_step(r->node, &step, &out, &err), 0, "%s", err.text);
+        hd_hold_follow(r->node, l, &step.rows);
+        hd_shared_unref(out.payload);
+        free(x);
+    }
+}
+
+void rig_expect_same_lane(const struct rig *a, const struct rig *b, struct hd_kv_at at,
+                          uint32_t positions)
+{
+    size_t row = hd_kv_row_bytes(a->node->kv);
+    cr_assert_eq(hd_kv_valid(a->node->kv, at), positions);
+    cr_assert_eq(hd_kv_valid(b->node->kv, at), positions);
+    for (uint32_t p = 0; p < positions; p++) {
+        cr_assert_arr_eq(hd_kv_k(a->node->kv, at, p), hd_kv_k(b->node->kv, at, p), row,
+                         "K of layer %u, head %u, position %u", at.layer, at.head, p);
+        cr_assert_arr_eq(hd_kv_v(a->node->kv, at, p), hd_kv_v(b->node->kv, at, p), row,
+                         "V of layer %u, head %u, position %u", at.layer, at.head, p);
+    }
+}

@@ -2,7 +2,7 @@
 #ifndef HD_TESTS_WORKER_RIG_H
 #define HD_TESTS_WORKER_RIG_H
 
-#include "worker/rebuild.h"
+#include "worker/hold.h"
 
 #define RIG_ROWS      96
 #define RIG_POSITIONS 256
@@ -36,6 +36,19 @@ void rig_own_part(struct rig *r, uint32_t part, uint32_t of);
 /* Own exactly these heads (a mask), every FFN and vocab block; with what the sequences need. */
 int rig_own_heads(struct rig *r, uint64_t heads, const struct hd_assignment *needs,
                   struct hd_kv_report *report);
+
+/* Does what is to be done for held units. Returns the last outcome: HD_HOLD_IDLE or _READY. */
+int rig_slices(struct rig *r);
+
+/* What every worker receives: attention inputs of positions [first, end) of a sequence, in the
+ * layers [0, layers); the same ones for every rig. Answered, then followed. */
+struct rig_feed {
+    uint32_t sequence, layers, first, end;
+};
+void rig_feed(struct rig *r, struct rig_feed feed);
+/* Both hold this many positions of the lane, with the same bits. */
+void rig_expect_same_lane(const struct rig *a, const struct rig *b, struct hd_kv_at at,
+                          uint32_t positions);
 
 /* [n][dim] values that depend on seed and index only. The caller frees. */
 float *rig_random(size_t n, size_t dim, uint64_t seed);

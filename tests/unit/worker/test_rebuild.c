@@ -7,28 +7,11 @@
 
 enum { N0 = 90, N1 = 33, LAYERS = 4, HEADS = 4 };
 
-/* What every worker receives: attention inputs of two sequences in every layer. */
 static void feed(struct rig *r, uint32_t layers, uint32_t first, uint32_t end0)
 {
-    size_t dim = r->model->shape.dim;
-    struct rig_rows rows;
-    for (uint32_t l = 0; l < layers; l++) {
-        float *x0 = rig_random(RIG_POSITIONS, dim, 100 + l);
-        float *x1 = rig_random(RIG_POSITIONS, dim, 200 + l);
-        rig_rows_of(&rows, 0, first, end0 - first, x0 + first * dim);
-        struct hd_half_step step = rig_step(&rows, HD_SHARD_HEAD, l);
-        for (int s = 0; s < (first == 0 ? 2 : 1); s++) {
-            struct hd_half_output out = {0};
-            struct hd_error err;
-            hd_node_log_inputs(r->node, l, &step.rows);
-            cr_assert_geq(hd_node_step(r->node, &step, &out, &err), 0, "%s", err.text);
-            hd_shared_unref(out.payload);
-            rig_rows_of(&rows, 1, 0, N1, x1);
-            step = rig_step(&rows, HD_SHARD_HEAD, l);
-        }
-        free(x0);
-        free(x1);
-    }
+    rig_feed(r, (struct rig_feed){0, layers, first, end0});
+    if (first == 0)
+        rig_feed(r, (struct rig_feed){1, layers, 0, N1});
 }
 
 static void open_tiny(struct rig *r, uint64_t heads, unsigned threads)
@@ -38,20 +21,6 @@ static void open_tiny(struct rig *r, uint64_t heads, unsigned threads)
     rig_open(r, &o);
     cr_assert_eq(rig_own_heads(r, heads, &(struct hd_assignment){0}, &report), 0);
     hd_kv_report_deinit(&report);
-}
-
-static void expect_same_lane(const struct rig *a, const struct rig *b, struct hd_kv_at at,
-                             uint32_t positions)
-{
-    size_t row = hd_kv_row_bytes(a->node->kv);
-    cr_assert_eq(hd_kv_valid(a->node->kv, at), positions);
-    cr_assert_eq(hd_kv_valid(b->node->kv, at), positions);
-    for (uint32_t p = 0; p < positions; p++) {
-        cr_assert_arr_eq(hd_kv_k(a->node->kv, at, p), hd_kv_k(b->node->kv, at, p), row,
-                         "K of layer %u, head %u, position %u", at.layer, at.head, p);
-        cr_assert_arr_eq(hd_kv_v(a->node->kv, at, p), hd_kv_v(b->node->kv, at, p), row,
-                         "V of layer %u, head %u, position %u", at.layer, at.head, p);
-    }
 }
 
 static const struct hd_sequence_need both[] = {{.sequence = 0, .base = N0},
@@ -78,8 +47,8 @@ Test(rebuild, every_head_comes_back_bit_for_bit)
         cr_assert_eq(report.bytes, report.rows_rebuilt * 2 * 32 * sizeof(uint16_t));
         cr_assert_eq(report.flops, report.rows_rebuilt * 4 * 32 * 256);
         for (uint32_t l = 0; l < LAYERS; l++) {
-            expect_same_lane(&all, &other, (struct hd_kv_at){0, l, h}, N0);
-            expect_same_lane(&all, &other, (struct hd_kv_at){1, l, h}, N1);
+            rig_expect_same_lane(&all, &other, (struct hd_kv_at){0, l, h}, N0);
+            rig_expect_same_lane(&all, &other, (struct hd_kv_at){1, l, h}, N1);
             cr_assert_eq(hd_kv_counters(other.node->kv, l, h)->rebuilt, N0 + N1);
             cr_assert_eq(hd_kv_counters(other.node->kv, l, h)->misses, 0);
             cr_assert_eq(hd_kv_counters(other.node->kv, l, (h + 1) % HEADS)->rebuilt, 0);
@@ -176,6 +145,8 @@ Test(rebuild, clear_forgets_everything_and_a_lost_head_frees_its_rows)
     cr_assert_eq(report.rows_rebuilt, 0);
     cr_assert_eq(report.rows_kept, 3 * LAYERS * (N0 + N1));
     hd_kv_report_deinit(&report);
+    cr_assert_eq(hd_kv_bytes(r.node->kv), kv, "an assignment does not wait for this");
+    cr_assert_eq(rig_slices(&r), HD_HOLD_IDLE);
     cr_assert_eq(hd_kv_bytes(r.node->kv), kv / 4 * 3);
     cr_assert_lt(hd_shard_bytes(r.node->shard), weights);
     need = (struct hd_assignment){.clear = true};

@@ -1,0 +1,78 @@
+#include "worker/kv_work.h"
+
+#include <stdlib.h>
+
+#define FIRST_ITEMS 64
+
+void hd_kv_list_deinit(struct hd_kv_list *l)
+{
+    free(l->work);
+    *l = (struct hd_kv_list){0};
+}
+
+int hd_kv_list_add(struct hd_kv_list *l, const struct hd_kv_work *w)
+{
+    if (l->n == l->cap) {
+        size_t cap = l->cap ? 2 * l->cap : FIRST_ITEMS;
+        struct hd_kv_work *work = realloc(l->work, cap * sizeof *work);
+        if (!work)
+            return HD_E_NOMEM;
+        l->work = work;
+        l->cap = cap;
+    }
+    l->work[l->n++] = *w;
+    return 0;
+}
+
+/* In pieces that lie in one chunk of the log. */
+int hd_kv_list_add_lane(struct hd_kv_list *l, struct hd_node *n, const struct hd_lane_rows *rows)
+{
+    struct hd_kv_at at = rows->at;
+    uint32_t p = hd_kv_valid(n->kv, at);
+    if (p >= rows->end || l->n >= rows->max)
+        return 0;
+    int rc = hd_kv_reserve(n->kv, at, rows->end);
+    while (rc == 0 && p < rows->end && l->n < rows->max) {
+        struct hd_kv_work w = {.at = at, .position = p};
+        w.x = hd_input_log_rows(n->input_log, (struct hd_log_at){at.sequence, at.layer, p}, &w.n);
+        if (w.n > rows->end - p)
+            w.n = rows->end - p;
+        rc = hd_kv_list_add(l, &w);
+        p += (uint32_t)w.n;
+    }
+    return rc < 0 ? HD_E_NOMEM : 0;
+}
+
+struct run {
+    const struct hd_kv_list *list;
+    struct hd_compute *compute;
+};
+
+static void compute_item(void *arg, size_t index, unsigned thread)
+{
+    const struct run *r = arg;
+    hd_compute_kv(r->compute, thread, &r->list->work[index]);
+}
+
+int hd_kv_list_run(const struct hd_kv_list *l, struct hd_node *n)
+{
+    struct run run = {l, n->compute};
+    uint32_t end = 0;
+    for (size_t i = 0; i < l->n; i++)
+        if (l->work[i].position + l->work[i].n > end)
+            end = l->work[i].position + (uint32_t)l->work[i].n;
+    if (hd_compute_positions(n->compute, end) < 0)
+        return HD_E_NOMEM;
+    hd_team_run(n->o.team, l->n, compute_item, &run);
+    for (size_t i = 0; i < l->n; i++)
+        hd_kv_commit(n->kv, l->work[i].at, l->work[i].position + (uint32_t)l->work[i].n);
+    return 0;
+}
+
+uint64_t hd_kv_list_rows(const struct hd_kv_list *l)
+{
+    uint64_t rows = 0;
+    for (size_t i = 0; i < l->n; i++)
+        rows += l->work[i].n;
+    return rows;
+}

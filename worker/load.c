@@ -1,0 +1,167 @@
+/* load.c - the weights of units: which are there, packing what is missing, freeing. A piece is one
+ * unit in one layer (a vocab block is one piece). */
+#include "worker/pack.h"
+#include "worker/shard_impl.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+static size_t layers_of(const struct hd_shard *s, enum hd_shard_kind kind)
+{
+    return kind == HD_SHARD_VOCAB ? 1 : s->model->shape.n_layers;
+}
+
+static uint64_t bytes_of(const struct hd_weights *w)
+{
+    return (uint64_t)w->groups * w->group_bytes;
+}
+
+/* Bytes of a piece; 0 when it is not there. */
+static uint64_t piece_bytes(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer)
+{
+    if (!hd_shard_has_any(s, u))
+        return 0;
+    if (u.kind == HD_SHARD_HEAD) {
+        const struct hd_head_weights *w = &s->head[u.unit][layer];
+        return bytes_of(&w->q) + bytes_of(&w->k) + bytes_of(&w->v) + bytes_of(&w->o);
+    }
+    if (u.kind == HD_SHARD_FFN) {
+        const struct hd_ffn_weights *w = &s->ffn[u.unit][layer];
+        return bytes_of(&w->gate) + bytes_of(&w->up) + bytes_of(&w->down);
+    }
+    return bytes_of(s->vocab[u.unit]);
+}
+
+bool hd_shard_has_any(const struct hd_shard *s, struct hd_shard_unit u)
+{
+    return u.kind == HD_SHARD_HEAD  ? s->head[u.unit] != NULL
+           : u.kind == HD_SHARD_FFN ? s->ffn[u.unit] != NULL
+                                    : s->vocab[u.unit] != NULL;
+}
+
+bool hd_shard_has(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer)
+{
+    return piece_bytes(s, u, layer) > 0;
+}
+
+void hd_shard_release(struct hd_shard *s, struct hd_shard_unit u)
+{
+    if (!hd_shard_has_any(s, u))
+        return;
+    for (uint32_t l = 0; l < layers_of(s, u.kind); l++) {
+        s->bytes -= piece_bytes(s, u, l);
+        if (u.kind == HD_SHARD_HEAD)
+            hd_head_weights_deinit(&s->head[u.unit][l]);
+        else if (u.kind == HD_SHARD_FFN)
+            hd_ffn_weights_deinit(&s->ffn[u.unit][l]);
+        else
+            hd_weights_deinit(s->vocab[u.unit]);
+    }
+    if (u.kind == HD_SHARD_HEAD) {
+        free(s->head[u.unit]);
+        s->head[u.unit] = NULL;
+    } else if (u.kind == HD_SHARD_FFN) {
+        free(s->ffn[u.unit]);
+        s->ffn[u.unit] = NULL;
+    } else {
+        free(s->vocab[u.unit]);
+        s->vocab[u.unit] = NULL;
+    }
+}
+
+/* Room for the weights, all of them empty. */
+static int make_room(struct hd_shard *s, struct hd_shard_unit u)
+{
+    if (hd_shard_has_any(s, u))
+        return 0;
+    size_t layers = layers_of(s, u.kind);
+    if (u.kind == HD_SHARD_HEAD)
+        s->head[u.unit] = calloc(layers, sizeof **s->head);
+    else if (u.kind == HD_SHARD_FFN)
+        s->ffn[u.unit] = calloc(layers, sizeof **s->ffn);
+    else
+        s->vocab[u.unit] = calloc(1, sizeof **s->vocab);
+    return hd_shard_has_any(s, u) ? 0 : HD_E_NOMEM;
+}
+
+/* ---- Loading ----*/
+
+struct piece {
+    struct hd_shard_unit u;
+    uint32_t layer;
+};
+
+struct load_job {
+    struct hd_shard *s;
+    struct piece *pieces;
+    size_t n, max;
+    _Atomic int rc; /* the first failure */
+};
+
+static void load_one(void *arg, size_t index, unsigned thread)
+{
+    struct load_job *job = arg;
+    struct hd_shard *s = job->s;
+    struct piece p = job->pieces[index];
+    struct hd_unit_at at = {
+        .model = s->model, .units = &s->units, .unit = p.u.unit, .layer = p.layer};
+    int rc;
+    (void)thread;
+    if (atomic_load_explicit(&job->rc, memory_order_relaxed) < 0)
+        return;
+    if (p.u.kind == HD_SHARD_HEAD)
+        rc = hd_pack_head(&s->head[p.u.unit][p.layer], &at);
+    else if (p.u.kind == HD_SHARD_FFN)
+        rc = hd_pack_ffn(&s->ffn[p.u.unit][p.layer], &at);
+    else
+        rc = hd_pack_vocab(s->vocab[p.u.unit], &at);
+    int none = 0;
+    if (rc < 0)
+        atomic_compare_exchange_strong(&job->rc, &none, rc);
+}
+
+/* Appends the missing pieces of a unit and makes room for them. */
+static int list_missing(struct load_job *job, struct hd_shard_unit u)
+{
+    for (uint32_t l = 0; l < layers_of(job->s, u.kind) && job->n < job->max; l++) {
+        if (hd_shard_has(job->s, u, l))
+            continue;
+        if (make_room(job->s, u) < 0)
+            return HD_E_NOMEM;
+        job->pieces[job->n++] = (struct piece){u, l};
+    }
+    return 0;
+}
+
+/* Those of `want` that are missing, at most max. */
+static size_t count_missing(const struct hd_shard *s, const struct hd_unit_list *want, size_t max)
+{
+    size_t n = 0;
+    for (int k = 0; k < HD_SHARD_KINDS; k++)
+        for (size_t i = 0; i < want[k].n && n < max; i++)
+            for (uint32_t l = 0; l < layers_of(s, (enum hd_shard_kind)k); l++)
+                n += !hd_shard_has(
+                    s, (struct hd_shard_unit){(enum hd_shard_kind)k, want[k].list[i]}, l);
+    return n < max ? n : max;
+}
+
+int hd_shard_load_list(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_KINDS],
+                       size_t max)
+{
+    struct load_job job = {.s = s, .max = count_missing(s, want, max)};
+    if (job.max == 0)
+        return HD_SHARD_COMPLETE;
+    job.pieces = malloc(job.max * sizeof *job.pieces);
+    int rc = job.pieces ? 0 : HD_E_NOMEM;
+    for (int k = 0; k < HD_SHARD_KINDS; k++)
+        for (size_t i = 0; i < want[k].n && rc == 0; i++)
+            rc = list_missing(&job, (struct hd_shard_unit){(enum hd_shard_kind)k, want[k].list[i]});
+    if (rc == 0) {
+        hd_team_run(s->team, job.n, load_one, &job);
+        for (size_t i = 0; i < job.n; i++)
+            s->bytes += piece_bytes(s, job.pieces[i].u, job.pieces[i].layer);
+        rc = atomic_load(&job.rc);
+    }
+    free(job.pieces);
+    return rc < 0 ? rc : HD_SHARD_LOADED;
+}

@@ -1,0 +1,31 @@
+/* shard_impl.h - shared by shard.c (who is what) and load.c (the weights themselves). */
+#ifndef HD_WORKER_SHARD_IMPL_H
+#define HD_WORKER_SHARD_IMPL_H
+
+#include "worker/shard.h"
+
+/* Unit numbers of one kind, ascending. */
+struct unit_set {
+    uint32_t *list; /* room for all units that there are */
+    size_t n;
+};
+
+struct hd_shard {
+    const struct hd_model *model;
+    struct hd_team *team;
+    struct hd_units units;
+    uint32_t count[HD_SHARD_KINDS]; /* units there are of each kind */
+    struct unit_set owned[HD_SHARD_KINDS], held[HD_SHARD_KINDS];
+    struct hd_head_weights **head; /* [heads]: NULL or [layers], those not loaded are empty */
+    struct hd_ffn_weights **ffn;   /* [ffn_blocks]: likewise */
+    struct hd_weights **vocab;     /* [vocab_blocks]: NULL or one, likewise */
+    uint64_t bytes;                /* of all that is loaded */
+};
+
+/* load.c */
+bool hd_shard_has_any(const struct hd_shard *s, struct hd_shard_unit u);
+/* Loads at most `max` missing pieces of these units; outcomes as of hd_shard_load. */
+int hd_shard_load_list(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_KINDS],
+                       size_t max);
+
+#endif
