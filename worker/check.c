@@ -30,13 +30,13 @@ int hd_check_welcome(const struct hd_check *c, const Hydac__V1__Welcome *m, stru
 }
 
 /* Unit numbers: ascending and below `count`. */
-static int check_units(const uint32_t *list, size_t n, uint32_t count, const char *what,
+static int check_units(struct hd_unit_list l, uint32_t count, const char *what,
                        struct hd_error *err)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (list[i] >= count)
-            return hd_fail(err, HD_E_PROTO, "AssignHeads: %s %u of %u", what, list[i], count);
-        if (i > 0 && list[i] <= list[i - 1])
+    for (size_t i = 0; i < l.n; i++) {
+        if (l.list[i] >= count)
+            return hd_fail(err, HD_E_PROTO, "AssignHeads: %s %u of %u", what, l.list[i], count);
+        if (i > 0 && l.list[i] <= l.list[i - 1])
             return hd_fail(err, HD_E_PROTO, "AssignHeads: %s numbers are not ascending", what);
     }
     return 0;
@@ -47,36 +47,105 @@ int hd_check_sequence(const struct hd_check *c, uint32_t sequence, struct hd_err
     return in_range(sequence, 0, c->sizes.max_sequences - 1, "a sequence number", err);
 }
 
-static int check_needs(const struct hd_check *c, const Hydac__V1__AssignHeads *m,
-                       struct hd_error *err)
+struct needs {
+    const char *message;
+    Hydac__V1__SequenceNeed *const *list;
+    size_t n;
+};
+
+static int check_needs(const struct hd_check *c, const struct needs *needs, struct hd_error *err)
 {
     uint64_t seen = 0;
-    for (size_t i = 0; i < m->n_sequences; i++) {
-        const Hydac__V1__SequenceNeed *n = m->sequences[i];
+    for (size_t i = 0; i < needs->n; i++) {
+        const Hydac__V1__SequenceNeed *n = needs->list[i];
         if (hd_check_sequence(c, n->sequence, err) < 0)
-            return hd_fail_in(err, "AssignHeads");
+            return hd_fail_in(err, "%s", needs->message);
         if (seen >> n->sequence & 1)
-            return hd_fail(err, HD_E_PROTO, "AssignHeads: sequence %u comes twice", n->sequence);
+            return hd_fail(err, HD_E_PROTO, "%s: sequence %u comes twice", needs->message,
+                           n->sequence);
         seen |= UINT64_C(1) << n->sequence;
         if ((uint64_t)n->committed + n->inflight > c->sizes.max_positions)
-            return hd_fail(err, HD_E_PROTO, "AssignHeads: sequence %u needs more than %u positions",
-                           n->sequence, c->sizes.max_positions);
+            return hd_fail(err, HD_E_PROTO, "%s: sequence %u needs more than %u positions",
+                           needs->message, n->sequence, c->sizes.max_positions);
     }
     return 0;
 }
 
+/* The lists of units that are owned, or held. */
+static int check_lists(const struct hd_check *c, const struct hd_unit_list lists[HD_SHARD_KINDS],
+                       struct hd_error *err)
+{
+    int rc = check_units(lists[HD_SHARD_HEAD], c->units->heads, "head", err);
+    if (rc == 0)
+        rc = check_units(lists[HD_SHARD_FFN], c->units->ffn_blocks, "FFN block", err);
+    if (rc == 0)
+        rc = check_units(lists[HD_SHARD_VOCAB], c->units->vocab_blocks, "vocab block", err);
+    return rc;
+}
+
 int hd_check_assign(const struct hd_check *c, const Hydac__V1__AssignHeads *m, struct hd_error *err)
 {
-    int rc = check_units(m->heads, m->n_heads, c->units->heads, "head", err);
-    if (rc == 0)
-        rc = check_units(m->ffn_blocks, m->n_ffn_blocks, c->units->ffn_blocks, "FFN block", err);
-    if (rc == 0)
-        rc = check_units(m->vocab_blocks, m->n_vocab_blocks, c->units->vocab_blocks, "vocab block",
-                         err);
+    const struct hd_unit_list own[] = {{m->heads, m->n_heads},
+                                       {m->ffn_blocks, m->n_ffn_blocks},
+                                       {m->vocab_blocks, m->n_vocab_blocks}};
+    const struct hd_unit_list hold[] = {{m->hold_heads, m->n_hold_heads},
+                                        {m->hold_ffn_blocks, m->n_hold_ffn_blocks},
+                                        {m->hold_vocab_blocks, m->n_hold_vocab_blocks}};
+    int rc = check_lists(c, own, err);
+    if (rc == 0 && check_lists(c, hold, err) < 0)
+        rc = hd_fail_in(err, "held units");
     if (rc == 0)
         rc = in_range(m->layers_done, 0, c->model->shape.n_layers, "AssignHeads: layers_done", err);
-    return rc < 0 ? rc : check_needs(c, m, err);
+    if (rc == 0 && m->round != 0 && m->clear)
+        rc = hd_fail(err, HD_E_PROTO, "AssignHeads: a round cannot clear");
+    struct needs needs = {"AssignHeads", m->sequences, m->n_sequences};
+    return rc < 0 ? rc : check_needs(c, &needs, err);
 }
+
+/* ---- The log ----*/
+
+int hd_check_fill(const struct hd_check *c, const Hydac__V1__FillLog *m, struct hd_error *err)
+{
+    struct needs needs = {"FillLog", m->sequences, m->n_sequences};
+    int rc = in_range(m->layers_done, 0, c->model->shape.n_layers, "FillLog: layers_done", err);
+    return rc < 0 ? rc : check_needs(c, &needs, err);
+}
+
+static int check_log_at(const struct hd_check *c, struct hd_log_at at, struct hd_error *err)
+{
+    int rc = hd_check_sequence(c, at.sequence, err);
+    if (rc == 0)
+        rc = in_range(at.layer, 0, c->model->shape.n_layers - 1, "the layer", err);
+    return rc < 0 ? rc : in_range(at.position, 0, c->sizes.max_positions - 1, "the position", err);
+}
+
+int hd_check_fetch(const struct hd_check *c, const Hydac__V1__Fetch *m, struct hd_error *err)
+{
+    int rc = check_log_at(c, (struct hd_log_at){m->sequence, m->layer, m->position}, err);
+    if (rc == 0)
+        rc = in_range(m->count, 1, c->sizes.max_rows, "the number of rows", err);
+    return rc < 0 ? hd_fail_in(err, "Fetch") : 0;
+}
+
+int hd_check_rows(const struct hd_check *c, const Hydac__V1__Rows *m, size_t payload_len,
+                  struct hd_error *err)
+{
+    size_t bytes = hd_row_bytes(c->model);
+    int rc = check_log_at(c, (struct hd_log_at){m->sequence, m->layer, m->position}, err);
+    if (rc == 0)
+        rc = in_range(m->count, 0, c->sizes.max_rows, "the number of rows", err);
+    if (rc < 0)
+        return hd_fail_in(err, "Rows");
+    if (m->count > c->sizes.max_positions - m->position)
+        return hd_fail(err, HD_E_PROTO, "Rows: %u rows from position %u of %u", m->count,
+                       m->position, c->sizes.max_positions);
+    if (payload_len != m->count * bytes)
+        return hd_fail(err, HD_E_PROTO, "Rows: %zu bytes for %u rows of %zu bytes", payload_len,
+                       m->count, bytes);
+    return 0;
+}
+
+/* ---- Steps ----*/
 
 /* Sequences and positions of a step's rows. */
 static int check_rows(const struct hd_check *c, const Hydac__V1__Step *m, struct hd_error *err)
@@ -133,8 +202,9 @@ struct hd_frame_limits hd_check_limits(const struct hd_check *c)
 {
     uint64_t rows = c->sizes.max_rows;
     uint64_t units = (uint64_t)c->units->heads + c->units->ffn_blocks + c->units->vocab_blocks;
-    uint64_t step = 4 * VARINT32 * rows; /* sequence, position, shift, want */
-    uint64_t assign = VARINT32 * units + HD_NODE_SEQUENCES * (uint64_t)(6 * VARINT32);
+    uint64_t step = 4 * VARINT32 * rows;     /* sequence, position, shift, want */
+    uint64_t assign = 2 * VARINT32 * units + /* owned and held */
+                      HD_NODE_SEQUENCES * (uint64_t)(6 * VARINT32);
     return (struct hd_frame_limits){
         .max_body = (uint32_t)(step + assign + MARGIN),
         .max_payload = (uint32_t)(rows * c->model->shape.dim * sizeof(float)),

@@ -29,6 +29,7 @@ static const struct hd_config_key keys[] = {
     {"compute", "isa", HD_CONFIG_ENUM, AT(isa), .words = isas},
     {"state", "dir", STRING(state_dir)},
     {"input_log", "limit", HD_CONFIG_SIZE, AT(log_limit), .min = MIN_LOG, .max = MAX_LOG},
+    {"input_log", "keep", HD_CONFIG_BOOL, AT(log_keep)},
     {"retry", "min_ms", HD_CONFIG_UINT, AT(retry_min_ms), .min = 1, .max = MAX_RETRY_MS},
     {"retry", "max_ms", HD_CONFIG_UINT, AT(retry_max_ms), .min = 1, .max = MAX_RETRY_MS},
     {"log", "level", HD_CONFIG_ENUM, AT(log_level), .words = levels},
@@ -65,6 +66,7 @@ static const char usage[] =
     "\n"
     "  compute.isa auto | portable | avx2 | avx512\n"
     "  input_log.limit 4G\n"
+    "  input_log.keep true: false = log nothing; a head that moves here costs a replay\n"
     "  retry.min_ms 100\n"
     "  retry.max_ms 5000\n";
 
@@ -89,6 +91,7 @@ void hd_worker_config_defaults(struct hd_worker_config *c)
     *c = (struct hd_worker_config){
         .leader = "127.0.0.1:7400",
         .log_limit = UINT64_C(4) << 30,
+        .log_keep = true,
         .retry_min_ms = 100,
         .retry_max_ms = 5000,
         .log_level = HD_LOG_INFO,

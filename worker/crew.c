@@ -1,6 +1,8 @@
 /* crew.c - see crew.h. */
 #include "worker/crew_impl.h"
 
+#include "common/util/clock.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,29 +50,54 @@ static int set_up(struct hd_crew *c, struct hd_error *err)
                                                          .team = c->team,
                                                          .log = c->o.log,
                                                          .state_dir = c->o.state_dir,
-                                                         .log_limit = c->o.log_limit});
+                                                         .log_limit = c->o.log_limit,
+                                                         .keep_log = c->o.keep_log});
+    if (rc == 0)
+        rc = hd_fill_new(&c->fill, c->node, &c->pace);
     if (rc < 0) {
+        hd_node_free(c->node);
         hd_team_free(c->team);
         return hd_fail(err, rc, "out of memory for the list of units");
     }
     return 0;
 }
 
-/* The next job, or NULL when it is time to stop. */
-static struct hd_job *take_job(struct hd_crew *c)
+/* A condition that is waited for by the clock of hd_now_us. */
+static void init_condition(pthread_cond_t *cond)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
+static void wait_until(struct hd_crew *c, uint64_t until_us)
+{
+    struct timespec t = {.tv_sec = (time_t)(until_us / 1000000),
+                         .tv_nsec = (long)(until_us % 1000000 * 1000)};
+    if (until_us == UINT64_MAX)
+        pthread_cond_wait(&c->changed, &c->lock);
+    else
+        pthread_cond_timedwait(&c->changed, &c->lock, &t);
+}
+
+/* Waits for a job, until then. False when it is time to stop; *job is NULL when none came. */
+static bool take_job(struct hd_crew *c, uint64_t until_us, struct hd_job **job)
 {
     pthread_mutex_lock(&c->lock);
-    while (!c->first && !c->stop)
-        pthread_cond_wait(&c->changed, &c->lock);
-    struct hd_job *job = c->stop ? NULL : c->first;
-    if (job) {
-        c->first = job->next;
+    while (!c->first && !c->stop && (until_us == UINT64_MAX || hd_now_us() < until_us))
+        wait_until(c, until_us);
+    bool go_on = !c->stop;
+    *job = go_on ? c->first : NULL;
+    if (*job) {
+        c->first = (*job)->next;
         c->n_jobs--;
         if (!c->first)
             c->last = &c->first;
     }
     pthread_mutex_unlock(&c->lock);
-    return job;
+    return go_on;
 }
 
 static void *compute_thread(void *arg)
@@ -86,10 +113,16 @@ static void *compute_thread(void *arg)
     pthread_mutex_unlock(&c->lock);
     if (rc < 0)
         return NULL;
-    for (struct hd_job *job; (job = take_job(c));) {
+    for (struct hd_job *job; take_job(c, hd_crew_background_at(c), &job);) {
+        if (!job) {
+            hd_crew_background(c);
+            continue;
+        }
         hd_crew_run_job(c, job);
+        hd_crew_wake_background(c);
         free_job(job);
     }
+    hd_fill_free(c->fill);
     hd_node_free(c->node);
     hd_team_free(c->team);
     return NULL;
@@ -151,8 +184,9 @@ int hd_crew_new(struct hd_crew **out, const struct hd_crew_options *o, struct hd
     c->o = *o;
     c->last = &c->first;
     c->last_reply = &c->replies;
+    c->fill_us = UINT64_MAX;
     pthread_mutex_init(&c->lock, NULL);
-    pthread_cond_init(&c->changed, NULL);
+    init_condition(&c->changed);
     int e = pthread_create(&c->thread, NULL, compute_thread, c);
     if (e != 0) {
         free_crew(c);

@@ -9,8 +9,11 @@
  * thread has submitted is not computed any more; its inputs are logged all the same, since the
  * assignment behind it in the queue may count on them.
  *
- * Failure modes: 1. a job fails: a reply of type HD_FRAME_ERROR, after which the conversation is to
- * be ended; 2. out of memory for a reply: on_reply with NULL, likewise. */
+ * Between the jobs the thread does what nobody waits for: slices of what is to be held (hold.h),
+ * and completing the input log (fill.h); paced (pace.h), so that a job waits for one slice at most.
+ *
+ * Failure modes: 1. a job or a slice fails: a reply of type HD_FRAME_ERROR, after which the
+ * conversation is to be ended; 2. out of memory for a reply: on_reply with NULL, likewise. */
 #ifndef HD_WORKER_CREW_H
 #define HD_WORKER_CREW_H
 
@@ -27,6 +30,7 @@ struct hd_crew_options {
     const struct hd_log *log;
     const char *state_dir;
     uint64_t log_limit;
+    bool keep_log;
     unsigned threads;
     enum hd_isa isa;
     void (*on_reply)(void *arg, struct hd_reply *r); /* r is freed afterwards; NULL: see above */
@@ -38,7 +42,11 @@ enum hd_job_type {
     HD_JOB_LEAVE,  /* it has ended */
     HD_JOB_DROP,   /* sequence: opened anew, or closed */
     HD_JOB_ASSIGN, /* message */
+    HD_JOB_HOLD,   /* message: an AssignHeads with a round */
     HD_JOB_STEP,   /* message, frame's payload */
+    HD_JOB_FILL,   /* message: FillLog */
+    HD_JOB_FETCH,  /* message: the leader asks for rows of the log */
+    HD_JOB_ROWS,   /* message, frame's payload */
     HD_JOB_STATS,  /* id */
 };
 

@@ -1,9 +1,11 @@
-/* crew_impl.h - shared by crew.c (the threads and what passes between them) and jobs.c (the jobs).
+/* crew_impl.h - shared by crew.c (the threads and what passes between them), jobs.c (the jobs)
+ * and background.c (what is done between them).
  */
 #ifndef HD_WORKER_CREW_IMPL_H
 #define HD_WORKER_CREW_IMPL_H
 
 #include "worker/crew.h"
+#include "worker/fill.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -27,7 +29,15 @@ struct hd_crew {
 
     _Atomic uint64_t conversation, newest_epoch; /* of the latest job submitted */
     _Atomic uint64_t steps, busy_us, kv_bytes, log_bytes, weight_bytes;
-    uint64_t epoch; /* of the assignment in force; compute thread only */
+
+    /* The compute thread's own: */
+    uint64_t epoch;  /* of the assignment in force */
+    uint64_t joined; /* the conversation that it has joined */
+    struct hd_fill *fill;
+    struct hd_pace pace;
+    bool hold_pending; /* there may be a slice to do */
+    uint64_t hold_us;  /* not before this */
+    uint64_t fill_us;  /* when to ask the fill again; UINT64_MAX: after the next job */
 
     void (*closed)(void *arg);
     void *closed_arg;
@@ -37,7 +47,23 @@ struct hd_crew {
  */
 void hd_crew_send(struct hd_crew *c, struct hd_reply *r);
 
-/* jobs.c, on the compute thread. */
+/* The others run on the compute thread. */
+
+/* jobs.c */
 void hd_crew_run_job(struct hd_crew *c, const struct hd_job *job);
+/* Sends what was made, or gives it up when making it failed. */
+void hd_crew_finish(struct hd_crew *c, struct hd_reply *r, int rc);
+void hd_crew_send_error(struct hd_crew *c, uint64_t conversation, const struct hd_error *err);
+void hd_crew_publish(struct hd_crew *c, uint64_t busy_us);
+
+/* background.c */
+/* A job was done: there may be work. */
+void hd_crew_wake_background(struct hd_crew *c);
+/* When there is work; UINT64_MAX: not before the next job. */
+uint64_t hd_crew_background_at(const struct hd_crew *c);
+/* One slice. */
+void hd_crew_background(struct hd_crew *c);
+/* LogState of sequences (a mask). */
+void hd_crew_send_log_state(struct hd_crew *c, uint64_t sequences, bool complete);
 
 #endif

@@ -17,7 +17,7 @@ int hd_session_hello(struct hd_session *s)
     m.threads = s->o.threads;
     m.multiply_adds_per_s = s->o.speed;
     m.memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    m.log_limit_bytes = c->log_limit;
+    m.log_limit_bytes = c->log_keep ? c->log_limit : 0;
     m.pid = (uint32_t)getpid();
     return hd_conn_send(s->conn, HD_FRAME_HELLO, &m.base, NULL);
 }
@@ -97,6 +97,14 @@ static int on_heartbeat(struct incoming *in, struct hd_error *err)
     return 0;
 }
 
+/* Hands the message over to the crew, as it is. */
+static int submit_message(struct incoming *in, enum hd_job_type type, struct hd_error *err)
+{
+    struct hd_job job = {.type = type, .message = in->m};
+    in->m = NULL;
+    return submit(in, &job, err);
+}
+
 static int on_assign(struct incoming *in, struct hd_error *err)
 {
     struct hd_session *s = in->s;
@@ -104,12 +112,38 @@ static int on_assign(struct incoming *in, struct hd_error *err)
     int rc = hd_check_assign(&s->check, m, err);
     if (rc < 0)
         return rc;
+    if (m->round != 0) /* no new epoch */
+        return submit_message(in, HD_JOB_HOLD, err);
     if (m->epoch < s->epoch)
         return hd_fail(err, HD_E_PROTO, "AssignHeads: epoch %" PRIu64 " after %" PRIu64, m->epoch,
                        s->epoch);
     s->epoch = m->epoch;
     struct hd_job job = {.type = HD_JOB_ASSIGN, .epoch = m->epoch, .message = in->m};
     in->m = NULL;
+    return submit(in, &job, err);
+}
+
+static int on_fill_log(struct incoming *in, struct hd_error *err)
+{
+    int rc = hd_check_fill(&in->s->check, (const Hydac__V1__FillLog *)in->m, err);
+    return rc < 0 ? rc : submit_message(in, HD_JOB_FILL, err);
+}
+
+static int on_fetch(struct incoming *in, struct hd_error *err)
+{
+    int rc = hd_check_fetch(&in->s->check, (const Hydac__V1__Fetch *)in->m, err);
+    return rc < 0 ? rc : submit_message(in, HD_JOB_FETCH, err);
+}
+
+static int on_rows(struct incoming *in, struct hd_error *err)
+{
+    const Hydac__V1__Rows *m = (const Hydac__V1__Rows *)in->m;
+    int rc = hd_check_rows(&in->s->check, m, in->f->payload_len, err);
+    if (rc < 0)
+        return rc;
+    struct hd_job job = {.type = HD_JOB_ROWS, .message = in->m, .frame = *in->f};
+    in->m = NULL;
+    memset(in->f, 0, sizeof *in->f);
     return submit(in, &job, err);
 }
 
@@ -183,6 +217,9 @@ static const struct {
     [HD_FRAME_SEQ_CLOSE] = {JOINED, false, &hydac__v1__sequence_close__descriptor, on_seq_close},
     [HD_FRAME_STEP] = {JOINED, false, &hydac__v1__step__descriptor, on_step},
     [HD_FRAME_STATS_REQUEST] = {JOINED, false, &hydac__v1__stats_request__descriptor, on_stats},
+    [HD_FRAME_FILL_LOG] = {JOINED, false, &hydac__v1__fill_log__descriptor, on_fill_log},
+    [HD_FRAME_FETCH] = {JOINED, false, &hydac__v1__fetch__descriptor, on_fetch},
+    [HD_FRAME_ROWS] = {JOINED, false, &hydac__v1__rows__descriptor, on_rows},
     [HD_FRAME_ERROR] = {JOINED, true, &hydac__v1__error__descriptor, on_error},
 };
 

@@ -1,9 +1,9 @@
 /* jobs.c - what the compute thread does with each job. */
 #include "common/util/clock.h"
 #include "worker/crew_impl.h"
+#include "worker/hold.h"
 
-/* Sends what was made, or gives it up when making it failed. */
-static void finish_reply(struct hd_crew *c, struct hd_reply *r, int rc)
+void hd_crew_finish(struct hd_crew *c, struct hd_reply *r, int rc)
 {
     if (rc < 0) {
         hd_reply_free(r);
@@ -12,9 +12,9 @@ static void finish_reply(struct hd_crew *c, struct hd_reply *r, int rc)
     hd_crew_send(c, r);
 }
 
-static void send_error(struct hd_crew *c, const struct hd_job *job, const struct hd_error *err)
+void hd_crew_send_error(struct hd_crew *c, uint64_t conversation, const struct hd_error *err)
 {
-    struct hd_reply *r = hd_reply_new(job->conversation);
+    struct hd_reply *r = hd_reply_new(conversation);
     if (r) {
         r->type = HD_FRAME_ERROR;
         r->error = *err;
@@ -22,55 +22,134 @@ static void send_error(struct hd_crew *c, const struct hd_job *job, const struct
     hd_crew_send(c, r);
 }
 
-/* ---- Jobs, on the compute thread ----*/
+/* ---- Who is with whom ----*/
 
 static void do_join(struct hd_crew *c, const struct hd_job *job)
 {
     struct hd_error err = {0};
     c->epoch = job->epoch;
+    c->joined = job->conversation;
+    c->pace = (struct hd_pace){0};
     if (hd_node_resize(c->node, &job->sizes, &err) < 0)
-        send_error(c, job, &err);
+        hd_crew_send_error(c, job->conversation, &err);
 }
 
-static size_t copy_needs(const Hydac__V1__AssignHeads *m, struct hd_sequence_need *needs)
+static void do_leave(struct hd_crew *c)
 {
-    for (size_t i = 0; i < m->n_sequences; i++)
+    hd_fill_drop(c->fill, UINT64_MAX);
+    hd_node_leave(c->node);
+}
+
+static void do_drop(struct hd_crew *c, const struct hd_job *job)
+{
+    hd_fill_drop(c->fill, UINT64_C(1) << job->sequence);
+    hd_node_drop(c->node, job->sequence);
+}
+
+/* ---- What is owned, held and logged ----*/
+
+static size_t copy_needs(Hydac__V1__SequenceNeed *const *list, size_t n,
+                         struct hd_sequence_need *needs)
+{
+    for (size_t i = 0; i < n; i++)
         needs[i] = (struct hd_sequence_need){
-            .sequence = m->sequences[i]->sequence,
-            .base = m->sequences[i]->committed,
-            .inflight = m->sequences[i]->inflight,
-            .replayed = m->sequences[i]->replayed,
+            .sequence = list[i]->sequence,
+            .base = list[i]->committed,
+            .inflight = list[i]->inflight,
+            .replayed = list[i]->replayed,
         };
-    return m->n_sequences;
+    return n;
+}
+
+/* The message's lists are borrowed, its needs copied to `needs` [HD_NODE_SEQUENCES]. */
+static struct hd_assignment assignment_of(const struct hd_job *job, struct hd_sequence_need *needs)
+{
+    const Hydac__V1__AssignHeads *m = (const Hydac__V1__AssignHeads *)job->message;
+    return (struct hd_assignment){
+        .want = {{m->heads, m->n_heads},
+                 {m->ffn_blocks, m->n_ffn_blocks},
+                 {m->vocab_blocks, m->n_vocab_blocks}},
+        .hold = {{m->hold_heads, m->n_hold_heads},
+                 {m->hold_ffn_blocks, m->n_hold_ffn_blocks},
+                 {m->hold_vocab_blocks, m->n_hold_vocab_blocks}},
+        .epoch = m->epoch,
+        .round = m->round,
+        .clear = m->clear,
+        .needs = needs,
+        .n_needs = copy_needs(m->sequences, m->n_sequences, needs),
+        .layers_done = m->layers_done,
+    };
+}
+
+static uint64_t forgotten(const struct hd_assignment *a)
+{
+    uint64_t mask = a->clear ? UINT64_MAX : 0;
+    for (size_t i = 0; i < a->n_needs; i++)
+        mask |= (uint64_t)a->needs[i].replayed << a->needs[i].sequence;
+    return mask;
 }
 
 static void do_assign(struct hd_crew *c, const struct hd_job *job)
 {
-    const Hydac__V1__AssignHeads *m = (const Hydac__V1__AssignHeads *)job->message;
     struct hd_sequence_need needs[HD_NODE_SEQUENCES];
-    struct hd_assignment a = {
-        .want = {{m->heads, m->n_heads},
-                 {m->ffn_blocks, m->n_ffn_blocks},
-                 {m->vocab_blocks, m->n_vocab_blocks}},
-        .clear = m->clear,
-        .needs = needs,
-        .n_needs = copy_needs(m, needs),
-        .layers_done = m->layers_done,
-    };
+    struct hd_assignment a = assignment_of(job, needs);
     struct hd_kv_report report;
     struct hd_error err = {0};
+    hd_fill_drop(c->fill, forgotten(&a));
     int rc = hd_rebuild(c->node, &a, &report, &err);
     c->epoch = job->epoch;
     if (rc < 0) {
-        send_error(c, job, &err);
+        hd_crew_send_error(c, job->conversation, &err);
     } else {
         struct hd_reply *r = hd_reply_new(job->conversation);
-        finish_reply(c, r, r ? hd_reply_kv_result(r, job->epoch, &report) : 0);
+        hd_crew_finish(c, r, r ? hd_reply_kv_result(r, &report) : 0);
     }
     hd_kv_report_deinit(&report);
 }
 
-static void answer_step(struct hd_crew *c, const struct hd_job *job,
+static void do_hold(struct hd_crew *c, const struct hd_job *job)
+{
+    struct hd_sequence_need needs[HD_NODE_SEQUENCES];
+    struct hd_assignment a = assignment_of(job, needs);
+    hd_hold_set(c->node, &a);
+}
+
+static void do_fill(struct hd_crew *c, const struct hd_job *job)
+{
+    const Hydac__V1__FillLog *m = (const Hydac__V1__FillLog *)job->message;
+    struct hd_sequence_need needs[HD_NODE_SEQUENCES];
+    struct hd_assignment a = {
+        .needs = needs,
+        .n_needs = copy_needs(m->sequences, m->n_sequences, needs),
+        .layers_done = m->layers_done,
+    };
+    hd_fill_begin(c->fill, &a);
+}
+
+static void do_fetch(struct hd_crew *c, const struct hd_job *job)
+{
+    struct hd_reply *r = hd_reply_new(job->conversation);
+    const Hydac__V1__Fetch *m = (const Hydac__V1__Fetch *)job->message;
+    hd_crew_finish(c, r, r ? hd_reply_rows(r, m, c->node) : 0);
+}
+
+static void do_rows(struct hd_crew *c, const struct hd_job *job)
+{
+    const Hydac__V1__Rows *m = (const Hydac__V1__Rows *)job->message;
+    struct hd_log_answer answer = {
+        .piece = {m->id, m->sequence, m->layer, m->position, m->count},
+        .rows = job->frame.payload,
+        .now_us = hd_now_us(),
+    };
+    struct hd_error err = {0};
+    if (hd_fill_rows(c->fill, &answer, &err) < 0)
+        hd_crew_send_error(c, job->conversation, &err);
+}
+
+/* ---- Steps ----*/
+
+/* False: it failed. */
+static bool answer_step(struct hd_crew *c, const struct hd_job *job,
                         const struct hd_half_step *step)
 {
     struct hd_half_output out;
@@ -78,17 +157,33 @@ static void answer_step(struct hd_crew *c, const struct hd_job *job,
     uint64_t t0 = hd_now_us();
     int rc = hd_node_step(c->node, step, &out, &err);
     if (rc == HD_STEP_NOT_OURS)
-        return;
+        return true;
     if (rc < 0) {
-        send_error(c, job, &err);
-        return;
+        hd_crew_send_error(c, job->conversation, &err);
+        return false;
     }
     atomic_fetch_add(&c->steps, 1);
     struct hd_reply *r = hd_reply_new(job->conversation);
     if (!r)
         hd_shared_unref(out.payload);
     const Hydac__V1__Step *m = (const Hydac__V1__Step *)job->message;
-    finish_reply(c, r, r ? hd_reply_step_result(r, m, &out, hd_now_us() - t0) : 0);
+    hd_crew_finish(c, r, r ? hd_reply_step_result(r, m, &out, hd_now_us() - t0) : 0);
+    return true;
+}
+
+static uint64_t sequences_of(const struct hd_rows *rows)
+{
+    uint64_t mask = 0;
+    for (size_t i = 0; i < rows->n; i++)
+        mask |= UINT64_C(1) << rows->sequences[i];
+    return mask;
+}
+
+static void log_inputs(struct hd_crew *c, const struct hd_half_step *step)
+{
+    uint64_t lost = hd_node_log_inputs(c->node, step->layer, &step->rows);
+    hd_fill_drop(c->fill, lost);
+    hd_crew_send_log_state(c, lost, false);
 }
 
 static void do_step(struct hd_crew *c, const struct hd_job *job)
@@ -106,46 +201,50 @@ static void do_step(struct hd_crew *c, const struct hd_job *job)
     };
     if (job->epoch < c->epoch)
         return;
-    if (m->half == HYDAC__V1__HALF__ATTENTION)
-        hd_node_log_inputs(c->node, m->layer, &step.rows);
-    if (job->epoch == atomic_load(&c->newest_epoch))
-        answer_step(c, job, &step);
+    if (step.units == HD_SHARD_HEAD)
+        log_inputs(c, &step);
+    bool present = job->epoch == atomic_load(&c->newest_epoch);
+    if (present && !answer_step(c, job, &step))
+        return;
+    if (present && step.units == HD_SHARD_HEAD)
+        hd_hold_follow(c->node, step.layer, &step.rows);
+    else if (step.units == HD_SHARD_HEAD)
+        hd_hold_behind(c->node, sequences_of(&step.rows));
+    hd_pace_step(&c->pace, hd_now_us());
 }
 
 static void do_stats(struct hd_crew *c, const struct hd_job *job)
 {
     struct hd_reply *r = hd_reply_new(job->conversation);
-    finish_reply(c, r, r ? hd_reply_stats(r, job->id, c->node) : 0);
+    hd_crew_finish(c, r, r ? hd_reply_stats(r, job->id, c->node) : 0);
 }
 
-static void publish(struct hd_crew *c, uint64_t busy_us)
+/* ---- All jobs ----*/
+
+void hd_crew_publish(struct hd_crew *c, uint64_t busy_us)
 {
     const struct hd_node *n = c->node;
     atomic_fetch_add(&c->busy_us, busy_us);
     atomic_store(&c->kv_bytes, n->kv ? hd_kv_bytes(n->kv) : 0);
     atomic_store(&c->log_bytes, n->input_log ? hd_input_log_bytes(n->input_log) : 0);
+    atomic_store(&c->weight_bytes, hd_shard_bytes(n->shard));
 }
+
+static void (*const jobs[])(struct hd_crew *c, const struct hd_job *job) = {
+    [HD_JOB_JOIN] = do_join,   [HD_JOB_DROP] = do_drop, [HD_JOB_ASSIGN] = do_assign,
+    [HD_JOB_HOLD] = do_hold,   [HD_JOB_STEP] = do_step, [HD_JOB_FILL] = do_fill,
+    [HD_JOB_FETCH] = do_fetch, [HD_JOB_ROWS] = do_rows, [HD_JOB_STATS] = do_stats,
+};
 
 void hd_crew_run_job(struct hd_crew *c, const struct hd_job *job)
 {
     uint64_t t0 = hd_now_us();
     if (job->type == HD_JOB_LEAVE) {
-        hd_node_leave(c->node);
+        do_leave(c);
     } else if (job->conversation == atomic_load(&c->conversation)) {
-        if (job->type == HD_JOB_JOIN)
-            do_join(c, job);
-        else if (!c->node->kv) /* joining failed, and the loop thread is being told */
-            return;
-        else if (job->type == HD_JOB_DROP)
-            hd_node_drop(c->node, job->sequence);
-        else if (job->type == HD_JOB_ASSIGN)
-            do_assign(c, job);
-        else if (job->type == HD_JOB_STEP)
-            do_step(c, job);
-        else
-            do_stats(c, job);
+        if (job->type != HD_JOB_JOIN && !c->node->kv)
+            return; /* joining failed, and the loop thread is being told */
+        jobs[job->type](c, job);
     }
-    if (job->type == HD_JOB_ASSIGN)
-        atomic_store(&c->weight_bytes, hd_shard_bytes(c->node->shard));
-    publish(c, hd_now_us() - t0);
+    hd_crew_publish(c, hd_now_us() - t0);
 }

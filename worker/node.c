@@ -79,6 +79,7 @@ int hd_node_resize(struct hd_node *n, const struct hd_node_sizes *sizes, struct 
     free_stores(n);
     hd_hold_leave(n);
     n->assigned = false;
+    n->holes = 0;
     n->sizes = *sizes;
     int rc = make_stores(n);
     if (rc < 0) {
@@ -94,6 +95,7 @@ void hd_node_forget(struct hd_node *n)
         return;
     hd_kv_clear(n->kv);
     hd_input_log_clear(n->input_log);
+    n->holes = 0;
 }
 
 void hd_node_leave(struct hd_node *n)
@@ -107,22 +109,42 @@ void hd_node_drop(struct hd_node *n, uint32_t sequence)
 {
     hd_kv_drop_sequence(n->kv, sequence);
     hd_input_log_drop(n->input_log, sequence);
+    n->holes &= ~(UINT64_C(1) << sequence);
 }
 
-void hd_node_log_inputs(struct hd_node *n, uint32_t layer, const struct hd_rows *rows)
+int hd_node_log_row(struct hd_node *n, struct hd_log_at at, const void *row)
+{
+    struct hd_error err;
+    int rc = hd_input_log_append(n->input_log, at, row, &err);
+    if (rc == HD_LOG_GAP && err.code != 0)
+        hd_warn(n->o.log, "input_log_gap",
+                "sequence=%u position=%u reason=\"%s\" effect=\"a head that moves here costs a "
+                "replay of this sequence\"",
+                at.sequence, at.position, err.text);
+    return rc;
+}
+
+uint64_t hd_node_log_inputs(struct hd_node *n, uint32_t layer, const struct hd_rows *rows)
 {
     const uint8_t *x = (const uint8_t *)rows->x;
     size_t bytes = hd_row_bytes(n->o.model);
+    uint64_t lost = 0;
+    if (!n->o.keep_log)
+        return 0;
     for (size_t i = 0; i < rows->n; i++) {
         struct hd_log_at at = {rows->sequences[i], layer, rows->positions[i]};
-        struct hd_error err;
-        int rc = hd_input_log_append(n->input_log, at, x + i * bytes, &err);
-        if (rc == HD_LOG_GAP && err.code != 0)
-            hd_warn(n->o.log, "input_log_gap",
-                    "sequence=%u position=%u reason=\"%s\" effect=\"a head that moves here costs a "
-                    "replay of this sequence\"",
-                    at.sequence, at.position, err.text);
+        if (hd_node_log_row(n, at, x + i * bytes) == HD_LOG_GAP)
+            lost |= UINT64_C(1) << at.sequence;
     }
+    lost &= ~n->holes;
+    n->holes |= lost;
+    return lost;
+}
+
+void hd_node_log_again(struct hd_node *n, uint32_t sequence)
+{
+    n->holes &= ~(UINT64_C(1) << sequence);
+    hd_input_log_try_again(n->input_log, sequence);
 }
 
 int hd_node_step(struct hd_node *n, const struct hd_half_step *step, struct hd_half_output *out,

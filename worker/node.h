@@ -17,6 +17,7 @@ struct hd_node_options {
     const struct hd_log *log;
     const char *state_dir;
     uint64_t log_limit; /* bytes of input log */
+    bool keep_log;      /* false: no input is logged */
 };
 
 /* What the leader's Welcome fixes. */
@@ -36,6 +37,7 @@ struct hd_node {
     struct hd_kv *kv; /* NULL before the first resize, as are the next two */
     struct hd_input_log *input_log;
     struct hd_compute *compute;
+    uint64_t holes;       /* mask of sequences whose log is known to have one */
     struct hd_hold *hold; /* what is held beside what is owned, see hold.h */
     /* An assignment of the present conversation is in force. Weights outlive a conversation (a
      * quick return need not load them again), ownership and holding do not. */
@@ -64,9 +66,14 @@ void hd_node_leave(struct hd_node *n);
 void hd_node_forget(struct hd_node *n);
 void hd_node_drop(struct hd_node *n, uint32_t sequence);
 
-/* Keeps the inputs of an attention half. What cannot be kept is said once in the log: serving does
- * not depend on it. */
-void hd_node_log_inputs(struct hd_node *n, uint32_t layer, const struct hd_rows *rows);
+/* Keeps the inputs of an attention half. What cannot be kept is said once in the worker's log:
+ * serving does not depend on it. Returns the sequences (a mask) whose log has got its first hole by
+ * that; never any when nothing is to be logged. */
+uint64_t hd_node_log_inputs(struct hd_node *n, uint32_t layer, const struct hd_rows *rows);
+/* Keeps one row: HD_LOG_KEPT or HD_LOG_GAP. */
+int hd_node_log_row(struct hd_node *n, struct hd_log_at at, const void *row);
+/* A sequence's log is to be completed: it may grow again, and its next hole is a first one. */
+void hd_node_log_again(struct hd_node *n, uint32_t sequence);
 
 enum { HD_STEP_DONE = 0, HD_STEP_NOT_OURS = 1 };
 /* HD_STEP_DONE: *out is filled. HD_STEP_NOT_OURS: no unit of this kind is owned, nothing is to be

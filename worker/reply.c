@@ -41,7 +41,7 @@ static int copy_list(uint32_t **to, size_t *n_to, const uint32_t *list, size_t n
     return 0;
 }
 
-int hd_reply_kv_result(struct hd_reply *r, uint64_t epoch, const struct hd_kv_report *report)
+int hd_reply_kv_result(struct hd_reply *r, const struct hd_kv_report *report)
 {
     Hydac__V1__KvResult *m = malloc(sizeof *m);
     if (!m)
@@ -49,7 +49,8 @@ int hd_reply_kv_result(struct hd_reply *r, uint64_t epoch, const struct hd_kv_re
     hydac__v1__kv_result__init(m);
     r->type = HD_FRAME_KV_RESULT;
     r->message = &m->base;
-    m->epoch = epoch;
+    m->epoch = report->epoch;
+    m->round = report->round;
     m->positions = report->positions;
     m->rows_rebuilt = report->rows_rebuilt;
     m->rows_kept = report->rows_kept;
@@ -59,6 +60,8 @@ int hd_reply_kv_result(struct hd_reply *r, uint64_t epoch, const struct hd_kv_re
     m->digest = report->digest;
     m->flops = report->flops;
     int rc = copy_list(&m->heads, &m->n_heads, report->heads, report->n_heads);
+    if (rc == 0)
+        rc = copy_list(&m->ready_heads, &m->n_ready_heads, report->ready, report->n_ready);
     return rc < 0 ? rc : copy_list(&m->gaps, &m->n_gaps, report->gaps, report->n_gaps);
 }
 
@@ -81,35 +84,122 @@ int hd_reply_step_result(struct hd_reply *r, const Hydac__V1__Step *step,
     return rc < 0 ? rc : copy_list(&m->bad, &m->n_bad, out->bad, out->n_bad);
 }
 
-static int add_head_stats(Hydac__V1__Stats *m, struct hd_kv *kv, uint32_t layer, uint32_t head)
+int hd_reply_log_state(struct hd_reply *r, uint32_t sequence, bool complete)
+{
+    Hydac__V1__LogState *m = malloc(sizeof *m);
+    if (!m)
+        return HD_E_NOMEM;
+    hydac__v1__log_state__init(m);
+    r->type = HD_FRAME_LOG_STATE;
+    r->message = &m->base;
+    m->sequence = sequence;
+    m->complete = complete;
+    return 0;
+}
+
+int hd_reply_fetch(struct hd_reply *r, const struct hd_log_piece *piece)
+{
+    Hydac__V1__Fetch *m = malloc(sizeof *m);
+    if (!m)
+        return HD_E_NOMEM;
+    hydac__v1__fetch__init(m);
+    r->type = HD_FRAME_FETCH;
+    r->message = &m->base;
+    m->id = piece->id;
+    m->sequence = piece->sequence;
+    m->layer = piece->layer;
+    m->position = piece->position;
+    m->count = piece->count;
+    return 0;
+}
+
+/* Copies rows from `at` on to `to`; returns how many the log has, at most `most`. */
+static uint32_t copy_rows(const struct hd_node *n, struct hd_log_at at, uint32_t most, uint8_t *to)
+{
+    size_t bytes = hd_row_bytes(n->o.model), piece;
+    uint32_t done = 0;
+    const void *from;
+    while (done < most && (from = hd_input_log_rows(n->input_log, at, &piece))) {
+        if (piece > most - done)
+            piece = most - done;
+        memcpy(to + done * bytes, from, piece * bytes);
+        done += (uint32_t)piece;
+        at.position += (uint32_t)piece;
+    }
+    return done;
+}
+
+int hd_reply_rows(struct hd_reply *r, const Hydac__V1__Fetch *fetch, const struct hd_node *n)
+{
+    struct hd_log_at at = {fetch->sequence, fetch->layer, fetch->position};
+    uint32_t have = hd_input_log_count(n->input_log, at.sequence, at.layer);
+    uint32_t most = have > at.position ? have - at.position : 0;
+    most = most < fetch->count ? most : fetch->count;
+    most = most < n->sizes.max_rows ? most : n->sizes.max_rows;
+    Hydac__V1__Rows *m = malloc(sizeof *m);
+    if (!m)
+        return HD_E_NOMEM;
+    hydac__v1__rows__init(m);
+    r->type = HD_FRAME_ROWS;
+    r->message = &m->base;
+    m->id = fetch->id;
+    m->sequence = fetch->sequence;
+    m->layer = fetch->layer;
+    m->position = fetch->position;
+    m->requester = fetch->requester;
+    if (most == 0)
+        return 0;
+    r->payload = hd_shared_new(most * hd_row_bytes(n->o.model));
+    if (!r->payload)
+        return HD_E_NOMEM;
+    m->count = copy_rows(n, at, most, hd_shared_data(r->payload));
+    return 0;
+}
+
+/* ---- Stats ----*/
+
+static int add_head_stats(Hydac__V1__Stats *m, const struct hd_node *n, uint32_t layer,
+                          uint32_t head)
 {
     Hydac__V1__HeadStats *s = malloc(sizeof *s);
     if (!s)
         return HD_E_NOMEM;
     hydac__v1__head_stats__init(s);
-    const struct hd_kv_counters *c = hd_kv_counters(kv, layer, head);
+    const struct hd_kv_counters *c = hd_kv_counters(n->kv, layer, head);
     s->layer = layer;
     s->head = head;
     s->hits = c->hits;
     s->misses = c->misses;
     s->rebuilt = c->rebuilt;
+    s->standby = c->standby;
     s->bytes = c->bytes;
-    s->valid = hd_kv_valid_total(kv, layer, head);
+    s->valid = hd_kv_valid_total(n->kv, layer, head);
+    s->held = hd_shard_holds(n->shard, (struct hd_shard_unit){HD_SHARD_HEAD, head});
     m->heads[m->n_heads++] = s;
     return 0;
 }
 
+/* The list has room for `heads` in every layer. */
+static int add_heads(Hydac__V1__Stats *m, const struct hd_node *n, struct hd_unit_list heads)
+{
+    int rc = 0;
+    for (uint32_t l = 0; l < n->o.model->shape.n_layers && rc == 0; l++)
+        for (size_t h = 0; h < heads.n && rc == 0; h++)
+            rc = add_head_stats(m, n, l, heads.list[h]);
+    return rc;
+}
+
 static int fill_heads(Hydac__V1__Stats *m, const struct hd_node *n)
 {
-    struct hd_unit_list heads = hd_shard_owned(n->shard, HD_SHARD_HEAD);
-    uint32_t layers = n->o.model->shape.n_layers;
-    if (!n->assigned || heads.n == 0)
+    struct hd_unit_list owned = hd_shard_owned(n->shard, HD_SHARD_HEAD);
+    struct hd_unit_list held = hd_shard_held(n->shard, HD_SHARD_HEAD);
+    if (owned.n + held.n == 0)
         return 0;
-    m->heads = calloc(layers * heads.n, sizeof(Hydac__V1__HeadStats *));
-    int rc = m->heads ? 0 : HD_E_NOMEM;
-    for (uint32_t l = 0; l < layers && rc == 0; l++)
-        for (size_t h = 0; h < heads.n && rc == 0; h++)
-            rc = add_head_stats(m, n->kv, l, heads.list[h]);
+    m->heads =
+        calloc(n->o.model->shape.n_layers * (owned.n + held.n), sizeof(Hydac__V1__HeadStats *));
+    int rc = m->heads ? add_heads(m, n, owned) : HD_E_NOMEM;
+    if (rc == 0)
+        rc = add_heads(m, n, held);
     if (rc < 0 && m->n_heads == 0) { /* protobuf-c frees a list only if it has entries */
         free(m->heads);
         m->heads = NULL;

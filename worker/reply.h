@@ -3,7 +3,7 @@
 #define HD_WORKER_REPLY_H
 
 #include "hydac.pb-c.h"
-#include "worker/rebuild.h"
+#include "worker/fill.h"
 
 struct hd_reply {
     int type;                  /* enum hd_frame_type; HD_FRAME_ERROR: `error` says what */
@@ -19,9 +19,13 @@ struct hd_reply *hd_reply_new(uint64_t conversation);
 void hd_reply_free(struct hd_reply *r);
 
 /* These make the reply's message; 0 or HD_E_NOMEM. The payload of `out` passes to the reply. */
-int hd_reply_kv_result(struct hd_reply *r, uint64_t epoch, const struct hd_kv_report *report);
+int hd_reply_kv_result(struct hd_reply *r, const struct hd_kv_report *report);
 int hd_reply_step_result(struct hd_reply *r, const Hydac__V1__Step *step,
                          const struct hd_half_output *out, uint64_t compute_us);
+int hd_reply_log_state(struct hd_reply *r, uint32_t sequence, bool complete);
+int hd_reply_fetch(struct hd_reply *r, const struct hd_log_piece *piece);
+/* What the log has of the rows asked for, as many as fit a frame. */
+int hd_reply_rows(struct hd_reply *r, const Hydac__V1__Fetch *fetch, const struct hd_node *n);
 int hd_reply_stats(struct hd_reply *r, uint64_t id, const struct hd_node *n);
 
 /* Resident memory of this process in bytes; 0 when the system does not say. */

@@ -112,6 +112,7 @@ static int start_crew(struct hd_worker *w, unsigned threads, enum hd_isa isa, st
         .log = w->o.log,
         .state_dir = w->o.config->state_dir,
         .log_limit = w->o.config->log_limit,
+        .keep_log = w->o.config->log_keep,
         .threads = threads,
         .isa = isa,
         .on_reply = on_reply,

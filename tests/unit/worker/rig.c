@@ -35,6 +35,7 @@ void rig_open(struct rig *r, const struct rig_options *o)
         .log = &r->log,
         .state_dir = r->dir,
         .log_limit = UINT64_C(1) << 30,
+        .keep_log = true,
     };
     cr_assert_eq(hd_node_new(&r->node, &node), 0);
     struct hd_node_sizes sizes = {.kv_type = o->kv,
