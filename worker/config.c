@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define MAX_RETRY_MS 3600000.0        /* an hour: whoever waits longer should restart the worker */
+#define MAX_DRAIN_MS 3600000.0        /* an hour: nobody who stops a worker waits longer */
 #define MIN_LOG      1048576.0        /* a worker without a log cannot rebuild anything */
 #define MAX_LOG      17592186044416.0 /* 16T */
 
@@ -25,6 +26,7 @@ static const struct hd_config_key keys[] = {
     {"model", "path", STRING(model)},
     {"leader", "address", STRING(leader)},
     {"worker", "name", STRING(name)},
+    {"worker", "drain_ms", HD_CONFIG_UINT, AT(drain_ms), .min = 0, .max = MAX_DRAIN_MS},
     {"compute", "threads", HD_CONFIG_UINT, AT(threads), .min = 0, .max = HD_WORKER_MAX_THREADS},
     {"compute", "isa", HD_CONFIG_ENUM, AT(isa), .words = isas},
     {"state", "dir", STRING(state_dir)},
@@ -68,7 +70,8 @@ static const char usage[] =
     "  input_log.limit 4G\n"
     "  input_log.keep true: false = log nothing; a head that moves here costs a replay\n"
     "  retry.min_ms 100\n"
-    "  retry.max_ms 5000\n";
+    "  retry.max_ms 5000\n"
+    "  worker.drain_ms 10000: how long a worker that is to stop waits until others have its work\n";
 
 const char *hd_worker_config_usage(void)
 {
@@ -92,6 +95,7 @@ void hd_worker_config_defaults(struct hd_worker_config *c)
         .leader = "127.0.0.1:7400",
         .log_limit = UINT64_C(4) << 30,
         .log_keep = true,
+        .drain_ms = 10000,
         .retry_min_ms = 100,
         .retry_max_ms = 5000,
         .log_level = HD_LOG_INFO,

@@ -27,6 +27,7 @@ struct hd_worker_config {
     char state_dir[4096];                /* state.dir */
     uint64_t log_limit;                  /* input_log.limit: bytes */
     bool log_keep;                       /* input_log.keep: false = log nothing */
+    uint64_t drain_ms;                   /* worker.drain_ms: wait before leaving, 0 = do not */
     uint64_t retry_min_ms, retry_max_ms; /* retry.*: pause before the leader is tried again */
     int log_level;                       /* log.level: enum hd_log_level */
     bool die_with_parent;                /* --die-with-parent: end when the parent process does */

@@ -191,6 +191,13 @@ static int on_stats(struct incoming *in, struct hd_error *err)
     return submit(in, &job, err);
 }
 
+static int on_drained(struct incoming *in, struct hd_error *err)
+{
+    (void)err;
+    hd_session_drained(in->s, "the leader has given its units to others");
+    return 0;
+}
+
 static int on_error(struct incoming *in, struct hd_error *err)
 {
     struct hd_session *s = in->s;
@@ -220,6 +227,7 @@ static const struct {
     [HD_FRAME_FILL_LOG] = {JOINED, false, &hydac__v1__fill_log__descriptor, on_fill_log},
     [HD_FRAME_FETCH] = {JOINED, false, &hydac__v1__fetch__descriptor, on_fetch},
     [HD_FRAME_ROWS] = {JOINED, false, &hydac__v1__rows__descriptor, on_rows},
+    [HD_FRAME_DRAINED] = {JOINED, false, &hydac__v1__drained__descriptor, on_drained},
     [HD_FRAME_ERROR] = {JOINED, true, &hydac__v1__error__descriptor, on_error},
 };
 

@@ -14,6 +14,7 @@ struct program {
     uv_signal_t signals[2];
     struct hd_worker *worker;
     struct hd_log log;
+    bool draining; /* a signal has come */
     bool closing;
     int status; /* to exit with */
 };
@@ -29,11 +30,23 @@ static void stop(struct program *p, int status)
     hd_worker_close(p->worker, NULL, NULL);
 }
 
+static void on_drained(void *arg)
+{
+    stop(arg, 0);
+}
+
+/* The first one lets the worker finish its part, the second does not wait for that. */
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct program *p = handle->data;
-    hd_info(&p->log, "stopping", "signal=%s", number == SIGINT ? "SIGINT" : "SIGTERM");
-    stop(p, 0);
+    hd_info(&p->log, "stopping", "signal=%s again=%s", number == SIGINT ? "SIGINT" : "SIGTERM",
+            p->draining ? "true" : "false");
+    if (p->draining) {
+        stop(p, 0);
+        return;
+    }
+    p->draining = true;
+    hd_worker_drain(p->worker, on_drained, p);
 }
 
 static void on_refused(void *arg, const char *why)

@@ -24,7 +24,7 @@ void hd_session_set(struct hd_session *s, enum session_state to)
 
 static void maybe_closed(struct hd_session *s)
 {
-    if (!s->closing || s->conn || s->state == RESOLVING || !s->timer_closed)
+    if (!s->closing || s->conn || s->state == RESOLVING || s->timers > 0)
         return;
     void (*closed)(void *arg) = s->closed;
     void *arg = s->closed_arg;
@@ -98,6 +98,7 @@ static void on_close(void *arg, struct hd_conn *conn, int code, const char *why)
         uv_timer_stop(&s->timer);
     /* Lost for want of memory it costs nothing but memory: joining forgets everything as well. */
     hd_crew_submit(s->crew, &leave);
+    hd_session_drained(s, "the connection has ended");
     pause_session(s, code == 0 ? "the connection was given up" : why);
 }
 
@@ -161,8 +162,19 @@ void hd_session_start(struct hd_session *s, struct hd_crew *crew)
 {
     s->crew = crew;
     uv_timer_init(s->o.loop, &s->timer);
-    s->timer.data = s;
+    uv_timer_init(s->o.loop, &s->drain_timer);
+    s->timer.data = s->drain_timer.data = s;
+    s->timers = 2;
     uv_timer_start(&s->timer, on_timer, 0, 0);
+}
+
+static void log_result(struct hd_session *s, const Hydac__V1__KvResult *m)
+{
+    hd_info(s->o.log, m->round ? "prepared" : "assigned",
+            "epoch=%" PRIu64 " round=%" PRIu64 " heads=%zu ready=%zu rows_rebuilt=%" PRIu64
+            " rows_kept=%" PRIu64 " weights_us=%" PRIu64 " rebuild_us=%" PRIu64 " gaps=%zu",
+            m->epoch, m->round, m->n_heads, m->n_ready_heads, m->rows_rebuilt, m->rows_kept,
+            m->weights_us, m->rebuild_us, m->n_gaps);
 }
 
 void hd_session_reply(struct hd_session *s, struct hd_reply *r)
@@ -174,29 +186,58 @@ void hd_session_reply(struct hd_session *s, struct hd_reply *r)
         hd_session_break_off(s, r ? &r->error : &no_memory);
         return;
     }
-    if (r->type == HD_FRAME_KV_RESULT) {
-        const Hydac__V1__KvResult *m = (const Hydac__V1__KvResult *)r->message;
-        hd_info(s->o.log, "assigned",
-                "epoch=%" PRIu64 " new_heads=%zu rows_rebuilt=%" PRIu64 " rows_kept=%" PRIu64
-                " weights_us=%" PRIu64 " rebuild_us=%" PRIu64 " gaps=%zu",
-                m->epoch, m->n_heads, m->rows_rebuilt, m->rows_kept, m->weights_us, m->rebuild_us,
-                m->n_gaps);
-    }
+    if (r->type == HD_FRAME_KV_RESULT)
+        log_result(s, (const Hydac__V1__KvResult *)r->message);
     /* A failure closes the connection or finds it closing: on_close comes either way. */
     if (hd_conn_send(s->conn, r->type, r->message, r->payload) == HD_E_NOMEM)
         hd_session_break_off(s, &no_memory);
 }
 
+/* ---- Leaving ----*/
+
+void hd_session_drained(struct hd_session *s, const char *why)
+{
+    void (*drained)(void *arg) = s->drained;
+    if (!drained)
+        return;
+    hd_info(s->o.log, "drained", "reason=\"%s\"", why);
+    s->drained = NULL;
+    uv_timer_stop(&s->drain_timer);
+    drained(s->drained_arg);
+}
+
+static void on_drain_timer(uv_timer_t *timer)
+{
+    hd_session_drained(timer->data, "worker.drain_ms have passed");
+}
+
+void hd_session_drain(struct hd_session *s, void (*drained)(void *arg), void *arg)
+{
+    Hydac__V1__Drain m = HYDAC__V1__DRAIN__INIT;
+    uint64_t limit_ms = s->o.config->drain_ms;
+    s->drained = drained;
+    s->drained_arg = arg;
+    if (s->state != JOINED || limit_ms == 0) {
+        hd_session_drained(s, s->state == JOINED ? "worker.drain_ms is 0" : "no leader is joined");
+        return;
+    }
+    hd_info(s->o.log, "draining", "limit_ms=%" PRIu64, limit_ms);
+    uv_timer_start(&s->drain_timer, on_drain_timer, limit_ms, 0);
+    /* What keeps it from being sent also ends the connection. */
+    hd_conn_send(s->conn, HD_FRAME_DRAIN, &m.base, NULL);
+}
+
 static void on_timer_closed(uv_handle_t *handle)
 {
     struct hd_session *s = handle->data;
-    s->timer_closed = true;
+    s->timers--;
     maybe_closed(s);
 }
 
 void hd_session_close(struct hd_session *s, void (*closed)(void *arg), void *arg)
 {
     s->closing = true;
+    s->drained = NULL;
     s->closed = closed;
     s->closed_arg = arg;
     if (s->state == RESOLVING)
@@ -204,4 +245,5 @@ void hd_session_close(struct hd_session *s, void (*closed)(void *arg), void *arg
     else if (s->conn)
         hd_conn_close(s->conn, false);
     uv_close((uv_handle_t *)&s->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&s->drain_timer, on_timer_closed);
 }

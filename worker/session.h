@@ -42,6 +42,10 @@ void hd_session_free(struct hd_session *s);
 void hd_session_start(struct hd_session *s, struct hd_crew *crew);
 /* A reply of the crew (on_reply of hd_crew_options, same rules). */
 void hd_session_reply(struct hd_session *s, struct hd_reply *r);
+/* Asks the leader to give this worker's units to others, and goes on serving. `drained` fires once:
+ * when the leader says that it is done, or the connection ends, or worker.drain_ms have passed; at
+ * once when no leader is joined or there is nothing to wait for; never after hd_session_close. */
+void hd_session_drain(struct hd_session *s, void (*drained)(void *arg), void *arg);
 /* `closed` fires once, from the loop; the session is gone after it. */
 void hd_session_close(struct hd_session *s, void (*closed)(void *arg), void *arg);
 

@@ -21,7 +21,11 @@ struct hd_session {
     uint64_t epoch; /* newest announced by the leader */
     struct hd_check check;
     bool refused;
-    bool closing, timer_closed;
+    uv_timer_t drain_timer;     /* when to leave though the leader has not said so */
+    void (*drained)(void *arg); /* NULL: not draining */
+    void *drained_arg;
+    bool closing;
+    unsigned timers; /* not closed yet */
     void (*closed)(void *arg);
     void *closed_arg;
 };
@@ -30,6 +34,9 @@ struct hd_session {
 void hd_session_set(struct hd_session *s, enum session_state to);
 /* Tell the leader what is wrong and end the connection. */
 void hd_session_break_off(struct hd_session *s, const struct hd_error *err);
+
+/* The end of draining, if there is any; `why` is for the log. */
+void hd_session_drained(struct hd_session *s, const char *why);
 
 /* frames.c */
 int hd_session_hello(struct hd_session *s);

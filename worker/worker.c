@@ -95,6 +95,11 @@ static void on_session_closed(void *arg)
     hd_crew_close(w->crew, on_crew_closed, w);
 }
 
+void hd_worker_drain(struct hd_worker *w, void (*drained)(void *arg), void *arg)
+{
+    hd_session_drain(w->session, drained, arg);
+}
+
 void hd_worker_close(struct hd_worker *w, void (*closed)(void *arg), void *arg)
 {
     w->closed = closed;

@@ -24,8 +24,11 @@ struct hd_worker_options {
 };
 
 int hd_worker_new(struct hd_worker **out, const struct hd_worker_options *o, struct hd_error *err);
+/* Asks the leader to give this worker's units to others; `drained` fires once, perhaps before this
+ * returns, when nothing is to be waited for any more: then hd_worker_close. */
+void hd_worker_drain(struct hd_worker *w, void (*drained)(void *arg), void *arg);
 /* Leaves the leader and ends the threads (waiting for the job in hand). `closed` (may be NULL)
- * fires once, from the loop; the worker is gone after it. */
+ * fires once, from the loop; the worker is gone after it. May be called while it is draining. */
 void hd_worker_close(struct hd_worker *w, void (*closed)(void *arg), void *arg);
 
 #endif
