@@ -32,6 +32,8 @@ Test(worker_config, defaults)
     cr_assert_eq(c.isa, HD_WORKER_ISA_AUTO);
     cr_assert_eq(c.state_dir[0], '/');
     cr_assert_eq(c.log_limit, UINT64_C(4) << 30);
+    cr_assert(c.log_keep);
+    cr_assert_eq(c.drain_ms, 10000);
     cr_assert_eq(c.retry_min_ms, 100);
     cr_assert_eq(c.retry_max_ms, 5000);
     cr_assert_eq(c.log_level, HD_LOG_INFO);
@@ -42,10 +44,10 @@ Test(worker_config, every_key)
 {
     static const char text[] = "model: {path: m}\n"
                                "leader: {address: kitchen.example:7401}\n"
-                               "worker: {name: a.b_c-9}\n"
+                               "worker: {name: a.b_c-9, drain_ms: 0}\n"
                                "compute: {threads: 3, isa: avx2}\n"
                                "state: {dir: /s}\n"
-                               "input_log: {limit: 512M}\n"
+                               "input_log: {limit: 512M, keep: false}\n"
                                "retry: {min_ms: 5, max_ms: 6}\n"
                                "log: {level: error}\n";
     struct hd_worker_config c;
@@ -61,6 +63,8 @@ Test(worker_config, every_key)
     cr_assert_eq(c.isa, HD_WORKER_ISA_AVX2);
     cr_assert_str_eq(c.state_dir, "/s");
     cr_assert_eq(c.log_limit, 512u << 20);
+    cr_assert_not(c.log_keep);
+    cr_assert_eq(c.drain_ms, 0);
     cr_assert_eq(c.retry_min_ms, 5);
     cr_assert_eq(c.retry_max_ms, 6);
     cr_assert_eq(c.log_level, HD_LOG_ERROR);
@@ -72,7 +76,8 @@ Test(worker_config, every_flag)
     struct hd_error err = {0};
     int rc = RUN(&c, &err, "--model", "m", "--leader", "[::1]:9", "--name", "w2", "--threads", "4",
                  "--state", "/t", "--log-level", "debug", "--die-with-parent", "--compute.isa",
-                 "portable", "--input_log.limit=1M");
+                 "portable", "--input_log.limit=1M", "--input_log.keep", "false",
+                 "--worker.drain_ms", "7");
     cr_assert_eq(rc, 0, "%s", err.text);
     cr_assert_str_eq(c.leader, "[::1]:9");
     cr_assert_str_eq(c.name, "w2");
@@ -82,6 +87,8 @@ Test(worker_config, every_flag)
     cr_assert(c.die_with_parent);
     cr_assert_eq(c.isa, HD_WORKER_ISA_PORTABLE);
     cr_assert_eq(c.log_limit, 1u << 20);
+    cr_assert_not(c.log_keep);
+    cr_assert_eq(c.drain_ms, 7);
     cr_assert_eq(RUN(&c, &err, "--help"), HD_CONFIG_HELP);
     cr_assert_eq(RUN(&c, &err, "--version"), HD_CONFIG_VERSION);
 }
@@ -113,6 +120,8 @@ Test(worker_config, wrong_values)
     expect_error("--threads", "1025", "give 0 to 1024");
     expect_error("--compute.isa", "sse", "write one of auto, portable, avx2, avx512");
     expect_error("--input_log.limit", "1023K", "give 1M to 16T");
+    expect_error("--input_log.keep", "maybe", "true or false");
+    expect_error("--worker.drain_ms", "3600001", "give 0 to 3600000");
     expect_error("--retry.min_ms", "5001", "5001 is above max_ms, 5000");
     expect_error("--state", "", "state.dir: the path is empty");
     expect_error("--model", "", "no model is given");

@@ -81,6 +81,11 @@ static unsigned listen_anywhere(struct fake_leader *f)
 
 void fake_start(struct fake_leader *f, const struct rig *r)
 {
+    fake_start_with(f, r, &(struct fake_options){0});
+}
+
+void fake_start_with(struct fake_leader *f, const struct rig *r, const struct fake_options *o)
+{
     struct hd_error err = {0};
     memset(f, 0, sizeof *f);
     uv_loop_init(&f->loop);
@@ -95,9 +100,12 @@ void fake_start(struct fake_leader *f, const struct rig *r)
     f->config.retry_min_ms = 1;
     f->config.retry_max_ms = 4;
     f->log = (struct hd_log){.level = HD_LOG_ERROR + 1, .fd = 2, .who = "w1"};
-    struct hd_worker_options o = {
+    f->config.log_limit = o->log_limit ? o->log_limit : f->config.log_limit;
+    f->config.log_keep = !o->no_log;
+    f->config.drain_ms = o->drain_ms;
+    struct hd_worker_options worker = {
         .loop = &f->loop, .config = &f->config, .log = &f->log, .refused = on_refused, .arg = f};
-    cr_assert_eq(hd_worker_new(&f->worker, &o, &err), 0, "%s", err.text);
+    cr_assert_eq(hd_worker_new(&f->worker, &worker, &err), 0, "%s", err.text);
 }
 
 static void on_worker_closed(void *arg)

@@ -28,6 +28,12 @@ struct fake_leader {
 
 /* Starts both; the model is that of `r`. */
 void fake_start(struct fake_leader *f, const struct rig *r);
+struct fake_options {
+    uint64_t log_limit; /* 0: the default */
+    uint64_t drain_ms;
+    bool no_log;
+};
+void fake_start_with(struct fake_leader *f, const struct rig *r, const struct fake_options *o);
 void fake_stop(struct fake_leader *f);
 
 /* Runs the loop until a frame is there, and takes it: it must be of this type. The caller unpacks

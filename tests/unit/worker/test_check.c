@@ -1,0 +1,156 @@
+/* What a leader may say of held units and of the log: limits, at the number either side. */
+#include "rig.h"
+#include "worker/check.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+static struct rig rig;
+static struct hd_check check;
+static struct hd_error err;
+
+static void open_check(void)
+{
+    rig_open(&rig, &(struct rig_options){
+                       .shape = "tiny", .type = HD_Q8_0, .kv = HD_KV_F16, .threads = 1});
+    check = (struct hd_check){.model = rig.model, .units = &rig.units, .sizes = rig.node->sizes};
+}
+
+static void close_check(void)
+{
+    rig_close(&rig);
+}
+
+TestSuite(check, .init = open_check, .fini = close_check);
+
+static void expect_error(int rc, const char *what)
+{
+    cr_assert_eq(rc, HD_E_PROTO);
+    cr_assert_not_null(strstr(err.text, what), "\"%s\" is not in \"%s\"", what, err.text);
+}
+
+/* ---- Held units ----*/
+
+Test(check, held_units_exist_and_come_in_order)
+{
+    Hydac__V1__AssignHeads m = HYDAC__V1__ASSIGN_HEADS__INIT;
+    uint32_t list[2] = {0, 0};
+    uint32_t *const *lists[] = {&m.hold_heads, &m.hold_ffn_blocks, &m.hold_vocab_blocks};
+    size_t *const counts[] = {&m.n_hold_heads, &m.n_hold_ffn_blocks, &m.n_hold_vocab_blocks};
+    const uint32_t most[] = {rig.units.heads, rig.units.ffn_blocks, rig.units.vocab_blocks};
+    for (int k = 0; k < HD_SHARD_KINDS; k++) {
+        *(uint32_t **)lists[k] = list;
+        *counts[k] = 1;
+        list[0] = most[k] - 1;
+        cr_assert_eq(hd_check_assign(&check, &m, &err), 0, "%s", err.text);
+        list[0] = most[k];
+        expect_error(hd_check_assign(&check, &m, &err), "held units");
+        *counts[k] = 2;
+        list[0] = list[1] = 0;
+        expect_error(hd_check_assign(&check, &m, &err), "not ascending");
+        *counts[k] = 0;
+    }
+}
+
+Test(check, a_round_cannot_clear)
+{
+    Hydac__V1__AssignHeads m = HYDAC__V1__ASSIGN_HEADS__INIT;
+    m.clear = true;
+    cr_assert_eq(hd_check_assign(&check, &m, &err), 0);
+    m.round = 1;
+    expect_error(hd_check_assign(&check, &m, &err), "a round cannot clear");
+}
+
+Test(check, all_units_owned_and_held_fit_a_frame)
+{
+    enum { MOST = 512 };
+    static uint32_t all[MOST];
+    for (uint32_t i = 0; i < MOST; i++)
+        all[i] = i;
+    Hydac__V1__AssignHeads m = HYDAC__V1__ASSIGN_HEADS__INIT;
+    cr_assert_leq(rig.units.ffn_blocks, MOST);
+    cr_assert_leq(rig.units.vocab_blocks, MOST);
+    m.heads = m.ffn_blocks = m.vocab_blocks = all;
+    m.hold_heads = m.hold_ffn_blocks = m.hold_vocab_blocks = all;
+    m.n_heads = m.n_hold_heads = rig.units.heads;
+    m.n_ffn_blocks = m.n_hold_ffn_blocks = rig.units.ffn_blocks;
+    m.n_vocab_blocks = m.n_hold_vocab_blocks = rig.units.vocab_blocks;
+    m.epoch = m.round = UINT64_MAX;
+    cr_assert_leq(hydac__v1__assign_heads__get_packed_size(&m), hd_check_limits(&check).max_body);
+}
+
+/* ---- The log ----*/
+
+Test(check, what_is_to_be_filled_is_possible)
+{
+    Hydac__V1__SequenceNeed need = HYDAC__V1__SEQUENCE_NEED__INIT, *needs[] = {&need, &need};
+    Hydac__V1__FillLog m = HYDAC__V1__FILL_LOG__INIT;
+    m.n_sequences = 1;
+    m.sequences = needs;
+    need.sequence = RIG_SEQUENCES - 1;
+    need.committed = RIG_POSITIONS - 1;
+    need.inflight = 1;
+    m.layers_done = rig.model->shape.n_layers;
+    cr_assert_eq(hd_check_fill(&check, &m, &err), 0, "%s", err.text);
+    m.layers_done++;
+    expect_error(hd_check_fill(&check, &m, &err), "FillLog: layers_done");
+    m.layers_done = 0;
+    need.inflight = 2;
+    expect_error(hd_check_fill(&check, &m, &err), "FillLog: sequence 3 needs more than 256");
+    need.inflight = UINT32_MAX;
+    expect_error(hd_check_fill(&check, &m, &err), "needs more");
+    need.inflight = 0;
+    m.n_sequences = 2;
+    expect_error(hd_check_fill(&check, &m, &err), "comes twice");
+    m.n_sequences = 1;
+    need.sequence = RIG_SEQUENCES;
+    expect_error(hd_check_fill(&check, &m, &err), "FillLog");
+}
+
+Test(check, what_is_fetched_is_possible)
+{
+    Hydac__V1__Fetch m = HYDAC__V1__FETCH__INIT;
+    m.sequence = RIG_SEQUENCES - 1;
+    m.layer = rig.model->shape.n_layers - 1;
+    m.position = RIG_POSITIONS - 1;
+    m.count = RIG_ROWS;
+    cr_assert_eq(hd_check_fetch(&check, &m, &err), 0, "%s", err.text);
+    m.count++;
+    expect_error(hd_check_fetch(&check, &m, &err), "the number of rows is 97");
+    m.count = 0;
+    expect_error(hd_check_fetch(&check, &m, &err), "the number of rows is 0");
+    m.count = 1;
+    m.position++;
+    expect_error(hd_check_fetch(&check, &m, &err), "the position");
+    m.position = 0;
+    m.layer++;
+    expect_error(hd_check_fetch(&check, &m, &err), "the layer");
+    m.layer = 0;
+    m.sequence++;
+    expect_error(hd_check_fetch(&check, &m, &err), "Fetch");
+}
+
+Test(check, rows_have_the_bytes_that_they_say)
+{
+    Hydac__V1__Rows m = HYDAC__V1__ROWS__INIT;
+    size_t bytes = hd_row_bytes(rig.model);
+    m.position = RIG_POSITIONS - RIG_ROWS;
+    m.count = RIG_ROWS;
+    cr_assert_eq(hd_check_rows(&check, &m, RIG_ROWS * bytes, &err), 0, "%s", err.text);
+    cr_assert_leq(RIG_ROWS * bytes, hd_check_limits(&check).max_payload);
+    expect_error(hd_check_rows(&check, &m, RIG_ROWS * bytes - 1, &err), "Rows: ");
+    expect_error(hd_check_rows(&check, &m, RIG_ROWS * bytes + 1, &err), "Rows: ");
+    m.position++;
+    expect_error(hd_check_rows(&check, &m, RIG_ROWS * bytes, &err), "from position 161 of 256");
+    m.position = 0;
+    m.count++;
+    expect_error(hd_check_rows(&check, &m, (RIG_ROWS + 1) * bytes, &err), "the number of rows");
+    m.count = 0;
+    cr_assert_eq(hd_check_rows(&check, &m, 0, &err), 0, "nobody has them");
+    expect_error(hd_check_rows(&check, &m, 1, &err), "Rows: 1 bytes for 0 rows");
+    m.layer = rig.model->shape.n_layers;
+    expect_error(hd_check_rows(&check, &m, 0, &err), "the layer");
+    m.layer = 0;
+    m.sequence = RIG_SEQUENCES;
+    expect_error(hd_check_rows(&check, &m, 0, &err), "Rows");
+}
