@@ -150,14 +150,18 @@ int hd_fill_rows(struct hd_fill *f, const struct hd_log_answer *answer, struct h
     int rc = check_answer(f, p, err);
     if (rc < 0)
         return rc;
-    bool kept = p->count > 0;
+    bool kept = true;
     for (uint32_t i = 0; i < p->count && kept; i++) {
         struct hd_log_at at = {p->sequence, p->layer, p->position + i};
         kept = hd_node_log_row(f->node, at, answer->rows + i * bytes) == HD_LOG_KEPT;
     }
+    uint64_t bit = UINT64_C(1) << p->sequence;
     f->under_way = false;
     f->next_us = hd_pace_next(f->pace, answer->now_us, answer->now_us - f->sent_us);
-    f->failed |= (uint64_t)!kept << p->sequence;
-    hd_hold_behind(f->node, UINT64_C(1) << p->sequence);
+    if (!kept) /* live rows need not say so again */
+        f->node->holes |= bit;
+    if (!kept || p->count == 0)
+        f->failed |= bit;
+    hd_hold_behind(f->node, bit);
     return 0;
 }

@@ -10,6 +10,7 @@ HEADER = struct.Struct("<IBBHIIQ")
 HELLO, WELCOME, REJECT, HEARTBEAT, HEARTBEAT_ACK, ASSIGN, KV_RESULT = range(1, 8)
 STEP, STEP_RESULT = 10, 11
 ERROR = 14
+DRAIN, DRAINED = 19, 20
 REJECT_VERSION, REJECT_MODEL, REJECT_NAME = 1, 2, 3
 
 _xxhash = ctypes.CDLL("libxxhash.so.0")
@@ -76,10 +77,10 @@ def numbers(body):
 
 
 class Peer:
-    """A connection to the leader's port for workers."""
+    """A connection to the leader's port for workers, or one that a worker made to us."""
 
-    def __init__(self, port, limit=30.0):
-        self.socket = socket.create_connection(("127.0.0.1", port), limit)
+    def __init__(self, port=None, limit=30.0, sock=None):
+        self.socket = sock or socket.create_connection(("127.0.0.1", port), limit)
         self.socket.settimeout(limit)
 
     def send(self, data):
