@@ -83,3 +83,8 @@ void hd_model_close(struct hd_model *m)
     free(m->folder);
     free(m);
 }
+
+size_t hd_model_row_bytes(const struct hd_model *m)
+{
+    return m->shape.dim * sizeof(float);
+}

@@ -70,6 +70,9 @@ void hd_model_close(struct hd_model *m);
  * double, rounded to f32; without libm, so that all machines have the same bits. */
 void hd_model_rope(const struct hd_model *m, uint32_t pos, float *cs);
 
+/* Bytes of one row of a half-step's input as it travels and is logged: f32 [dim]. */
+size_t hd_model_row_bytes(const struct hd_model *m);
+
 /* ---- Units: how a model is cut for workers. A function of the model alone, never of the plan. */
 struct hd_units {
     uint32_t heads;      /* = n_kv_heads */

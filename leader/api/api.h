@@ -28,6 +28,10 @@ struct hd_api_backend {
     void (*cancel)(void *arg, struct hd_request *r);
     /* NULL when the cluster serves, else one sentence why not. */
     const char *(*not_ready)(void *arg);
+    /* Give a worker's units to others and no new ones to it (on), or let it take part again. 0, or
+     * HD_E_NOTFOUND: no such worker is connected. It takes a while: the status shows it. */
+    int (*drain)(void *arg, const char *worker, bool on, struct hd_error *err);
+    void (*rebalance)(void *arg); /* level the load */
     /* The object of GET /hydac/status; the caller decrefs. The reply may need the workers'
      * counters, so it comes through `done` (exactly once, maybe from within the call). */
     void (*status)(void *arg, void (*done)(void *done_arg, json_t *status), void *done_arg);

@@ -41,6 +41,47 @@ static void get_status(struct hd_call *c)
     c->api->o.backend.status(c->api->o.backend.arg, on_status, c);
 }
 
+static void accepted(struct hd_call *c)
+{
+    hd_call_reply(c, 202, json_pack("{s:s}", "status", "accepted"));
+}
+
+/* {"worker": NAME} */
+static void drain(struct hd_call *c, bool on)
+{
+    struct hd_refusal r;
+    struct hd_error err = {0};
+    json_t *body = json_loadb(c->body.data ? c->body.data : "", c->body.len, 0, NULL);
+    const char *worker = json_string_value(json_object_get(body, "worker"));
+    if (!worker) {
+        hd_refuse(&r, 400, "worker", "invalid_value",
+                  "The body must be {\"worker\": NAME}, the name of a connected worker.");
+        hd_call_refuse(c, &r);
+    } else if (c->api->o.backend.drain(c->api->o.backend.arg, worker, on, &err) < 0) {
+        hd_refuse(&r, 404, "worker", "no_such_worker", "%s", err.text);
+        hd_call_refuse(c, &r);
+    } else {
+        accepted(c);
+    }
+    json_decref(body);
+}
+
+static void post_drain(struct hd_call *c)
+{
+    drain(c, true);
+}
+
+static void post_undrain(struct hd_call *c)
+{
+    drain(c, false);
+}
+
+static void post_rebalance(struct hd_call *c)
+{
+    c->api->o.backend.rebalance(c->api->o.backend.arg);
+    accepted(c);
+}
+
 static void post_completions(struct hd_call *c)
 {
     hd_call_generate(c, false);
@@ -60,6 +101,9 @@ static const struct route {
     {"/v1/models", "GET", get_models},
     {"/health", "GET", get_health},
     {"/hydac/status", "GET", get_status},
+    {"/hydac/drain", "POST", post_drain},
+    {"/hydac/undrain", "POST", post_undrain},
+    {"/hydac/rebalance", "POST", post_rebalance},
 };
 
 void hd_call_route(struct hd_call *c, const char *url, const char *method)

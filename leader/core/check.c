@@ -34,6 +34,21 @@ static const char *check_confirmed(const struct hd_core *c)
     return NULL;
 }
 
+static const char *check_holds(const struct hd_core *c)
+{
+    uint64_t alive = core_alive(c);
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
+        for (uint32_t u = 0; u < c->hold.count[k]; u++) {
+            if (c->hold.mask[k][u] & ~alive)
+                return "only workers that are alive hold units";
+            if (c->held.mask[k][u] & ~c->hold.mask[k][u])
+                return "nothing is ready that was not asked for";
+        }
+    if (c->preparing & ~alive)
+        return "only workers that are alive prepare";
+    return c->preparing && !c->moving ? "somebody prepares only for a move" : NULL;
+}
+
 static const char *check_state(const struct hd_core *c)
 {
     uint64_t alive = core_alive(c);
@@ -68,6 +83,8 @@ static const char *check_step(const struct hd_core *c)
 const char *hd_core_check(const struct hd_core *c)
 {
     const char *broken = check_workers(c);
+    if (!broken)
+        broken = check_holds(c);
     if (!broken)
         broken = check_state(c);
     return broken ? broken : check_step(c);

@@ -23,13 +23,21 @@ const char *hd_loss_cause_name(enum hd_loss_cause c)
     return names[c];
 }
 
+const char *hd_recovery_name(enum hd_recovery r)
+{
+    static const char *const names[] = {"reuse", "standby", "full"};
+    return names[r];
+}
+
 static void set_reason(struct hd_core *c);
 
 static int alloc_core(struct hd_core *c)
 {
     uint32_t heads = c->o.units[HD_UNIT_HEAD];
     if (hd_plan_init(&c->plan, c->o.units) < 0 || hd_plan_init(&c->scratch, c->o.units) < 0 ||
-        hd_plan_init(&c->next, c->o.units) < 0)
+        hd_plan_init(&c->next, c->o.units) < 0 || hd_holds_init(&c->hold, c->o.units) < 0 ||
+        hd_holds_init(&c->held, c->o.units) < 0 || hd_holds_init(&c->wanted, c->o.units) < 0 ||
+        hd_holds_init(&c->scratch_holds, c->o.units) < 0)
         return HD_E_NOMEM;
     for (unsigned i = 0; i < MAX_REPORTS; i++) {
         c->reports[i].lost = calloc((size_t)heads + 1, 1);
@@ -49,6 +57,8 @@ int hd_core_new(struct hd_core **out, const struct hd_core_options *o, struct hd
     c->o = *o;
     if (c->o.min_workers == 0)
         c->o.min_workers = 1;
+    if (c->o.recovery != HD_RECOVERY_STANDBY)
+        c->o.standby = 0;
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
         c->names[s] = c->workers[s].name;
     if (alloc_core(c) < 0) {
@@ -67,6 +77,10 @@ void hd_core_free(struct hd_core *c)
     hd_plan_deinit(&c->plan);
     hd_plan_deinit(&c->scratch);
     hd_plan_deinit(&c->next);
+    hd_holds_deinit(&c->hold);
+    hd_holds_deinit(&c->held);
+    hd_holds_deinit(&c->wanted);
+    hd_holds_deinit(&c->scratch_holds);
     for (unsigned i = 0; i < MAX_REPORTS; i++)
         free(c->reports[i].lost);
     free(c);
@@ -147,6 +161,21 @@ static void dispatch(struct hd_core *c, const struct hd_event *ev)
     case HD_EV_REPLAYED:
         core_replayed(c, ev);
         break;
+    case HD_EV_LOG_STATE:
+        core_log_state(c, ev);
+        break;
+    case HD_EV_FETCH:
+        core_fetch(c, ev);
+        break;
+    case HD_EV_ROWS:
+        core_rows(c, ev);
+        break;
+    case HD_EV_DRAIN:
+        core_drain(c, ev);
+        break;
+    case HD_EV_REBALANCE:
+        core_rebalance(c);
+        break;
     }
 }
 
@@ -159,6 +188,7 @@ int hd_core_step(struct hd_core *c, const struct hd_event *ev, struct hd_actions
     c->now_us = ev->now_us;
     dispatch(c, ev);
     core_settle(c);
+    core_dismiss(c);
     set_reason(c);
     c->out = NULL;
     return 0;
@@ -223,6 +253,16 @@ const struct hd_plan *hd_core_plan(const struct hd_core *c)
     return &c->plan;
 }
 
+const struct hd_holds *hd_core_hold(const struct hd_core *c)
+{
+    return &c->hold;
+}
+
+const struct hd_holds *hd_core_held(const struct hd_core *c)
+{
+    return &c->held;
+}
+
 uint64_t hd_core_epoch(const struct hd_core *c)
 {
     return c->epoch;
@@ -253,6 +293,9 @@ bool hd_core_worker(const struct hd_core *c, unsigned slot, uint64_t now_us,
         .failures = w->failures,
         .success_rate = w->steps ? (double)w->answered / (double)w->steps : 1,
         .joins = w->joins,
+        .draining = w->draining,
+        .covers = core_covering(c) & core_bit(slot),
+        .logs_filled = (unsigned)__builtin_popcountll(w->filling),
     };
     return true;
 }

@@ -16,8 +16,7 @@
  *   READY --a worker lost--> ASSIGNING (survivors) or WAITING (none left)
  *   ASSIGNING --a worker lost--> ASSIGNING with epoch + 1, or WAITING
  *   ASSIGNING --all confirmed, but some log had a gap--> ASSIGNING with epoch + 1, after a replay
- *   READY, no live sequence, a spare worker --> ASSIGNING (rebalance)
- *   READY, between two steps, a spare worker is prepared --> ASSIGNING (join, see join.c)
+ *   READY, between two steps, who gains units is prepared --> ASSIGNING (see move.c)
  *
  *   A worker that owns nothing (a spare) is never missed: when it dies no new epoch begins.
  *
@@ -27,7 +26,7 @@
 #define HD_CORE_CORE_H
 
 #include "leader/core/detector.h"
-#include "leader/core/plan.h"
+#include "leader/core/holds.h"
 
 #define HD_MAX_SEQUENCES 64
 
@@ -35,12 +34,13 @@ enum hd_worker_state { HD_WORKER_EMPTY, HD_WORKER_ONLINE, HD_WORKER_SUSPECT, HD_
 enum hd_cluster_state { HD_CLUSTER_WAITING, HD_CLUSTER_ASSIGNING, HD_CLUSTER_READY };
 enum hd_loss_cause { HD_LOSS_CLOSED, HD_LOSS_SILENT, HD_LOSS_DEADLINE, HD_LOSS_PROTOCOL };
 enum hd_half { HD_HALF_ATTENTION, HD_HALF_FFN, HD_HALF_LOGITS };
-enum hd_recovery { HD_RECOVERY_REUSE, HD_RECOVERY_FULL };
+enum hd_recovery { HD_RECOVERY_REUSE, HD_RECOVERY_STANDBY, HD_RECOVERY_FULL };
 
 const char *hd_worker_state_name(enum hd_worker_state s);
 const char *hd_cluster_state_name(enum hd_cluster_state s);
 /* "closed", "silent", "deadline", "protocol" */
 const char *hd_loss_cause_name(enum hd_loss_cause c);
+const char *hd_recovery_name(enum hd_recovery r); /* "reuse", "standby", "full" */
 
 struct hd_core_options {
     uint32_t units[HD_UNIT_KINDS];
@@ -48,6 +48,7 @@ struct hd_core_options {
     double cost[HD_UNIT_KINDS]; /* of a unit, relative to the others, for the strategy; 0 = 1 */
     unsigned min_workers;       /* for the first plan; later on one worker is enough */
     enum hd_recovery recovery;
+    unsigned standby; /* copies of each unit that others hold; only with HD_RECOVERY_STANDBY */
     const struct hd_strategy *strategy;
     const struct hd_fixed_table *fixed; /* borrowed */
     const char *target; /* of strategy `single`: a worker's name, NULL or "" = any; borrowed */
@@ -74,6 +75,11 @@ enum hd_event_type {
     HD_EV_STEP_DONE,   /* the engine ended the step: its rows are now committed */
     HD_EV_REPLAYED,    /* the engine has abandoned the step in hand; `sequences` start again at 0:
                         * those of HD_ACT_REPLAY, or none when it gave up a step by itself */
+    HD_EV_LOG_STATE,   /* slot, sequence, complete: its log holds the sequence from the start */
+    HD_EV_FETCH,       /* slot lacks rows: fetch (requester is not looked at) */
+    HD_EV_ROWS,        /* slot answers a fetch: fetch, with the count that it sends */
+    HD_EV_DRAIN,       /* slot, on: it is to own nothing; leaving: it asks itself, to stop */
+    HD_EV_REBALANCE,   /* level the load, now that nobody fails */
 };
 
 struct hd_hello_info {
@@ -85,12 +91,20 @@ struct hd_hello_info {
     uint64_t multiply_adds_per_s; /* measured by the worker; 0 = unknown */
 };
 struct hd_kv_info {
-    uint64_t epoch;
+    uint64_t epoch, round; /* round: of the HD_ACT_PREPARE that it answers; 0: of HD_ACT_ASSIGN */
     uint64_t rows_rebuilt, rows_kept, positions, bytes, weights_us, rebuild_us, flops, digest;
-    const uint32_t *heads;
+    const uint32_t *heads; /* newly owned */
     size_t n_heads;
+    const uint32_t *ready; /* those of them that had all their rows */
+    size_t n_ready;
     const uint32_t *gaps; /* sequences */
     size_t n_gaps;
+};
+/* Rows of an input log that one worker lacks and another has. */
+struct hd_fetch {
+    uint64_t id;        /* the requester's */
+    unsigned requester; /* slot */
+    uint32_t sequence, layer, position, count;
 };
 struct hd_seq_rows {
     uint32_t sequence;
@@ -113,6 +127,9 @@ struct hd_event {
     size_t n_rows;
     uint64_t late_us;
     uint64_t bytes, compute_us; /* RESULT: payload there and back; time the worker computed */
+    struct hd_fetch fetch;      /* FETCH, ROWS */
+    bool complete;              /* LOG_STATE */
+    bool on, leaving;           /* DRAIN */
 };
 
 /* ---- Actions --------------------------------------------------------------------------------*/
@@ -121,10 +138,11 @@ enum hd_action_type {
     HD_ACT_REJECT,       /* conn: reason code, text */
     HD_ACT_CLOSE,        /* cut off the connection of slot */
     HD_ACT_HEARTBEAT,    /* to slot: seq, now */
-    HD_ACT_PREPARE,      /* to slot: as ASSIGN, under the present epoch, but with the lists of
-                          * hd_core_next_plan: it owns nothing yet and is to load and rebuild this
-                          * beside the running steps; the answer is a KvResult too */
-    HD_ACT_ASSIGN,       /* to slot: epoch, lists from core's plan, needs (hd_core_needs) */
+    HD_ACT_PREPARE,      /* to slot: as ASSIGN, under the present epoch and with a round: what it
+                          * owns stays, what it is to hold (hd_core_hold) it makes ready beside the
+                          * running steps; the answer is a KvResult with the round */
+    HD_ACT_ASSIGN,       /* to slot: epoch, lists from core's plan and hd_core_hold, needs
+                          * (hd_core_needs) */
     HD_ACT_SEQ_OPEN,     /* to slot: sequence (a worker that joined later hears of live ones only
                           * when they are opened after it joined) */
     HD_ACT_SEQ_CLOSE,    /* to slot: sequence */
@@ -140,6 +158,11 @@ enum hd_action_type {
                           * the assignments behind it speak of the sequences as they are then */
     HD_ACT_WORKER_STATE, /* for the log: slot changed to state (cause) */
     HD_ACT_FAILOVER,     /* a recovery ended: report */
+    HD_ACT_FILL,         /* to slot: complete the logs of `sequences`; needs as in ASSIGN */
+    HD_ACT_FETCH,        /* to slot: send these rows of your log (fetch) */
+    HD_ACT_ROWS,         /* to slot: the rows in hand (HD_EV_ROWS) are for it (fetch) */
+    HD_ACT_NO_ROWS,      /* to slot: nobody has the rows it asked for (fetch) */
+    HD_ACT_DRAINED,      /* to slot: nothing more is wanted of it, it may go */
 };
 
 /* What one recovery cost; see README for the meaning of each number. */
@@ -149,9 +172,9 @@ struct hd_failover {
     enum hd_recovery policy;
     uint64_t epoch;
     uint64_t at_us;
-    uint32_t heads_lost, heads_reused,
-        heads_rebuilt;     /* KV heads (groups), not times layers;
-                            * rebuilt < lost: a newcomer had some ready */
+    uint32_t heads_lost, heads_reused, heads_rebuilt,
+        heads_ready;       /* KV heads (groups), not times layers; lost = rebuilt + ready: the
+                            * latter were held ready by who took them over */
     uint64_t positions;    /* positions of live sequences at the loss */
     uint64_t rows_rebuilt; /* (layer, head, position) rows computed from logs */
     uint64_t rows_kept;
@@ -173,13 +196,15 @@ struct hd_action {
     uint64_t seq;
     uint64_t epoch;
     uint32_t sequence;
-    uint64_t sequences; /* REPLAY: mask of sequence numbers */
+    uint64_t sequences; /* REPLAY, FILL: mask of sequence numbers */
+    uint64_t round;     /* PREPARE */
     bool clear;         /* ASSIGN */
     unsigned code;      /* REJECT: enum hd_reject */
     const char *text;   /* REJECT: static */
     enum hd_worker_state state;
     enum hd_loss_cause cause;
     struct hd_failover failover;
+    struct hd_fetch fetch; /* FETCH, ROWS, NO_ROWS */
 };
 struct hd_actions {
     struct hd_action *list; /* grows; owned by the caller: hd_actions_deinit */
@@ -199,6 +224,8 @@ int hd_core_step(struct hd_core *c, const struct hd_event *ev, struct hd_actions
 /* True when HD_EV_RESULT with these values would give HD_ACT_USE_RESULT; changes nothing. */
 bool hd_core_expects(const struct hd_core *c, unsigned slot, uint64_t epoch, uint64_t step,
                      enum hd_half half, uint32_t layer);
+/* True when HD_EV_ROWS with these values answers a fetch that is awaited from `slot`. */
+bool hd_core_expects_rows(const struct hd_core *c, unsigned slot, const struct hd_fetch *rows);
 
 /* ---- Views, for frames and status ----*/
 struct hd_seq_need {
@@ -210,7 +237,17 @@ struct hd_seq_need {
  * HD_MAX_SEQUENCES) and sets *layers_done. */
 size_t hd_core_needs(const struct hd_core *c, struct hd_seq_need *list, uint32_t *layers_done);
 const struct hd_plan *hd_core_plan(const struct hd_core *c);
-const struct hd_plan *hd_core_next_plan(const struct hd_core *c); /* HD_ACT_PREPARE */
+/* What each worker is to hold without owning it (HD_ACT_ASSIGN, HD_ACT_PREPARE), and what of it is
+ * known to be ready. */
+const struct hd_holds *hd_core_hold(const struct hd_core *c);
+const struct hd_holds *hd_core_held(const struct hd_core *c);
+struct hd_move_view {
+    bool moving;        /* workers prepare for what is to be next */
+    unsigned preparing; /* how many are not ready */
+    unsigned copies;    /* of each unit there are to be; 0: none are kept */
+    uint32_t missing;   /* units that have fewer */
+};
+void hd_core_move_view(const struct hd_core *c, struct hd_move_view *out);
 uint64_t hd_core_epoch(const struct hd_core *c);
 enum hd_cluster_state hd_core_state(const struct hd_core *c);
 
@@ -227,10 +264,15 @@ struct hd_worker_view {
     uint64_t failures;   /* times it was lost */
     double success_rate; /* answered / steps, 1 when steps is 0 */
     uint64_t joins;
+    bool draining;        /* it is to own nothing */
+    bool covers;          /* its log holds every live sequence from the start */
+    unsigned logs_filled; /* sequences whose log it completes just now */
 };
 /* False for an EMPTY slot. */
 bool hd_core_worker(const struct hd_core *c, unsigned slot, uint64_t now_us,
                     struct hd_worker_view *out);
+/* What strategies are told of the workers: list[HD_MAX_WORKERS]. */
+void hd_core_measured(const struct hd_core *c, struct hd_plan_worker *list);
 /* A sentence why the cluster is not READY ("waiting for workers: 1 of 2"), "" when it is. */
 const char *hd_core_reason(const struct hd_core *c);
 

@@ -9,9 +9,9 @@
 #include "leader/core/core.h"
 
 #define MAX_REPORTS 16 /* recoveries that wait for their end; the oldest is reported early */
-/* The most actions of one event: each worker lost (close, state), assigned, sent a half-step, with
- * room to spare; reserved before the event is applied. */
-#define MAX_ACTIONS (8 * HD_MAX_WORKERS + 4 * MAX_REPORTS)
+/* The most actions of one event: each worker lost (close, state), assigned, sent a half-step, told
+ * to fill its log, sent on a fetch, with room to spare; reserved before the event is applied. */
+#define MAX_ACTIONS (10 * HD_MAX_WORKERS + 4 * MAX_REPORTS)
 
 struct worker {
     enum hd_worker_state state;
@@ -25,7 +25,11 @@ struct worker {
     uint64_t confirmed;                         /* latest epoch it confirmed */
     uint64_t knows;                             /* sequences it was told of */
     uint64_t covers;                            /* ... and whose log it has from position 0 on */
-    bool planned;                               /* was there when a fresh plan was made */
+    uint64_t filling;                           /* ... and whose log it completes just now */
+    uint64_t cannot;                            /* ... and whose log it could not complete */
+    bool keeps_log;
+    bool planned;                      /* was there when a plan was made */
+    bool draining, leaving, dismissed; /* to own nothing; to stop; was told that it may */
     uint64_t steps, answered, failures, joins;
 };
 
@@ -43,6 +47,13 @@ struct half {
     uint32_t layer;
     uint64_t awaited;  /* slots */
     uint64_t since_us; /* sent at, moved on by our own lateness */
+};
+
+/* Rows that a worker waits for. */
+struct fetch {
+    bool active;
+    unsigned source; /* slot that was asked */
+    struct hd_fetch rows;
 };
 
 /* A recovery that has not ended. */
@@ -64,12 +75,24 @@ struct hd_core {
 
     struct hd_plan plan;
     struct hd_plan scratch;
-    struct hd_plan next; /* what the workers in `joining` are to get work by (join.c) */
-    uint64_t joining;    /* newcomers that prepare for it; 0: nothing is under way */
-    uint64_t preparing;  /* those of them that have not confirmed */
+
+    /* move.c */
+    struct hd_holds hold;   /* what each worker is to hold now beside what it owns */
+    struct hd_holds held;   /* what of it is ready */
+    struct hd_holds wanted; /* what there is to be held when `next` is in force */
+    struct hd_holds scratch_holds;
+    struct hd_plan next; /* who is to own what when all are ready */
+    bool moving;         /* a move is under way */
+    bool moves;          /* ... and changes owners */
+    bool restless;       /* something has happened since it was last looked for one */
+    bool rebalance;      /* asked for */
+    uint64_t round;      /* of the latest move */
+    uint64_t preparing;  /* slots that are not ready for it */
     uint64_t prepare_since_us;
-    char plan_error[256]; /* why there is no plan, "" otherwise */
-    uint64_t assigning;   /* slots that have not confirmed the present epoch */
+
+    struct fetch fetches[HD_MAX_WORKERS]; /* by requester (fill.c) */
+    char plan_error[256];                 /* why there is no plan, "" otherwise */
+    uint64_t assigning;                   /* slots that have not confirmed the present epoch */
     uint64_t assign_since_us;
     uint64_t gaps; /* sequences that some log could not give, in the present epoch */
 
@@ -98,6 +121,10 @@ void core_push_state(struct hd_core *c, unsigned slot);
 /* membership.c */
 uint64_t core_alive(const struct hd_core *c); /* slots ONLINE or SUSPECT */
 uint64_t core_suspects(const struct hd_core *c);
+/* Who may own units: who is alive and not being drained; all, when all are. */
+uint64_t core_usable(const struct hd_core *c);
+/* Who is alive and has a log that holds every live sequence from its start. */
+uint64_t core_covering(const struct hd_core *c);
 void core_hello(struct hd_core *c, const struct hd_event *ev);
 void core_ack(struct hd_core *c, const struct hd_event *ev);
 void core_tick(struct hd_core *c, const struct hd_event *ev);
@@ -123,16 +150,31 @@ void core_kv_result(struct hd_core *c, const struct hd_event *ev);
 void core_settle(struct hd_core *c);
 /* Workers whose round trip the strategy wants to know before it makes a fresh plan. */
 uint64_t core_unmeasured(const struct hd_core *c);
-/* The strategy's plan for all workers that are alive, from nothing. False: c->plan_error says why.
- */
+/* The strategy's plan for all workers that may own units, from nothing. False: c->plan_error says
+ * why. */
 bool core_ideal_plan(struct hd_core *c, struct hd_plan *out);
+/* Gives what of `p` is not owned by `workers` to them, by the strategy; heads to `preferred`, if
+ * that is not empty. False likewise. */
+bool core_fill_plan(struct hd_core *c, struct hd_plan *p, uint64_t workers, uint64_t preferred);
 
-/* join.c */
-/* Between two steps: begins to prepare newcomers; true when they are ready and c->plan is theirs.
- */
-bool core_join(struct hd_core *c);
-void core_join_confirmed(struct hd_core *c, const struct hd_event *ev);
-void core_join_forget(struct hd_core *c);
+/* move.c */
+bool core_between_steps(const struct hd_core *c);
+/* Between two steps: begins to prepare what has to move; true when all are ready and c->plan is the
+ * new one: an epoch is to begin. */
+bool core_move(struct hd_core *c);
+void core_move_confirmed(struct hd_core *c, const struct hd_event *ev);
+void core_move_forget(struct hd_core *c);
+void core_drain(struct hd_core *c, const struct hd_event *ev);
+void core_rebalance(struct hd_core *c);
+void core_dismiss(struct hd_core *c);
+
+/* fill.c */
+void core_fill_logs(struct hd_core *c); /* between two steps */
+void core_log_state(struct hd_core *c, const struct hd_event *ev);
+void core_fetch(struct hd_core *c, const struct hd_event *ev);
+void core_rows(struct hd_core *c, const struct hd_event *ev);
+void core_fetches_lost(struct hd_core *c, unsigned slot);
+void core_fetches_end(struct hd_core *c, uint64_t sequences);
 
 /* report.c */
 void core_report_loss(struct hd_core *c, unsigned slot, enum hd_loss_cause cause);

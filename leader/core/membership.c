@@ -29,6 +29,24 @@ uint64_t core_alive(const struct hd_core *c)
     return in_state(c, HD_WORKER_ONLINE) | core_suspects(c);
 }
 
+uint64_t core_usable(const struct hd_core *c)
+{
+    uint64_t alive = core_alive(c), set = alive;
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
+        if (c->workers[s].draining)
+            set &= ~core_bit(s);
+    return set ? set : alive;
+}
+
+uint64_t core_covering(const struct hd_core *c)
+{
+    uint64_t set = core_alive(c);
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
+        if ((c->workers[s].covers & c->live) != c->live)
+            set &= ~core_bit(s);
+    return set;
+}
+
 /* ---- Joining ----*/
 
 static int slot_named(const struct hd_core *c, const char *name)
@@ -70,6 +88,8 @@ static void take_slot(struct hd_core *c, unsigned slot, const struct hd_event *e
         .last_seen_us = c->now_us,
         .memory_bytes = ev->hello.memory_bytes,
         .multiply_adds_per_s = ev->hello.multiply_adds_per_s,
+        .keeps_log = ev->hello.log_limit_bytes > 0,
+        .knows = c->live, /* it hears of their ends; their beginnings it fetches (fill.c) */
     };
     if (strcmp(w->name, ev->hello.name) == 0) {
         fresh.steps = w->steps;
@@ -81,6 +101,7 @@ static void take_slot(struct hd_core *c, unsigned slot, const struct hd_event *e
     strcpy(fresh.name, ev->hello.name); /* core_hello has checked its length */
     hd_detector_init(&fresh.detector, &c->o.detector, c->now_us);
     *w = fresh;
+    c->restless = true;
     core_push(c, HD_ACT_WELCOME, slot)->conn = ev->conn;
     core_push_state(c, slot);
 }
@@ -159,7 +180,7 @@ static void check_deadlines(struct hd_core *c)
     if (c->assigning && c->now_us > c->assign_since_us + c->o.assign_deadline_us)
         late |= c->assigning;
     if (c->preparing && c->now_us > c->prepare_since_us + c->o.assign_deadline_us)
-        late |= c->preparing;
+        core_move_forget(c);
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
         if (late & core_bit(s))
             core_lose(c, s, HD_LOSS_DEADLINE);
@@ -193,13 +214,16 @@ void core_lose(struct hd_core *c, unsigned slot, enum hd_loss_cause cause)
     core_report_loss(c, slot, cause);
     w->state = HD_WORKER_OFFLINE;
     w->failures++;
-    w->knows = w->covers = 0;
+    w->knows = w->covers = w->filling = w->cannot = 0;
+    w->draining = w->leaving = w->dismissed = false;
     c->assigning &= ~core_bit(slot);
-    if (c->joining & core_bit(slot))
-        core_join_forget(c);
+    hd_holds_drop(&c->hold, core_bit(slot));
+    hd_holds_drop(&c->held, core_bit(slot));
+    core_move_forget(c);
     if (cause != HD_LOSS_CLOSED)
         core_push(c, HD_ACT_CLOSE, slot);
     struct hd_action *a = core_push(c, HD_ACT_WORKER_STATE, slot);
     a->state = w->state;
     a->cause = cause;
+    core_fetches_lost(c, slot);
 }

@@ -78,16 +78,15 @@ static void give_exact(struct hd_plan *p, const struct hd_plan *ideal, int kind,
     }
 }
 
-/* The worker outside `to` that owns the most beyond its ideal share; -1 when nobody does. */
-static int richest(const struct hd_plan *p, const struct hd_plan *ideal, enum hd_unit_kind kind,
-                   uint64_t to)
+/* The worker that owns the most beyond its ideal share; -1 when nobody does. */
+static int richest(const struct hd_plan *p, const struct hd_plan *ideal, enum hd_unit_kind kind)
 {
     int best = -1;
     uint32_t most = 0;
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
         uint32_t has = hd_plan_owned(p, kind, s, NULL);
         uint32_t fair = hd_plan_owned(ideal, kind, s, NULL);
-        if (to >> s & 1 || has <= fair || has - fair <= most)
+        if (has <= fair || has - fair <= most)
             continue;
         most = has - fair;
         best = (int)s;
@@ -113,7 +112,7 @@ static void give_number(struct hd_plan *p, const struct hd_plan *ideal, enum hd_
             continue;
         uint32_t fair = hd_plan_owned(ideal, kind, s, NULL);
         while (hd_plan_owned(p, kind, s, NULL) < fair) {
-            int from = richest(p, ideal, kind, to);
+            int from = richest(p, ideal, kind);
             if (from < 0)
                 return;
             move_last(p, kind, (unsigned)from, s);

@@ -33,9 +33,9 @@ uint64_t hd_plan_owners(const struct hd_plan *p, enum hd_unit_kind kind);
 /* True when every unit has an owner in `workers`. */
 bool hd_plan_complete(const struct hd_plan *p, uint64_t workers);
 
-/* Moves units of `p` to the workers in `to`, which own none: as many of each kind as `ideal` gives
- * them, from those that own more than theirs; with `exact` the very units that `ideal` gives them.
- * Nobody else gains any. */
+/* Moves units of `p` to the workers in `to`: as many of each kind as `ideal` gives them, from those
+ * that own more than theirs; with `exact` the very units that `ideal` gives them. Nobody else gains
+ * any. */
 void hd_plan_give(struct hd_plan *p, const struct hd_plan *ideal, uint64_t to, bool exact);
 
 /* What is known of a worker; 0 = unknown, which strategies take for the mean of what is known. */

@@ -1,4 +1,4 @@
-/* recovery.c - epochs: the first plan, what follows a loss, the rebalance.
+/* recovery.c - epochs: the first plan, what follows a loss, the end of a move.
  *
  * Every epoch is the same exchange: assignments to all workers that are alive, a confirmation from
  * each, then READY (or another epoch, when a log turned out to have gaps). */
@@ -17,17 +17,7 @@ uint64_t core_unmeasured(const struct hd_core *c)
     return set;
 }
 
-/* Workers whose logs hold every live sequence from its start. */
-static uint64_t covering(const struct hd_core *c, uint64_t alive)
-{
-    uint64_t set = 0;
-    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
-        if (alive & core_bit(s) && (c->workers[s].covers & c->live) == c->live)
-            set |= core_bit(s);
-    return set;
-}
-
-static void describe_workers(const struct hd_core *c, struct hd_plan_worker *list)
+void hd_core_measured(const struct hd_core *c, struct hd_plan_worker *list)
 {
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
         const struct worker *w = &c->workers[s];
@@ -40,22 +30,21 @@ static void describe_workers(const struct hd_core *c, struct hd_plan_worker *lis
     }
 }
 
-/* Completes `p` by the strategy. False when it cannot: c->plan_error says why. */
-static bool fill(struct hd_core *c, struct hd_plan *p, uint64_t preferred)
+bool core_fill_plan(struct hd_core *c, struct hd_plan *p, uint64_t workers, uint64_t preferred)
 {
     struct hd_error err = {0};
     struct hd_plan_worker measured[HD_MAX_WORKERS];
     struct hd_plan_input in = {
-        .workers = core_alive(c),
+        .workers = workers,
         .preferred = preferred,
-        .avoid = core_suspects(c),
+        .avoid = core_suspects(c) | (workers & ~core_usable(c)),
         .fixed = c->o.fixed,
         .names = c->names,
         .target = c->o.target,
         .epoch = c->epoch + 1,
         .measured = measured,
     };
-    describe_workers(c, measured);
+    hd_core_measured(c, measured);
     for (int k = 0; k < HD_UNIT_KINDS; k++) {
         in.cost[k] = c->o.cost[k];
         in.unit[k] = c->o.unit[k];
@@ -70,7 +59,7 @@ static bool fill(struct hd_core *c, struct hd_plan *p, uint64_t preferred)
 bool core_ideal_plan(struct hd_core *c, struct hd_plan *out)
 {
     hd_plan_clear(out);
-    return fill(c, out, 0);
+    return core_fill_plan(c, out, core_usable(c), 0);
 }
 
 /* Makes c->plan from nothing. */
@@ -84,14 +73,16 @@ static bool plan_afresh(struct hd_core *c)
     return true;
 }
 
-/* Gives the orphans of c->plan out. */
+/* Gives the orphans of c->plan out: to who holds them ready, else by the strategy. */
 static bool plan_orphans(struct hd_core *c)
 {
-    uint64_t preferred = 0;
-    if (c->o.recovery == HD_RECOVERY_REUSE && c->live)
-        preferred = covering(c, core_alive(c));
+    uint64_t preferred = 0, alive = core_alive(c);
     hd_plan_copy(&c->scratch, &c->plan);
-    if (!fill(c, &c->scratch, preferred))
+    if (c->o.recovery != HD_RECOVERY_FULL) {
+        preferred = c->live ? core_covering(c) : 0;
+        hd_standby_claim(&c->scratch, &c->held, alive, core_usable(c) & ~core_suspects(c));
+    }
+    if (!core_fill_plan(c, &c->scratch, alive, preferred))
         return false;
     hd_plan_copy(&c->plan, &c->scratch);
     return true;
@@ -110,7 +101,11 @@ static void leave_ready(struct hd_core *c)
 static void begin_epoch(struct hd_core *c, uint64_t replay, bool clear)
 {
     c->epoch++;
-    core_join_forget(c);
+    core_move_forget(c);
+    hd_holds_disown(&c->hold, &c->plan);
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
+        for (uint32_t u = 0; u < c->hold.count[k]; u++)
+            c->held.mask[k][u] &= c->hold.mask[k][u];
     leave_ready(c);
     c->state = HD_CLUSTER_ASSIGNING;
     c->assigning = core_alive(c);
@@ -129,7 +124,9 @@ static void begin_epoch(struct hd_core *c, uint64_t replay, bool clear)
 
 static void stop_serving(struct hd_core *c)
 {
-    core_join_forget(c);
+    core_move_forget(c);
+    hd_holds_clear(&c->hold);
+    hd_holds_clear(&c->held);
     leave_ready(c);
     c->state = HD_CLUSTER_WAITING;
     c->assigning = 0;
@@ -174,18 +171,6 @@ static bool enough(const struct hd_core *c)
     return n >= (c->served ? 1 : c->o.min_workers) && !core_unmeasured(c);
 }
 
-/* Nothing would be lost by making a new plan, and somebody would get work by it. */
-static bool may_rebalance(const struct hd_core *c)
-{
-    uint64_t alive = core_alive(c);
-    if (c->live || c->half.active || core_unmeasured(c))
-        return false;
-    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
-        if (alive & core_bit(s) && !c->workers[s].planned)
-            return true;
-    return false;
-}
-
 static void serve(struct hd_core *c)
 {
     c->state = HD_CLUSTER_READY;
@@ -202,8 +187,6 @@ static void all_confirmed(struct hd_core *c)
     uint64_t gaps = c->gaps & c->live;
     if (gaps)
         begin_epoch(c, gaps, false);
-    else if (may_rebalance(c))
-        start_fresh(c, 0);
     else
         serve(c);
 }
@@ -216,9 +199,9 @@ void core_settle(struct hd_core *c)
         all_confirmed(c);
     else if (c->state == HD_CLUSTER_WAITING && enough(c))
         start_fresh(c, c->live);
-    else if (c->state == HD_CLUSTER_READY && may_rebalance(c))
-        start_fresh(c, 0);
-    else if (core_join(c))
+    if (core_between_steps(c))
+        core_fill_logs(c);
+    if (core_move(c))
         begin_epoch(c, 0, false);
 }
 
@@ -232,7 +215,10 @@ static bool makes_sense(const struct hd_core *c, const struct hd_kv_info *kv)
         if (kv->gaps[i] >= HD_MAX_SEQUENCES ||
             (kv->epoch == c->epoch && c->replayed & core_bit(kv->gaps[i])))
             return false; /* nothing was needed of a sequence that is replayed */
-    return kv->epoch <= c->epoch;
+    for (size_t i = 0; i < kv->n_ready; i++)
+        if (kv->ready[i] >= c->o.units[HD_UNIT_HEAD])
+            return false;
+    return kv->epoch <= c->epoch && kv->round <= c->round;
 }
 
 void core_kv_result(struct hd_core *c, const struct hd_event *ev)
@@ -245,8 +231,11 @@ void core_kv_result(struct hd_core *c, const struct hd_event *ev)
         return;
     }
     core_heard(c, ev->slot);
+    if (ev->kv.round) {
+        core_move_confirmed(c, ev);
+        return;
+    }
     core_report_kv(c, &ev->kv);
-    core_join_confirmed(c, ev);
     if (ev->kv.epoch != c->epoch || !(c->assigning & core_bit(ev->slot)))
         return;
     c->assigning &= ~core_bit(ev->slot);

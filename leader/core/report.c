@@ -84,6 +84,10 @@ static void add_kv(struct hd_core *c, struct report *r, const struct hd_kv_info 
         r->f.weights_ms = (double)kv->weights_us / 1e3;
     if ((double)kv->rebuild_us / 1e3 > r->f.rebuild_ms)
         r->f.rebuild_ms = (double)kv->rebuild_us / 1e3;
+    for (size_t i = 0; i < kv->n_ready; i++) {
+        r->f.heads_ready += r->lost[kv->ready[i]];
+        r->lost[kv->ready[i]] = 0;
+    }
     for (size_t i = 0; i < kv->n_heads; i++) {
         r->f.heads_rebuilt += r->lost[kv->heads[i]];
         r->lost[kv->heads[i]] = 0;

@@ -20,7 +20,7 @@ void core_seq_open(struct hd_core *c, const struct hd_event *ev)
         if (!(alive & core_bit(s)))
             continue;
         c->workers[s].knows |= bit;
-        c->workers[s].covers |= bit;
+        c->workers[s].covers |= c->workers[s].keeps_log ? bit : 0;
         core_push(c, HD_ACT_SEQ_OPEN, s)->sequence = seq;
     }
 }
@@ -36,7 +36,9 @@ void core_seq_close(struct hd_core *c, const struct hd_event *ev)
         core_abandon_step(c); /* sequences end between steps, or with the step they are in */
     c->live &= ~bit;
     c->replayed &= ~bit;
+    c->restless = true; /* it was perhaps the one that a log lacked */
     c->sequences[seq] = (struct sequence){0};
+    core_fetches_end(c, bit);
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
         if (c->workers[s].knows & bit)
             core_push(c, HD_ACT_SEQ_CLOSE, s)->sequence = seq;
@@ -80,8 +82,9 @@ void core_replayed(struct hd_core *c, const struct hd_event *ev)
     core_abandon_step(c);
     c->replaying &= ~ev->sequences;
     c->replayed |= again;
+    core_fetches_end(c, again);
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
-        if (alive & core_bit(s))
+        if (alive & core_bit(s) && c->workers[s].keeps_log)
             c->workers[s].covers |= again & c->workers[s].knows; /* it will see every row */
 }
 

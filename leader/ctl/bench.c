@@ -24,7 +24,7 @@ static const char usage[] =
     "  --workers LIST     sizes of the cluster, default 2,3,4,8\n"
     "  --contexts LIST    tokens of the prompt, default 128,512,2048\n"
     "  --lost N           workers killed at once, default 1; those with most heads\n"
-    "  --policies LIST    ways of recovery, default reuse,full (they take turns)\n"
+    "  --policies LIST    ways of recovery, default reuse,standby,full (they take turns)\n"
     "  --repeat N         default 5; reported is the run with the median stall\n"
     "  --tokens N         of an answer, default 64; the loss comes after a third of them\n"
     "  --threads N        threads of each worker; default: this machine's cores shared out\n"
@@ -231,7 +231,8 @@ int hd_cmd_bench(int argc, char **argv)
 {
     struct hd_bench_options o = {
         .up = {.log_level = "error"}, .lost = 1, .repeat = 5, .tokens = 64};
-    struct lists l = {.workers = "2,3,4,8", .contexts = "128,512,2048", .policies = "reuse,full"};
+    struct lists l = {
+        .workers = "2,3,4,8", .contexts = "128,512,2048", .policies = "reuse,standby,full"};
     struct hd_arg_list rest = {.n = 0};
     struct hd_error err = {0};
     const struct hd_arg args[] = {

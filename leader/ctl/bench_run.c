@@ -1,9 +1,9 @@
 /* bench_run.c - one measurement.
  *
- * Happy path: the cluster serves -> its status (model, who owns heads) -> the undisturbed answer,
- * during which the status tells the memory -> the same request; after a third of the answer the
- * workers are killed; near the end the status tells the memory again -> the counters from the
- * answer's last event.
+ * Happy path: the cluster serves (and, with standby copies, every unit has one) -> its status
+ * (model, who owns heads) -> the undisturbed answer, during which the status tells the memory ->
+ * the same request; after a third of the answer the workers are killed; near the end the status
+ * tells the memory again -> the counters from the answer's last event.
  *
  * Failure modes: 1. the cluster cannot start or ends: its requests fail, the job does; 2. a signal:
  * likewise, HD_BENCH_INTERRUPTED; 3. the answer ended before the loss was noticed: an error, as
@@ -16,8 +16,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#define STATUS_MS 30000 /* for one answer */
+#define STATUS_MS      30000  /* for one answer */
+#define COPIES_WAIT_MS 600000 /* for standby copies of all units */
+#define COPIES_POLL_MS 50
 
 struct measurement {
     const struct hd_bench_job *job;
@@ -302,10 +305,31 @@ static int two_answers(struct measurement *m, const char *body, struct hd_error 
     return rc;
 }
 
+/* With standby copies: until every unit has one. Without: there is nothing to wait for. */
+static int wait_for_copies(struct measurement *m, struct hd_error *err)
+{
+    for (unsigned i = 0; i < COPIES_WAIT_MS / COPIES_POLL_MS; i++) {
+        json_t *status = NULL;
+        int rc = get_status(hd_up_url(m->up), &status, err);
+        if (rc < 0)
+            return rc;
+        const json_t *moves = json_object_get(json_object_get(status, "cluster"), "moves");
+        bool ready = json_is_false(json_object_get(moves, "moving")) &&
+                     integer_of(moves, "units_without_copy") == 0;
+        json_decref(status);
+        if (ready)
+            return 0;
+        usleep(COPIES_POLL_MS * 1000);
+    }
+    return hd_fail(err, HD_E_STATE, "the standby copies were not ready in time");
+}
+
 static int client(struct measurement *m, struct hd_error *err)
 {
     json_t *status = NULL;
-    int rc = get_status(hd_up_url(m->up), &status, err);
+    int rc = wait_for_copies(m, err);
+    if (rc == 0)
+        rc = get_status(hd_up_url(m->up), &status, err);
     if (rc < 0)
         return rc;
     json_t *model = json_object_get(status, "model");

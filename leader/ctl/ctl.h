@@ -11,6 +11,8 @@
 int hd_cmd_up(int argc, char **argv);
 int hd_cmd_run(int argc, char **argv);
 int hd_cmd_status(int argc, char **argv);
+int hd_cmd_drain(int argc, char **argv);
+int hd_cmd_rebalance(int argc, char **argv);
 int hd_cmd_bench(int argc, char **argv);
 int hd_cmd_synth(int argc, char **argv);
 

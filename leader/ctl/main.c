@@ -12,6 +12,9 @@ static const char usage[] =
     "  hydac up      start a leader and workers on this machine\n"
     "  hydac run     send a prompt and print the answer as it comes\n"
     "  hydac status  show the cluster\n"
+    "  hydac drain   empty a worker without a pause, before it is taken away\n"
+    "  hydac rebalance\n"
+    "                level the load again\n"
     "  hydac bench   measure what a lost worker costs\n"
     "  hydac synth   write a model of random weights\n"
     "\n"
@@ -21,8 +24,13 @@ static const struct command {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"up", hd_cmd_up},       {"run", hd_cmd_run},     {"status", hd_cmd_status},
-    {"bench", hd_cmd_bench}, {"synth", hd_cmd_synth},
+    {"up", hd_cmd_up},
+    {"run", hd_cmd_run},
+    {"status", hd_cmd_status},
+    {"drain", hd_cmd_drain},
+    {"rebalance", hd_cmd_rebalance},
+    {"bench", hd_cmd_bench},
+    {"synth", hd_cmd_synth},
 };
 
 int hd_complain(const struct hd_error *err)

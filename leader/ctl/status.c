@@ -45,6 +45,20 @@ static void print_cluster(const json_t *s)
            number_of(e, "prompt_tokens"), number_of(e, "tokens"));
 }
 
+static void print_advice(const json_t *s)
+{
+    const json_t *c = json_object_get(s, "cluster"), *a = json_object_get(s, "advice");
+    const json_t *m = json_object_get(c, "moves");
+    if (json_is_object(a))
+        printf("advice   recovery %s: %s\n", text_of(a, "policy"), text_of(a, "why"));
+    if (number_of(m, "standby_copies") > 0)
+        printf("standby  %.0f copies of each unit, %.0f units without\n",
+               number_of(m, "standby_copies"), number_of(m, "units_without_copy"));
+    if (json_is_true(json_object_get(m, "moving")))
+        printf("moving   %.0f workers prepare for units they are to take over\n",
+               number_of(m, "preparing"));
+}
+
 static void format_heads(const json_t *heads, char *out, size_t size)
 {
     size_t i, n = 0;
@@ -69,8 +83,10 @@ static void print_workers(const json_t *list)
     {
         char heads[64];
         format_heads(json_object_get(w, "heads"), heads, sizeof heads);
+        const char *state =
+            json_is_true(json_object_get(w, "draining")) ? "draining" : text_of(w, "state");
         printf("%-16s %-8s %-14s %5.0f %6.0f %8.0f %8.2f %6.0f %7.2f%% %8.1f %8.1f %8.1f\n",
-               text_of(w, "name"), text_of(w, "state"), heads, number_of(w, "ffn_blocks"),
+               text_of(w, "name"), state, heads, number_of(w, "ffn_blocks"),
                number_of(w, "vocab_blocks"), number_of(w, "last_seen_ms"), number_of(w, "rtt_ms"),
                number_of(w, "failures"), 100 * number_of(w, "success_rate"), mb_of(w, "kv_bytes"),
                mb_of(w, "log_bytes"), mb_of(w, "rss_bytes"));
@@ -83,18 +99,20 @@ static void print_failovers(const json_t *list)
     json_t *f;
     if (json_array_size(list) == 0)
         return;
-    printf("\n%-16s %-9s %5s %5s %7s %7s %9s %9s %9s %9s\n", "lost", "cause", "epoch", "heads",
-           "rebuilt", "reused", "positions", "replayed", "detect ms", "stall ms");
-    json_array_foreach((json_t *)list, i, f) printf(
-        "%-16s %-9s %5.0f %5.0f %7.0f %7.0f %9.0f %9.0f %9.1f %9.1f\n", text_of(f, "worker"),
-        text_of(f, "cause"), number_of(f, "epoch"), number_of(f, "heads_lost"),
-        number_of(f, "heads_rebuilt"), number_of(f, "heads_reused"), number_of(f, "positions"),
-        number_of(f, "rows_replayed"), number_of(f, "detect_ms"), number_of(f, "stall_ms"));
+    printf("\n%-16s %-9s %5s %5s %7s %5s %7s %9s %9s %9s %9s\n", "lost", "cause", "epoch", "heads",
+           "rebuilt", "ready", "reused", "positions", "replayed", "detect ms", "stall ms");
+    json_array_foreach((json_t *)list, i, f)
+        printf("%-16s %-9s %5.0f %5.0f %7.0f %5.0f %7.0f %9.0f %9.0f %9.1f %9.1f\n",
+               text_of(f, "worker"), text_of(f, "cause"), number_of(f, "epoch"),
+               number_of(f, "heads_lost"), number_of(f, "heads_rebuilt"),
+               number_of(f, "heads_ready"), number_of(f, "heads_reused"), number_of(f, "positions"),
+               number_of(f, "rows_replayed"), number_of(f, "detect_ms"), number_of(f, "stall_ms"));
 }
 
 static void print_table(const json_t *s)
 {
     print_cluster(s);
+    print_advice(s);
     print_workers(json_object_get(s, "workers"));
     print_failovers(json_object_get(s, "failovers"));
 }

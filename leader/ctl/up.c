@@ -21,7 +21,8 @@ static const char usage[] =
     "  --workers N        default 3\n"
     "  --port P           HTTP port of the leader, default 8080; 0 picks a free one\n"
     "  --state DIR        keeps state in DIR; default: a temporary folder\n"
-    "  --recovery WAY     reuse (default): rebuild lost heads only; full: replay everything\n"
+    "  --recovery WAY     reuse (default): rebuild lost heads only; standby: others hold copies;\n"
+    "                     full: replay everything\n"
     "  --threads N        threads of each worker; default: this machine's cores shared out\n"
     "  --ready-file F     gets leader URL and pids as JSON when the cluster serves\n"
     "  --restart          starts a worker that died again\n"
@@ -63,11 +64,11 @@ uint64_t hd_up_share_of_cores(uint64_t workers)
 
 int hd_up_check_recovery(const char *option, const char *name, struct hd_error *err)
 {
-    static const char *const known[] = {"reuse", "full"};
+    static const char *const known[] = {"reuse", "standby", "full"};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(known[i], name) == 0)
             return 0;
-    return hd_fail(err, HD_E_CONFIG, "%s is reuse or full, not '%s'", option, name);
+    return hd_fail(err, HD_E_CONFIG, "%s is reuse, standby or full, not '%s'", option, name);
 }
 
 int hd_cmd_up(int argc, char **argv)

@@ -14,13 +14,14 @@ static struct hd_peer *peer_by_id(struct hd_leader *l, uint64_t id)
     return NULL;
 }
 
-/* The workers' logs bound what can be alive at once: positions of the smallest of them. */
+/* The workers' logs bound what can be alive at once: positions of the smallest of them. Who keeps
+ * no log does not count. */
 static void update_live_limit(struct hd_leader *l)
 {
-    uint64_t row = (uint64_t)l->model->shape.n_layers * l->model->shape.dim * sizeof(float);
+    uint64_t row = l->model->shape.n_layers * (uint64_t)hd_model_row_bytes(l->model);
     uint64_t limit = UINT64_MAX;
     for (unsigned i = 0; i < HD_MAX_WORKERS; i++)
-        if (l->slots[i] && l->slots[i]->log_limit < limit)
+        if (l->slots[i] && l->slots[i]->log_limit > 0 && l->slots[i]->log_limit < limit)
             limit = l->slots[i]->log_limit;
     hd_engine_set_live_limit(l->engine, limit == UINT64_MAX ? limit : limit / row);
 }
@@ -82,15 +83,15 @@ static void do_failover(struct hd_leader *l, const struct hd_action *a)
     l->rows_replayed = 0;
     l->failovers[l->n_failovers++ % HD_FAILOVERS] = f;
     hd_engine_failover(l->engine, &f);
-    hd_warn(
-        l->o.log, "failover",
-        "worker=%s cause=%s policy=%s epoch=%llu heads_lost=%u heads_rebuilt=%u heads_reused=%u "
-        "rows_rebuilt=%llu rows_replayed=%llu detect_ms=%.2f weights_ms=%.2f rebuild_ms=%.2f "
-        "retry_ms=%.2f stall_ms=%.2f",
-        f.worker, hd_loss_cause_name(f.cause), f.policy == HD_RECOVERY_FULL ? "full" : "reuse",
-        (unsigned long long)f.epoch, f.heads_lost, f.heads_rebuilt, f.heads_reused,
-        (unsigned long long)f.rows_rebuilt, (unsigned long long)f.rows_replayed, f.detect_ms,
-        f.weights_ms, f.rebuild_ms, f.retry_ms, f.stall_ms);
+    hd_warn(l->o.log, "failover",
+            "worker=%s cause=%s policy=%s epoch=%llu heads_lost=%u heads_rebuilt=%u heads_ready=%u "
+            "heads_reused=%u rows_rebuilt=%llu rows_replayed=%llu detect_ms=%.2f weights_ms=%.2f "
+            "rebuild_ms=%.2f "
+            "retry_ms=%.2f stall_ms=%.2f",
+            f.worker, hd_loss_cause_name(f.cause), hd_recovery_name(f.policy),
+            (unsigned long long)f.epoch, f.heads_lost, f.heads_rebuilt, f.heads_ready,
+            f.heads_reused, (unsigned long long)f.rows_rebuilt, (unsigned long long)f.rows_replayed,
+            f.detect_ms, f.weights_ms, f.rebuild_ms, f.retry_ms, f.stall_ms);
 }
 
 static void do_replay(struct hd_leader *l, const struct hd_action *a)
@@ -138,6 +139,19 @@ static void do_send(struct hd_leader *l, const struct hd_action *a)
     case HD_ACT_SEND_HALF:
         rc = hd_send_half(l, p, a->epoch);
         break;
+    case HD_ACT_FILL:
+        rc = hd_send_fill(l, p, a->sequences);
+        break;
+    case HD_ACT_FETCH:
+        rc = hd_send_fetch(p, &a->fetch);
+        break;
+    case HD_ACT_ROWS:
+    case HD_ACT_NO_ROWS:
+        rc = hd_send_rows(p, &a->fetch, a->type == HD_ACT_ROWS ? l->rows : NULL);
+        break;
+    case HD_ACT_DRAINED:
+        rc = hd_send_drained(p);
+        break;
     default:
         rc = hd_send_sequence(l, p, a->sequence, a->type == HD_ACT_SEQ_OPEN);
         break;
@@ -164,6 +178,11 @@ static void perform(struct hd_leader *l, const struct hd_action *a)
     case HD_ACT_SEQ_OPEN:
     case HD_ACT_SEQ_CLOSE:
     case HD_ACT_SEND_HALF:
+    case HD_ACT_FILL:
+    case HD_ACT_FETCH:
+    case HD_ACT_ROWS:
+    case HD_ACT_NO_ROWS:
+    case HD_ACT_DRAINED:
         do_send(l, a);
         break;
     case HD_ACT_RESET_HALF:

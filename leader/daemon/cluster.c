@@ -87,6 +87,7 @@ static void on_kv_result(struct hd_peer *p, const struct hd_frame *f)
         .type = HD_EV_KV_RESULT,
         .slot = (unsigned)p->slot,
         .kv = {.epoch = m->epoch,
+               .round = m->round,
                .rows_rebuilt = m->rows_rebuilt,
                .rows_kept = m->rows_kept,
                .positions = m->positions,
@@ -97,14 +98,19 @@ static void on_kv_result(struct hd_peer *p, const struct hd_frame *f)
                .digest = m->digest,
                .heads = m->heads,
                .n_heads = m->n_heads,
+               .ready = m->ready_heads,
+               .n_ready = m->n_ready_heads,
                .gaps = m->gaps,
                .n_gaps = m->n_gaps},
     };
     hd_info(p->leader->o.log, "kv_result",
-            "slot=%d epoch=%" PRIu64 " heads=%zu rows_rebuilt=%" PRIu64 " rows_kept=%" PRIu64
-            " weights_us=%" PRIu64 " rebuild_us=%" PRIu64 " digest=%016" PRIx64,
-            p->slot, m->epoch, m->n_heads, m->rows_rebuilt, m->rows_kept, m->weights_us,
-            m->rebuild_us, m->digest);
+            "slot=%d epoch=%" PRIu64 " round=%" PRIu64 " heads=%zu ready=%zu rows_rebuilt=%" PRIu64
+            " rows_kept=%" PRIu64 " weights_us=%" PRIu64 " rebuild_us=%" PRIu64
+            " digest=%016" PRIx64,
+            p->slot, m->epoch, m->round, m->n_heads, m->n_ready_heads, m->rows_rebuilt,
+            m->rows_kept, m->weights_us, m->rebuild_us, m->digest);
+    if (m->round == 0 && m->n_heads > 0)
+        hd_advice_loaded(p->leader, p, m->weights_us);
     hd_leader_event(p->leader, &ev);
     hydac__v1__kv_result__free_unpacked(m, NULL);
 }
@@ -172,6 +178,76 @@ static void on_stats(struct hd_peer *p, const struct hd_frame *f)
     hydac__v1__stats__free_unpacked(m, NULL);
 }
 
+static void on_log_state(struct hd_peer *p, const struct hd_frame *f)
+{
+    Hydac__V1__LogState *m = hydac__v1__log_state__unpack(NULL, f->body_len, f->body);
+    if (!m) {
+        broke_rules(p, "LogState cannot be read");
+        return;
+    }
+    hd_info(p->leader->o.log, "log_state", "slot=%d sequence=%u complete=%d", p->slot, m->sequence,
+            m->complete);
+    struct hd_event ev = {.type = HD_EV_LOG_STATE,
+                          .slot = (unsigned)p->slot,
+                          .sequence = m->sequence,
+                          .complete = m->complete};
+    hydac__v1__log_state__free_unpacked(m, NULL);
+    hd_leader_event(p->leader, &ev);
+}
+
+static void on_fetch(struct hd_peer *p, const struct hd_frame *f)
+{
+    Hydac__V1__Fetch *m = hydac__v1__fetch__unpack(NULL, f->body_len, f->body);
+    if (!m) {
+        broke_rules(p, "Fetch cannot be read");
+        return;
+    }
+    struct hd_event ev = {.type = HD_EV_FETCH,
+                          .slot = (unsigned)p->slot,
+                          .fetch = {.id = m->id,
+                                    .sequence = m->sequence,
+                                    .layer = m->layer,
+                                    .position = m->position,
+                                    .count = m->count}};
+    hydac__v1__fetch__free_unpacked(m, NULL);
+    hd_leader_event(p->leader, &ev);
+}
+
+/* Rows for another worker: passed on as they are, if it waits for them. */
+static void on_rows(struct hd_peer *p, const struct hd_frame *f)
+{
+    struct hd_leader *l = p->leader;
+    Hydac__V1__Rows *m = hydac__v1__rows__unpack(NULL, f->body_len, f->body);
+    if (!m || f->payload_len != m->count * (uint64_t)hd_model_row_bytes(l->model)) {
+        broke_rules(p, m ? "Rows of another length than they count" : "Rows cannot be read");
+        goto out;
+    }
+    struct hd_event ev = {.type = HD_EV_ROWS,
+                          .slot = (unsigned)p->slot,
+                          .fetch = {.id = m->id, .requester = m->requester, .count = m->count}};
+    if (!hd_core_expects_rows(l->core, ev.slot, &ev.fetch))
+        goto out;
+    l->rows = hd_shared_new(f->payload_len);
+    if (!l->rows)
+        ev.fetch.count = 0; /* as good as none */
+    else if (f->payload_len > 0)
+        memcpy(hd_shared_data(l->rows), f->payload, f->payload_len);
+    hd_leader_event(l, &ev);
+    hd_shared_unref(l->rows);
+    l->rows = NULL;
+out:
+    if (m)
+        hydac__v1__rows__free_unpacked(m, NULL);
+}
+
+static void on_drain(struct hd_peer *p)
+{
+    struct hd_event ev = {
+        .type = HD_EV_DRAIN, .slot = (unsigned)p->slot, .on = true, .leaving = true};
+    hd_info(p->leader->o.log, "worker_leaves", "slot=%d", p->slot);
+    hd_leader_event(p->leader, &ev);
+}
+
 static void on_error(struct hd_peer *p, const struct hd_frame *f)
 {
     Hydac__V1__Error *m = hydac__v1__error__unpack(NULL, f->body_len, f->body);
@@ -201,6 +277,18 @@ static void dispatch(struct hd_peer *p, const struct hd_frame *f)
         break;
     case HD_FRAME_STATS:
         on_stats(p, f);
+        break;
+    case HD_FRAME_LOG_STATE:
+        on_log_state(p, f);
+        break;
+    case HD_FRAME_FETCH:
+        on_fetch(p, f);
+        break;
+    case HD_FRAME_ROWS:
+        on_rows(p, f);
+        break;
+    case HD_FRAME_DRAIN:
+        on_drain(p);
         break;
     case HD_FRAME_ERROR:
         on_error(p, f);

@@ -11,7 +11,7 @@
 
 /* Words in the order of the enumerations they name. */
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
-static const char *const policies[] = {"reuse", "full", NULL};
+static const char *const policies[] = {"reuse", "standby", "full", NULL};
 static const char *const strategies[] = {"even", "fixed", "single", "weighted", "bandwidth", NULL};
 static const char *const kv_types[] = {"f16", "f32", NULL};
 
@@ -78,6 +78,7 @@ static const struct hd_config_key keys[] = {
     {"heartbeat", "phi_suspect", HD_CONFIG_REAL, AT(phi_suspect), .min = 0.1, .max = 100},
     {"heartbeat", "phi_offline", HD_CONFIG_REAL, AT(phi_offline), .min = 0.1, .max = 100},
     {"recovery", "policy", HD_CONFIG_ENUM, AT(recovery), .words = policies},
+    {"recovery", "standby", HD_CONFIG_UINT, AT(standby), .min = 1, .max = HD_MAX_WORKERS - 1},
     {"recovery", "step_deadline_ms", HD_CONFIG_UINT, AT(step_deadline_ms), .min = 1, .max = MAX_MS},
     {"recovery", "assign_deadline_ms", HD_CONFIG_UINT, AT(assign_deadline_ms), .min = 1,
      .max = MAX_MS},
@@ -119,7 +120,7 @@ static const char usage[] =
     "  --http ADDRESS        where HTTP is served (http.listen: 127.0.0.1:8080)\n"
     "  --state DIR           where files are kept (state.dir)\n"
     "  --min-workers N       wait for so many workers (cluster.min_workers: 1)\n"
-    "  --recovery POLICY     reuse or full (recovery.policy: reuse)\n"
+    "  --recovery POLICY     reuse, standby or full (recovery.policy: reuse)\n"
     "  --log-level LEVEL     debug, info, warn or error (log.level: info)\n"
     "  --ports-file FILE     write the ports in use to FILE\n"
     "  --die-with-parent     end when the parent process does\n"
@@ -132,7 +133,7 @@ static const char usage[] =
     "  heartbeat.interval_ms 50          heartbeat.phi_suspect 3\n"
     "  heartbeat.phi_offline 8           recovery.step_deadline_ms 30000\n"
     "  recovery.assign_deadline_ms 120000\n"
-    "  recovery.wait_for_worker_ms 30000\n"
+    "  recovery.wait_for_worker_ms 30000 recovery.standby 1\n"
     "  assignment.strategy even | fixed | single | weighted | bandwidth\n"
     "  assignment.single WORKER (any)    cache.kv_type f16 | f32\n"
     "  limits.max_sequences 8            limits.max_rows 128\n"
@@ -155,6 +156,7 @@ void hd_leader_config_defaults(struct hd_leader_config *c)
         .heartbeat_interval_ms = 50,
         .phi_suspect = 3,
         .phi_offline = 8,
+        .standby = 1,
         .step_deadline_ms = 30000,
         .assign_deadline_ms = 120000,
         .wait_for_worker_ms = 30000,

@@ -21,8 +21,7 @@ static void add_layer(struct hd_unit_cost cost[HD_UNIT_KINDS], const struct hd_l
         add_matrix(&cost[HD_UNIT_FFN], of_ffn[i]);
 }
 
-/* Of one head, in all layers. */
-static double kv_bytes(const struct hd_leader *l)
+double hd_leader_kv_bytes(const struct hd_leader *l)
 {
     const struct hd_model_shape *m = &l->model->shape;
     double element = l->o.config->kv_type == HD_KV_F32 ? 4 : 2;
@@ -46,5 +45,5 @@ void hd_leader_unit_costs(const struct hd_leader *l, struct hd_unit_cost cost[HD
         cost[k].trips = k == HD_UNIT_VOCAB ? 1 : m->n_layers;
         cost[k].trip_bytes = 2.0 * sizeof(float) * m->dim; /* a row there, its sums back */
     }
-    cost[HD_UNIT_HEAD].bytes += kv_bytes(l);
+    cost[HD_UNIT_HEAD].bytes += hd_leader_kv_bytes(l);
 }

@@ -75,6 +75,37 @@ static const char *api_not_ready(void *arg)
     return hd_core_state(l->core) == HD_CLUSTER_READY ? NULL : hd_core_reason(l->core);
 }
 
+static int slot_of(const struct hd_leader *l, const char *worker)
+{
+    struct hd_worker_view v;
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
+        if (l->slots[s] && hd_core_worker(l->core, s, hd_now_us(), &v) &&
+            strcmp(v.name, worker) == 0)
+            return (int)s;
+    return -1;
+}
+
+static int api_drain(void *arg, const char *worker, bool on, struct hd_error *err)
+{
+    struct hd_leader *l = arg;
+    int slot = slot_of(l, worker);
+    if (slot < 0)
+        return hd_fail(err, HD_E_NOTFOUND,
+                       "no worker named \"%s\" is connected; hydac status lists them", worker);
+    struct hd_event ev = {.type = HD_EV_DRAIN, .slot = (unsigned)slot, .on = on};
+    hd_info(l->o.log, on ? "drain" : "undrain", "worker=%s", worker);
+    hd_leader_event(l, &ev);
+    return 0;
+}
+
+static void api_rebalance(void *arg)
+{
+    struct hd_leader *l = arg;
+    struct hd_event ev = {.type = HD_EV_REBALANCE};
+    hd_info(l->o.log, "rebalance", "epoch=%" PRIu64, hd_core_epoch(l->core));
+    hd_leader_event(l, &ev);
+}
+
 /* ---- Making it ----*/
 
 static int open_model(struct hd_leader *l, struct hd_error *err)
@@ -115,6 +146,7 @@ static int make_core(struct hd_leader *l, struct hd_error *err)
         .n_layers = l->model->shape.n_layers,
         .min_workers = (unsigned)c->min_workers,
         .recovery = (enum hd_recovery)c->recovery,
+        .standby = (unsigned)c->standby,
         .strategy = hd_strategies[c->strategy],
         .fixed = &c->fixed,
         .target = c->single,
@@ -166,6 +198,8 @@ static int make_api(struct hd_leader *l, const struct sockaddr *addr, struct hd_
                     .submit = api_submit,
                     .cancel = api_cancel,
                     .not_ready = api_not_ready,
+                    .drain = api_drain,
+                    .rebalance = api_rebalance,
                     .status = hd_status_get},
         .listen = addr,
     };

@@ -39,6 +39,7 @@ struct hd_peer {
     int slot;          /* -1 before Welcome */
     bool forgotten;    /* the core has written it off: its frames are ignored */
     uint64_t log_limit;
+    bool has_loaded; /* its first weights */
     struct hd_peer_totals {
         uint64_t busy_us, kv_bytes, log_bytes, weight_bytes, rss_bytes;
     } seen; /* from the last HeartbeatAck */
@@ -78,7 +79,9 @@ struct hd_leader {
     uint64_t payload_step;
     enum hd_half payload_half;
     uint32_t payload_layer;
-    uint64_t rows_replayed;          /* since the last failover report */
+    struct hd_shared *rows; /* that a worker has just sent for another; during the event only */
+    double load_rate;       /* bytes of weights a second that workers load; 0 = unknown */
+    uint64_t rows_replayed; /* since the last failover report */
     uint64_t assigned_us[HD_EPOCHS]; /* when an epoch's last assignment went to the network */
     uint64_t not_ready_since_us;     /* 0 while ready */
 
@@ -100,6 +103,13 @@ void hd_leader_maybe_closed(struct hd_leader *l);
 
 /* costs.c: what a unit of each kind costs, by the model's matrices */
 void hd_leader_unit_costs(const struct hd_leader *l, struct hd_unit_cost cost[HD_UNIT_KINDS]);
+/* ... and what of a head's bytes are K/V, in all layers. */
+double hd_leader_kv_bytes(const struct hd_leader *l);
+
+/* advice.c */
+json_t *hd_advice_json(const struct hd_leader *l);
+/* A worker has confirmed its assignment; the first time shows how fast it loads weights. */
+void hd_advice_loaded(struct hd_leader *l, struct hd_peer *p, uint64_t weights_us);
 
 /* cluster.c: connections and frames in */
 int hd_cluster_listen(struct hd_leader *l, const struct sockaddr *addr, struct hd_error *err);
@@ -116,6 +126,10 @@ int hd_send_welcome(struct hd_leader *l, struct hd_peer *p);
 int hd_send_reject(struct hd_peer *p, unsigned code, const char *text);
 int hd_send_heartbeat(struct hd_peer *p, uint64_t seq);
 int hd_send_assign(struct hd_leader *l, struct hd_peer *p, const struct hd_action *a);
+int hd_send_fill(struct hd_leader *l, struct hd_peer *p, uint64_t sequences);
+int hd_send_fetch(struct hd_peer *p, const struct hd_fetch *f);
+int hd_send_rows(struct hd_peer *p, const struct hd_fetch *f, struct hd_shared *rows);
+int hd_send_drained(struct hd_peer *p);
 int hd_send_sequence(struct hd_leader *l, struct hd_peer *p, uint32_t sequence, bool open);
 int hd_send_half(struct hd_leader *l, struct hd_peer *p, uint64_t epoch);
 /* The units of one kind that the peer owns; *list is malloc'ed, the caller's. */

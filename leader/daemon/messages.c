@@ -46,43 +46,122 @@ int hd_owned_units(const struct hd_plan *plan, const struct hd_peer *p, enum hd_
     return 0;
 }
 
-static void fill_needs(const struct hd_leader *l, Hydac__V1__AssignHeads *m,
-                       Hydac__V1__SequenceNeed *need, Hydac__V1__SequenceNeed **refs)
+static int held_units(const struct hd_holds *h, const struct hd_peer *p, enum hd_unit_kind kind,
+                      uint32_t **list, size_t *n)
+{
+    *list = malloc((h->count[kind] + 1) * sizeof **list);
+    if (!*list)
+        return HD_E_NOMEM;
+    *n = hd_holds_list(h, kind, (unsigned)p->slot, *list);
+    return 0;
+}
+
+/* What is needed of the sequences in the set `of`. */
+struct needs {
+    Hydac__V1__SequenceNeed need[HD_MAX_SEQUENCES], *refs[HD_MAX_SEQUENCES];
+    size_t n;
+    uint32_t layers_done;
+};
+
+static void list_needs(const struct hd_leader *l, uint64_t of, struct needs *out)
 {
     struct hd_seq_need list[HD_MAX_SEQUENCES];
-    m->n_sequences = hd_core_needs(l->core, list, &m->layers_done);
-    m->sequences = refs;
-    for (size_t i = 0; i < m->n_sequences; i++) {
-        hydac__v1__sequence_need__init(&need[i]);
-        need[i].sequence = list[i].sequence;
-        need[i].committed = list[i].base;
-        need[i].inflight = list[i].inflight;
-        need[i].replayed = list[i].replayed;
-        refs[i] = &need[i];
+    size_t n = hd_core_needs(l->core, list, &out->layers_done);
+    out->n = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!(of >> list[i].sequence & 1))
+            continue;
+        Hydac__V1__SequenceNeed *m = &out->need[out->n];
+        hydac__v1__sequence_need__init(m);
+        m->sequence = list[i].sequence;
+        m->committed = list[i].base;
+        m->inflight = list[i].inflight;
+        m->replayed = list[i].replayed;
+        out->refs[out->n++] = m;
     }
+}
+
+static int list_units(const struct hd_leader *l, const struct hd_peer *p, Hydac__V1__AssignHeads *m)
+{
+    const struct hd_plan *plan = hd_core_plan(l->core);
+    const struct hd_holds *hold = hd_core_hold(l->core);
+    int rc = hd_owned_units(plan, p, HD_UNIT_HEAD, &m->heads, &m->n_heads);
+    if (rc == 0)
+        rc = hd_owned_units(plan, p, HD_UNIT_FFN, &m->ffn_blocks, &m->n_ffn_blocks);
+    if (rc == 0)
+        rc = hd_owned_units(plan, p, HD_UNIT_VOCAB, &m->vocab_blocks, &m->n_vocab_blocks);
+    if (rc == 0)
+        rc = held_units(hold, p, HD_UNIT_HEAD, &m->hold_heads, &m->n_hold_heads);
+    if (rc == 0)
+        rc = held_units(hold, p, HD_UNIT_FFN, &m->hold_ffn_blocks, &m->n_hold_ffn_blocks);
+    if (rc == 0)
+        rc = held_units(hold, p, HD_UNIT_VOCAB, &m->hold_vocab_blocks, &m->n_hold_vocab_blocks);
+    return rc;
 }
 
 /* HD_ACT_ASSIGN, HD_ACT_PREPARE */
 int hd_send_assign(struct hd_leader *l, struct hd_peer *p, const struct hd_action *a)
 {
-    const struct hd_plan *plan =
-        a->type == HD_ACT_PREPARE ? hd_core_next_plan(l->core) : hd_core_plan(l->core);
     Hydac__V1__AssignHeads m = HYDAC__V1__ASSIGN_HEADS__INIT;
-    Hydac__V1__SequenceNeed need[HD_MAX_SEQUENCES], *refs[HD_MAX_SEQUENCES];
+    struct needs needs;
+    list_needs(l, UINT64_MAX, &needs);
     m.epoch = a->epoch;
+    m.round = a->round;
     m.clear = a->clear;
-    fill_needs(l, &m, need, refs);
-    int rc = hd_owned_units(plan, p, HD_UNIT_HEAD, &m.heads, &m.n_heads);
-    if (rc == 0)
-        rc = hd_owned_units(plan, p, HD_UNIT_FFN, &m.ffn_blocks, &m.n_ffn_blocks);
-    if (rc == 0)
-        rc = hd_owned_units(plan, p, HD_UNIT_VOCAB, &m.vocab_blocks, &m.n_vocab_blocks);
+    m.sequences = needs.refs;
+    m.n_sequences = needs.n;
+    m.layers_done = needs.layers_done;
+    int rc = list_units(l, p, &m);
     if (rc == 0)
         rc = hd_conn_send(p->conn, HD_FRAME_ASSIGN, &m.base, NULL);
     free(m.heads);
     free(m.ffn_blocks);
     free(m.vocab_blocks);
+    free(m.hold_heads);
+    free(m.hold_ffn_blocks);
+    free(m.hold_vocab_blocks);
     return rc;
+}
+
+int hd_send_fill(struct hd_leader *l, struct hd_peer *p, uint64_t sequences)
+{
+    Hydac__V1__FillLog m = HYDAC__V1__FILL_LOG__INIT;
+    struct needs needs;
+    list_needs(l, sequences, &needs);
+    m.sequences = needs.refs;
+    m.n_sequences = needs.n;
+    m.layers_done = needs.layers_done;
+    return hd_conn_send(p->conn, HD_FRAME_FILL_LOG, &m.base, NULL);
+}
+
+int hd_send_fetch(struct hd_peer *p, const struct hd_fetch *f)
+{
+    Hydac__V1__Fetch m = HYDAC__V1__FETCH__INIT;
+    m.id = f->id;
+    m.sequence = f->sequence;
+    m.layer = f->layer;
+    m.position = f->position;
+    m.count = f->count;
+    m.requester = f->requester;
+    return hd_conn_send(p->conn, HD_FRAME_FETCH, &m.base, NULL);
+}
+
+int hd_send_rows(struct hd_peer *p, const struct hd_fetch *f, struct hd_shared *rows)
+{
+    Hydac__V1__Rows m = HYDAC__V1__ROWS__INIT;
+    m.id = f->id;
+    m.sequence = f->sequence;
+    m.layer = f->layer;
+    m.position = f->position;
+    m.count = f->count;
+    m.requester = f->requester;
+    return hd_conn_send(p->conn, HD_FRAME_ROWS, &m.base, rows);
+}
+
+int hd_send_drained(struct hd_peer *p)
+{
+    Hydac__V1__Drained m = HYDAC__V1__DRAINED__INIT;
+    return hd_conn_send(p->conn, HD_FRAME_DRAINED, &m.base, NULL);
 }
 
 int hd_send_sequence(struct hd_leader *l, struct hd_peer *p, uint32_t sequence, bool open)

@@ -44,6 +44,19 @@ static json_t *cache_json(const struct hd_leader *l, const Hydac__V1__Stats *s)
     return json_pack("{sI so}", "log_rows", (json_int_t)s->log_rows, "layers", layers);
 }
 
+/* What the worker holds ready beside what it owns. */
+static json_t *held_json(const struct hd_leader *l, unsigned slot)
+{
+    const struct hd_holds *held = hd_core_held(l->core);
+    json_t *heads = json_array();
+    for (uint32_t i = 0; i < held->count[HD_UNIT_HEAD]; i++)
+        if (held->mask[HD_UNIT_HEAD][i] >> slot & 1)
+            json_array_append_new(heads, json_integer(i));
+    return json_pack("{so si si}", "heads", heads, "ffn_blocks",
+                     (int)hd_holds_list(held, HD_UNIT_FFN, slot, NULL), "vocab_blocks",
+                     (int)hd_holds_list(held, HD_UNIT_VOCAB, slot, NULL));
+}
+
 static void add_connection(json_t *o, const struct hd_peer *p)
 {
     json_object_set_new(o, "address", json_string(hd_conn_peer(p->conn)));
@@ -70,6 +83,10 @@ static json_t *worker_json(const struct hd_leader *l, unsigned slot, const struc
         (json_int_t)v->multiply_adds_per_s, "phi", v->phi, "steps", (json_int_t)v->steps,
         "answered", (json_int_t)v->answered, "failures", (json_int_t)v->failures, "success_rate",
         v->success_rate, "joins", (json_int_t)v->joins);
+    json_object_set_new(o, "held", held_json(l, slot));
+    json_object_set_new(o, "draining", json_boolean(v->draining));
+    json_object_set_new(o, "log_complete", json_boolean(v->covers));
+    json_object_set_new(o, "logs_filled", json_integer(v->logs_filled));
     if (l->slots[slot])
         add_connection(o, l->slots[slot]);
     return o;
@@ -125,23 +142,32 @@ static json_t *failovers_json(const struct hd_leader *l)
     return list;
 }
 
+static json_t *move_json(const struct hd_leader *l)
+{
+    struct hd_move_view v;
+    hd_core_move_view(l->core, &v);
+    return json_pack("{sb si si sI}", "moving", v.moving, "preparing", (int)v.preparing,
+                     "standby_copies", (int)v.copies, "units_without_copy", (json_int_t)v.missing);
+}
+
 static json_t *status_json(const struct hd_leader *l, struct hd_status_query *q)
 {
     const struct hd_model_shape *m = &l->model->shape;
     const struct hd_leader_config *c = l->o.config;
     char digest[17];
     snprintf(digest, sizeof digest, "%016llx", (unsigned long long)l->model->digest);
-    return json_pack(
-        "{s{ss ss si si si sI si} s{ss ss sI ss ss sI} s{si si si} so so so so}", "model", "name",
-        l->model->name, "digest", digest, "layers", (int)m->n_layers, "heads", (int)m->n_heads,
-        "kv_heads", (int)m->n_kv_heads, "context", (json_int_t)l->context, "vocab", (int)m->vocab,
-        "cluster", "state", hd_cluster_state_name(hd_core_state(l->core)), "reason",
-        hd_core_reason(l->core), "epoch", (json_int_t)hd_core_epoch(l->core), "recovery",
-        c->recovery == HD_RECOVERY_FULL ? "full" : "reuse", "strategy",
-        hd_strategies[c->strategy]->name, "min_workers", (json_int_t)c->min_workers, "units",
-        "heads", (int)l->units.heads, "ffn_blocks", (int)l->units.ffn_blocks, "vocab_blocks",
-        (int)l->units.vocab_blocks, "workers", workers_json(l, q), "engine", engine_json(l),
-        "failovers", failovers_json(l), "events", events_json(l));
+    return json_pack("{s{ss ss si si si sI si} s{ss ss sI ss ss sI so} s{si si si} so so so so so}",
+                     "model", "name", l->model->name, "digest", digest, "layers", (int)m->n_layers,
+                     "heads", (int)m->n_heads, "kv_heads", (int)m->n_kv_heads, "context",
+                     (json_int_t)l->context, "vocab", (int)m->vocab, "cluster", "state",
+                     hd_cluster_state_name(hd_core_state(l->core)), "reason",
+                     hd_core_reason(l->core), "epoch", (json_int_t)hd_core_epoch(l->core),
+                     "recovery", hd_recovery_name((enum hd_recovery)c->recovery), "strategy",
+                     hd_strategies[c->strategy]->name, "min_workers", (json_int_t)c->min_workers,
+                     "moves", move_json(l), "units", "heads", (int)l->units.heads, "ffn_blocks",
+                     (int)l->units.ffn_blocks, "vocab_blocks", (int)l->units.vocab_blocks,
+                     "workers", workers_json(l, q), "engine", engine_json(l), "failovers",
+                     failovers_json(l), "advice", hd_advice_json(l), "events", events_json(l));
 }
 
 /* ---- Queries ----*/

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 static void note(const struct sim *s, const char *what, unsigned slot, uint64_t n)
 {
@@ -39,26 +40,64 @@ static void reject(struct sim *s, const struct hd_action *a)
     sim_send_to_worker(s, a->conn, &m);
 }
 
+static void put_needs(struct sim *s, struct sim_msg *m, uint64_t of)
+{
+    struct hd_seq_need needs[HD_MAX_SEQUENCES];
+    size_t n = hd_core_needs(s->core, needs, &m->layers_done);
+    for (size_t i = 0; i < n; i++)
+        if (of >> needs[i].sequence & 1) {
+            if (m->n_needs == SIM_SEQUENCES)
+                sim_fail(s, "more sequences are needed than there are");
+            m->needs[m->n_needs++] = needs[i];
+        }
+}
+
+static uint64_t mask_of(const uint32_t *list, uint32_t n)
+{
+    uint64_t mask = 0;
+    for (uint32_t i = 0; i < n; i++)
+        mask |= UINT64_C(1) << list[i];
+    return mask;
+}
+
 static void send_assign(struct sim *s, const struct hd_action *a)
 {
-    const struct hd_plan *p =
-        a->type == HD_ACT_PREPARE ? hd_core_next_plan(s->core) : hd_core_plan(s->core);
-    struct hd_seq_need needs[HD_MAX_SEQUENCES];
-    struct sim_msg m = {.type = MSG_ASSIGN, .epoch = a->epoch, .clear = a->clear};
-    if (!s->slots[a->slot])
+    struct sim_msg m = {
+        .type = MSG_ASSIGN, .epoch = a->epoch, .clear = a->clear, .round = a->round};
+    uint32_t list[64];
+    if (!s->slots[a->slot] || a->epoch != hd_core_epoch(s->core))
         return;
-    for (int k = 0; k < HD_UNIT_KINDS; k++)
-        for (uint32_t u = 0; u < p->count[k]; u++)
-            if (p->owner[k][u] == a->slot)
-                m.units[k] |= UINT64_C(1) << u;
-    m.n_needs = hd_core_needs(s->core, needs, &m.layers_done);
-    if (m.n_needs > SIM_SEQUENCES)
-        sim_fail(s, "more sequences are needed than there are");
-    for (size_t i = 0; i < m.n_needs; i++)
-        m.needs[i] = needs[i];
+    for (int k = 0; k < HD_UNIT_KINDS; k++) {
+        m.units[k] = mask_of(list, hd_plan_owned(hd_core_plan(s->core), k, a->slot, list));
+        m.hold[k] = mask_of(list, hd_holds_list(hd_core_hold(s->core), k, a->slot, list));
+        if (m.units[k] & m.hold[k])
+            sim_fail(s, "slot %u is to hold what it owns", a->slot);
+    }
+    put_needs(s, &m, UINT64_MAX);
     s->prepared |= a->type == HD_ACT_PREPARE;
+    s->moves += a->type == HD_ACT_PREPARE;
     note(s, a->type == HD_ACT_PREPARE ? "prepare" : "assign", a->slot, m.units[HD_UNIT_HEAD]);
     sim_send_to_worker(s, s->slots[a->slot], &m);
+}
+
+static void send_fill(struct sim *s, const struct hd_action *a)
+{
+    struct sim_msg m = {.type = MSG_FILL};
+    put_needs(s, &m, a->sequences);
+    note(s, "fill", a->slot, a->sequences);
+    if (s->slots[a->slot])
+        sim_send_to_worker(s, s->slots[a->slot], &m);
+}
+
+/* The rows in hand, if there are any, go on to who asked for them. */
+static void send_fetch(struct sim *s, const struct hd_action *a)
+{
+    struct sim_msg m = {.type = a->type == HD_ACT_FETCH ? MSG_FETCH : MSG_ROWS};
+    if (a->type == HD_ACT_ROWS)
+        memcpy(m.rows, s->rows_in_hand->rows, sizeof m.rows);
+    m.fetch = a->fetch;
+    if (s->slots[a->slot])
+        sim_send_to_worker(s, s->slots[a->slot], &m);
 }
 
 static void send_simple(struct sim *s, const struct hd_action *a)
@@ -75,6 +114,9 @@ static void send_simple(struct sim *s, const struct hd_action *a)
         m.type = MSG_STEP;
         sim_engine_fill_step(s, &m);
         break;
+    case HD_ACT_DRAINED:
+        m.type = MSG_DRAINED;
+        break;
     default:
         m.type = a->type == HD_ACT_SEQ_OPEN ? MSG_OPEN : MSG_CLOSE;
         break;
@@ -87,7 +129,8 @@ static void replay(struct sim *s, uint64_t sequences)
     struct hd_event ev = {.type = HD_EV_REPLAYED, .sequences = sequences};
     note(s, "replay", 0, sequences);
     s->replays++;
-    if (s->options.recovery == HD_RECOVERY_REUSE && !s->joined_late && !s->all_lost)
+    if (s->options.recovery != HD_RECOVERY_FULL && !s->joined_late && !s->all_lost &&
+        !s->gave_up_log)
         sim_fail(s, "a replay, although every log is complete");
     sim_engine_replay(s, sequences);
     sim_leader_event(s, &ev);
@@ -99,10 +142,10 @@ static void check_report(struct sim *s, const struct hd_failover *f)
 {
     note(s, "failover", f->heads_lost, f->heads_rebuilt);
     s->recoveries++;
-    /* What a newcomer had prepared when their owner was lost need not be rebuilt. */
-    if (f->heads_rebuilt > f->heads_lost || (f->heads_rebuilt < f->heads_lost && !s->prepared))
-        sim_fail(s, "%s lost %u heads and %u were rebuilt", f->worker, f->heads_lost,
-                 f->heads_rebuilt);
+    if (f->heads_rebuilt + f->heads_ready != f->heads_lost)
+        sim_fail(s, "%s lost %u heads, %u were rebuilt and %u were ready", f->worker, f->heads_lost,
+                 f->heads_rebuilt, f->heads_ready);
+    s->standby_used += f->heads_ready;
     if (f->heads_reused + f->heads_lost > s->options.units[HD_UNIT_HEAD])
         sim_fail(s, "more heads are accounted for than there are");
     if (f->stall_ms < f->detect_ms || f->stall_ms < f->retry_ms)
@@ -148,7 +191,16 @@ static void perform(struct sim *s, const struct hd_action *a)
     case HD_ACT_SEQ_OPEN:
     case HD_ACT_SEQ_CLOSE:
     case HD_ACT_SEND_HALF:
+    case HD_ACT_DRAINED:
         send_simple(s, a);
+        break;
+    case HD_ACT_FILL:
+        send_fill(s, a);
+        break;
+    case HD_ACT_FETCH:
+    case HD_ACT_ROWS:
+    case HD_ACT_NO_ROWS:
+        send_fetch(s, a);
         break;
     case HD_ACT_RESET_HALF:
         sim_engine_reset_half(s);
@@ -212,13 +264,15 @@ static void greeted(struct sim *s, const struct sim_msg *m)
     snprintf(name, sizeof name, "w%u", s->conn_worker[m->conn]);
     ev.hello.name = name;
     ev.hello.model_digest = s->options.model_digest;
+    ev.hello.log_limit_bytes = m->complete;
+    s->gave_up_log |= !m->complete;
     sim_leader_event(s, &ev);
 }
 
 void sim_leader_receive(struct sim *s, const struct sim_msg *m)
 {
     int slot = s->conn_slot[m->conn];
-    uint32_t heads[64], gaps[64];
+    uint32_t heads[64], gaps[64], ready[64];
     if (slot == -1 && m->type == MSG_HELLO)
         greeted(s, m);
     if (slot < 0)
@@ -240,9 +294,12 @@ void sim_leader_receive(struct sim *s, const struct sim_msg *m)
         ev.kv = (struct hd_kv_info){.epoch = m->epoch,
                                     .rows_rebuilt = m->rows_rebuilt,
                                     .rows_kept = m->rows_kept,
+                                    .round = m->round,
                                     .heads = heads,
+                                    .ready = ready,
                                     .gaps = gaps};
         ev.kv.n_heads = list_bits(m->units[HD_UNIT_HEAD], heads);
+        ev.kv.n_ready = list_bits(m->hold[HD_UNIT_HEAD], ready);
         ev.kv.n_gaps = list_bits(m->gaps, gaps);
         break;
     case MSG_RESULT:
@@ -254,9 +311,37 @@ void sim_leader_receive(struct sim *s, const struct sim_msg *m)
         if (hd_core_expects(s->core, ev.slot, m->epoch, m->step, m->half, m->layer))
             sim_engine_use(s, m);
         break;
+    case MSG_LOG_STATE:
+        ev.type = HD_EV_LOG_STATE;
+        ev.sequence = m->sequence;
+        ev.complete = m->complete;
+        break;
+    case MSG_FETCH:
+    case MSG_ROWS:
+        ev.type = m->type == MSG_FETCH ? HD_EV_FETCH : HD_EV_ROWS;
+        ev.fetch = m->fetch;
+        s->rows_in_hand = m;
+        break;
+    case MSG_DRAIN:
+        ev.type = HD_EV_DRAIN;
+        ev.on = ev.leaving = true;
+        break;
     default:
         sim_fail(s, "a worker sent what only the leader sends");
     }
+    sim_leader_event(s, &ev);
+}
+
+void sim_leader_operate(struct sim *s, unsigned worker)
+{
+    struct hd_event ev = {.type = HD_EV_REBALANCE};
+    int slot = s->workers[worker].conn ? s->conn_slot[s->workers[worker].conn] : -1;
+    if (slot >= 0 && sim_chance(s, 70)) {
+        ev.type = HD_EV_DRAIN;
+        ev.slot = (unsigned)slot;
+        ev.on = sim_chance(s, 50);
+    }
+    note(s, ev.type == HD_EV_DRAIN ? "drain" : "rebalance", ev.slot, ev.on);
     sim_leader_event(s, &ev);
 }
 

@@ -32,6 +32,12 @@ enum sim_msg_type {
     MSG_CLOSE,
     MSG_STEP,
     MSG_RESULT,
+    MSG_FILL,
+    MSG_LOG_STATE,
+    MSG_FETCH,
+    MSG_ROWS,
+    MSG_DRAIN,
+    MSG_DRAINED,
     MSG_FIN, /* the connection ends */
 };
 struct sim_row {
@@ -45,6 +51,10 @@ struct sim_msg {
     enum hd_half half;
     uint32_t layer, sequence;
     uint64_t units[HD_UNIT_KINDS]; /* masks: assigned; in a RESULT: summed up */
+    uint64_t hold[HD_UNIT_KINDS];  /* ASSIGN: held besides; KV: [HD_UNIT_HEAD] = ready */
+    uint64_t round;
+    struct hd_fetch fetch; /* FETCH, ROWS; ROWS: the rows are in `rows` */
+    bool complete;         /* LOG_STATE */
     bool clear;
     struct hd_seq_need needs[SIM_SEQUENCES];
     size_t n_needs;
@@ -65,18 +75,35 @@ uint64_t sim_logits(uint32_t block, uint64_t x);
 uint32_t sim_token(uint64_t logits);
 
 /* ---- A model worker ----*/
+struct sim_fill {
+    bool active;
+    uint32_t base[SIM_LAYERS]; /* rows below are to be there */
+};
 struct sim_worker {
     bool running;
-    uint64_t conn; /* 0: none */
+    bool keeps_log;
+    uint32_t log_most; /* positions that its log can hold */
+    uint64_t said_gap; /* sequences of which it said that it could not */
+    uint64_t conn;     /* 0: none */
     uint64_t epoch;
     uint64_t busy_until, stopped_until, blocked_until;
     uint64_t sent_at[2]; /* latest delivery on its connection: to the worker, to the leader */
     uint64_t owned[HD_UNIT_KINDS];
+    uint64_t held[HD_UNIT_KINDS], hold[HD_UNIT_KINDS]; /* ready; to be held */
+    uint64_t round;                                    /* that is to be answered; 0: none */
+    struct sim_msg prepare;                            /* the message that began it */
     uint64_t kv[SIM_SEQUENCES][SIM_LAYERS][SIM_HEADS][SIM_POSITIONS];
     uint32_t valid[SIM_SEQUENCES][SIM_LAYERS][SIM_HEADS];
     uint64_t log[SIM_SEQUENCES][SIM_LAYERS][SIM_POSITIONS];
-    uint32_t logged[SIM_SEQUENCES][SIM_LAYERS];
+    uint32_t logged[SIM_SEQUENCES][SIM_LAYERS]; /* rows 0 .. logged - 1 */
+    uint32_t tail[SIM_SEQUENCES][SIM_LAYERS];   /* first row behind a gap; SIM_NO_TAIL: none */
+    uint32_t tail_end[SIM_SEQUENCES][SIM_LAYERS];
+    struct sim_fill fill[SIM_SEQUENCES];
+    uint64_t fetch_id; /* of the fetch under way; 0: none */
+    uint32_t fetch_sequence;
+    uint64_t next_id;
 };
+#define SIM_NO_TAIL UINT32_MAX
 
 /* ---- A model engine ----*/
 struct sim_request {
@@ -127,6 +154,7 @@ struct sim {
     size_t next_action;
     bool draining;
     struct sim_engine engine;
+    const struct sim_msg *rows_in_hand; /* of the ROWS that is being received */
     struct sim_worker workers[SIM_WORKERS];
     uint64_t slots[HD_MAX_WORKERS]; /* connection of a slot, 0: none */
     int conn_slot[SIM_CONNS];       /* -1: no Hello yet, -2: written off */
@@ -134,8 +162,8 @@ struct sim {
     uint64_t n_conns;
     uint64_t leader_stalled_until, tick_due, waiting_since;
     /* what happened */
-    bool joined_late, all_lost, prepared;
-    unsigned losses, recoveries, replays, epochs_used;
+    bool joined_late, all_lost, prepared, gave_up_log;
+    unsigned losses, recoveries, replays, moves, fills, drained, standby_used;
 };
 
 void sim_fail(const struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)))
@@ -153,7 +181,9 @@ enum sim_event_type {
     CANCEL, /* likewise */
     CONNECT,
     FAULT,
-    HEAL, /* the end of all faults */
+    BACKGROUND, /* worker has a moment for what it prepares */
+    OPERATOR,   /* somebody drains worker, or asks for levelling */
+    HEAL,       /* the end of all faults */
 };
 struct sim_event {
     uint64_t at, order;
@@ -173,6 +203,8 @@ void sim_worker_reset(struct sim_worker *w);
 void sim_worker_connect(struct sim *s, unsigned worker);
 void sim_worker_kill(struct sim *s, unsigned worker);
 void sim_worker_receive(struct sim *s, unsigned worker, const struct sim_msg *msg);
+void sim_worker_background(struct sim *s, unsigned worker);
+void sim_worker_leave(struct sim *s, unsigned worker); /* SIGTERM */
 
 /* engine.c */
 void sim_request_init(struct sim *s, struct sim_request *r);
@@ -189,5 +221,6 @@ void sim_engine_fill_step(const struct sim *s, struct sim_msg *msg);
 void sim_leader_event(struct sim *s, struct hd_event *ev);
 void sim_leader_receive(struct sim *s, const struct sim_msg *msg);
 void sim_leader_tick(struct sim *s);
+void sim_leader_operate(struct sim *s, unsigned worker);
 
 #endif

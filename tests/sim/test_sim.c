@@ -47,7 +47,7 @@ static void kill_worker(struct sim *s, unsigned i, bool comes_back)
 static void random_fault(struct sim *s, unsigned i)
 {
     struct sim_worker *w = &s->workers[i];
-    switch (sim_below(s, 6)) {
+    switch (sim_below(s, 8)) {
     case 0:
     case 1:
         kill_worker(s, i, sim_chance(s, 70));
@@ -58,7 +58,13 @@ static void random_fault(struct sim *s, unsigned i)
     case 3: /* the network loses it for a while */
         hold(s, &w->blocked_until, 600000);
         break;
-    case 4: /* it hangs: heartbeats are answered, nothing else */
+    case 4:
+        sim_worker_leave(s, i);
+        break;
+    case 5:
+        sim_leader_operate(s, i);
+        break;
+    case 6: /* it hangs: heartbeats are answered, nothing else */
         w->busy_until = s->now + 700000;
         break;
     default:
@@ -98,6 +104,9 @@ static void plan_faults(struct sim *s)
                (unsigned)sim_below(s, s->n_workers), NULL);
     for (unsigned i = 0; i < s->n_workers && s->kind == SIM_JITTER; i++)
         sim_at(s, 100000 + sim_below(s, 600000), FAULT, i, NULL);
+    for (unsigned i = 0; i < 3 && s->kind != SIM_ONE_DEATH && sim_chance(s, 50); i++)
+        sim_at(s, 5000 + sim_below(s, 900000), OPERATOR, (unsigned)sim_below(s, s->n_workers),
+               NULL);
     sim_at(s, FAULTS_END_US, HEAL, 0, NULL);
 }
 
@@ -136,7 +145,10 @@ static void start(struct sim *s)
         .units = {heads, heads + (uint32_t)sim_below(s, 8), 1 + (uint32_t)sim_below(s, 6)},
         .n_layers = SIM_LAYERS,
         .min_workers = s->n_workers,
-        .recovery = sim_chance(s, 25) ? HD_RECOVERY_FULL : HD_RECOVERY_REUSE,
+        .recovery = sim_chance(s, 20)   ? HD_RECOVERY_FULL
+                    : sim_chance(s, 50) ? HD_RECOVERY_STANDBY
+                                        : HD_RECOVERY_REUSE,
+        .standby = 1 + (unsigned)sim_below(s, 2),
         .strategy = pick_strategy(s, heads),
         .fixed = &s->fixed,
         .detector = hd_detector_defaults(50000),
@@ -154,6 +166,13 @@ static void start(struct sim *s)
         sim_at(s, 1000 + sim_below(s, 500000), SUBMIT, i, NULL);
         if (sim_chance(s, 10))
             sim_at(s, 1000 + sim_below(s, 600000), CANCEL, i, NULL);
+    }
+    for (unsigned i = 0; i < s->n_workers; i++) {
+        struct sim_worker *w = &s->workers[i];
+        w->keeps_log = !(s->kind >= SIM_MIXED && sim_chance(s, 5));
+        w->log_most = SIM_POSITIONS;
+        if (s->kind >= SIM_MIXED && sim_chance(s, 8))
+            w->log_most = (uint32_t)sim_below(s, SIM_POSITIONS);
     }
     for (unsigned i = 0; i < s->n_workers; i++)
         sim_at(s, sim_below(s, s->kind >= SIM_MIXED && sim_chance(s, 30) ? 400000 : 900), CONNECT,
@@ -178,6 +197,7 @@ static uint64_t possible_at(const struct sim *s, const struct sim_event *e)
         return later(w[e->worker].stopped_until, w[e->worker].blocked_until);
     case EMIT:
     case CONNECT:
+    case BACKGROUND:
         return w[e->worker].stopped_until;
     default:
         return 0;
@@ -222,6 +242,12 @@ static void happen(struct sim *s, struct sim_event *e)
     case FAULT:
         fault(s, e->worker);
         break;
+    case BACKGROUND:
+        sim_worker_background(s, e->worker);
+        break;
+    case OPERATOR:
+        sim_leader_operate(s, e->worker);
+        break;
     case HEAL:
         heal(s);
         break;
@@ -243,8 +269,8 @@ static void check_ends(const struct sim *s)
             sim_fail(s, "request %u ended %u times", i, s->engine.requests[i].ends);
     if (s->kind == SIM_ONE_DEATH && s->n_workers > 1 && s->losses != 1)
         sim_fail(s, "one worker died and %u were lost", s->losses);
-    if (s->options.recovery == HD_RECOVERY_REUSE && !s->joined_late && !s->all_lost &&
-        s->engine.rows_replayed)
+    if (s->options.recovery != HD_RECOVERY_FULL && !s->joined_late && !s->all_lost &&
+        !s->gave_up_log && s->engine.rows_replayed)
         sim_fail(s, "%llu rows were replayed", (unsigned long long)s->engine.rows_replayed);
 }
 
@@ -276,7 +302,7 @@ static void finish(struct sim *s)
 }
 
 struct totals {
-    unsigned long losses, recoveries, replays;
+    unsigned long losses, recoveries, replays, moves, fills, drained, standby_used;
 };
 
 static void run_seed(uint64_t seed, bool trace, struct totals *t)
@@ -290,6 +316,10 @@ static void run_seed(uint64_t seed, bool trace, struct totals *t)
     t->losses += s.losses;
     t->recoveries += s.recoveries;
     t->replays += s.replays;
+    t->moves += s.moves;
+    t->fills += s.fills;
+    t->drained += s.drained;
+    t->standby_used += s.standby_used;
     finish(&s);
 }
 
@@ -310,7 +340,9 @@ int main(int argc, char **argv)
     }
     for (uint64_t seed = first; seed < first + seeds; seed++)
         run_seed(seed, trace, &t);
-    printf("%llu seeds: %lu losses, %lu recoveries, %lu replays\n", (unsigned long long)seeds,
-           t.losses, t.recoveries, t.replays);
+    printf("%llu seeds: %lu losses, %lu recoveries (%lu heads from standby), %lu replays, %lu "
+           "preparations, %lu logs filled, %lu workers drained\n",
+           (unsigned long long)seeds, t.losses, t.recoveries, t.standby_used, t.replays, t.moves,
+           t.fills, t.drained);
     return 0;
 }

@@ -32,12 +32,26 @@ uint32_t sim_token(uint64_t logits)
     return (uint32_t)(logits >> 32);
 }
 
+static void drop_sequence(struct sim_worker *w, uint32_t sequence)
+{
+    memset(w->valid[sequence], 0, sizeof w->valid[sequence]);
+    memset(w->logged[sequence], 0, sizeof w->logged[sequence]);
+    for (uint32_t l = 0; l < SIM_LAYERS; l++)
+        w->tail[sequence][l] = SIM_NO_TAIL;
+    if (w->fill[sequence].active && w->fetch_sequence == sequence)
+        w->fetch_id = 0;
+    w->fill[sequence].active = false;
+    w->said_gap &= ~(UINT64_C(1) << sequence);
+}
+
+/* The connection has ended: weights stay, sequences are forgotten. */
 void sim_worker_reset(struct sim_worker *w)
 {
     memset(w->owned, 0, sizeof w->owned);
-    memset(w->valid, 0, sizeof w->valid);
-    memset(w->logged, 0, sizeof w->logged);
-    w->epoch = 0;
+    memset(w->hold, 0, sizeof w->hold);
+    for (uint32_t q = 0; q < SIM_SEQUENCES; q++)
+        drop_sequence(w, q);
+    w->epoch = w->round = w->fetch_id = 0;
     w->busy_until = 0;
 }
 
@@ -48,6 +62,9 @@ void sim_worker_connect(struct sim *s, unsigned worker)
     if (s->n_conns + 1 >= SIM_CONNS)
         sim_fail(s, "too many connections");
     sim_worker_reset(w);
+    if (!w->running)
+        memset(w->held, 0, sizeof w->held);
+    hello.complete = w->keeps_log;
     w->running = true;
     w->conn = ++s->n_conns;
     w->sent_at[0] = w->sent_at[1] = s->now;
@@ -77,12 +94,6 @@ static void emit(struct sim *s, unsigned worker, uint64_t cost, struct sim_msg *
     sim_at(s, w->busy_until, EMIT, worker, msg);
 }
 
-static void drop_sequence(struct sim_worker *w, uint32_t sequence)
-{
-    memset(w->valid[sequence], 0, sizeof w->valid[sequence]);
-    memset(w->logged[sequence], 0, sizeof w->logged[sequence]);
-}
-
 /* ---- Assignments ----*/
 
 static uint32_t needed(const struct sim_msg *m, const struct hd_seq_need *need, uint32_t layer)
@@ -91,12 +102,11 @@ static uint32_t needed(const struct sim_msg *m, const struct hd_seq_need *need, 
 }
 
 static bool has_gap(const struct sim_worker *w, const struct sim_msg *m,
-                    const struct hd_seq_need *need)
+                    const struct hd_seq_need *need, uint64_t heads)
 {
     for (uint32_t l = 0; l < SIM_LAYERS; l++)
         for (uint32_t h = 0; h < SIM_HEADS; h++)
-            if (w->owned[HD_UNIT_HEAD] >> h & 1 &&
-                w->valid[need->sequence][l][h] < needed(m, need, l) &&
+            if (heads >> h & 1 && w->valid[need->sequence][l][h] < needed(m, need, l) &&
                 w->logged[need->sequence][l] < needed(m, need, l))
                 return true;
     return false;
@@ -122,45 +132,261 @@ static void drop_heads(struct sim_worker *w, uint64_t heads)
                     w->valid[q][l][h] = 0;
 }
 
+static uint64_t gaps_of(const struct sim_worker *w, const struct sim_msg *m, uint64_t heads)
+{
+    uint64_t gaps = 0;
+    for (size_t i = 0; i < m->n_needs; i++)
+        if (has_gap(w, m, &m->needs[i], heads))
+            gaps |= UINT64_C(1) << m->needs[i].sequence;
+    return gaps;
+}
+
+/* Whether a head's rows of all that is needed are there. */
+static bool is_ready(const struct sim_worker *w, const struct sim_msg *m, uint32_t head)
+{
+    for (size_t i = 0; i < m->n_needs; i++)
+        for (uint32_t l = 0; l < SIM_LAYERS; l++)
+            if (w->valid[m->needs[i].sequence][l][head] < needed(m, &m->needs[i], l))
+                return false;
+    return w->held[HD_UNIT_HEAD] >> head & 1;
+}
+
+/* What is neither owned nor held is released, sooner or later. */
+static void release(struct sim_worker *w)
+{
+    drop_heads(w, w->held[HD_UNIT_HEAD] & ~(w->owned[HD_UNIT_HEAD] | w->hold[HD_UNIT_HEAD]));
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
+        w->held[k] &= w->owned[k] | w->hold[k];
+}
+
+static void begin_background(struct sim *s, unsigned worker)
+{
+    sim_at(s, s->now + 100 + sim_below(s, 2000), BACKGROUND, worker, NULL);
+}
+
+/* An epoch: what is owned is made ready at once. */
+static void take_over(struct sim *s, unsigned worker, const struct sim_msg *m, struct sim_msg *kv)
+{
+    struct sim_worker *w = &s->workers[worker];
+    uint64_t heads = m->units[HD_UNIT_HEAD];
+    kv->units[HD_UNIT_HEAD] = heads & ~w->owned[HD_UNIT_HEAD];
+    memcpy(w->owned, m->units, sizeof w->owned);
+    for (uint32_t q = 0; q < SIM_SEQUENCES && m->clear; q++)
+        drop_sequence(w, q);
+    for (size_t i = 0; i < m->n_needs; i++)
+        if (m->needs[i].replayed)
+            drop_sequence(w, m->needs[i].sequence);
+    for (uint32_t h = 0; h < SIM_HEADS; h++)
+        if (kv->units[HD_UNIT_HEAD] >> h & 1 && is_ready(w, m, h))
+            kv->hold[HD_UNIT_HEAD] |= UINT64_C(1) << h;
+    kv->gaps = gaps_of(w, m, heads);
+    for (size_t i = 0; i < m->n_needs; i++)
+        for (uint32_t l = 0; l < SIM_LAYERS; l++)
+            for (uint32_t h = 0; h < SIM_HEADS; h++)
+                if (heads >> h & 1 && !(kv->gaps >> m->needs[i].sequence & 1))
+                    rebuild_lane(w, m->needs[i].sequence, l, h, needed(m, &m->needs[i], l), kv);
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
+        w->held[k] |= w->owned[k];
+}
+
 static void assign(struct sim *s, unsigned worker, const struct sim_msg *m)
 {
     struct sim_worker *w = &s->workers[worker];
     struct sim_msg kv = {.type = MSG_KV, .epoch = m->epoch};
-    kv.units[HD_UNIT_HEAD] = m->units[HD_UNIT_HEAD] & ~w->owned[HD_UNIT_HEAD];
     if (m->epoch < w->epoch)
         sim_fail(s, "w%u is assigned epoch %llu after %llu", worker, (unsigned long long)m->epoch,
                  (unsigned long long)w->epoch);
     w->epoch = m->epoch;
-    drop_heads(w, w->owned[HD_UNIT_HEAD] & ~m->units[HD_UNIT_HEAD]);
-    memcpy(w->owned, m->units, sizeof w->owned);
-    for (uint32_t q = 0; q < SIM_SEQUENCES && m->clear; q++)
-        drop_sequence(w, q);
-    for (size_t i = 0; i < m->n_needs; i++) {
-        const struct hd_seq_need *need = &m->needs[i];
-        if (need->replayed)
-            drop_sequence(w, need->sequence);
-        if (has_gap(w, m, need)) {
-            kv.gaps |= UINT64_C(1) << need->sequence;
-            continue;
-        }
-        for (uint32_t l = 0; l < SIM_LAYERS; l++)
-            for (uint32_t h = 0; h < SIM_HEADS; h++)
-                if (w->owned[HD_UNIT_HEAD] >> h & 1)
-                    rebuild_lane(w, need->sequence, l, h, needed(m, need, l), &kv);
+    w->round = m->round;
+    w->prepare = *m;
+    memcpy(w->hold, m->hold, sizeof w->hold);
+    if (!m->round) {
+        take_over(s, worker, m, &kv);
+        emit(s, worker, 200 + sim_below(s, 4000), &kv);
     }
-    emit(s, worker, 200 + sim_below(s, 4000), &kv);
+    if (sim_chance(s, 50))
+        release(w);
+    begin_background(s, worker);
+}
+
+/* ---- Beside the steps: what is to be held ----*/
+
+/* One row of one lane that is behind; false when all are current. */
+static bool catch_up(struct sim_worker *w)
+{
+    for (uint32_t q = 0; q < SIM_SEQUENCES; q++)
+        for (uint32_t l = 0; l < SIM_LAYERS; l++)
+            for (uint32_t h = 0; h < SIM_HEADS; h++) {
+                uint32_t *valid = &w->valid[q][l][h];
+                if (!(w->hold[HD_UNIT_HEAD] >> h & 1) || *valid >= w->logged[q][l])
+                    continue;
+                w->kv[q][l][h][*valid] = sim_kv_row(l, h, w->log[q][l][*valid]);
+                (*valid)++;
+                return true;
+            }
+    return false;
+}
+
+static bool load_one(struct sim_worker *w)
+{
+    for (int k = 0; k < HD_UNIT_KINDS; k++) {
+        uint64_t missing = w->hold[k] & ~w->held[k];
+        w->held[k] |= missing & -missing;
+        if (missing)
+            return true;
+    }
+    return false;
+}
+
+void sim_worker_background(struct sim *s, unsigned worker)
+{
+    struct sim_worker *w = &s->workers[worker];
+    if (!w->conn)
+        return;
+    if (load_one(w) || catch_up(w)) {
+        begin_background(s, worker);
+        return;
+    }
+    release(w);
+    if (!w->round)
+        return;
+    struct sim_msg kv = {.type = MSG_KV, .epoch = w->epoch, .round = w->round};
+    kv.gaps = gaps_of(w, &w->prepare, w->hold[HD_UNIT_HEAD]);
+    w->round = 0;
+    emit(s, worker, 100, &kv);
+}
+
+/* ---- The log, and completing it ----*/
+
+static void say_log_state(struct sim *s, unsigned worker, uint32_t sequence, bool complete)
+{
+    struct sim_msg m = {.type = MSG_LOG_STATE, .sequence = sequence, .complete = complete};
+    s->gave_up_log |= !complete;
+    s->fills += complete;
+    emit(s, worker, 10, &m);
+}
+
+/* The next piece that is missing of any sequence, or word that one is complete. */
+static void go_on_filling(struct sim *s, unsigned worker)
+{
+    struct sim_worker *w = &s->workers[worker];
+    for (uint32_t q = 0; q < SIM_SEQUENCES && !w->fetch_id; q++) {
+        if (!w->fill[q].active)
+            continue;
+        for (uint32_t l = 0; l < SIM_LAYERS && !w->fetch_id; l++) {
+            uint32_t end = w->tail[q][l] == SIM_NO_TAIL ? w->fill[q].base[l] : w->tail[q][l];
+            if (w->logged[q][l] >= end)
+                continue;
+            struct sim_msg m = {.type = MSG_FETCH};
+            m.fetch = (struct hd_fetch){.id = w->fetch_id = ++w->next_id,
+                                        .sequence = w->fetch_sequence = q,
+                                        .layer = l,
+                                        .position = w->logged[q][l],
+                                        .count = 1 + (uint32_t)sim_below(s, SIM_ROWS)};
+            if (m.fetch.count > end - m.fetch.position)
+                m.fetch.count = end - m.fetch.position;
+            emit(s, worker, 10, &m);
+        }
+        if (w->fetch_id)
+            return;
+        w->fill[q].active = false;
+        say_log_state(s, worker, q, true);
+    }
+}
+
+static void fill_log(struct sim *s, unsigned worker, const struct sim_msg *m)
+{
+    struct sim_worker *w = &s->workers[worker];
+    for (size_t i = 0; i < m->n_needs; i++) {
+        struct sim_fill *f = &w->fill[m->needs[i].sequence];
+        f->active = true;
+        for (uint32_t l = 0; l < SIM_LAYERS; l++)
+            f->base[l] = needed(m, &m->needs[i], l);
+    }
+    go_on_filling(s, worker);
+}
+
+/* False when the log cannot take the row. */
+static bool keep_row(struct sim_worker *w, uint32_t layer, const struct sim_row *r)
+{
+    uint32_t q = r->sequence, p = r->position;
+    uint32_t *n = &w->logged[q][layer], *tail = &w->tail[q][layer], *end = &w->tail_end[q][layer];
+    if (p < *n || (*tail != SIM_NO_TAIL && p >= *tail && p < *end))
+        return true;
+    if (!w->keeps_log || p >= w->log_most)
+        return false;
+    if (p == *n)
+        ++*n;
+    else if (*tail == SIM_NO_TAIL)
+        *end = (*tail = p) + 1;
+    else if (p == *end)
+        ++*end;
+    else
+        return false;
+    w->log[q][layer][p] = r->x;
+    if (*n == *tail) {
+        *n = *end;
+        *tail = SIM_NO_TAIL;
+    }
+    return true;
+}
+
+static void take_rows(struct sim *s, unsigned worker, const struct sim_msg *m)
+{
+    struct sim_worker *w = &s->workers[worker];
+    uint32_t q = m->fetch.sequence;
+    if (m->fetch.id != w->fetch_id)
+        return;
+    w->fetch_id = 0;
+    bool kept = m->fetch.count > 0;
+    for (uint32_t i = 0; i < m->fetch.count; i++)
+        kept = kept && keep_row(w, m->fetch.layer, &m->rows[i]);
+    if (!kept) {
+        w->fill[q].active = false;
+        say_log_state(s, worker, q, false);
+    }
+    go_on_filling(s, worker);
+    begin_background(s, worker);
+}
+
+static void serve_fetch(struct sim *s, unsigned worker, const struct sim_msg *m)
+{
+    struct sim_worker *w = &s->workers[worker];
+    const struct hd_fetch *f = &m->fetch;
+    struct sim_msg rows = {.type = MSG_ROWS, .fetch = *f};
+    uint32_t have = w->logged[f->sequence][f->layer], n = 0;
+    for (; n < f->count && n < SIM_ROWS && f->position + n < have; n++)
+        rows.rows[n] = (struct sim_row){f->sequence, f->position + n,
+                                        w->log[f->sequence][f->layer][f->position + n]};
+    rows.fetch.count = n;
+    emit(s, worker, 20, &rows);
 }
 
 /* ---- Half-steps ----*/
 
-static void keep_inputs(struct sim_worker *w, const struct sim_msg *m)
+static void keep_inputs(struct sim *s, unsigned worker, const struct sim_msg *m)
 {
+    struct sim_worker *w = &s->workers[worker];
     for (size_t i = 0; i < m->n_rows; i++) {
-        const struct sim_row *r = &m->rows[i];
-        uint32_t *n = &w->logged[r->sequence][m->layer];
-        if (r->position == *n)
-            w->log[r->sequence][m->layer][(*n)++] = r->x;
+        uint64_t bit = UINT64_C(1) << m->rows[i].sequence;
+        if (keep_row(w, m->layer, &m->rows[i]) || !w->keeps_log || w->said_gap & bit)
+            continue;
+        w->said_gap |= bit;
+        say_log_state(s, worker, m->rows[i].sequence, false);
     }
+}
+
+/* Rows of heads that are held, where they are current. */
+static void follow(struct sim_worker *w, const struct sim_msg *m)
+{
+    uint64_t heads = w->hold[HD_UNIT_HEAD] & w->held[HD_UNIT_HEAD] & ~w->owned[HD_UNIT_HEAD];
+    for (size_t i = 0; i < m->n_rows; i++)
+        for (uint32_t h = 0; h < SIM_HEADS; h++) {
+            const struct sim_row *r = &m->rows[i];
+            uint32_t *valid = &w->valid[r->sequence][m->layer][h];
+            if (heads >> h & 1 && r->position == *valid)
+                w->kv[r->sequence][m->layer][h][(*valid)++] = sim_kv_row(m->layer, h, r->x);
+        }
 }
 
 static uint64_t attention(struct sim *s, unsigned worker, const struct sim_msg *m,
@@ -208,19 +434,32 @@ static void step(struct sim *s, unsigned worker, const struct sim_msg *m)
     struct sim_worker *w = &s->workers[worker];
     struct sim_msg result = *m;
     enum hd_unit_kind kind = (enum hd_unit_kind)m->half;
-    if (m->half == HD_HALF_ATTENTION)
-        keep_inputs(w, m);
+    if (m->epoch < w->epoch)
+        return; /* overtaken by an assignment */
+    if (m->half == HD_HALF_ATTENTION) {
+        keep_inputs(s, worker, m);
+        follow(w, m);
+    }
     if (m->epoch > w->epoch)
         sim_fail(s, "w%u got a step of epoch %llu and was assigned %llu", worker,
                  (unsigned long long)m->epoch, (unsigned long long)w->epoch);
-    if (m->epoch < w->epoch || !w->owned[kind])
-        return; /* overtaken by an assignment, or nothing to add */
+    if (!w->owned[kind])
+        return; /* nothing to add */
     result.type = MSG_RESULT;
+    if (m->half == HD_HALF_ATTENTION && w->round == 0 && sim_chance(s, 20))
+        begin_background(s, worker);
     memset(result.units, 0, sizeof result.units);
     result.units[kind] = w->owned[kind];
     for (size_t i = 0; i < m->n_rows; i++)
         result.rows[i].x = partial(s, worker, m, &m->rows[i]);
     emit(s, worker, 50 + sim_below(s, sim_chance(s, 3) ? 30000 : 500), &result);
+}
+
+void sim_worker_leave(struct sim *s, unsigned worker)
+{
+    struct sim_msg m = {.type = MSG_DRAIN};
+    if (s->workers[worker].conn)
+        sim_send_to_leader(s, worker, &m);
 }
 
 static void lost_connection(struct sim *s, unsigned worker)
@@ -250,6 +489,20 @@ void sim_worker_receive(struct sim *s, unsigned worker, const struct sim_msg *m)
         break;
     case MSG_STEP:
         step(s, worker, m);
+        break;
+    case MSG_FILL:
+        fill_log(s, worker, m);
+        break;
+    case MSG_FETCH:
+        serve_fetch(s, worker, m);
+        break;
+    case MSG_ROWS:
+        take_rows(s, worker, m);
+        break;
+    case MSG_DRAINED:
+        s->drained++;
+        sim_worker_kill(s, worker);
+        sim_at(s, s->now + 5000 + sim_below(s, 200000), CONNECT, worker, NULL);
         break;
     case MSG_REJECT:
     case MSG_FIN:

@@ -43,6 +43,21 @@ static const char *fake_not_ready(void *arg)
     return f->not_ready;
 }
 
+static int fake_drain(void *arg, const char *worker, bool on, struct hd_error *err)
+{
+    struct fixture *f = arg;
+    if (strcmp(worker, "w1") != 0)
+        return hd_fail(err, HD_E_NOTFOUND, "no worker named \"%s\" is connected", worker);
+    f->drained += on ? 1 : -1;
+    return 0;
+}
+
+static void fake_rebalance(void *arg)
+{
+    struct fixture *f = arg;
+    f->rebalanced++;
+}
+
 static void fake_status(void *arg, void (*done)(void *done_arg, json_t *status), void *done_arg)
 {
     struct fixture *f = arg;
@@ -73,6 +88,8 @@ void fixture_open(struct fixture *f, const struct fixture_options *o)
                     .submit = fake_submit,
                     .cancel = fake_cancel,
                     .not_ready = fake_not_ready,
+                    .drain = fake_drain,
+                    .rebalance = fake_rebalance,
                     .status = fake_status},
     };
     cr_assert_eq(hd_api_new(&f->api, &a, &err), 0, "%s", err.text);

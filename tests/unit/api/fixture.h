@@ -28,6 +28,8 @@ struct fixture {
     struct hd_request requests[MAX_FAKE];
     unsigned n_requests;
     bool hold_status;
+    int drained;         /* w1 was drained, minus let back */
+    unsigned rebalanced; /* times */
     void (*status_done)(void *arg, json_t *status);
     void *status_arg;
 };

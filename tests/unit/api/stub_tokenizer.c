@@ -85,3 +85,9 @@ const char *hd_loss_cause_name(enum hd_loss_cause c)
 {
     return c == HD_LOSS_SILENT ? "silent" : "other";
 }
+
+const char *hd_recovery_name(enum hd_recovery r)
+{
+    static const char *const names[] = {"reuse", "standby", "full"};
+    return names[r];
+}

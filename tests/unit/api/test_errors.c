@@ -187,6 +187,31 @@ Test(errors, the_backend_refuses)
     fixture_close(&f);
 }
 
+Test(errors, drain_and_rebalance)
+{
+    struct fixture f;
+    struct client c;
+    fixture_open(&f, NULL);
+    expect_error(&f, "/hydac/drain", "{\"worker\":\"w9\"}", 404, "worker", "no_such_worker");
+    expect_error(&f, "/hydac/drain", "{\"worker\":7}", 400, "worker", "invalid_value");
+    expect_error(&f, "/hydac/undrain", "w1", 400, "worker", "invalid_value");
+    expect_error(&f, "/hydac/drain", "", 400, "worker", "invalid_value");
+    cr_assert_eq(f.drained, 0);
+    exchange(&f, &c, "/hydac/drain", "{\"worker\":\"w1\"}");
+    cr_assert_eq(client_status(&c), 202);
+    cr_assert_eq(f.drained, 1);
+    client_close(&c);
+    exchange(&f, &c, "/hydac/undrain", "{\"worker\":\"w1\"}");
+    cr_assert_eq(client_status(&c), 202);
+    cr_assert_eq(f.drained, 0);
+    client_close(&c);
+    exchange(&f, &c, "/hydac/rebalance", "{}");
+    cr_assert_eq(client_status(&c), 202);
+    cr_assert_eq(f.rebalanced, 1);
+    client_close(&c);
+    fixture_close(&f);
+}
+
 Test(errors, malformed_http)
 {
     static const char *const bad[] = {

@@ -101,9 +101,9 @@ Test(core_members, preferred)
     struct trace t;
     static const struct trace_line lines[] = {
         {"open 0", "open w1 s0; open w2 s0; open w3 s0"},
-        {"hello w4", "welcome w4; w4 online"},
-        {"closed w3", "w3 offline closed; not ready; assign w1 e3 h0,1 f0 v0 s0=0; "
-                      "assign w2 e3 h2,3 f1,2 s0=0; assign w4 e3 f3 v1 s0=0"},
+        {"hello w4", "welcome w4; w4 online; fill w4 s0=0"},
+        {"closed w3", "w3 offline closed; not ready; assign w1 e3 h0,1 f0 v0 s0=0; assign w2 e3 "
+                      "h2,3 f2,3 s0=0; assign w4 e3 f1 v1 s0=0"},
         {NULL, NULL},
     };
     trace_start(&t, 3, NULL);
@@ -117,31 +117,12 @@ Test(core_members, spare)
     struct trace t;
     static const struct trace_line lines[] = {
         {"open 0", "open w1 s0; open w2 s0"},
-        {"hello w3", "welcome w3; w3 online"},
+        {"hello w3", "welcome w3; w3 online; fill w3 s0=0"},
         {"open 1", "open w1 s1; open w2 s1; open w3 s1"},
         {"half 1 A 0 0:1 1:1", "send w1 e1; send w2 e1; send w3 e1"},
         {"close 1", "close w1 s1; close w2 s1; close w3 s1"},
         {"closed w3", "w3 offline closed"},
-        {"hello w3", "welcome w3; w3 online"},
-        {NULL, NULL},
-    };
-    trace_start(&t, 2, NULL);
-    trace_play(&t, lines);
-    trace_deinit(&t);
-}
-
-/* When no sequence lives a spare gets its part. */
-Test(core_members, rebalance)
-{
-    struct trace t;
-    static const struct trace_line lines[] = {
-        {"open 0", "open w1 s0; open w2 s0"},
-        {"hello w3", "welcome w3; w3 online"},
-        {"close 0", "close w1 s0; close w2 s0; not ready; assign w1 e2 h0,1 f0 v0; "
-                    "assign w2 e2 h2 f1,2; assign w3 e2 h3 f3 v1"},
-        {"kv w1 2", ""},
-        {"kv w2 2 heads=2", ""},
-        {"kv w3 2 heads=3", "ready"},
+        {"hello w3", "welcome w3; w3 online; fill w3 s0=0"},
         {NULL, NULL},
     };
     trace_start(&t, 2, NULL);
@@ -156,8 +137,8 @@ Test(core_members, old_epoch)
     static const struct trace_line lines[] = {
         {"open 0", "open w1 s0; open w2 s0; open w3 s0"},
         {"half 1 A 0 0:1", "send w1 e2; send w2 e2; send w3 e2"},
-        {"broke w2", "cut w2; w2 offline protocol; not ready; reset; "
-                     "assign w1 e3 h0,1 f0,1 v0 s0=0+1@0; assign w3 e3 h2,3 f2,3 v1 s0=0+1@0"},
+        {"broke w2", "cut w2; w2 offline protocol; not ready; reset; assign w1 e3 h0,1 f0,2 v0 "
+                     "s0=0+1@0; assign w3 e3 h2,3 f1,3 v1 s0=0+1@0"},
         {"result w1 2 1 A 0", "drop"},
         {"kv w1 2", ""},
         {"kv w1 3 heads=2", ""},

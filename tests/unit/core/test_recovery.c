@@ -11,8 +11,8 @@ Test(core_recovery, loss_in_attention)
         {"open 0", "open w1 s0; open w2 s0; open w3 s0"},
         {"half 1 A 0 0:5", "send w1 e2; send w2 e2; send w3 e2"},
         {"result w1 2 1 A 0", "use"},
-        {"closed w2", "w2 offline closed; not ready; reset; assign w1 e3 h0,1 f0,1 v0 s0=0+5@0; "
-                      "assign w3 e3 h2,3 f2,3 v1 s0=0+5@0"},
+        {"closed w2", "w2 offline closed; not ready; reset; assign w1 e3 h0,1 f0,2 v0 s0=0+5@0; "
+                      "assign w3 e3 h2,3 f1,3 v1 s0=0+5@0"},
         {"kv w1 3 heads=2 rows=10 kept=7", ""},
         {"result w1 2 1 A 0", "drop"},
         {"kv w3 3", "ready; send w1 e3; send w3 e3"},
@@ -38,8 +38,8 @@ Test(core_recovery, loss_in_ffn)
         {"result w3 2 1 A 0", "use; half done"},
         {"half 1 F 0 0:5", "send w1 e2; send w2 e2; send w3 e2"},
         {"result w3 2 1 F 0", "use"},
-        {"closed w3", "w3 offline closed; not ready; reset; assign w1 e3 h0,1 f0,3 v0 s0=0+5@1; "
-                      "assign w2 e3 h2,3 f1,2 v1 s0=0+5@1"},
+        {"closed w3", "w3 offline closed; not ready; reset; assign w1 e3 h0,1 f0,1 v0 s0=0+5@1; "
+                      "assign w2 e3 h2,3 f2,3 v1 s0=0+5@1"},
         {"kv w2 3", ""},
         {"kv w1 3 heads=3 rows=5", "ready; send w1 e3; send w2 e3"},
         {"result w1 3 1 F 0", "use"},
@@ -101,8 +101,8 @@ Test(core_recovery, loss_while_assigning)
     struct trace t;
     static const struct trace_line lines[] = {
         {"open 0", "open w1 s0; open w2 s0; open w3 s0"},
-        {"closed w2", "w2 offline closed; not ready; assign w1 e3 h0,1 f0,1 v0 s0=0; "
-                      "assign w3 e3 h2,3 f2,3 v1 s0=0"},
+        {"closed w2", "w2 offline closed; not ready; assign w1 e3 h0,1 f0,2 v0 s0=0; assign w3 e3 "
+                      "h2,3 f1,3 v1 s0=0"},
         {"kv w3 3", ""},
         {"closed w3", "w3 offline closed; assign w1 e4 h0,1,2,3 f0,1,2,3 v0,1 s0=0"},
         {"kv w1 3 heads=2", ""},
@@ -179,7 +179,7 @@ Test(core_recovery, gap)
         {"result w1 1 1 A 0", "use"},
         {"result w2 1 1 A 0", "use; half done"},
         {"done", ""},
-        {"hello w3", "welcome w3; w3 online"},
+        {"hello w3", "welcome w3; w3 online; fill w3 s0=9"},
         {"open 1", "open w1 s1; open w2 s1; open w3 s1"},
         {"half 2 A 0 0:1 1:4", "send w1 e1; send w2 e1; send w3 e1"},
         {"closed w2", "w2 offline closed; not ready; reset; "

@@ -57,30 +57,36 @@ static const char *name_of(const struct trace *t, unsigned slot)
     return hd_core_worker(t->core, slot, t->now_us, &v) ? v.name : "?";
 }
 
-static void say_units(struct trace *t, const struct hd_action *a, enum hd_unit_kind kind,
-                      char letter)
+static void say_list(struct trace *t, const uint32_t *list, uint32_t n, const char *before)
 {
-    unsigned slot = a->slot;
-    const struct hd_plan *p =
-        a->type == HD_ACT_PREPARE ? hd_core_next_plan(t->core) : hd_core_plan(t->core);
-    uint32_t list[64], n = hd_plan_owned(p, kind, slot, list);
     for (uint32_t i = 0; i < n; i++)
-        say(t, "%s%" PRIu32, i == 0 ? (char[]){' ', letter, 0} : ",", list[i]);
+        say(t, "%s%" PRIu32, i == 0 ? before : ",", list[i]);
 }
 
-static void say_assign(struct trace *t, const struct hd_action *a)
+static void say_owned(struct trace *t, unsigned slot)
+{
+    static const char *const before[] = {" h", " f", " v"};
+    uint32_t list[64];
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
+        say_list(t, list, hd_plan_owned(hd_core_plan(t->core), k, slot, list), before[k]);
+}
+
+static void say_held(struct trace *t, unsigned slot)
+{
+    static const char *const before[] = {" +h", " +f", " +v"};
+    uint32_t list[64];
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
+        say_list(t, list, hd_holds_list(hd_core_hold(t->core), k, slot, list), before[k]);
+}
+
+static void say_needs(struct trace *t, uint64_t of)
 {
     struct hd_seq_need need[HD_MAX_SEQUENCES];
     uint32_t layers;
     size_t n = hd_core_needs(t->core, need, &layers);
-    say(t, "%s %s e%" PRIu64, a->type == HD_ACT_PREPARE ? "prepare" : "assign", name_of(t, a->slot),
-        a->epoch);
-    say_units(t, a, HD_UNIT_HEAD, 'h');
-    say_units(t, a, HD_UNIT_FFN, 'f');
-    say_units(t, a, HD_UNIT_VOCAB, 'v');
-    if (a->clear)
-        say(t, " clear");
     for (size_t i = 0; i < n; i++) {
+        if (!(of >> need[i].sequence & 1))
+            continue;
         if (need[i].replayed)
             say(t, " s%" PRIu32 "=replayed", need[i].sequence);
         else
@@ -90,13 +96,37 @@ static void say_assign(struct trace *t, const struct hd_action *a)
     }
 }
 
+/* What is owned stands in an assignment, what is held besides behind a plus in both. */
+static void say_assign(struct trace *t, const struct hd_action *a)
+{
+    if (a->type == HD_ACT_PREPARE) {
+        say(t, "prepare %s e%" PRIu64 " r%" PRIu64, name_of(t, a->slot), a->epoch, a->round);
+    } else {
+        say(t, "assign %s e%" PRIu64, name_of(t, a->slot), a->epoch);
+        say_owned(t, a->slot);
+    }
+    say_held(t, a->slot);
+    if (a->clear)
+        say(t, " clear");
+    say_needs(t, UINT64_MAX);
+}
+
+static void say_fetch(struct trace *t, const struct hd_action *a, const char *what)
+{
+    const struct hd_fetch *f = &a->fetch;
+    say(t, "%s %s for %s s%" PRIu32 "l%" PRIu32 " %" PRIu32 "+%" PRIu32, what, name_of(t, a->slot),
+        name_of(t, f->requester), f->sequence, f->layer, f->position, f->count);
+}
+
 static void say_failover(struct trace *t, const struct hd_action *a)
 {
     const struct hd_failover *f = &a->failover;
     t->failover = *f;
-    say(t, "failover %s %s e%" PRIu64 " lost=%u reused=%u rebuilt=%u positions=%" PRIu64, f->worker,
-        hd_loss_cause_name(f->cause), f->epoch, f->heads_lost, f->heads_reused, f->heads_rebuilt,
-        f->positions);
+    say(t, "failover %s %s e%" PRIu64 " lost=%u reused=%u rebuilt=%u", f->worker,
+        hd_loss_cause_name(f->cause), f->epoch, f->heads_lost, f->heads_reused, f->heads_rebuilt);
+    if (f->heads_ready)
+        say(t, " ready=%u", f->heads_ready);
+    say(t, " positions=%" PRIu64, f->positions);
 }
 
 static void say_action(struct trace *t, const struct hd_action *a)
@@ -158,6 +188,22 @@ static void say_action(struct trace *t, const struct hd_action *a)
     case HD_ACT_FAILOVER:
         say_failover(t, a);
         break;
+    case HD_ACT_FILL:
+        say(t, "fill %s", name);
+        say_needs(t, a->sequences);
+        break;
+    case HD_ACT_FETCH:
+        say_fetch(t, a, "fetch from");
+        break;
+    case HD_ACT_ROWS:
+        say_fetch(t, a, "rows to");
+        break;
+    case HD_ACT_NO_ROWS:
+        say_fetch(t, a, "no rows to");
+        break;
+    case HD_ACT_DRAINED:
+        say(t, "drained %s", name);
+        break;
     }
 }
 
@@ -214,7 +260,7 @@ static enum hd_half half_of(const char *w)
 }
 
 struct lists {
-    uint32_t heads[16], gaps[16];
+    uint32_t heads[16], gaps[16], ready[16];
     struct hd_seq_rows rows[16];
 };
 
@@ -231,11 +277,16 @@ static void parse_kv(struct hd_event *ev, struct lists *l, char **rest)
     ev->kv.epoch = number(rest);
     ev->kv.heads = l->heads;
     ev->kv.gaps = l->gaps;
+    ev->kv.ready = l->ready;
     for (char *w = word(rest); w; w = word(rest)) {
         if (strncmp(w, "heads=", 6) == 0)
             ev->kv.n_heads = numbers(w + 6, l->heads);
         else if (strncmp(w, "gaps=", 5) == 0)
             ev->kv.n_gaps = numbers(w + 5, l->gaps);
+        else if (strncmp(w, "ready=", 6) == 0)
+            ev->kv.n_ready = numbers(w + 6, l->ready);
+        else if (strncmp(w, "round=", 6) == 0)
+            ev->kv.round = strtoull(w + 6, NULL, 10);
         else if (strncmp(w, "rows=", 5) == 0)
             ev->kv.rows_rebuilt = strtoull(w + 5, NULL, 10);
         else if (strncmp(w, "kept=", 5) == 0)
@@ -266,6 +317,29 @@ static void parse_tick(struct trace *t, struct hd_event *ev, char **rest)
         ev->late_us = number(rest) * 1000;
 }
 
+/* fetch NAME ID SEQ LAYER POSITION COUNT | rows NAME ID COUNT for NAME */
+static void parse_fetch(struct trace *t, struct hd_event *ev, char **rest)
+{
+    ev->fetch.id = number(rest);
+    if (ev->type == HD_EV_FETCH) {
+        ev->fetch.sequence = (uint32_t)number(rest);
+        ev->fetch.layer = (uint32_t)number(rest);
+        ev->fetch.position = (uint32_t)number(rest);
+        ev->fetch.count = (uint32_t)number(rest);
+        return;
+    }
+    ev->fetch.count = (uint32_t)number(rest);
+    word(rest); /* for */
+    ev->fetch.requester = slot_of(t, word(rest));
+}
+
+/* "on", "off", or "leaving": by itself */
+static void parse_drain(struct hd_event *ev, const char *w)
+{
+    ev->on = strcmp(w, "off") != 0;
+    ev->leaving = strcmp(w, "leaving") == 0;
+}
+
 static void parse_worker(struct trace *t, struct hd_event *ev, struct lists *l, char **rest)
 {
     ev->slot = slot_of(t, word(rest));
@@ -282,6 +356,17 @@ static void parse_worker(struct trace *t, struct hd_event *ev, struct lists *l, 
         ev->half = half_of(word(rest));
         ev->layer = (uint32_t)number(rest);
         break;
+    case HD_EV_LOG_STATE:
+        ev->sequence = (uint32_t)number(rest);
+        ev->complete = strcmp(word(rest), "complete") == 0;
+        break;
+    case HD_EV_FETCH:
+    case HD_EV_ROWS:
+        parse_fetch(t, ev, rest);
+        break;
+    case HD_EV_DRAIN:
+        parse_drain(ev, word(rest));
+        break;
     default:
         break;
     }
@@ -293,10 +378,14 @@ static enum hd_event_type type_of(const char *w)
         const char *word;
         enum hd_event_type type;
     } words[] = {
-        {"hello", HD_EV_HELLO},   {"closed", HD_EV_CLOSED},   {"broke", HD_EV_BROKE_RULES},
-        {"ack", HD_EV_ACK},       {"tick", HD_EV_TICK},       {"kv", HD_EV_KV_RESULT},
-        {"open", HD_EV_SEQ_OPEN}, {"close", HD_EV_SEQ_CLOSE}, {"half", HD_EV_HALF},
-        {"result", HD_EV_RESULT}, {"done", HD_EV_STEP_DONE},
+        {"hello", HD_EV_HELLO},       {"closed", HD_EV_CLOSED},
+        {"broke", HD_EV_BROKE_RULES}, {"ack", HD_EV_ACK},
+        {"tick", HD_EV_TICK},         {"kv", HD_EV_KV_RESULT},
+        {"open", HD_EV_SEQ_OPEN},     {"close", HD_EV_SEQ_CLOSE},
+        {"half", HD_EV_HALF},         {"result", HD_EV_RESULT},
+        {"done", HD_EV_STEP_DONE},    {"log", HD_EV_LOG_STATE},
+        {"fetch", HD_EV_FETCH},       {"rows", HD_EV_ROWS},
+        {"drain", HD_EV_DRAIN},       {"rebalance", HD_EV_REBALANCE},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(words[i].word, w) == 0)
@@ -305,13 +394,14 @@ static enum hd_event_type type_of(const char *w)
     return 0;
 }
 
-/* "speed=N", or "other" for a worker with another model. */
+/* "speed=N", "nolog", or "other" for a worker with another model. */
 static void parse_hello(struct hd_event *ev, const char *w)
 {
     ev->hello.model_digest = DIGEST;
+    ev->hello.log_limit_bytes = w && strcmp(w, "nolog") == 0 ? 0 : 1 << 20;
     if (w && strncmp(w, "speed=", 6) == 0)
         ev->hello.multiply_adds_per_s = strtoull(w + 6, NULL, 10);
-    else if (w)
+    else if (w && strcmp(w, "nolog") != 0)
         ev->hello.model_digest = DIGEST + 1;
 }
 
@@ -336,6 +426,7 @@ static void parse(struct trace *t, struct hd_event *ev, struct lists *l, char *t
         parse_half(ev, l, &rest);
         break;
     case HD_EV_STEP_DONE:
+    case HD_EV_REBALANCE:
         break;
     default:
         parse_worker(t, ev, l, &rest);
@@ -382,10 +473,11 @@ void trace_start(struct trace *t, unsigned workers, const struct hd_core_options
         trace_event(t, "kv w2 1 heads=2,3");
     }
     if (workers >= 3) {
-        trace_event(t, "hello w3");
+        trace_event(t, "hello w3"); /* it is made ready for its share, then has it */
+        trace_event(t, "kv w3 1 round=1");
         trace_event(t, "kv w1 2");
-        trace_event(t, "kv w2 2 heads=2");
-        trace_event(t, "kv w3 2 heads=3");
+        trace_event(t, "kv w2 2");
+        trace_event(t, "kv w3 2 heads=3 ready=3");
     }
     cr_assert(hd_core_state(t->core) == (workers ? HD_CLUSTER_READY : HD_CLUSTER_WAITING));
 }

@@ -1,10 +1,14 @@
 /* trace.h - drive the core with words and read what it does as words.
  *
  * A scenario is a table of { event, actions expected }. Events:
- *   hello NAME | closed NAME | broke NAME | ack NAME | tick MS [late MS] (time moves on by MS
- * first) kv NAME EPOCH [heads=0,1] [gaps=2] [rows=N] [kept=N] open SEQ | close SEQ | half STEP
- * A|F|L LAYER SEQ:ROWS ... | result NAME EPOCH STEP A|F|L LAYER done Actions are joined by "; ". A
- * replay is answered on the spot, as the daemon does. */
+ *   hello NAME [other|nolog|speed=N] | closed NAME | broke NAME | ack NAME
+ *   tick MS [late MS]                          time moves on by MS first
+ *   kv NAME EPOCH [heads=0,1] [ready=1] [gaps=2] [rows=N] [kept=N] [round=N]
+ *   open SEQ | close SEQ | half STEP A|F|L LAYER SEQ:ROWS ... | done
+ *   result NAME EPOCH STEP A|F|L LAYER
+ *   log NAME SEQ complete|gap | fetch NAME ID SEQ LAYER POSITION COUNT
+ *   rows NAME ID COUNT for NAME | drain NAME on|off|leaving | rebalance
+ * Actions are joined by "; ". A replay is answered on the spot, as the daemon does. */
 #ifndef HD_TESTS_TRACE_H
 #define HD_TESTS_TRACE_H
 

@@ -51,6 +51,7 @@ Test(leader_config, defaults)
     cr_assert_eq(c->phi_suspect, 3);
     cr_assert_eq(c->phi_offline, 8);
     cr_assert_eq(c->recovery, 0);
+    cr_assert_eq(c->standby, 1);
     cr_assert_eq(c->step_deadline_ms, 30000);
     cr_assert_eq(c->assign_deadline_ms, 120000);
     cr_assert_eq(c->wait_for_worker_ms, 30000);
@@ -78,6 +79,7 @@ Test(leader_config, every_key)
                       "log: {level: debug}\n"
                       "heartbeat: {interval_ms: 20, phi_suspect: 2.5, phi_offline: 9}\n"
                       "recovery:\n"
+                      "  standby: 3\n"
                       "  policy: full\n"
                       "  step_deadline_ms: 1\n"
                       "  assign_deadline_ms: 2\n"
@@ -96,7 +98,8 @@ Test(leader_config, every_key)
     cr_assert_eq(c->heartbeat_interval_ms, 20);
     cr_assert_eq(c->phi_suspect, 2.5);
     cr_assert_eq(c->phi_offline, 9);
-    cr_assert_eq(c->recovery, 1);
+    cr_assert_eq(c->recovery, 2);
+    cr_assert_eq(c->standby, 3);
     cr_assert_eq(c->step_deadline_ms, 1);
     cr_assert_eq(c->assign_deadline_ms, 2);
     cr_assert_eq(c->wait_for_worker_ms, 0);
@@ -126,7 +129,7 @@ Test(leader_config, every_flag)
     cr_assert_str_eq(c->http_listen, "[::]:6");
     cr_assert_str_eq(c->state_dir, "/t");
     cr_assert_eq(c->min_workers, 2);
-    cr_assert_eq(c->recovery, 1);
+    cr_assert_eq(c->recovery, 2);
     cr_assert_eq(c->log_level, HD_LOG_WARN);
     cr_assert_str_eq(c->ports_file, "p");
     cr_assert(c->die_with_parent);
@@ -220,6 +223,7 @@ Test(leader_config, usage_names_everything)
                                         "heartbeat.phi_suspect",
                                         "heartbeat.phi_offline",
                                         "recovery.policy",
+                                        "recovery.standby",
                                         "recovery.step_deadline_ms",
                                         "recovery.assign_deadline_ms",
                                         "recovery.wait_for_worker_ms",
