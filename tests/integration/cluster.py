@@ -108,6 +108,13 @@ class Base:
         w = self.worker(name)
         return w["state"] if w else None
 
+    def hydac(self, *command, fails=False):
+        """What `hydac COMMAND` prints for this cluster; with `fails` its error."""
+        args = [HYDAC, command[0], "--leader", self.client.url, *command[1:]]
+        done = subprocess.run(args, capture_output=True, text=True, timeout=LIMIT, check=False)
+        assert (done.returncode != 0) == fails, f"{command}: {done.stderr or done.stdout}"
+        return done.stderr if fails else done.stdout
+
     def until_status(self, condition, what, limit=LIMIT):
         return until(lambda: condition(self.status()), what, limit)
 
@@ -236,7 +243,7 @@ class Daemons(Base):
         for w in self.workers.values():
             if w.running():
                 w.signal(signal.SIGCONT)  # a stopped one could not take its leave
-        statuses = [p.stop() for p in (*self.workers.values(), self.leader)]
+        statuses = [p.stop() for p in (self.leader, *self.workers.values())]
         shutil.rmtree(self.folder, ignore_errors=True)
         return statuses
 
