@@ -189,7 +189,9 @@ static void perform(struct hd_leader *l, const struct hd_action *a)
         hd_engine_reset_half(l->engine);
         break;
     case HD_ACT_USE_RESULT: /* cluster.c has added it: the core was asked before */
+        break;
     case HD_ACT_DROP_RESULT:
+        l->results_dropped++;
         break;
     case HD_ACT_HALF_DONE:
         hd_engine_half_done(l->engine);

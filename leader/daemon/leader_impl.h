@@ -79,9 +79,10 @@ struct hd_leader {
     uint64_t payload_step;
     enum hd_half payload_half;
     uint32_t payload_layer;
-    struct hd_shared *rows; /* that a worker has just sent for another; during the event only */
-    double load_rate;       /* bytes of weights a second that workers load; 0 = unknown */
-    uint64_t rows_replayed; /* since the last failover report */
+    struct hd_shared *rows;   /* that a worker has just sent for another; during the event only */
+    double load_rate;         /* bytes of weights a second that workers load; 0 = unknown */
+    uint64_t rows_replayed;   /* since the last failover report */
+    uint64_t results_dropped; /* nobody waited for them: of an old epoch, or sent twice */
     uint64_t assigned_us[HD_EPOCHS]; /* when an epoch's last assignment went to the network */
     uint64_t not_ready_since_us;     /* 0 while ready */
 

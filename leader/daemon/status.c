@@ -150,21 +150,31 @@ static json_t *move_json(const struct hd_leader *l)
                      "standby_copies", (int)v.copies, "units_without_copy", (json_int_t)v.missing);
 }
 
-static json_t *status_json(const struct hd_leader *l, struct hd_status_query *q)
+static json_t *model_json(const struct hd_leader *l)
 {
     const struct hd_model_shape *m = &l->model->shape;
-    const struct hd_leader_config *c = l->o.config;
     char digest[17];
     snprintf(digest, sizeof digest, "%016llx", (unsigned long long)l->model->digest);
-    return json_pack("{s{ss ss si si si sI si} s{ss ss sI ss ss sI so} s{si si si} so so so so so}",
-                     "model", "name", l->model->name, "digest", digest, "layers", (int)m->n_layers,
-                     "heads", (int)m->n_heads, "kv_heads", (int)m->n_kv_heads, "context",
-                     (json_int_t)l->context, "vocab", (int)m->vocab, "cluster", "state",
+    return json_pack("{ss ss si si si sI si}", "name", l->model->name, "digest", digest, "layers",
+                     (int)m->n_layers, "heads", (int)m->n_heads, "kv_heads", (int)m->n_kv_heads,
+                     "context", (json_int_t)l->context, "vocab", (int)m->vocab);
+}
+
+static json_t *cluster_json(const struct hd_leader *l)
+{
+    const struct hd_leader_config *c = l->o.config;
+    return json_pack("{ss ss sI ss ss sI sI so}", "state",
                      hd_cluster_state_name(hd_core_state(l->core)), "reason",
                      hd_core_reason(l->core), "epoch", (json_int_t)hd_core_epoch(l->core),
                      "recovery", hd_recovery_name((enum hd_recovery)c->recovery), "strategy",
                      hd_strategies[c->strategy]->name, "min_workers", (json_int_t)c->min_workers,
-                     "moves", move_json(l), "units", "heads", (int)l->units.heads, "ffn_blocks",
+                     "results_dropped", (json_int_t)l->results_dropped, "moves", move_json(l));
+}
+
+static json_t *status_json(const struct hd_leader *l, struct hd_status_query *q)
+{
+    return json_pack("{so so s{si si si} so so so so so}", "model", model_json(l), "cluster",
+                     cluster_json(l), "units", "heads", (int)l->units.heads, "ffn_blocks",
                      (int)l->units.ffn_blocks, "vocab_blocks", (int)l->units.vocab_blocks,
                      "workers", workers_json(l, q), "engine", engine_json(l), "failovers",
                      failovers_json(l), "advice", hd_advice_json(l), "events", events_json(l));
