@@ -1,5 +1,6 @@
 """hydac's frames and the few messages that a hostile worker needs, by hand: see proto/README.md."""
 
+import collections
 import ctypes
 import socket
 import struct
@@ -8,8 +9,7 @@ MAGIC = 0x43414448
 VERSION = 1
 HEADER = struct.Struct("<IBBHIIQ")
 HELLO, WELCOME, REJECT, HEARTBEAT, HEARTBEAT_ACK, ASSIGN, KV_RESULT = range(1, 8)
-STEP, STEP_RESULT = 10, 11
-ERROR = 14
+STEP, STEP_RESULT, STATS_REQUEST, STATS, ERROR = 10, 11, 12, 13, 14
 DRAIN, DRAINED = 19, 20
 REJECT_VERSION, REJECT_MODEL, REJECT_NAME = 1, 2, 3
 
@@ -28,6 +28,26 @@ def frame(kind, body=b"", payload=b"", version=VERSION):
     return start + struct.pack("<Q", _xxhash.XXH3_64bits(data, len(data))) + body + payload
 
 
+Frame = collections.namedtuple("Frame", "kind body payload raw")
+
+
+def take_frames(buffer):
+    """The whole frames at the beginning of a bytearray, which loses them."""
+    frames, at = [], 0
+    while len(buffer) - at >= HEADER.size:
+        _, _, kind, _, body_len, payload_len, _ = HEADER.unpack_from(buffer, at)
+        payload_at = at + HEADER.size + body_len
+        end = payload_at + payload_len
+        if end > len(buffer):
+            break
+        raw = bytes(buffer[at:end])
+        body = raw[HEADER.size : payload_at - at]
+        frames.append(Frame(kind, body, raw[payload_at - at :], raw))
+        at = end
+    del buffer[:at]
+    return frames
+
+
 def varint(n):
     out = bytearray()
     while n > 127:
@@ -39,6 +59,11 @@ def varint(n):
 
 def number(field, n):
     return varint(field << 3) + varint(n)
+
+
+def packed(field, values):
+    data = b"".join(map(varint, values))
+    return varint(field << 3 | 2) + varint(len(data)) + data
 
 
 def text(field, s):

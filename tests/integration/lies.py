@@ -1,0 +1,126 @@
+"""What a worker can say that is not so. A lie is made anew for each time it is told (LIES[name]());
+it takes each frame of a real worker and returns the bytes that the leader gets in its place."""
+
+import struct
+
+import wire
+from wire import frame
+
+
+def instead(kind, replacement):
+    """Frames of that kind become replacement(frame); the others pass."""
+
+    def lie(f):
+        return replacement(f) if f.kind == kind else [f.raw]
+
+    return lambda: lie
+
+
+def nothing(_):
+    return []
+
+
+def with_fields(fields):
+    """The message with these fields over its own: of a number that comes twice the last counts, of
+    a list both."""
+    return lambda f: [frame(f.kind, f.body + fields, f.payload)]
+
+
+def with_payload(change):
+    return lambda f: [frame(f.kind, f.body, change(f.payload))]
+
+
+def with_epoch(change):
+    def replacement(f):
+        epoch = wire.numbers(f.body).get(1, 0)
+        return [frame(f.kind, f.body + wire.number(1, change(epoch)), f.payload)]
+
+    return replacement
+
+
+def foreign_token(f):
+    """The best token of the first vocab block that it owns is said to be one of another's."""
+    if wire.numbers(f.body).get(3, 0) != LOGITS:
+        return [f.raw]
+    lse, _, rest = f.payload[:4], f.payload[4:8], f.payload[8:]
+    return [frame(f.kind, f.body, lse + struct.pack("<I", 0xFFFFFFFF) + rest)]
+
+
+def more_logits(f):
+    """One vocab block more than it owns."""
+    if wire.numbers(f.body).get(3, 0) != LOGITS:
+        return [f.raw]
+    return [frame(f.kind, f.body, f.payload + bytes(12))]
+
+
+def twice(f):
+    return [f.raw, f.raw]
+
+
+def also_from_the_past(f):
+    """The same sums under the epoch before, then the truth."""
+    return with_epoch(lambda e: e - 1)(f) + [f.raw]
+
+
+def also_from_the_future(f):
+    return with_epoch(lambda e: e + 1)(f) + [f.raw]
+
+
+def also_of_nobody(f):
+    """A layer that does not exist, a half that does not exist, then the truth."""
+    no_layer = frame(f.kind, f.body + wire.number(4, 9999), f.payload)
+    no_half = frame(f.kind, f.body + wire.number(3, 77), f.payload)
+    return [no_layer, no_half, f.raw]
+
+
+LOGITS = 2
+RESULT, KV, ACK = wire.STEP_RESULT, wire.KV_RESULT, wire.HEARTBEAT_ACK
+
+# Told in the middle of an answer, with the cause for which the liar is lost.
+IN_A_STEP = {
+    "says nothing": (lambda: nothing, "silent"),
+    "never computes": (instead(RESULT, nothing), "deadline"),
+    "only of the past": (instead(RESULT, with_epoch(lambda e: e - 1)), "deadline"),
+    "result too short": (instead(RESULT, with_payload(lambda p: p[:-4])), "protocol"),
+    "result too long": (instead(RESULT, with_payload(lambda p: p + bytes(4))), "protocol"),
+    "empty result": (instead(RESULT, with_payload(lambda p: b"")), "protocol"),
+    "wide rows that are not there": (
+        instead(RESULT, with_fields(wire.packed(5, [1 << 20]))),
+        "protocol",
+    ),
+    "bad rows that are not there": (
+        instead(RESULT, with_fields(wire.packed(7, [1 << 20]))),
+        "protocol",
+    ),
+    "result that is no message": (
+        instead(RESULT, lambda f: [frame(RESULT, b"\xff" * 40)]),
+        "protocol",
+    ),
+    "token of another's": (instead(RESULT, foreign_token), "protocol"),
+    "logits of another's": (instead(RESULT, more_logits), "protocol"),
+    "leader's frame": (instead(RESULT, lambda f: [frame(wire.ASSIGN, b"\x08\x01")]), "protocol"),
+    "another greeting": (instead(RESULT, lambda f: [wire.hello("w9", "0")]), "protocol"),
+}
+# Told in the middle of an answer too, and nobody is the worse for it.
+HARMLESS = {
+    "twice": instead(RESULT, twice),
+    "also of the past": instead(RESULT, also_from_the_past),
+    "also of the future": instead(RESULT, also_from_the_future),
+    "also of nobody": instead(RESULT, also_of_nobody),
+    "no heartbeats": instead(ACK, nothing),
+    "heartbeats of the future": instead(ACK, with_fields(wire.number(2, 1 << 62))),
+    "heartbeats nobody asked for": instead(ACK, with_fields(wire.number(1, 1 << 62))),
+}
+# Told of an assignment, so during a recovery.
+IN_A_RECOVERY = {
+    "never confirms": (instead(KV, nothing), "deadline"),
+    "heads that do not exist": (instead(KV, with_fields(wire.packed(2, [4096]))), "protocol"),
+    "gaps that do not exist": (instead(KV, with_fields(wire.packed(11, [4096]))), "protocol"),
+    "an epoch to come": (instead(KV, with_epoch(lambda e: e + 1)), "protocol"),
+    "an epoch gone by": (instead(KV, with_epoch(lambda e: e - 1)), "deadline"),
+    "confirmation that is no message": (
+        instead(KV, lambda f: [frame(KV, b"\xff" * 40)]),
+        "protocol",
+    ),
+}
+LIES = {name: lie for name, (lie, _) in (IN_A_STEP | IN_A_RECOVERY).items()} | HARMLESS
