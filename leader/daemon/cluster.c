@@ -2,9 +2,9 @@
  *
  * Happy path: accept -> Hello (within HD_GREETING_US, with small limits) -> the core gives a slot
  * -> frames of that slot become events. Failure modes: 1. no Hello in time, or another frame first:
- * cut off; 2. a frame that makes no sense: the core is told that the slot broke the rules; 3. the
- * connection ends: the core is told at once. A peer that the core has written off is ignored until
- * its connection is gone. */
+ * cut off; 2. a frame that makes no sense, or bytes that are none: the core is told that the slot
+ * broke the rules; 3. the connection ends: the core is told at once. A peer that the core has
+ * written off is ignored until its connection is gone. */
 #include "leader/daemon/leader_impl.h"
 
 #include "common/util/clock.h"
@@ -315,6 +315,12 @@ static void on_version(void *arg, struct hd_conn *c, unsigned version, const cha
     hd_send_reject(p, HD_REJECT_VERSION, why);
 }
 
+/* Bytes that are no frame, or a peer that does not read: unlike a machine that died. */
+static bool is_own_doing(int code)
+{
+    return code == HD_E_PROTO || code == HD_E_LIMIT;
+}
+
 static void on_close(void *arg, struct hd_conn *c, int code, const char *why)
 {
     struct hd_peer *p = arg;
@@ -331,7 +337,8 @@ static void on_close(void *arg, struct hd_conn *c, int code, const char *why)
     if (known)
         l->slots[p->slot] = NULL;
     if (known && !l->closing) {
-        struct hd_event ev = {.type = HD_EV_CLOSED, .slot = (unsigned)p->slot};
+        struct hd_event ev = {.type = is_own_doing(code) ? HD_EV_BROKE_RULES : HD_EV_CLOSED,
+                              .slot = (unsigned)p->slot};
         hd_leader_event(l, &ev);
     }
     free(p);

@@ -1,6 +1,7 @@
 """What a worker can say that is not so. A lie is made anew for each time it is told (LIES[name]());
 it takes each frame of a real worker and returns the bytes that the leader gets in its place."""
 
+import random
 import struct
 
 import wire
@@ -18,6 +19,15 @@ def instead(kind, replacement):
 
 def nothing(_):
     return []
+
+
+def noise(_):
+    return [random.Random(3).randbytes(300)]
+
+
+def damaged(f):
+    """One bit of the payload is another: the checksum is wrong."""
+    return [f.raw[:-1] + bytes([f.raw[-1] ^ 1])]
 
 
 def with_fields(fields):
@@ -81,6 +91,8 @@ IN_A_STEP = {
     "says nothing": (lambda: nothing, "silent"),
     "never computes": (instead(RESULT, nothing), "deadline"),
     "only of the past": (instead(RESULT, with_epoch(lambda e: e - 1)), "deadline"),
+    "noise": (instead(RESULT, noise), "protocol"),
+    "wrong checksum": (instead(RESULT, damaged), "protocol"),
     "result too short": (instead(RESULT, with_payload(lambda p: p[:-4])), "protocol"),
     "result too long": (instead(RESULT, with_payload(lambda p: p + bytes(4))), "protocol"),
     "empty result": (instead(RESULT, with_payload(lambda p: b"")), "protocol"),
@@ -100,6 +112,11 @@ IN_A_STEP = {
     "logits of another's": (instead(RESULT, more_logits), "protocol"),
     "leader's frame": (instead(RESULT, lambda f: [frame(wire.ASSIGN, b"\x08\x01")]), "protocol"),
     "another greeting": (instead(RESULT, lambda f: [wire.hello("w9", "0")]), "protocol"),
+    "payload of 4 GiB": (
+        instead(RESULT, lambda f: [wire.header(RESULT, 8, 0xFFFFFFFF)]),
+        "protocol",
+    ),
+    "half a frame": (instead(RESULT, lambda f: [f.raw[:-1]]), "protocol"),
 }
 # Told in the middle of an answer too, and nobody is the worse for it.
 HARMLESS = {
