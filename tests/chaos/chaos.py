@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A cluster of the real binaries under a seeded schedule of faults, while clients stream.
 
-    HYDAC_BUILD=build tests/chaos/chaos.py [--seed S] [--seconds T | --kills N] [--model M] ...
+    HYDAC_BUILD=build tests/chaos/chaos.py [--seed S] [--minutes T | --kills N] [--model M] ...
 
 Passes only if every stream's tokens are those of the undisturbed run and every request ends with
 tokens or one error, which is allowed only when no worker was left for longer than the limit.
@@ -10,6 +10,7 @@ tokens or one error, which is allowed only when no worker was left for longer th
 import argparse
 import collections
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -19,11 +20,14 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, os.pardir, "integration"))
 
-import machines  # noqa: E402 (the path comes first)
+import links  # noqa: E402 (the path comes first)
+import machines  # noqa: E402
 import schedule  # noqa: E402
 import streams  # noqa: E402
 from cluster import HYDAC  # noqa: E402
 
+SUMMED = ("heads_lost", "heads_rebuilt", "rows_rebuilt", "rows_replayed")
+UNDONE = ("start", "joined", "prompt", "continue", "heal", "fast", "honest")
 HANG = 300.0  # seconds after which a stream is taken never to end
 
 
@@ -41,7 +45,9 @@ class Chaos:
         self.running, self.more, self.together = [], iter(()), 0  # of the wave in hand
         self.acts, self.kinds = collections.Counter(), collections.Counter()
         self.verdicts, self.failures = collections.Counter(), []
-        self.waves = self.kills_in_stream = self.survived = 0
+        self.kind, self.waves = "", 0  # of the episode in hand
+        self.hit = collections.Counter()  # (kind, verb) of faults made while streams ran
+        self.survived = collections.Counter()  # those in waves whose streams gave every token
         self.alone_since, self.longest_outage = None, 0.0
         self.longest_gap = self.longest_rejoin = 0.0
 
@@ -68,8 +74,7 @@ class Chaos:
     def act(self, verb, name):
         c = self.c
         if verb == "kill" and c.workers[name].running():
-            if any(not f.finished.is_set() for f in self.running):
-                self.kills_in_stream += 1
+            self.note_hit(verb)
             c.kill(name)
         elif verb == "kill":
             return
@@ -79,10 +84,17 @@ class Chaos:
         elif verb == "joined":
             c.until_joined([name])
         elif verb == "stop":
+            self.note_hit(verb)
             c.stop(name)
         elif verb == "continue":
             c.resume(name)
+        elif verb.startswith("lie "):
+            self.note_hit(verb)
+            c.lie(name, verb[len("lie ") :])
+        elif verb == "honest":
+            c.honest(name)
         elif verb.startswith("cut "):
+            self.note_hit(verb)
             c.net.cut(name, verb.split()[1])
         elif verb == "heal":
             c.net.heal(name)
@@ -92,6 +104,10 @@ class Chaos:
             self.running.append(self.follow(streams.PREFILL))
         self.acts[verb] += 1
         self.note_outage()
+
+    def note_hit(self, verb):
+        if any(not f.finished.is_set() for f in self.running):
+            self.hit[self.kind, verb] += 1
 
     def note_outage(self):
         """Since when nobody can be heard."""
@@ -110,14 +126,15 @@ class Chaos:
             time.sleep(min(left, 0.02))
 
     def play(self, episode):
-        pause, kind, steps = episode
-        self.kinds[kind] += 1
+        pause, self.kind, steps = episode
+        self.kinds[self.kind] += 1
         self.pass_time(pause)
         for wait, verb, name in steps:
             if wait:
                 self.pass_time(wait)
             if self.o.verbose:
-                print(f"{time.monotonic() - self.begin:9.3f}  {kind}: {verb} {name}", flush=True)
+                at = time.monotonic() - self.begin
+                print(f"{at:9.3f}  {self.kind}: {verb} {name}", flush=True)
             self.act(verb, name)
 
     def check_alive(self):
@@ -144,7 +161,7 @@ class Chaos:
 
     def wave(self, wave):
         self.waves += 1
-        before = self.kills_in_stream
+        before = self.hit.copy()
         self.running, self.together = [], len(wave.requests)
         self.more = itertools.cycle(wave.requests)
         for episode in wave.episodes:
@@ -155,7 +172,7 @@ class Chaos:
             f.finished.wait(max(0, end - time.monotonic()))
             self.judge(f, outage > schedule.LIMIT)
         if outage <= schedule.LIMIT and not self.failures:
-            self.survived += self.kills_in_stream - before
+            self.survived += self.hit - before
         self.check_alive()
         self.c.until_idle()
         if wave.whole:
@@ -168,7 +185,8 @@ class Chaos:
         if verdict in ("same", "refused"):
             self.verdicts[verdict] += 1
         else:
-            self.failures.append(f"wave {self.waves}, request {f.index}: {verdict}")
+            what = f"wave {self.waves}, request {f.index}: {verdict}"
+            self.failures.append(f"{what}; again: {again(self.o)}")
 
     def run(self):
         self.begin = time.monotonic()
@@ -182,34 +200,72 @@ class Chaos:
 
     # ---- The account
 
-    def summary(self):
-        def listed(counter):
-            return ", ".join(f"{k} {n}" for k, n in sorted(counter.items())) or "none"
-
+    def account(self):
+        """What happened, as one object."""
         failovers = self.c.failovers()
-        causes = collections.Counter(f["cause"] for f in failovers)
-        total = {k: sum(int(f[k]) for f in failovers) for k in ("rows_rebuilt", "rows_replayed")}
-        faults = {k: n for k, n in self.acts.items() if k not in ("start", "joined", "prompt")}
+        total = {k: sum(int(f[k]) for f in failovers) for k in SUMMED}
+        return {
+            "seed": self.o.seed,
+            "model": self.o.model,
+            "workers": len(self.c.names),
+            "network": self.c.net.kind,
+            "waves": self.waves,
+            "faults": {k: n for k, n in sorted(self.acts.items()) if k not in UNDONE},
+            "episodes": dict(sorted(self.kinds.items())),
+            "kills_while_streams_ran": by_kind(self.hit, "kill"),
+            "kills_survived": by_kind(self.survived, "kill"),
+            "other_faults_survived": by_verb(self.survived),
+            "failovers": dict(collections.Counter(f["cause"] for f in failovers)),
+            **total,
+            "longest_gap_s": round(self.longest_gap, 2),
+            "longest_rejoin_s": round(self.longest_rejoin, 2),
+            "longest_outage_s": round(self.longest_outage, 2),
+            "streams": {**self.verdicts, "wrong": len(self.failures)},
+        }
+
+    def summary(self, account):
+        def listed(counts):
+            return ", ".join(f"{k} {n}" for k, n in counts.items()) or "none"
+
+        hit, survived = (account[k] for k in ("kills_while_streams_ran", "kills_survived"))
         print(f"seed {self.o.seed}, {self.o.model}, {len(self.c.names)} workers, {self.c.net.kind}")
         if self.c.why_loopback:
-            print(f"no network namespaces ({self.c.why_loopback}): process faults only")
-        print(f"faults: {listed(faults)}")
+            print(f"no network namespaces ({self.c.why_loopback}): no faults of links")
+        print(f"faults: {listed(account['faults'])}")
         print(
-            f"kills while streams ran: {self.kills_in_stream}, of these {self.survived} in waves "
-            "whose streams all gave every token"
+            f"kills while streams ran: {sum(hit.values())}, of these {sum(survived.values())} in "
+            f"waves whose streams all gave every token: {listed(survived)}"
         )
-        print(f"episodes: {listed(self.kinds)}")
-        print(f"failovers: {len(failovers)} ({listed(causes)})")
-        print(f"rows: {total['rows_rebuilt']} rebuilt, {total['rows_replayed']} replayed")
+        print(f"other faults survived likewise: {listed(account['other_faults_survived'])}")
+        print(f"episodes: {listed(account['episodes'])}")
+        print(f"failovers: {listed(account['failovers'])}")
+        print(
+            f"heads: {account['heads_lost']} lost, {account['heads_rebuilt']} rebuilt; rows: "
+            f"{account['rows_rebuilt']} rebuilt, {account['rows_replayed']} replayed"
+        )
         print(
             f"longest: gap between tokens {self.longest_gap:.2f} s, until all were back "
             f"{self.longest_rejoin:.2f} s, without a worker {self.longest_outage:.2f} s"
         )
         print(
-            f"streams: {sum(self.verdicts.values()) + len(self.failures)} compared, "
-            f"{self.verdicts['same']} identical, {self.verdicts['refused']} refused after the "
-            f"limit, {len(self.failures)} wrong, in {self.waves} waves"
+            f"streams: {sum(account['streams'].values())} compared, {self.verdicts['same']} "
+            f"identical, {self.verdicts['refused']} refused after the limit, "
+            f"{len(self.failures)} wrong, in {self.waves} waves"
         )
+
+
+def by_kind(hits, verb):
+    """Of (kind, verb) counts those of one verb, by kind of episode."""
+    return {kind: n for (kind, v), n in sorted(hits.items()) if v == verb and n}
+
+
+def by_verb(hits):
+    """... of all but kills, by verb."""
+    counts = collections.Counter()
+    for (_, verb), n in sorted(hits.items()):
+        if verb != "kill":
+            counts[verb] += n
+    return dict(counts)
 
 
 def model_of(options, folder):
@@ -233,6 +289,7 @@ def parse(args):
     p = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--seconds", type=float, help="how long (default: 45, or no end with --kills)")
+    p.add_argument("--minutes", type=float, help="instead of --seconds: 10, or 60 for an hour")
     p.add_argument("--kills", type=int, help="end after so many SIGKILLs")
     p.add_argument("--model", default="tiny-gqa3", help="a shape of `hydac synth`, or a path")
     p.add_argument("--type", default="f32", help="of the synthetic model's weights")
@@ -243,6 +300,7 @@ def parse(args):
     o = p.parse_args(args)
     if o.workers < 2:
         p.error("at least 2 workers")
+    o.seconds = o.minutes * 60 if o.minutes else o.seconds
     o.seconds = o.seconds or (float("inf") if o.kills else 45.0)
     return o
 
@@ -250,7 +308,9 @@ def parse(args):
 def attempt(o, model):
     """True when all went well."""
     names = [f"w{i + 1}" for i in range(o.workers)]
-    cluster = machines.Cluster(model, names, schedule.LIMIT)
+    # A relay takes time from all, so half of the links are never slow.
+    net = links.make(names, liars=names[:1], relayed=names[len(names) // 2 :])
+    cluster = machines.Cluster(model, names, schedule.LIMIT, net)
     chaos, good = Chaos(cluster, o), False
     try:
         chaos.undisturbed()
@@ -259,7 +319,8 @@ def attempt(o, model):
     except (Failure, AssertionError, OSError) as e:
         chaos.failures.append(f"wave {chaos.waves}: {type(e).__name__}: {e}")
     finally:
-        chaos.summary()
+        account = chaos.account()
+        chaos.summary(account)
         statuses = cluster.close(keep=o.keep or not good)
     wrong = {name: s for name, s in statuses.items() if s != 0}
     if good and wrong:
@@ -268,6 +329,7 @@ def attempt(o, model):
         print(f"wrong: {failure}")
     if not good:
         print(f"logs: {cluster.folder}")
+    print(json.dumps({**account, "passed": not chaos.failures}))
     return not chaos.failures
 
 
@@ -277,8 +339,7 @@ def main():
         sys.exit("set HYDAC_BUILD to a build folder")
     with tempfile.TemporaryDirectory(prefix="hydac-chaos-model-") as folder:
         good = attempt(o, model_of(o, folder))
-    print(f"again: {again(o)}")
-    print("PASSED" if good else "FAILED")
+    print(f"again: {again(o)}\n{'PASSED' if good else 'FAILED'}")
     sys.exit(0 if good else 1)
 
 

@@ -16,6 +16,7 @@ CLONE_NEWNET = 0x40000000
 SLOW_MS = 200
 RELAY_PORT = 7400
 HERE = os.path.dirname(os.path.abspath(__file__))
+MIDDLE = os.path.join(HERE, "../integration/middle.py")
 TOOLS = ("ip", "tc", "nft", "nsenter", "unshare", "setpriv")
 
 
@@ -25,6 +26,38 @@ def sh(*args):
         raise OSError(f"{' '.join(args)}: {done.stderr.strip()}")
 
 
+class Middles:
+    """A man in the middle on the machine of each of some workers, who can make a liar of it."""
+
+    def __init__(self, net, names):
+        self.net, self.names, self.processes, self.ports = net, names, {}, {}
+
+    def address(self, name, port):
+        """Where such a worker finds the leader; None for another."""
+        if name not in self.names:
+            return None
+        if name not in self.processes:
+            args = [*self.net.prefix(name), "setpriv", "--pdeathsig", "KILL", sys.executable]
+            args += [MIDDLE, "0", f"{self.net.leader_address}:{port}"]
+            self.processes[name] = subprocess.Popen(
+                args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            self.ports[name] = self.processes[name].stdout.readline().strip()
+        return f"127.0.0.1:{self.ports[name]}"
+
+    def tell(self, name, line):
+        """"lie NAME" or "honest"; it is done when this returns."""
+        p = self.processes[name]
+        print(line, file=p.stdin, flush=True)
+        if p.stdout.readline() != "done\n":
+            raise OSError(f"the man in the middle of {name} ended: {p.wait()}")
+
+    def close(self):
+        for p in self.processes.values():
+            p.kill()
+            p.wait()
+
+
 class Loopback:
     """No namespaces: all on 127.0.0.1. Links are as they are."""
 
@@ -32,27 +65,31 @@ class Loopback:
     kind = "loopback"
     leader_address = "127.0.0.1"
 
+    def __init__(self, liars):
+        self.middles = Middles(self, liars)
+
     def prefix(self, name):
         return []
 
     def leader_for(self, name, port):
-        return f"127.0.0.1:{port}"
+        return self.middles.address(name, port) or f"127.0.0.1:{port}"
 
     def heal(self, name):
         pass
 
     def close(self):
-        pass
+        self.middles.close()
 
 
 class Namespaces:
-    """See above. Raises OSError where they cannot be made."""
+    """See above. Raises OSError where they cannot be made. `liars` have a man in the middle, `relayed`
+    a relay: the links of these can be slow without netem."""
 
     has_links = True
     leader_address = "10.77.0.1"
 
-    def __init__(self, names):
-        self.relayed = names[len(names) // 2 :]  # a relay takes time from all; half are enough
+    def __init__(self, names, liars, relayed):
+        self.middles, self.relayed = Middles(self, liars), relayed
         missing = [t for t in TOOLS if not shutil.which(t)]
         if missing:
             raise OSError(f"{', '.join(missing)}: not found")
@@ -99,6 +136,8 @@ class Namespaces:
 
     def leader_for(self, name, port):
         """Where a worker on that machine finds the leader."""
+        if name in self.middles.names:
+            return self.middles.address(name, port)
         if self.netem or name not in self.relayed:
             return f"{self.leader_address}:{port}"
         if name not in self.relays:
@@ -145,16 +184,17 @@ class Namespaces:
             sh("tc", "qdisc", "del", "dev", name, "root")
 
     def close(self):
+        self.middles.close()
         for process in (*self.relays.values(), *self.holders.values()):
             process.kill()
             process.wait()
 
 
-def make(names):
+def make(names, liars, relayed):
     """Namespaces where they can be had, else the loopback; why not, or ""."""
     if os.geteuid() != 0:
-        return Loopback(), "not root"
+        return Loopback(liars), "not root"
     try:
-        return Namespaces(names), ""
+        return Namespaces(names, liars, relayed), ""
     except OSError as e:
-        return Loopback(), str(e)
+        return Loopback(liars), str(e)

@@ -10,22 +10,25 @@ import links
 from client import Client
 from cluster import LEADER, WORKER, Base, Process, read_json, until
 
+DEADLINE, ASSIGN_DEADLINE = 1500, 2000  # ms; less than requests wait for a worker
 REJOIN = 60.0  # seconds after which a worker that could join is taken never to
 
 
 class Cluster(Base):
-    def __init__(self, model, names, limit, threads=1):
-        self.model, self.names, self.threads = model, names, threads
-        self.net, self.why_loopback = links.make(names)
+    def __init__(self, model, names, limit, net):
+        """`net`: what links.make returned."""
+        self.model, self.names = model, names
+        self.net, self.why_loopback = net
         self.folder = tempfile.mkdtemp(prefix="hydac-chaos-")
-        self.workers, self.stopped, self.starts = {}, set(), 0
+        self.workers, self.stopped, self.liars, self.starts = {}, set(), set(), 0
         ports = os.path.join(self.folder, "ports.json")
         at = self.net.leader_address
         args = [LEADER, "--die-with-parent", "--model.path", model]
         args += ["--cluster.listen", f"{at}:0", "--http.listen", f"{at}:0", "--ports-file", ports]
         args += ["--state.dir", os.path.join(self.folder, "leader")]
         args += [f"--recovery.wait_for_worker_ms={int(limit * 1000)}", "--limits.max_rows=32"]
-        args += [f"--cluster.min_workers={len(names)}"]
+        args += [f"--cluster.min_workers={len(names)}", f"--recovery.step_deadline_ms={DEADLINE}"]
+        args += [f"--recovery.assign_deadline_ms={ASSIGN_DEADLINE}"]
         self.leader = Process(args, os.path.join(self.folder, "leader.log"))
         self.ports = until(lambda: read_json(ports), "the leader listens")
         self.client = Client(f"http://{at}:{self.ports['http']}")
@@ -40,7 +43,7 @@ class Cluster(Base):
         self.starts += 1
         args = [*self.net.prefix(name), WORKER, "--die-with-parent", "--model.path", self.model]
         args += ["--leader.address", self.net.leader_for(name, self.ports["cluster"])]
-        args += ["--worker.name", name, "--compute.threads", str(self.threads)]
+        args += ["--worker.name", name, "--compute.threads", "1"]
         args += ["--retry.max_ms", "400", "--state.dir", os.path.join(self.folder, name)]
         self.workers[name] = Process(args, os.path.join(self.folder, f"{name}-{self.starts}.log"))
 
@@ -58,10 +61,20 @@ class Cluster(Base):
         self.workers[name].signal(signal.SIGCONT)
         self.stopped.discard(name)
 
+    def lie(self, name, lie):
+        self.net.middles.tell(name, f"lie {lie}")
+        self.liars.add(name)
+
+    def honest(self, name):
+        if name in self.liars:
+            self.net.middles.tell(name, "honest")
+        self.liars.discard(name)
+
     def reachable(self, name):
         """It runs and can be heard: whatever the leader thinks of it."""
         cut = self.net.has_links and name in self.net.cuts
-        return self.workers[name].running() and name not in self.stopped and not cut
+        hindered = cut or name in self.stopped or name in self.liars
+        return self.workers[name].running() and not hindered
 
     def online(self):
         return [w["name"] for w in self.status()["workers"] if w["state"] != "offline"]
@@ -70,6 +83,7 @@ class Cluster(Base):
         """Everything runs and is connected again; does not wait for it."""
         for name in self.names:
             self.net.heal(name)
+            self.honest(name)
             if self.net.has_links:
                 self.net.slow(name, False)
             if name in self.stopped:

@@ -6,7 +6,13 @@ verb, worker); its verbs are those of Chaos.act. Every kind of episode comes onc
 again.
 """
 
+import os
 import random
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../integration"))
+
+from lies import HARMLESS, IN_A_RECOVERY, IN_A_STEP  # noqa: E402 (the path comes first)
 
 LIMIT = 4.0  # seconds that requests wait for a worker: recovery.wait_for_worker_ms
 
@@ -24,6 +30,12 @@ def one(r, names):
 def two_at_once(r, names):
     two = r.sample(names, 2)
     return [*((0, "kill", n) for n in two), *back(r, two)]
+
+
+def several_at_once(r, names):
+    """As many as may be, so that one is left."""
+    few = r.sample(names, r.randint(min(2, len(names) - 1), len(names) - 1))
+    return [*((0, "kill", n) for n in few), *back(r, few)]
 
 
 def second_in_recovery(r, names):
@@ -98,6 +110,38 @@ def stopped_and_another_killed(r, names):
     return [*steps, *back(r, [b])]
 
 
+def in_assignment(r, names):
+    """One dies, and another, which is stopped and cannot confirm what it takes over, dies of it."""
+    a, b = r.sample(names, 2)
+    steps = [(0, "stop", b), (0, "kill", a), (r.uniform(0.01, 0.2), "kill", b)]
+    return [*steps, *back(r, [a, b])]
+
+
+# Only the first worker can lie: there is a man in the middle of its connection.
+
+
+def liar(r, names):
+    lie = r.choice([*IN_A_STEP, *HARMLESS])
+    return [(0, f"lie {lie}", names[0]), (r.uniform(0.2, 1), "honest", names[0])]
+
+
+def hung(r, names):
+    """It answers heartbeats and nothing else, until a deadline ends it."""
+    return [(0, "lie never computes", names[0]), (r.uniform(1.6, 2.2), "honest", names[0])]
+
+
+def liar_and_another_killed(r, names):
+    a, b = names[0], r.choice(names[1:])
+    steps = [(0, f"lie {r.choice([*IN_A_STEP])}", a), (r.uniform(0, 0.1), "kill", b)]
+    return [*steps, (r.uniform(0.2, 0.6), "honest", a), *back(r, [b])]
+
+
+def lie_in_recovery(r, names):
+    a, b = names[0], r.choice(names[1:])
+    steps = [(0, f"lie {r.choice([*IN_A_RECOVERY])}", a), (0, "kill", b)]
+    return [*steps, (r.uniform(0.2, 0.6), "honest", a), *back(r, [b])]
+
+
 def cut(direction):
     def episode(r, names):
         a = r.choice(names)
@@ -137,9 +181,10 @@ def slow_and_another_killed(r, names):
     return [*steps, *back(r, [b])]
 
 
-PROCESSES = (one, two_at_once, second_in_recovery, again, while_joining, other_while_joining)
-PROCESSES += (all_but_one, everybody, in_prefill, stopped, stopped_briefly, stopped_then_killed)
-PROCESSES += (stopped_and_another_killed, beyond_the_limit)
+PROCESSES = (one, two_at_once, several_at_once, second_in_recovery, in_assignment, again)
+PROCESSES += (while_joining, other_while_joining, all_but_one, everybody, in_prefill, stopped)
+PROCESSES += (stopped_briefly, stopped_then_killed, stopped_and_another_killed, beyond_the_limit)
+PROCESSES += (liar, hung, liar_and_another_killed, lie_in_recovery)
 LINKS = (cut("both"), cut("in"), cut("out"), cut_briefly, cut_and_another_killed, power_lost)
 LINKS += (slow, slow_and_another_killed)
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""A man in the middle between a real worker and the leader: the worker holds heads and computes, and
-at a moment of the test what it says becomes a lie.
+"""A man in the middle between a real worker and the leader: the worker holds heads and computes,
+and at a moment of the test what it says becomes a lie.
 
     middle.py LISTEN-PORT LEADER-HOST:PORT
 
-As a program it prints its port and takes "lie NAME" and "honest" as lines; tests use it as an object.
+As a program it prints its port and takes "lie NAME" and "honest" as lines, each answered by "done";
+tests use it as an object.
 
 A lie is about the connections that are there when it begins, so that a worker that was cut off for
 it is believed again when it comes back; until `honest` nobody else gets through.
@@ -120,9 +121,9 @@ def main():
     middle = Middle((host, int(port)), int(sys.argv[1]))
     print(middle.port, flush=True)
     for line in sys.stdin:
-        verb, *name = line.split()
+        verb, _, name = line.strip().partition(" ")
         if verb == "lie":
-            middle.lie(*name)
+            middle.lie(name)
         else:
             middle.honest()
         print("done", flush=True)
