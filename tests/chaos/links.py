@@ -82,8 +82,8 @@ class Loopback:
 
 
 class Namespaces:
-    """See above. Raises OSError where they cannot be made. `liars` have a man in the middle, `relayed`
-    a relay: the links of these can be slow without netem."""
+    """See above. Raises OSError where they cannot be made. `liars` have a man in the middle,
+    `relayed` a relay: the links of these can be slow without netem."""
 
     has_links = True
     leader_address = "10.77.0.1"

@@ -3,9 +3,9 @@
 
     HYDAC_BUILD=build tests/chaos/losses.py [--only KIND]
 
-Three workers in network namespaces. Prints one line of JSON for each kind: what the leader reported,
-whether the tokens are those of the undisturbed run, and whether the worker came back and the answer
-after that was undisturbed. (For what a worker can say that is not so, see
+Three workers in network namespaces. Prints one line of JSON for each kind: what the leader
+reported, and whether all was well: the tokens are those of the undisturbed run, the counters of
+every head are right, the worker came back and the answer after that was undisturbed. (For what a worker can say that is not so, see
 ../integration/test_liars.py.) Passes only if all is well; exits with 77 where there are no
 namespaces."""
 
