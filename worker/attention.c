@@ -224,6 +224,25 @@ static struct unit_input output_of(const struct hd_compute *c, uint32_t layer, u
     };
 }
 
+/* Multiply-adds x 2 of q, k, v and of attention itself: a score and a weighted value for each
+ * position and query head. */
+static uint64_t count_flops(const struct attention_job *j)
+{
+    const struct hd_compute *c = j->c;
+    uint64_t seen = 0, sum = 0;
+    for (size_t i = 0; i < j->rows->n; i++)
+        seen += j->rows->positions[i] + 1;
+    for (size_t s = 0; s < j->heads.n; s++) {
+        const struct hd_head_weights *w = hd_shard_head(c->o.shard, j->heads.list[s], j->layer);
+        size_t fresh = 0;
+        for (size_t i = 0; i < j->rows->n; i++)
+            fresh += c->fresh[s * c->max_rows + i];
+        sum += hd_product_flops(&w->q, j->rows->n) + hd_product_flops(&w->k, fresh) +
+               hd_product_flops(&w->v, fresh);
+    }
+    return sum + 4 * seen * query_width(c) * j->heads.n;
+}
+
 int hd_compute_attention(struct hd_compute *c, uint32_t layer, const struct hd_rows *rows,
                          struct hd_half_output *out, struct hd_error *err)
 {
@@ -240,6 +259,7 @@ int hd_compute_attention(struct hd_compute *c, uint32_t layer, const struct hd_r
         hd_team_run(c->o.team, j.heads.n * rows->n, store_item, &j);
     hd_team_run(c->o.team, j.heads.n * rows->n, attend_item, &j);
     commit(&j);
+    out->flops = count_flops(&j);
     struct reduction r = {.c = c, .rows = rows, .layer = layer, .units = j.heads, .in = output_of};
     return hd_reduce(&r, out, err);
 }

@@ -130,7 +130,7 @@ int hd_check_fetch(const struct hd_check *c, const Hydac__V1__Fetch *m, struct h
 int hd_check_rows(const struct hd_check *c, const Hydac__V1__Rows *m, size_t payload_len,
                   struct hd_error *err)
 {
-    size_t bytes = hd_row_bytes(c->model);
+    size_t bytes = hd_model_row_bytes(c->model);
     int rc = check_log_at(c, (struct hd_log_at){m->sequence, m->layer, m->position}, err);
     if (rc == 0)
         rc = in_range(m->count, 0, c->sizes.max_rows, "the number of rows", err);

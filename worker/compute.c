@@ -218,6 +218,11 @@ static int write_sums(struct hd_compute *c, size_t rows, struct hd_half_output *
     return 0;
 }
 
+uint64_t hd_product_flops(const struct hd_weights *w, size_t rows)
+{
+    return 2 * (uint64_t)w->outputs * w->inputs * rows;
+}
+
 int hd_reduce(struct reduction *r, struct hd_half_output *out, struct hd_error *err)
 {
     struct hd_compute *c = r->c;
@@ -226,6 +231,8 @@ int hd_reduce(struct reduction *r, struct hd_half_output *out, struct hd_error *
     r->split = hd_split(c, 1, groups, rows);
     hd_team_run(c->o.team, hd_split_items(&r->split), reduce_item, r);
     hd_team_run(c->o.team, rows, narrow_row, r);
+    for (size_t slot = 0; slot < r->units.n; slot++)
+        out->flops += hd_product_flops(r->in(c, r->layer, r->units.list[slot], slot).w, rows);
     out->wide = c->wide;
     out->n_wide = hd_list_flags(c->is_wide, rows, c->wide);
     out->bad = c->bad;

@@ -42,6 +42,7 @@ struct hd_half_output {
     size_t n_wide;
     const uint32_t *bad; /* rows with a number that is not finite, ascending; likewise */
     size_t n_bad;
+    uint64_t flops; /* multiply-adds x 2 that it took */
 };
 
 /* 0 or HD_E_NOMEM. Everything in the options is borrowed. */

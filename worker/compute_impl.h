@@ -72,6 +72,9 @@ struct reduction {
 };
 int hd_reduce(struct reduction *r, struct hd_half_output *out, struct hd_error *err);
 
+/* Multiply-adds x 2 of W [outputs][inputs] times so many rows. */
+uint64_t hd_product_flops(const struct hd_weights *w, size_t rows);
+
 /* Lists the rows whose flag is set; returns how many. */
 size_t hd_list_flags(const uint8_t *flags, size_t rows, uint32_t *list);
 

@@ -66,6 +66,10 @@ int hd_compute_ffn(struct hd_compute *c, uint32_t layer, const struct hd_rows *r
     size_t groups = (c->units->ffn_width + HD_GROUP - 1) / HD_GROUP;
     j.split = hd_split(c, j.blocks.n, groups, rows->n);
     hd_team_run(c->o.team, hd_split_items(&j.split), hidden_item, &j);
+    for (size_t b = 0; b < j.blocks.n; b++) {
+        const struct hd_ffn_weights *w = hd_shard_ffn(c->o.shard, j.blocks.list[b], layer);
+        out->flops += hd_product_flops(&w->gate, rows->n) + hd_product_flops(&w->up, rows->n);
+    }
     struct reduction r = {.c = c, .rows = rows, .layer = layer, .units = j.blocks, .in = down_of};
     return hd_reduce(&r, out, err);
 }

@@ -52,7 +52,7 @@ struct hd_fill_action hd_fill_next(struct hd_fill *f, uint64_t now_us);
  * way is passed over. 0, or HD_E_PROTO: it is not what was asked for. */
 struct hd_log_answer {
     struct hd_log_piece piece;
-    const uint8_t *rows; /* [count] of hd_row_bytes */
+    const uint8_t *rows; /* [count] of hd_model_row_bytes */
     uint64_t now_us;
 };
 int hd_fill_rows(struct hd_fill *f, const struct hd_log_answer *answer, struct hd_error *err);

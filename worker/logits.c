@@ -133,6 +133,8 @@ int hd_compute_logits(struct hd_compute *c, const struct hd_rows *rows, struct h
         .rows = rows->n,
     };
     hd_team_run(c->o.team, hd_split_items(&j.split), logits_item, &j);
+    for (size_t b = 0; b < j.blocks.n; b++)
+        out->flops += hd_product_flops(hd_shard_vocab(c->o.shard, j.blocks.list[b]), rows->n);
     out->bad = c->bad;
     out->n_bad = hd_list_flags(c->is_bad, rows->n, c->bad);
     return 0;

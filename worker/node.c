@@ -4,11 +4,6 @@
 
 #include <stdlib.h>
 
-size_t hd_row_bytes(const struct hd_model *m)
-{
-    return m->shape.dim * sizeof(float);
-}
-
 int hd_node_new(struct hd_node **out, const struct hd_node_options *o)
 {
     struct hd_node *n = calloc(1, sizeof *n);
@@ -57,13 +52,13 @@ static int make_stores(struct hd_node *n)
                                                        .type = n->sizes.kv_type});
     if (rc < 0)
         return rc;
-    rc = hd_input_log_new(&n->input_log,
-                          &(struct hd_input_log_options){.dir = n->o.state_dir,
-                                                         .layers = m->n_layers,
-                                                         .row_bytes = hd_row_bytes(n->o.model),
-                                                         .sequences = n->sizes.max_sequences,
-                                                         .max_positions = n->sizes.max_positions,
-                                                         .limit = n->o.log_limit});
+    rc = hd_input_log_new(
+        &n->input_log, &(struct hd_input_log_options){.dir = n->o.state_dir,
+                                                      .layers = m->n_layers,
+                                                      .row_bytes = hd_model_row_bytes(n->o.model),
+                                                      .sequences = n->sizes.max_sequences,
+                                                      .max_positions = n->sizes.max_positions,
+                                                      .limit = n->o.log_limit});
     if (rc < 0)
         return rc;
     return hd_compute_new(&n->compute, &(struct hd_compute_options){.model = n->o.model,
@@ -127,7 +122,7 @@ int hd_node_log_row(struct hd_node *n, struct hd_log_at at, const void *row)
 uint64_t hd_node_log_inputs(struct hd_node *n, uint32_t layer, const struct hd_rows *rows)
 {
     const uint8_t *x = (const uint8_t *)rows->x;
-    size_t bytes = hd_row_bytes(n->o.model);
+    size_t bytes = hd_model_row_bytes(n->o.model);
     uint64_t lost = 0;
     if (!n->o.keep_log)
         return 0;

@@ -51,9 +51,6 @@ struct hd_half_step {
     struct hd_rows rows;
 };
 
-/* Bytes of an attention input as it travels and as it is logged: f32 [dim]. */
-size_t hd_row_bytes(const struct hd_model *m);
-
 int hd_node_new(struct hd_node **out, const struct hd_node_options *o);
 void hd_node_free(struct hd_node *n);
 

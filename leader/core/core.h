@@ -127,6 +127,7 @@ struct hd_event {
     size_t n_rows;
     uint64_t late_us;
     uint64_t bytes, compute_us; /* RESULT: payload there and back; time the worker computed */
+    uint64_t flops;             /* RESULT: multiply-adds x 2 it took */
     struct hd_fetch fetch;      /* FETCH, ROWS */
     bool complete;              /* LOG_STATE */
     bool on, leaving;           /* DRAIN */
@@ -179,7 +180,8 @@ struct hd_failover {
     uint64_t rows_rebuilt; /* (layer, head, position) rows computed from logs */
     uint64_t rows_kept;
     uint64_t rows_replayed; /* tokens run again from the start; filled by the daemon */
-    uint64_t bytes, flops;
+    uint64_t bytes;
+    uint64_t flops;    /* multiply-adds x 2 spent on the rebuild, or on running rows again */
     double detect_ms;  /* last sign of life -> declared lost */
     double plan_ms;    /* declared lost -> assignments given to the network */
     double weights_ms; /* the slowest survivor's loading of new units */

@@ -181,6 +181,8 @@ void core_report_loss(struct hd_core *c, unsigned slot, enum hd_loss_cause cause
 void core_report_assigned(struct hd_core *c, uint32_t heads_reused);
 void core_report_kv(struct hd_core *c, const struct hd_kv_info *kv);
 void core_report_ready(struct hd_core *c);
+/* An answer took so many operations: part of a recovery while sequences are replayed. */
+void core_report_work(struct hd_core *c, uint64_t flops);
 /* Hand out all reports, unless a replay has yet to come back to where it was. */
 void core_report_done(struct hd_core *c);
 

@@ -205,12 +205,14 @@ void core_settle(struct hd_core *c)
         begin_epoch(c, 0, false);
 }
 
-/* False when the message names what does not exist. */
-static bool makes_sense(const struct hd_core *c, const struct hd_kv_info *kv)
+/* False when the message names what does not exist or is not the sender's. */
+static bool makes_sense(const struct hd_core *c, unsigned slot, const struct hd_kv_info *kv)
 {
+    bool present = kv->epoch == c->epoch && kv->round == 0;
     for (size_t i = 0; i < kv->n_heads; i++)
-        if (kv->heads[i] >= c->o.units[HD_UNIT_HEAD])
-            return false;
+        if (kv->heads[i] >= c->o.units[HD_UNIT_HEAD] ||
+            (present && c->plan.owner[HD_UNIT_HEAD][kv->heads[i]] != slot))
+            return false; /* heads that do not exist, or are not its own */
     for (size_t i = 0; i < kv->n_gaps; i++)
         if (kv->gaps[i] >= HD_MAX_SEQUENCES ||
             (kv->epoch == c->epoch && c->replayed & core_bit(kv->gaps[i])))
@@ -226,7 +228,7 @@ void core_kv_result(struct hd_core *c, const struct hd_event *ev)
     struct worker *w = &c->workers[ev->slot];
     if (!(core_alive(c) & core_bit(ev->slot)))
         return;
-    if (!makes_sense(c, &ev->kv)) {
+    if (!makes_sense(c, ev->slot, &ev->kv)) {
         core_lose(c, ev->slot, HD_LOSS_PROTOCOL);
         return;
     }

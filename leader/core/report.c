@@ -123,6 +123,15 @@ static bool catching_up(const struct hd_core *c)
     return false;
 }
 
+void core_report_work(struct hd_core *c, uint64_t flops)
+{
+    bool again = false;
+    for (unsigned i = 0; i < HD_MAX_SEQUENCES && c->n_reports > 0; i++)
+        again |= c->sequences[i].base < c->sequences[i].target;
+    for (unsigned i = 0; i < c->n_reports && again; i++)
+        c->reports[i].f.flops += flops;
+}
+
 void core_report_done(struct hd_core *c)
 {
     if (catching_up(c))

@@ -193,6 +193,7 @@ void core_result(struct hd_core *c, const struct hd_event *ev)
     core_heard(c, ev->slot);
     core_push(c, HD_ACT_USE_RESULT, ev->slot);
     c->workers[ev->slot].answered++;
+    core_report_work(c, ev->flops);
     measure_link(c, ev);
     c->half.awaited &= ~core_bit(ev->slot);
     if (c->half.awaited == 0)

@@ -158,7 +158,8 @@ static void on_step_result(struct hd_peer *p, const struct hd_frame *f)
                           .half = (enum hd_half)m->half,
                           .layer = m->layer,
                           .bytes = f->payload_len + (l->payload ? hd_shared_len(l->payload) : 0),
-                          .compute_us = m->compute_us};
+                          .compute_us = m->compute_us,
+                          .flops = m->flops};
     bool wanted = hd_core_expects(l->core, slot, m->epoch, m->step, ev.half, m->layer);
     if (wanted && use_result(p, f, m, &err) < 0)
         broke_rules(p, err.text);

@@ -36,9 +36,10 @@ static json_t *cache_json(const struct hd_leader *l, const Hydac__V1__Stats *s)
     for (size_t i = 0; i < s->n_heads; i++) {
         const Hydac__V1__HeadStats *h = s->heads[i];
         json_array_append_new(json_array_get(layers, h->layer),
-                              json_pack("{sI sI sI sI sI sI}", "head", (json_int_t)h->head, "hits",
-                                        (json_int_t)h->hits, "misses", (json_int_t)h->misses,
-                                        "rebuilt", (json_int_t)h->rebuilt, "bytes",
+                              json_pack("{sI sb sI sI sI sI sI sI}", "head", (json_int_t)h->head,
+                                        "held", h->held, "hits", (json_int_t)h->hits, "misses",
+                                        (json_int_t)h->misses, "rebuilt", (json_int_t)h->rebuilt,
+                                        "standby", (json_int_t)h->standby, "bytes",
                                         (json_int_t)h->bytes, "valid", (json_int_t)h->valid));
     }
     return json_pack("{sI so}", "log_rows", (json_int_t)s->log_rows, "layers", layers);

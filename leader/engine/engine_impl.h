@@ -37,6 +37,7 @@ struct hd_row {
     uint32_t position;
     int32_t shift;
     bool sampled; /* its logits are wanted */
+    bool bad;     /* a worker saw a number that is not finite in the half-step in hand */
 };
 
 struct hd_engine {

@@ -132,7 +132,7 @@ static void add_wide(int64_t *acc, const uint8_t *payload, size_t dim)
     for (size_t i = 0; i < dim; i++) {
         int64_t v;
         memcpy(&v, payload + i * sizeof v, sizeof v);
-        acc[i] += v;
+        acc[i] = (int64_t)((uint64_t)acc[i] + (uint64_t)v); /* a liar's may be any number */
     }
 }
 
@@ -171,7 +171,7 @@ static int use_partials(struct hd_engine *e, const struct hd_half_result *r, str
         }
     }
     for (size_t i = 0; i < r->n_bad; i++)
-        e->rows[r->bad[i]].r->bad = true;
+        e->rows[r->bad[i]].bad = true;
     e->stats.wide_rows += r->n_wide;
     return 0;
 }
@@ -202,6 +202,8 @@ void hd_engine_reset_half(struct hd_engine *e)
         hd_logits_deinit(&e->logits);
     else
         memset(e->acc, 0, e->work.rows * e->o.model->shape.dim * sizeof *e->acc);
+    for (size_t i = 0; i < e->n_rows; i++)
+        e->rows[i].bad = false; /* who said so may be cut off by now */
 }
 
 void hd_engine_half_done(struct hd_engine *e)
@@ -210,6 +212,8 @@ void hd_engine_half_done(struct hd_engine *e)
         return;
     uint64_t t0 = hd_now_us();
     size_t dim = e->o.model->shape.dim;
+    for (size_t i = 0; i < e->n_rows; i++)
+        e->rows[i].r->bad |= e->rows[i].bad;
     if (e->half != HD_HALF_LOGITS)
         for (size_t i = 0; i < e->n_rows; i++)
             hd_fixed_apply(e->o.kernels, e->residual + i * dim, e->acc + i * dim, e->rows[i].shift,

@@ -27,7 +27,7 @@ def results(synth, tmp_path_factory):
     args = ["--model", synth("tiny-gqa3"), "--workers", "2", "--contexts", "48", "--repeat", "1"]
     done = bench("failover", *args, "--tokens", "150", "--threads", "1", "--out", str(out))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("tokens identical") == 2
+    assert done.stdout.count("tokens identical") == 3
     return out
 
 
@@ -37,7 +37,7 @@ def report(results):
 
 
 def test_runs(report):
-    assert [r["policy"] for r in report["runs"]] == ["reuse", "full"]
+    assert [r["policy"] for r in report["runs"]] == ["reuse", "standby", "full"]
     assert report["model"]["kv_heads"] == 3
     for r in report["runs"]:
         assert (r["workers"], r["context"], r["repeat"]) == (2, 48, 0)
@@ -57,9 +57,12 @@ def test_parts_add_up_to_the_stall(report):
 
 
 def test_what_was_computed_again(report):
-    reuse, full = report["runs"]
+    reuse, standby, full = report["runs"]
     # The worker with most heads is lost: two of three.
-    assert reuse["heads_lost"] == full["heads_lost"] == 2
+    assert reuse["heads_lost"] == standby["heads_lost"] == full["heads_lost"] == 2
+    assert standby["heads_rebuilt"] == standby["rows_rebuilt"] == standby["rows_replayed"] == 0
+    assert standby["parts"]["rebuild_ms"] == standby["parts"]["weights_ms"] == standby["flops"] == 0
+    assert 0 < reuse["flops"] < full["flops"]
     assert (reuse["heads_rebuilt"], reuse["heads_reused"]) == (2, 1)
     assert reuse["rows_replayed"] == 0 and reuse["rows_kept"] > 0
     assert full["heads_reused"] == full["rows_kept"] == 0
@@ -67,18 +70,18 @@ def test_what_was_computed_again(report):
 
 
 def test_summary(report):
-    assert [g["policy"] for g in report["summary"]] == ["reuse", "full"]
+    assert [g["policy"] for g in report["summary"]] == ["reuse", "standby", "full"]
     stalls = [r["stall_ms"] for r in report["runs"]]
     for i, g in enumerate(report["summary"]):
         assert g["median_run"] == i and g["runs"] == 1 and g["identical"] is True
         assert g["stall_ms"] == {"min": stalls[i], "median": stalls[i], "max": stalls[i]}
-        assert g["speedup_over_full"] == pytest.approx(stalls[1] / stalls[i])
+        assert g["speedup_over_full"] == pytest.approx(stalls[2] / stalls[i])
 
 
 def test_csv(results, report):
     with open(results / "results.csv", encoding="ascii", newline="") as f:
         rows = list(csv.DictReader(f))
-    assert [r["policy"] for r in rows] == ["reuse", "full"]
+    assert [r["policy"] for r in rows] == ["reuse", "standby", "full"]
     for row, r in zip(rows, report["runs"]):
         assert None not in row and None not in row.values()
         assert row["identical"] == "true"
@@ -90,13 +93,13 @@ def test_csv(results, report):
 def test_html_needs_nothing_else(results):
     text = (results / "report.html").read_text()
     assert text.endswith("</body></html>\n")
-    assert "all of 2 runs" in text
+    assert "all of 3 runs" in text
     for word in ("detect", "plan", "weights", "rebuild", "retry", "other", "undisturbed"):
         assert word in text
     assert not re.search(r"<script|<link|src=|href=|url\(|https?://|nan|inf\b", text)
     pictures = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
-    assert len(pictures) == 5  # two of bars, one of lines, the memory of two policies
-    assert pictures[2].count("<polyline") == 3
+    assert len(pictures) == 6  # two of bars, one of lines, the memory of three policies
+    assert pictures[2].count("<polyline") == 4
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,27 @@ Test(core_recovery, loss_in_attention)
         {"result w1 2 1 A 0", "use"},
         {"closed w2", "w2 offline closed; not ready; reset; assign w1 e3 h0,1 f0,2 v0 s0=0+5@0; "
                       "assign w3 e3 h2,3 f1,3 v1 s0=0+5@0"},
-        {"kv w1 3 heads=2 rows=10 kept=7", ""},
+        {"kv w3 3 heads=2 rows=10 kept=7", ""},
         {"result w1 2 1 A 0", "drop"},
-        {"kv w3 3", "ready; send w1 e3; send w3 e3"},
+        {"kv w1 3", "ready; send w1 e3; send w3 e3"},
         {"result w3 3 1 A 0", "use"},
         {"result w1 3 1 A 0",
          "use; failover w2 closed e3 lost=1 reused=3 rebuilt=1 positions=5; half done"},
+        {NULL, NULL},
+    };
+    trace_start(&t, 3, NULL);
+    trace_play(&t, lines);
+    trace_deinit(&t);
+}
+
+/* Who claims to have rebuilt a head that is another's is not believed anything. */
+Test(core_recovery, heads_of_another)
+{
+    struct trace t;
+    static const struct trace_line lines[] = {
+        {"closed w2", "w2 offline closed; not ready; assign w1 e3 h0,1 f0,2 v0; "
+                      "assign w3 e3 h2,3 f1,3 v1"},
+        {"kv w1 3 heads=2", "cut w1; w1 offline protocol; assign w3 e4 h0,1,2,3 f0,1,2,3 v0,1"},
         {NULL, NULL},
     };
     trace_start(&t, 3, NULL);
@@ -40,8 +55,8 @@ Test(core_recovery, loss_in_ffn)
         {"result w3 2 1 F 0", "use"},
         {"closed w3", "w3 offline closed; not ready; reset; assign w1 e3 h0,1 f0,1 v0 s0=0+5@1; "
                       "assign w2 e3 h2,3 f2,3 v1 s0=0+5@1"},
-        {"kv w2 3", ""},
-        {"kv w1 3 heads=3 rows=5", "ready; send w1 e3; send w2 e3"},
+        {"kv w1 3", ""},
+        {"kv w2 3 heads=3 rows=5", "ready; send w1 e3; send w2 e3"},
         {"result w1 3 1 F 0", "use"},
         {"result w2 3 1 F 0",
          "use; failover w3 closed e3 lost=1 reused=3 rebuilt=1 positions=5; half done"},
@@ -272,8 +287,8 @@ Test(core_recovery, numbers)
     t.now_us += 40000;
     trace_event(&t, "closed w2");
     t.now_us += 7000;
-    trace_event(&t, "kv w1 3 heads=2 rows=10 kept=20");
-    trace_event(&t, "kv w3 3 rows=3 kept=5");
+    trace_event(&t, "kv w3 3 heads=2 rows=10 kept=20");
+    trace_event(&t, "kv w1 3 rows=3 kept=5");
     trace_event(&t, "result w1 3 1 A 0");
     t.now_us += 2000;
     trace_event(&t, "result w3 3 1 A 0");
