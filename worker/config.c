@@ -17,7 +17,7 @@
 
 /* Words in the order of the enumerations they name. */
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
-static const char *const isas[] = {"auto", "portable", "avx2", "avx512", NULL};
+static const char *const isas[] = {"auto", "portable", "avx2", "avx512", "neon", NULL};
 
 #define AT(field)     offsetof(struct hd_worker_config, field)
 #define STRING(field) HD_CONFIG_STRING, AT(field), sizeof((struct hd_worker_config *)0)->field
@@ -66,7 +66,7 @@ static const char usage[] =
     "\n"
     "Every other setting is a flag too, --section.key VALUE, or a line of the file:\n"
     "\n"
-    "  compute.isa auto | portable | avx2 | avx512\n"
+    "  compute.isa auto | portable | avx2 | avx512 | neon\n"
     "  input_log.limit 4G\n"
     "  input_log.keep true: false = log nothing; a head that moves here costs a replay\n"
     "  retry.min_ms 100\n"
