@@ -93,19 +93,18 @@ static void multiply_part(const struct attention_job *j, const struct split_item
 {
     size_t g0 = it->g0 > base ? it->g0 - base : 0;
     size_t g1 = it->g1 > base ? it->g1 - base : 0;
-    size_t dim = j->c->o.model->shape.dim;
     if (g1 > part.w->groups)
         g1 = part.w->groups;
     if (g0 >= g1)
         return;
-    hd_matmul(j->c->o.kernels, &(struct hd_matmul_args){.w = part.w,
-                                                        .g0 = g0,
-                                                        .g1 = g1,
-                                                        .x = j->rows->x + it->row0 * dim,
-                                                        .x_stride = dim,
-                                                        .y = part.y + g0 * HD_GROUP,
-                                                        .y_stride = part.width,
-                                                        .rows = it->rows});
+    hd_multiply_inputs(j->c, j->rows,
+                       &(struct input_product){.w = part.w,
+                                               .g0 = g0,
+                                               .g1 = g1,
+                                               .row0 = it->row0,
+                                               .rows = it->rows,
+                                               .y = part.y + g0 * HD_GROUP,
+                                               .y_stride = part.width});
 }
 
 static void project_item(void *arg, size_t index, unsigned thread)
@@ -156,30 +155,70 @@ static void store_item(void *arg, size_t index, unsigned thread)
                   plane_row(c, c->k, slot, row, hd), plane_row(c, c->v, slot, row, hd));
 }
 
-void hd_compute_kv(struct hd_compute *c, unsigned thread, const struct hd_kv_work *work)
+/* K and V of some rows: kv [2][HD_LOG_CHUNK][head_dim]. */
+static void multiply_kv(const struct hd_compute *c, const struct hd_head_weights *w,
+                        const struct hd_kv_work *work, float *kv)
 {
-    const struct hd_head_weights *w = hd_shard_head(c->o.shard, work->at.head, work->at.layer);
     size_t hd = c->o.model->shape.head_dim, dim = c->o.model->shape.dim;
-    float *k = hd_scratch(c, thread); /* [n][head_dim] */
-    float *v = k + HD_LOG_CHUNK * hd; /* [n][head_dim] */
     struct hd_matmul_args a = {
         .w = &w->k,
         .g1 = w->k.groups,
-        .x = work->x,
+        .x = (const float *)(const void *)work->x,
         .x_stride = dim,
-        .y = k,
+        .y = kv,
         .y_stride = hd,
         .rows = work->n,
     };
     hd_matmul(c->o.kernels, &a);
     a.w = &w->v;
-    a.y = v;
+    a.y = kv + HD_LOG_CHUNK * hd;
     hd_matmul(c->o.kernels, &a);
+}
+
+/* The same of Q8 rows; the prepared ones lie behind kv in the scratch. */
+static void multiply_kv_q8(const struct hd_compute *c, const struct hd_head_weights *w,
+                           const struct hd_kv_work *work, float *kv)
+{
+    size_t hd = c->o.model->shape.head_dim, dim = c->o.model->shape.dim;
+    size_t stride = hd_q8_prepared_bytes(dim);
+    uint8_t *x = (uint8_t *)(kv + 2 * HD_LOG_CHUNK * hd);
+    for (size_t i = 0; i < work->n; i++)
+        hd_q8_prepare(c->o.kernels, work->x + i * c->row_bytes, dim, x + i * stride);
+    struct hd_matmul_q8_args a = {
+        .w = &w->k,
+        .g1 = w->k.groups,
+        .x = x,
+        .x_stride = stride,
+        .y = kv,
+        .y_stride = hd,
+        .rows = work->n,
+    };
+    hd_matmul_q8(c->o.kernels, &a);
+    a.w = &w->v;
+    a.y = kv + HD_LOG_CHUNK * hd;
+    hd_matmul_q8(c->o.kernels, &a);
+}
+
+void hd_compute_kv(struct hd_compute *c, unsigned thread, const struct hd_kv_work *work)
+{
+    const struct hd_head_weights *w = hd_shard_head(c->o.shard, work->at.head, work->at.layer);
+    size_t hd = c->o.model->shape.head_dim;
+    float *k = hd_scratch(c, thread); /* [n][head_dim] */
+    float *v = k + HD_LOG_CHUNK * hd; /* [n][head_dim] */
+    if (c->q8)
+        multiply_kv_q8(c, w, work, k);
+    else
+        multiply_kv(c, w, work, k);
     for (size_t i = 0; i < work->n; i++)
         store_row(c, work->at, work->position + (uint32_t)i, k + i * hd, v + i * hd);
 }
 
 /* ---- Attention: an item is one row of one head ----*/
+
+static uint8_t *attended_q8(const struct hd_compute *c, size_t slot, size_t row)
+{
+    return c->attended_q8 + (slot * c->max_rows + row) * hd_q8_prepared_bytes(query_width(c));
+}
 
 static void attend_item(void *arg, size_t index, unsigned thread)
 {
@@ -204,6 +243,9 @@ static void attend_item(void *arg, size_t index, unsigned thread)
                                              .v_blocks = kv.v,
                                              .n_pos = (size_t)position + 1,
                                              .out = plane_row(c, c->attended, slot, row, width)});
+    if (hd_takes_q8(c, &hd_shard_head(c->o.shard, j->heads.list[slot], j->layer)->o))
+        hd_q8_quantize(c->o.kernels, plane_row(c, c->attended, slot, row, width), width,
+                       attended_q8(c, slot, row));
 }
 
 static void commit(const struct attention_job *j)
@@ -217,10 +259,13 @@ static struct unit_input output_of(const struct hd_compute *c, uint32_t layer, u
                                    size_t slot)
 {
     size_t width = query_width(c);
+    const struct hd_weights *w = &hd_shard_head(c->o.shard, unit, layer)->o;
     return (struct unit_input){
-        .w = &hd_shard_head(c->o.shard, unit, layer)->o,
+        .w = w,
         .x = plane_row(c, c->attended, slot, 0, width),
         .stride = width,
+        .q8 = hd_takes_q8(c, w) ? attended_q8(c, slot, 0) : NULL,
+        .q8_stride = hd_q8_prepared_bytes(width),
     };
 }
 
@@ -254,6 +299,7 @@ int hd_compute_attention(struct hd_compute *c, uint32_t layer, const struct hd_r
         return rc;
     size_t groups = (query_width(c) + 2 * c->o.model->shape.head_dim) / HD_GROUP;
     j.split = hd_split(c, j.heads.n, groups, rows->n);
+    hd_prepare_inputs(c, rows);
     hd_team_run(c->o.team, hd_split_items(&j.split), project_item, &j);
     if (j.store_first)
         hd_team_run(c->o.team, j.heads.n * rows->n, store_item, &j);

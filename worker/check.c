@@ -17,6 +17,12 @@ int hd_check_welcome(const struct hd_check *c, const Hydac__V1__Welcome *m, stru
 {
     int rc = in_range(m->kv_type, HD_KV_F16, HD_KV_F32, "Welcome: the K/V type", err);
     if (rc == 0)
+        rc = in_range(m->activations, HD_ACTIVATIONS_F32, HD_ACTIVATIONS_Q8,
+                      "Welcome: the activations", err);
+    if (rc == 0 && m->activations == HD_ACTIVATIONS_Q8 &&
+        c->model->activations != HD_ACTIVATIONS_Q8)
+        rc = hd_fail(err, HD_E_PROTO, "Welcome: activations of 8 bits for weights that are floats");
+    if (rc == 0)
         rc = in_range(m->max_rows, 1, HD_WORKER_MAX_ROWS, "Welcome: rows of a step", err);
     if (rc == 0)
         rc = in_range(m->max_positions, 1, HD_MAX_CONTEXT, "Welcome: positions of a sequence", err);
@@ -130,7 +136,7 @@ int hd_check_fetch(const struct hd_check *c, const Hydac__V1__Fetch *m, struct h
 int hd_check_rows(const struct hd_check *c, const Hydac__V1__Rows *m, size_t payload_len,
                   struct hd_error *err)
 {
-    size_t bytes = hd_model_row_bytes(c->model);
+    size_t bytes = hd_model_row_bytes(c->model, c->sizes.activations);
     int rc = check_log_at(c, (struct hd_log_at){m->sequence, m->layer, m->position}, err);
     if (rc == 0)
         rc = in_range(m->count, 0, c->sizes.max_rows, "the number of rows", err);
@@ -191,9 +197,10 @@ int hd_check_step(const struct hd_check *c, const Hydac__V1__Step *m, size_t pay
         return hd_fail(err, HD_E_PROTO,
                        "Step: %zu rows with %zu positions, %zu shifts and %zu wants", rows,
                        m->n_positions, m->n_shifts, m->n_want);
-    if (payload_len != rows * c->model->shape.dim * sizeof(float))
-        return hd_fail(err, HD_E_PROTO, "Step: %zu bytes for %zu rows of %u values", payload_len,
-                       rows, c->model->shape.dim);
+    size_t bytes = hd_model_row_bytes(c->model, c->sizes.activations);
+    if (payload_len != rows * bytes)
+        return hd_fail(err, HD_E_PROTO, "Step: %zu bytes for %zu rows of %zu bytes", payload_len,
+                       rows, bytes);
     int rc = check_rows(c, m, err);
     return rc < 0 ? rc : check_shifts(m, err);
 }
@@ -207,6 +214,6 @@ struct hd_frame_limits hd_check_limits(const struct hd_check *c)
                       HD_NODE_SEQUENCES * (uint64_t)(6 * VARINT32);
     return (struct hd_frame_limits){
         .max_body = (uint32_t)(step + assign + MARGIN),
-        .max_payload = (uint32_t)(rows * c->model->shape.dim * sizeof(float)),
+        .max_payload = (uint32_t)(rows * hd_model_row_bytes(c->model, c->sizes.activations)),
     };
 }

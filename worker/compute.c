@@ -34,8 +34,21 @@ static size_t scratch_floats(const struct hd_compute *c)
 {
     size_t tile = 2 * (size_t)ROW_TILE * MAX_GROUPS * HD_GROUP;
     size_t logits = (size_t)LOGITS_TILE * c->units->vocab_width;
-    size_t kv = 2 * (size_t)HD_LOG_CHUNK * c->o.model->shape.head_dim;
+    size_t prepared = c->q8 ? hd_q8_prepared_bytes(c->o.model->shape.dim) / sizeof(float) : 0;
+    size_t kv = HD_LOG_CHUNK * (2 * (size_t)c->o.model->shape.head_dim + prepared);
     return (largest(tile, logits, kv) + 15) / 16 * 16;
+}
+
+static bool alloc_q8(struct hd_compute *c)
+{
+    size_t rows = c->max_rows, width = c->n_rep * c->o.model->shape.head_dim;
+    if (!c->q8)
+        return true;
+    c->inputs = scratch_new(rows, hd_q8_prepared_bytes(c->o.model->shape.dim), 1);
+    c->attended_q8 = scratch_new(c->units->heads * rows, hd_q8_prepared_bytes(width), 1);
+    c->hidden_q8 =
+        scratch_new(c->units->ffn_blocks * rows, hd_q8_prepared_bytes(c->units->ffn_width), 1);
+    return c->inputs && c->attended_q8 && c->hidden_q8;
 }
 
 static bool alloc_scratch(struct hd_compute *c)
@@ -58,8 +71,9 @@ static bool alloc_scratch(struct hd_compute *c)
     c->wide = scratch_new(rows, 1, sizeof *c->wide);
     c->offset = scratch_new(rows, 1, sizeof *c->offset);
     c->thread_scratch = scratch_new(c->threads, c->scratch_floats, sizeof *c->thread_scratch);
-    return c->q && c->k && c->v && c->attended && c->fresh && c->hidden && c->sum && c->narrow &&
-           c->is_bad && c->is_wide && c->bad && c->wide && c->offset && c->thread_scratch;
+    return alloc_q8(c) && c->q && c->k && c->v && c->attended && c->fresh && c->hidden && c->sum &&
+           c->narrow && c->is_bad && c->is_wide && c->bad && c->wide && c->offset &&
+           c->thread_scratch;
 }
 
 int hd_compute_new(struct hd_compute **out, const struct hd_compute_options *o)
@@ -73,6 +87,8 @@ int hd_compute_new(struct hd_compute **out, const struct hd_compute_options *o)
     c->n_rep = o->model->shape.n_heads / o->model->shape.n_kv_heads;
     c->threads = hd_team_threads(o->team);
     c->max_rows = o->max_rows;
+    c->q8 = o->activations == HD_ACTIVATIONS_Q8;
+    c->row_bytes = hd_model_row_bytes(o->model, o->activations);
     c->scratch_floats = scratch_floats(c);
     if (!alloc_scratch(c)) {
         hd_compute_free(c);
@@ -93,6 +109,9 @@ void hd_compute_free(struct hd_compute *c)
     free(c->attended);
     free(c->fresh);
     free(c->hidden);
+    free(c->inputs);
+    free(c->attended_q8);
+    free(c->hidden_q8);
     free(c->sum);
     free(c->narrow);
     free(c->is_bad);
@@ -139,7 +158,84 @@ struct split_item hd_split_item(const struct split *s, size_t index)
     };
 }
 
+/* ---- The step's inputs ----*/
+
+struct inputs_job {
+    struct hd_compute *c;
+    const struct hd_rows *rows;
+};
+
+static void prepare_row(void *arg, size_t row, unsigned thread)
+{
+    const struct inputs_job *j = arg;
+    const struct hd_compute *c = j->c;
+    size_t dim = c->o.model->shape.dim;
+    (void)thread;
+    hd_q8_prepare(c->o.kernels, (const uint8_t *)j->rows->x + row * c->row_bytes, dim,
+                  c->inputs + row * hd_q8_prepared_bytes(dim));
+}
+
+void hd_prepare_inputs(struct hd_compute *c, const struct hd_rows *rows)
+{
+    struct inputs_job j = {c, rows};
+    if (c->q8)
+        hd_team_run(c->o.team, rows->n, prepare_row, &j);
+}
+
+void hd_multiply_inputs(const struct hd_compute *c, const struct hd_rows *rows,
+                        const struct input_product *p)
+{
+    size_t dim = c->o.model->shape.dim;
+    if (c->q8) {
+        size_t stride = hd_q8_prepared_bytes(dim);
+        hd_matmul_q8(c->o.kernels, &(struct hd_matmul_q8_args){.w = p->w,
+                                                               .g0 = p->g0,
+                                                               .g1 = p->g1,
+                                                               .x = c->inputs + p->row0 * stride,
+                                                               .x_stride = stride,
+                                                               .y = p->y,
+                                                               .y_stride = p->y_stride,
+                                                               .rows = p->rows});
+        return;
+    }
+    hd_matmul(c->o.kernels, &(struct hd_matmul_args){.w = p->w,
+                                                     .g0 = p->g0,
+                                                     .g1 = p->g1,
+                                                     .x = (const float *)rows->x + p->row0 * dim,
+                                                     .x_stride = dim,
+                                                     .y = p->y,
+                                                     .y_stride = p->y_stride,
+                                                     .rows = p->rows});
+}
+
 /* ---- The sum over units ----*/
+
+/* W in of one unit for a range of outputs, to partial [rows][stride]. */
+static void multiply_unit(const struct hd_compute *c, const struct unit_input *in,
+                          const struct split_item *it, float *partial)
+{
+    size_t stride = MAX_GROUPS * HD_GROUP, g1 = it->g1 < in->w->groups ? it->g1 : in->w->groups;
+    if (in->q8) {
+        hd_matmul_q8(c->o.kernels,
+                     &(struct hd_matmul_q8_args){.w = in->w,
+                                                 .g0 = it->g0,
+                                                 .g1 = g1,
+                                                 .x = in->q8 + it->row0 * in->q8_stride,
+                                                 .x_stride = in->q8_stride,
+                                                 .y = partial,
+                                                 .y_stride = stride,
+                                                 .rows = it->rows});
+        return;
+    }
+    hd_matmul(c->o.kernels, &(struct hd_matmul_args){.w = in->w,
+                                                     .g0 = it->g0,
+                                                     .g1 = g1,
+                                                     .x = in->x + it->row0 * in->stride,
+                                                     .x_stride = in->stride,
+                                                     .y = partial,
+                                                     .y_stride = stride,
+                                                     .rows = it->rows});
+}
 
 /* Adds one unit's partial of a range of outputs to the sums. */
 static void add_unit(const struct reduction *r, const struct split_item *it, size_t slot,
@@ -151,14 +247,7 @@ static void add_unit(const struct reduction *r, const struct split_item *it, siz
     size_t g1 = it->g1 < in.w->groups ? it->g1 : in.w->groups;
     size_t n = (g1 * HD_GROUP < dim ? g1 * HD_GROUP : dim) - first;
     size_t stride = MAX_GROUPS * HD_GROUP;
-    hd_matmul(c->o.kernels, &(struct hd_matmul_args){.w = in.w,
-                                                     .g0 = it->g0,
-                                                     .g1 = g1,
-                                                     .x = in.x + it->row0 * in.stride,
-                                                     .x_stride = in.stride,
-                                                     .y = partial,
-                                                     .y_stride = stride,
-                                                     .rows = it->rows});
+    multiply_unit(c, &in, it, partial);
     for (size_t i = 0; i < it->rows; i++) {
         size_t row = it->row0 + i;
         /* Several threads may find the same row bad: each stores the same byte. */

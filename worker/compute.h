@@ -22,13 +22,14 @@ struct hd_compute_options {
     struct hd_team *team;
     struct hd_shard *shard;
     struct hd_kv *kv;
+    enum hd_activations activations;
     uint32_t max_rows; /* of a step */
 };
 
 /* The rows of a half-step. Rows of one sequence come in ascending positions. */
 struct hd_rows {
-    const float *x; /* [n][dim], normalised */
-    size_t n;       /* 1 .. max_rows */
+    const void *x; /* [n] of the model's row bytes, normalised; f32 rows are aligned */
+    size_t n;      /* 1 .. max_rows */
     const uint32_t *sequences;
     const uint32_t *positions;
     const int32_t *shifts; /* partial sums are round(x * 2^shift); not for logits */
@@ -59,14 +60,14 @@ int hd_compute_logits(struct hd_compute *c, const struct hd_rows *rows, struct h
                       struct hd_error *err);
 
 /* Computes and stores the K/V rows of `n` <= HD_LOG_CHUNK positions from `position` of one lane,
- * from their attention inputs x [n][dim]: bit for bit what hd_compute_attention stores. May run on
- * every thread of the team at once, for different rows; the lane is reserved, and committed by the
- * caller afterwards. hd_compute_positions(c, end) comes before. */
+ * from their attention inputs, the rows of their steps: bit for bit what hd_compute_attention
+ * stores. May run on every thread of the team at once, for different rows; the lane is reserved,
+ * and committed by the caller afterwards. hd_compute_positions(c, end) comes before. */
 struct hd_kv_work {
     struct hd_kv_at at;
     uint32_t position;
     size_t n;
-    const float *x;
+    const uint8_t *x; /* [n] of the model's row bytes */
 };
 void hd_compute_kv(struct hd_compute *c, unsigned thread, const struct hd_kv_work *work);
 /* Prepares positions 0 .. positions-1 for hd_compute_kv. 0 or HD_E_NOMEM. */

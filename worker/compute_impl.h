@@ -5,6 +5,7 @@
 #ifndef HD_WORKER_COMPUTE_IMPL_H
 #define HD_WORKER_COMPUTE_IMPL_H
 
+#include "common/math/q8.h"
 #include "worker/compute.h"
 #include "worker/input_log.h"
 
@@ -19,11 +20,16 @@ struct hd_compute {
     size_t n_rep; /* query heads of a KV head */
     size_t threads;
     size_t max_rows;
-    float *q;              /* [heads][max_rows][n_rep * head_dim] */
-    float *k, *v;          /* [heads][max_rows][head_dim] */
-    float *attended;       /* [heads][max_rows][n_rep * head_dim] */
-    uint8_t *fresh;        /* [heads][max_rows]: K/V of this row is to be stored */
-    float *hidden;         /* [ffn_blocks][max_rows][ffn_width] */
+    size_t row_bytes; /* of the inputs */
+    bool q8;          /* inputs are Q8 rows, and products of quantized weights are in integers */
+    uint8_t *inputs;  /* q8: [max_rows][hd_q8_prepared_bytes(dim)], those of the step in hand */
+    float *q;         /* [heads][max_rows][n_rep * head_dim] */
+    float *k, *v;     /* [heads][max_rows][head_dim] */
+    float *attended;  /* [heads][max_rows][n_rep * head_dim] */
+    uint8_t *fresh;   /* [heads][max_rows]: K/V of this row is to be stored */
+    float *hidden;    /* [ffn_blocks][max_rows][ffn_width] */
+    uint8_t *attended_q8;  /* q8: attended, each row prepared for products */
+    uint8_t *hidden_q8;    /* q8: hidden likewise */
     int64_t *sum;          /* [max_rows][dim] */
     int32_t *narrow;       /* [max_rows][dim] */
     uint8_t *is_bad;       /* [max_rows] */
@@ -55,12 +61,32 @@ static inline float *hd_scratch(const struct hd_compute *c, unsigned thread)
     return c->thread_scratch + thread * c->scratch_floats;
 }
 
+/* Products with these weights are made in integers. */
+static inline bool hd_takes_q8(const struct hd_compute *c, const struct hd_weights *w)
+{
+    return c->q8 && hd_weights_are_quantized(w);
+}
+
+/* Makes the step's inputs readable for hd_multiply_inputs. */
+void hd_prepare_inputs(struct hd_compute *c, const struct hd_rows *rows);
+/* y[r][o] = W x[r] for the groups [g0, g1) and some of the step's inputs, as hd_matmul. */
+struct input_product {
+    const struct hd_weights *w; /* [outputs][dim] */
+    size_t g0, g1, row0, rows;
+    float *y;
+    size_t y_stride; /* floats */
+};
+void hd_multiply_inputs(const struct hd_compute *c, const struct hd_rows *rows,
+                        const struct input_product *p);
+
 /* The second half of both halves: sums the units' products W [dim][inputs] * in over the units.
  * in(arg, unit) gives a unit's inputs. Then fills `out`. */
 struct unit_input {
     const struct hd_weights *w; /* [dim][inputs] */
-    const float *x;             /* [rows][stride] */
-    size_t stride;
+    const float *x;             /* [rows][stride]; not used when q8 is given */
+    size_t stride;              /* floats */
+    const uint8_t *q8;          /* [rows][q8_stride]: prepared rows, or NULL */
+    size_t q8_stride;           /* bytes */
 };
 struct reduction {
     struct hd_compute *c;

@@ -21,39 +21,58 @@ static void hidden_item(void *arg, size_t index, unsigned thread)
     struct hd_compute *c = j->c;
     struct split_item it = hd_split_item(&j->split, index);
     const struct hd_ffn_weights *w = hd_shard_ffn(c->o.shard, j->blocks.list[it.unit], j->layer);
-    size_t dim = c->o.model->shape.dim, stride = MAX_GROUPS * HD_GROUP;
+    size_t stride = MAX_GROUPS * HD_GROUP;
     float *gate = hd_scratch(c, thread);  /* [rows][stride] */
     float *up = gate + ROW_TILE * stride; /* [rows][stride] */
     if (it.g0 >= w->gate.groups)          /* the last block may be narrower */
         return;
-    struct hd_matmul_args a = {
+    struct input_product p = {
         .w = &w->gate,
         .g0 = it.g0,
         .g1 = it.g1 < w->gate.groups ? it.g1 : w->gate.groups,
-        .x = j->rows->x + it.row0 * dim,
-        .x_stride = dim,
+        .row0 = it.row0,
+        .rows = it.rows,
         .y = gate,
         .y_stride = stride,
-        .rows = it.rows,
     };
-    hd_matmul(c->o.kernels, &a);
-    a.w = &w->up;
-    a.y = up;
-    hd_matmul(c->o.kernels, &a);
-    size_t first = it.g0 * HD_GROUP, end = a.g1 * HD_GROUP;
+    hd_multiply_inputs(c, j->rows, &p);
+    p.w = &w->up;
+    p.y = up;
+    hd_multiply_inputs(c, j->rows, &p);
+    size_t first = it.g0 * HD_GROUP, end = p.g1 * HD_GROUP;
     size_t n = (end < w->gate.outputs ? end : w->gate.outputs) - first;
     for (size_t i = 0; i < it.rows; i++)
         hd_silu_mul(c->o.kernels, gate + i * stride, up + i * stride,
                     hidden_row(c, it.unit, it.row0 + i) + first, n);
 }
 
+static uint8_t *hidden_q8(const struct hd_compute *c, size_t slot, size_t row)
+{
+    return c->hidden_q8 + (slot * c->max_rows + row) * hd_q8_prepared_bytes(c->units->ffn_width);
+}
+
+/* One row of one block, as the product with down takes it. */
+static void quantize_item(void *arg, size_t index, unsigned thread)
+{
+    struct ffn_job *j = arg;
+    struct hd_compute *c = j->c;
+    size_t slot = index / j->rows->n, row = index % j->rows->n;
+    const struct hd_weights *w = &hd_shard_ffn(c->o.shard, j->blocks.list[slot], j->layer)->down;
+    (void)thread;
+    if (hd_takes_q8(c, w))
+        hd_q8_quantize(c->o.kernels, hidden_row(c, slot, row), w->inputs, hidden_q8(c, slot, row));
+}
+
 static struct unit_input down_of(const struct hd_compute *c, uint32_t layer, uint32_t unit,
                                  size_t slot)
 {
+    const struct hd_weights *w = &hd_shard_ffn(c->o.shard, unit, layer)->down;
     return (struct unit_input){
-        .w = &hd_shard_ffn(c->o.shard, unit, layer)->down,
+        .w = w,
         .x = hidden_row(c, slot, 0),
         .stride = c->units->ffn_width,
+        .q8 = hd_takes_q8(c, w) ? hidden_q8(c, slot, 0) : NULL,
+        .q8_stride = hd_q8_prepared_bytes(c->units->ffn_width),
     };
 }
 
@@ -65,7 +84,10 @@ int hd_compute_ffn(struct hd_compute *c, uint32_t layer, const struct hd_rows *r
     j.blocks = hd_shard_owned(c->o.shard, HD_SHARD_FFN);
     size_t groups = (c->units->ffn_width + HD_GROUP - 1) / HD_GROUP;
     j.split = hd_split(c, j.blocks.n, groups, rows->n);
+    hd_prepare_inputs(c, rows);
     hd_team_run(c->o.team, hd_split_items(&j.split), hidden_item, &j);
+    if (c->q8)
+        hd_team_run(c->o.team, j.blocks.n * rows->n, quantize_item, &j);
     for (size_t b = 0; b < j.blocks.n; b++) {
         const struct hd_ffn_weights *w = hd_shard_ffn(c->o.shard, j.blocks.list[b], layer);
         out->flops += hd_product_flops(&w->gate, rows->n) + hd_product_flops(&w->up, rows->n);

@@ -87,7 +87,7 @@ static struct hd_log_piece first_missing(const struct hd_fill *f, uint32_t seque
 static uint32_t most_rows(const struct hd_fill *f, uint64_t now_us)
 {
     size_t bytes = hd_pace_busy(f->pace, now_us) ? HD_FILL_BUSY_BYTES : HD_FILL_IDLE_BYTES;
-    size_t rows = bytes / hd_model_row_bytes(f->node->o.model);
+    size_t rows = bytes / hd_node_row_bytes(f->node);
     if (rows > f->node->sizes.max_rows)
         rows = f->node->sizes.max_rows;
     return rows < 1 ? 1 : (uint32_t)rows;
@@ -144,7 +144,7 @@ static int check_answer(const struct hd_fill *f, const struct hd_log_piece *p, s
 int hd_fill_rows(struct hd_fill *f, const struct hd_log_answer *answer, struct hd_error *err)
 {
     const struct hd_log_piece *p = &answer->piece;
-    size_t bytes = hd_model_row_bytes(f->node->o.model);
+    size_t bytes = hd_node_row_bytes(f->node);
     if (!f->under_way || p->id != f->fetch.id)
         return 0;
     int rc = check_answer(f, p, err);

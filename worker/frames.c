@@ -48,6 +48,7 @@ static int on_welcome(struct incoming *in, struct hd_error *err)
         return rc;
     s->check.sizes = (struct hd_node_sizes){
         .kv_type = (enum hd_kv_type)m->kv_type,
+        .activations = (enum hd_activations)m->activations,
         .max_rows = m->max_rows,
         .max_positions = m->max_positions,
         .max_sequences = m->max_sequences,

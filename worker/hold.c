@@ -201,12 +201,12 @@ void hd_hold_behind(struct hd_node *n, uint64_t sequences)
 }
 
 /* Appends a row: to the last item if it lies behind that one's rows, else as a new item. */
-static int add_row(struct hd_kv_list *list, const struct hd_kv_work *row, size_t dim)
+static int add_row(struct hd_kv_list *list, const struct hd_kv_work *row, size_t bytes)
 {
     struct hd_kv_work *last = list->n ? &list->work[list->n - 1] : NULL;
     bool continues = last && last->at.head == row->at.head &&
                      last->at.sequence == row->at.sequence && last->n < HD_LOG_CHUNK &&
-                     last->x + last->n * dim == row->x;
+                     last->x + last->n * bytes == row->x;
     if (!continues)
         return hd_kv_list_add(list, row);
     last->n++;
@@ -217,7 +217,8 @@ static int add_row(struct hd_kv_list *list, const struct hd_kv_work *row, size_t
  * memory now, are behind. */
 static void list_head(struct hd_node *n, struct hd_kv_at at, const struct hd_rows *rows)
 {
-    size_t dim = n->o.model->shape.dim;
+    size_t bytes = hd_node_row_bytes(n);
+    const uint8_t *x = rows->x;
     uint32_t next[HD_NODE_SEQUENCES]; /* the position that continues a lane */
     uint64_t seen = 0;
     for (size_t i = 0; i < rows->n; i++) {
@@ -229,9 +230,9 @@ static void list_head(struct hd_node *n, struct hd_kv_at at, const struct hd_row
         seen |= bit;
         if (p < next[at.sequence])
             continue;
-        struct hd_kv_work row = {.at = at, .position = p, .n = 1, .x = rows->x + i * dim};
+        struct hd_kv_work row = {.at = at, .position = p, .n = 1, .x = x + i * bytes};
         if (p == next[at.sequence] && hd_kv_reserve(n->kv, at, p + 1) == 0 &&
-            add_row(&n->hold->list, &row, dim) == 0)
+            add_row(&n->hold->list, &row, bytes) == 0)
             next[at.sequence]++;
         else
             hd_hold_behind(n, bit);

@@ -192,7 +192,7 @@ static void do_step(struct hd_crew *c, const struct hd_job *job)
     struct hd_half_step step = {
         .units = (enum hd_shard_kind)m->half,
         .layer = m->layer,
-        .rows = {.x = (const float *)(const void *)job->frame.payload,
+        .rows = {.x = job->frame.payload,
                  .n = m->n_sequences,
                  .sequences = m->sequences,
                  .positions = m->positions,

@@ -82,16 +82,13 @@ static void logits_item(void *arg, size_t index, unsigned thread)
     struct logits_job *j = arg;
     struct hd_compute *c = j->c;
     struct split_item it = hd_split_item(&j->split, index);
-    size_t dim = c->o.model->shape.dim, width = c->units->vocab_width;
+    size_t width = c->units->vocab_width;
     const struct hd_weights *w = hd_shard_vocab(c->o.shard, j->blocks.list[it.unit]);
     float *y = hd_scratch(c, thread); /* [LOGITS_TILE][vocab_width] */
-    hd_matmul(c->o.kernels, &(struct hd_matmul_args){.w = w,
-                                                     .g1 = w->groups,
-                                                     .x = j->rows->x + it.row0 * dim,
-                                                     .x_stride = dim,
-                                                     .y = y,
-                                                     .y_stride = width,
-                                                     .rows = it.rows});
+    hd_multiply_inputs(
+        c, j->rows,
+        &(struct input_product){
+            .w = w, .g1 = w->groups, .row0 = it.row0, .rows = it.rows, .y = y, .y_stride = width});
     for (size_t i = 0; i < it.rows; i++)
         write_entry(j, it.unit, it.row0 + i, y + i * width);
 }
@@ -132,6 +129,7 @@ int hd_compute_logits(struct hd_compute *c, const struct hd_rows *rows, struct h
         .tile_rows = LOGITS_TILE,
         .rows = rows->n,
     };
+    hd_prepare_inputs(c, rows);
     hd_team_run(c->o.team, hd_split_items(&j.split), logits_item, &j);
     for (size_t b = 0; b < j.blocks.n; b++)
         out->flops += hd_product_flops(hd_shard_vocab(c->o.shard, j.blocks.list[b]), rows->n);

@@ -52,21 +52,23 @@ static int make_stores(struct hd_node *n)
                                                        .type = n->sizes.kv_type});
     if (rc < 0)
         return rc;
-    rc = hd_input_log_new(
-        &n->input_log, &(struct hd_input_log_options){.dir = n->o.state_dir,
-                                                      .layers = m->n_layers,
-                                                      .row_bytes = hd_model_row_bytes(n->o.model),
-                                                      .sequences = n->sizes.max_sequences,
-                                                      .max_positions = n->sizes.max_positions,
-                                                      .limit = n->o.log_limit});
+    rc = hd_input_log_new(&n->input_log,
+                          &(struct hd_input_log_options){.dir = n->o.state_dir,
+                                                         .layers = m->n_layers,
+                                                         .row_bytes = hd_node_row_bytes(n),
+                                                         .sequences = n->sizes.max_sequences,
+                                                         .max_positions = n->sizes.max_positions,
+                                                         .limit = n->o.log_limit});
     if (rc < 0)
         return rc;
-    return hd_compute_new(&n->compute, &(struct hd_compute_options){.model = n->o.model,
-                                                                    .kernels = n->o.kernels,
-                                                                    .team = n->o.team,
-                                                                    .shard = n->shard,
-                                                                    .kv = n->kv,
-                                                                    .max_rows = n->sizes.max_rows});
+    return hd_compute_new(&n->compute,
+                          &(struct hd_compute_options){.model = n->o.model,
+                                                       .kernels = n->o.kernels,
+                                                       .team = n->o.team,
+                                                       .shard = n->shard,
+                                                       .kv = n->kv,
+                                                       .activations = n->sizes.activations,
+                                                       .max_rows = n->sizes.max_rows});
 }
 
 int hd_node_resize(struct hd_node *n, const struct hd_node_sizes *sizes, struct hd_error *err)
@@ -121,8 +123,8 @@ int hd_node_log_row(struct hd_node *n, struct hd_log_at at, const void *row)
 
 uint64_t hd_node_log_inputs(struct hd_node *n, uint32_t layer, const struct hd_rows *rows)
 {
-    const uint8_t *x = (const uint8_t *)rows->x;
-    size_t bytes = hd_model_row_bytes(n->o.model);
+    const uint8_t *x = rows->x;
+    size_t bytes = hd_node_row_bytes(n);
     uint64_t lost = 0;
     if (!n->o.keep_log)
         return 0;

@@ -23,6 +23,7 @@ struct hd_node_options {
 /* What the leader's Welcome fixes. */
 struct hd_node_sizes {
     enum hd_kv_type kv_type;
+    enum hd_activations activations;
     uint32_t max_rows;      /* of a step */
     uint32_t max_positions; /* of a sequence */
     uint32_t max_sequences; /* at most HD_NODE_SEQUENCES */
@@ -62,6 +63,12 @@ void hd_node_leave(struct hd_node *n);
 /* Drop the K/V and the log of every sequence, or of one. */
 void hd_node_forget(struct hd_node *n);
 void hd_node_drop(struct hd_node *n, uint32_t sequence);
+
+/* Bytes of a row of a step's input, and of the log. */
+static inline size_t hd_node_row_bytes(const struct hd_node *n)
+{
+    return hd_model_row_bytes(n->o.model, n->sizes.activations);
+}
 
 /* Keeps the inputs of an attention half. What cannot be kept is said once in the worker's log:
  * serving does not depend on it. Returns the sequences (a mask) whose log has got its first hole by

@@ -117,7 +117,7 @@ int hd_reply_fetch(struct hd_reply *r, const struct hd_log_piece *piece)
 /* Copies rows from `at` on to `to`; returns how many the log has, at most `most`. */
 static uint32_t copy_rows(const struct hd_node *n, struct hd_log_at at, uint32_t most, uint8_t *to)
 {
-    size_t bytes = hd_model_row_bytes(n->o.model), piece;
+    size_t bytes = hd_node_row_bytes(n), piece;
     uint32_t done = 0;
     const void *from;
     while (done < most && (from = hd_input_log_rows(n->input_log, at, &piece))) {
@@ -150,7 +150,7 @@ int hd_reply_rows(struct hd_reply *r, const Hydac__V1__Fetch *fetch, const struc
     m->requester = fetch->requester;
     if (most == 0)
         return 0;
-    r->payload = hd_shared_new(most * hd_model_row_bytes(n->o.model));
+    r->payload = hd_shared_new(most * hd_node_row_bytes(n));
     if (!r->payload)
         return HD_E_NOMEM;
     m->count = copy_rows(n, at, most, hd_shared_data(r->payload));

@@ -1,5 +1,7 @@
 #include "common/model/model_impl.h"
 
+#include "common/math/q8.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +48,22 @@ static int open_file(struct hd_model *m, const char *path, struct hd_error *err)
     return rc < 0 ? rc : hd_model_from_gguf(m, err);
 }
 
+static bool is_quantized(const struct hd_tensor *t)
+{
+    return hd_dtype_block(t->type) > 1;
+}
+
+static enum hd_activations best_activations(const struct hd_model *m)
+{
+    bool quantized = m->shape.dim % HD_Q8_BLOCK == 0 && is_quantized(&m->output);
+    for (uint32_t i = 0; i < m->shape.n_layers; i++) {
+        const struct hd_layer *l = &m->layers[i];
+        quantized = quantized && is_quantized(&l->wq) && is_quantized(&l->wk) &&
+                    is_quantized(&l->wv) && is_quantized(&l->gate) && is_quantized(&l->up);
+    }
+    return quantized ? HD_ACTIVATIONS_Q8 : HD_ACTIVATIONS_F32;
+}
+
 int hd_model_open(struct hd_model **out, const char *path, struct hd_error *err)
 {
     struct stat st;
@@ -68,6 +86,7 @@ int hd_model_open(struct hd_model **out, const char *path, struct hd_error *err)
             err->code = HD_E_IO;
         return HD_E_IO;
     }
+    m->activations = best_activations(m);
     *out = m;
     return 0;
 }
@@ -84,7 +103,7 @@ void hd_model_close(struct hd_model *m)
     free(m);
 }
 
-size_t hd_model_row_bytes(const struct hd_model *m)
+size_t hd_model_row_bytes(const struct hd_model *m, enum hd_activations a)
 {
-    return m->shape.dim * sizeof(float);
+    return a == HD_ACTIVATIONS_Q8 ? hd_q8_row_bytes(m->shape.dim) : m->shape.dim * sizeof(float);
 }

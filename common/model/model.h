@@ -40,6 +40,12 @@ struct hd_layer {
     struct hd_tensor down;      /* [dim][ffn_dim] */
 };
 
+/* ---- Activations: how a row of a half-step's input travels, is logged and is multiplied. */
+enum hd_activations {
+    HD_ACTIVATIONS_F32, /* f32 [dim] */
+    HD_ACTIVATIONS_Q8,  /* a Q8 row (common/math/q8.h), multiplied in integers */
+};
+
 struct hd_model {
     struct hd_model_shape shape;
     enum hd_rope_order rope_order; /* of the rows of wq and wk */
@@ -49,13 +55,14 @@ struct hd_model {
     struct hd_tensor output;       /* [vocab][dim]; = embedding when tied */
     struct hd_layer *layers;       /* [n_layers] */
     char name[128];                /* general.name, or the file's or folder's name without ending */
-    uint64_t digest;  /* XXH3 of shape, RoPE, tensor names, types, sizes and a sample of the bytes
-                       * of each tensor (its first and last 4 KiB): two machines compare it before
-                       * they work together. The same for the same weights in the same container */
-    int32_t bos, eos; /* token ids below vocab, or -1 */
-    struct hd_gguf *gguf; /* the container, for the tokenizer; NULL for a folder */
-    char *folder;         /* the folder, for tokenizer.json; NULL for a GGUF file */
-    void *impl;           /* mappings of a folder's files */
+    uint64_t digest; /* XXH3 of shape, RoPE, tensor names, types, sizes and a sample of the bytes
+                      * of each tensor (its first and last 4 KiB): two machines compare it before
+                      * they work together. The same for the same weights in the same container */
+    enum hd_activations activations; /* Q8 when all matrices that read such rows are quantized */
+    int32_t bos, eos;                /* token ids below vocab, or -1 */
+    struct hd_gguf *gguf;            /* the container, for the tokenizer; NULL for a folder */
+    char *folder;                    /* the folder, for tokenizer.json; NULL for a GGUF file */
+    void *impl;                      /* mappings of a folder's files */
 };
 
 /* Every tensor's shape is checked against the hyper-parameters, head_dim must be a multiple of 16,
@@ -70,8 +77,8 @@ void hd_model_close(struct hd_model *m);
  * double, rounded to f32; without libm, so that all machines have the same bits. */
 void hd_model_rope(const struct hd_model *m, uint32_t pos, float *cs);
 
-/* Bytes of one row of a half-step's input as it travels and is logged: f32 [dim]. */
-size_t hd_model_row_bytes(const struct hd_model *m);
+/* Bytes of a row of a half-step's input as it travels and is logged. */
+size_t hd_model_row_bytes(const struct hd_model *m, enum hd_activations a);
 
 /* ---- Units: how a model is cut for workers. A function of the model alone, never of the plan. */
 struct hd_units {

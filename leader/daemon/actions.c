@@ -18,7 +18,8 @@ static struct hd_peer *peer_by_id(struct hd_leader *l, uint64_t id)
  * no log does not count. */
 static void update_live_limit(struct hd_leader *l)
 {
-    uint64_t row = l->model->shape.n_layers * (uint64_t)hd_model_row_bytes(l->model);
+    uint64_t row =
+        l->model->shape.n_layers * (uint64_t)hd_model_row_bytes(l->model, l->activations);
     uint64_t limit = UINT64_MAX;
     for (unsigned i = 0; i < HD_MAX_WORKERS; i++)
         if (l->slots[i] && l->slots[i]->log_limit > 0 && l->slots[i]->log_limit < limit)

@@ -219,7 +219,7 @@ static void on_rows(struct hd_peer *p, const struct hd_frame *f)
 {
     struct hd_leader *l = p->leader;
     Hydac__V1__Rows *m = hydac__v1__rows__unpack(NULL, f->body_len, f->body);
-    if (!m || f->payload_len != m->count * (uint64_t)hd_model_row_bytes(l->model)) {
+    if (!m || f->payload_len != m->count * (uint64_t)hd_model_row_bytes(l->model, l->activations)) {
         broke_rules(p, m ? "Rows of another length than they count" : "Rows cannot be read");
         goto out;
     }

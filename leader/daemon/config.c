@@ -13,6 +13,7 @@
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const policies[] = {"reuse", "standby", "full", NULL};
 static const char *const strategies[] = {"even", "fixed", "single", "weighted", "bandwidth", NULL};
+static const char *const activations[] = {"auto", "f32", NULL};
 static const char *const kv_types[] = {"f16", "f32", NULL};
 
 #define STRATEGY_FIXED 1
@@ -87,6 +88,7 @@ static const struct hd_config_key keys[] = {
     {"assignment", "strategy", HD_CONFIG_ENUM, AT(strategy), .words = strategies},
     {"assignment", "fixed", HD_CONFIG_TABLE, .add = add_fixed},
     {"assignment", "single", STRING(single)},
+    {"compute", "activations", HD_CONFIG_ENUM, AT(activations), .words = activations},
     {"cache", "kv_type", HD_CONFIG_ENUM, AT(kv_type), .words = kv_types},
     {"limits", "max_sequences", HD_CONFIG_UINT, AT(max_sequences), .min = 1,
      .max = HD_LEADER_MAX_SEQUENCES},
@@ -136,6 +138,7 @@ static const char usage[] =
     "  recovery.wait_for_worker_ms 30000 recovery.standby 1\n"
     "  assignment.strategy even | fixed | single | weighted | bandwidth\n"
     "  assignment.single WORKER (any)    cache.kv_type f16 | f32\n"
+    "  compute.activations auto | f32 (auto: 8 bits for quantized weights)\n"
     "  limits.max_sequences 8            limits.max_rows 128\n"
     "  limits.context 0 (the model's)    limits.queue 256\n"
     "\n"

@@ -13,6 +13,11 @@
 #define HD_LEADER_MAX_QUEUE     65536      /* requests that may wait */
 #define HD_LEADER_MAX_CONTEXT   (1u << 24) /* positions; frames count them in 32 bits */
 
+enum {
+    HD_LEADER_ACTIVATIONS_AUTO, /* 8 bits for quantized weights */
+    HD_LEADER_ACTIVATIONS_F32,
+};
+
 struct hd_leader_config {
     char model[4096];         /* model.path: a GGUF file or a model folder */
     char cluster_listen[256]; /* cluster.listen: where workers connect, numeric address */
@@ -32,6 +37,7 @@ struct hd_leader_config {
     struct hd_fixed_table fixed; /* assignment.fixed */
     char single[64];             /* assignment.single: who gets lost heads, "" = any */
 
+    int activations;                  /* compute.activations: how rows travel and are multiplied */
     int kv_type;                      /* cache.kv_type: enum hd_kv_type */
     uint64_t max_sequences, max_rows; /* limits.* */
     uint64_t context;                 /* limits.context: positions, 0 = the model's */

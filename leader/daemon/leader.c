@@ -116,6 +116,8 @@ static int open_model(struct hd_leader *l, struct hd_error *err)
         return rc;
     const struct hd_model_shape *m = &l->model->shape;
     hd_model_units(l->model, &l->units);
+    l->activations =
+        c->activations == HD_LEADER_ACTIVATIONS_F32 ? HD_ACTIVATIONS_F32 : l->model->activations;
     l->context = c->context && c->context < m->context ? (uint32_t)c->context : m->context;
     rc = hd_tokenizer_open(&l->tokenizer, l->model, err);
     if (rc == HD_E_NOTFOUND || rc == HD_E_UNSUPPORTED) {
@@ -126,9 +128,10 @@ static int open_model(struct hd_leader *l, struct hd_error *err)
         return rc;
     }
     hd_info(l->o.log, "model",
-            "name=\"%s\" digest=%016" PRIx64 " layers=%u dim=%u heads=%u kv_heads=%u context=%u",
+            "name=\"%s\" digest=%016" PRIx64 " layers=%u dim=%u heads=%u kv_heads=%u context=%u "
+            "activations=%s",
             l->model->name, l->model->digest, m->n_layers, m->dim, m->n_heads, m->n_kv_heads,
-            l->context);
+            l->context, l->activations == HD_ACTIVATIONS_Q8 ? "q8" : "f32");
     return 0;
 }
 
@@ -169,6 +172,7 @@ static int make_engine(struct hd_leader *l, struct hd_error *err)
         .model = l->model,
         .units = &l->units,
         .kernels = hd_kernels_get(hd_isa_best()),
+        .activations = l->activations,
         .tokenizer = l->tokenizer,
         .ops = {.arg = l,
                 .sequence_open = engine_sequence_open,

@@ -57,6 +57,7 @@ struct hd_leader {
     struct hd_leader_options o;
     struct hd_model *model;
     struct hd_units units;
+    enum hd_activations activations;
     uint32_t context; /* positions of a sequence: the config's limit, or the model's */
     struct hd_tokenizer *tokenizer; /* NULL: the model carries none */
     struct hd_core *core;

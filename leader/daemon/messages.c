@@ -14,6 +14,7 @@ int hd_send_welcome(struct hd_leader *l, struct hd_peer *p)
     m.epoch = hd_core_epoch(l->core);
     m.heartbeat_ms = (uint32_t)c->heartbeat_interval_ms;
     m.kv_type = (uint32_t)c->kv_type;
+    m.activations = l->activations;
     m.max_rows = (uint32_t)c->max_rows;
     m.max_positions = l->context;
     m.max_sequences = (uint32_t)c->max_sequences;
@@ -185,10 +186,10 @@ static struct hd_shared *payload_of(struct hd_leader *l, const struct hd_half_wo
     if (same)
         return l->payload;
     hd_shared_unref(l->payload);
-    l->payload = hd_shared_new(w->rows * w->dim * sizeof *w->x);
+    l->payload = hd_shared_new(w->rows * w->row_bytes);
     if (!l->payload)
         return NULL;
-    memcpy(hd_shared_data(l->payload), w->x, w->rows * w->dim * sizeof *w->x);
+    memcpy(hd_shared_data(l->payload), w->x, w->rows * w->row_bytes);
     l->payload_step = w->step;
     l->payload_half = w->half;
     l->payload_layer = w->layer;

@@ -156,9 +156,10 @@ static json_t *model_json(const struct hd_leader *l)
     const struct hd_model_shape *m = &l->model->shape;
     char digest[17];
     snprintf(digest, sizeof digest, "%016llx", (unsigned long long)l->model->digest);
-    return json_pack("{ss ss si si si sI si}", "name", l->model->name, "digest", digest, "layers",
-                     (int)m->n_layers, "heads", (int)m->n_heads, "kv_heads", (int)m->n_kv_heads,
-                     "context", (json_int_t)l->context, "vocab", (int)m->vocab);
+    return json_pack("{ss ss si si si sI si ss}", "name", l->model->name, "digest", digest,
+                     "layers", (int)m->n_layers, "heads", (int)m->n_heads, "kv_heads",
+                     (int)m->n_kv_heads, "context", (json_int_t)l->context, "vocab", (int)m->vocab,
+                     "activations", l->activations == HD_ACTIVATIONS_Q8 ? "q8" : "f32");
 }
 
 static json_t *cluster_json(const struct hd_leader *l)

@@ -11,15 +11,17 @@ static bool alloc_rows(struct hd_engine *e)
     size_t n = e->o.max_rows, dim = e->o.model->shape.dim;
     e->rows = calloc(n, sizeof *e->rows);
     e->residual = calloc(n * dim, sizeof *e->residual);
-    e->x = aligned_alloc(64, (n * dim * sizeof *e->x + 63) / 64 * 64);
+    e->work.row_bytes = hd_model_row_bytes(e->o.model, e->o.activations);
+    e->normalised = calloc(dim, sizeof *e->normalised);
+    e->x = aligned_alloc(64, (n * e->work.row_bytes + 63) / 64 * 64);
     e->acc = calloc(n * dim, sizeof *e->acc);
     e->sequences = calloc(n, sizeof *e->sequences);
     e->positions = calloc(n, sizeof *e->positions);
     e->want = calloc(n, sizeof *e->want);
     e->shifts = calloc(n, sizeof *e->shifts);
     e->by_sequence = calloc(n, sizeof *e->by_sequence);
-    return e->rows && e->residual && e->x && e->acc && e->sequences && e->positions && e->want &&
-           e->shifts && e->by_sequence;
+    return e->rows && e->residual && e->normalised && e->x && e->acc && e->sequences &&
+           e->positions && e->want && e->shifts && e->by_sequence;
 }
 
 static bool load_norms(struct hd_engine *e)
@@ -49,7 +51,6 @@ int hd_engine_new(struct hd_engine **out, const struct hd_engine_options *o, str
         hd_engine_free(e);
         return hd_fail(err, HD_E_NOMEM, "no memory for a step of %u rows", o->max_rows);
     }
-    e->work.dim = o->model->shape.dim;
     e->work.x = e->x;
     e->work.sequences = e->sequences;
     e->work.positions = e->positions;
@@ -80,6 +81,7 @@ void hd_engine_free(struct hd_engine *e)
     free_list(e->running);
     free(e->rows);
     free(e->residual);
+    free(e->normalised);
     free(e->x);
     free(e->acc);
     free(e->sequences);

@@ -26,8 +26,8 @@ struct hd_half_work {
     enum hd_half half;
     uint32_t layer;
     size_t rows;
-    size_t dim;
-    const float *x;            /* [rows][dim], normalised */
+    const uint8_t *x;          /* [rows][row_bytes], normalised, as they travel */
+    size_t row_bytes;          /* hd_model_row_bytes */
     const uint32_t *sequences; /* [rows] */
     const uint32_t *positions; /* [rows] */
     const int32_t *shifts;     /* [rows]; ATTENTION and FFN */
@@ -49,6 +49,7 @@ struct hd_engine_options {
     const struct hd_model *model;
     const struct hd_units *units;
     const struct hd_kernels *kernels;
+    enum hd_activations activations;
     const struct hd_tokenizer *tokenizer; /* for stop tokens; NULL: the model's eos */
     struct hd_engine_ops ops;
     unsigned max_sequences;      /* alive at once, at most HD_MAX_SEQUENCES */

@@ -53,7 +53,8 @@ struct hd_engine {
     size_t n_rows;
     struct hd_row *rows; /* [max_rows] */
     float *residual;     /* [max_rows][dim] */
-    float *x;            /* [max_rows][dim] */
+    float *normalised;   /* [dim], of one row */
+    uint8_t *x;          /* [max_rows][row_bytes]: normalised rows as they travel */
     int64_t *acc;        /* [max_rows][dim] */
     enum hd_half half;
     uint32_t layer;

@@ -1,6 +1,7 @@
 /* step.c - one step: the residual stream through the layers, half by half. */
 #include "leader/engine/engine_impl.h"
 
+#include "common/math/q8.h"
 #include "common/util/clock.h"
 
 #include <math.h>
@@ -52,7 +53,12 @@ static void put_row(struct hd_engine *e, size_t at, size_t i)
     const struct hd_model_shape *m = &e->o.model->shape;
     struct hd_row *row = &e->rows[i];
     const float *residual = e->residual + i * m->dim;
-    hd_rms_norm(e->o.kernels, residual, norm_of(e), m->norm_eps, e->x + at * m->dim, m->dim);
+    uint8_t *x = e->x + at * e->work.row_bytes;
+    hd_rms_norm(e->o.kernels, residual, norm_of(e), m->norm_eps, e->normalised, m->dim);
+    if (e->o.activations == HD_ACTIVATIONS_Q8)
+        hd_q8_encode(e->o.kernels, e->normalised, m->dim, x);
+    else
+        memcpy(x, e->normalised, m->dim * sizeof *e->normalised);
     e->sequences[at] = row->r->sequence;
     e->positions[at] = row->position;
     row->shift = shift_for(e, residual);

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static int start_leader(struct local_cluster *c, const char *model, enum hd_kv_type kv,
+static int start_leader(struct local_cluster *c, const char *model, bool exact,
                         struct hd_error *err)
 {
     struct hd_leader_config *config = &c->leader_config;
@@ -16,7 +16,8 @@ static int start_leader(struct local_cluster *c, const char *model, enum hd_kv_t
     snprintf(config->http_listen, sizeof config->http_listen, "127.0.0.1:0");
     snprintf(config->state_dir, sizeof config->state_dir, "%s", c->dir);
     config->min_workers = c->n_workers;
-    config->kv_type = (int)kv;
+    config->kv_type = exact ? HD_KV_F32 : HD_KV_F16;
+    config->activations = exact ? HD_LEADER_ACTIVATIONS_F32 : HD_LEADER_ACTIVATIONS_AUTO;
     struct hd_leader_options o = {.loop = c->loop, .config = config, .log = &c->log};
     return hd_leader_new(&c->leader, &o, err);
 }
@@ -37,7 +38,7 @@ static int start_worker(struct local_cluster *c, unsigned i, const char *model,
 }
 
 int local_cluster_start(struct local_cluster *c, uv_loop_t *loop, const char *model,
-                        unsigned workers, enum hd_kv_type kv, struct hd_error *err)
+                        unsigned workers, bool exact, struct hd_error *err)
 {
     signal(SIGPIPE, SIG_IGN); /* as conn.h asks for */
     *c = (struct local_cluster){.loop = loop, .n_workers = workers};
@@ -48,7 +49,7 @@ int local_cluster_start(struct local_cluster *c, uv_loop_t *loop, const char *mo
     snprintf(c->dir, sizeof c->dir, "%.40s/hydac-XXXXXX", tmp ? tmp : "/tmp");
     if (!mkdtemp(c->dir))
         return hd_fail(err, HD_E_IO, "cannot make a folder %s", c->dir);
-    int rc = start_leader(c, model, kv, err);
+    int rc = start_leader(c, model, exact, err);
     c->open += rc == 0;
     for (unsigned i = 0; rc == 0 && i < workers; i++) {
         rc = start_worker(c, i, model, err);

@@ -21,9 +21,10 @@ struct local_cluster {
     unsigned open; /* parts that are not closed yet */
 };
 
-/* Starts them; requests may be submitted at once and wait until all workers are there. */
+/* Starts them; requests may be submitted at once and wait until all workers are there. `exact`: K/V
+ * and activations are f32, as a reference computes them; else as one serves. */
 int local_cluster_start(struct local_cluster *c, uv_loop_t *loop, const char *model,
-                        unsigned workers, enum hd_kv_type kv, struct hd_error *err);
+                        unsigned workers, bool exact, struct hd_error *err);
 /* Begins to close everything; the loop runs dry when it is done. */
 void local_cluster_stop(struct local_cluster *c);
 /* Closes one worker: its connection ends, as when it is killed. */

@@ -1,6 +1,6 @@
 /* logits_dump - teacher-forced logits of a whole text, through a real cluster in this process.
  *
- *   logits_dump MODEL WORKERS f16|f32 OUT ID...
+ *   logits_dump MODEL WORKERS usual|exact OUT ID...
  *
  * Writes f32 [ids][vocab], little-endian: row i holds the logits after ids 0..i. */
 #include "leader/engine/sample.h"
@@ -55,10 +55,10 @@ static int submit(struct dump *d, int32_t *ids, size_t n, struct hd_error *err)
 
 static int run(struct dump *d, char **argv, int32_t *ids, size_t n, struct hd_error *err)
 {
-    enum hd_kv_type kv = strcmp(argv[3], "f32") == 0 ? HD_KV_F32 : HD_KV_F16;
+    bool exact = strcmp(argv[3], "exact") == 0; /* f32 K/V and activations */
     uv_loop_t loop;
     uv_loop_init(&loop);
-    int rc = local_cluster_start(&d->cluster, &loop, argv[1], (unsigned)atoi(argv[2]), kv, err);
+    int rc = local_cluster_start(&d->cluster, &loop, argv[1], (unsigned)atoi(argv[2]), exact, err);
     if (rc == 0 && (rc = submit(d, ids, n, err)) < 0)
         local_cluster_stop(&d->cluster);
     uv_run(&loop, UV_RUN_DEFAULT);
@@ -70,7 +70,7 @@ static int run(struct dump *d, char **argv, int32_t *ids, size_t n, struct hd_er
 int main(int argc, char **argv)
 {
     if (argc < 6) {
-        fprintf(stderr, "usage: logits_dump MODEL WORKERS f16|f32 OUT ID...\n");
+        fprintf(stderr, "usage: logits_dump MODEL WORKERS usual|exact OUT ID...\n");
         return 2;
     }
     static struct dump d; /* configurations are large */

@@ -57,9 +57,17 @@ def test_another_seed_differs(up, of_one_worker):
     assert client.complete(p, n, **{**o, "seed": 999}).tokens != of_one_worker[1]
 
 
-def test_quantized_weights_and_f32_cache(synth, up):
-    path = synth("tiny-gqa3", "q8_0")
-    args = ["--cache.kv_type=f32"]
+@pytest.mark.parametrize("dtype", ["f32", "f16", "q8_0", "q4_1"])
+@pytest.mark.parametrize("kv_type", ["f16", "f32"])
+def test_other_weights_and_caches(synth, up, dtype, kv_type):
+    path = synth("tiny-gqa3", dtype)
+    args = [f"--cache.kv_type={kv_type}"]
+    assert alone(up(path, workers=1, leader_args=args)) == alone(up(path, leader_args=args))
+
+
+def test_quantized_weights_multiplied_as_floats(synth, up):
+    args = ["--compute.activations=f32"]
+    path = synth("tiny-gqa3", "q4_0")
     assert alone(up(path, workers=1, leader_args=args)) == alone(up(path, leader_args=args))
 
 

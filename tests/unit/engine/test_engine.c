@@ -157,7 +157,8 @@ static void answer_half(struct fixture *f)
     struct hd_error err = {0};
     struct hd_half_result r = {0};
     uint32_t *blocks = calloc(f->units.vocab_blocks, sizeof *blocks);
-    size_t room = w->rows * (w->dim * 4 + f->model->shape.vocab * 8 + f->units.vocab_blocks * 4);
+    size_t dim = f->model->shape.dim;
+    size_t room = w->rows * (dim * 4 + f->model->shape.vocab * 8 + f->units.vocab_blocks * 4);
     uint8_t *payload = calloc(1, room), *p = payload;
     if (w->half == HD_HALF_LOGITS) {
         for (uint32_t b = 0; b < f->units.vocab_blocks; b++)
@@ -166,9 +167,10 @@ static void answer_half(struct fixture *f)
         r.n_vocab_blocks = f->units.vocab_blocks;
         for (size_t i = 0; i < w->rows; i++)
             for (uint32_t b = 0; b < f->units.vocab_blocks; b++)
-                put_block(&p, f, hash_row(w->x + i * w->dim, w->dim), b, w->want[i]);
+                put_block(&p, f, hash_row((const float *)(const void *)w->x + i * dim, dim), b,
+                          w->want[i]);
     } else {
-        p += w->rows * w->dim * 4;
+        p += w->rows * dim * 4;
     }
     r.payload = payload;
     r.payload_len = (size_t)(p - payload);

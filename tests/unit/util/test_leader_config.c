@@ -224,6 +224,7 @@ Test(leader_config, usage_names_everything)
                                         "heartbeat.phi_offline",
                                         "recovery.policy",
                                         "recovery.standby",
+                                        "compute.activations",
                                         "recovery.step_deadline_ms",
                                         "recovery.assign_deadline_ms",
                                         "recovery.wait_for_worker_ms",

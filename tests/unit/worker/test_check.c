@@ -133,7 +133,7 @@ Test(check, what_is_fetched_is_possible)
 Test(check, rows_have_the_bytes_that_they_say)
 {
     Hydac__V1__Rows m = HYDAC__V1__ROWS__INIT;
-    size_t bytes = hd_model_row_bytes(rig.model);
+    size_t bytes = hd_model_row_bytes(rig.model, HD_ACTIVATIONS_F32);
     m.position = RIG_POSITIONS - RIG_ROWS;
     m.count = RIG_ROWS;
     cr_assert_eq(hd_check_rows(&check, &m, RIG_ROWS * bytes, &err), 0, "%s", err.text);

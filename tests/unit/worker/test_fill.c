@@ -69,7 +69,7 @@ static void expect_state(struct pair *p, uint32_t sequence, bool complete)
 static int answer(struct pair *p, struct hd_log_piece piece, uint64_t took_us)
 {
     struct hd_error err = {0};
-    size_t bytes = hd_model_row_bytes(p->whole.model), n;
+    size_t bytes = hd_model_row_bytes(p->whole.model, HD_ACTIVATIONS_F32), n;
     uint8_t *rows = malloc(piece.count * bytes + 1);
     for (uint32_t i = 0; i < piece.count; i++) {
         struct hd_log_at at = {piece.sequence, piece.layer, piece.position + i};
@@ -86,7 +86,7 @@ static int answer(struct pair *p, struct hd_log_piece piece, uint64_t took_us)
 
 static void expect_same_log(const struct pair *p, uint32_t sequence, uint32_t count)
 {
-    size_t bytes = hd_model_row_bytes(p->whole.model), n;
+    size_t bytes = hd_model_row_bytes(p->whole.model, HD_ACTIVATIONS_F32), n;
     for (uint32_t l = 0; l < LAYERS; l++) {
         cr_assert_eq(hd_input_log_count(p->late.node->input_log, sequence, l), count);
         cr_assert_eq(hd_input_log_tail(p->late.node->input_log, sequence, l), 0);
@@ -156,7 +156,8 @@ Test(fill, beside_steps_fetches_are_small_and_rare)
     begin(&p);
     hd_pace_step(&p.pace, p.now);
     struct hd_log_piece piece = expect_fetch(&p);
-    cr_assert_eq(piece.count, HD_FILL_BUSY_BYTES / hd_model_row_bytes(p.late.model));
+    cr_assert_eq(piece.count,
+                 HD_FILL_BUSY_BYTES / hd_model_row_bytes(p.late.model, HD_ACTIVATIONS_F32));
     cr_assert_eq(answer(&p, piece, 500), 0);
     struct hd_fill_action a = hd_fill_next(p.fill, p.now);
     cr_assert_eq(a.what, HD_FILL_NOTHING);
@@ -218,7 +219,8 @@ Test(fill, a_log_at_its_limit_is_said)
 {
     struct pair p;
     open_pair(&p);
-    size_t chunk = (size_t)LAYERS * HD_LOG_CHUNK * hd_model_row_bytes(p.late.model);
+    size_t chunk =
+        (size_t)LAYERS * HD_LOG_CHUNK * hd_model_row_bytes(p.late.model, HD_ACTIVATIONS_F32);
     struct hd_node_sizes sizes = p.late.node->sizes;
     struct hd_error err;
     p.late.node->o.log_limit = 2 * chunk;

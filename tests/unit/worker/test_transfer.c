@@ -15,7 +15,7 @@ static void open_rig(void)
     rig_open(&rig, &(struct rig_options){
                        .shape = "tiny-gqa3", .type = HD_Q8_0, .kv = HD_KV_F16, .threads = 1});
     rig_own_part(&rig, 0, 1);
-    row_bytes = hd_model_row_bytes(rig.model);
+    row_bytes = hd_model_row_bytes(rig.model, HD_ACTIVATIONS_F32);
     cr_assert_eq(rig.model->shape.n_layers, LAYERS);
     cr_assert_eq(rig.units.heads, HEADS);
 }
