@@ -14,6 +14,7 @@ static const char usage[] =
     "  hydac status  show the cluster\n"
     "  hydac bench   measure what a lost worker costs\n"
     "  hydac synth   write a model of random weights\n"
+    "  hydac keygen  make a key for leader and workers\n"
     "\n"
     "hydac COMMAND --help tells more.\n";
 
@@ -22,7 +23,7 @@ static const struct command {
     int (*run)(int argc, char **argv);
 } commands[] = {
     {"up", hd_cmd_up},       {"run", hd_cmd_run},     {"status", hd_cmd_status},
-    {"bench", hd_cmd_bench}, {"synth", hd_cmd_synth},
+    {"bench", hd_cmd_bench}, {"synth", hd_cmd_synth}, {"keygen", hd_cmd_keygen},
 };
 
 int hd_complain(const struct hd_error *err)
