@@ -4,7 +4,7 @@
 
 /* ---- Before the TLS handshake is done */
 
-/* Bytes of a handshake, a Hello behind it included. Ours has about 350, a fat ClientHello of
+/* Bytes of a handshake that is not done. Ours has about 350, a fat ClientHello of
  * another program, with a key share for every group and padded, a few thousand. */
 #define HD_TLS_MAX_HANDSHAKE 16384u
 

@@ -271,15 +271,8 @@ int hd_tls_feed(struct hd_tls *t, const void *data, size_t len, struct hd_error 
         return t->failed ? HD_E_STATE : 0;
     if (t->fed == 0 && check_first(t, data, err) < 0)
         return HD_E_PROTO;
-    if (!t->ready) {
+    if (!t->ready)
         t->fed += len;
-        if (t->fed > HD_TLS_MAX_HANDSHAKE) {
-            t->failed = true;
-            return hd_fail(err, HD_E_LIMIT,
-                           "a TLS handshake of more than %u bytes; hydac's are shorter",
-                           HD_TLS_MAX_HANDSHAKE);
-        }
-    }
     if (len > INT_MAX || BIO_write(t->in, data, (int)len) != (int)len) {
         t->failed = true;
         return hd_fail(err, HD_E_NOMEM, "out of memory for TLS");
@@ -298,6 +291,16 @@ static int check_peer(struct hd_tls *t, struct hd_error *err)
     }
     t->ready = true;
     return 0;
+}
+
+/* Checked when all was read that came: the peer's first data may be behind its last message. */
+static int check_length(struct hd_tls *t, struct hd_error *err)
+{
+    if (t->ready || t->fed <= HD_TLS_MAX_HANDSHAKE)
+        return 0;
+    t->failed = true;
+    return hd_fail(err, HD_E_LIMIT, "a TLS handshake of more than %u bytes; hydac's are shorter",
+                   HD_TLS_MAX_HANDSHAKE);
 }
 
 static int check_updates(struct hd_tls *t, size_t got, struct hd_error *err)
@@ -329,6 +332,8 @@ int hd_tls_read(struct hd_tls *t, void *buf, size_t size, size_t *n, struct hd_e
         rc = fail_tls(t, err);
     if (rc == 0)
         rc = check_peer(t, err);
+    if (rc == 0)
+        rc = check_length(t, err);
     if (rc == 0)
         rc = check_updates(t, *n, err);
     return rc;

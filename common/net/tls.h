@@ -46,7 +46,7 @@ int hd_tls_new(struct hd_tls **out, struct hd_tls_context *c, enum hd_tls_role r
 void hd_tls_free(struct hd_tls *t); /* NULL is allowed */
 
 /* Takes ciphertext, all of it; hd_tls_read must follow until it has nothing. HD_E_PROTO for what is
- * no TLS, HD_E_LIMIT, HD_E_NOMEM. */
+ * no TLS, HD_E_NOMEM. */
 int hd_tls_feed(struct hd_tls *t, const void *data, size_t len, struct hd_error *err);
 
 #define HD_TLS_END 1 /* outcome: the peer has said that it sends no more (close_notify) */
