@@ -18,11 +18,27 @@
 
 #include "common/util/secret.h"
 
+#include <sys/socket.h>
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define HD_TLS_RECORD 16384 /* plaintext bytes of a full record, RFC 8446 section 5.1 */
+
+/* The setting cluster.tls. */
+enum hd_tls_mode {
+    HD_TLS_AUTO, /* when there is a key */
+    HD_TLS_ON,
+    HD_TLS_OFF, /* plaintext, spelled out */
+};
+extern const char *const hd_tls_modes[]; /* its words in this order, NULL at the end */
+/* Do mode and key file ("" = none) go together? HD_E_CONFIG. */
+int hd_tls_check_mode(int mode, const char *key, struct hd_error *err);
+/* May what goes to or comes from this address travel in plaintext? HD_E_CONFIG with what to do;
+ * `what` begins the sentence ("leader.address: 10.0.0.1:7400"). */
+int hd_tls_check_plaintext(int mode, const struct sockaddr *addr, const char *what,
+                           struct hd_error *err);
 
 /* What all connections of a process share: the key, and how TLS is spoken. */
 struct hd_tls_context;

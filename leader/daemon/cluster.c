@@ -267,6 +267,7 @@ static void on_connection(uv_stream_t *listener, int status)
         .arg = p,
         .limits = {.max_body = HD_FRAME_GREETING_BODY, .max_payload = 0},
         .max_queued = HD_MAX_QUEUED,
+        .tls = l->tls,
     };
     if (hd_conn_accept(&p->conn, listener, &o, &err) < 0) {
         hd_warn(l->o.log, "accept_failed", "reason=\"%s\"", err.text);

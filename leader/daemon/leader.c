@@ -219,6 +219,8 @@ static int start(struct hd_leader *l, struct hd_error *err)
     int rc = hd_address_parse(l->o.config->cluster_listen, &cluster, err);
     if (rc == 0)
         rc = hd_address_parse(l->o.config->http_listen, &http, err);
+    if (rc == 0 && l->o.config->cluster_key[0])
+        rc = hd_tls_context_load(&l->tls, "cluster.key", l->o.config->cluster_key, err);
     if (rc == 0)
         rc = open_model(l, err);
     if (rc == 0)
@@ -283,6 +285,7 @@ void hd_leader_maybe_closed(struct hd_leader *l)
     hd_core_free(l->core);
     hd_tokenizer_free(l->tokenizer);
     hd_model_close(l->model);
+    hd_tls_context_free(l->tls);
     free(l);
     if (closed)
         closed(arg);

@@ -13,6 +13,7 @@
 #define HD_DAEMON_LEADER_IMPL_H
 
 #include "common/net/conn.h"
+#include "common/net/tls.h"
 #include "hydac.pb-c.h"
 #include "leader/api/api.h"
 #include "leader/core/core.h"
@@ -61,6 +62,7 @@ struct hd_leader {
     struct hd_core *core;
     struct hd_engine *engine;
     struct hd_api *api;
+    struct hd_tls_context *tls; /* NULL: workers speak plaintext */
 
     uv_tcp_t listener;
     uv_timer_t tick;
