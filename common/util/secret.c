@@ -72,6 +72,26 @@ int hd_secret_read(const char *path, char *buf, size_t size, size_t *len, struct
     return rc;
 }
 
+/* ---- API keys ------------------------------------------------------------------------------- */
+
+int hd_api_key_check(char *text, size_t *len, struct hd_error *err)
+{
+    if (*len > 0 && text[*len - 1] == '\n')
+        text[--*len] = '\0';
+    if (*len > 0 && text[*len - 1] == '\r')
+        text[--*len] = '\0';
+    for (size_t i = 0; i < *len; i++)
+        if (text[i] <= ' ' || text[i] > '~')
+            return hd_fail(err, HD_E_FORMAT,
+                           "an API key is one word of printable ASCII; byte %zu is something else",
+                           i + 1);
+    if (*len < HD_API_KEY_MIN)
+        return hd_fail(err, HD_E_FORMAT,
+                       "the API key has %zu bytes; one that cannot be guessed has %d at least",
+                       *len, HD_API_KEY_MIN);
+    return 0;
+}
+
 /* ---- The cluster key ------------------------------------------------------------------------ */
 
 int hd_key_make(struct hd_key *key, struct hd_error *err)

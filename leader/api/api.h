@@ -39,6 +39,9 @@ struct hd_api_options {
     const struct hd_log *log;
     struct hd_api_backend backend;
     const struct sockaddr *listen;
+    /* Files, NULL or "" = none: what a client must know (/v1 and /hydac), and HTTPS's certificate
+     * chain with its private key, PEM; read by hd_api_new. */
+    const char *api_key_file, *cert_file, *cert_key_file;
     unsigned max_connections; /* at once; 0 = 256 */
     size_t max_body;          /* bytes of a request's body; 0 = 4 MiB */
 };

@@ -168,6 +168,9 @@ static int make_api(struct hd_leader *l, const struct sockaddr *addr, struct hd_
                     .not_ready = api_not_ready,
                     .status = hd_status_get},
         .listen = addr,
+        .api_key_file = l->o.config->api_key_file,
+        .cert_file = l->o.config->http_cert,
+        .cert_key_file = l->o.config->http_cert_key,
     };
     int rc = hd_api_new(&l->api, &o, err);
     if (rc < 0)
