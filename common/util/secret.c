@@ -85,6 +85,9 @@ int hd_api_key_check(char *text, size_t *len, struct hd_error *err)
             return hd_fail(err, HD_E_FORMAT,
                            "an API key is one word of printable ASCII; byte %zu is something else",
                            i + 1);
+    if (*len >= HD_API_KEY_SIZE)
+        return hd_fail(err, HD_E_FORMAT, "the API key has %zu bytes; at most %d are taken", *len,
+                       HD_API_KEY_SIZE - 1);
     if (*len < HD_API_KEY_MIN)
         return hd_fail(err, HD_E_FORMAT,
                        "the API key has %zu bytes; one that cannot be guessed has %d at least",

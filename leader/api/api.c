@@ -11,7 +11,8 @@
 
 #define DEFAULT_CONNECTIONS 256u
 #define DEFAULT_BODY        ((size_t)4 << 20)
-#define SWEEP_MS            1000
+#define DEFAULT_REQUEST_MS  30000u /* a prompt of megabytes over a slow line */
+#define SWEEP_MS            1000u  /* between looks for those who take longer */
 
 static void run(struct hd_api *a);
 static void stop(struct hd_api *a);
@@ -137,7 +138,8 @@ static int start_loop(struct hd_api *a, struct hd_error *err)
     uv_timer_init(a->o.loop, &a->sweep);
     a->poll.data = a->timer.data = a->deadline.data = a->sweep.data = a->later.data = a;
     a->handles = 5;
-    uv_timer_start(&a->sweep, hd_clients_sweep, SWEEP_MS, SWEEP_MS);
+    uint64_t sweep_ms = a->o.request_ms < SWEEP_MS ? a->o.request_ms : SWEEP_MS;
+    uv_timer_start(&a->sweep, hd_clients_sweep, sweep_ms, sweep_ms);
     uv_poll_start(&a->poll, UV_READABLE, on_poll);
     return 0;
 
@@ -158,6 +160,8 @@ int hd_api_new(struct hd_api **out, const struct hd_api_options *o, struct hd_er
         a->o.max_connections = DEFAULT_CONNECTIONS;
     if (a->o.max_body == 0)
         a->o.max_body = DEFAULT_BODY;
+    if (a->o.request_ms == 0)
+        a->o.request_ms = DEFAULT_REQUEST_MS;
     int rc = hd_api_keys_load(&a->keys, o, err);
     if (rc == 0)
         rc = start_mhd(a, err);

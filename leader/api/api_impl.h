@@ -19,13 +19,11 @@
 
 #include <microhttpd.h>
 
-#define HD_MAX_UNSENT (1u << 20)  /* bytes of a stream that may wait for its client */
-#define HD_MAX_DRAIN  (16u << 20) /* bytes beyond max_body that are read to answer 413 politely */
-#define HD_IDLE_S     60u         /* a connection on which nothing moves is closed */
-#define HD_REQUEST_US 30000000u   /* from the connection, or the last reply, to a whole request */
-#define HD_MAX_HEADERS                                                                             \
-    32768u                /* bytes of a request's line and headers, and of what is read at once */
-#define HD_MAX_PEM 65536u /* bytes of a certificate chain, or of its key: some twenty */
+#define HD_MAX_UNSENT  (1u << 20)  /* bytes of a stream that may wait for its client */
+#define HD_MAX_DRAIN   (16u << 20) /* bytes beyond max_body that are read to answer 413 politely */
+#define HD_IDLE_S      60u         /* a connection on which nothing moves is closed */
+#define HD_MAX_HEADERS 32768u      /* bytes of a request's line and headers */
+#define HD_MAX_PEM     65536u      /* bytes of a certificate chain, or of its key: some twenty */
 /* Places that are kept free for who comes next: so many may come between two looks at the list. */
 #define HD_SPARE_CONNECTIONS 32u
 #define HD_STREAM_BLOCK      4096u /* bytes that libmicrohttpd asks for at a time */

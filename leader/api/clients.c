@@ -89,6 +89,6 @@ void hd_clients_sweep(uv_timer_t *timer)
     struct hd_api *a = timer->data;
     uint64_t now = hd_now_us();
     for (struct hd_client *c = a->clients; c; c = c->next)
-        if (!c->busy && !c->cut && now - c->since_us > HD_REQUEST_US)
+        if (!c->busy && !c->cut && now - c->since_us > a->o.request_ms * UINT64_C(1000))
             cut(a, c, "no whole request in time");
 }
