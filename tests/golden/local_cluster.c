@@ -1,5 +1,6 @@
 #include "tests/golden/local_cluster.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,7 @@ static int start_worker(struct local_cluster *c, unsigned i, const char *model,
 int local_cluster_start(struct local_cluster *c, uv_loop_t *loop, const char *model,
                         unsigned workers, enum hd_kv_type kv, struct hd_error *err)
 {
+    signal(SIGPIPE, SIG_IGN); /* as conn.h asks for */
     *c = (struct local_cluster){.loop = loop, .n_workers = workers};
     c->log = (struct hd_log){.level = HD_LOG_ERROR, .fd = 2, .who = "local"};
     if (workers < 1 || workers > MAX_LOCAL_WORKERS)
