@@ -237,8 +237,11 @@ static void on_close(void *arg, struct hd_conn *c, int code, const char *why)
     while (*at != p)
         at = &(*at)->next;
     *at = p->next;
-    hd_log_write(l->o.log, code == 0 ? HD_LOG_DEBUG : HD_LOG_INFO, "disconnected",
-                 "slot=%d address=%s reason=\"%s\"", p->slot, hd_conn_peer(c), why);
+    enum hd_log_level level = code == 0 ? HD_LOG_DEBUG : HD_LOG_INFO;
+    if (code == HD_E_PROTO || code == HD_E_LIMIT) /* a person has to do something */
+        level = HD_LOG_WARN;
+    hd_log_write(l->o.log, level, "disconnected", "slot=%d address=%s reason=\"%s\"", p->slot,
+                 hd_conn_peer(c), why);
     hd_status_peer_gone(l, p);
     bool known = p->slot >= 0 && !p->forgotten;
     if (known)

@@ -16,7 +16,7 @@ struct end {
     int rc; /* of what failed or ended first, else 0 */
     struct hd_error err;
     uint8_t *got; /* plaintext, all of it */
-    size_t n_got;
+    size_t n_got, room;
 };
 
 struct pair {
@@ -62,7 +62,10 @@ static void take(struct end *e, const void *data, size_t len)
     int rc = hd_tls_feed(e->tls, data, len, &e->err);
     while (rc == 0 && n > 0) {
         rc = hd_tls_read(e->tls, buf, sizeof buf, &n, &e->err);
-        e->got = realloc(e->got, e->n_got + n + 1);
+        if (e->n_got + n + 1 > e->room) {
+            e->room = 2 * (e->n_got + n + 1);
+            e->got = realloc(e->got, e->room);
+        }
         memcpy(e->got + e->n_got, buf, n);
         e->n_got += n;
     }
