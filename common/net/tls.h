@@ -78,7 +78,8 @@ int hd_tls_write(struct hd_tls *t, const void *data, size_t len, struct hd_error
 /* Says that nothing follows. */
 void hd_tls_end(struct hd_tls *t);
 
-/* Ciphertext for the network: *len bytes, valid until the next call with this engine. */
+/* Ciphertext for the network: *len bytes (NULL may stand for none), valid until the next call with
+ * this engine. */
 const uint8_t *hd_tls_output(struct hd_tls *t, size_t *len);
 /* All of it was taken. */
 void hd_tls_output_done(struct hd_tls *t);

@@ -54,13 +54,14 @@ static size_t carry(struct hd_tls *from, struct hd_tls *to, struct change *chang
     uint8_t copy[HD_TLS_RECORD];
     size_t len;
     const uint8_t *out = hd_tls_output(from, &len);
+    if (len == 0)
+        return 0;
     FUZZ_CHECK(len <= sizeof copy);
     memcpy(copy, out, len);
     hd_tls_output_done(from);
     for (size_t i = 0; i < len && change->size > 0; i++, change->size--)
         copy[i] ^= *change->data++;
-    if (len > 0)
-        take(to, copy, len);
+    take(to, copy, len);
     return len;
 }
 
