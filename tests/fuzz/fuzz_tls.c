@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#define SECRET "what only who has the key may send"
+static const char secret[] = "what only who has the key may send";
 
 static struct hd_tls_context *context(void)
 {
@@ -36,7 +36,7 @@ static int take(struct hd_tls *t, const uint8_t *data, size_t size)
     int rc = hd_tls_feed(t, data, size, &err);
     while (rc == 0 && n > 0) {
         rc = hd_tls_read(t, buf, sizeof buf, &n, &err);
-        FUZZ_CHECK(got + n <= strlen(SECRET) && memcmp(buf, SECRET + got, n) == 0);
+        FUZZ_CHECK(got + n <= strlen(secret) && memcmp(buf, secret + got, n) == 0);
         got += n;
     }
     FUZZ_CHECK(rc >= 0 || err.text[0]);
@@ -73,8 +73,8 @@ static void talk(struct change *up, struct change *down)
         more = carry(client, server, up) + carry(server, client, down);
         if (hd_tls_ready(client) && hd_tls_ready(server) && !sent) {
             sent = true;
-            hd_tls_write(client, SECRET, strlen(SECRET), NULL);
-            hd_tls_write(server, SECRET, strlen(SECRET), NULL);
+            hd_tls_write(client, secret, strlen(secret), NULL);
+            hd_tls_write(server, secret, strlen(secret), NULL);
             more = 1;
         }
     }
