@@ -195,6 +195,11 @@ static int fail_tls(struct hd_tls *t, struct hd_error *err)
     return err ? err->code : HD_E_PROTO;
 }
 
+static int fail_again(struct hd_error *err)
+{
+    return hd_fail(err, HD_E_STATE, "TLS has failed before");
+}
+
 /* ---- Engine --------------------------------------------------------------------------------- */
 
 static int start(struct hd_tls *t, struct hd_tls_context *c)
@@ -267,8 +272,10 @@ static int check_first(struct hd_tls *t, const uint8_t *data, struct hd_error *e
 
 int hd_tls_feed(struct hd_tls *t, const void *data, size_t len, struct hd_error *err)
 {
-    if (t->failed || len == 0)
-        return t->failed ? HD_E_STATE : 0;
+    if (t->failed)
+        return fail_again(err);
+    if (len == 0)
+        return 0;
     if (t->fed == 0 && check_first(t, data, err) < 0)
         return HD_E_PROTO;
     if (!t->ready)
@@ -319,7 +326,7 @@ int hd_tls_read(struct hd_tls *t, void *buf, size_t size, size_t *n, struct hd_e
 {
     *n = 0;
     if (t->failed)
-        return HD_E_STATE;
+        return fail_again(err);
     ERR_clear_error();
     int ok = SSL_read_ex(t->ssl, buf, size, n);
     int why = ok ? SSL_ERROR_NONE : SSL_get_error(t->ssl, ok);

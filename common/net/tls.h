@@ -5,9 +5,9 @@
  *
  * Happy path: hd_tls_new -> (client: output is there at once) feed, output, ... until hd_tls_ready
  * -> hd_tls_write, hd_tls_read -> hd_tls_end. Failure modes, each a negative return with a
- * sentence, after which only output (an alert for the peer) and free make sense: 1. the peer has
- * another key, or none; 2. it does not speak TLS; 3. a record was damaged, cut or made up; 4. it
- * breaks a limit; 5. out of memory.
+ * sentence, after which only output (an alert for the peer) and free make sense (all else:
+ * HD_E_STATE): 1. the peer has another key, or none; 2. it does not speak TLS; 3. a record was
+ * damaged, cut or made up; 4. it breaks a limit; 5. out of memory.
  *
  * The key is an external pre-shared key (RFC 8446, section 4.2.11) under psk_dhe_ke: both ends
  * prove that they have it, and a fresh X25519 exchange makes each connection's keys, so that a key
