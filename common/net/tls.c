@@ -1,8 +1,8 @@
 #include "common/net/tls.h"
 
 #include "common/net/bounds.h"
+#include "common/net/tls_pipe.h"
 
-#include <limits.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
@@ -22,12 +22,13 @@ const uint8_t hd_tls_refusal[HD_TLS_REFUSAL_LEN] = {
 
 struct hd_tls_context {
     SSL_CTX *ctx;
+    BIO_METHOD *pipe;     /* what an engine reads from and writes to */
     SSL_SESSION *session; /* the key, in the form in which OpenSSL wants it */
 };
 
 struct hd_tls {
     SSL *ssl;
-    BIO *in, *out; /* owned by ssl */
+    struct hd_tls_pipe pipe;
     enum hd_tls_role role;
     bool ready, failed, ended;
     uint64_t fed;     /* bytes of the handshake so far */
@@ -101,7 +102,7 @@ static bool configure(struct hd_tls_context *c)
     SSL_CTX_set_msg_callback(x, on_message);
     SSL_CTX_set_session_cache_mode(x, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_options(x, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
-    SSL_CTX_set_mode(x, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_mode(x, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     return SSL_CTX_set_min_proto_version(x, TLS1_3_VERSION) &&
            SSL_CTX_set_max_proto_version(x, TLS1_3_VERSION) && SSL_CTX_set_ciphersuites(x, SUITE) &&
            SSL_CTX_set1_groups_list(x, GROUPS) && SSL_CTX_set_num_tickets(x, 0) &&
@@ -115,7 +116,8 @@ int hd_tls_context_new(struct hd_tls_context **out, const struct hd_key *key, st
         return hd_fail(err, HD_E_NOMEM, "out of memory for TLS");
     ERR_clear_error();
     c->ctx = SSL_CTX_new(TLS_method());
-    if (c->ctx && configure(c))
+    c->pipe = hd_tls_pipe_method();
+    if (c->ctx && c->pipe && configure(c))
         c->session = make_session(c->ctx, key);
     if (c->session) {
         *out = c;
@@ -143,6 +145,7 @@ void hd_tls_context_free(struct hd_tls_context *c)
         return;
     SSL_SESSION_free(c->session); /* wipes the key */
     SSL_CTX_free(c->ctx);
+    BIO_meth_free(c->pipe);
     free(c);
 }
 
@@ -205,15 +208,12 @@ static int fail_again(struct hd_error *err)
 static int start(struct hd_tls *t, struct hd_tls_context *c)
 {
     t->ssl = SSL_new(c->ctx);
-    t->in = BIO_new(BIO_s_mem());
-    t->out = BIO_new(BIO_s_mem());
-    if (!t->ssl || !t->in || !t->out) {
-        BIO_free(t->in);
-        BIO_free(t->out);
+    BIO *pipe = t->ssl ? BIO_new(c->pipe) : NULL;
+    if (!pipe)
         return HD_E_NOMEM;
-    }
-    BIO_set_mem_eof_return(t->in, -1); /* an empty buffer is not the end */
-    SSL_set_bio(t->ssl, t->in, t->out);
+    BIO_set_data(pipe, &t->pipe);
+    BIO_set_init(pipe, 1);
+    SSL_set_bio(t->ssl, pipe, pipe); /* which then owns it */
     SSL_set_app_data(t->ssl, t);
     if (t->role == HD_TLS_SERVER) {
         SSL_set_accept_state(t->ssl);
@@ -221,7 +221,7 @@ static int start(struct hd_tls *t, struct hd_tls_context *c)
     }
     SSL_set_connect_state(t->ssl);
     SSL_set_verify(t->ssl, SSL_VERIFY_PEER, NULL); /* a leader with a certificate, but no key */
-    return SSL_do_handshake(t->ssl) == -1 && BIO_ctrl_pending(t->out) > 0 ? 0 : HD_E_NOMEM;
+    return SSL_do_handshake(t->ssl) == -1 && t->pipe.out.len > 0 ? 0 : HD_E_NOMEM;
 }
 
 int hd_tls_new(struct hd_tls **out, struct hd_tls_context *c, enum hd_tls_role role,
@@ -247,6 +247,8 @@ void hd_tls_free(struct hd_tls *t)
     if (!t)
         return;
     SSL_free(t->ssl);
+    free(t->pipe.in.data);
+    free(t->pipe.out.data);
     free(t);
 }
 
@@ -261,7 +263,8 @@ static int check_first(struct hd_tls *t, const uint8_t *data, struct hd_error *e
     if (data[0] == SSL3_RT_HANDSHAKE || (data[0] == SSL3_RT_ALERT && t->role == HD_TLS_CLIENT))
         return 0;
     t->failed = true;
-    BIO_write(t->out, hd_tls_refusal, sizeof hd_tls_refusal);
+    hd_queue_add(&t->pipe.out, hd_tls_refusal,
+                 sizeof hd_tls_refusal); /* without memory: no answer */
     if (data[0] == 'H')
         return hd_fail(err, HD_E_PROTO,
                        "the other side speaks without TLS; give it the cluster key (--key FILE)");
@@ -280,7 +283,7 @@ int hd_tls_feed(struct hd_tls *t, const void *data, size_t len, struct hd_error 
         return HD_E_PROTO;
     if (!t->ready)
         t->fed += len;
-    if (len > INT_MAX || BIO_write(t->in, data, (int)len) != (int)len) {
+    if (!hd_queue_add(&t->pipe.in, data, len)) {
         t->failed = true;
         return hd_fail(err, HD_E_NOMEM, "out of memory for TLS");
     }
@@ -327,6 +330,9 @@ int hd_tls_read(struct hd_tls *t, void *buf, size_t size, size_t *n, struct hd_e
     *n = 0;
     if (t->failed)
         return fail_again(err);
+    /* Nothing to read from: spare OpenSSL the question. */
+    if (t->ready && t->pipe.in.at == t->pipe.in.len && SSL_pending(t->ssl) == 0)
+        return 0;
     ERR_clear_error();
     int ok = SSL_read_ex(t->ssl, buf, size, n);
     int why = ok ? SSL_ERROR_NONE : SSL_get_error(t->ssl, ok);
@@ -390,13 +396,11 @@ void hd_tls_end(struct hd_tls *t)
 
 const uint8_t *hd_tls_output(struct hd_tls *t, size_t *len)
 {
-    char *data = NULL;
-    long n = BIO_get_mem_data(t->out, &data);
-    *len = n > 0 ? (size_t)n : 0;
-    return (const uint8_t *)data;
+    *len = t->pipe.out.len;
+    return t->pipe.out.data;
 }
 
 void hd_tls_output_done(struct hd_tls *t)
 {
-    (void)BIO_reset(t->out);
+    t->pipe.out.len = 0;
 }
