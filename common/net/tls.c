@@ -198,6 +198,13 @@ static int fail_tls(struct hd_tls *t, struct hd_error *err)
     return err ? err->code : HD_E_PROTO;
 }
 
+/* Of whatever used OpenSSL before in this thread. Clearing an empty queue is not free. */
+static void forget_errors(void)
+{
+    if (ERR_peek_error())
+        ERR_clear_error();
+}
+
 static int fail_again(struct hd_error *err)
 {
     return hd_fail(err, HD_E_STATE, "TLS has failed before");
@@ -333,7 +340,7 @@ int hd_tls_read(struct hd_tls *t, void *buf, size_t size, size_t *n, struct hd_e
     /* Nothing to read from: spare OpenSSL the question. */
     if (t->ready && t->pipe.in.at == t->pipe.in.len && SSL_pending(t->ssl) == 0)
         return 0;
-    ERR_clear_error();
+    forget_errors();
     int ok = SSL_read_ex(t->ssl, buf, size, n);
     int why = ok ? SSL_ERROR_NONE : SSL_get_error(t->ssl, ok);
     int rc = 0;
@@ -373,7 +380,7 @@ int hd_tls_write(struct hd_tls *t, const void *data, size_t len, struct hd_error
     const uint8_t *p = data;
     if (!t->ready || t->failed || t->ended)
         return hd_fail(err, HD_E_STATE, "TLS is not open");
-    ERR_clear_error();
+    forget_errors();
     while (len > 0) {
         size_t n = len < HD_TLS_RECORD ? len : HD_TLS_RECORD;
         int rc = seal(t, p, n, err);
