@@ -128,17 +128,6 @@ int hd_tls_context_new(struct hd_tls_context **out, const struct hd_key *key, st
                    ERR_reason_error_string(ERR_peek_error()));
 }
 
-int hd_tls_context_load(struct hd_tls_context **out, const char *name, const char *path,
-                        struct hd_error *err)
-{
-    struct hd_key key;
-    int rc = hd_key_load(&key, path, err);
-    if (rc == 0)
-        rc = hd_tls_context_new(out, &key, err);
-    hd_secret_wipe(&key, sizeof key);
-    return rc < 0 ? hd_fail_in(err, "%s", name) : 0;
-}
-
 void hd_tls_context_free(struct hd_tls_context *c)
 {
     if (!c)

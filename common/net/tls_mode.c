@@ -1,4 +1,4 @@
-/* tls_mode.c - when plaintext is allowed. */
+/* tls_mode.c - the settings: when plaintext is allowed, and the key from its file. */
 #include "common/net/address.h"
 #include "common/net/tls.h"
 
@@ -27,4 +27,15 @@ int hd_tls_check_plaintext(int mode, const struct sockaddr *addr, const char *wh
         "keygen > cluster.key) and give it to leader and workers with --key FILE, or, on "
         "a network that nobody else can reach, write cluster.tls: off",
         what);
+}
+
+int hd_tls_context_load(struct hd_tls_context **out, const char *name, const char *path,
+                        struct hd_error *err)
+{
+    struct hd_key key;
+    int rc = hd_key_load(&key, path, err);
+    if (rc == 0)
+        rc = hd_tls_context_new(out, &key, err);
+    hd_secret_wipe(&key, sizeof key);
+    return rc < 0 ? hd_fail_in(err, "%s", name) : 0;
 }
