@@ -14,10 +14,10 @@ set -eu
 build="
 gcc libc6-dev meson ninja-build pkg-config
 libuv1-dev libprotobuf-c-dev protobuf-c-compiler libyaml-dev libxxhash-dev
-libpcre2-dev libjansson-dev libmicrohttpd-dev libcurl4-openssl-dev libopenblas-dev
+libpcre2-dev libjansson-dev libmicrohttpd-dev libcurl4-openssl-dev libopenblas-dev libssl-dev
 python3 python3-pip ca-certificates"
 test="
-libcriterion-dev python3-pytest iproute2 nftables"
+libcriterion-dev python3-pytest openssl iproute2 nftables"
 check="
 clang clang-format libclang-rt-14-dev"
 

@@ -1,6 +1,7 @@
 #include "worker/config.h"
 
 #include "common/net/address.h"
+#include "common/net/tls.h"
 #include "common/util/log.h"
 #include "common/util/state_dir.h"
 
@@ -25,6 +26,8 @@ static const char *const isas[] = {"auto", "portable", "avx2", "avx512", "neon",
 static const struct hd_config_key keys[] = {
     {"model", "path", STRING(model)},
     {"leader", "address", STRING(leader)},
+    {"cluster", "key", STRING(key)},
+    {"cluster", "tls", HD_CONFIG_ENUM, AT(tls), .words = hd_tls_modes},
     {"worker", "name", STRING(name)},
     {"worker", "drain_ms", HD_CONFIG_UINT, AT(drain_ms), .min = 0, .max = MAX_DRAIN_MS},
     {"compute", "threads", HD_CONFIG_UINT, AT(threads), .min = 0, .max = HD_WORKER_MAX_THREADS},
@@ -41,6 +44,7 @@ static const struct hd_config_key keys[] = {
 static const struct hd_config_flag flags[] = {
     {"--model", "model.path"},
     {"--leader", "leader.address"},
+    {"--key", "cluster.key"},
     {"--name", "worker.name"},
     {"--threads", "compute.threads"},
     {"--state", "state.dir"},
@@ -57,6 +61,7 @@ static const char usage[] =
     "  --model PATH          a GGUF file or a model folder, the leader's (model.path)\n"
     "  --config FILE         settings in YAML; flags go over them\n"
     "  --leader ADDRESS      host:port or [::1]:port (leader.address: 127.0.0.1:7400)\n"
+    "  --key FILE            the cluster's key, from hydac keygen (cluster.key)\n"
     "  --name NAME           unique in the cluster (worker.name: the host's name)\n"
     "  --threads N           compute threads, 0 = one for each CPU (compute.threads: 0)\n"
     "  --state DIR           where the input log is kept (state.dir)\n"
@@ -64,8 +69,13 @@ static const char usage[] =
     "  --die-with-parent     end when the parent process does\n"
     "  --help, --version\n"
     "\n"
+    "Without a key only a leader on this machine is spoken to, unless cluster.tls is off. Group "
+    "and\n"
+    "others may not be able to read the key's file.\n"
+    "\n"
     "Every other setting is a flag too, --section.key VALUE, or a line of the file:\n"
     "\n"
+    "  cluster.tls auto | on | off\n"
     "  compute.isa auto | portable | avx2 | avx512 | neon\n"
     "  input_log.limit 4G\n"
     "  input_log.keep true: false = log nothing; a head that moves here costs a replay\n"
@@ -117,6 +127,18 @@ static int check_leader(const char *address, struct hd_error *err)
     return 0;
 }
 
+/* A host's name shows where it leads only when it is looked up (session.c). */
+static int check_tls(const struct hd_worker_config *c, struct hd_error *err)
+{
+    struct sockaddr_storage addr;
+    char what[300];
+    int rc = hd_tls_check_mode(c->tls, c->key, err);
+    if (rc < 0 || c->key[0] || hd_address_parse(c->leader, &addr, NULL) < 0)
+        return rc;
+    snprintf(what, sizeof what, "leader.address: %s", c->leader);
+    return hd_tls_check_plaintext(c->tls, (const struct sockaddr *)&addr, what, err);
+}
+
 /* What one value alone does not show. */
 static int check(const struct hd_worker_config *c, struct hd_error *err)
 {
@@ -133,7 +155,8 @@ static int check(const struct hd_worker_config *c, struct hd_error *err)
         return hd_fail(err, HD_E_CONFIG,
                        "retry.min_ms: %llu is above max_ms, %llu; give the smaller one first",
                        (unsigned long long)c->retry_min_ms, (unsigned long long)c->retry_max_ms);
-    return check_leader(c->leader, err);
+    int rc = check_leader(c->leader, err);
+    return rc < 0 ? rc : check_tls(c, err);
 }
 
 int hd_worker_config_args(struct hd_worker_config *c, int argc, char **argv, struct hd_error *err)

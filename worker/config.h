@@ -21,6 +21,8 @@ enum hd_worker_isa {
 struct hd_worker_config {
     char model[4096];                    /* model.path: a GGUF file or a model folder */
     char leader[256];                    /* leader.address: host:port, the host may be a name */
+    char key[4096];                      /* cluster.key: file of the cluster's key, "" = none */
+    int tls;                             /* cluster.tls: enum hd_tls_mode */
     char name[64];                       /* worker.name */
     uint64_t threads;                    /* compute.threads, 0 = one for each CPU */
     int isa;                             /* compute.isa: enum hd_worker_isa */

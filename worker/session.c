@@ -1,6 +1,8 @@
 /* session.c - see session.h. */
 #include "worker/session_impl.h"
 
+#include "common/net/tls.h"
+
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -102,6 +104,20 @@ static void on_close(void *arg, struct hd_conn *conn, int code, const char *why)
     pause_session(s, code == 0 ? "the connection was given up" : why);
 }
 
+/* A name that leads to another machine, and no key: we say so and ask again, as the name may come
+ * to lead elsewhere. */
+static bool may_not_travel(struct hd_session *s, const struct sockaddr *addr)
+{
+    struct hd_error err = {0};
+    char what[HD_ADDRESS_TEXT];
+    hd_address_text(addr, what);
+    if (hd_tls_check_plaintext(s->o.config->tls, addr, what, &err) == 0)
+        return false;
+    s->pause_ms = s->o.config->retry_max_ms;
+    pause_session(s, err.text);
+    return true;
+}
+
 static void on_address(void *arg, int code, const struct sockaddr *addr, const char *why)
 {
     struct hd_session *s = arg;
@@ -110,11 +126,14 @@ static void on_address(void *arg, int code, const struct sockaddr *addr, const c
         pause_session(s, why);
         return;
     }
+    if (!s->o.tls && may_not_travel(s, addr))
+        return;
     struct hd_conn_options o = {
         .events = {.on_open = on_open, .on_frame = on_frame, .on_close = on_close},
         .arg = s,
         .limits = {.max_body = HD_FRAME_GREETING_BODY},
         .max_queued = MAX_QUEUED,
+        .tls = s->o.tls,
     };
     if (hd_conn_connect(&s->conn, s->o.loop, addr, &o, &err) < 0) {
         s->conn = NULL;

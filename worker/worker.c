@@ -1,6 +1,7 @@
 /* worker.c - model, crew and session, made and ended in order. */
 #include "worker/worker.h"
 
+#include "common/net/tls.h"
 #include "worker/probe.h"
 #include "worker/session.h"
 
@@ -15,6 +16,7 @@
 struct hd_worker {
     struct hd_worker_options o;
     struct hd_model *model;
+    struct hd_tls_context *tls; /* NULL: no key */
     struct hd_crew *crew;
     struct hd_session *session;
     void (*closed)(void *arg);
@@ -83,6 +85,7 @@ static void on_crew_closed(void *arg)
     void (*closed)(void *arg) = w->closed;
     void *closed_arg = w->closed_arg;
     hd_model_close(w->model);
+    hd_tls_context_free(w->tls);
     free(w);
     if (closed)
         closed(closed_arg);
@@ -135,6 +138,7 @@ static int make_session(struct hd_worker *w, unsigned threads, enum hd_isa isa,
         .config = w->o.config,
         .log = w->o.log,
         .model = w->model,
+        .tls = w->tls,
         .threads = threads,
         .speed = hd_probe(&probe),
         .refused = on_refused,
@@ -157,9 +161,13 @@ int hd_worker_new(struct hd_worker **out, const struct hd_worker_options *o, str
     if (!w)
         return hd_fail(err, HD_E_NOMEM, "out of memory");
     w->o = *o;
-    rc = hd_model_open(&w->model, o->config->model, err);
+    if (o->config->key[0])
+        rc = hd_tls_context_load(&w->tls, "cluster.key", o->config->key, err);
     if (rc < 0)
         goto err_after_alloc;
+    rc = hd_model_open(&w->model, o->config->model, err);
+    if (rc < 0)
+        goto err_after_tls;
     rc = make_session(w, threads, isa, err);
     if (rc < 0)
         goto err_after_model;
@@ -176,6 +184,8 @@ err_after_session:
     hd_session_free(w->session);
 err_after_model:
     hd_model_close(w->model);
+err_after_tls:
+    hd_tls_context_free(w->tls);
 err_after_alloc:
     free(w);
     return rc;

@@ -91,6 +91,16 @@ int hd_address_parse(const char *text, struct sockaddr_storage *out, struct hd_e
                    "\"%s\" is not a numeric address; write 127.0.0.1:port or [::1]:port", a.host);
 }
 
+bool hd_address_is_loopback(const struct sockaddr *addr)
+{
+    if (addr->sa_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)addr)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    if (addr->sa_family != AF_INET6)
+        return false;
+    const struct in6_addr *a = &((const struct sockaddr_in6 *)addr)->sin6_addr;
+    return IN6_IS_ADDR_LOOPBACK(a) || (IN6_IS_ADDR_V4MAPPED(a) && a->s6_addr[12] == IN_LOOPBACKNET);
+}
+
 unsigned hd_address_port(const struct sockaddr *addr)
 {
     if (addr->sa_family == AF_INET6)

@@ -7,6 +7,7 @@
 #include "common/util/error.h"
 
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
@@ -28,6 +29,8 @@ int hd_address_split(const char *text, struct hd_host_port *out, struct hd_error
 int hd_address_parse(const char *text, struct sockaddr_storage *out, struct hd_error *err);
 /* "10.0.0.3:41234", "[::1]:7400"; "?" for what is not an IP address. Returns `buf`. */
 char *hd_address_text(const struct sockaddr *addr, char buf[HD_ADDRESS_TEXT]);
+/* Nobody but this machine can reach it: 127.0.0.0/8, ::1, also as ::ffff:127.0.0.1. */
+bool hd_address_is_loopback(const struct sockaddr *addr);
 /* The port of an IP address; 0 for what is none. */
 unsigned hd_address_port(const struct sockaddr *addr);
 

@@ -1,10 +1,13 @@
-/* conn.h - one framed connection on a libuv loop: TCP now; whole frames in, whole frames out.
+/* conn.h - one framed connection on a libuv loop: TCP, with TLS or without; whole frames in, whole
+ * frames out.
  *
- * Happy path: hd_conn_accept or hd_conn_connect -> on_open -> on_frame ... -> hd_conn_close or the
- * peer's end -> on_close, exactly once, always asynchronously, after which the conn is freed.
- * Failure modes, each ends in on_close with a reason: 1. cannot connect; 2. the peer closes or
- * resets; 3. a malformed or oversized frame; 4. the write queue passes `max_queued` (a peer that
- * does not read); 5. out of memory.
+ * Happy path: hd_conn_accept or hd_conn_connect -> (the TLS handshake) -> on_open -> on_frame ...
+ * -> hd_conn_close or the peer's end -> on_close, exactly once, always asynchronously, after which
+ * the conn is freed. Failure modes, each ends in on_close with a reason: 1. cannot connect; 2. the
+ * peer closes or resets; 3. a malformed or oversized frame; 4. the write queue passes `max_queued`
+ * (a peer that does not read); 5. the TLS handshake fails, or a record is damaged; 6. out of
+ * memory. With TLS an end of the TCP connection is an end, whether the peer announced it
+ * (close_notify) or not: either is noticed at once, and a frame that was cut is never handed over.
  * If hd_conn_connect / hd_conn_accept return an error, no callback ever fires (the loop must run
  * once more to free what was begun). on_open, too, always comes from the loop, for accepted conns
  * as well; it does not come when the conn ends before. Frames may be sent before it.
@@ -18,6 +21,7 @@
 #include <uv.h>
 
 struct hd_conn;
+struct hd_tls_context; /* common/net/tls.h */
 
 struct hd_conn_events {
     void (*on_open)(void *arg, struct hd_conn *c); /* may be NULL */
@@ -35,10 +39,17 @@ struct hd_conn_options {
     struct hd_conn_events events;
     void *arg;
     struct hd_frame_limits limits;
-    size_t max_queued; /* bytes that may wait to be written; more than the largest frame */
+    size_t max_queued;          /* bytes that may wait to be written; more than the largest frame */
+    struct hd_tls_context *tls; /* NULL: plaintext; must outlive the conn */
+    /* Accepting: false = this address may not come in now; nothing is allocated for it (NULL: all
+     * may). */
+    bool (*admit)(void *arg, const struct sockaddr *peer);
 };
 
-/* Accept a pending connection of `listener` (call from its uv_connection_cb). */
+#define HD_CONN_NOT_ADMITTED 1 /* outcome: `admit` said no; the connection is closed */
+
+/* Accept a pending connection of `listener` (call from its uv_connection_cb). 0,
+ * HD_CONN_NOT_ADMITTED or an error. */
 int hd_conn_accept(struct hd_conn **out, uv_stream_t *listener, const struct hd_conn_options *o,
                    struct hd_error *err);
 /* Start to connect to an address that is already resolved. */
@@ -78,5 +89,7 @@ int hd_conn_send(struct hd_conn *c, int type, const struct ProtobufCMessage *mes
  * until the peer has closed its side, at most for a second; its frames are dropped meanwhile.
  * Calling it again does nothing. */
 void hd_conn_close(struct hd_conn *c, bool flush);
+/* Close without flushing, and end a flush that is under way. */
+void hd_conn_drop(struct hd_conn *c);
 
 #endif

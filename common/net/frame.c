@@ -13,6 +13,12 @@
 #define SUMMED  16 /* header bytes that the checksum covers */
 #define ALIGNED 64 /* of a payload: one 512-bit vector */
 
+/* What a peer with a cluster key begins with, RFC 8446 section 5.1: type and version of a record.
+ */
+#define TLS_ALERT     21
+#define TLS_HANDSHAKE 22
+#define TLS_MAJOR     3
+
 /* What a type may carry. max_body 0: as much as the connection allows. */
 static const struct {
     const char *name;
@@ -122,6 +128,12 @@ void hd_decoder_deinit(struct hd_decoder *d)
 static int check_prefix(struct hd_decoder *d, struct hd_error *err)
 {
     const uint8_t *h = d->header;
+    if ((h[0] == TLS_HANDSHAKE || h[0] == TLS_ALERT) && h[1] == TLS_MAJOR) {
+        d->client_hello = h[0] == TLS_HANDSHAKE;
+        return hd_fail(err, HD_E_PROTO,
+                       "the peer speaks TLS and this side has no cluster key; give it the same key "
+                       "(--key FILE)");
+    }
     if (get_le(h, 4) != HD_FRAME_MAGIC)
         return hd_fail(
             err, HD_E_PROTO,

@@ -15,6 +15,7 @@
 
 #include "common/util/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -96,6 +97,7 @@ struct hd_decoder {
     struct hd_frame frame; /* being filled */
     uint8_t other_version; /* after HD_E_PROTO: the peer speaks this version; 0 = something else is
                             * wrong */
+    bool client_hello;     /* after HD_E_PROTO: the peer has begun a TLS handshake */
 };
 void hd_decoder_init(struct hd_decoder *d, struct hd_frame_limits limits);
 void hd_decoder_deinit(struct hd_decoder *d);

@@ -11,6 +11,8 @@
 
 #define DEFAULT_CONNECTIONS 256u
 #define DEFAULT_BODY        ((size_t)4 << 20)
+#define DEFAULT_REQUEST_MS  30000u /* a prompt of megabytes over a slow line */
+#define SWEEP_MS            1000u  /* between looks for those who take longer */
 
 static void run(struct hd_api *a);
 static void stop(struct hd_api *a);
@@ -67,20 +69,39 @@ static void on_log(void *api, const char *fmt, va_list ap)
     hd_debug(a->o.log, "http", "message=\"%s\"", text);
 }
 
+static struct MHD_Daemon *make_mhd(struct hd_api *a, int fd)
+{
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    struct MHD_OptionItem https[] = {
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, a->keys.cert},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, a->keys.cert_key},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)"NORMAL:-VERS-TLS1.0:-VERS-TLS1.1"},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    if (a->keys.cert)
+        flags |= MHD_USE_TLS;
+    return MHD_start_daemon(flags, 0, NULL, NULL, hd_call_access, a, MHD_OPTION_EXTERNAL_LOGGER,
+                            on_log, a, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+                            a->o.max_connections, MHD_OPTION_CONNECTION_TIMEOUT, HD_IDLE_S,
+                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HD_MAX_HEADERS,
+                            MHD_OPTION_NOTIFY_CONNECTION, hd_client_changed, a,
+                            MHD_OPTION_NOTIFY_COMPLETED, hd_call_completed, a, MHD_OPTION_ARRAY,
+                            a->keys.cert ? https : &https[3], MHD_OPTION_END);
+}
+
 static int start_mhd(struct hd_api *a, struct hd_error *err)
 {
     int fd;
     int rc = hd_api_listen(a->o.listen, &fd, err);
     if (rc < 0)
         return rc;
-    a->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL,
-                              NULL, hd_call_access, a, MHD_OPTION_EXTERNAL_LOGGER, on_log, a,
-                              MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-                              a->o.max_connections, MHD_OPTION_CONNECTION_TIMEOUT, HD_IDLE_S,
-                              MHD_OPTION_NOTIFY_COMPLETED, hd_call_completed, a, MHD_OPTION_END);
+    a->mhd = make_mhd(a, fd);
     if (!a->mhd) {
         close(fd);
-        return hd_fail(err, HD_E_IO, "HTTP: libmicrohttpd does not start");
+        return a->keys.cert ? hd_fail(err, HD_E_CONFIG,
+                                      "HTTPS does not start; check that http.cert and "
+                                      "http.cert_key are a certificate and its key, in PEM")
+                            : hd_fail(err, HD_E_IO, "HTTP: libmicrohttpd does not start");
     }
     struct sockaddr_storage ss;
     socklen_t len = sizeof ss;
@@ -114,8 +135,11 @@ static int start_loop(struct hd_api *a, struct hd_error *err)
         goto err_after_poll;
     uv_timer_init(a->o.loop, &a->timer);
     uv_timer_init(a->o.loop, &a->deadline);
-    a->poll.data = a->timer.data = a->deadline.data = a->later.data = a;
-    a->handles = 4;
+    uv_timer_init(a->o.loop, &a->sweep);
+    a->poll.data = a->timer.data = a->deadline.data = a->sweep.data = a->later.data = a;
+    a->handles = 5;
+    uint64_t sweep_ms = a->o.request_ms < SWEEP_MS ? a->o.request_ms : SWEEP_MS;
+    uv_timer_start(&a->sweep, hd_clients_sweep, sweep_ms, sweep_ms);
     uv_poll_start(&a->poll, UV_READABLE, on_poll);
     return 0;
 
@@ -136,7 +160,11 @@ int hd_api_new(struct hd_api **out, const struct hd_api_options *o, struct hd_er
         a->o.max_connections = DEFAULT_CONNECTIONS;
     if (a->o.max_body == 0)
         a->o.max_body = DEFAULT_BODY;
-    int rc = start_mhd(a, err);
+    if (a->o.request_ms == 0)
+        a->o.request_ms = DEFAULT_REQUEST_MS;
+    int rc = hd_api_keys_load(&a->keys, o, err);
+    if (rc == 0)
+        rc = start_mhd(a, err);
     if (rc < 0)
         goto err_after_alloc;
     rc = start_loop(a, err);
@@ -152,6 +180,7 @@ err_after_mhd:
         return rc;
     }
 err_after_alloc:
+    hd_api_keys_wipe(&a->keys);
     free(a);
     return rc;
 }
@@ -167,6 +196,7 @@ void hd_api_maybe_closed(struct hd_api *a)
         return;
     void (*closed)(void *arg) = a->closed;
     void *arg = a->closed_arg;
+    hd_api_keys_wipe(&a->keys);
     free(a);
     if (closed)
         closed(arg);
@@ -184,6 +214,7 @@ static void stop(struct hd_api *a)
     close_handle(a, (uv_handle_t *)&a->poll);
     close_handle(a, (uv_handle_t *)&a->timer);
     close_handle(a, (uv_handle_t *)&a->deadline);
+    close_handle(a, (uv_handle_t *)&a->sweep);
     close_handle(a, (uv_handle_t *)&a->later);
     MHD_stop_daemon(a->mhd);
 }

@@ -43,8 +43,12 @@ struct hd_api_options {
     const struct hd_log *log;
     struct hd_api_backend backend;
     const struct sockaddr *listen;
+    /* Files, NULL or "" = none: what a client must know (/v1 and /hydac), and HTTPS's certificate
+     * chain with its private key, PEM; read by hd_api_new. */
+    const char *api_key_file, *cert_file, *cert_key_file;
     unsigned max_connections; /* at once; 0 = 256 */
     size_t max_body;          /* bytes of a request's body; 0 = 4 MiB */
+    unsigned request_ms; /* from a connection, or its last reply, to a whole request; 0 = 30 s */
 };
 int hd_api_new(struct hd_api **out, const struct hd_api_options *o, struct hd_error *err);
 unsigned hd_api_port(const struct hd_api *a); /* the port in use (listen port 0) */

@@ -14,15 +14,20 @@
 #ifndef HD_API_API_IMPL_H
 #define HD_API_API_IMPL_H
 
+#include "common/util/secret.h"
 #include "leader/api/generation.h"
 
 #include <microhttpd.h>
 
-#define HD_MAX_UNSENT   (1u << 20)  /* bytes of a stream that may wait for its client */
-#define HD_MAX_DRAIN    (16u << 20) /* bytes beyond max_body that are read to answer 413 politely */
-#define HD_IDLE_S       60u         /* a connection on which nothing moves is closed */
-#define HD_STREAM_BLOCK 4096u       /* bytes that libmicrohttpd asks for at a time */
-#define HD_DRAIN_MS     1000u       /* for replies under way when the API is closed */
+#define HD_MAX_UNSENT  (1u << 20)  /* bytes of a stream that may wait for its client */
+#define HD_MAX_DRAIN   (16u << 20) /* bytes beyond max_body that are read to answer 413 politely */
+#define HD_IDLE_S      60u         /* a connection on which nothing moves is closed */
+#define HD_MAX_HEADERS 32768u      /* bytes of a request's line and headers */
+#define HD_MAX_PEM     65536u      /* bytes of a certificate chain, or of its key: some twenty */
+/* Places that are kept free for who comes next: so many may come between two looks at the list. */
+#define HD_SPARE_CONNECTIONS 32u
+#define HD_STREAM_BLOCK      4096u /* bytes that libmicrohttpd asks for at a time */
+#define HD_DRAIN_MS          1000u /* for replies under way when the API is closed */
 
 enum hd_call_state {
     HD_CALL_READING,   /* the body is coming in */
@@ -38,7 +43,8 @@ struct hd_call {
     struct MHD_Connection *conn;
     enum hd_call_state state;
     bool too_large, suspended;
-    size_t dropped;           /* bytes of a body that is too large */
+    bool denied;              /* without the key */
+    size_t dropped;           /* bytes of a body that is too large, or of one that is denied */
     bool completed;           /* libmicrohttpd is through with it */
     bool gone;                /* the client is; nothing is worth sending */
     bool ended;               /* no more will be added to the stream */
@@ -54,15 +60,26 @@ struct hd_call {
     bool watching, watch_closing;
 };
 
+struct hd_api_keys {
+    char key[HD_API_KEY_SIZE + 2]; /* room for the newline that the file may have */
+    size_t len;                    /* 0: whoever asks is answered */
+    char *cert, *cert_key;         /* PEM, NULL: no HTTPS */
+};
+
+struct hd_client; /* clients.c */
+
 struct hd_api {
     struct hd_api_options o;
+    struct hd_api_keys keys;
     struct MHD_Daemon *mhd;
     uv_poll_t poll;
     uv_timer_t timer;
     uv_timer_t deadline; /* of closing */
+    uv_timer_t sweep;    /* looks for clients that take too long */
     uv_async_t later;
     unsigned handles; /* open libuv handles, those of calls included */
     struct hd_call *calls;
+    struct hd_client *clients;
     unsigned port;
     bool draining; /* closing has begun: no new connections */
     bool closing;  /* libmicrohttpd is stopped */
@@ -75,6 +92,20 @@ void hd_api_later(struct hd_api *a);
 void hd_api_maybe_closed(struct hd_api *a);
 /* listen.c: a listening socket, or a negative error */
 int hd_api_listen(const struct sockaddr *addr, int *fd, struct hd_error *err);
+
+/* keys.c */
+int hd_api_keys_load(struct hd_api_keys *k, const struct hd_api_options *o, struct hd_error *err);
+void hd_api_keys_wipe(struct hd_api_keys *k);
+bool hd_api_needs_key(const struct hd_api *a, const char *url);
+/* The key is not needed, or was shown. */
+bool hd_api_allows(const struct hd_api *a, struct MHD_Connection *conn, const char *url);
+
+/* clients.c */
+void hd_client_changed(void *api, struct MHD_Connection *conn, void **client,
+                       enum MHD_ConnectionNotificationCode what);
+/* A request of this connection was taken (true), or is through. */
+void hd_client_busy(struct MHD_Connection *conn, bool busy);
+void hd_clients_sweep(uv_timer_t *timer);
 
 /* call.c */
 enum MHD_Result hd_call_access(void *api, struct MHD_Connection *conn, const char *url,

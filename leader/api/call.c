@@ -54,6 +54,7 @@ void hd_call_completed(void *api, struct MHD_Connection *conn, void **call,
         return;
     hd_call_cancel(c);
     hd_call_unwatch(c);
+    hd_client_busy(conn, false);
     c->completed = c->gone = true;
     c->suspended = false;
     hd_call_free_if_done(c);
@@ -87,6 +88,8 @@ static void add_headers(struct MHD_Response *r, const struct hd_call *c, const c
     MHD_add_response_header(r, "Content-Type", type);
     if (c->status == 429)
         MHD_add_response_header(r, "Retry-After", "1");
+    if (c->status == 401)
+        MHD_add_response_header(r, "WWW-Authenticate", "Bearer");
     if (c->status == 405)
         MHD_add_response_header(r, "Allow", "GET, POST");
 }
@@ -151,9 +154,20 @@ static void refuse_size(struct hd_call *c)
     hd_call_refuse(c, &r);
 }
 
+/* One sentence for a key that is wrong and for one that is missing. */
+static void refuse_key(struct hd_call *c)
+{
+    struct hd_refusal r;
+    hd_refuse(&r, 401, NULL, "invalid_api_key",
+              "This needs the API key of the leader; send it as Authorization: Bearer KEY, or as "
+              "X-Api-Key: KEY.");
+    hd_call_refuse(c, &r);
+}
+
 /* Headers are there. A body that is much too large is refused before it is sent; one that is a
  * little too large is read and dropped, so that the client surely sees the answer. */
-static enum MHD_Result begin(struct hd_api *a, struct MHD_Connection *conn, void **call)
+static enum MHD_Result begin(struct hd_api *a, struct MHD_Connection *conn, const char *url,
+                             void **call)
 {
     if (a->closing)
         return MHD_NO;
@@ -165,20 +179,24 @@ static enum MHD_Result begin(struct hd_api *a, struct MHD_Connection *conn, void
     c->next = a->calls;
     a->calls = c;
     *call = c;
+    c->denied = !hd_api_allows(a, conn, url);
     const char *length = MHD_lookup_connection_value(conn, MHD_HEADER_KIND, "Content-Length");
     const char *expect = MHD_lookup_connection_value(conn, MHD_HEADER_KIND, "Expect");
     uint64_t len = length ? strtoull(length, NULL, 10) : 0;
-    uint64_t most = a->o.max_body + (expect ? 0 : HD_MAX_DRAIN);
+    uint64_t most = (c->denied ? 0 : a->o.max_body) + (expect ? 0 : HD_MAX_DRAIN);
     if (len <= most)
         return MHD_YES;
-    refuse_size(c);
+    if (c->denied)
+        refuse_key(c);
+    else
+        refuse_size(c);
     return send_reply(c);
 }
 
 static enum MHD_Result take_body(struct hd_call *c, const char *data, size_t len)
 {
-    if (c->too_large || len > c->api->o.max_body - c->body.len) {
-        c->too_large = true;
+    if (c->denied || c->too_large || len > c->api->o.max_body - c->body.len) {
+        c->too_large = !c->denied;
         c->dropped += len;
         return c->dropped > HD_MAX_DRAIN ? MHD_NO : MHD_YES;
     }
@@ -188,7 +206,12 @@ static enum MHD_Result take_body(struct hd_call *c, const char *data, size_t len
 static void start(struct hd_call *c, const char *url, const char *method)
 {
     c->state = HD_CALL_WAITING;
-    if (c->too_large)
+    /* What anybody may ask does not make a connection one that stays. */
+    if (!c->denied && (hd_api_needs_key(c->api, url) || c->api->keys.len == 0))
+        hd_client_busy(c->conn, true);
+    if (c->denied)
+        refuse_key(c);
+    else if (c->too_large)
         refuse_size(c);
     else
         hd_call_route(c, url, method);
@@ -201,7 +224,7 @@ enum MHD_Result hd_call_access(void *api, struct MHD_Connection *conn, const cha
 {
     struct hd_call *c = *call;
     if (!c)
-        return begin(api, conn, call);
+        return begin(api, conn, url, call);
     if (*len > 0) {
         size_t n = *len;
         *len = 0;

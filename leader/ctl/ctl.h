@@ -15,6 +15,7 @@ int hd_cmd_drain(int argc, char **argv);
 int hd_cmd_rebalance(int argc, char **argv);
 int hd_cmd_bench(int argc, char **argv);
 int hd_cmd_synth(int argc, char **argv);
+int hd_cmd_keygen(int argc, char **argv);
 
 /* Parses; what is left over is an error unless `rest` is given. 0 to go on, else HD_ARGS_HELP (the
  * usage was printed) or negative (the error was). */

@@ -8,6 +8,7 @@
 struct transfer {
     CURL *curl;
     const struct hd_http_post *post;
+    struct curl_slist *headers;
     FILE *body; /* of a GET */
     int rc;     /* what on_data returned */
 };
@@ -39,7 +40,59 @@ static int open_curl(struct transfer *t, const char *base, const char *path, str
     curl_easy_setopt(t->curl, CURLOPT_NOPROXY, "*"); /* the leader is ours, not the internet's */
     curl_easy_setopt(t->curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(t->curl, CURLOPT_CONNECTTIMEOUT_MS, 10000L);
+    const char *ca = getenv("CURL_CA_BUNDLE"); /* as curl itself does */
+    if (ca && ca[0])
+        curl_easy_setopt(t->curl, CURLOPT_CAINFO, ca);
     return 0;
+}
+
+int hd_http_key_get(struct hd_http_key *key, const char *file, struct hd_error *err)
+{
+    const char *word = getenv("HYDAC_API_KEY");
+    size_t len = 0;
+    key->text[0] = '\0';
+    if (file) {
+        int rc = hd_secret_read(file, key->text, sizeof key->text, &len, err);
+        if (rc == 0 && hd_api_key_check(key->text, &len, err) < 0)
+            rc = hd_fail_in(err, "%s", file);
+        return rc;
+    }
+    if (!word || !word[0])
+        return 0;
+    len = strlen(word);
+    if (len >= HD_API_KEY_SIZE)
+        return hd_fail(err, HD_E_FORMAT, "$HYDAC_API_KEY has more than %d bytes",
+                       HD_API_KEY_SIZE - 1);
+    memcpy(key->text, word, len + 1);
+    return hd_api_key_check(key->text, &len, err) < 0 ? hd_fail_in(err, "$HYDAC_API_KEY") : 0;
+}
+
+static int add_header(struct transfer *t, const char *line)
+{
+    struct curl_slist *more = curl_slist_append(t->headers, line);
+    if (!more)
+        return HD_E_NOMEM;
+    t->headers = more;
+    return curl_easy_setopt(t->curl, CURLOPT_HTTPHEADER, more) == CURLE_OK ? 0 : HD_E_NOMEM;
+}
+
+static int add_key(struct transfer *t, const char *key)
+{
+    char line[64 + HD_API_KEY_SIZE];
+    if (!key || !key[0])
+        return 0;
+    snprintf(line, sizeof line, "Authorization: Bearer %s", key);
+    int rc = add_header(t, line);
+    hd_secret_wipe(line, sizeof line);
+    return rc;
+}
+
+static void close_curl(struct transfer *t)
+{
+    curl_easy_cleanup(t->curl);
+    for (struct curl_slist *h = t->headers; h; h = h->next)
+        hd_secret_wipe(h->data, strlen(h->data)); /* one of them may hold the key */
+    curl_slist_free_all(t->headers);
 }
 
 static int failed(CURLcode code, const char *base, struct hd_error *err)
@@ -63,8 +116,12 @@ int hd_http_get(struct hd_http_get *g, struct hd_error *err)
         return rc;
     g->body = NULL;
     t.body = open_memstream(&g->body, &len);
-    if (!t.body) {
-        curl_easy_cleanup(t.curl);
+    if (!t.body || add_key(&t, g->key) < 0) {
+        if (t.body)
+            fclose(t.body);
+        free(g->body);
+        g->body = NULL;
+        close_curl(&t);
         return hd_fail(err, HD_E_NOMEM, "out of memory");
     }
     curl_easy_setopt(t.curl, CURLOPT_TIMEOUT_MS, g->timeout_ms);
@@ -73,7 +130,7 @@ int hd_http_get(struct hd_http_get *g, struct hd_error *err)
     CURLcode code = curl_easy_perform(t.curl);
     curl_easy_getinfo(t.curl, CURLINFO_RESPONSE_CODE, &g->status);
     fclose(t.body);
-    curl_easy_cleanup(t.curl);
+    close_curl(&t);
     if (code == CURLE_OK)
         return 0;
     free(g->body);
@@ -106,15 +163,16 @@ int hd_http_post(const struct hd_http_post *p, struct hd_error *err)
     int rc = open_curl(&t, p->base, p->path, err);
     if (rc < 0)
         return rc;
-    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
-    curl_easy_setopt(t.curl, CURLOPT_HTTPHEADER, headers);
+    if (add_header(&t, "Content-Type: application/json") < 0 || add_key(&t, p->key) < 0) {
+        close_curl(&t);
+        return hd_fail(err, HD_E_NOMEM, "out of memory");
+    }
     curl_easy_setopt(t.curl, CURLOPT_POSTFIELDS, p->body);
     curl_easy_setopt(t.curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(p->body));
     curl_easy_setopt(t.curl, CURLOPT_WRITEFUNCTION, on_post);
     curl_easy_setopt(t.curl, CURLOPT_WRITEDATA, &t);
     CURLcode code = curl_easy_perform(t.curl);
-    curl_slist_free_all(headers);
-    curl_easy_cleanup(t.curl);
+    close_curl(&t);
     if (t.rc != 0)
         return t.rc;
     return code == CURLE_OK ? 0 : failed(code, p->base, err);

@@ -2,16 +2,24 @@
 #ifndef HD_CTL_HTTP_H
 #define HD_CTL_HTTP_H
 
-#include "common/util/error.h"
+#include "common/util/secret.h"
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
+/* The leader's API key: from the file, else from $HYDAC_API_KEY, else "". HD_E_IO, HD_E_CONFIG,
+ * HD_E_FORMAT. */
+struct hd_http_key {
+    char text[HD_API_KEY_SIZE + 2]; /* room for the newline that the file may have */
+};
+int hd_http_key_get(struct hd_http_key *key, const char *file, struct hd_error *err);
+
 /* GET base + path. 0 with the status and the body (malloc'ed, NUL-terminated), or HD_E_IO.
  * timeout_ms 0: none. */
 struct hd_http_get {
     const char *base, *path;
+    const char *key; /* NULL or "" = none */
     long timeout_ms;
     long status; /* out */
     char *body;  /* out */
@@ -24,6 +32,7 @@ bool hd_http_is_ok(const char *base, const char *path, long timeout_ms);
  * on_data returns other than 0 ends the transfer and is returned. */
 struct hd_http_post {
     const char *base, *path, *body;
+    const char *key; /* NULL or "" = none */
     int (*on_data)(void *arg, long status, const char *data, size_t len);
     void *arg;
 };

@@ -17,6 +17,7 @@ static const char usage[] =
     "                level the load again\n"
     "  hydac bench   measure what a lost worker costs\n"
     "  hydac synth   write a model of random weights\n"
+    "  hydac keygen  make a key for leader and workers\n"
     "\n"
     "hydac COMMAND --help tells more.\n";
 
@@ -31,6 +32,7 @@ static const struct command {
     {"rebalance", hd_cmd_rebalance},
     {"bench", hd_cmd_bench},
     {"synth", hd_cmd_synth},
+    {"keygen", hd_cmd_keygen},
 };
 
 int hd_complain(const struct hd_error *err)

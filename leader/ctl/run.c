@@ -20,6 +20,8 @@ static const char usage[] =
     "Sends a prompt ('-': from standard input) to the leader and prints the answer as it comes.\n"
     "\n"
     "  --leader URL        default: $HYDAC_LEADER, else " HD_DEFAULT_LEADER "\n"
+    "                      https:// checks the certificate; $CURL_CA_BUNDLE names another list\n"
+    "  --api-key-file FILE the leader's API key; default: $HYDAC_API_KEY\n"
     "  --chat              the prompt is a user's message of a conversation\n"
     "  --max-tokens N      default: 128; with --chat what the context has room for\n"
     "  --temperature T     0 (default) = always the likeliest token, up to 2\n"
@@ -29,7 +31,8 @@ static const char usage[] =
     "  --json              print one JSON object at the end instead of the text\n";
 
 struct options {
-    const char *leader, *prompt, *prompt_tokens;
+    const char *leader, *prompt, *prompt_tokens, *key_file;
+    struct hd_http_key key;
     uint64_t max_tokens, top_k, seed, top_logprobs;
     double temperature, top_p;
     bool chat, ignore_eos, json;
@@ -232,6 +235,7 @@ static int ask(const struct options *o, const char *body, struct hd_error *err)
         struct hd_http_post p = {.base = o->leader,
                                  .path = o->chat ? "/v1/chat/completions" : "/v1/completions",
                                  .body = body,
+                                 .key = o->key.text,
                                  .on_data = on_data,
                                  .arg = &a};
         rc = hd_http_post(&p, err);
@@ -272,6 +276,7 @@ int hd_cmd_run(int argc, char **argv)
     struct hd_error err = {0};
     const struct hd_arg args[] = {
         {"--leader", HD_ARG_STRING, &o.leader},
+        {"--api-key-file", HD_ARG_STRING, &o.key_file},
         {"--prompt", HD_ARG_STRING, &o.prompt},
         {"--prompt-tokens", HD_ARG_STRING, &o.prompt_tokens},
         {"--chat", HD_ARG_FLAG, &o.chat},
@@ -290,10 +295,13 @@ int hd_cmd_run(int argc, char **argv)
         return hd_cmd_args_status(rc);
     if (check(&o, &rest, &err) < 0)
         return hd_complain(&err) + 1;
+    if (hd_http_key_get(&o.key, o.key_file, &err) < 0)
+        return hd_complain(&err);
     char *body = request_text(&o, &err);
     if (!body)
         return hd_complain(&err) + (err.code == HD_E_CONFIG);
     rc = ask(&o, body, &err);
     free(body);
+    hd_secret_wipe(&o.key, sizeof o.key);
     return rc < 0 ? hd_complain(&err) : 0;
 }

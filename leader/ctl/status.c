@@ -6,12 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char usage[] = "hydac status [--leader URL] [--json]\n"
-                            "\n"
-                            "Shows model, workers with what each owns, recoveries and totals.\n"
-                            "\n"
-                            "  --leader URL  default: $HYDAC_LEADER, else " HD_DEFAULT_LEADER "\n"
-                            "  --json        the leader's own object\n";
+static const char usage[] =
+    "hydac status [--leader URL] [--api-key-file FILE] [--json]\n"
+    "\n"
+    "Shows model, workers with what each owns, recoveries and totals.\n"
+    "\n"
+    "  --leader URL         default: $HYDAC_LEADER, else " HD_DEFAULT_LEADER "\n"
+    "                       https:// checks the certificate; $CURL_CA_BUNDLE names another list\n"
+    "  --api-key-file FILE  the leader's API key; default: $HYDAC_API_KEY\n"
+    "  --json               the leader's own object\n";
 
 static const char *text_of(const json_t *v, const char *key)
 {
@@ -117,29 +120,48 @@ static void print_table(const json_t *s)
     print_failovers(json_object_get(s, "failovers"));
 }
 
+/* The leader's object, or NULL. */
+static json_t *fetch(const char *base, const char *key_file, struct hd_error *err)
+{
+    struct hd_http_key key;
+    struct hd_http_get g = {
+        .base = base, .path = "/hydac/status", .key = key.text, .timeout_ms = 30000};
+    int rc = hd_http_key_get(&key, key_file, err);
+    if (rc == 0)
+        rc = hd_http_get(&g, err);
+    hd_secret_wipe(&key, sizeof key);
+    if (rc < 0)
+        return NULL;
+    json_t *s = json_loads(g.body, 0, NULL);
+    free(g.body);
+    if (g.status == 200 && json_is_object(s))
+        return s;
+    json_decref(s);
+    if (g.status == 401)
+        hd_fail(err, HD_E_IO,
+                "the leader at %s wants its API key; give it with --api-key-file FILE", base);
+    else
+        hd_fail(err, HD_E_IO, "%s is not a hydac leader (HTTP status %ld)", base, g.status);
+    return NULL;
+}
+
 int hd_cmd_status(int argc, char **argv)
 {
-    struct hd_http_get g = {
-        .base = hd_default_leader(), .path = "/hydac/status", .timeout_ms = 30000};
+    const char *leader = hd_default_leader(), *key_file = NULL;
     bool json = false;
     struct hd_error err = {0};
     const struct hd_arg args[] = {
-        {"--leader", HD_ARG_STRING, &g.base},
+        {"--leader", HD_ARG_STRING, &leader},
+        {"--api-key-file", HD_ARG_STRING, &key_file},
         {"--json", HD_ARG_FLAG, &json},
         {NULL},
     };
     int rc = hd_cmd_args(argc, argv, args, NULL, usage);
     if (rc != 0)
         return hd_cmd_args_status(rc);
-    if (hd_http_get(&g, &err) < 0)
+    json_t *s = fetch(leader, key_file, &err);
+    if (!s)
         return hd_complain(&err);
-    json_t *s = json_loads(g.body, 0, NULL);
-    free(g.body);
-    if (g.status != 200 || !json_is_object(s)) {
-        json_decref(s);
-        hd_fail(&err, HD_E_IO, "%s is not a hydac leader (HTTP status %ld)", g.base, g.status);
-        return hd_complain(&err);
-    }
     if (json) {
         json_dumpf(s, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
         putchar('\n');

@@ -3,8 +3,10 @@
  * Happy path: accept -> Hello (within HD_GREETING_US, with small limits) -> the core gives a slot
  * -> frames of that slot become events. Failure modes: 1. no Hello in time, or another frame first:
  * cut off; 2. a frame that makes no sense, or bytes that are none: the core is told that the slot
- * broke the rules; 3. the connection ends: the core is told at once. A peer that the core has
- * written off is ignored until its connection is gone. */
+ * broke the rules; 3. the connection ends: the core is told at once; 4. too many strangers: an
+ * address that connects too often is turned away before anything is allocated, and of those that
+ * have no slot yet the oldest makes room (common/net/bounds.h). A peer that the core has written
+ * off is ignored until its connection is gone. */
 #include "leader/daemon/leader_impl.h"
 
 #include "common/util/clock.h"
@@ -330,9 +332,11 @@ static void on_close(void *arg, struct hd_conn *c, int code, const char *why)
     while (*at != p)
         at = &(*at)->next;
     *at = p->next;
-    l->n_peers--;
-    hd_log_write(l->o.log, code == 0 ? HD_LOG_DEBUG : HD_LOG_INFO, "disconnected",
-                 "slot=%d address=%s reason=\"%s\"", p->slot, hd_conn_peer(c), why);
+    enum hd_log_level level = code == 0 ? HD_LOG_DEBUG : HD_LOG_INFO;
+    if (code == HD_E_PROTO || code == HD_E_LIMIT) /* a person has to do something */
+        level = HD_LOG_WARN;
+    hd_log_write(l->o.log, level, "disconnected", "slot=%d address=%s reason=\"%s\"", p->slot,
+                 hd_conn_peer(c), why);
     hd_status_peer_gone(l, p);
     bool known = p->slot >= 0 && !p->forgotten;
     if (known)
@@ -344,6 +348,48 @@ static void on_close(void *arg, struct hd_conn *c, int code, const char *why)
     }
     free(p);
     hd_leader_maybe_closed(l);
+}
+
+static bool admit(void *arg, const struct sockaddr *addr)
+{
+    struct hd_leader *l = ((struct hd_peer *)arg)->leader;
+    if (hd_door_admit(&l->door, addr, hd_now_us()))
+        return true;
+    l->strangers.turned_away++;
+    hd_address_text(addr, l->strangers.last);
+    return false;
+}
+
+/* One line a second at most, however many they are. */
+static void tell_of_strangers(struct hd_leader *l, uint64_t now_us)
+{
+    struct hd_strangers *s = &l->strangers;
+    if (s->turned_away == 0 || now_us - s->told_us < 1000000)
+        return;
+    hd_warn(l->o.log, "turned_away",
+            "connections=%" PRIu64 " last_address=%s reason=\"one address may connect %d times at "
+            "once and %d times a second\"",
+            s->turned_away, s->last, HD_DOOR_BURST, HD_DOOR_PER_SECOND);
+    s->turned_away = 0;
+    s->told_us = now_us;
+}
+
+/* Too many without a slot: the oldest of them goes. */
+static void make_room(struct hd_leader *l)
+{
+    struct hd_peer *oldest = NULL;
+    unsigned n = 0;
+    for (struct hd_peer *p = l->peers; p; p = p->next)
+        if (p->slot < 0 && !p->dropped) {
+            oldest = p;
+            n++;
+        }
+    if (n <= HD_MAX_HALF_OPEN)
+        return;
+    hd_warn(l->o.log, "too_many_strangers", "dropped=%s limit=%d", hd_conn_peer(oldest->conn),
+            HD_MAX_HALF_OPEN);
+    oldest->forgotten = oldest->dropped = true;
+    hd_conn_drop(oldest->conn);
 }
 
 static void on_connection(uv_stream_t *listener, int status)
@@ -363,20 +409,19 @@ static void on_connection(uv_stream_t *listener, int status)
         .arg = p,
         .limits = {.max_body = HD_FRAME_GREETING_BODY, .max_payload = 0},
         .max_queued = HD_MAX_QUEUED,
+        .tls = l->tls,
+        .admit = admit,
     };
-    if (hd_conn_accept(&p->conn, listener, &o, &err) < 0) {
-        hd_warn(l->o.log, "accept_failed", "reason=\"%s\"", err.text);
+    int rc = hd_conn_accept(&p->conn, listener, &o, &err);
+    if (rc != 0) {
+        if (rc < 0)
+            hd_warn(l->o.log, "accept_failed", "reason=\"%s\"", err.text);
         free(p);
         return;
     }
     p->next = l->peers;
     l->peers = p;
-    if (++l->n_peers > HD_MAX_PEERS) {
-        hd_warn(l->o.log, "too_many_peers", "address=%s limit=%d", hd_conn_peer(p->conn),
-                HD_MAX_PEERS);
-        p->forgotten = true;
-        hd_conn_close(p->conn, false);
-    }
+    make_room(l);
 }
 
 int hd_cluster_listen(struct hd_leader *l, const struct sockaddr *addr, struct hd_error *err)
@@ -400,6 +445,7 @@ void hd_cluster_check_greetings(struct hd_leader *l, uint64_t now_us)
     for (struct hd_peer *p = l->peers; p; p = p->next)
         if (p->slot < 0 && !p->forgotten && now_us - p->since_us > HD_GREETING_US)
             broke_rules(p, "said no Hello in time");
+    tell_of_strangers(l, now_us);
 }
 
 void hd_cluster_close(struct hd_leader *l)

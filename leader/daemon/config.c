@@ -1,6 +1,7 @@
 #include "leader/daemon/config.h"
 
 #include "common/net/address.h"
+#include "common/net/tls.h"
 #include "common/util/log.h"
 #include "common/util/state_dir.h"
 
@@ -71,8 +72,14 @@ static int add_fixed(void *config, const char *name, const uint32_t *heads, size
 static const struct hd_config_key keys[] = {
     {"model", "path", STRING(model)},
     {"cluster", "listen", STRING(cluster_listen)},
+    {"cluster", "key", STRING(cluster_key)},
+    {"cluster", "tls", HD_CONFIG_ENUM, AT(cluster_tls), .words = hd_tls_modes},
     {"cluster", "min_workers", HD_CONFIG_UINT, AT(min_workers), .min = 1, .max = HD_MAX_WORKERS},
     {"http", "listen", STRING(http_listen)},
+    {"http", "api_key_file", STRING(api_key_file)},
+    {"http", "open", HD_CONFIG_BOOL, AT(http_open)},
+    {"http", "cert", STRING(http_cert)},
+    {"http", "cert_key", STRING(http_cert_key)},
     {"state", "dir", STRING(state_dir)},
     {"log", "level", HD_CONFIG_ENUM, AT(log_level), .words = levels},
     {"heartbeat", "interval_ms", HD_CONFIG_UINT, AT(heartbeat_interval_ms), .min = 1, .max = 10000},
@@ -102,6 +109,8 @@ static const struct hd_config_flag flags[] = {
     {"--model", "model.path"},
     {"--listen", "cluster.listen"},
     {"--http", "http.listen"},
+    {"--key", "cluster.key"},
+    {"--api-key-file", "http.api_key_file"},
     {"--state", "state.dir"},
     {"--min-workers", "cluster.min_workers"},
     {"--recovery", "recovery.policy"},
@@ -120,6 +129,8 @@ static const char usage[] =
     "  --config FILE         settings in YAML; flags go over them\n"
     "  --listen ADDRESS      where workers connect (cluster.listen: 127.0.0.1:7400)\n"
     "  --http ADDRESS        where HTTP is served (http.listen: 127.0.0.1:8080)\n"
+    "  --key FILE            the cluster's key, from hydac keygen (cluster.key)\n"
+    "  --api-key-file FILE   clients must know what is in it (http.api_key_file)\n"
     "  --state DIR           where files are kept (state.dir)\n"
     "  --min-workers N       wait for so many workers (cluster.min_workers: 1)\n"
     "  --recovery POLICY     reuse, standby or full (recovery.policy: reuse)\n"
@@ -128,10 +139,18 @@ static const char usage[] =
     "  --die-with-parent     end when the parent process does\n"
     "  --help, --version\n"
     "\n"
+    "Without a key workers are heard on 127.0.0.1 and ::1 only, and so are HTTP clients without "
+    "an\n"
+    "API key, unless cluster.tls is off, or http.open is true. Neither file may be readable by "
+    "group\n"
+    "or others.\n"
+    "\n"
     "An address is host:port, [::1]:port or :port; port 0 takes a free one. Every other setting is "
     "a\n"
     "flag too, --section.key VALUE, or a line of the file:\n"
     "\n"
+    "  cluster.tls auto | on | off       http.open false | true\n"
+    "  http.cert FILE, http.cert_key FILE (HTTPS: certificate chain and private key, PEM)\n"
     "  heartbeat.interval_ms 50          heartbeat.phi_suspect 3\n"
     "  heartbeat.phi_offline 8           recovery.step_deadline_ms 30000\n"
     "  recovery.assign_deadline_ms 120000\n"
@@ -170,14 +189,46 @@ void hd_leader_config_defaults(struct hd_leader_config *c)
     hd_state_dir_default(c->state_dir, sizeof c->state_dir);
 }
 
-static int check_listen(const char *name, const char *address, struct hd_error *err)
+static int check_listen(const char *name, const char *address, struct sockaddr_storage *addr,
+                        struct hd_error *err)
 {
-    struct sockaddr_storage addr;
-    int rc = hd_address_parse(address, &addr, err);
+    int rc = hd_address_parse(address, addr, err);
     if (rc == 0)
         return 0;
     hd_fail_in(err, "%s", name);
     return err->code = HD_E_CONFIG;
+}
+
+static int check_cluster(const struct hd_leader_config *c, struct hd_error *err)
+{
+    struct sockaddr_storage addr;
+    char what[300];
+    int rc = check_listen("cluster.listen", c->cluster_listen, &addr, err);
+    if (rc == 0)
+        rc = hd_tls_check_mode(c->cluster_tls, c->cluster_key, err);
+    if (rc < 0 || c->cluster_key[0])
+        return rc;
+    snprintf(what, sizeof what, "cluster.listen: %s", c->cluster_listen);
+    return hd_tls_check_plaintext(c->cluster_tls, (const struct sockaddr *)&addr, what, err);
+}
+
+static int check_http(const struct hd_leader_config *c, struct hd_error *err)
+{
+    struct sockaddr_storage addr;
+    int rc = check_listen("http.listen", c->http_listen, &addr, err);
+    if (rc < 0)
+        return rc;
+    if (!c->http_cert[0] != !c->http_cert_key[0])
+        return hd_fail(err, HD_E_CONFIG,
+                       "http.cert and http.cert_key go together; give both or neither");
+    if (c->api_key_file[0] || c->http_open ||
+        hd_address_is_loopback((const struct sockaddr *)&addr))
+        return 0;
+    return hd_fail(err, HD_E_CONFIG,
+                   "http.listen: %s is not on this machine alone and there is no API key; give one "
+                   "with --api-key-file FILE, listen on 127.0.0.1, or write http.open: true to let "
+                   "everybody in",
+                   c->http_listen);
 }
 
 /* What one value alone does not show. */
@@ -188,9 +239,9 @@ static int check(const struct hd_leader_config *c, struct hd_error *err)
                        "model.path: no model is given; use --model PATH or the file");
     if (c->state_dir[0] == '\0')
         return hd_fail(err, HD_E_CONFIG, "state.dir: the path is empty; give a folder");
-    int rc = check_listen("cluster.listen", c->cluster_listen, err);
+    int rc = check_cluster(c, err);
     if (rc == 0)
-        rc = check_listen("http.listen", c->http_listen, err);
+        rc = check_http(c, err);
     if (rc < 0)
         return rc;
     if (c->phi_suspect > c->phi_offline)

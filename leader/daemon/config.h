@@ -21,8 +21,14 @@ enum {
 struct hd_leader_config {
     char model[4096];         /* model.path: a GGUF file or a model folder */
     char cluster_listen[256]; /* cluster.listen: where workers connect, numeric address */
+    char cluster_key[4096];   /* cluster.key: file of the cluster's key, "" = none */
+    int cluster_tls;          /* cluster.tls: enum hd_tls_mode */
     uint64_t min_workers;     /* cluster.min_workers: nothing is served with fewer at the start */
     char http_listen[256];    /* http.listen, numeric address */
+    char api_key_file[4096];  /* http.api_key_file: what a client must know, "" = nothing */
+    bool http_open;           /* http.open: reachable from elsewhere without a key */
+    char http_cert[4096];     /* http.cert: PEM file of the certificate chain, "" = no HTTPS */
+    char http_cert_key[4096]; /* http.cert_key: PEM file of its private key */
     char state_dir[4096];     /* state.dir */
     int log_level;            /* log.level: enum hd_log_level */
 

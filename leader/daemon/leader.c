@@ -206,6 +206,9 @@ static int make_api(struct hd_leader *l, const struct sockaddr *addr, struct hd_
                     .rebalance = api_rebalance,
                     .status = hd_status_get},
         .listen = addr,
+        .api_key_file = l->o.config->api_key_file,
+        .cert_file = l->o.config->http_cert,
+        .cert_key_file = l->o.config->http_cert_key,
     };
     int rc = hd_api_new(&l->api, &o, err);
     if (rc < 0)
@@ -257,6 +260,8 @@ static int start(struct hd_leader *l, struct hd_error *err)
     int rc = hd_address_parse(l->o.config->cluster_listen, &cluster, err);
     if (rc == 0)
         rc = hd_address_parse(l->o.config->http_listen, &http, err);
+    if (rc == 0 && l->o.config->cluster_key[0])
+        rc = hd_tls_context_load(&l->tls, "cluster.key", l->o.config->cluster_key, err);
     if (rc == 0)
         rc = open_model(l, err);
     if (rc == 0)
@@ -321,6 +326,7 @@ void hd_leader_maybe_closed(struct hd_leader *l)
     hd_core_free(l->core);
     hd_tokenizer_free(l->tokenizer);
     hd_model_close(l->model);
+    hd_tls_context_free(l->tls);
     free(l);
     if (closed)
         closed(arg);

@@ -12,19 +12,21 @@
 #ifndef HD_DAEMON_LEADER_IMPL_H
 #define HD_DAEMON_LEADER_IMPL_H
 
+#include "common/net/address.h"
+#include "common/net/bounds.h"
 #include "common/net/conn.h"
+#include "common/net/tls.h"
 #include "hydac.pb-c.h"
 #include "leader/api/api.h"
 #include "leader/core/core.h"
+#include "leader/daemon/door.h"
 #include "leader/daemon/leader.h"
 #include "leader/engine/engine.h"
 
-#define HD_MAX_PEERS      128     /* connections, greeted or not: twice the workers there can be */
-#define HD_GREETING_US    5000000 /* a peer that has not said Hello by then is cut off */
-#define HD_STATS_WAIT_MS  500     /* status does not wait longer for a worker's counters */
-#define HD_EVENTS         64      /* latest state changes kept for the status */
-#define HD_FAILOVERS      32      /* latest recoveries likewise */
-#define HD_EPOCHS         64      /* latest epochs whose time of assignment is kept */
+#define HD_STATS_WAIT_MS  500 /* status does not wait longer for a worker's counters */
+#define HD_EVENTS         64  /* latest state changes kept for the status */
+#define HD_FAILOVERS      32  /* latest recoveries likewise */
+#define HD_EPOCHS         64  /* latest epochs whose time of assignment is kept */
 #define HD_MAX_QUEUED     (UINT64_C(1) << 30) /* bytes that may wait for a worker that reads slowly */
 #define HD_MAX_REPLY_BODY (4u << 20)          /* Stats of 512 layers x heads is the largest */
 
@@ -37,7 +39,8 @@ struct hd_peer {
     uint64_t since_us; /* accepted at */
     bool greeted;      /* said Hello */
     int slot;          /* -1 before Welcome */
-    bool forgotten;    /* the core has written it off: its frames are ignored */
+    bool forgotten;    /* written off: its frames are ignored */
+    bool dropped;      /* had to make room for a newer one; gone in a moment */
     uint64_t log_limit;
     bool has_loaded; /* its first weights */
     struct hd_peer_totals {
@@ -63,13 +66,19 @@ struct hd_leader {
     struct hd_core *core;
     struct hd_engine *engine;
     struct hd_api *api;
+    struct hd_tls_context *tls; /* NULL: workers speak plaintext */
 
     uv_tcp_t listener;
     uv_timer_t tick;
     uint64_t tick_due_us;
     unsigned handles; /* open libuv handles of our own */
-    struct hd_peer *peers;
-    unsigned n_peers;
+    struct hd_door door;
+    struct hd_strangers {
+        uint64_t turned_away; /* connections that the door refused since the last line about it */
+        uint64_t told_us;     /* when that was */
+        char last[HD_ADDRESS_TEXT];
+    } strangers;
+    struct hd_peer *peers; /* the latest first */
     uint64_t next_peer;
     struct hd_peer *slots[HD_MAX_WORKERS];
 

@@ -58,9 +58,9 @@ static int serve(struct program *p, const struct hd_leader_config *c)
     int rc = hd_leader_new(&p->leader, &o, &err);
     if (rc == 0) {
         watch_signals(p);
-        hd_info(&p->log, "listening", "cluster=%u http=%u min_workers=%u",
+        hd_info(&p->log, "listening", "cluster=%u http=%u min_workers=%u tls=%s",
                 hd_leader_cluster_port(p->leader), hd_leader_http_port(p->leader),
-                (unsigned)c->min_workers);
+                (unsigned)c->min_workers, c->cluster_key[0] ? "on" : "off");
         if (*c->ports_file && (rc = write_ports(c->ports_file, p->leader, &err)) < 0) {
             for (int i = 0; i < 2; i++)
                 uv_close((uv_handle_t *)&p->signals[i], NULL);

@@ -8,7 +8,7 @@ import tempfile
 
 import links
 from client import Client
-from cluster import LEADER, WORKER, Base, Process, read_json, until
+from cluster import LEADER, WORKER, Base, Process, keygen, read_json, until
 
 DEADLINE, ASSIGN_DEADLINE = 1500, 2000  # ms; less than requests wait for a worker
 REJOIN = 60.0  # seconds after which a worker that could join is taken never to
@@ -23,12 +23,14 @@ class Cluster(Base):
         self.workers, self.stopped, self.liars, self.starts = {}, set(), set(), 0
         ports = os.path.join(self.folder, "ports.json")
         at = self.net.leader_address
+        self.key = keygen(os.path.join(self.folder, "cluster.key"))
         args = [LEADER, "--die-with-parent", "--model.path", model]
         args += ["--cluster.listen", f"{at}:0", "--http.listen", f"{at}:0", "--ports-file", ports]
         args += ["--state.dir", os.path.join(self.folder, "leader")]
         args += [f"--recovery.wait_for_worker_ms={int(limit * 1000)}", "--limits.max_rows=32"]
         args += [f"--cluster.min_workers={len(names)}", f"--recovery.step_deadline_ms={DEADLINE}"]
         args += [f"--recovery.assign_deadline_ms={ASSIGN_DEADLINE}"]
+        args += ["--key", self.key, "--http.open=true"]
         self.leader = Process(args, os.path.join(self.folder, "leader.log"))
         self.ports = until(lambda: read_json(ports), "the leader listens")
         self.client = Client(f"http://{at}:{self.ports['http']}")
@@ -43,7 +45,7 @@ class Cluster(Base):
         self.starts += 1
         args = [*self.net.prefix(name), WORKER, "--die-with-parent", "--model.path", self.model]
         args += ["--leader.address", self.net.leader_for(name, self.ports["cluster"])]
-        args += ["--worker.name", name, "--compute.threads", "1"]
+        args += ["--key", self.key, "--worker.name", name, "--compute.threads", "1"]
         args += ["--retry.max_ms", "400", "--state.dir", os.path.join(self.folder, name)]
         self.workers[name] = Process(args, os.path.join(self.folder, f"{name}-{self.starts}.log"))
 

@@ -38,7 +38,7 @@ class Stream:
 
     def __init__(self, client, body):
         self.connection = client.connect()
-        self.connection.request("POST", "/v1/completions", json.dumps(body), HEADERS)
+        self.connection.request("POST", "/v1/completions", json.dumps(body), client.headers)
         self.response = self.connection.getresponse()
         if self.response.status != 200:
             status, text = self.response.status, self.response.read()
@@ -92,14 +92,16 @@ def body_of(prompt, max_tokens, **more):
 class Client:
     def __init__(self, url):
         self.url = url
+        self.headers = dict(HEADERS)
         parts = urlsplit(url)
         self.host, self.port = parts.hostname, parts.port
 
     def connect(self):
         return http.client.HTTPConnection(self.host, self.port, timeout=TIMEOUT)
 
-    def request(self, method, path, body=None, headers=HEADERS):
+    def request(self, method, path, body=None, headers=None):
         """Status, headers, body as bytes. `body` may be bytes, text, or what becomes JSON."""
+        headers = self.headers if headers is None else headers
         if body is not None and not isinstance(body, (bytes, str)):
             body = json.dumps(body)
         connection = self.connect()

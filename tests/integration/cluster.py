@@ -53,6 +53,13 @@ def read_json(path):
         return None
 
 
+def keygen(path):
+    """A new cluster key in that file; the path."""
+    with open(path, "wb") as f:
+        subprocess.run([HYDAC, "keygen"], stdout=f, check=True)
+    return path
+
+
 class Process:
     """One of our programs, with its output kept in a file."""
 
@@ -183,15 +190,17 @@ class Up(Base):
 class Daemons(Base):
     """A leader and workers started one by one, so that workers can come and go."""
 
-    def __init__(self, model, leader_args=(), worker_args=()):
+    def __init__(self, model, leader_args=(), worker_args=(), key=False):
         self.model, self.worker_args = model, list(worker_args)
         self.folder = tempfile.mkdtemp(prefix="hydac-test-")
+        self.key = keygen(os.path.join(self.folder, "cluster.key")) if key else None
         self.workers = {}
         self.starts = 0
         ports = os.path.join(self.folder, "ports.json")
         args = [LEADER, "--model.path", model, "--cluster.listen", "127.0.0.1:0"]
         args += ["--http.listen", "127.0.0.1:0", "--ports-file", ports]
         args += ["--state.dir", os.path.join(self.folder, "leader"), *leader_args]
+        args += ["--key", self.key] if key else []
         self.leader = Process(args, os.path.join(self.folder, "leader.log"))
 
         def listening():
@@ -206,12 +215,14 @@ class Daemons(Base):
             raise
         self.client = Client(f"http://127.0.0.1:{self.ports['http']}")
 
-    def start(self, name, *more):
-        """Starts (again) the worker of that name."""
+    def start(self, name, *more, key=True):
+        """Starts (again) the worker of that name; key: the cluster's, False for none, or a path."""
         self.starts += 1
         args = [WORKER, "--model.path", self.model, "--worker.name", name]
         args += ["--leader.address", f"127.0.0.1:{self.ports['cluster']}"]
         args += ["--compute.threads", "1", "--state.dir", os.path.join(self.folder, name)]
+        path = self.key if key is True else key
+        args += ["--key", path] if path else []
         log = os.path.join(self.folder, f"{name}-{self.starts}.log")
         self.workers[name] = Process(args + self.worker_args + list(more), log)
         return self.workers[name]

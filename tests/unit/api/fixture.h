@@ -37,6 +37,8 @@ struct fixture {
 struct fixture_options {
     bool no_tokenizer;
     size_t max_body;
+    unsigned max_connections, request_ms;
+    const char *api_key_file;
 };
 void fixture_open(struct fixture *f, const struct fixture_options *o);
 void fixture_close(struct fixture *f); /* also checks that every request was ended or cancelled */

@@ -1,201 +1,14 @@
 /* Connections over real sockets on the loopback, always port 0. The peers that misbehave are plain
  * sockets. */
+#include "conn_net.h"
+
 #include "common/net/address.h"
-#include "common/net/conn.h"
 #include "hydac.pb-c.h"
 
 #include <criterion/criterion.h>
-#include <netinet/in.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#define MAX_SIDES 8
-
-static const struct hd_frame_limits limits = {4096, 64u << 20};
-
-/* What one conn has seen. */
-struct side {
-    struct hd_conn *conn;
-    int opened, closed, code, versions;
-    unsigned frames;
-    char why[512];
-    struct hd_frame step; /* the latest Step, owned */
-    bool echo;            /* send every frame back */
-    bool close_on_frame;
-    bool reject_version;
-};
-
-struct net {
-    uv_loop_t loop;
-    uv_tcp_t listener;
-    struct sockaddr_in addr;
-    size_t max_queued;
-    struct side server[MAX_SIDES]; /* accepted, in order */
-    size_t n_server;
-    struct side model; /* the behaviour of accepted conns */
-};
-
-static void on_open(void *arg, struct hd_conn *c)
-{
-    struct side *s = arg;
-    cr_assert_eq(s->conn, c);
-    cr_assert_eq(s->opened + s->closed, 0);
-    s->opened++;
-}
-
-static void send_back(struct side *s, const struct hd_frame *f)
-{
-    struct hd_shared *payload = hd_shared_new(f->payload_len);
-    memcpy(hd_shared_data(payload), f->payload, f->payload_len);
-    Hydac__V1__Step *m = hydac__v1__step__unpack(NULL, f->body_len, f->body);
-    cr_assert_not_null(m);
-    cr_assert_eq(hd_conn_send(s->conn, f->type, &m->base, payload), 0);
-    hydac__v1__step__free_unpacked(m, NULL);
-    hd_shared_unref(payload);
-}
-
-static void on_frame(void *arg, struct hd_conn *c, struct hd_frame *f)
-{
-    struct side *s = arg;
-    cr_assert_eq(s->opened, 1);
-    cr_assert_eq(s->closed, 0);
-    s->frames++;
-    if (s->echo)
-        send_back(s, f);
-    if (f->type == HD_FRAME_STEP) {
-        hd_frame_clear(&s->step);
-        s->step = *f;
-    } else {
-        hd_frame_clear(f);
-    }
-    if (s->close_on_frame)
-        hd_conn_close(c, false);
-}
-
-static void on_close(void *arg, struct hd_conn *c, int code, const char *why)
-{
-    struct side *s = arg;
-    cr_assert_eq(s->closed, 0, "on_close twice");
-    s->closed++;
-    s->code = code;
-    s->conn = NULL;
-    strncpy(s->why, why, sizeof s->why - 1);
-}
-
-static void on_version(void *arg, struct hd_conn *c, unsigned version, const char *why)
-{
-    struct side *s = arg;
-    s->versions += (int)version;
-    if (!s->reject_version)
-        return;
-    Hydac__V1__Reject m = HYDAC__V1__REJECT__INIT;
-    m.code = HD_REJECT_VERSION;
-    m.reason = (char *)why;
-    cr_assert_eq(hd_conn_send(c, HD_FRAME_REJECT, &m.base, NULL), 0);
-}
-
-static struct hd_conn_options options(struct net *n, struct side *s)
-{
-    return (struct hd_conn_options){.events = {on_open, on_frame, on_close, on_version},
-                                    .arg = s,
-                                    .limits = limits,
-                                    .max_queued = n->max_queued};
-}
-
-static void accept_one(uv_stream_t *listener, int status)
-{
-    struct net *n = listener->data;
-    struct side *s = &n->server[n->n_server++];
-    struct hd_error err = {0};
-    struct hd_conn_options o = options(n, s);
-    *s = n->model;
-    cr_assert_eq(status, 0);
-    cr_assert_eq(hd_conn_accept(&s->conn, listener, &o, &err), 0, "%s", err.text);
-    cr_assert_eq(s->opened, 0);
-}
-
-static void net_init(struct net *n)
-{
-    int len = sizeof n->addr;
-    signal(SIGPIPE, SIG_IGN);
-    *n = (struct net){.max_queued = 256u << 20};
-    uv_loop_init(&n->loop);
-    uv_tcp_init(&n->loop, &n->listener);
-    n->listener.data = n;
-    uv_ip4_addr("127.0.0.1", 0, &n->addr);
-    cr_assert_eq(uv_tcp_bind(&n->listener, (struct sockaddr *)&n->addr, 0), 0);
-    cr_assert_eq(uv_listen((uv_stream_t *)&n->listener, 16, accept_one), 0);
-    uv_tcp_getsockname(&n->listener, (struct sockaddr *)&n->addr, &len);
-}
-
-/* Closes what is left, runs the loop dry and checks that nothing holds it. */
-static void net_deinit(struct net *n)
-{
-    uv_close((uv_handle_t *)&n->listener, NULL);
-    for (size_t i = 0; i < n->n_server; i++)
-        if (n->server[i].conn)
-            hd_conn_close(n->server[i].conn, false);
-    uv_run(&n->loop, UV_RUN_DEFAULT);
-    cr_assert_eq(uv_loop_close(&n->loop), 0);
-    for (size_t i = 0; i < n->n_server; i++) {
-        cr_assert_eq(n->server[i].closed, 1);
-        hd_frame_clear(&n->server[i].step);
-    }
-}
-
-#define RUN_UNTIL(n, condition)                                                                    \
-    while (!(condition))                                                                           \
-    uv_run(&(n)->loop, UV_RUN_ONCE)
-
-static void connect_side(struct net *n, struct side *s)
-{
-    struct hd_error err = {0};
-    struct hd_conn_options o = options(n, s);
-    cr_assert_eq(hd_conn_connect(&s->conn, &n->loop, (const struct sockaddr *)&n->addr, &o, &err),
-                 0, "%s", err.text);
-    cr_assert_eq(s->opened, 0);
-}
-
-/* A plain blocking socket that is connected to the listener, and accepted there. */
-static int raw_peer(struct net *n)
-{
-    size_t before = n->n_server;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    cr_assert_eq(connect(fd, (const struct sockaddr *)&n->addr, sizeof n->addr), 0);
-    RUN_UNTIL(n, n->n_server > before && n->server[before].opened);
-    return fd;
-}
-
-static void raw_write(int fd, const void *data, size_t len)
-{
-    cr_assert_eq(write(fd, data, len), (ssize_t)len);
-}
-
-static int send_heartbeat(struct hd_conn *c, uint64_t seq)
-{
-    Hydac__V1__Heartbeat m = HYDAC__V1__HEARTBEAT__INIT;
-    m.seq = seq;
-    return hd_conn_send(c, HD_FRAME_HEARTBEAT, &m.base, NULL);
-}
-
-static int send_step(struct hd_conn *c, uint64_t step, struct hd_shared *payload)
-{
-    Hydac__V1__Step m = HYDAC__V1__STEP__INIT;
-    m.step = step;
-    return hd_conn_send(c, HD_FRAME_STEP, &m.base, payload);
-}
-
-static struct hd_shared *pattern(size_t len)
-{
-    struct hd_shared *s = hd_shared_new(len);
-    cr_assert_not_null(s);
-    for (size_t i = 0; i < len; i++)
-        hd_shared_data(s)[i] = (uint8_t)(i * 31 + i / 251);
-    return s;
-}
 
 TestSuite(conn, .timeout = 60);
 
@@ -357,7 +170,7 @@ Test(conn, another_version_gets_its_answer)
     struct hd_decoder d;
     struct hd_frame f;
     struct hd_error err = {0};
-    hd_decoder_init(&d, limits);
+    hd_decoder_init(&d, conn_limits);
     cr_assert_eq(hd_decoder_feed(&d, &p, &got, &f, &err), 1, "%s", err.text);
     cr_assert_eq(f.type, HD_FRAME_REJECT);
     hd_frame_clear(&f);

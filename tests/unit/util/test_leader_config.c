@@ -1,5 +1,6 @@
 /* The leader's settings: every key, every flag, and what concerns several of them. */
 #include "leader/daemon/config.h"
+#include "common/net/tls.h"
 #include "common/util/log.h"
 #include "temp_file.h"
 
@@ -45,6 +46,12 @@ Test(leader_config, defaults)
     cr_assert_str_eq(c->cluster_listen, "127.0.0.1:7400");
     cr_assert_str_eq(c->http_listen, "127.0.0.1:8080");
     cr_assert_eq(c->state_dir[0], '/');
+    cr_assert_str_eq(c->cluster_key, "");
+    cr_assert_eq(c->cluster_tls, HD_TLS_AUTO);
+    cr_assert_str_eq(c->api_key_file, "");
+    cr_assert_not(c->http_open);
+    cr_assert_str_eq(c->http_cert, "");
+    cr_assert_str_eq(c->http_cert_key, "");
     cr_assert_eq(c->min_workers, 1);
     cr_assert_eq(c->log_level, HD_LOG_INFO);
     cr_assert_eq(c->heartbeat_interval_ms, 50);
@@ -73,8 +80,13 @@ Test(leader_config, every_key)
     struct hd_error err = {0};
     int rc = run_file(c,
                       "model: {path: other.gguf}\n"
-                      "cluster: {listen: '[::1]:0', min_workers: 3}\n"
-                      "http: {listen: ':80'}\n"
+                      "cluster: {listen: '[::1]:0', min_workers: 3, key: /k, tls: on}\n"
+                      "http:\n"
+                      "  listen: ':80'\n"
+                      "  api_key_file: /a\n"
+                      "  open: true\n"
+                      "  cert: /c.pem\n"
+                      "  cert_key: /ck.pem\n"
                       "state: {dir: /s}\n"
                       "log: {level: debug}\n"
                       "heartbeat: {interval_ms: 20, phi_suspect: 2.5, phi_offline: 9}\n"
@@ -91,6 +103,12 @@ Test(leader_config, every_key)
     cr_assert_eq(rc, 0, "%s", err.text);
     cr_assert_str_eq(c->model, "m.gguf"); /* the flag */
     cr_assert_str_eq(c->cluster_listen, "[::1]:0");
+    cr_assert_str_eq(c->cluster_key, "/k");
+    cr_assert_eq(c->cluster_tls, HD_TLS_ON);
+    cr_assert_str_eq(c->api_key_file, "/a");
+    cr_assert(c->http_open);
+    cr_assert_str_eq(c->http_cert, "/c.pem");
+    cr_assert_str_eq(c->http_cert_key, "/ck.pem");
     cr_assert_eq(c->min_workers, 3);
     cr_assert_str_eq(c->http_listen, ":80");
     cr_assert_str_eq(c->state_dir, "/s");
@@ -120,13 +138,15 @@ Test(leader_config, every_flag)
 {
     struct hd_leader_config *c = config();
     struct hd_error err = {0};
-    int rc =
-        RUN(c, &err, "--model", "m", "--listen", "1.2.3.4:5", "--http", "[::]:6", "--state", "/t",
-            "--min-workers", "2", "--recovery", "full", "--log-level", "warn", "--ports-file", "p",
-            "--die-with-parent", "--limits.queue", "9", "--cache.kv_type=f32");
+    int rc = RUN(c, &err, "--model", "m", "--listen", "1.2.3.4:5", "--http", "[::]:6", "--state",
+                 "/t", "--key", "k", "--api-key-file", "a", "--min-workers", "2", "--recovery",
+                 "full", "--log-level", "warn", "--ports-file", "p", "--die-with-parent",
+                 "--limits.queue", "9", "--cache.kv_type=f32");
     cr_assert_eq(rc, 0, "%s", err.text);
     cr_assert_str_eq(c->cluster_listen, "1.2.3.4:5");
     cr_assert_str_eq(c->http_listen, "[::]:6");
+    cr_assert_str_eq(c->cluster_key, "k");
+    cr_assert_str_eq(c->api_key_file, "a");
     cr_assert_str_eq(c->state_dir, "/t");
     cr_assert_eq(c->min_workers, 2);
     cr_assert_eq(c->recovery, 2);
@@ -199,12 +219,57 @@ Test(leader_config, across_values)
     cr_assert_not_null(strstr(err.text, "9 is above phi_offline, 8"), "%s", err.text);
 }
 
+static void expect_refused(const char *flag, const char *value, const char *more, const char *what)
+{
+    struct hd_error err = {0};
+    int rc = RUN(config(), &err, "--model", "m", flag, value, more);
+    cr_expect_eq(rc, HD_E_CONFIG, "%s %s", flag, value);
+    cr_expect_not_null(strstr(err.text, what), "\"%s\" is not in \"%s\"", what, err.text);
+}
+
+/* Beyond this machine only with a key, or when it is spelled out. */
+Test(leader_config, who_may_reach_it)
+{
+    static const char *const local[] = {"127.0.0.1:1", "127.255.0.9:1", "[::1]:1",
+                                        "[::ffff:127.0.0.1]:1"};
+    static const char *const open[] = {":1",     "0.0.0.0:1",   "10.0.0.1:1",
+                                       "[::]:1", "128.0.0.1:1", "[::ffff:10.0.0.1]:1"};
+    struct hd_leader_config *c = config();
+    struct hd_error err = {0};
+    for (size_t i = 0; i < sizeof local / sizeof *local; i++)
+        cr_expect_eq(RUN(c, &err, "--model", "m", "--listen", local[i], "--http", local[i]), 0,
+                     "%s", err.text);
+    for (size_t i = 0; i < sizeof open / sizeof *open; i++) {
+        expect_refused("--listen", open[i], NULL, "hydac keygen > cluster.key");
+        expect_refused("--listen", open[i], "--cluster.tls=auto", "write cluster.tls: off");
+        expect_refused("--http", open[i], NULL, "write http.open: true");
+        expect_refused("--http", open[i], "--http.open=false", "--api-key-file FILE");
+        int rc = RUN(c, &err, "--model", "m", "--listen", open[i], "--key", "k", "--http", open[i],
+                     "--api-key-file", "a");
+        cr_expect_eq(rc, 0, "%s", err.text);
+        rc = RUN(c, &err, "--model", "m", "--listen", open[i], "--cluster.tls", "off", "--http",
+                 open[i], "--http.open", "true");
+        cr_expect_eq(rc, 0, "%s", err.text);
+    }
+}
+
+Test(leader_config, keys_that_do_not_go_together)
+{
+    expect_refused("--cluster.tls", "on", NULL, "cluster.tls: on needs the cluster's key");
+    expect_refused("--cluster.tls", "off", "--key=k", "cluster.tls: off leaves cluster.key");
+    expect_refused("--cluster.tls", "maybe", NULL, "write one of auto, on, off");
+    expect_refused("--http.cert", "c", NULL, "http.cert and http.cert_key go together");
+    expect_refused("--http.cert_key", "c", NULL, "http.cert and http.cert_key go together");
+}
+
 Test(leader_config, usage_names_everything)
 {
     static const char *const words[] = {"--model",
                                         "--config",
                                         "--listen",
                                         "--http",
+                                        "--key",
+                                        "--api-key-file",
                                         "--state",
                                         "--min-workers",
                                         "--recovery",
@@ -216,7 +281,13 @@ Test(leader_config, usage_names_everything)
                                         "model.path",
                                         "cluster.listen",
                                         "cluster.min_workers",
+                                        "cluster.key",
+                                        "cluster.tls",
                                         "http.listen",
+                                        "http.api_key_file",
+                                        "http.open",
+                                        "http.cert",
+                                        "http.cert_key",
                                         "state.dir",
                                         "log.level",
                                         "heartbeat.interval_ms",

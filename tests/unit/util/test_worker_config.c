@@ -1,5 +1,6 @@
 /* The worker's settings: every key, every flag, and what concerns several of them. */
 #include "worker/config.h"
+#include "common/net/tls.h"
 #include "common/util/log.h"
 #include "temp_file.h"
 
@@ -27,6 +28,8 @@ Test(worker_config, defaults)
     cr_assert_eq(RUN(&c, &err, "--model", "m.gguf"), 0, "%s", err.text);
     cr_assert_str_eq(c.model, "m.gguf");
     cr_assert_str_eq(c.leader, "127.0.0.1:7400");
+    cr_assert_str_eq(c.key, "");
+    cr_assert_eq(c.tls, HD_TLS_AUTO);
     cr_assert_gt(strlen(c.name), 0); /* the host's name, or what is left of it */
     cr_assert_eq(c.threads, 0);
     cr_assert_eq(c.isa, HD_WORKER_ISA_AUTO);
@@ -44,6 +47,7 @@ Test(worker_config, every_key)
 {
     static const char text[] = "model: {path: m}\n"
                                "leader: {address: kitchen.example:7401}\n"
+                               "cluster: {key: /k, tls: on}\n"
                                "worker: {name: a.b_c-9, drain_ms: 0}\n"
                                "compute: {threads: 3, isa: avx2}\n"
                                "state: {dir: /s}\n"
@@ -58,6 +62,8 @@ Test(worker_config, every_key)
     temp_file_deinit(&f);
     cr_assert_str_eq(c.model, "m");
     cr_assert_str_eq(c.leader, "kitchen.example:7401");
+    cr_assert_str_eq(c.key, "/k");
+    cr_assert_eq(c.tls, HD_TLS_ON);
     cr_assert_str_eq(c.name, "a.b_c-9");
     cr_assert_eq(c.threads, 3);
     cr_assert_eq(c.isa, HD_WORKER_ISA_AVX2);
@@ -77,7 +83,8 @@ Test(worker_config, every_flag)
     int rc = RUN(&c, &err, "--model", "m", "--leader", "[::1]:9", "--name", "w2", "--threads", "4",
                  "--state", "/t", "--log-level", "debug", "--die-with-parent", "--compute.isa",
                  "portable", "--input_log.limit=1M", "--input_log.keep", "false",
-                 "--worker.drain_ms", "7");
+                 "--worker.drain_ms", "7", "--key", "k");
+    cr_assert_str_eq(c.key, "k");
     cr_assert_eq(rc, 0, "%s", err.text);
     cr_assert_str_eq(c.leader, "[::1]:9");
     cr_assert_str_eq(c.name, "w2");
@@ -124,16 +131,25 @@ Test(worker_config, wrong_values)
     expect_error("--worker.drain_ms", "3600001", "give 0 to 3600000");
     expect_error("--retry.min_ms", "5001", "5001 is above max_ms, 5000");
     expect_error("--state", "", "state.dir: the path is empty");
+    expect_error("--leader", "10.0.0.1:7400",
+                 "leader.address: 10.0.0.1:7400 is not on this machine");
+    expect_error("--leader", "[2001:db8::1]:7400", "give it to leader and workers with --key FILE");
+    expect_error("--cluster.tls", "on", "cluster.tls: on needs the cluster's key");
+    cr_assert_eq(RUN(&c, &err, "--model", "m", "--leader", "10.0.0.1:1", "--key", "k"), 0);
+    cr_assert_eq(RUN(&c, &err, "--model", "m", "--leader", "10.0.0.1:1", "--cluster.tls", "off"),
+                 0);
+    cr_assert_eq(RUN(&c, &err, "--model", "m", "--leader", "kitchen:1"), 0); /* looked up later */
     expect_error("--model", "", "no model is given");
 }
 
 Test(worker_config, usage_names_everything)
 {
     static const char *const words[] = {
-        "--model",    "--config",        "--leader",          "--name",          "--threads",
-        "--state",    "--log-level",     "--die-with-parent", "--help",          "--version",
-        "model.path", "leader.address",  "worker.name",       "compute.threads", "compute.isa",
-        "state.dir",  "input_log.limit", "retry.min_ms",      "retry.max_ms",    "log.level"};
+        "--model",           "--config",        "--key",       "cluster.key", "cluster.tls",
+        "--leader",          "--name",          "--threads",   "--state",     "--log-level",
+        "--die-with-parent", "--help",          "--version",   "model.path",  "leader.address",
+        "worker.name",       "compute.threads", "compute.isa", "state.dir",   "input_log.limit",
+        "retry.min_ms",      "retry.max_ms",    "log.level"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         cr_expect_not_null(strstr(hd_worker_config_usage(), words[i]), "%s", words[i]);
 }

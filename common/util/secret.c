@@ -1,0 +1,168 @@
+#include "common/util/secret.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define KEY_HEADER "hydac-cluster-key-1\n"
+#define KEY_DIGITS (2 * HD_KEY_BYTES)
+
+void hd_secret_wipe(void *p, size_t len)
+{
+    explicit_bzero(p, len);
+}
+
+bool hd_secret_equal(const char *secret, size_t secret_len, const char *given, size_t given_len)
+{
+    volatile unsigned char differ = secret_len != given_len;
+    for (size_t i = 0; i < given_len; i++) {
+        char c = secret_len ? secret[i % secret_len] : 0;
+        differ |= (unsigned char)(c ^ given[i]);
+    }
+    return differ == 0;
+}
+
+/* ---- Files ---------------------------------------------------------------------------------- */
+
+static int check_file(const char *path, int fd, struct hd_error *err)
+{
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return hd_fail(err, HD_E_IO, "cannot read %s: %s", path, strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return hd_fail(err, HD_E_CONFIG, "%s is not a file; give the key's file", path);
+    if (st.st_mode & (S_IRWXG | S_IRWXO))
+        return hd_fail(err, HD_E_CONFIG,
+                       "%s is open to group or others (mode %03o); a key is its owner's alone: "
+                       "chmod 600 it, and make a new one if somebody may have read it",
+                       path, (unsigned)st.st_mode & 0777);
+    return 0;
+}
+
+static int read_all(const char *path, int fd, char *buf, size_t size, size_t *len)
+{
+    ssize_t n = 1;
+    for (*len = 0; *len < size && n > 0; *len += (size_t)n) {
+        n = read(fd, buf + *len, size - *len);
+        if (n < 0)
+            return HD_E_IO;
+    }
+    return 0;
+}
+
+int hd_secret_read(const char *path, char *buf, size_t size, size_t *len, struct hd_error *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a pipe must not hang us */
+    int rc = check_file(path, fd, err);
+    if (rc == 0 && read_all(path, fd, buf, size, len) < 0)
+        rc = hd_fail(err, HD_E_IO, "cannot read %s: %s", path, strerror(errno));
+    if (rc == 0 && *len == size)
+        rc = hd_fail(err, HD_E_CONFIG, "%s has more than %zu bytes; it holds no key", path,
+                     size - 1);
+    if (fd >= 0)
+        close(fd);
+    if (rc == 0)
+        buf[*len] = '\0';
+    else
+        hd_secret_wipe(buf, size);
+    return rc;
+}
+
+/* ---- API keys ------------------------------------------------------------------------------- */
+
+int hd_api_key_check(char *text, size_t *len, struct hd_error *err)
+{
+    if (*len > 0 && text[*len - 1] == '\n')
+        text[--*len] = '\0';
+    if (*len > 0 && text[*len - 1] == '\r')
+        text[--*len] = '\0';
+    for (size_t i = 0; i < *len; i++)
+        if (text[i] <= ' ' || text[i] > '~')
+            return hd_fail(err, HD_E_FORMAT,
+                           "an API key is one word of printable ASCII; byte %zu is something else",
+                           i + 1);
+    if (*len >= HD_API_KEY_SIZE)
+        return hd_fail(err, HD_E_FORMAT, "the API key has %zu bytes; at most %d are taken", *len,
+                       HD_API_KEY_SIZE - 1);
+    if (*len < HD_API_KEY_MIN)
+        return hd_fail(err, HD_E_FORMAT,
+                       "the API key has %zu bytes; one that cannot be guessed has %d at least",
+                       *len, HD_API_KEY_MIN);
+    return 0;
+}
+
+/* ---- The cluster key ------------------------------------------------------------------------ */
+
+int hd_key_make(struct hd_key *key, struct hd_error *err)
+{
+    ssize_t n;
+    do
+        n = getrandom(key->bytes, sizeof key->bytes, 0);
+    while (n < 0 && errno == EINTR);
+    if (n != (ssize_t)sizeof key->bytes)
+        return hd_fail(err, HD_E_IO, "the system gives no random bytes: %s", strerror(errno));
+    return 0;
+}
+
+void hd_key_print(const struct hd_key *key, char text[HD_KEY_TEXT])
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t n = strlen(KEY_HEADER);
+    memcpy(text, KEY_HEADER, n);
+    for (size_t i = 0; i < sizeof key->bytes; i++) {
+        text[n++] = digits[key->bytes[i] >> 4];
+        text[n++] = digits[key->bytes[i] & 15];
+    }
+    memcpy(text + n, "\n", 2);
+}
+
+static int digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int hd_key_parse(struct hd_key *key, const char *text, size_t len, struct hd_error *err)
+{
+    size_t head = strlen(KEY_HEADER);
+    if (len < head || memcmp(text, KEY_HEADER, head) != 0)
+        return hd_fail(err, HD_E_FORMAT,
+                       "the first line is not %.*s; make a key with: hydac keygen > FILE",
+                       (int)head - 1, KEY_HEADER);
+    text += head;
+    len -= head;
+    if (len > 0 && text[len - 1] == '\n')
+        len--;
+    if (len != KEY_DIGITS)
+        return hd_fail(err, HD_E_FORMAT,
+                       "the key has %zu digits instead of %d; copy the whole file again", len,
+                       KEY_DIGITS);
+    for (size_t i = 0; i < sizeof key->bytes; i++) {
+        int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
+        if (high < 0 || low < 0) {
+            hd_secret_wipe(key, sizeof *key);
+            return hd_fail(err, HD_E_FORMAT,
+                           "the key has something else than the digits 0-9 and a-f in it; copy the "
+                           "whole file again");
+        }
+        key->bytes[i] = (uint8_t)(high << 4 | low);
+    }
+    return 0;
+}
+
+int hd_key_load(struct hd_key *key, const char *path, struct hd_error *err)
+{
+    char text[4 * HD_KEY_TEXT]; /* room for a file that is a little too long to be told so */
+    size_t len;
+    int rc = hd_secret_read(path, text, sizeof text, &len, err);
+    if (rc < 0)
+        return rc;
+    rc = hd_key_parse(key, text, len, err);
+    hd_secret_wipe(text, sizeof text);
+    return rc < 0 ? hd_fail_in(err, "%s", path) : 0;
+}

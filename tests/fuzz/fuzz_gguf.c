@@ -1,0 +1,21 @@
+/* fuzz_gguf.c - a GGUF file: the container, the model in it, its tokenizer. */
+#include "common/model/model.h"
+#include "common/text/tokenizer.h"
+#include "fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct hd_model *m;
+    struct hd_tokenizer *t = NULL;
+    struct hd_error err = {0};
+    if (hd_model_open(&m, fuzz_file("m.gguf", data, size), &err) < 0) {
+        FUZZ_CHECK(err.text[0]);
+        return 0;
+    }
+    const struct hd_model_shape *s = &m->shape;
+    FUZZ_CHECK(s->n_layers <= HD_MAX_LAYERS && s->dim <= HD_MAX_DIM && s->vocab <= HD_MAX_VOCAB);
+    if (hd_tokenizer_open(&t, m, &err) == 0)
+        hd_tokenizer_free(t);
+    hd_model_close(m);
+    return 0;
+}

@@ -1,0 +1,193 @@
+/* fuzz_to_leader.c - what workers send, through the leader's core and its sums of logits.
+ *
+ * The input is a list of messages: a byte for the kind and the worker, two for the length, the
+ * message. Two workers have joined, a sequence is alive and a half-step is in hand. */
+#include "fuzz.h"
+#include "hydac.pb-c.h"
+#include "leader/core/core.h"
+#include "leader/engine/logits.h"
+
+#include <string.h>
+
+#define DIGEST 77
+
+struct cluster {
+    struct hd_core *core;
+    struct hd_actions actions;
+    uint64_t now_us;
+};
+
+static void step(struct cluster *c, struct hd_event *ev)
+{
+    ev->now_us = c->now_us += 1000;
+    FUZZ_CHECK(hd_core_step(c->core, ev, &c->actions) == 0);
+    FUZZ_CHECK(hd_core_check(c->core) == NULL);
+    for (size_t i = 0; i < c->actions.n; i++)
+        if (c->actions.list[i].type == HD_ACT_REPLAY) { /* it wants its answer at once */
+            struct hd_event done = {.type = HD_EV_REPLAYED,
+                                    .sequences = c->actions.list[i].sequences,
+                                    .now_us = c->now_us};
+            FUZZ_CHECK(hd_core_step(c->core, &done, &c->actions) == 0);
+        }
+    c->actions.n = 0;
+}
+
+static void join(struct cluster *c, const char *name, uint64_t conn)
+{
+    struct hd_event hello = {.type = HD_EV_HELLO,
+                             .conn = conn,
+                             .hello = {.name = name, .model_digest = DIGEST, .threads = 1}};
+    step(c, &hello);
+}
+
+static void start(struct cluster *c)
+{
+    struct hd_core_options o = {
+        .units = {4, 4, 2},
+        .n_layers = 2,
+        .min_workers = 2,
+        .recovery = HD_RECOVERY_REUSE,
+        .strategy = hd_strategy_find("even"),
+        .detector = hd_detector_defaults(50000),
+        .step_deadline_us = 2000000,
+        .assign_deadline_us = 2000000,
+        .model_digest = DIGEST,
+    };
+    static const struct hd_seq_rows rows = {.sequence = 0, .rows = 1};
+    *c = (struct cluster){.now_us = 1000000};
+    FUZZ_CHECK(hd_core_new(&c->core, &o, NULL) == 0);
+    join(c, "w1", 1);
+    join(c, "w2", 2);
+    for (unsigned slot = 0; slot < 2; slot++) {
+        struct hd_event kv = {
+            .type = HD_EV_KV_RESULT, .slot = slot, .kv = {.epoch = hd_core_epoch(c->core)}};
+        step(c, &kv);
+    }
+    struct hd_event open = {.type = HD_EV_SEQ_OPEN};
+    struct hd_event half = {.type = HD_EV_HALF, .step = 1, .rows = &rows, .n_rows = 1};
+    step(c, &open);
+    if (hd_core_state(c->core) == HD_CLUSTER_READY)
+        step(c, &half);
+}
+
+/* ---- One of each ---------------------------------------------------------------------------- */
+
+static void take_hello(struct cluster *c, const Hydac__V1__Hello *m)
+{
+    if (m->name[0] == '\0' || strlen(m->name) > 63)
+        return;
+    struct hd_event ev = {.type = HD_EV_HELLO,
+                          .conn = c->now_us,
+                          .hello = {.name = m->name,
+                                    .model_digest = m->model_digest,
+                                    .log_limit_bytes = m->log_limit_bytes,
+                                    .threads = m->threads,
+                                    .memory_bytes = m->memory_bytes,
+                                    .multiply_adds_per_s = m->multiply_adds_per_s}};
+    step(c, &ev);
+}
+
+static void take_kv_result(struct cluster *c, unsigned slot, const Hydac__V1__KvResult *m)
+{
+    struct hd_event ev = {.type = HD_EV_KV_RESULT,
+                          .slot = slot,
+                          .kv = {.epoch = m->epoch,
+                                 .rows_rebuilt = m->rows_rebuilt,
+                                 .rows_kept = m->rows_kept,
+                                 .positions = m->positions,
+                                 .bytes = m->bytes,
+                                 .weights_us = m->weights_us,
+                                 .rebuild_us = m->rebuild_us,
+                                 .flops = m->flops,
+                                 .digest = m->digest,
+                                 .heads = m->heads,
+                                 .n_heads = m->n_heads,
+                                 .gaps = m->gaps,
+                                 .n_gaps = m->n_gaps}};
+    step(c, &ev);
+}
+
+/* The message's own bytes stand in for the payload. */
+static void add_logits(const Hydac__V1__StepResult *m, const uint8_t *data, size_t size)
+{
+    static const struct hd_units units = {.vocab_blocks = 4, .vocab_width = 16};
+    static const uint32_t blocks[] = {1, 3}, want[] = {0, 2};
+    struct hd_half_work work = {.half = HD_HALF_LOGITS, .rows = 2, .want = want};
+    struct hd_half_result r = {.payload = data,
+                               .payload_len = size,
+                               .bad = m->bad,
+                               .n_bad = m->n_bad,
+                               .vocab_blocks = blocks,
+                               .n_vocab_blocks = 2};
+    struct hd_logits l;
+    struct hd_error err = {0};
+    FUZZ_CHECK(hd_logits_init(&l, &units, 60, &work) == 0);
+    FUZZ_CHECK(hd_logits_add(&l, &r, &err) == 0 || err.text[0]);
+    hd_logits_deinit(&l);
+}
+
+static void take_result(struct cluster *c, unsigned slot, const Hydac__V1__StepResult *m)
+{
+    struct hd_event ev = {.type = HD_EV_RESULT,
+                          .slot = slot,
+                          .epoch = m->epoch,
+                          .step = m->step,
+                          .half = (enum hd_half)m->half,
+                          .layer = m->layer,
+                          .compute_us = m->compute_us};
+    hd_core_expects(c->core, slot, m->epoch, m->step, ev.half, m->layer);
+    step(c, &ev);
+}
+
+static void take_ack(struct cluster *c, unsigned slot, const Hydac__V1__HeartbeatAck *m)
+{
+    struct hd_event ev = {.type = HD_EV_ACK, .slot = slot, .seq = m->seq, .sent_us = m->sent_us};
+    step(c, &ev);
+}
+
+static const ProtobufCMessageDescriptor *const messages[] = {
+    &hydac__v1__hello__descriptor,     &hydac__v1__heartbeat_ack__descriptor,
+    &hydac__v1__kv_result__descriptor, &hydac__v1__step_result__descriptor,
+    &hydac__v1__stats__descriptor,     &hydac__v1__error__descriptor,
+};
+#define KINDS (sizeof messages / sizeof *messages)
+
+static void take(struct cluster *c, uint8_t what, const uint8_t *data, size_t size)
+{
+    unsigned slot = what / KINDS % 2;
+    struct hd_worker_view view;
+    bool known = hd_core_worker(c->core, slot, c->now_us, &view) &&
+                 view.state != HD_WORKER_OFFLINE; /* the daemon has no connection of it else */
+    ProtobufCMessage *m = protobuf_c_message_unpack(messages[what % KINDS], NULL, size, data);
+    struct hd_event bad = {.type = HD_EV_BROKE_RULES, .slot = slot};
+    if (m && what % KINDS == 0)
+        take_hello(c, (const Hydac__V1__Hello *)m);
+    else if (m && what % KINDS == 3)
+        add_logits((const Hydac__V1__StepResult *)m, data, size);
+    if (known && !m)
+        step(c, &bad);
+    else if (known && what % KINDS == 1)
+        take_ack(c, slot, (const Hydac__V1__HeartbeatAck *)m);
+    else if (known && what % KINDS == 2)
+        take_kv_result(c, slot, (const Hydac__V1__KvResult *)m);
+    else if (known && what % KINDS == 3)
+        take_result(c, slot, (const Hydac__V1__StepResult *)m);
+    if (m)
+        protobuf_c_message_free_unpacked(m, NULL);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct cluster c;
+    start(&c);
+    while (size >= 3) {
+        size_t n = (size_t)(data[1] | data[2] << 8);
+        n = n < size - 3 ? n : size - 3;
+        take(&c, data[0], data + 3, n);
+        data += 3 + n;
+        size -= 3 + n;
+    }
+    hd_core_free(c.core);
+    hd_actions_deinit(&c.actions);
+    return 0;
+}

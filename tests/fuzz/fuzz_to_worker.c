@@ -1,0 +1,80 @@
+/* fuzz_to_worker.c - what a leader sends, through the worker's checks. The first byte chooses the
+ * message. What they let pass is used here as the worker uses it: as sizes and as indices. */
+#include "fuzz.h"
+#include "worker/check.h"
+
+#include <string.h>
+
+static const struct hd_model model = {.shape = {.n_layers = 4, .dim = 64, .vocab = 1000}};
+static const struct hd_units units = {.heads = 8, .ffn_blocks = 32, .vocab_blocks = 32};
+
+static void take_welcome(struct hd_check *c, const Hydac__V1__Welcome *m)
+{
+    struct hd_error err = {0};
+    if (hd_check_welcome(c, m, &err) < 0)
+        return;
+    c->sizes = (struct hd_node_sizes){.kv_type = (enum hd_kv_type)m->kv_type,
+                                      .max_rows = m->max_rows,
+                                      .max_positions = m->max_positions,
+                                      .max_sequences = m->max_sequences};
+    struct hd_frame_limits l = hd_check_limits(c);
+    FUZZ_CHECK(l.max_body > 0 && l.max_payload >= m->max_rows * 64 * sizeof(float));
+}
+
+static void take_assign(const struct hd_check *c, const Hydac__V1__AssignHeads *m)
+{
+    struct hd_error err = {0};
+    if (hd_check_assign(c, m, &err) < 0)
+        return;
+    FUZZ_CHECK(m->n_heads <= units.heads && m->n_ffn_blocks <= units.ffn_blocks);
+    FUZZ_CHECK(m->n_vocab_blocks <= units.vocab_blocks);
+    FUZZ_CHECK(m->n_sequences <= c->sizes.max_sequences);
+    for (size_t i = 0; i < m->n_heads; i++)
+        FUZZ_CHECK(m->heads[i] < units.heads);
+    for (size_t i = 0; i < m->n_sequences; i++)
+        FUZZ_CHECK(m->sequences[i]->sequence < HD_NODE_SEQUENCES);
+}
+
+static void take_step(const struct hd_check *c, const Hydac__V1__Step *m, size_t payload)
+{
+    struct hd_error err = {0};
+    if (hd_check_step(c, m, payload, &err) < 0)
+        return;
+    FUZZ_CHECK(m->n_positions == m->n_sequences && m->n_sequences <= c->sizes.max_rows);
+    for (size_t i = 0; i < m->n_sequences; i++)
+        FUZZ_CHECK(m->sequences[i] < c->sizes.max_sequences &&
+                   m->positions[i] < c->sizes.max_positions);
+}
+
+static const ProtobufCMessageDescriptor *const messages[] = {
+    &hydac__v1__welcome__descriptor,       &hydac__v1__assign_heads__descriptor,
+    &hydac__v1__step__descriptor,          &hydac__v1__heartbeat__descriptor,
+    &hydac__v1__sequence_open__descriptor, &hydac__v1__sequence_close__descriptor,
+    &hydac__v1__reject__descriptor,        &hydac__v1__stats_request__descriptor,
+    &hydac__v1__error__descriptor,
+};
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct hd_check c = {
+        .model = &model,
+        .units = &units,
+        .sizes = {.kv_type = HD_KV_F16, .max_rows = 16, .max_positions = 512, .max_sequences = 8}};
+    if (size == 0)
+        return 0;
+    size_t kind = data[0] % (sizeof messages / sizeof *messages);
+    ProtobufCMessage *m = protobuf_c_message_unpack(messages[kind], NULL, size - 1, data + 1);
+    if (!m)
+        return 0;
+    if (kind == 0)
+        take_welcome(&c, (const Hydac__V1__Welcome *)m);
+    else if (kind == 1)
+        take_assign(&c, (const Hydac__V1__AssignHeads *)m);
+    else if (kind == 2) /* with the payload that its rows ask for */
+        take_step(&c, (const Hydac__V1__Step *)m,
+                  ((const Hydac__V1__Step *)m)->n_sequences * 64 * sizeof(float));
+    else if (kind == 4)
+        hd_check_sequence(&c, ((const Hydac__V1__SequenceOpen *)m)->sequence, NULL);
+    protobuf_c_message_free_unpacked(m, NULL);
+    return 0;
+}

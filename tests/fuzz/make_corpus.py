@@ -1,0 +1,243 @@
+#!/usr/bin/python3
+"""Writes the seeds: small valid inputs, and a few that are nearly so. Run it after a change of a format.
+
+    tests/fuzz/make_corpus.py      into tests/fuzz/corpus; files of other names stay as they are
+"""
+
+import json
+import os
+import pathlib
+import ssl
+import struct
+import sys
+
+HERE = pathlib.Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "integration"))
+
+import wire  # noqa: E402 (found through the line above)
+
+from wire import frame, number, text, varint  # noqa: E402
+
+
+def put(target, name, data):
+    path = HERE / "corpus" / target / f"seed-{name}"
+    os.makedirs(path.parent, exist_ok=True)
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+
+
+def packed(field, values):
+    body = b"".join(varint(v) for v in values)
+    return varint(field << 3 | 2) + varint(len(body)) + body
+
+
+def message(field, body):
+    return varint(field << 3 | 2) + varint(len(body)) + body
+
+
+def zigzag(v):
+    return v << 1 if v >= 0 else (-v << 1) - 1
+
+
+HELLO = text(1, "w3") + number(2, 77) + text(3, "model") + number(5, 4) + number(6, 1 << 33)
+STEP = (
+    number(1, 1)
+    + number(2, 7)
+    + number(4, 2)
+    + packed(5, [0, 0, 1])
+    + packed(6, [3, 4, 9])
+    + packed(7, [zigzag(v) for v in (20, 21, -3)])
+)
+ASSIGN = (
+    number(1, 2)
+    + packed(2, [0, 3, 5])
+    + packed(3, range(0, 32, 3))
+    + packed(4, [0, 1, 31])
+    + message(6, number(2, 100) + number(3, 2))
+    + message(6, number(1, 7) + number(2, 5))
+    + number(7, 2)
+)
+WELCOME = b"".join(number(f, v) for f, v in ((2, 1), (3, 50), (4, 1), (5, 16), (6, 512), (7, 8)))
+KV_RESULT = number(1, 1) + packed(2, [0, 1]) + number(3, 9) + number(4, 18) + packed(11, [0])
+STEP_RESULT = number(1, 1) + number(2, 1) + packed(5, [0]) + packed(6, [1])
+
+
+def frames():
+    step = frame(wire.STEP, STEP, bytes(range(256)))
+    for size in (0, 22, 255):
+        head = bytes([size])
+        put("frame", f"several-{size}", head + frame(wire.HELLO, HELLO) + step + frame(wire.ERROR))
+    put("frame", "long", b"\x10" + wire.header(wire.STEP, 0xFFFFFFFF, 0xFFFFFFFF))
+    put("frame", "version", b"\x10" + frame(wire.HELLO, HELLO, version=9))
+    put("frame", "tls", b"\x10\x16\x03\x01\x02\x00")
+
+
+def messages():
+    for kind, (name, body) in enumerate(
+        (
+            ("welcome", WELCOME),
+            ("assign", ASSIGN),
+            ("step", STEP),
+            ("heartbeat", number(1, 5) + number(2, 1 << 40)),
+            ("open", number(1, 3) + number(2, 512)),
+            ("close", number(1, 3)),
+            ("reject", number(1, 3) + text(2, "a name")),
+            ("stats", number(1, 1)),
+            ("error", number(1, 7) + text(2, "why")),
+        )
+    ):
+        put("to_worker", name, bytes([kind]) + body)
+    all_of_them = b""
+    for kind, (name, body) in enumerate(
+        (
+            ("hello", HELLO),
+            ("ack", number(1, 1) + number(2, 1000000)),
+            ("kv", KV_RESULT),
+            ("result", STEP_RESULT),
+            ("stats", number(1, 1)),
+            ("error", number(1, 7) + text(2, "why")),
+        )
+    ):
+        one = b"".join(
+            bytes([kind + 6 * slot]) + struct.pack("<H", len(body)) + body for slot in (0, 1)
+        )
+        put("to_leader", name, one)
+        all_of_them += one
+    put("to_leader", "all", all_of_them)
+
+
+def gguf_value(kind, value):
+    """4: u32, 6: f32, 8: string, 9: array of strings"""
+    if kind == 8:
+        return struct.pack("<IQ", 8, len(value)) + value.encode()
+    if kind == 9:
+        items = b"".join(struct.pack("<Q", len(v.encode())) + v.encode() for v in value)
+        return struct.pack("<IIQ", 9, 8, len(value)) + items
+    return struct.pack("<I" + {4: "I", 6: "f"}[kind], kind, value)
+
+
+def gguf():
+    dim, ffn, vocab = 16, 16, 4
+    keys = {
+        "general.architecture": (8, "llama"),
+        "general.name": (8, "seed"),
+        "llama.block_count": (4, 1),
+        "llama.embedding_length": (4, dim),
+        "llama.feed_forward_length": (4, ffn),
+        "llama.attention.head_count": (4, 1),
+        "llama.attention.head_count_kv": (4, 1),
+        "llama.context_length": (4, 32),
+        "llama.attention.layer_norm_rms_epsilon": (6, 1e-5),
+        "llama.rope.freq_base": (6, 10000.0),
+        "tokenizer.ggml.model": (8, "gpt2"),
+        "tokenizer.ggml.tokens": (9, ["a", "b", "ab", "<s>"]),
+        "tokenizer.ggml.merges": (9, ["a b"]),
+    }
+    shapes = {"token_embd.weight": (dim, vocab), "output_norm.weight": (dim,)}
+    for name in ("attn_norm", "ffn_norm"):
+        shapes[f"blk.0.{name}.weight"] = (dim,)
+    for name in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"):
+        shapes[f"blk.0.{name}.weight"] = (dim, dim)
+    head = struct.pack("<4sIQQ", b"GGUF", 3, len(shapes), len(keys))
+    for key, (kind, value) in keys.items():
+        head += struct.pack("<Q", len(key)) + key.encode() + gguf_value(kind, value)
+    at = 0
+    for name, shape in shapes.items():
+        head += struct.pack("<Q", len(name)) + name.encode()
+        head += struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, 0, at)
+        at += 4 * shape[0] * (shape[1] if len(shape) > 1 else 1)
+    head += bytes(-len(head) % 32)
+    put("gguf", "model", head + bytes(at))
+    put("gguf", "empty", struct.pack("<4sIQQ", b"GGUF", 3, 0, 0))
+    put("gguf", "counts", struct.pack("<4sIQQ", b"GGUF", 3, 1 << 63, 1 << 63))
+
+
+def safetensors():
+    def one(name, header, data=b""):
+        body = header if isinstance(header, bytes) else json.dumps(header).encode()
+        put("safetensors", name, struct.pack("<Q", len(body)) + body + data)
+
+    a = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
+    b = {"dtype": "BF16", "shape": [4], "data_offsets": [24, 32]}
+    one("two", {"__metadata__": {"format": "pt"}, "a": a, "b": b}, bytes(32))
+    one("overlap", {"a": a, "b": {**b, "data_offsets": [20, 28]}}, bytes(32))
+    one("beyond", {"a": {**a, "data_offsets": [1 << 62, (1 << 62) + 24]}}, bytes(32))
+    one("overflow", {"a": {**a, "shape": [1 << 62, 8], "data_offsets": [0, 0]}})
+    one("deep", b"[" * 3000)
+    put("safetensors", "length", struct.pack("<Q", (1 << 64) - 1) + b"{}")
+
+
+def tokenizers():
+    vocab = {c: i for i, c in enumerate("abcdefghijklmnopqrstuvwxyzH\u0120")}
+    vocab["he"] = len(vocab)
+    added = {"id": len(vocab), "content": "<|im_start|>", "special": True, "single_word": False}
+    added.update(lstrip=False, rstrip=False, normalized=False)
+    one = {
+        "version": "1.0",
+        "added_tokens": [added],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True},
+        "decoder": {"type": "ByteLevel"},
+        "model": {"type": "BPE", "vocab": vocab, "merges": ["h e"]},
+    }
+    put("tokenizer", "bytelevel", json.dumps(one))
+    split = {"type": "Split", "pattern": {"Regex": "\\p{L}+|\\s+"}, "behavior": "Isolated"}
+    split["invert"] = False
+    steps = [split, {**one["pre_tokenizer"], "use_regex": False}]
+    one["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": steps}
+    put("tokenizer", "split", json.dumps(one))
+    split["pattern"] = {"Regex": "(a+)+$"}
+    put("tokenizer", "slow-pattern", json.dumps(one))
+
+
+def configs():
+    put(
+        "config",
+        "all",
+        "a: {string: 'x y', uint: 7}\n"
+        "b:\n  size: 4G\n  real: -0.5\n  flag: true\n"
+        "c:\n  word: two\n  table:\n    w1: [0, 1]\n    w2: []\n",
+    )
+    put("config", "alias", "a: &x {uint: 1}\nb: *x\n")
+    put("config", "tab", "a:\n\tuint: 1\n")
+    put("config", "two", "a: {uint: 1}\n---\na: {uint: 2}\n")
+    put("config", "deep", "a: " + "[" * 500)
+    put("config", "key", "hydac-cluster-key-1\n" + "0123456789abcdef" * 4 + "\n")
+
+
+def requests():
+    def one(name, chat, body):
+        put("request", name, bytes([chat]) + json.dumps(body).encode())
+
+    options = {"max_tokens": 5, "temperature": 0.5, "top_p": 0.9, "top_k": 40, "seed": 1}
+    one("text", 0, {"model": "toy", "prompt": "abc", "stop": ["x", "yz"], "logprobs": 2, **options})
+    one("ids", 0, {"prompt": [1, 2, 511], "stream": True, "echo": True, "ignore_eos": True})
+    said = [{"role": "system", "content": "s"}, {"role": "user", "content": "hello"}]
+    one("chat", 1, {"messages": said, "stream": True, "top_logprobs": 3, "logprobs": True})
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    one("parts", 1, {"messages": [{"role": "user", "content": parts}], "n": 1, "user": "u"})
+    put("request", "twice", b'\x00{"prompt":"a","prompt":"b"}')
+    put("request", "deep", b"\x00" + b"[" * 3000)
+
+
+def tls():
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        context.wrap_bio(incoming, outgoing).do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    hello = outgoing.read()
+    put("tls", "client-hello", b"\x00" + hello)
+    put("tls", "hello-to-client", b"\x01" + hello)
+    put("tls", "alert", b"\x01\x15\x03\x03\x00\x02\x02\x46")
+    put("tls", "plaintext", b"\x00" + frame(wire.HELLO, HELLO))
+    put("tls", "http", b"\x00GET / HTTP/1.1\r\n\r\n")
+    put("tls", "unchanged-up", b"\x02" + bytes(900))
+    put("tls", "unchanged-down", b"\x03" + bytes(900))
+    put("tls", "binder", b"\x02" + bytes(260) + b"\x01")
+    put("tls", "record", b"\x02" + bytes(400) + b"\x01")
+
+
+if __name__ == "__main__":
+    for make in (frames, messages, gguf, safetensors, tokenizers, configs, requests, tls):
+        make()
