@@ -15,22 +15,24 @@ REJOIN = 60.0  # seconds after which a worker that could join is taken never to
 
 
 class Cluster(Base):
-    def __init__(self, model, names, limit, net):
-        """`net`: what links.make returned."""
+    def __init__(self, model, names, limit, net, with_key):
+        """`net`: what links.make returned. With a key nobody in the middle can lie."""
         self.model, self.names = model, names
         self.net, self.why_loopback = net
         self.folder = tempfile.mkdtemp(prefix="hydac-chaos-")
         self.workers, self.stopped, self.liars, self.starts = {}, set(), set(), 0
         ports = os.path.join(self.folder, "ports.json")
         at = self.net.leader_address
-        self.key = keygen(os.path.join(self.folder, "cluster.key"))
+        self.tls = ["--cluster.tls=off"]
+        if with_key:
+            self.tls = ["--key", keygen(os.path.join(self.folder, "cluster.key"))]
         args = [LEADER, "--die-with-parent", "--model.path", model]
         args += ["--cluster.listen", f"{at}:0", "--http.listen", f"{at}:0", "--ports-file", ports]
         args += ["--state.dir", os.path.join(self.folder, "leader")]
         args += [f"--recovery.wait_for_worker_ms={int(limit * 1000)}", "--limits.max_rows=32"]
         args += [f"--cluster.min_workers={len(names)}", f"--recovery.step_deadline_ms={DEADLINE}"]
         args += [f"--recovery.assign_deadline_ms={ASSIGN_DEADLINE}"]
-        args += ["--key", self.key, "--http.open=true"]
+        args += [*self.tls, "--http.open=true"]
         self.leader = Process(args, os.path.join(self.folder, "leader.log"))
         self.ports = until(lambda: read_json(ports), "the leader listens")
         self.client = Client(f"http://{at}:{self.ports['http']}")
@@ -45,7 +47,7 @@ class Cluster(Base):
         self.starts += 1
         args = [*self.net.prefix(name), WORKER, "--die-with-parent", "--model.path", self.model]
         args += ["--leader.address", self.net.leader_for(name, self.ports["cluster"])]
-        args += ["--key", self.key, "--worker.name", name, "--compute.threads", "1"]
+        args += [*self.tls, "--worker.name", name, "--compute.threads", "1"]
         args += ["--retry.max_ms", "400", "--state.dir", os.path.join(self.folder, name)]
         self.workers[name] = Process(args, os.path.join(self.folder, f"{name}-{self.starts}.log"))
 
