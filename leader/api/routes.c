@@ -1,6 +1,8 @@
 /* routes.c - paths and methods, and the answers that need no engine. */
 #include "leader/api/api_impl.h"
 
+#include "leader/metrics/exposition.h"
+
 #include <string.h>
 #include <time.h>
 
@@ -41,6 +43,12 @@ static void get_status(struct hd_call *c)
     c->api->o.backend.status(c->api->o.backend.arg, on_status, c);
 }
 
+static void get_metrics(struct hd_call *c)
+{
+    const struct hd_api_backend *b = &c->api->o.backend;
+    hd_call_reply_text(c, HD_EXPOSITION_TYPE, b->metrics(b->arg));
+}
+
 static void post_completions(struct hd_call *c)
 {
     hd_call_generate(c, false);
@@ -60,6 +68,7 @@ static const struct route {
     {"/v1/models", "GET", get_models},
     {"/health", "GET", get_health},
     {"/hydac/status", "GET", get_status},
+    {"/metrics", "GET", get_metrics},
 };
 
 void hd_call_route(struct hd_call *c, const char *url, const char *method)

@@ -81,6 +81,7 @@ static void do_failover(struct hd_leader *l, const struct hd_action *a)
     f.rows_replayed = l->rows_replayed;
     l->rows_replayed = 0;
     l->failovers[l->n_failovers++ % HD_FAILOVERS] = f;
+    hd_recoveries_add(&l->recoveries, &f);
     hd_engine_failover(l->engine, &f);
     hd_warn(
         l->o.log, "failover",

@@ -30,6 +30,8 @@ struct fixture {
     bool hold_status;
     void (*status_done)(void *arg, json_t *status);
     void *status_arg;
+    bool no_metrics;
+    struct hd_serving serving;
 };
 
 struct fixture_options {
