@@ -1,0 +1,99 @@
+"""deploy/prometheus: the files are what Prometheus and Grafana take, and name only what there is."""
+
+import json
+import re
+
+import pytest
+import yaml
+
+from cluster import Daemons
+from exposition import parse
+from files import check, path_of, read, tool
+
+RULES, DASHBOARD = "hydac.rules.yml", "grafana-dashboard.json"
+NAME = re.compile(r"\bhydac_[a-z0-9_]+")
+
+
+@pytest.fixture(scope="module")
+def exposed(model):
+    """name of a sample -> the labels that it comes with"""
+    with Daemons(model) as c:
+        c.start_all(1)
+        families = parse(c.client.request("GET", "/metrics")[2].decode())
+    names = {}
+    for family in families.values():
+        for name, labels in family.samples:
+            names.setdefault(name, set()).update(label for label, _ in labels)
+    return names
+
+
+def panels():
+    return json.loads(read("prometheus", DASHBOARD))["panels"]
+
+
+def dashboard_expressions():
+    return [t["expr"] for p in panels() for t in p.get("targets", ())]
+
+
+def rule_expressions():
+    groups = yaml.safe_load(read("prometheus", RULES))["groups"]
+    return [rule["expr"] for g in groups for rule in g["rules"]]
+
+
+def test_scrape_config_and_rules():
+    promtool = tool("promtool", "prometheus")
+    check([promtool, "check", "config", path_of("prometheus", "prometheus.yml")])
+    check([promtool, "check", "rules", path_of("prometheus", RULES)])
+
+
+def test_alerts_fire_when_they_should():
+    promtool = tool("promtool", "prometheus")
+    check([promtool, "test", "rules", path_of("..", "tests", "deploy", "hydac.rules.test.yml")])
+
+
+@pytest.mark.parametrize("expressions", [dashboard_expressions, rule_expressions])
+def test_every_metric_exists(exposed, expressions):
+    used = [name for e in expressions() for name in NAME.findall(e)]
+    assert len(set(used)) > 5
+    assert [name for name in used if name not in exposed] == []
+
+
+@pytest.mark.parametrize("expressions", [dashboard_expressions, rule_expressions])
+def test_every_label_exists(exposed, expressions):
+    """Labels that expressions select or group by; instance and job come from the scrape."""
+    for e in expressions():
+        known = {"instance", "job", "le"}
+        for name in NAME.findall(e):
+            known |= exposed[name]
+        used = re.findall(r"([a-z_]+)=~?\"", e)
+        for group in re.findall(r"\b(?:by|on) \(([^)]*)\)", e):
+            used += [label.strip() for label in group.split(",")]
+        assert set(used) <= known, e
+
+
+def test_alerts_explain_themselves():
+    for group in yaml.safe_load(read("prometheus", RULES))["groups"]:
+        for rule in group["rules"]:
+            assert rule["labels"]["severity"] in ("info", "warning", "critical"), rule["alert"]
+            assert rule["annotations"]["summary"] and rule["annotations"]["description"]
+
+
+def test_dashboard_is_whole():
+    ids = [p["id"] for p in panels()]
+    assert len(ids) == len(set(ids))
+    for p in panels():
+        grid = p["gridPos"]
+        assert grid["x"] + grid["w"] <= 24, p["title"]
+        assert p["type"] == "row" or p["targets"], p["title"]
+
+
+def test_dashboard_expressions_are_promql(tmp_path):
+    promtool = tool("promtool", "prometheus")
+    rules = []
+    for i, e in enumerate(dashboard_expressions()):
+        e = e.replace("$__rate_interval", "5m").replace("$instance", ".*")
+        assert "$" not in e
+        rules.append({"record": f"panel:{i}", "expr": e})
+    path = tmp_path / "panels.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    check([promtool, "check", "rules", str(path)])
