@@ -14,7 +14,7 @@ set -eu
 build="
 gcc libc6-dev meson ninja-build pkg-config
 libuv1-dev libprotobuf-c-dev protobuf-c-compiler libyaml-dev libxxhash-dev
-libpcre2-dev libjansson-dev libmicrohttpd-dev libcurl4-openssl-dev libopenblas-dev
+libpcre2-dev libjansson-dev libmicrohttpd-dev libsystemd-dev libcurl4-openssl-dev libopenblas-dev
 python3 python3-pip ca-certificates"
 test="
 libcriterion-dev python3-pytest iproute2 nftables"
