@@ -8,14 +8,13 @@ Dockerfile's own runtime stage; the last test builds the whole Dockerfile."""
 import json
 import os
 import shutil
-import socket
 import subprocess
 
 import pytest
 
 from client import Client
 from cluster import HYDAC, LEADER, WORKER, Base, until
-from files import TOP, path_of, run
+from files import TOP, free_port, path_of, run
 from prompts import prompt
 from root import debian
 
@@ -99,12 +98,6 @@ def image(base, tmp_path_factory):
     )
     yield build(tag, str(folder))
     run(["docker", "rmi", "--force", tag, f"{tag}-runtime"])
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Composed(Base):

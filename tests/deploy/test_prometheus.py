@@ -2,13 +2,16 @@
 
 import json
 import re
+import shutil
+import urllib.parse
 
 import pytest
 import yaml
 
-from cluster import Daemons
+from client import Client
+from cluster import Daemons, Process, until
 from exposition import parse
-from files import check, path_of, read, tool
+from files import check, free_port, path_of, read, tool
 
 RULES, DASHBOARD = "hydac.rules.yml", "grafana-dashboard.json"
 NAME = re.compile(r"\bhydac_[a-z0-9_]+")
@@ -97,3 +100,44 @@ def test_dashboard_expressions_are_promql(tmp_path):
     path = tmp_path / "panels.yml"
     path.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
     check([promtool, "check", "rules", str(path)])
+
+
+@pytest.fixture
+def server(model, tmp_path):
+    """A Prometheus that scrapes a leader as prometheus.yml says: a client of its API."""
+    program = tool("prometheus", "prometheus")
+    with Daemons(model) as c:
+        c.start_all(1)
+        text = read("prometheus", "prometheus.yml").replace("interval: 5s", "interval: 1s")
+        text = text.replace("127.0.0.1:8080", f"127.0.0.1:{c.ports['http']}")
+        (tmp_path / "prometheus.yml").write_text(text)
+        shutil.copy(path_of("prometheus", RULES), tmp_path)
+        port = free_port()
+        args = [f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]
+        args += [f"--web.listen-address=127.0.0.1:{port}"]
+        process = Process([program, *args], str(tmp_path / "log"))
+        try:
+            yield Client(f"http://127.0.0.1:{port}")
+        finally:
+            print(process.output())
+            process.stop()
+
+
+def query(server, expression):
+    """The vector; None while the server does not answer."""
+    try:
+        path = "/api/v1/query?" + urllib.parse.urlencode({"query": expression})
+        status, _, body = server.request("GET", path)
+    except OSError:
+        return None
+    assert status in (200, 503), body
+    return json.loads(body)["data"]["result"] if status == 200 else None
+
+
+def test_a_server_scrapes(server):
+    until(lambda: query(server, 'up{job="hydac"} == 1'), "the leader is scraped")
+    (ready,) = query(server, "hydac_cluster_ready")
+    assert ready["value"][1] == "1"
+    for e in dashboard_expressions():
+        e = e.replace("$__rate_interval", "1m").replace("$instance", ".*")
+        until(lambda e=e: query(server, e), f"a panel shows something: {e}")

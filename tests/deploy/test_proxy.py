@@ -3,22 +3,15 @@
 import os
 import re
 import signal
-import socket
 
 import pytest
 
 from client import Client
 from cluster import Daemons, Process, until
-from files import check, path_of, read, tool
+from files import check, free_port, path_of, read, tool
 from prompts import prompt
 
 PROMPT = prompt(20, 93)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 @pytest.fixture
