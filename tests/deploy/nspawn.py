@@ -133,7 +133,9 @@ class Machine:
         return self.check("systemctl", "show", "--value", "--property", name, unit)
 
     def console(self):
-        with open(os.path.join(self.folder, "console.log"), encoding="utf-8", errors="replace") as f:
+        with open(
+            os.path.join(self.folder, "console.log"), encoding="utf-8", errors="replace"
+        ) as f:
             return f.read()[-4000:]
 
     def journal(self, unit):

@@ -106,9 +106,7 @@ class Composed(Base):
     def __init__(self, image, model, folder):
         self.project, port = f"hydactest{os.getpid()}", free_port()
         other = folder / "image.yaml"
-        other.write_text(
-            f"services:\n  leader: {{image: {image}}}\n  worker: {{image: {image}}}\n"
-        )
+        other.write_text(f"services:\n  leader: {{image: {image}}}\n  worker: {{image: {image}}}\n")
         files = ["-f", path_of("docker", "compose.yaml"), "-f", str(other)]
         self.command = [*compose_command(), *files, "-p", self.project]
         self.env = {**os.environ, "HYDAC_MODEL": model, "HYDAC_HTTP": f"127.0.0.1:{port}"}

@@ -34,8 +34,12 @@ def one(kind, name=None):
 def pods():
     """component -> the template of its pods"""
     sets = (one("Deployment"), one("StatefulSet"))
-    return {s["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"]:
-            s["spec"]["template"] for s in sets}
+    return {
+        s["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"]: s["spec"][
+            "template"
+        ]
+        for s in sets
+    }
 
 
 def container(component):
@@ -83,8 +87,10 @@ def test_selectors_find_pods():
 
 def test_ports_have_names_that_exist():
     names = {p["name"]: p["containerPort"] for p in container("leader")["ports"]}
-    used = [container("leader")[f"{probe}Probe"]["httpGet"]["port"]
-            for probe in ("startup", "liveness", "readiness")]
+    used = [
+        container("leader")[f"{probe}Probe"]["httpGet"]["port"]
+        for probe in ("startup", "liveness", "readiness")
+    ]
     for o in objects():
         if o["kind"] == "Service" and o["metadata"]["name"] != "hydac-worker":
             used += [p["targetPort"] for p in o["spec"]["ports"]]
@@ -105,8 +111,10 @@ def test_workers_find_the_leader():
     (env,) = container("worker")["env"]
     assert env["name"] == "HYDAC_LEADER"
     assert one("Service", env["value"].removeprefix("http://"))["spec"]["ports"][0]["port"] == 80
-    assert one("StatefulSet")["spec"]["serviceName"] == one("Service", "hydac-worker")[
-        "metadata"]["name"]
+    assert (
+        one("StatefulSet")["spec"]["serviceName"]
+        == one("Service", "hydac-worker")["metadata"]["name"]
+    )
 
 
 @pytest.mark.parametrize("component", ["leader", "worker"])

@@ -8,7 +8,7 @@ import pytest
 
 from client import Client
 from cluster import BUILD, Base, until
-from files import check, path_of, read, run, tool
+from files import check, tool
 from nspawn import Machine, Switch
 from prompts import prompt
 from root import debian, need_root, runtime_packages
@@ -88,9 +88,7 @@ class Machines(Base):
         self.switch.close()
 
     def logs(self):
-        return "\n".join(
-            f"---- {m.name}\n{m.journal('hydac-*')}" for m in self.machines.values()
-        )
+        return "\n".join(f"---- {m.name}\n{m.journal('hydac-*')}" for m in self.machines.values())
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +122,12 @@ def disturbed(cluster, tokens, disturb, losses=1):
 
 def processes(machine, unit):
     group = machine.show(unit, "ControlGroup")
-    said = machine.run("sh", "-c", f"cat /sys/fs/cgroup{group}/cgroup.procs "
-                       f"/sys/fs/cgroup/systemd{group}/cgroup.procs 2>/dev/null")
+    said = machine.run(
+        "sh",
+        "-c",
+        f"cat /sys/fs/cgroup{group}/cgroup.procs "
+        f"/sys/fs/cgroup/systemd{group}/cgroup.procs 2>/dev/null",
+    )
     return said.stdout.split()
 
 

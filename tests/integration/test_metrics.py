@@ -125,7 +125,9 @@ def test_an_answer_that_is_left(cluster):
     stream.close()
     cluster.until_idle()
     after = metrics_of(cluster)
-    ends = [value(m, "hydac_request_success_total", finished_reason="abort") for m in (before, after)]
+    ends = [
+        value(m, "hydac_request_success_total", finished_reason="abort") for m in (before, after)
+    ]
     assert ends[1] == ends[0] + 1
 
 
