@@ -1,28 +1,37 @@
 #!/bin/sh
 # Installs what hydac needs on Debian 12 (or a system with the same package names), if it is missing.
 #
+#   deploy/packages.sh run      what the installed programs need
 #   deploy/packages.sh build    compiler, libraries, and what fetches the default model
 #   deploy/packages.sh test     what the tests need besides
 #   deploy/packages.sh check    what .ci/run needs besides: the second compiler, the formatter
 #   deploy/packages.sh all      all of the above
+#   deploy/packages.sh deploy   what tests/run.sh --deploy needs besides: machines and containers, and
+#                               servers (prometheus, nginx, haproxy) that Debian starts at once
 #   deploy/packages.sh --list KIND   only print the names
 #
 # Nothing happens when all of them are there; otherwise apt-get is called, through sudo for a user
 # who is not root.
 set -eu
 
+run="
+libuv1 libprotobuf-c1 libyaml-0-2 libxxhash0 libpcre2-8-0 libjansson4 libmicrohttpd12 libsystemd0
+libcurl4 libopenblas0-pthread libssl3"
 build="
 gcc libc6-dev meson ninja-build pkg-config
 libuv1-dev libprotobuf-c-dev protobuf-c-compiler libyaml-dev libxxhash-dev
-libpcre2-dev libjansson-dev libmicrohttpd-dev libcurl4-openssl-dev libopenblas-dev libssl-dev
-python3 python3-pip ca-certificates"
+libpcre2-dev libjansson-dev libmicrohttpd-dev libsystemd-dev libcurl4-openssl-dev libopenblas-dev
+libssl-dev python3 python3-pip ca-certificates"
 test="
-libcriterion-dev python3-pytest openssl iproute2 nftables"
+libcriterion-dev python3-pytest python3-yaml openssl iproute2 nftables"
 check="
 clang clang-format libclang-rt-14-dev"
 
+deploy="
+debootstrap systemd-container docker.io docker-compose prometheus nginx-light haproxy mandoc"
+
 usage() {
-    echo "usage: deploy/packages.sh [--list] build|test|check|all" >&2
+    echo "usage: deploy/packages.sh [--list] run|build|test|check|all|deploy" >&2
     exit 2
 }
 
@@ -32,10 +41,12 @@ if [ "${1:-}" = --list ]; then
     shift
 fi
 case "${1:-all}" in
+run) wanted=$run ;;
 build) wanted=$build ;;
 test) wanted=$test ;;
 check) wanted=$check ;;
-all) wanted="$build $test $check" ;;
+all) wanted="$run $build $test $check" ;;
+deploy) wanted=$deploy ;;
 *) usage ;;
 esac
 [ $# -le 1 ] || usage

@@ -2,10 +2,12 @@
 # Installs what is missing, builds hydac, runs every test. The last line is "N passed, N failed";
 # the exit status is 0 only if nothing failed.
 #
-#   tests/run.sh                  everything
+#   tests/run.sh                  everything but what --deploy adds
 #   tests/run.sh --unit-only      only what meson runs: unit tests and the simulated cluster
 #   tests/run.sh --asan           those, built with the address and undefined-behaviour sanitizers
-#   tests/run.sh -k EXPRESSION    only golden, integration and chaos tests whose names match
+#   tests/run.sh -k EXPRESSION    only golden, integration, deploy and chaos tests whose names match
+#   tests/run.sh --deploy         only tests/deploy, with those that boot machines and build images
+#                                 (root, minutes; they are left out otherwise)
 #     --no-install    the packages are there (no apt-get, no network)
 #     --build DIR     build folder (default: build, or build-asan)
 #
@@ -18,10 +20,11 @@ install=yes
 build=
 asan=no
 binaries=yes
+deploy=no
 match=
 
 usage() {
-    sed -n '2,13s/^# \{0,1\}//p' "$0"
+    sed -n '2,15s/^# \{0,1\}//p' "$0"
 }
 
 while [ $# -gt 0 ]; do
@@ -31,6 +34,7 @@ while [ $# -gt 0 ]; do
         asan=yes
         binaries=no
         ;;
+    --deploy) deploy=yes ;;
     --no-install) install=no ;;
     --build | -k)
         [ $# -ge 2 ] || {
@@ -58,6 +62,7 @@ say() {
 
 cd "$top"
 [ $install = no ] || deploy/packages.sh all
+[ $install = no ] || [ $deploy = no ] || deploy/packages.sh deploy
 
 # ---- Build
 
@@ -114,7 +119,7 @@ fi
 
 # ---- Unit tests, simulated cluster
 
-if [ -z "$match" ]; then
+if [ -z "$match" ] && [ $deploy = no ]; then
     say "Unit tests and simulated cluster"
     rm -f "$build/meson-logs/testlog.json"
     meson test -C "$build" --no-rebuild --print-errorlogs || true
@@ -141,9 +146,16 @@ if [ $binaries = yes ]; then
     HYDAC_BUILD=$(cd "$build" && pwd)
     export HYDAC_BUILD
     export PYTHONDONTWRITEBYTECODE=1
-    run_pytest golden
-    run_pytest integration
-    run_pytest chaos
+    if [ $deploy = yes ]; then
+        HYDAC_DEPLOY=1
+        export HYDAC_DEPLOY
+        run_pytest deploy
+    else
+        run_pytest golden
+        run_pytest integration
+        run_pytest deploy
+        run_pytest chaos
+    fi
 fi
 
 say "Summary"

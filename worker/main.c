@@ -1,4 +1,5 @@
 /* main.c - hydac-worker: arguments, signals, the loop. */
+#include "common/service/service.h"
 #include "common/util/process.h"
 #include "worker/keeper.h"
 #include "worker/worker.h"
@@ -12,7 +13,9 @@
 struct program {
     uv_loop_t loop;
     uv_signal_t signals[2];
+    struct hd_service service;
     struct hd_worker *worker;
+    const struct hd_worker_config *config;
     struct hd_log log;
     bool draining; /* a signal has come */
     bool closing;
@@ -25,6 +28,7 @@ static void stop(struct program *p, int status)
         return;
     p->closing = true;
     p->status = status;
+    hd_service_stopping();
     for (int i = 0; i < 2; i++)
         uv_close((uv_handle_t *)&p->signals[i], NULL);
     hd_worker_close(p->worker, NULL, NULL);
@@ -56,6 +60,14 @@ static void on_refused(void *arg, const char *why)
     stop(p, 1);
 }
 
+static void on_joined(void *arg, bool joined)
+{
+    struct program *p = arg;
+    if (!p->closing)
+        hd_service_status("%s %s as %s", joined ? "works for" : "has lost its leader at",
+                          p->config->leader, p->config->name);
+}
+
 static void watch_signals(struct program *p)
 {
     static const int numbers[2] = {SIGTERM, SIGINT};
@@ -71,13 +83,19 @@ static void watch_signals(struct program *p)
 static int serve(struct program *p, const struct hd_worker_config *c)
 {
     struct hd_error err = {0};
-    struct hd_worker_options o = {
-        .loop = &p->loop, .config = c, .log = &p->log, .refused = on_refused, .arg = p};
+    struct hd_worker_options o = {.loop = &p->loop,
+                                  .config = c,
+                                  .log = &p->log,
+                                  .refused = on_refused,
+                                  .joined = on_joined,
+                                  .arg = p};
+    p->config = c;
     if (hd_worker_new(&p->worker, &o, &err) < 0) {
         fprintf(stderr, "hydac-worker: %s\n", err.text);
         return 1;
     }
     watch_signals(p);
+    hd_service_ready("the model is open; looking for the leader at %s", c->leader);
     uv_run(&p->loop, UV_RUN_DEFAULT);
     return p->status;
 }
@@ -113,7 +131,9 @@ int main(int argc, char **argv)
         hd_warn(&p.log, "no_keeper", "reason=\"%s\" effect=\"a kill is noticed later\"",
                 strerror(errno));
     uv_loop_init(&p.loop);
+    hd_service_start(&p.service, &p.loop);
     rc = serve(&p, &config);
+    hd_service_end(&p.service);
     uv_loop_close(&p.loop);
     return rc;
 }

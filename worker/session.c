@@ -18,8 +18,11 @@ static void on_timer(uv_timer_t *timer);
 
 void hd_session_set(struct hd_session *s, enum session_state to)
 {
+    bool changed = (s->state == JOINED) != (to == JOINED);
     hd_debug(s->o.log, "session", "from=%s to=%s", state_names[s->state], state_names[to]);
     s->state = to;
+    if (changed && s->o.joined)
+        s->o.joined(s->o.arg, to == JOINED);
 }
 
 /* ---- Ending, and beginning again ----*/

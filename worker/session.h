@@ -32,7 +32,8 @@ struct hd_session_options {
     uint64_t speed; /* multiply-adds a second, 0 = unknown */
     /* The leader will never take us: nothing is tried any more. */
     void (*refused)(void *arg, const char *why);
-    void *arg;
+    void (*joined)(void *arg, bool joined); /* on reaching JOINED and on leaving it; may be NULL */
+    void *arg;                              /* of both */
 };
 
 /* 0 or HD_E_NOMEM. */

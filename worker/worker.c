@@ -77,6 +77,13 @@ static void on_refused(void *arg, const char *why)
         w->o.refused(w->o.arg, why);
 }
 
+static void on_joined(void *arg, bool joined)
+{
+    struct hd_worker *w = arg;
+    if (w->o.joined)
+        w->o.joined(w->o.arg, joined);
+}
+
 /* ---- Ending: the session first (it uses the crew), then the crew (it uses the model) ----*/
 
 static void on_crew_closed(void *arg)
@@ -142,6 +149,7 @@ static int make_session(struct hd_worker *w, unsigned threads, enum hd_isa isa,
         .threads = threads,
         .speed = hd_probe(&probe),
         .refused = on_refused,
+        .joined = on_joined,
         .arg = w,
     };
     int rc = hd_session_new(&w->session, &o);

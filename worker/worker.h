@@ -20,6 +20,7 @@ struct hd_worker_options {
     const struct hd_worker_config *config; /* borrowed until closed, as is the log */
     const struct hd_log *log;
     void (*refused)(void *arg, const char *why); /* may be NULL */
+    void (*joined)(void *arg, bool joined);      /* a leader has taken it; has lost it. Likewise */
     void *arg;
 };
 

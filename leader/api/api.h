@@ -1,4 +1,5 @@
-/* api.h - the leader's HTTP: OpenAI's completions and chat, models, health, status.
+/* api.h - the leader's HTTP: OpenAI's completions and chat, models, health, status,
+ * metrics.
  *
  * libmicrohttpd driven from the libuv loop through its epoll descriptor: no thread of its own. The
  * API knows no cluster: what it needs comes through `struct hd_api_backend`, so that tests run it
@@ -9,6 +10,7 @@
 #include "common/text/tokenizer.h"
 #include "common/util/log.h"
 #include "leader/engine/request.h"
+#include "leader/metrics/serving.h"
 
 #include <jansson.h>
 #include <sys/socket.h>
@@ -35,6 +37,9 @@ struct hd_api_backend {
     /* The object of GET /hydac/status; the caller decrefs. The reply may need the workers'
      * counters, so it comes through `done` (exactly once, maybe from within the call). */
     void (*status)(void *arg, void (*done)(void *done_arg, json_t *status), void *done_arg);
+    /* The text of GET /metrics (metrics/exposition.h), malloc'ed; NULL when memory is out. */
+    char *(*metrics)(void *arg);
+    struct hd_serving *serving; /* how requests ended is counted here; NULL: nowhere */
 };
 
 struct hd_api;

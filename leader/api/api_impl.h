@@ -51,8 +51,10 @@ struct hd_call {
     bool status_pending;      /* the backend will call on_status */
     struct hd_text body, out; /* out: not sent yet */
     size_t out_sent;
-    unsigned status; /* HTTP status of the reply in `out`; 0: none yet */
-    bool generating; /* gen is in use */
+    unsigned status;  /* HTTP status of the reply in `out`; 0: none yet */
+    const char *type; /* ... and its Content-Type; NULL: JSON. Static */
+    bool generating;  /* gen is in use */
+    bool counted;     /* how it ended was */
     struct hd_generation gen;
     struct hd_request *request; /* alive in the backend, else NULL */
     bool cancel;                /* ... and to be cancelled from `later` */
@@ -115,8 +117,11 @@ void hd_call_completed(void *api, struct MHD_Connection *conn, void **call,
                        enum MHD_RequestTerminationCode why);
 /* Has a reply or a stream's next piece: wakes the connection. */
 void hd_call_wake(struct hd_call *c);
-void hd_call_reply(struct hd_call *c, unsigned status, json_t *object); /* takes it over */
+void hd_call_reply(struct hd_call *c, unsigned status, json_t *object);   /* takes it over */
+void hd_call_reply_text(struct hd_call *c, const char *type, char *text); /* likewise; 200 */
 void hd_call_refuse(struct hd_call *c, const struct hd_refusal *r);
+/* Counts how a generation ended, the first time. */
+void hd_call_count(struct hd_call *c, enum hd_outcome how);
 void hd_call_cancel(struct hd_call *c); /* the backend's request, at once */
 void hd_call_free_if_done(struct hd_call *c);
 

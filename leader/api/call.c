@@ -1,6 +1,8 @@
 /* call.c - an HTTP exchange from its first header to its end. */
 #include "leader/api/api_impl.h"
 
+#include "common/util/clock.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -20,13 +22,22 @@ static void suspend(struct hd_call *c)
     MHD_suspend_connection(c->conn);
 }
 
+void hd_call_count(struct hd_call *c, enum hd_outcome how)
+{
+    if (!c->counted)
+        hd_serving_ended(c->api->o.backend.serving, how, c->gen.submitted_us, hd_now_us());
+    c->counted = true;
+}
+
 void hd_call_cancel(struct hd_call *c)
 {
     struct hd_request *r = c->request;
     c->request = NULL;
     c->cancel = false;
-    if (r)
-        c->api->o.backend.cancel(c->api->o.backend.arg, r);
+    if (!r)
+        return;
+    hd_call_count(c, HD_OUTCOME_ABORT); /* unless the answer was whole: a stop string */
+    c->api->o.backend.cancel(c->api->o.backend.arg, r);
 }
 
 void hd_call_free_if_done(struct hd_call *c)
@@ -65,16 +76,29 @@ static const char out_of_memory[] =
     "{\"error\":{\"message\":\"Out of memory.\",\"type\":\"server_error\",\"param\":null,"
     "\"code\":null}}";
 
+static void reply(struct hd_call *c, unsigned status, const char *type, char *text)
+{
+    hd_text_clear(&c->out);
+    c->status = status;
+    c->type = type;
+    if (!text || hd_text_add(&c->out, text, strlen(text)) < 0) {
+        c->status = 500;
+        c->type = NULL; /* it says so in JSON */
+    }
+    free(text);
+    hd_call_wake(c);
+}
+
 void hd_call_reply(struct hd_call *c, unsigned status, json_t *object)
 {
     char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(object);
-    hd_text_clear(&c->out);
-    c->status = status;
-    if (!text || hd_text_add(&c->out, text, strlen(text)) < 0)
-        c->status = 500;
-    free(text);
-    hd_call_wake(c);
+    reply(c, status, NULL, text);
+}
+
+void hd_call_reply_text(struct hd_call *c, const char *type, char *text)
+{
+    reply(c, 200, type, text);
 }
 
 void hd_call_refuse(struct hd_call *c, const struct hd_refusal *r)
@@ -101,7 +125,7 @@ static enum MHD_Result send_reply(struct hd_call *c)
         MHD_create_response_from_buffer(strlen(text), (void *)text, MHD_RESPMEM_MUST_COPY);
     if (!r)
         return MHD_NO;
-    add_headers(r, c, "application/json");
+    add_headers(r, c, c->type ? c->type : "application/json");
     enum MHD_Result rc = MHD_queue_response(c->conn, c->status, r);
     MHD_destroy_response(r);
     c->state = HD_CALL_ANSWERED;

@@ -33,6 +33,8 @@ static void give_up(struct hd_call *c, int rc)
 /* The answer is whole: the stream's end, or the one object. */
 static void finish(struct hd_call *c)
 {
+    bool full = strcmp(c->gen.finish, "length") == 0;
+    hd_call_count(c, full ? HD_OUTCOME_LENGTH : HD_OUTCOME_STOP);
     c->ended = true;
     if (!c->gen.p.stream) {
         json_t *o = hd_generation_whole(&c->gen);
@@ -56,6 +58,7 @@ static void fail(struct hd_call *c, const char *error)
     unsigned status = b->not_ready(b->arg) ? 503 : 500;
     hd_refuse(&r, status, NULL, status == 503 ? "not_ready" : "generation_failed", "%s",
               error ? error : "The request failed.");
+    hd_call_count(c, HD_OUTCOME_ERROR);
     c->ended = true;
     if (!c->gen.p.stream) {
         hd_call_refuse(c, &r);
@@ -109,6 +112,8 @@ static void on_end(void *call, const struct hd_request_end *end)
     struct hd_call *c = call;
     c->request = NULL;
     c->cancel = false;
+    if (c->gone)
+        hd_call_count(c, HD_OUTCOME_ABORT);
     if (c->gone || c->ended)
         return;
     if (end->finish == HD_FINISH_ERROR) {

@@ -1,6 +1,8 @@
 /* routes.c - paths and methods, and the answers that need no engine. */
 #include "leader/api/api_impl.h"
 
+#include "leader/metrics/exposition.h"
+
 #include <string.h>
 #include <time.h>
 
@@ -82,6 +84,12 @@ static void post_rebalance(struct hd_call *c)
     accepted(c);
 }
 
+static void get_metrics(struct hd_call *c)
+{
+    const struct hd_api_backend *b = &c->api->o.backend;
+    hd_call_reply_text(c, HD_EXPOSITION_TYPE, b->metrics(b->arg));
+}
+
 static void post_completions(struct hd_call *c)
 {
     hd_call_generate(c, false);
@@ -104,6 +112,7 @@ static const struct route {
     {"/hydac/drain", "POST", post_drain},
     {"/hydac/undrain", "POST", post_undrain},
     {"/hydac/rebalance", "POST", post_rebalance},
+    {"/metrics", "GET", get_metrics},
 };
 
 void hd_call_route(struct hd_call *c, const char *url, const char *method)

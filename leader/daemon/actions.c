@@ -83,6 +83,7 @@ static void do_failover(struct hd_leader *l, const struct hd_action *a)
     f.rows_replayed = l->rows_replayed;
     l->rows_replayed = 0;
     l->failovers[l->n_failovers++ % HD_FAILOVERS] = f;
+    hd_recoveries_add(&l->recoveries, &f);
     hd_engine_failover(l->engine, &f);
     hd_warn(l->o.log, "failover",
             "worker=%s cause=%s policy=%s epoch=%llu heads_lost=%u heads_rebuilt=%u heads_ready=%u "
@@ -112,6 +113,8 @@ static void do_ready(struct hd_leader *l, bool ready)
         hd_warn(l->o.log, "not_ready", "reason=\"%s\"", hd_core_reason(l->core));
         l->not_ready_since_us = hd_now_us();
     }
+    if (l->o.serving)
+        l->o.serving(l->o.arg, ready ? NULL : hd_core_reason(l->core));
     hd_engine_set_ready(l->engine, ready);
     hd_engine_kick(l->engine);
 }

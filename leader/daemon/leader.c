@@ -185,6 +185,7 @@ static int make_engine(struct hd_leader *l, struct hd_error *err)
         .max_queue = (unsigned)c->queue,
         .context = l->context,
         .max_live_positions = UINT64_MAX,
+        .serving = &l->serving,
     };
     return hd_engine_new(&l->engine, &o, err);
 }
@@ -204,7 +205,9 @@ static int make_api(struct hd_leader *l, const struct sockaddr *addr, struct hd_
                     .not_ready = api_not_ready,
                     .drain = api_drain,
                     .rebalance = api_rebalance,
-                    .status = hd_status_get},
+                    .status = hd_status_get,
+                    .metrics = hd_metrics_text,
+                    .serving = &l->serving},
         .listen = addr,
         .api_key_file = l->o.config->api_key_file,
         .cert_file = l->o.config->http_cert,
@@ -284,6 +287,8 @@ int hd_leader_new(struct hd_leader **out, const struct hd_leader_options *o, str
         return hd_fail(err, HD_E_NOMEM, "no memory for the leader");
     l->o = *o;
     l->not_ready_since_us = hd_now_us();
+    hd_serving_init(&l->serving);
+    hd_recoveries_init(&l->recoveries);
     int rc = start(l, err);
     if (rc < 0) {
         hd_leader_close(l, NULL, NULL);

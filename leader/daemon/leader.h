@@ -16,6 +16,9 @@ struct hd_leader_options {
     uv_loop_t *loop;
     const struct hd_leader_config *config; /* borrowed, must outlive the leader */
     const struct hd_log *log;              /* likewise */
+    /* Requests are served (why: NULL) or not any more (why: a sentence). May be NULL. */
+    void (*serving)(void *arg, const char *why);
+    void *arg;
 };
 
 /* Opens the model, listens for workers and for HTTP. On error nothing is left once the loop has

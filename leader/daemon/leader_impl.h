@@ -22,6 +22,7 @@
 #include "leader/daemon/door.h"
 #include "leader/daemon/leader.h"
 #include "leader/engine/engine.h"
+#include "leader/metrics/recoveries.h"
 
 #define HD_STATS_WAIT_MS  500 /* status does not wait longer for a worker's counters */
 #define HD_EVENTS         64  /* latest state changes kept for the status */
@@ -102,6 +103,8 @@ struct hd_leader {
     uint64_t n_failovers;
     struct hd_status_query *queries;
     uint64_t next_query;
+    struct hd_serving serving; /* counted for GET /metrics, as are recoveries */
+    struct hd_recoveries recoveries;
 
     bool closing, api_closed;
     void (*closed)(void *arg);
@@ -155,5 +158,9 @@ void hd_status_stats(struct hd_leader *l, struct hd_peer *p, const Hydac__V1__St
 void hd_status_peer_gone(struct hd_leader *l, struct hd_peer *p);
 void hd_status_tick(struct hd_leader *l, uint64_t now_us);
 void hd_status_close(struct hd_leader *l);
+
+/* metrics.c */
+/* The text of GET /metrics, malloc'ed; NULL when memory is out. */
+char *hd_metrics_text(void *leader);
 
 #endif

@@ -1,4 +1,5 @@
 /* main.c - hydac-leader: arguments, signals, the loop. */
+#include "common/service/service.h"
 #include "common/util/process.h"
 #include "leader/daemon/leader.h"
 
@@ -11,6 +12,7 @@
 struct program {
     uv_loop_t loop;
     uv_signal_t signals[2];
+    struct hd_service service;
     struct hd_leader *leader;
     struct hd_log log;
 };
@@ -18,6 +20,7 @@ struct program {
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct program *p = handle->data;
+    hd_service_stopping();
     hd_info(&p->log, "stopping", "signal=%s", number == SIGINT ? "SIGINT" : "SIGTERM");
     for (int i = 0; i < 2; i++)
         if (!uv_is_closing((uv_handle_t *)&p->signals[i]))
@@ -51,13 +54,21 @@ static int write_ports(const char *path, const struct hd_leader *l, struct hd_er
     return 0;
 }
 
+static void on_serving(void *arg, const char *why)
+{
+    hd_service_status("%s", why ? why : "serving requests");
+}
+
 static int serve(struct program *p, const struct hd_leader_config *c)
 {
     struct hd_error err = {0};
-    struct hd_leader_options o = {.loop = &p->loop, .config = c, .log = &p->log};
+    struct hd_leader_options o = {
+        .loop = &p->loop, .config = c, .log = &p->log, .serving = on_serving, .arg = p};
     int rc = hd_leader_new(&p->leader, &o, &err);
     if (rc == 0) {
         watch_signals(p);
+        hd_service_ready("waiting for workers on %s, HTTP on %s", c->cluster_listen,
+                         c->http_listen);
         hd_info(&p->log, "listening", "cluster=%u http=%u min_workers=%u tls=%s",
                 hd_leader_cluster_port(p->leader), hd_leader_http_port(p->leader),
                 (unsigned)c->min_workers, c->cluster_key[0] ? "on" : "off");
@@ -100,7 +111,9 @@ int main(int argc, char **argv)
     }
     p.log.level = (enum hd_log_level)config.log_level;
     uv_loop_init(&p.loop);
+    hd_service_start(&p.service, &p.loop);
     rc = serve(&p, &config);
+    hd_service_end(&p.service);
     uv_loop_close(&p.loop);
     return rc;
 }

@@ -17,6 +17,7 @@
 #include "common/model/model.h"
 #include "common/text/tokenizer.h"
 #include "leader/engine/request.h"
+#include "leader/metrics/serving.h"
 
 struct hd_engine;
 
@@ -58,6 +59,7 @@ struct hd_engine_options {
     uint32_t context;            /* positions of a sequence */
     uint64_t max_live_positions; /* summed over live sequences (what the workers' logs can hold);
                                   * can be lowered later: hd_engine_set_live_limit */
+    struct hd_serving *serving;  /* counts queue and token times there; NULL: nowhere */
 };
 
 int hd_engine_new(struct hd_engine **out, const struct hd_engine_options *o, struct hd_error *err);

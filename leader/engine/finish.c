@@ -60,9 +60,10 @@ static void report(struct hd_engine *e, struct hd_request *r, size_t row, bool p
     r->ev.on_token(r->arg, &t);
 }
 
-static void note_time(struct hd_request *r)
+static void note_time(const struct hd_engine *e, struct hd_request *r)
 {
     uint64_t now = hd_now_us();
+    hd_serving_token(e->o.serving, r->submitted_us, r->last_us, now);
     if (!r->first_us)
         r->first_us = now;
     else if (now - r->last_us > r->max_gap_us)
@@ -86,7 +87,7 @@ static void answer(struct hd_engine *e, struct hd_request *r, size_t row)
     struct hd_candidate *c;
     size_t n = hd_logits_candidates(&e->logits, row, &c);
     int32_t id = hd_sample(&r->o.sampling, index, c, n);
-    note_time(r);
+    note_time(e, r);
     if (!r->o.ignore_eos && is_stop(e, id)) {
         hd_request_end(e, r, HD_FINISH_STOP, NULL);
         return;

@@ -104,8 +104,10 @@ void hd_step_begin(struct hd_engine *e)
     uint64_t now = hd_now_us();
     for (size_t i = 0; i < e->n_rows; i++) {
         struct hd_request *r = e->rows[i].r;
-        if (r->started_us == 0)
+        if (r->started_us == 0) {
             r->started_us = now;
+            hd_serving_started(e->o.serving, r->submitted_us, now);
+        }
         hd_dequant(&m->embedding, (size_t)r->tokens[e->rows[i].position], 0, m->shape.dim,
                    e->residual + i * m->shape.dim);
     }

@@ -67,6 +67,12 @@ static void fake_status(void *arg, void (*done)(void *done_arg, json_t *status),
         done(done_arg, json_pack("{s:s}", "kind", "status"));
 }
 
+static char *fake_metrics(void *arg)
+{
+    struct fixture *f = arg;
+    return f->no_metrics ? NULL : strdup("toy_up 1\n");
+}
+
 void fixture_open(struct fixture *f, const struct fixture_options *o)
 {
     struct fixture_options none = {0};
@@ -93,8 +99,11 @@ void fixture_open(struct fixture *f, const struct fixture_options *o)
                     .not_ready = fake_not_ready,
                     .drain = fake_drain,
                     .rebalance = fake_rebalance,
-                    .status = fake_status},
+                    .status = fake_status,
+                    .metrics = fake_metrics,
+                    .serving = &f->serving},
     };
+    hd_serving_init(&f->serving);
     cr_assert_eq(hd_api_new(&f->api, &a, &err), 0, "%s", err.text);
 }
 

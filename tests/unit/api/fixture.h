@@ -32,6 +32,8 @@ struct fixture {
     unsigned rebalanced; /* times */
     void (*status_done)(void *arg, json_t *status);
     void *status_arg;
+    bool no_metrics;
+    struct hd_serving serving;
 };
 
 struct fixture_options {

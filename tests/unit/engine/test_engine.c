@@ -22,6 +22,7 @@ struct fixture {
     uint32_t positions[64]; /* committed by sequence */
     unsigned abandoned, largest, halves;
     bool wanted; /* a half-step waits to be answered */
+    struct hd_serving serving;
 };
 
 /* What one client saw. */
@@ -97,7 +98,9 @@ static void setup(struct fixture *f, unsigned max_rows)
         .max_queue = 4,
         .context = 60,
         .max_live_positions = UINT64_MAX,
+        .serving = &f->serving,
     };
+    hd_serving_init(&f->serving);
     cr_assert_eq(hd_engine_new(&f->engine, &o, &err), 0, "%s", err.text);
     hd_engine_set_ready(f->engine, true);
 }
@@ -294,6 +297,10 @@ Test(engine, a_replay_or_a_reset_changes_no_token)
     }
     cr_assert(shaken.ended);
     cr_assert_eq(memcmp(plain.tokens, shaken.tokens, sizeof plain.tokens), 0);
+    /* What is run again is neither sampled nor counted again. */
+    cr_assert_eq(hd_histogram_count(&f.serving.queue), 2);
+    cr_assert_eq(hd_histogram_count(&f.serving.first_token), 2);
+    cr_assert_eq(hd_histogram_count(&f.serving.inter_token), 2 * 15);
     teardown(&f);
 }
 

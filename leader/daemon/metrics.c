@@ -1,0 +1,306 @@
+/* metrics.c - GET /metrics: what the core, the engine and the heartbeats told, for Prometheus.
+ *
+ * Nobody is asked: the answer is made at once from what is known. Series are bounded: labels are a
+ * worker's name (at most HD_MAX_WORKERS slots), a state, a cause, an outcome. Names that servers of
+ * language models share are vLLM's behind our prefix. */
+#include "leader/daemon/leader_impl.h"
+
+#include "common/util/clock.h"
+#include "leader/metrics/exposition.h"
+
+#include <stdlib.h>
+
+/* What has one value for the whole leader. */
+struct totals {
+    double running, waiting, prompt_tokens, tokens;
+    double steps, rows, wide_rows, leader_s;
+    double ready, epoch, min_workers;
+    double heads_lost, heads_rebuilt, heads_reused, rows_rebuilt, rows_kept, rows_replayed;
+};
+
+/* What has one for each worker that ever joined. */
+struct worker_values {
+    char name[64];
+    enum hd_worker_state state;
+    bool connected;
+    double heads, ffn_blocks, vocab_blocks, asked, answered, failures, joins;
+    /* of a connected one */
+    double phi, rtt_s, rate, kv_bytes, log_bytes, weight_bytes, rss_bytes, busy_s, in, out;
+};
+
+struct workers {
+    struct worker_values list[HD_MAX_WORKERS];
+    size_t n;
+};
+
+/* A family whose value is the double at `offset` of one of these. */
+struct gauge {
+    struct hd_family family;
+    size_t offset;
+};
+
+#define TOTAL(field)  offsetof(struct totals, field)
+#define WORKER(field) offsetof(struct worker_values, field)
+
+static const struct gauge totals[] = {
+    {{"hydac_num_requests_running", "gauge", "Requests that are being computed."}, TOTAL(running)},
+    {{"hydac_num_requests_waiting", "gauge", "Requests in the queue."}, TOTAL(waiting)},
+    {{"hydac_prompt_tokens_total", "counter", "Tokens of prompts computed."}, TOTAL(prompt_tokens)},
+    {{"hydac_generation_tokens_total", "counter", "Tokens generated."}, TOTAL(tokens)},
+    {{"hydac_steps_total", "counter", "Steps: batches of rows through all layers."}, TOTAL(steps)},
+    {{"hydac_rows_total", "counter", "Rows of these steps."}, TOTAL(rows)},
+    {{"hydac_wide_rows_total", "counter", "Row sums that needed 64 bits."}, TOTAL(wide_rows)},
+    {{"hydac_leader_compute_seconds_total", "counter", "Time in the leader's own arithmetic."},
+     TOTAL(leader_s)},
+    {{"hydac_cluster_ready", "gauge", "1 when requests are served, else 0."}, TOTAL(ready)},
+    {{"hydac_cluster_epoch", "gauge", "Number of the present plan."}, TOTAL(epoch)},
+    {{"hydac_cluster_min_workers", "gauge", "Workers that the first plan waits for."},
+     TOTAL(min_workers)},
+    {{"hydac_heads_lost_total", "counter", "KV heads that lost workers owned."}, TOTAL(heads_lost)},
+    {{"hydac_heads_rebuilt_total", "counter", "KV heads computed anew by survivors."},
+     TOTAL(heads_rebuilt)},
+    {{"hydac_heads_reused_total", "counter", "KV heads that stayed where they were at a loss."},
+     TOTAL(heads_reused)},
+    {{"hydac_kv_rows_rebuilt_total", "counter", "K/V rows computed from input logs after losses."},
+     TOTAL(rows_rebuilt)},
+    {{"hydac_kv_rows_kept_total", "counter", "K/V rows untouched by losses."}, TOTAL(rows_kept)},
+    {{"hydac_rows_replayed_total", "counter", "Tokens run again from the start after losses."},
+     TOTAL(rows_replayed)},
+};
+
+static const struct gauge of_workers[] = {
+    {{"hydac_worker_heads", "gauge", "KV heads that the worker owns."}, WORKER(heads)},
+    {{"hydac_worker_ffn_blocks", "gauge", "FFN blocks that it owns."}, WORKER(ffn_blocks)},
+    {{"hydac_worker_vocab_blocks", "gauge", "Vocabulary blocks that it owns."},
+     WORKER(vocab_blocks)},
+    {{"hydac_worker_half_steps_total", "counter", "Half-steps asked of it."}, WORKER(asked)},
+    {{"hydac_worker_half_steps_answered_total", "counter", "Half-steps that it answered in time."},
+     WORKER(answered)},
+    {{"hydac_worker_failures_total", "counter", "Times that it was lost."}, WORKER(failures)},
+    {{"hydac_worker_joins_total", "counter", "Times that it joined."}, WORKER(joins)},
+};
+
+static const struct gauge of_connected[] = {
+    {{"hydac_worker_phi", "gauge",
+      "Suspicion that it is dead: -log10 of the chance that it still lives."},
+     WORKER(phi)},
+    {{"hydac_worker_round_trip_seconds", "gauge", "Smoothed round trip of heartbeats."},
+     WORKER(rtt_s)},
+    {{"hydac_worker_link_bytes_per_second", "gauge", "Measured rate of its link; 0: not yet."},
+     WORKER(rate)},
+    {{"hydac_worker_kv_bytes", "gauge", "Bytes of its K/V cache."}, WORKER(kv_bytes)},
+    {{"hydac_worker_log_bytes", "gauge", "Bytes of its input log."}, WORKER(log_bytes)},
+    {{"hydac_worker_weight_bytes", "gauge", "Bytes of packed weights."}, WORKER(weight_bytes)},
+    {{"hydac_worker_resident_memory_bytes", "gauge", "Its resident memory."}, WORKER(rss_bytes)},
+    {{"hydac_worker_busy_seconds_total", "counter", "Time that it computed, since it started."},
+     WORKER(busy_s)},
+    {{"hydac_worker_received_bytes_total", "counter", "Bytes from it, of this connection."},
+     WORKER(in)},
+    {{"hydac_worker_sent_bytes_total", "counter", "Bytes to it, of this connection."}, WORKER(out)},
+};
+
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
+static double value_at(const void *base, size_t offset)
+{
+    return *(const double *)((const char *)base + offset);
+}
+
+/* ---- Reading ----*/
+
+static void read_totals(const struct hd_leader *l, struct totals *t)
+{
+    struct hd_engine_stats s;
+    const struct hd_recoveries *r = &l->recoveries;
+    hd_engine_get_stats(l->engine, &s);
+    *t = (struct totals){
+        .running = s.running,
+        .waiting = s.waiting,
+        .prompt_tokens = (double)s.prompt_tokens,
+        .tokens = (double)s.tokens,
+        .steps = (double)s.steps,
+        .rows = (double)s.rows,
+        .wide_rows = (double)s.wide_rows,
+        .leader_s = (double)s.leader_us / 1e6,
+        .ready = hd_core_state(l->core) == HD_CLUSTER_READY,
+        .epoch = (double)hd_core_epoch(l->core),
+        .min_workers = (double)l->o.config->min_workers,
+        .heads_lost = (double)r->heads_lost,
+        .heads_rebuilt = (double)r->heads_rebuilt,
+        .heads_reused = (double)r->heads_reused,
+        .rows_rebuilt = (double)r->rows_rebuilt,
+        .rows_kept = (double)r->rows_kept,
+        .rows_replayed = (double)r->rows_replayed,
+    };
+}
+
+static void read_connection(const struct hd_peer *p, struct worker_values *w)
+{
+    w->connected = true;
+    w->kv_bytes = (double)p->seen.kv_bytes;
+    w->log_bytes = (double)p->seen.log_bytes;
+    w->weight_bytes = (double)p->seen.weight_bytes;
+    w->rss_bytes = (double)p->seen.rss_bytes;
+    w->busy_s = (double)p->seen.busy_us / 1e6;
+    w->in = (double)hd_conn_bytes_in(p->conn);
+    w->out = (double)hd_conn_bytes_out(p->conn);
+}
+
+static bool read_worker(const struct hd_leader *l, unsigned slot, struct worker_values *w)
+{
+    const struct hd_plan *plan = hd_core_plan(l->core);
+    struct hd_worker_view v;
+    if (!hd_core_worker(l->core, slot, hd_now_us(), &v))
+        return false;
+    *w = (struct worker_values){
+        .state = v.state,
+        .heads = hd_plan_owned(plan, HD_UNIT_HEAD, slot, NULL),
+        .ffn_blocks = hd_plan_owned(plan, HD_UNIT_FFN, slot, NULL),
+        .vocab_blocks = hd_plan_owned(plan, HD_UNIT_VOCAB, slot, NULL),
+        .asked = (double)v.steps,
+        .answered = (double)v.answered,
+        .failures = (double)v.failures,
+        .joins = (double)v.joins,
+        .phi = v.phi,
+        .rtt_s = v.rtt_ms / 1e3,
+        .rate = v.rate,
+    };
+    snprintf(w->name, sizeof w->name, "%s", v.name);
+    if (l->slots[slot])
+        read_connection(l->slots[slot], w);
+    return true;
+}
+
+static void read_workers(const struct hd_leader *l, struct workers *w)
+{
+    w->n = 0;
+    for (unsigned slot = 0; slot < HD_MAX_WORKERS; slot++)
+        if (read_worker(l, slot, &w->list[w->n]))
+            w->n++;
+}
+
+/* ---- Writing ----*/
+
+static void put_info(FILE *out, const struct hd_leader *l)
+{
+    char digest[17];
+    snprintf(digest, sizeof digest, "%016llx", (unsigned long long)l->model->digest);
+    const struct hd_label build[] = {{"version", HYDAC_VERSION}, {0}};
+    const struct hd_label model[] = {{"model_name", l->model->name}, {"digest", digest}, {0}};
+    hd_exposition_family(out, &(struct hd_family){"hydac_build_info", "gauge", "Always 1."});
+    hd_exposition_sample(out, "hydac_build_info", build, 1);
+    hd_exposition_family(out, &(struct hd_family){"hydac_model_info", "gauge", "Always 1."});
+    hd_exposition_sample(out, "hydac_model_info", model, 1);
+}
+
+static void put_latency(FILE *out, const struct hd_family *f, const struct hd_histogram *h)
+{
+    hd_exposition_family(out, f);
+    hd_exposition_histogram(out, f->name, NULL, h);
+}
+
+static void put_serving(FILE *out, const struct hd_serving *s)
+{
+    static const struct hd_family queue = {"hydac_request_queue_time_seconds", "histogram",
+                                           "From a request's arrival to its first row."};
+    static const struct hd_family first = {"hydac_time_to_first_token_seconds", "histogram",
+                                           "From a request's arrival to its first token."};
+    static const struct hd_family inter = {"hydac_inter_token_latency_seconds", "histogram",
+                                           "From a token to the next one of the same answer."};
+    static const struct hd_family whole = {"hydac_e2e_request_latency_seconds", "histogram",
+                                           "From a request's arrival to its end."};
+    static const struct hd_family ended = {"hydac_request_success_total", "counter",
+                                           "Requests that ended, by how."};
+    put_latency(out, &queue, &s->queue);
+    put_latency(out, &first, &s->first_token);
+    put_latency(out, &inter, &s->inter_token);
+    put_latency(out, &whole, &s->request);
+    hd_exposition_family(out, &ended);
+    for (int i = 0; i < HD_OUTCOMES; i++) {
+        const struct hd_label how[] = {{"finished_reason", hd_outcome_name(i)}, {0}};
+        hd_exposition_sample(out, ended.name, how, (double)s->outcomes[i]);
+    }
+}
+
+static void put_by_cause(FILE *out, const struct hd_leader *l, const struct hd_family *f,
+                         const struct hd_histogram h[HD_LOSS_CAUSES])
+{
+    const char *policy = l->o.config->recovery == HD_RECOVERY_FULL ? "full" : "reuse";
+    hd_exposition_family(out, f);
+    for (int cause = 0; cause < HD_LOSS_CAUSES; cause++) {
+        const struct hd_label labels[] = {
+            {"policy", policy}, {"cause", hd_loss_cause_name(cause)}, {0}};
+        hd_exposition_histogram(out, f->name, labels, &h[cause]);
+    }
+}
+
+static void put_recoveries(FILE *out, const struct hd_leader *l)
+{
+    static const struct hd_family detect = {"hydac_failover_detection_seconds", "histogram",
+                                            "From a lost worker's last sign of life to its loss."};
+    static const struct hd_family stall = {
+        "hydac_failover_stall_seconds", "histogram",
+        "From a lost worker's last sign of life to the interrupted work done."};
+    put_by_cause(out, l, &detect, l->recoveries.detect);
+    put_by_cause(out, l, &stall, l->recoveries.stall);
+}
+
+static void put_states(FILE *out, const struct workers *w)
+{
+    static const struct hd_family f = {"hydac_worker_state", "gauge",
+                                       "1 for the state that the worker is in, else 0."};
+    static const enum hd_worker_state states[] = {HD_WORKER_ONLINE, HD_WORKER_SUSPECT,
+                                                  HD_WORKER_OFFLINE};
+    hd_exposition_family(out, &f);
+    for (size_t i = 0; i < w->n; i++)
+        for (size_t k = 0; k < COUNT(states); k++) {
+            const struct hd_label labels[] = {
+                {"worker", w->list[i].name}, {"state", hd_worker_state_name(states[k])}, {0}};
+            hd_exposition_sample(out, f.name, labels, w->list[i].state == states[k]);
+        }
+}
+
+static void put_of_workers(FILE *out, const struct workers *w, const struct gauge *g, bool offline)
+{
+    hd_exposition_family(out, &g->family);
+    for (size_t i = 0; i < w->n; i++) {
+        const struct hd_label labels[] = {{"worker", w->list[i].name}, {0}};
+        if (offline || w->list[i].connected)
+            hd_exposition_sample(out, g->family.name, labels, value_at(&w->list[i], g->offset));
+    }
+}
+
+static void put_all(FILE *out, const struct hd_leader *l)
+{
+    struct totals t;
+    struct workers w;
+    read_totals(l, &t);
+    read_workers(l, &w);
+    put_info(out, l);
+    for (size_t i = 0; i < COUNT(totals); i++) {
+        hd_exposition_family(out, &totals[i].family);
+        hd_exposition_sample(out, totals[i].family.name, NULL, value_at(&t, totals[i].offset));
+    }
+    put_serving(out, &l->serving);
+    put_recoveries(out, l);
+    put_states(out, &w);
+    for (size_t i = 0; i < COUNT(of_workers); i++)
+        put_of_workers(out, &w, &of_workers[i], true);
+    for (size_t i = 0; i < COUNT(of_connected); i++)
+        put_of_workers(out, &w, &of_connected[i], false);
+}
+
+char *hd_metrics_text(void *leader)
+{
+    char *text = NULL;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+    if (!out)
+        return NULL;
+    put_all(out, leader);
+    bool bad = ferror(out);
+    if (fclose(out) == 0 && !bad)
+        return text;
+    free(text);
+    return NULL;
+}
