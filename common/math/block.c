@@ -47,7 +47,7 @@ static void k_scale_min(const uint8_t *s, int j, int *scale, int *min)
 }
 
 /* Scales and minima that Q4_K and Q5_K share: f16 d, f16 dmin, 12 bytes. */
-static void k_scales(const uint8_t *block, struct hd_spans *out)
+void hd_block_k_scales(const uint8_t *block, struct hd_spans *out)
 {
     float d = half_at(block), dmin = half_at(block + 2);
     for (int j = 0; j < 8; j++) {
@@ -58,23 +58,36 @@ static void k_scales(const uint8_t *block, struct hd_spans *out)
     }
 }
 
+/* 32 bytes: the nibbles at bit `shift`. */
+static void nibbles_of_32(const uint8_t *bytes, int shift, int8_t *q)
+{
+    for (int i = 0; i < 32; i++)
+        q[i] = (int8_t)(bytes[i] >> shift & 15);
+}
+
+/* q[32] |= `bits` bits at bit `from` of 32 bytes, moved to bit `to`. */
+static void high_bits_of_32(const uint8_t *bytes, int from, int bits, int to, int8_t *q)
+{
+    for (int i = 0; i < 32; i++)
+        q[i] = (int8_t)(q[i] | (bytes[i] >> from & ((1 << bits) - 1)) << to);
+}
+
 /* d, dmin, scales[12], qs[128]: each 32 bytes hold 32 values low, the next 32 high. */
 static void spans_q4_k(const uint8_t *block, struct hd_spans *out)
 {
-    const uint8_t *qs = block + 16;
-    k_scales(block, out);
-    for (int i = 0; i < 256; i++)
-        out->q[i] = (int8_t)(qs[i / 64 * 32 + i % 32] >> (i % 64 / 32 * 4) & 15);
+    hd_block_k_scales(block, out);
+    for (int row = 0; row < 8; row++)
+        nibbles_of_32(block + 16 + row / 2 * 32, row % 2 * 4, out->q + row * 32);
 }
 
 /* d, dmin, scales[12], qh[32], qs[128]: as Q4_K; bit i/32 of qh[i%32] is the fifth. */
 static void spans_q5_k(const uint8_t *block, struct hd_spans *out)
 {
-    const uint8_t *qh = block + 16, *qs = block + 48;
-    k_scales(block, out);
-    for (int i = 0; i < 256; i++) {
-        int low = qs[i / 64 * 32 + i % 32] >> (i % 64 / 32 * 4) & 15;
-        out->q[i] = (int8_t)(low | (qh[i % 32] >> (i / 32) & 1) << 4);
+    hd_block_k_scales(block, out);
+    for (int row = 0; row < 8; row++) {
+        int8_t *q = out->q + row * 32;
+        nibbles_of_32(block + 48 + row / 2 * 32, row % 2 * 4, q);
+        high_bits_of_32(block + 16, row, 1, 4, q);
     }
 }
 
@@ -83,11 +96,13 @@ static void spans_q6_k(const uint8_t *block, struct hd_spans *out)
 {
     const uint8_t *ql = block, *qh = block + 128, *scales = block + 192;
     float d = half_at(block + 208);
-    for (int i = 0; i < 256; i++) {
-        int half = i / 128, row = i % 128 / 32, col = i % 32;
-        int low = ql[half * 64 + row % 2 * 32 + col] >> (row / 2 * 4) & 15;
-        int high = qh[half * 32 + col] >> (row * 2) & 3;
-        out->q[i] = (int8_t)((low | high << 4) - 32);
+    for (int row = 0; row < 8; row++) {
+        int half = row / 4, quarter = row % 4;
+        int8_t *q = out->q + row * 32;
+        nibbles_of_32(ql + half * 64 + quarter % 2 * 32, quarter / 2 * 4, q);
+        high_bits_of_32(qh + half * 32, quarter * 2, 2, 4, q);
+        for (int i = 0; i < 32; i++)
+            q[i] = (int8_t)(q[i] - 32);
     }
     for (int j = 0; j < 16; j++)
         out->scale[j] = d * (float)(int8_t)scales[j];

@@ -21,6 +21,8 @@ struct hd_spans {
 
 /* Takes one block of a quantized `type` apart. */
 void hd_block_spans(enum hd_dtype type, const uint8_t *block, struct hd_spans *out);
+/* Only the scales and minima of a Q4_K or Q5_K block. */
+void hd_block_k_scales(const uint8_t *block, struct hd_spans *out);
 /* True for the types whose values have an added minimum. */
 bool hd_block_has_min(enum hd_dtype type);
 

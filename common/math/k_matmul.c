@@ -70,24 +70,31 @@ HD_INLINE v16 load_scale(struct hd_pack p, const uint8_t *at)
     return p.scale == 2 ? v16_load_f16(at) : v16_load((const float *)(const void *)at);
 }
 
-/* 8 inputs of a span: where they lie, and the words they were loaded to at 4 bits. */
+/* 8 inputs of a span: one word of each output at 4 bits, two at 8. */
 struct eight {
-    const uint8_t *at;
-    v16i words;
+    v16i words[2];
 };
 
 HD_INLINE struct eight load_eight(struct hd_pack p, const uint8_t *span, unsigned first)
 {
-    struct eight e = {.at = span + hd_pack_head_bytes(p) + (size_t)first * p.bits * HD_GROUP / 8};
-    if (p.bits == 4)
-        e.words = v16i_load(e.at);
+    const uint8_t *at = span + hd_pack_head_bytes(p) + (size_t)first * p.bits * HD_GROUP / 8;
+    struct eight e = {{v16i_load(at), v16i_load(p.bits == 4 ? at : at + 4 * HD_GROUP)}};
     return e;
+}
+
+/* Scales as `widen` wants them: what v16_byte gives is 2^24 times too large, and a power of two
+ * rounds nothing (scales are 0 or at least the smallest f16, 2^-24). */
+HD_INLINE v16 quant_scale(struct hd_pack p, const uint8_t *at)
+{
+    v16 scale = load_scale(p, at);
+    return p.bits == 8 ? v16_mul(scale, v16_set1(0x1p-24f)) : scale;
 }
 
 /* The f32 values of input k of the 8: q * scale (+ min), the product being exact. */
 HD_INLINE v16 widen(struct hd_pack p, const struct eight *e, unsigned k, v16 scale, v16 min)
 {
-    v16 q = p.bits == 4 ? v16_nibble(e->words, k, p.bias) : v16_load_i8(e->at + k * HD_GROUP);
+    v16 q = p.bits == 4 ? v16_nibble(e->words[0], k % 4 * 8 + k / 4 * 4, p.bias)
+                        : v16_byte(e->words[k / 4], k % 4);
     return p.has_min ? v16_fma(q, scale, min) : v16_mul(q, scale);
 }
 
@@ -100,7 +107,7 @@ HD_INLINE void span_few(struct hd_pack p, struct tile t, const uint8_t *const *s
     v16 scale[V16_ROW_GROUPS], min[V16_ROW_GROUPS];
     struct eight e[V16_ROW_GROUPS];
     for (int g = 0; g < t.groups; g++) {
-        scale[g] = load_scale(p, span[g]);
+        scale[g] = quant_scale(p, span[g]);
         min[g] = p.has_min ? load_scale(p, span[g] + HD_GROUP * p.scale) : scale[g];
     }
     for (unsigned first = 0; first < p.span; first += 8) {
@@ -199,7 +206,7 @@ HD_INLINE void widen_panel(struct hd_pack p, const uint8_t *group, size_t i0, si
         return;
     }
     for (size_t i = 0; i < n; i += p.span, span += hd_pack_span_bytes(p)) {
-        v16 scale = load_scale(p, span);
+        v16 scale = quant_scale(p, span);
         v16 min = p.has_min ? load_scale(p, span + HD_GROUP * p.scale) : scale;
         for (unsigned first = 0; first < p.span; first += 8, out += 8 * HD_GROUP) {
             struct eight e = load_eight(p, span, first);

@@ -1,10 +1,12 @@
 /* pack.h - how the weights of one group (16 outputs) lie in memory. Inside common/math only.
  *
  * A group is a row of spans; a span holds, for `span` consecutive inputs of 16 outputs:
- *   scales  [16]       f16 or f32          (quantized types)
- *   minima  [16]       like the scales     (types that have them)
- *   quants  [span][16] int8, or, at 4 bits, [span / 8][16] 32-bit words: nibble k of a word is
- *                      input 8j + k of that output
+ *   scales  [16]                f16 or f32        (quantized types)
+ *   minima  [16]                like the scales   (types that have them)
+ *   quants  [span / 4][16][4]   int8: a 32-bit word is 4 consecutive inputs of one output, or,
+ *           [span / 8][16][4]   at 4 bits, bytes: the low nibble of byte b of word j is input
+ *                               8j + b of that output, the high nibble input 8j + 4 + b
+ * so that (word & 0x0f0f0f0f) and (word >> 4 & 0x0f0f0f0f) are 4 consecutive inputs each, too.
  * Float types have no scales and a span of 1: [1][16] f32, f16 or bf16. */
 #ifndef HD_MATH_PACK_H
 #define HD_MATH_PACK_H
@@ -19,21 +21,22 @@ struct hd_pack {
     unsigned bits;  /* of a quant or of a float */
     unsigned scale; /* bytes of a scale (and of a minimum): 0, 2 or 4 */
     unsigned bias;  /* subtracted from a nibble */
+    int low, top;   /* the smallest and the largest quant as packed */
     bool has_min;
 };
 
 /* One form serves several types: (name, types' case labels below, initializer). */
 #define HD_PACKS(X)                                                                                \
-    X(f32, HD_PACK_F32, 1, 32, 0, 0, false)                                                        \
-    X(f16, HD_PACK_F16, 1, 16, 0, 0, false)                                                        \
-    X(bf16, HD_PACK_BF16, 1, 16, 0, 0, false)                                                      \
-    X(q4_0, HD_PACK_QUANT, 32, 4, 2, 8, false)                                                     \
-    X(q4_1, HD_PACK_QUANT, 32, 4, 2, 0, true)                                                      \
-    X(q4_k, HD_PACK_QUANT, 32, 4, 4, 0, true)                                                      \
-    X(q8_0, HD_PACK_QUANT, 32, 8, 2, 0, false)                                                     \
-    X(q5_1, HD_PACK_QUANT, 32, 8, 2, 0, true)                                                      \
-    X(q5_k, HD_PACK_QUANT, 32, 8, 4, 0, true)                                                      \
-    X(q6_k, HD_PACK_QUANT, 16, 8, 4, 0, false)
+    X(f32, HD_PACK_F32, 1, 32, 0, 0, 0, 0, false)                                                  \
+    X(f16, HD_PACK_F16, 1, 16, 0, 0, 0, 0, false)                                                  \
+    X(bf16, HD_PACK_BF16, 1, 16, 0, 0, 0, 0, false)                                                \
+    X(q4_0, HD_PACK_QUANT, 32, 4, 2, 8, 0, 15, false)                                              \
+    X(q4_1, HD_PACK_QUANT, 32, 4, 2, 0, 0, 15, true)                                               \
+    X(q4_k, HD_PACK_QUANT, 32, 4, 4, 0, 0, 15, true)                                               \
+    X(q8_0, HD_PACK_QUANT, 32, 8, 2, 0, -128, 127, false)                                          \
+    X(q5_1, HD_PACK_QUANT, 32, 8, 2, 0, 0, 31, true)                                               \
+    X(q5_k, HD_PACK_QUANT, 32, 8, 4, 0, 0, 31, true)                                               \
+    X(q6_k, HD_PACK_QUANT, 16, 8, 4, 0, -32, 31, false)
 
 enum hd_pack_id {
 #define X(name, ...) HD_PACK_ID_##name,

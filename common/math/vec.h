@@ -4,7 +4,8 @@
  * in each body: IEEE single precision, round to nearest even, subnormals kept, fma rounded once.
  *   v16_min(a, b) is a < b ? a : b (so b when either is NaN), v16_max likewise with >.
  *   v16_fold adds the lanes 8+8, 4+4, 2+2, 1+1; v16_fold_16 folds 16 vectors, one lane each.
- *   v16_nibble(w, k, bias) is nibble k of each 32-bit lane, less bias (0 or 8), as f32. */
+ *   v16_nibble(w, shift, bias) is the nibble at bit `shift` of each 32-bit lane, less bias (0 or
+ * 8). v16_byte(w, k) is the signed byte k of each 32-bit lane, times 2^24 (it stays at the top). */
 #ifndef HD_MATH_VEC_H
 #define HD_MATH_VEC_H
 

@@ -130,29 +130,35 @@ HD_INLINE v16 v16_load_bf16(const void *p)
     return (v16){widen_bf16_8(_mm_loadu_si128(h)), widen_bf16_8(_mm_loadu_si128(h + 1))};
 }
 
-HD_INLINE v16 v16_load_i8(const void *p)
-{
-    const __m128i *q = p;
-    __m128i v = _mm_loadu_si128(q);
-    return (v16){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(v)),
-                 _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(v, 8)))};
-}
-
 HD_INLINE v16i v16i_load(const void *p)
 {
     const __m256i *w = p;
     return (v16i){_mm256_loadu_si256(w), _mm256_loadu_si256(w + 1)};
 }
 
-HD_INLINE __m256 nibble_8(__m256i w, unsigned k, unsigned bias)
+HD_INLINE __m256 nibble_8(__m256i w, unsigned shift, unsigned bias)
 {
-    __m256i q = _mm256_and_si256(_mm256_srli_epi32(w, (int)(4 * k)), _mm256_set1_epi32(15));
+    __m256i q = _mm256_and_si256(_mm256_srli_epi32(w, (int)shift), _mm256_set1_epi32(15));
     return _mm256_cvtepi32_ps(bias ? _mm256_sub_epi32(q, _mm256_set1_epi32((int)bias)) : q);
 }
 
-HD_INLINE v16 v16_nibble(v16i w, unsigned k, unsigned bias)
+HD_INLINE v16 v16_nibble(v16i w, unsigned shift, unsigned bias)
 {
-    return (v16){nibble_8(w.lo, k, bias), nibble_8(w.hi, k, bias)};
+    return (v16){nibble_8(w.lo, shift, bias), nibble_8(w.hi, shift, bias)};
+}
+
+/* Byte k of each lane becomes its top byte, the others zero. */
+HD_INLINE __m256i top_byte_order(unsigned k)
+{
+    __m128i four = _mm_setr_epi8(-1, -1, -1, (char)k, -1, -1, -1, (char)(k + 4), -1, -1, -1,
+                                 (char)(k + 8), -1, -1, -1, (char)(k + 12));
+    return _mm256_broadcastsi128_si256(four);
+}
+
+HD_INLINE v16 v16_byte(v16i w, unsigned k)
+{
+    return (v16){_mm256_cvtepi32_ps(_mm256_shuffle_epi8(w.lo, top_byte_order(k))),
+                 _mm256_cvtepi32_ps(_mm256_shuffle_epi8(w.hi, top_byte_order(k)))};
 }
 
 HD_INLINE v16i v16i_set1(int32_t i)

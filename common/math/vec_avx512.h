@@ -114,24 +114,27 @@ HD_INLINE v16 v16_load_bf16(const void *p)
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
 
-HD_INLINE v16 v16_load_i8(const void *p)
-{
-    const __m128i *q = p;
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(q)));
-}
-
 HD_INLINE v16i v16i_load(const void *p)
 {
     return _mm512_loadu_si512(p);
 }
 
 /* A table of the 16 values: the permutation reads only the low four bits of each lane. */
-HD_INLINE v16 v16_nibble(v16i w, unsigned k, unsigned bias)
+HD_INLINE v16 v16_nibble(v16i w, unsigned shift, unsigned bias)
 {
     __m512 values = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     if (bias == 8)
         values = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
-    return _mm512_permutexvar_ps(_mm512_srli_epi32(w, 4 * k), values);
+    return _mm512_permutexvar_ps(_mm512_srli_epi32(w, shift), values);
+}
+
+/* Byte k of each lane becomes its top byte, the others zero. */
+HD_INLINE v16 v16_byte(v16i w, unsigned k)
+{
+    __m128i four = _mm_setr_epi8(-1, -1, -1, (char)k, -1, -1, -1, (char)(k + 4), -1, -1, -1,
+                                 (char)(k + 8), -1, -1, -1, (char)(k + 12));
+    __m512i order = _mm512_broadcast_i32x4(four);
+    return _mm512_cvtepi32_ps(_mm512_shuffle_epi8(w, order));
 }
 
 HD_INLINE v16i v16i_set1(int32_t i)

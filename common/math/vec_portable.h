@@ -129,15 +129,6 @@ HD_INLINE v16 v16_load_bf16(const void *p)
     return r;
 }
 
-HD_INLINE v16 v16_load_i8(const void *p)
-{
-    int8_t q[16];
-    v16 r;
-    memcpy(q, p, sizeof q);
-    V16_EACH r.f[l_] = (float)q[l_];
-    return r;
-}
-
 HD_INLINE v16i v16i_load(const void *p)
 {
     v16i r;
@@ -145,10 +136,17 @@ HD_INLINE v16i v16i_load(const void *p)
     return r;
 }
 
-HD_INLINE v16 v16_nibble(v16i w, unsigned k, unsigned bias)
+HD_INLINE v16 v16_nibble(v16i w, unsigned shift, unsigned bias)
 {
     v16 r;
-    V16_EACH r.f[l_] = (float)((int)((uint32_t)w.i[l_] >> (4 * k) & 15u) - (int)bias);
+    V16_EACH r.f[l_] = (float)((int)((uint32_t)w.i[l_] >> shift & 15u) - (int)bias);
+    return r;
+}
+
+HD_INLINE v16 v16_byte(v16i w, unsigned k)
+{
+    v16 r;
+    V16_EACH r.f[l_] = (float)(int32_t)((uint32_t)w.i[l_] << (24 - 8 * k) & 0xff000000u);
     return r;
 }
 

@@ -53,35 +53,42 @@ static void put_scale(uint8_t *at, unsigned bytes, float v)
     }
 }
 
-/* Span `k` of a taken-apart block goes to lane `lane` of the packed span at `out`. */
-static void pack_span(struct hd_pack p, const struct hd_spans *s, size_t k, uint8_t *out,
-                      size_t lane)
+/* The word of 8 inputs, one in each byte, all of them 0..15 (pack.h). */
+static uint32_t word_of_8(uint64_t x)
 {
-    const int8_t *q = s->q + k * s->span;
-    put_scale(out + lane * p.scale, p.scale, s->scale[k]);
-    if (p.has_min)
-        put_scale(out + (HD_GROUP + lane) * p.scale, p.scale, s->min[k]);
-    out += hd_pack_head_bytes(p);
-    if (p.bits == 8) {
-        for (size_t i = 0; i < s->span; i++)
-            out[i * HD_GROUP + lane] = (uint8_t)q[i];
-        return;
-    }
-    for (size_t j = 0; j < s->span / 8; j++) {
-        uint32_t word = 0;
-        for (size_t i = 0; i < 8; i++)
-            word |= (uint32_t)(q[j * 8 + i] + (int)p.bias) << (4 * i);
-        memcpy(out + (j * HD_GROUP + lane) * sizeof word, &word, sizeof word);
+    return (uint32_t)(x | x >> 28);
+}
+
+static void put_word(uint8_t *quants, size_t j, size_t lane, uint32_t word)
+{
+    memcpy(quants + (j * HD_GROUP + lane) * sizeof word, &word, sizeof word);
+}
+
+/* Words 0 .. n_words - 1 of `low` from the low nibbles of 8 bytes each, of `high` from the high. */
+static void put_nibbles(const uint8_t *in, size_t n_words, size_t lane, uint8_t *low, uint8_t *high)
+{
+    const uint64_t nibbles = UINT64_C(0x0f0f0f0f0f0f0f0f);
+    for (size_t j = 0; j < n_words; j++) {
+        uint64_t x;
+        memcpy(&x, in + 8 * j, sizeof x);
+        put_word(low, j, lane, word_of_8(x & nibbles));
+        put_word(high, j, lane, word_of_8(x >> 4 & nibbles));
     }
 }
 
-/* The low nibbles of 8 bytes as one word: nibble k is that of byte k. */
-static uint32_t low_nibbles(uint64_t x)
+/* Words of 4 bytes as they are. */
+static void put_bytes(const void *in, size_t n, size_t lane, uint8_t *quants)
 {
-    x &= UINT64_C(0x0f0f0f0f0f0f0f0f);
-    x = (x | x >> 4) & UINT64_C(0x00ff00ff00ff00ff);
-    x = (x | x >> 8) & UINT64_C(0x0000ffff0000ffff);
-    return (uint32_t)(x | x >> 16);
+    for (size_t i = 0; i < n; i += 4)
+        memcpy(quants + (i * HD_GROUP + lane * 4), (const uint8_t *)in + i, 4);
+}
+
+static void put_head(struct hd_pack p, const struct hd_spans *s, size_t k, uint8_t *out,
+                     size_t lane)
+{
+    put_scale(out + lane * p.scale, p.scale, s->scale[k]);
+    if (p.has_min)
+        put_scale(out + (HD_GROUP + lane) * p.scale, p.scale, s->min[k]);
 }
 
 /* What most models are made of goes without taking blocks apart, since a failover waits for it: a
@@ -91,51 +98,67 @@ static void pack_q4_block(struct hd_pack p, const uint8_t *in, uint8_t *out, siz
     for (unsigned i = 0; i <= p.has_min; i++, in += 2)
         memcpy(out + (i * HD_GROUP + lane) * 2, in, 2);
     out += hd_pack_head_bytes(p);
-    for (size_t j = 0; j < 2; j++) {
-        uint64_t x;
-        memcpy(&x, in + 8 * j, sizeof x);
-        uint32_t low = low_nibbles(x), high = low_nibbles(x >> 4);
-        memcpy(out + (j * HD_GROUP + lane) * sizeof low, &low, sizeof low);
-        memcpy(out + ((j + 2) * HD_GROUP + lane) * sizeof high, &high, sizeof high);
-    }
+    put_nibbles(in, 2, lane, out, out + 2 * HD_GROUP * sizeof(uint32_t));
 }
 
 static void pack_q8_0_block(struct hd_pack p, const uint8_t *in, uint8_t *out, size_t lane)
 {
     memcpy(out + lane * 2, in, 2);
-    out += hd_pack_head_bytes(p) + lane;
-    for (size_t i = 0; i < p.span; i++)
-        out[i * HD_GROUP] = in[2 + i];
+    put_bytes(in + 2, p.span, lane, out + hd_pack_head_bytes(p));
 }
 
-/* Types whose block is one span. */
-static void pack_simple(enum hd_dtype type, const uint8_t *in, const struct hd_weights *w,
-                        uint8_t *out, size_t lane)
+/* 4 times 32 bytes, whose low nibbles are one span and whose high nibbles the next. */
+static void pack_q4_k_block(struct hd_pack p, const uint8_t *in, uint8_t *out, size_t lane)
 {
-    struct hd_pack p = hd_pack_of(hd_pack_id(type));
-    size_t in_bytes = hd_dtype_block_bytes(type), out_bytes = hd_pack_span_bytes(p);
-    for (size_t i = 0; i < w->inputs; i += p.span, in += in_bytes, out += out_bytes)
-        if (type == HD_Q8_0)
-            pack_q8_0_block(p, in, out, lane);
-        else
-            pack_q4_block(p, in, out, lane);
-}
-
-static void pack_quants(struct hd_pack p, enum hd_dtype type, const uint8_t *in,
-                        const struct hd_weights *w, uint8_t *out, size_t lane)
-{
-    size_t block = hd_dtype_block(type), span_bytes = hd_pack_span_bytes(p);
-    for (size_t i = 0; i < w->inputs; i += block, in += hd_dtype_block_bytes(type)) {
-        struct hd_spans s;
-        hd_block_spans(type, in, &s);
-        for (size_t k = 0; k < s.n / s.span; k++, out += span_bytes)
-            pack_span(p, &s, k, out, lane);
+    size_t head = hd_pack_head_bytes(p), span_bytes = hd_pack_span_bytes(p);
+    struct hd_spans s;
+    hd_block_k_scales(in, &s);
+    for (size_t k = 0; k < 8; k++)
+        put_head(p, &s, k, out + k * span_bytes, lane);
+    for (size_t k = 0; k < 8; k += 2) {
+        uint8_t *low = out + k * span_bytes + head;
+        put_nibbles(in + 16 + k / 2 * 32, 4, lane, low, low + span_bytes);
     }
 }
 
-static void pack_floats(size_t bytes, const uint8_t *in, size_t inputs, uint8_t *out, size_t lane)
+/* The other types: a block is taken apart first. */
+static void pack_any_block(struct hd_pack p, enum hd_dtype type, const uint8_t *in, uint8_t *out,
+                           size_t lane)
 {
-    out += lane * bytes;
+    struct hd_spans s;
+    hd_block_spans(type, in, &s);
+    for (size_t k = 0; k < s.n / s.span; k++, out += hd_pack_span_bytes(p)) {
+        put_head(p, &s, k, out, lane);
+        put_bytes(s.q + k * s.span, s.span, lane, out + hd_pack_head_bytes(p));
+    }
+}
+
+static void pack_block(struct hd_pack p, enum hd_dtype type, const uint8_t *in, uint8_t *out,
+                       size_t lane)
+{
+    if (type == HD_Q4_0 || type == HD_Q4_1)
+        pack_q4_block(p, in, out, lane);
+    else if (type == HD_Q8_0)
+        pack_q8_0_block(p, in, out, lane);
+    else if (type == HD_Q4_K)
+        pack_q4_k_block(p, in, out, lane);
+    else
+        pack_any_block(p, type, in, out, lane);
+}
+
+/* Block by block through all outputs of a group, so that a line of it is written once. */
+static void pack_quants(struct hd_pack p, const struct hd_weights *w, const uint8_t *const *in,
+                        size_t lanes, uint8_t *out)
+{
+    size_t block = hd_dtype_block(w->type), in_bytes = hd_dtype_block_bytes(w->type);
+    size_t out_bytes = block / p.span * hd_pack_span_bytes(p);
+    for (size_t b = 0; b < w->inputs / block; b++, out += out_bytes)
+        for (size_t lane = 0; lane < lanes; lane++)
+            pack_block(p, w->type, in[lane] + b * in_bytes, out, lane);
+}
+
+static void pack_floats(size_t bytes, const uint8_t *in, size_t inputs, uint8_t *out)
+{
     if (bytes == 2)
         for (size_t i = 0; i < inputs; i++)
             memcpy(out + i * HD_GROUP * 2, in + i * 2, 2);
@@ -144,19 +167,23 @@ static void pack_floats(size_t bytes, const uint8_t *in, size_t inputs, uint8_t 
             memcpy(out + i * HD_GROUP * 4, in + i * 4, 4);
 }
 
-static void pack_output(struct hd_weights *w, const struct hd_tensor *t, const struct hd_slice *s,
-                        size_t output)
+static void pack_group(const struct hd_weights *w, const struct hd_tensor *t,
+                       const struct hd_slice *s, size_t group)
 {
     struct hd_pack p = hd_pack_of(hd_pack_id(t->type));
-    size_t row = s->row_map ? s->row_map[output] : s->row0 + output;
-    const uint8_t *in = t->data + row * t->row_bytes + hd_dtype_row_bytes(t->type, s->col0);
-    uint8_t *out = w->data + output / HD_GROUP * w->group_bytes;
-    if (p.is_float != HD_PACK_QUANT)
-        pack_floats(p.bits / 8, in, w->inputs, out, output % HD_GROUP);
-    else if (t->type == HD_Q8_0 || t->type == HD_Q4_0 || t->type == HD_Q4_1)
-        pack_simple(t->type, in, w, out, output % HD_GROUP);
+    size_t first = group * HD_GROUP, left = w->outputs - first;
+    size_t lanes = left < HD_GROUP ? left : HD_GROUP;
+    const uint8_t *in[HD_GROUP];
+    uint8_t *out = w->data + group * w->group_bytes;
+    for (size_t lane = 0; lane < lanes; lane++) {
+        size_t output = first + lane, row = s->row_map ? s->row_map[output] : s->row0 + output;
+        in[lane] = t->data + row * t->row_bytes + hd_dtype_row_bytes(t->type, s->col0);
+    }
+    if (p.is_float == HD_PACK_QUANT)
+        pack_quants(p, w, in, lanes, out);
     else
-        pack_quants(p, t->type, in, w, out, output % HD_GROUP);
+        for (size_t lane = 0; lane < lanes; lane++)
+            pack_floats(p.bits / 8, in[lane], w->inputs, out + lane * p.bits / 8);
 }
 
 int hd_weights_init(struct hd_weights *w, const struct hd_tensor *t, const struct hd_slice *s)
@@ -175,8 +202,8 @@ int hd_weights_init(struct hd_weights *w, const struct hd_tensor *t, const struc
         memset(shaped.data + bytes - shaped.group_bytes, 0, shaped.group_bytes);
     }
     *w = shaped;
-    for (size_t i = 0; bytes > 0 && i < w->outputs; i++)
-        pack_output(w, t, s, i);
+    for (size_t g = 0; bytes > 0 && g < w->groups; g++)
+        pack_group(w, t, s, g);
     return 0;
 }
 
