@@ -16,7 +16,7 @@
 
 /* Words in the order of the enumerations they name. */
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
-static const char *const isas[] = {"auto", "portable", "avx2", "avx512", NULL};
+static const char *const isas[] = {"auto", "portable", "avx2", "avx512", "neon", NULL};
 
 #define AT(field)     offsetof(struct hd_worker_config, field)
 #define STRING(field) HD_CONFIG_STRING, AT(field), sizeof((struct hd_worker_config *)0)->field
@@ -63,7 +63,7 @@ static const char usage[] =
     "\n"
     "Every other setting is a flag too, --section.key VALUE, or a line of the file:\n"
     "\n"
-    "  compute.isa auto | portable | avx2 | avx512\n"
+    "  compute.isa auto | portable | avx2 | avx512 | neon\n"
     "  input_log.limit 4G\n"
     "  retry.min_ms 100\n"
     "  retry.max_ms 5000\n";

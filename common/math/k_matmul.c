@@ -42,20 +42,13 @@ HD_INLINE size_t group_outputs(const struct hd_weights *w, size_t group)
 
 HD_INLINE void put_outputs(const struct hd_matmul_args *a, size_t row, size_t group, v16 v)
 {
-    size_t n = group_outputs(a->w, group);
-    if (n == HD_GROUP)
-        v16_store(output_at(a, row, group), v);
-    else
-        v16_store_part(output_at(a, row, group), v, n);
+    v16_store_part(output_at(a, row, group), v, group_outputs(a->w, group));
 }
 
 /* What put_outputs stored. */
 HD_INLINE v16 take_outputs(const struct hd_matmul_args *a, size_t row, size_t group)
 {
-    size_t n = group_outputs(a->w, group);
-    if (n == HD_GROUP)
-        return v16_load(output_at(a, row, group));
-    return v16_load_part(output_at(a, row, group), n, 0.0f);
+    return v16_load_part(output_at(a, row, group), group_outputs(a->w, group), 0.0f);
 }
 
 HD_INLINE v16 load_float(struct hd_pack p, const uint8_t *at)

@@ -1,17 +1,20 @@
 #include "common/math/kernels_impl.h"
 
-const struct hd_kernels HD_KFN(kernels) = {
-    .matmul = HD_KFN(matmul),
-    .silu_mul = HD_KFN(silu_mul),
-    .rms_norm = HD_KFN(rms_norm),
-    .sum_squares = HD_KFN(sum_squares),
-    .log_sum_exp = HD_KFN(log_sum_exp),
-    .exp = HD_KFN(exp),
-    .rope = HD_KFN(rope),
-    .attention = HD_KFN(attention),
-    .kv_store = HD_KFN(kv_store),
-    .fixed_add = HD_KFN(fixed_add),
-    .fixed_narrow = HD_KFN(fixed_narrow),
-    .fixed_sum32 = HD_KFN(fixed_sum32),
-    .fixed_apply = HD_KFN(fixed_apply),
-};
+#define TABLE(matmul_q8_fn)                                                                        \
+    {                                                                                              \
+        .matmul = HD_KFN(matmul), .matmul_q8 = matmul_q8_fn, .q8_encode = HD_KFN(q8_encode),       \
+        .q8_prepare = HD_KFN(q8_prepare), .q8_quantize = HD_KFN(q8_quantize),                      \
+        .silu_mul = HD_KFN(silu_mul), .rms_norm = HD_KFN(rms_norm),                                \
+        .sum_squares = HD_KFN(sum_squares), .log_sum_exp = HD_KFN(log_sum_exp),                    \
+        .exp = HD_KFN(exp), .rope = HD_KFN(rope), .attention = HD_KFN(attention),                  \
+        .kv_store = HD_KFN(kv_store), .fixed_add = HD_KFN(fixed_add),                              \
+        .fixed_narrow = HD_KFN(fixed_narrow), .fixed_sum32 = HD_KFN(fixed_sum32),                  \
+        .fixed_apply = HD_KFN(fixed_apply),                                                        \
+    }
+
+const struct hd_kernels HD_KFN(kernels) = TABLE(HD_KFN(matmul_q8));
+
+#ifdef __AVX512F__
+/* For CPUs with AVX-512, but without its VNNI part. */
+const struct hd_kernels hd_kernels_avx512_no_vnni = TABLE(hd_matmul_q8_avx2);
+#endif

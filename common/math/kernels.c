@@ -11,59 +11,74 @@ static bool has_f16c(void)
     return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
 
-static bool has_avx2(void)
+static const struct hd_kernels *avx2(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+    bool has = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+    return has ? &hd_kernels_avx2 : NULL;
 }
 
-static bool has_avx512(void)
+static const struct hd_kernels *avx512(void)
 {
-    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-}
-#else
-static bool has_avx2(void)
-{
-    return false;
-}
-
-static bool has_avx512(void)
-{
-    return false;
+    bool has = avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    if (!has)
+        return NULL;
+    bool vnni = __builtin_cpu_supports("avx512vnni");
+    return vnni ? &hd_kernels_avx512 : &hd_kernels_avx512_no_vnni;
 }
 #endif
 
+#ifdef HD_HAVE_NEON_VARIANT
+#include <sys/auxv.h>
+
+#ifndef HWCAP_ASIMDDP
+#define HWCAP_ASIMDDP (1 << 20) /* Linux, arch/arm64/include/uapi/asm/hwcap.h */
+#endif
+
+static const struct hd_kernels *neon(void)
+{
+    return getauxval(AT_HWCAP) & HWCAP_ASIMDDP ? &hd_kernels_neon : NULL;
+}
+#endif
+
+const struct hd_kernels *hd_kernels_get(enum hd_isa isa)
+{
+    switch (isa) {
+    case HD_ISA_PORTABLE:
+        return &hd_kernels_portable;
+#ifdef HD_HAVE_X86_VARIANTS
+    case HD_ISA_AVX2:
+        return avx2();
+    case HD_ISA_AVX512:
+        return avx512();
+#endif
+#ifdef HD_HAVE_NEON_VARIANT
+    case HD_ISA_NEON:
+        return neon();
+#endif
+    default:
+        return NULL;
+    }
+}
+
 bool hd_isa_supported(enum hd_isa isa)
 {
-    if (isa == HD_ISA_AVX512)
-        return has_avx512();
-    return isa == HD_ISA_AVX2 ? has_avx2() : isa == HD_ISA_PORTABLE;
+    return hd_kernels_get(isa) != NULL;
 }
 
 enum hd_isa hd_isa_best(void)
 {
-    if (hd_isa_supported(HD_ISA_AVX512))
-        return HD_ISA_AVX512;
-    return hd_isa_supported(HD_ISA_AVX2) ? HD_ISA_AVX2 : HD_ISA_PORTABLE;
+    static const enum hd_isa by_speed[] = {HD_ISA_AVX512, HD_ISA_AVX2, HD_ISA_NEON};
+    for (size_t i = 0; i < sizeof by_speed / sizeof by_speed[0]; i++)
+        if (hd_isa_supported(by_speed[i]))
+            return by_speed[i];
+    return HD_ISA_PORTABLE;
 }
 
 const char *hd_isa_name(enum hd_isa isa)
 {
-    static const char *const names[] = {"portable", "avx2", "avx512"};
-    return isa <= HD_ISA_AVX512 ? names[isa] : "?";
-}
-
-const struct hd_kernels *hd_kernels_get(enum hd_isa isa)
-{
-    if (!hd_isa_supported(isa))
-        return NULL;
-#ifdef HD_HAVE_X86_VARIANTS
-    if (isa == HD_ISA_AVX512)
-        return &hd_kernels_avx512;
-    if (isa == HD_ISA_AVX2)
-        return &hd_kernels_avx2;
-#endif
-    return &hd_kernels_portable;
+    static const char *const names[] = {"portable", "avx2", "avx512", "neon"};
+    return isa <= HD_ISA_NEON ? names[isa] : "?";
 }
 
 void hd_matmul(const struct hd_kernels *k, const struct hd_matmul_args *a)

@@ -2,7 +2,7 @@
  *
  * The rule of this folder: **a row's result is a function of that row alone**. Every output
  * element has one accumulation order, the same for 1 row and for 512, for every instruction set
- * (portable C, AVX2, AVX-512, later NEON) and for any number of threads. Multiply-adds are fused
+ * (portable C, AVX2, AVX-512, NEON) and for any number of threads. Multiply-adds are fused
  * (one rounding) in every variant. Where a sum is spread over lanes it is over 16 virtual lanes
  * (element i goes to lane i % 16, in ascending order), folded 8+8, 4+4, 2+2, 1+1.
  *
@@ -16,8 +16,9 @@
 
 #define HD_GROUP 16 /* outputs that one packed group holds side by side: one 512-bit vector */
 
-/* Which variant of the kernels runs. Chosen once from the CPU; tests choose each in turn. */
-enum hd_isa { HD_ISA_PORTABLE, HD_ISA_AVX2, HD_ISA_AVX512 };
+/* Which variant of the kernels runs. Chosen once from the CPU; tests choose each in turn. NEON
+ * means with the dot product instructions (Armv8.2). */
+enum hd_isa { HD_ISA_PORTABLE, HD_ISA_AVX2, HD_ISA_AVX512, HD_ISA_NEON };
 enum hd_isa hd_isa_best(void);
 bool hd_isa_supported(enum hd_isa isa);
 const char *hd_isa_name(enum hd_isa isa);

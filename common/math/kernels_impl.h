@@ -6,9 +6,14 @@
 #define HD_MATH_KERNELS_IMPL_H
 
 #include "common/math/kernels.h"
+#include "common/math/q8.h"
 
 struct hd_kernels {
     void (*matmul)(const struct hd_matmul_args *a);
+    void (*matmul_q8)(const struct hd_matmul_q8_args *a);
+    void (*q8_encode)(const float *x, size_t n, void *row);
+    void (*q8_prepare)(const void *row, size_t n, void *prepared);
+    void (*q8_quantize)(const float *x, size_t n, void *prepared);
     void (*silu_mul)(const float *gate, const float *up, float *out, size_t n);
     void (*rms_norm)(const float *x, const float *weight, float eps, float *out, size_t n);
     float (*sum_squares)(const float *x, size_t n);
@@ -23,7 +28,9 @@ struct hd_kernels {
     void (*fixed_apply)(float *residual, const int64_t *acc, int shift, size_t n);
 };
 
-extern const struct hd_kernels hd_kernels_portable, hd_kernels_avx2, hd_kernels_avx512;
+extern const struct hd_kernels hd_kernels_portable, hd_kernels_avx2, hd_kernels_avx512,
+    hd_kernels_avx512_no_vnni, hd_kernels_neon;
+void hd_matmul_q8_avx2(const struct hd_matmul_q8_args *a); /* in the last one, too */
 
 #ifdef HD_VARIANT
 #define HD_JOIN_(a, b) hd_##b##_##a
@@ -31,6 +38,10 @@ extern const struct hd_kernels hd_kernels_portable, hd_kernels_avx2, hd_kernels_
 #define HD_KFN(name)   HD_JOIN(HD_VARIANT, name) /* e.g. hd_matmul_avx2 */
 
 void HD_KFN(matmul)(const struct hd_matmul_args *a);
+void HD_KFN(matmul_q8)(const struct hd_matmul_q8_args *a);
+void HD_KFN(q8_encode)(const float *x, size_t n, void *row);
+void HD_KFN(q8_prepare)(const void *row, size_t n, void *prepared);
+void HD_KFN(q8_quantize)(const float *x, size_t n, void *prepared);
 void HD_KFN(silu_mul)(const float *gate, const float *up, float *out, size_t n);
 void HD_KFN(rms_norm)(const float *x, const float *weight, float eps, float *out, size_t n);
 float HD_KFN(sum_squares)(const float *x, size_t n);

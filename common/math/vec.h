@@ -1,11 +1,16 @@
 /* vec.h - vectors of 16 f32 lanes: what the kernels are written in.
  *
- * One of three bodies is chosen by the compiler's target flags. Each operation gives the same bits
+ * One of four bodies is chosen by the compiler's target flags. Each operation gives the same bits
  * in each body: IEEE single precision, round to nearest even, subnormals kept, fma rounded once.
  *   v16_min(a, b) is a < b ? a : b (so b when either is NaN), v16_max likewise with >.
  *   v16_fold adds the lanes 8+8, 4+4, 2+2, 1+1; v16_fold_16 folds 16 vectors, one lane each.
- *   v16_nibble(w, shift, bias) is the nibble at bit `shift` of each 32-bit lane, less bias (0 or
- * 8). v16_byte(w, k) is the signed byte k of each 32-bit lane, times 2^24 (it stays at the top). */
+ *   v16_nibble(w, shift, bias): the nibble at bit `shift` of each 32-bit lane, less bias (0 or 8).
+ *   v16_byte(w, k): the signed byte k of each 32-bit lane, times 2^24 (it stays at the top).
+ *   v16i_nibbles(w, shift): in each byte the nibble at bit `shift` (0 or 4) of that byte.
+ *   v16i_dot(s, w, x, start): to each lane of start are added, for each step i < s.n, the products
+ *     of the 4 bytes of that lane of w[i] with x[4i .. 4i+3]. x in [-127, 127]; weights in
+ *     [s.low, s.top], -128 <= s.low, and s.top < 32 unless s.low < 0. Weights with s.low < 0 went
+ *     through v16i_dot_weights first, which may add V16_DOT_OFFSET: start is to make up for it. */
 #ifndef HD_MATH_VEC_H
 #define HD_MATH_VEC_H
 
@@ -14,10 +19,18 @@
 
 #define HD_INLINE static inline __attribute__((always_inline))
 
+/* What v16i_dot is told about its weights; constants wherever it is inlined. */
+struct v16_dot {
+    int n;        /* steps of 4 inputs */
+    int low, top; /* the range of the weights */
+};
+
 #if defined(__AVX512F__)
 #include "common/math/vec_avx512.h"
 #elif defined(__AVX2__)
 #include "common/math/vec_avx2.h"
+#elif defined(__ARM_FEATURE_DOTPROD)
+#include "common/math/vec_neon.h"
 #else
 #include "common/math/vec_portable.h"
 #endif
@@ -25,6 +38,8 @@
 /* Lanes [0, n) from memory, the rest `fill`. */
 HD_INLINE v16 v16_load_part(const float *p, size_t n, float fill)
 {
+    if (n >= 16)
+        return v16_load(p);
     float lanes[16];
     for (size_t i = 0; i < 16; i++)
         lanes[i] = i < n ? p[i] : fill;
@@ -33,9 +48,13 @@ HD_INLINE v16 v16_load_part(const float *p, size_t n, float fill)
 
 HD_INLINE void v16_store_part(float *p, v16 v, size_t n)
 {
+    if (n >= 16) {
+        v16_store(p, v);
+        return;
+    }
     float lanes[16];
     v16_store(lanes, v);
-    for (size_t i = 0; i < n && i < 16; i++)
+    for (size_t i = 0; i < n; i++)
         p[i] = lanes[i];
 }
 

@@ -3,10 +3,13 @@
 #define HD_MATH_VEC_AVX512_H
 
 #include <immintrin.h>
+#include <string.h>
 
 #define V16_TILE_ROWS   12 /* 24 of the 32 registers hold sums */
 #define V16_TILE_GROUPS 2
-#define V16_ROW_GROUPS  8 /* chains: latency 4 times two units */
+#define V16_ROW_GROUPS  8  /* chains: latency 4 times two units */
+#define V16_Q8_ROWS     16 /* 16 sums and 8 words of weights */
+#define V16_DOT_OFFSET  128
 
 typedef __m512 v16;
 typedef __m512i v16i;
@@ -164,5 +167,60 @@ HD_INLINE v16 v16_power_of_2(v16i n)
     __m512i biased = _mm512_add_epi32(n, _mm512_set1_epi32(127));
     return _mm512_castsi512_ps(_mm512_slli_epi32(biased, 23));
 }
+
+HD_INLINE v16i v16i_add(v16i a, v16i b)
+{
+    return _mm512_add_epi32(a, b);
+}
+
+HD_INLINE v16i v16i_and(v16i a, v16i b)
+{
+    return _mm512_and_si512(a, b);
+}
+
+HD_INLINE v16i v16i_max(v16i a, v16i b)
+{
+    return _mm512_max_epi32(a, b);
+}
+
+HD_INLINE int32_t v16i_fold_max(v16i a)
+{
+    return _mm512_reduce_max_epi32(a);
+}
+
+/* 16 bytes of what fits them. */
+HD_INLINE void v16i_store_i8(int8_t *p, v16i a)
+{
+    __m128i *q = (void *)p;
+    _mm_storeu_si128(q, _mm512_cvtepi32_epi8(a));
+}
+
+HD_INLINE v16 v16_of_int(v16i a)
+{
+    return _mm512_cvtepi32_ps(a);
+}
+
+HD_INLINE v16i v16i_nibbles(v16i w, unsigned shift)
+{
+    return _mm512_and_si512(_mm512_srli_epi32(w, shift), _mm512_set1_epi8(15));
+}
+
+#ifdef __AVX512VNNI__
+/* The instruction wants the weights unsigned. */
+HD_INLINE v16i v16i_dot_weights(v16i w, int low)
+{
+    return low < 0 ? _mm512_xor_si512(w, _mm512_set1_epi8((char)V16_DOT_OFFSET)) : w;
+}
+
+HD_INLINE v16i v16i_dot(struct v16_dot s, const v16i *w, const int8_t *x, v16i start)
+{
+    for (int i = 0; i < s.n; i++) {
+        int32_t four;
+        memcpy(&four, x + 4 * i, sizeof four);
+        start = _mm512_dpbusd_epi32(start, w[i], _mm512_set1_epi32(four));
+    }
+    return start;
+}
+#endif
 
 #endif

@@ -9,6 +9,8 @@
 #define V16_TILE_ROWS   4 /* rows and groups of a register tile (k_matmul.c) */
 #define V16_TILE_GROUPS 1
 #define V16_ROW_GROUPS  1 /* groups in flight for a single row */
+#define V16_Q8_ROWS     4 /* rows of a tile (k_matmul_q8.c) */
+#define V16_DOT_OFFSET  0
 
 typedef struct {
     float f[16];
@@ -183,6 +185,67 @@ HD_INLINE v16 v16_power_of_2(v16i n)
     v16 r;
     V16_EACH r.f[l_] = hd_bits_float(((uint32_t)n.i[l_] + 127u) << 23);
     return r;
+}
+
+HD_INLINE v16i v16i_add(v16i a, v16i b)
+{
+    V16_EACH a.i[l_] = (int32_t)((uint32_t)a.i[l_] + (uint32_t)b.i[l_]);
+    return a;
+}
+
+HD_INLINE v16i v16i_and(v16i a, v16i b)
+{
+    V16_EACH a.i[l_] &= b.i[l_];
+    return a;
+}
+
+HD_INLINE v16i v16i_max(v16i a, v16i b)
+{
+    V16_EACH a.i[l_] = a.i[l_] > b.i[l_] ? a.i[l_] : b.i[l_];
+    return a;
+}
+
+HD_INLINE int32_t v16i_fold_max(v16i a)
+{
+    int32_t max = a.i[0];
+    V16_EACH max = a.i[l_] > max ? a.i[l_] : max;
+    return max;
+}
+
+/* 16 bytes of what fits them. */
+HD_INLINE void v16i_store_i8(int8_t *p, v16i a)
+{
+    V16_EACH p[l_] = (int8_t)a.i[l_];
+}
+
+HD_INLINE v16 v16_of_int(v16i a)
+{
+    v16 r;
+    V16_EACH r.f[l_] = (float)a.i[l_];
+    return r;
+}
+
+HD_INLINE v16i v16i_nibbles(v16i w, unsigned shift)
+{
+    V16_EACH w.i[l_] = (int32_t)((uint32_t)w.i[l_] >> shift & 0x0f0f0f0fu);
+    return w;
+}
+
+HD_INLINE v16i v16i_dot_weights(v16i w, int low)
+{
+    (void)low;
+    return w;
+}
+
+HD_INLINE v16i v16i_dot(struct v16_dot s, const v16i *w, const int8_t *x, v16i start)
+{
+    for (int i = 0; i < s.n; i++) {
+        int8_t q[16][4];
+        memcpy(q, &w[i], sizeof q);
+        V16_EACH start.i[l_] += q[l_][0] * x[4 * i] + q[l_][1] * x[4 * i + 1] +
+                                q[l_][2] * x[4 * i + 2] + q[l_][3] * x[4 * i + 3];
+    }
+    return start;
 }
 
 #endif

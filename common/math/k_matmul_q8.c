@@ -1,0 +1,232 @@
+/* Products of packed quants (pack.h) and prepared Q8 rows (q8_impl.h), for the arithmetic of q8.h.
+ *
+ * A lane of a vector is an output. The quants of 32 inputs of a group are unpacked into 8 words a
+ * lane once and used for all rows of a tile, whose sums stay in registers. More than a few rows
+ * take the inputs in panels, so that the rows of a tile stay in the first-level cache for all
+ * groups; between two panels the sums rest in y: storing and loading an f32 changes nothing. A
+ * single row walks several groups side by side: more streams from memory. */
+#include "common/math/kernels_impl.h"
+#include "common/math/pack.h"
+#include "common/math/q8_impl.h"
+#include "common/math/vec.h"
+
+#define PANEL_LINES 256 /* blocks of a tile's rows in a panel: 16 KiB */
+#define FEW_GROUPS  4   /* groups side by side for 1 row */
+
+/* What one tile works on; `rows` and `groups` are constants wherever it is inlined. */
+struct tile {
+    size_t row, group;
+    int rows, groups;
+    size_t block, n_blocks; /* the panel: blocks of 32 inputs */
+};
+
+/* 32 inputs of a group, unpacked. */
+struct unpacked {
+    v16i words[8]; /* 4 quants a lane each */
+    v16 scale[2];  /* of the halves; of all in [0] when the span is 32 */
+    v16 min;
+};
+
+HD_INLINE v16 load_scale(struct hd_pack p, const uint8_t *at)
+{
+    return p.scale == 2 ? v16_load_f16(at) : v16_load((const float *)(const void *)at);
+}
+
+/* Bytes of 32 inputs of a group: one span, or two. */
+HD_INLINE size_t block_bytes(struct hd_pack p)
+{
+    return HD_Q8_BLOCK / p.span * hd_pack_span_bytes(p);
+}
+
+HD_INLINE void unpack(struct hd_pack p, const uint8_t *at, struct unpacked *u)
+{
+    const size_t word_bytes = HD_GROUP * sizeof(uint32_t);
+    for (unsigned s = 0; s < HD_Q8_BLOCK / p.span; s++, at += hd_pack_span_bytes(p)) {
+        const uint8_t *quants = at + hd_pack_head_bytes(p);
+        v16i *words = u->words + s * p.span / 4;
+        u->scale[s] = load_scale(p, at);
+        if (p.has_min)
+            u->min = load_scale(p, at + HD_GROUP * p.scale);
+        for (unsigned i = 0; p.bits == 4 && i < p.span / 8; i++) {
+            v16i w = v16i_load(quants + i * word_bytes);
+            words[2 * i] = v16i_nibbles(w, 0);
+            words[2 * i + 1] = v16i_nibbles(w, 4);
+        }
+        for (unsigned i = 0; p.bits == 8 && i < p.span / 4; i++)
+            words[i] = v16i_dot_weights(v16i_load(quants + i * word_bytes), p.low);
+    }
+}
+
+/* Integer sum over half `h` of a block, whatever the variant adds to its weights undone. */
+HD_INLINE v16i half_dot(struct hd_pack p, const struct unpacked *u, const struct hd_q8_block *x,
+                        int h)
+{
+    int32_t start = p.low < 0 && V16_DOT_OFFSET ? x->minus128[h] : 0;
+    return v16i_dot((struct v16_dot){4, p.low, p.top}, u->words + 4 * h, x->q + 16 * h,
+                    v16i_set1(start));
+}
+
+HD_INLINE v16i block_dot(struct hd_pack p, const struct unpacked *u, const struct hd_q8_block *x)
+{
+    if (p.bits == 4)
+        return v16i_dot((struct v16_dot){8, p.low, p.top}, u->words, x->q,
+                        v16i_set1(p.bias ? x->minus8 : 0));
+    return v16i_add(half_dot(p, u, x, 0), half_dot(p, u, x, 1));
+}
+
+/* acc and one block: the formulas of hd_matmul_q8. */
+HD_INLINE v16 add_block(struct hd_pack p, const struct unpacked *u, const struct hd_q8_block *x,
+                        v16 acc)
+{
+    v16 d = v16_set1(x->d);
+    if (p.span == HD_Q8_BLOCK) {
+        acc = v16_fma(v16_mul(u->scale[0], d), v16_of_int(block_dot(p, u, x)), acc);
+        return p.has_min ? v16_fma(u->min, v16_set1(x->d_sum), acc) : acc;
+    }
+    for (int h = 0; h < 2; h++)
+        acc = v16_fma(v16_mul(u->scale[h], d), v16_of_int(half_dot(p, u, x, h)), acc);
+    return acc;
+}
+
+HD_INLINE float *output_at(const struct hd_matmul_q8_args *a, struct tile t, int r, int g)
+{
+    return a->y + (t.row + (size_t)r) * a->y_stride + (t.group + (size_t)g - a->g0) * HD_GROUP;
+}
+
+/* True outputs of group g of the tile. */
+HD_INLINE size_t outputs_of(const struct hd_matmul_q8_args *a, struct tile t, int g)
+{
+    size_t left = a->w->outputs - (t.group + (size_t)g) * HD_GROUP;
+    return left < HD_GROUP ? left : HD_GROUP;
+}
+
+HD_INLINE void run_tile(struct hd_pack p, const struct hd_matmul_q8_args *a, struct tile t)
+{
+    v16 acc[V16_Q8_ROWS][FEW_GROUPS];
+    const uint8_t *w = a->w->data + t.group * a->w->group_bytes + t.block * block_bytes(p);
+    const uint8_t *x = (const uint8_t *)a->x + t.row * a->x_stride;
+    x += t.block * sizeof(struct hd_q8_block);
+    for (int r = 0; r < t.rows; r++)
+        for (int g = 0; g < t.groups; g++)
+            acc[r][g] = t.block == 0
+                            ? v16_set1(0.0f)
+                            : v16_load_part(output_at(a, t, r, g), outputs_of(a, t, g), 0.0f);
+    for (size_t b = 0; b < t.n_blocks; b++) {
+        for (int g = 0; g < t.groups; g++) {
+            struct unpacked u;
+            unpack(p, w + (size_t)g * a->w->group_bytes, &u);
+#pragma GCC unroll 16
+            for (int r = 0; r < t.rows; r++)
+                acc[r][g] =
+                    add_block(p, &u, (const void *)(x + (size_t)r * a->x_stride), acc[r][g]);
+        }
+        w += block_bytes(p);
+        x += sizeof(struct hd_q8_block);
+    }
+    for (int r = 0; r < t.rows; r++)
+        for (int g = 0; g < t.groups; g++)
+            v16_store_part(output_at(a, t, r, g), acc[r][g], outputs_of(a, t, g));
+}
+
+#define ROWS_CASE(n)                                                                               \
+    case n:                                                                                        \
+        t.rows = n <= V16_Q8_ROWS ? n : 1;                                                         \
+        run_tile(p, a, t);                                                                         \
+        break;
+
+/* One group and a number of rows up to V16_Q8_ROWS. */
+HD_INLINE void run_rows(struct hd_pack p, const struct hd_matmul_q8_args *a, struct tile t)
+{
+    t.groups = 1;
+    switch (t.rows) {
+        ROWS_CASE(1)
+        ROWS_CASE(2)
+        ROWS_CASE(3)
+        ROWS_CASE(4)
+#if V16_Q8_ROWS > 4
+        ROWS_CASE(5)
+        ROWS_CASE(6)
+        ROWS_CASE(7)
+        ROWS_CASE(8)
+        ROWS_CASE(9)
+        ROWS_CASE(10)
+        ROWS_CASE(11)
+        ROWS_CASE(12)
+        ROWS_CASE(13)
+        ROWS_CASE(14)
+        ROWS_CASE(15)
+        ROWS_CASE(16)
+#endif
+    }
+}
+
+/* One row, all inputs, all groups of the call. */
+HD_INLINE void run_one_row(struct hd_pack p, const struct hd_matmul_q8_args *a, struct tile t)
+{
+    t.n_blocks = a->w->inputs / HD_Q8_BLOCK;
+    t.rows = 1;
+    t.groups = FEW_GROUPS;
+    for (; t.group + FEW_GROUPS <= a->g1; t.group += FEW_GROUPS)
+        run_tile(p, a, t);
+    t.groups = 1;
+    for (; t.group < a->g1; t.group++)
+        run_tile(p, a, t);
+}
+
+/* The rows of a tile, panel by panel, all groups of the call. */
+HD_INLINE void run_panels(struct hd_pack p, const struct hd_matmul_q8_args *a, struct tile t)
+{
+    size_t blocks = a->w->inputs / HD_Q8_BLOCK, panel = PANEL_LINES / (size_t)t.rows;
+    for (; t.block < blocks; t.block += t.n_blocks) {
+        t.n_blocks = blocks - t.block < panel ? blocks - t.block : panel;
+        for (t.group = a->g0; t.group < a->g1; t.group++)
+            run_rows(p, a, t);
+    }
+}
+
+HD_INLINE void matmul_q8(struct hd_pack p, const struct hd_matmul_q8_args *a)
+{
+    /* Balanced: 17 rows are 9 + 8, not 16 + 1. */
+    size_t tiles = (a->rows + V16_Q8_ROWS - 1) / V16_Q8_ROWS;
+    for (size_t i = 0; i < tiles; i++) {
+        size_t first = a->rows * i / tiles, end = a->rows * (i + 1) / tiles;
+        struct tile t = {.row = first, .group = a->g0, .rows = (int)(end - first)};
+        if (t.rows == 1)
+            run_one_row(p, a, t);
+        else
+            run_panels(p, a, t);
+    }
+}
+
+/* ---- One function for each packed form ----------------------------------------------------- */
+
+#define X(name, kind, ...)                                                                         \
+    static void matmul_##name(const struct hd_matmul_q8_args *a)                                   \
+    {                                                                                              \
+        if (kind == HD_PACK_QUANT)                                                                 \
+            matmul_q8((struct hd_pack){kind, __VA_ARGS__}, a);                                     \
+    }
+HD_PACKS(X)
+#undef X
+
+static void no_inputs(const struct hd_matmul_q8_args *a)
+{
+    struct tile t = {.group = a->g0};
+    for (size_t r = 0; r < a->rows; r++)
+        for (size_t g = 0; g < a->g1 - a->g0; g++)
+            v16_store_part(output_at(a, t, (int)r, (int)g), v16_set1(0.0f),
+                           outputs_of(a, t, (int)g));
+}
+
+void HD_KFN(matmul_q8)(const struct hd_matmul_q8_args *a)
+{
+    static void (*const matmul[HD_PACK_COUNT])(const struct hd_matmul_q8_args *) = {
+#define X(name, ...) matmul_##name,
+        HD_PACKS(X)
+#undef X
+    };
+    if (a->w->inputs == 0) /* an empty sum */
+        no_inputs(a);
+    else
+        matmul[hd_pack_id(a->w->type)](a);
+}
