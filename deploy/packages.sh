@@ -3,7 +3,7 @@
 #
 #   deploy/packages.sh build    compiler, libraries, and what fetches the default model
 #   deploy/packages.sh test     what the tests need besides
-#   deploy/packages.sh check    what .ci/run needs besides: the second compiler, the formatter
+#   deploy/packages.sh check    what .ci/run needs besides: other compilers, an emulator, the formatter
 #   deploy/packages.sh all      all of the above
 #   deploy/packages.sh --list KIND   only print the names
 #
@@ -19,7 +19,8 @@ python3 python3-pip ca-certificates"
 test="
 libcriterion-dev python3-pytest iproute2 nftables"
 check="
-clang clang-format libclang-rt-14-dev"
+clang clang-format libclang-rt-14-dev
+gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 
 usage() {
     echo "usage: deploy/packages.sh [--list] build|test|check|all" >&2
