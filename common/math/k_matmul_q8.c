@@ -63,7 +63,7 @@ HD_INLINE void unpack(struct hd_pack p, const uint8_t *at, struct unpacked *u)
 HD_INLINE v16i half_dot(struct hd_pack p, const struct unpacked *u, const struct hd_q8_block *x,
                         int h)
 {
-    int32_t start = p.low < 0 && V16_DOT_OFFSET ? x->minus128[h] : 0;
+    int32_t start = p.low < 0 && V16_DOT_OFFSET != 0 ? x->minus128[h] : 0;
     return v16i_dot((struct v16_dot){4, p.low, p.top}, u->words + 4 * h, x->q + 16 * h,
                     v16i_set1(start));
 }
