@@ -4,7 +4,7 @@
 #   deploy/packages.sh run      what the installed programs need
 #   deploy/packages.sh build    compiler, libraries, and what fetches the default model
 #   deploy/packages.sh test     what the tests need besides
-#   deploy/packages.sh check    what .ci/run needs besides: the second compiler, the formatter
+#   deploy/packages.sh check    what .ci/run needs besides: other compilers, an emulator, the formatter
 #   deploy/packages.sh all      all of the above
 #   deploy/packages.sh deploy   what tests/run.sh --deploy needs besides: machines and containers, and
 #                               servers (prometheus, nginx, haproxy) that Debian starts at once
@@ -25,7 +25,8 @@ libssl-dev python3 python3-pip ca-certificates"
 test="
 libcriterion-dev python3-pytest python3-yaml openssl iproute2 nftables"
 check="
-clang clang-format libclang-rt-14-dev"
+clang clang-format libclang-rt-14-dev
+gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 
 deploy="
 debootstrap systemd-container docker.io docker-compose prometheus nginx-light haproxy mandoc"

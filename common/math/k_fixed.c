@@ -1,14 +1,16 @@
 /* Fixed point: plain C on doubles and integers. Every step but the one rounding is exact, so the
- * compiler may vectorize as it likes. */
+ * compiler may vectorize as it likes; the loops have no branches, so that it does. */
+#include "common/math/half.h"
 #include "common/math/kernels_impl.h"
+#include "common/math/vec.h"
 
 #include <math.h>
 #include <string.h>
 
 /* 1.5 * 2^52: a double near it has units of 1, so adding it rounds to nearest even and leaves the
  * integer in the low bits. Good for |x| < 2^51; the limit below is 2^50. */
-#define ROUNDER 0x1.8p52
-#define LIMIT   0x1p50 /* 2^62 / 4096 */
+#define ROUNDER_64 0x1.8p52
+#define LIMIT      0x1p50 /* 2^62 / 4096 */
 
 static int64_t bits_of(double d)
 {
@@ -17,18 +19,26 @@ static int64_t bits_of(double d)
     return i;
 }
 
+/* The largest |x| by its bits, which are in the order of the values, NaN on top. */
+static float largest_of(const float *x, size_t n)
+{
+    int32_t largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        int32_t bits = (int32_t)(hd_float_bits(x[i]) & 0x7fffffffu);
+        largest = bits > largest ? bits : largest;
+    }
+    return hd_bits_float((uint32_t)largest);
+}
+
 int HD_KFN(fixed_add)(int64_t *acc, const float *x, int shift, size_t n)
 {
     double unit = ldexp(1.0, shift);
-    int64_t zero = bits_of(ROUNDER);
-    unsigned bad = 0;
-    for (size_t i = 0; i < n; i++) {
-        double d = (double)x[i] * unit;
-        bool fits = fabs(d) < LIMIT; /* false for a NaN */
-        bad |= !fits;
-        acc[i] += bits_of((fits ? d : 0.0) + ROUNDER) - zero;
-    }
-    return bad ? HD_E_NUMERIC : 0;
+    int64_t zero = bits_of(ROUNDER_64);
+    if (!((double)largest_of(x, n) * unit < LIMIT)) /* false for a NaN, too */
+        return HD_E_NUMERIC;
+    for (size_t i = 0; i < n; i++)
+        acc[i] += bits_of((double)x[i] * unit + ROUNDER_64) - zero;
+    return 0;
 }
 
 bool HD_KFN(fixed_narrow)(const int64_t *acc, int32_t *out32, size_t n)
@@ -51,5 +61,5 @@ void HD_KFN(fixed_apply)(float *residual, const int64_t *acc, int shift, size_t 
 {
     double unit = ldexp(1.0, -shift);
     for (size_t i = 0; i < n; i++)
-        residual[i] = (float)((double)residual[i] + (double)acc[i] * unit);
+        residual[i] = (float)((double)residual[i] + hd_double_of(acc[i]) * unit);
 }

@@ -1,15 +1,17 @@
 /* Products of packed quants (pack.h) and prepared Q8 rows (q8_impl.h), for the arithmetic of q8.h.
  *
  * A lane of a vector is an output. The quants of 32 inputs of a group are unpacked into 8 words a
- * lane once and used for all rows of a tile, whose sums stay in registers. More than a few rows
- * take the inputs in panels, so that the rows of a tile stay in the first-level cache for all
- * groups; between two panels the sums rest in y: storing and loading an f32 changes nothing. A
- * single row walks several groups side by side: more streams from memory. */
+ * lane once and used for all rows of a tile, whose sums stay in registers. The inputs are taken in
+ * panels: the panel of a group's weights stays in the first-level cache for all tiles of a block of
+ * rows, the rows' panel in the second for all groups. Between two panels the sums rest in y:
+ * storing and loading an f32 changes nothing. A single row takes all inputs at once and several
+ * groups side by side: more streams from memory. */
 #include "common/math/kernels_impl.h"
 #include "common/math/pack.h"
 #include "common/math/q8_impl.h"
 #include "common/math/vec.h"
 
+#define ROW_BLOCK   64  /* rows that share one reading of a panel of weights */
 #define PANEL_LINES 256 /* blocks of a tile's rows in a panel: 16 KiB */
 #define FEW_GROUPS  4   /* groups side by side for 1 row */
 
@@ -61,7 +63,7 @@ HD_INLINE void unpack(struct hd_pack p, const uint8_t *at, struct unpacked *u)
 HD_INLINE v16i half_dot(struct hd_pack p, const struct unpacked *u, const struct hd_q8_block *x,
                         int h)
 {
-    int32_t start = p.low < 0 && V16_DOT_OFFSET ? x->minus128[h] : 0;
+    int32_t start = p.low < 0 && V16_DOT_OFFSET != 0 ? x->minus128[h] : 0;
     return v16i_dot((struct v16_dot){4, p.low, p.top}, u->words + 4 * h, x->q + 16 * h,
                     v16i_set1(start));
 }
@@ -115,7 +117,7 @@ HD_INLINE void run_tile(struct hd_pack p, const struct hd_matmul_q8_args *a, str
         for (int g = 0; g < t.groups; g++) {
             struct unpacked u;
             unpack(p, w + (size_t)g * a->w->group_bytes, &u);
-#pragma GCC unroll 16
+#pragma GCC unroll 8
             for (int r = 0; r < t.rows; r++)
                 acc[r][g] =
                     add_block(p, &u, (const void *)(x + (size_t)r * a->x_stride), acc[r][g]);
@@ -130,7 +132,7 @@ HD_INLINE void run_tile(struct hd_pack p, const struct hd_matmul_q8_args *a, str
 
 #define ROWS_CASE(n)                                                                               \
     case n:                                                                                        \
-        t.rows = n <= V16_Q8_ROWS ? n : 1;                                                         \
+        t.rows = n;                                                                                \
         run_tile(p, a, t);                                                                         \
         break;
 
@@ -141,21 +143,15 @@ HD_INLINE void run_rows(struct hd_pack p, const struct hd_matmul_q8_args *a, str
     switch (t.rows) {
         ROWS_CASE(1)
         ROWS_CASE(2)
+#if V16_Q8_ROWS > 2
         ROWS_CASE(3)
         ROWS_CASE(4)
+#endif
 #if V16_Q8_ROWS > 4
         ROWS_CASE(5)
         ROWS_CASE(6)
         ROWS_CASE(7)
         ROWS_CASE(8)
-        ROWS_CASE(9)
-        ROWS_CASE(10)
-        ROWS_CASE(11)
-        ROWS_CASE(12)
-        ROWS_CASE(13)
-        ROWS_CASE(14)
-        ROWS_CASE(15)
-        ROWS_CASE(16)
 #endif
     }
 }
@@ -173,28 +169,41 @@ HD_INLINE void run_one_row(struct hd_pack p, const struct hd_matmul_q8_args *a, 
         run_tile(p, a, t);
 }
 
-/* The rows of a tile, panel by panel, all groups of the call. */
-HD_INLINE void run_panels(struct hd_pack p, const struct hd_matmul_q8_args *a, struct tile t)
+/* Rows [first, end) in as many tiles as needed, balanced: 9 rows are 5 + 4, not 8 + 1. */
+HD_INLINE void run_tiles(struct hd_pack p, const struct hd_matmul_q8_args *a, struct tile t,
+                         size_t rows)
 {
-    size_t blocks = a->w->inputs / HD_Q8_BLOCK, panel = PANEL_LINES / (size_t)t.rows;
+    size_t tiles = (rows + V16_Q8_ROWS - 1) / V16_Q8_ROWS, first = t.row;
+    for (size_t i = 0; i < tiles; i++) {
+        t.row = first + rows * i / tiles;
+        t.rows = (int)(first + rows * (i + 1) / tiles - t.row);
+        run_rows(p, a, t);
+    }
+}
+
+/* A block of rows from t.row, panel by panel, all groups of the call. */
+HD_INLINE void run_panels(struct hd_pack p, const struct hd_matmul_q8_args *a, struct tile t,
+                          size_t rows)
+{
+    size_t blocks = a->w->inputs / HD_Q8_BLOCK;
+    size_t panel = PANEL_LINES / (rows < V16_Q8_ROWS ? rows : V16_Q8_ROWS);
     for (; t.block < blocks; t.block += t.n_blocks) {
         t.n_blocks = blocks - t.block < panel ? blocks - t.block : panel;
         for (t.group = a->g0; t.group < a->g1; t.group++)
-            run_rows(p, a, t);
+            run_tiles(p, a, t, rows);
     }
 }
 
 HD_INLINE void matmul_q8(struct hd_pack p, const struct hd_matmul_q8_args *a)
 {
-    /* Balanced: 17 rows are 9 + 8, not 16 + 1. */
-    size_t tiles = (a->rows + V16_Q8_ROWS - 1) / V16_Q8_ROWS;
-    for (size_t i = 0; i < tiles; i++) {
-        size_t first = a->rows * i / tiles, end = a->rows * (i + 1) / tiles;
-        struct tile t = {.row = first, .group = a->g0, .rows = (int)(end - first)};
-        if (t.rows == 1)
-            run_one_row(p, a, t);
-        else
-            run_panels(p, a, t);
+    struct tile t = {.group = a->g0};
+    if (a->rows == 1)
+        run_one_row(p, a, t);
+    for (size_t left = a->rows > 1 ? a->rows : 0; left > 0;) {
+        size_t rows = left < ROW_BLOCK ? left : ROW_BLOCK;
+        run_panels(p, a, t, rows);
+        t.row += rows;
+        left -= rows;
     }
 }
 

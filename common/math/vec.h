@@ -16,6 +16,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define HD_INLINE static inline __attribute__((always_inline))
 
@@ -86,6 +87,22 @@ HD_INLINE v16 v16_exp(v16 x)
     v16i half = v16i_half(whole);
     v16i rest = v16i_sub(whole, half);
     return v16_mul(v16_mul(p, v16_power_of_2(half)), v16_power_of_2(rest));
+}
+
+/* (double)a, rounded once. Where no instruction converts vectors of it: the upper half, made
+ * positive, and the lower half rest in the fractions of doubles near 2^84 and 2^52. */
+HD_INLINE double hd_double_of(int64_t a)
+{
+#if defined(__AVX512DQ__) || defined(__aarch64__)
+    return (double)a;
+#else
+    uint64_t high = ((uint64_t)a >> 32 ^ 0x80000000u) | UINT64_C(0x4530000000000000);
+    uint64_t low = ((uint64_t)a & 0xffffffffu) | UINT64_C(0x4330000000000000);
+    double h, l;
+    memcpy(&h, &high, sizeof h);
+    memcpy(&l, &low, sizeof l);
+    return (h - (0x1p84 + 0x1p63 + 0x1p52)) + l;
+#endif
 }
 
 #endif

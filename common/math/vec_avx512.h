@@ -7,8 +7,8 @@
 
 #define V16_TILE_ROWS   12 /* 24 of the 32 registers hold sums */
 #define V16_TILE_GROUPS 2
-#define V16_ROW_GROUPS  8  /* chains: latency 4 times two units */
-#define V16_Q8_ROWS     16 /* 16 sums and 8 words of weights */
+#define V16_ROW_GROUPS  8 /* chains: latency 4 times two units */
+#define V16_Q8_ROWS     8 /* 8 sums, 8 words of weights, and what is in flight */
 #define V16_DOT_OFFSET  128
 
 typedef __m512 v16;

@@ -9,7 +9,7 @@
 #define V16_TILE_ROWS   4 /* rows and groups of a register tile (k_matmul.c) */
 #define V16_TILE_GROUPS 1
 #define V16_ROW_GROUPS  1 /* groups in flight for a single row */
-#define V16_Q8_ROWS     4 /* rows of a tile (k_matmul_q8.c) */
+#define V16_Q8_ROWS     2 /* rows of a tile (k_matmul_q8.c) */
 #define V16_DOT_OFFSET  0
 
 typedef struct {

@@ -105,3 +105,32 @@ Test(fixed, apply_adds_the_sum_back_the_same_everywhere)
     }
     free(residual);
 }
+
+/* Sums of more than 53 bits are rounded once. */
+Test(fixed, apply_takes_any_sum)
+{
+    static const int64_t sums[] = {0,
+                                   1,
+                                   -1,
+                                   INT64_MAX,
+                                   INT64_MIN,
+                                   INT32_MAX,
+                                   INT32_MIN,
+                                   0xffffffff,
+                                   (1LL << 53) + 1,
+                                   -(1LL << 53) - 1,
+                                   1LL << 32,
+                                   -(1LL << 32),
+                                   1LL << 62,
+                                   (1LL << 62) + 1023,
+                                   -(1LL << 60) - 129};
+    enum { SUMS = sizeof sums / sizeof sums[0] };
+    FOR_EACH_ISA(isa, k)
+    {
+        float out[SUMS] = {0};
+        hd_fixed_apply(k, out, sums, 3, SUMS);
+        for (size_t i = 0; i < SUMS; i++)
+            cr_assert_eq(out[i], (float)((double)sums[i] * 0.125), "%s %lld",
+                         hd_isa_name(all_isas[isa]), (long long)sums[i]);
+    }
+}
