@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define MAX_JOBS 4096 /* a leader waits for answers: far fewer than this are ever under way */
-#define SPIN_US  50   /* a half-step's parallel loops follow one another within this */
+#define SPIN_US  200  /* a stream's half-steps follow one another within this */
 
 static void clear_job(struct hd_job *job)
 {
