@@ -32,7 +32,7 @@ static size_t largest(size_t a, size_t b, size_t c)
 /* What one work item of any kind keeps beside its outputs, rounded up to whole cache lines. */
 static size_t scratch_floats(const struct hd_compute *c)
 {
-    size_t tile = 2 * (size_t)ROW_TILE * MAX_GROUPS * HD_GROUP;
+    size_t tile = 2 * (size_t)ROW_TILE * TILE_GROUPS * HD_GROUP;
     size_t logits = (size_t)LOGITS_TILE * c->units->vocab_width;
     size_t prepared = c->q8 ? hd_q8_prepared_bytes(c->o.model->shape.dim) / sizeof(float) : 0;
     size_t kv = HD_LOG_CHUNK * (2 * (size_t)c->o.model->shape.head_dim + prepared);
@@ -133,8 +133,11 @@ int hd_compute_positions(struct hd_compute *c, uint32_t positions)
 struct split hd_split(const struct hd_compute *c, size_t units, size_t groups, size_t rows)
 {
     size_t tiles = (rows + ROW_TILE - 1) / ROW_TILE;
-    size_t per = units * tiles * groups / (c->threads * ITEMS_PER_THREAD);
-    per = per < 1 ? 1 : per > MAX_GROUPS ? MAX_GROUPS : per;
+    size_t per = units * tiles * groups / (c->threads * ITEMS_PER_THREAD), most = TILE_GROUPS;
+    if (rows < ROW_TILE)
+        most =
+            ROW_TILE / rows * TILE_GROUPS < MAX_GROUPS ? ROW_TILE / rows * TILE_GROUPS : MAX_GROUPS;
+    per = per < 1 ? 1 : per > most ? most : per;
     return (struct split){
         .units = units,
         .parts = (groups + per - 1) / per,
@@ -153,6 +156,7 @@ struct split_item hd_split_item(const struct split *s, size_t index)
         .unit = index / s->tiles / s->parts,
         .g0 = part * s->per,
         .g1 = (part + 1) * s->per,
+        .stride = s->per * HD_GROUP,
         .row0 = row0,
         .rows = left < s->tile_rows ? left : s->tile_rows,
     };
@@ -214,7 +218,7 @@ void hd_multiply_inputs(const struct hd_compute *c, const struct hd_rows *rows,
 static void multiply_unit(const struct hd_compute *c, const struct unit_input *in,
                           const struct split_item *it, float *partial)
 {
-    size_t stride = MAX_GROUPS * HD_GROUP, g1 = it->g1 < in->w->groups ? it->g1 : in->w->groups;
+    size_t g1 = it->g1 < in->w->groups ? it->g1 : in->w->groups;
     if (in->q8) {
         hd_matmul_q8(c->o.kernels,
                      &(struct hd_matmul_q8_args){.w = in->w,
@@ -223,7 +227,7 @@ static void multiply_unit(const struct hd_compute *c, const struct unit_input *i
                                                  .x = in->q8 + it->row0 * in->q8_stride,
                                                  .x_stride = in->q8_stride,
                                                  .y = partial,
-                                                 .y_stride = stride,
+                                                 .y_stride = it->stride,
                                                  .rows = it->rows});
         return;
     }
@@ -233,7 +237,7 @@ static void multiply_unit(const struct hd_compute *c, const struct unit_input *i
                                                      .x = in->x + it->row0 * in->stride,
                                                      .x_stride = in->stride,
                                                      .y = partial,
-                                                     .y_stride = stride,
+                                                     .y_stride = it->stride,
                                                      .rows = it->rows});
 }
 
@@ -246,12 +250,11 @@ static void add_unit(const struct reduction *r, const struct split_item *it, siz
     struct unit_input in = r->in(c, r->layer, r->units.list[slot], slot);
     size_t g1 = it->g1 < in.w->groups ? it->g1 : in.w->groups;
     size_t n = (g1 * HD_GROUP < dim ? g1 * HD_GROUP : dim) - first;
-    size_t stride = MAX_GROUPS * HD_GROUP;
     multiply_unit(c, &in, it, partial);
     for (size_t i = 0; i < it->rows; i++) {
         size_t row = it->row0 + i;
         /* Several threads may find the same row bad: each stores the same byte. */
-        if (hd_fixed_add(c->o.kernels, c->sum + row * dim + first, partial + i * stride,
+        if (hd_fixed_add(c->o.kernels, c->sum + row * dim + first, partial + i * it->stride,
                          r->rows->shifts[row], n) < 0)
             __atomic_store_n(&c->is_bad[row], 1, __ATOMIC_RELAXED);
     }

@@ -9,8 +9,11 @@
 #include "worker/compute.h"
 #include "worker/input_log.h"
 
-#define ROW_TILE    64 /* rows of a work item: its inputs and outputs stay in the L2 cache */
-#define MAX_GROUPS  4  /* output groups of a work item, HD_GROUP outputs each */
+#define ROW_TILE 64 /* rows of a work item: its inputs and outputs stay in the L2 cache */
+#define TILE_GROUPS                                                                                \
+    4 /* output groups, HD_GROUP outputs each, of an item with a whole tile of rows */
+#define MAX_GROUPS                                                                                 \
+    32 /* ... of an item with few: the longer a piece of memory, the faster it is read */
 #define LOGITS_TILE 16 /* rows of a work item on a whole vocab block */
 
 struct hd_compute {
@@ -48,6 +51,7 @@ struct split {
 struct split hd_split(const struct hd_compute *c, size_t units, size_t groups, size_t rows);
 struct split_item {
     size_t unit, g0, g1; /* g1 may lie beyond the last group */
+    size_t stride;       /* of its outputs in scratch: `per` groups */
     size_t row0, rows;
 };
 struct split_item hd_split_item(const struct split *s, size_t index);

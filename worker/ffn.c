@@ -21,10 +21,9 @@ static void hidden_item(void *arg, size_t index, unsigned thread)
     struct hd_compute *c = j->c;
     struct split_item it = hd_split_item(&j->split, index);
     const struct hd_ffn_weights *w = hd_shard_ffn(c->o.shard, j->blocks.list[it.unit], j->layer);
-    size_t stride = MAX_GROUPS * HD_GROUP;
-    float *gate = hd_scratch(c, thread);  /* [rows][stride] */
-    float *up = gate + ROW_TILE * stride; /* [rows][stride] */
-    if (it.g0 >= w->gate.groups)          /* the last block may be narrower */
+    float *gate = hd_scratch(c, thread);    /* [rows][stride] */
+    float *up = gate + it.rows * it.stride; /* [rows][stride] */
+    if (it.g0 >= w->gate.groups)            /* the last block may be narrower */
         return;
     struct input_product p = {
         .w = &w->gate,
@@ -33,7 +32,7 @@ static void hidden_item(void *arg, size_t index, unsigned thread)
         .row0 = it.row0,
         .rows = it.rows,
         .y = gate,
-        .y_stride = stride,
+        .y_stride = it.stride,
     };
     hd_multiply_inputs(c, j->rows, &p);
     p.w = &w->up;
@@ -42,7 +41,7 @@ static void hidden_item(void *arg, size_t index, unsigned thread)
     size_t first = it.g0 * HD_GROUP, end = p.g1 * HD_GROUP;
     size_t n = (end < w->gate.outputs ? end : w->gate.outputs) - first;
     for (size_t i = 0; i < it.rows; i++)
-        hd_silu_mul(c->o.kernels, gate + i * stride, up + i * stride,
+        hd_silu_mul(c->o.kernels, gate + i * it.stride, up + i * it.stride,
                     hidden_row(c, it.unit, it.row0 + i) + first, n);
 }
 
