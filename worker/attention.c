@@ -235,6 +235,7 @@ static void attend_item(void *arg, size_t index, unsigned thread)
     struct hd_kv_view kv = hd_kv_view(c->o.kv, lane_of(j, slot, row));
     hd_attention(c->o.kernels,
                  &(struct hd_attention_args){.q = q,
+                                             .rows = 1,
                                              .n_rep = c->n_rep,
                                              .head_dim = hd,
                                              .scale = 1.0f / sqrtf((float)hd),

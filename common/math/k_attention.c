@@ -1,23 +1,40 @@
-/* Attention of one query row over blocks of positions, online softmax: for each block
+/* Attention of query rows over blocks of positions, online softmax: for each block
  *   scores   s[j] = scale * q.k[j], 16 virtual lanes folded
  *   maximum  m' = max(m, s), correction c = exp(m - m')
  *   sums     l = l * c + sum p[j], out = out * c + sum p[j] v[j], p[j] = exp(s[j] - m')
- * The heads that share K and V are worked on HEADS at a time, so that a value is widened once. */
+ * The heads of a few rows walk over the blocks together, so that K and V of a block are read from
+ * memory once for all of them; in a pass over a block, up to PASS_MAX of them share the widening of
+ * each value. */
 #include "common/math/kernels_impl.h"
 #include "common/math/vec.h"
 
 #include <math.h>
 
-#define HEADS 4             /* query heads in one pass over a block */
-#define BLOCK HD_ATTN_BLOCK /* positions */
+#define BLOCK    HD_ATTN_BLOCK /* positions */
+#define WALK_MAX 32            /* query vectors (a head of a row each) that walk together */
+#define PASS_MAX 4             /* of them in one pass over a block */
 
-/* The running state of up to HEADS query heads. */
-struct heads {
+/* A query vector, and what is known of it after some blocks. */
+struct query {
+    const float *q; /* [head_dim] */
+    float *out;     /* [head_dim] */
+    float max;      /* m */
+    float sum;      /* l */
+};
+
+struct walk {
     const struct hd_attention_args *a;
-    size_t first;          /* query head */
-    float max[HEADS];      /* m */
-    float sum[HEADS];      /* l */
-    float p[HEADS][BLOCK]; /* scores, then probabilities of the current block */
+    size_t row, rows;         /* of the call */
+    size_t heads;             /* of each row, side by side */
+    struct query v[WALK_MAX]; /* [rows][heads] */
+    float p[PASS_MAX][BLOCK]; /* scores, then probabilities of the current block */
+};
+
+/* The part of a walk that one pass over a block takes: `n` vectors, a constant when inlined. */
+struct pass {
+    struct query *v;
+    int n;
+    size_t block, positions;
 };
 
 HD_INLINE v16 load_kv(enum hd_kv_type type, const void *block, size_t i)
@@ -27,36 +44,34 @@ HD_INLINE v16 load_kv(enum hd_kv_type type, const void *block, size_t i)
     return v16_load((const float *)block + i);
 }
 
-/* Scores of positions [j0, j0 + n) of the block, n <= 16; `type` and `heads` are constants. */
-HD_INLINE void scores_16(struct heads *h, enum hd_kv_type type, int heads, const void *k, size_t j0,
-                         size_t n)
+/* Scores of the positions [j0, j0 + 16) of the block, as far as the pass sees them. */
+HD_INLINE void scores_16(struct walk *w, enum hd_kv_type type, struct pass t, size_t j0)
 {
-    const struct hd_attention_args *a = h->a;
-    const float *q = a->q + h->first * a->head_dim;
-    v16 lanes[HEADS][16];
+    size_t head_dim = w->a->head_dim, n = t.positions - j0;
+    const void *k = w->a->k_blocks[t.block];
+    v16 lanes[PASS_MAX][16];
     for (size_t j = 0; j < 16; j++) {
-        v16 dot[HEADS];
-        for (int r = 0; r < heads; r++)
+        v16 dot[PASS_MAX];
+        for (int r = 0; r < t.n; r++)
             dot[r] = v16_set1(0.0f);
-        for (size_t d = 0; j < n && d < a->head_dim; d += 16) {
-            v16 key = load_kv(type, k, (j0 + j) * a->head_dim + d);
-            for (int r = 0; r < heads; r++)
-                dot[r] = v16_fma(v16_load(q + (size_t)r * a->head_dim + d), key, dot[r]);
+        for (size_t d = 0; j < n && d < head_dim; d += 16) {
+            v16 key = load_kv(type, k, (j0 + j) * head_dim + d);
+            for (int r = 0; r < t.n; r++)
+                dot[r] = v16_fma(v16_load(t.v[r].q + d), key, dot[r]);
         }
-        for (int r = 0; r < heads; r++)
+        for (int r = 0; r < t.n; r++)
             lanes[r][j] = dot[r];
     }
-    for (int r = 0; r < heads; r++)
-        v16_store(h->p[r] + j0, v16_mul(v16_fold_16(lanes[r]), v16_set1(a->scale)));
+    for (int r = 0; r < t.n; r++)
+        v16_store(w->p[r] + j0, v16_mul(v16_fold_16(lanes[r]), v16_set1(w->a->scale)));
 }
 
-/* Scores to probabilities; returns the correction of what was summed before. */
-static float block_softmax(struct heads *h, int r, size_t n)
+/* Scores p of n positions to probabilities; returns the correction of what was summed before. */
+static float block_softmax(struct query *v, float *p, size_t n)
 {
-    float *p = h->p[r];
     for (size_t j = n; j < BLOCK; j++)
         p[j] = -INFINITY; /* probability zero */
-    v16 max = v16_set1(h->max[r]);
+    v16 max = v16_set1(v->max);
     for (size_t j = 0; j < BLOCK; j += 16)
         max = v16_max(max, v16_load(p + j));
     float top = v16_fold_max(max);
@@ -66,83 +81,119 @@ static float block_softmax(struct heads *h, int r, size_t n)
         v16_store(p + j, e);
         sum = v16_add(sum, e);
     }
-    float correction = HD_KFN(exp)(h->max[r] - top);
-    h->max[r] = top;
-    h->sum[r] = __builtin_fmaf(h->sum[r], correction, v16_fold(sum));
+    float correction = HD_KFN(exp)(v->max - top);
+    v->max = top;
+    v->sum = __builtin_fmaf(v->sum, correction, v16_fold(sum));
     return correction;
 }
 
-/* out[d, d + 16 * width) of each head = out * correction + sum over j of p[j] * v[j]. */
-HD_INLINE void values(struct heads *h, enum hd_kv_type type, int heads, int width, const void *v,
-                      size_t n, size_t d, const float *correction)
+/* out[d, d + 16 * width) of each vector = out * correction + sum over j of p[j] * v[j]. */
+HD_INLINE void values(const struct walk *w, enum hd_kv_type type, struct pass t, size_t d,
+                      int width, const float *correction)
 {
-    const struct hd_attention_args *a = h->a;
-    float *out = a->out + h->first * a->head_dim + d;
-    v16 acc[HEADS][4];
-    for (int r = 0; r < heads; r++)
-        for (int w = 0; w < width; w++)
-            acc[r][w] = v16_mul(v16_load(out + (size_t)r * a->head_dim + (size_t)w * 16),
-                                v16_set1(correction[r]));
-    for (size_t j = 0; j < n; j++) {
-        for (int w = 0; w < width; w++) {
-            v16 value = load_kv(type, v, j * a->head_dim + d + (size_t)w * 16);
-            for (int r = 0; r < heads; r++)
-                acc[r][w] = v16_fma(value, v16_set1(h->p[r][j]), acc[r][w]);
+    const void *v = w->a->v_blocks[t.block];
+    v16 acc[PASS_MAX][4];
+    for (int r = 0; r < t.n; r++)
+        for (int i = 0; i < width; i++)
+            acc[r][i] = v16_mul(v16_load(t.v[r].out + d + i * 16), v16_set1(correction[r]));
+    for (size_t j = 0; j < t.positions; j++) {
+        for (int i = 0; i < width; i++) {
+            v16 value = load_kv(type, v, j * w->a->head_dim + d + (size_t)i * 16);
+            for (int r = 0; r < t.n; r++)
+                acc[r][i] = v16_fma(value, v16_set1(w->p[r][j]), acc[r][i]);
         }
     }
-    for (int r = 0; r < heads; r++)
-        for (int w = 0; w < width; w++)
-            v16_store(out + (size_t)r * a->head_dim + (size_t)w * 16, acc[r][w]);
+    for (int r = 0; r < t.n; r++)
+        for (int i = 0; i < width; i++)
+            v16_store(t.v[r].out + d + i * 16, acc[r][i]);
 }
 
-HD_INLINE void attend_block(struct heads *h, enum hd_kv_type type, int heads, size_t b)
+HD_INLINE void attend_pass(struct walk *w, enum hd_kv_type type, struct pass t)
 {
-    const struct hd_attention_args *a = h->a;
-    size_t left = a->n_pos - b * BLOCK, n = left < BLOCK ? left : BLOCK, d = 0;
-    float correction[HEADS];
-    for (size_t j = 0; j < n; j += 16)
-        scores_16(h, type, heads, a->k_blocks[b], j, n - j < 16 ? n - j : 16);
-    for (int r = 0; r < heads; r++)
-        correction[r] = block_softmax(h, r, n);
-    for (; d + 64 <= a->head_dim; d += 64)
-        values(h, type, heads, 4, a->v_blocks[b], n, d, correction);
-    for (; d < a->head_dim; d += 16)
-        values(h, type, heads, 1, a->v_blocks[b], n, d, correction);
+    int width = V16_ATTN_SUMS / t.n < 4 ? V16_ATTN_SUMS / t.n : 4;
+    size_t step = (size_t)width * 16, d = 0;
+    float correction[PASS_MAX];
+    for (size_t j = 0; j < t.positions; j += 16)
+        scores_16(w, type, t, j);
+    for (int r = 0; r < t.n; r++)
+        correction[r] = block_softmax(&t.v[r], w->p[r], t.positions);
+    for (; d + step <= w->a->head_dim; d += step)
+        values(w, type, t, d, width, correction);
+    for (; d < w->a->head_dim; d += 16)
+        values(w, type, t, d, 1, correction);
 }
 
-HD_INLINE void attend(const struct hd_attention_args *a, enum hd_kv_type type, int heads,
-                      size_t first)
+#define PASS_CASE(count)                                                                           \
+    case count:                                                                                    \
+        t.n = count;                                                                               \
+        attend_pass(w, type, t);                                                                   \
+        break;
+
+/* `left` vectors that see as many positions of the block. */
+HD_INLINE void attend_vectors(struct walk *w, enum hd_kv_type type, struct pass t, size_t left)
 {
-    struct heads h = {.a = a, .first = first};
-    float *out = a->out + first * a->head_dim;
-    for (int r = 0; r < heads; r++)
-        h.max[r] = -INFINITY;
-    for (size_t i = 0; i < (size_t)heads * a->head_dim; i++)
-        out[i] = 0.0f;
-    for (size_t b = 0; b * BLOCK < a->n_pos; b++)
-        attend_block(&h, type, heads, b);
-    for (int r = 0; r < heads; r++) {
-        float inverse = h.sum[r] == 0.0f ? 0.0f : 1.0f / h.sum[r]; /* no position: zeros */
+    while (left > 0) {
+        size_t n = left < PASS_MAX ? left : PASS_MAX;
+        switch (n) {
+            PASS_CASE(1)
+            PASS_CASE(2)
+            PASS_CASE(3)
+            PASS_CASE(PASS_MAX)
+        }
+        t.v += n;
+        left -= n;
+    }
+}
+
+/* Rows that do not see the whole block go one by one, all after them at once. */
+HD_INLINE void attend_block(struct walk *w, enum hd_kv_type type, size_t b)
+{
+    size_t row = 0;
+    for (; row < w->rows; row++) {
+        size_t n_pos = w->a->n_pos + w->row + row, left = n_pos > b * BLOCK ? n_pos - b * BLOCK : 0;
+        struct pass t = {.v = w->v + row * w->heads, .block = b, .positions = left};
+        if (left >= BLOCK) {
+            t.positions = BLOCK;
+            attend_vectors(w, type, t, (w->rows - row) * w->heads);
+            break;
+        }
+        if (left > 0)
+            attend_vectors(w, type, t, w->heads);
+    }
+}
+
+/* w->rows rows from w->row, w->heads heads from `head`. */
+HD_INLINE void attend(struct walk *w, enum hd_kv_type type, size_t head)
+{
+    const struct hd_attention_args *a = w->a;
+    size_t n = w->rows * w->heads, longest = a->n_pos + w->row + w->rows - 1;
+    for (size_t i = 0; i < n; i++) {
+        size_t row = w->row + i / w->heads, at = (head + i % w->heads) * a->head_dim;
+        w->v[i] = (struct query){.q = a->q + row * a->q_stride + at,
+                                 .out = a->out + row * a->out_stride + at,
+                                 .max = -INFINITY};
         for (size_t d = 0; d < a->head_dim; d++)
-            out[(size_t)r * a->head_dim + d] *= inverse;
+            w->v[i].out[d] = 0.0f;
+    }
+    for (size_t b = 0; b * BLOCK < longest; b++)
+        attend_block(w, type, b);
+    for (size_t i = 0; i < n; i++) {
+        float sum = w->v[i].sum, inverse = sum == 0.0f ? 0.0f : 1.0f / sum; /* no position: zeros */
+        for (size_t d = 0; d < a->head_dim; d++)
+            w->v[i].out[d] *= inverse;
     }
 }
 
 HD_INLINE void attend_all(const struct hd_attention_args *a, enum hd_kv_type type)
 {
-    size_t r = 0;
-    for (; r + 4 <= a->n_rep; r += 4)
-        attend(a, type, 4, r);
-    switch (a->n_rep - r) {
-    case 3:
-        attend(a, type, 3, r);
-        break;
-    case 2:
-        attend(a, type, 2, r);
-        break;
-    case 1:
-        attend(a, type, 1, r);
-        break;
+    struct walk w = {.a = a};
+    for (size_t head = 0; head < a->n_rep; head += w.heads) {
+        w.heads = a->n_rep - head < WALK_MAX ? a->n_rep - head : WALK_MAX;
+        for (w.row = 0; w.row < a->rows; w.row += w.rows) {
+            size_t most = WALK_MAX / w.heads;
+            w.rows = a->rows - w.row < most ? a->rows - w.row : most;
+            attend(&w, type, head);
+        }
     }
 }
 

@@ -92,22 +92,24 @@ float hd_exp(const struct hd_kernels *k, float x);
 void hd_rope(const struct hd_kernels *k, float *v, size_t head_dim, const float *cs);
 
 /* ---- Attention -----------------------------------------------------------------------------
- * One query row, the n_rep query heads that share one KV head, positions 0 .. n_pos-1.
- * Online softmax over blocks of HD_ATTN_BLOCK positions from position 0 (Milakov & Gimelshein
- * 2018, alg. 3; FlashAttention), K and V in f16 or f32.
- * q: [n_rep][head_dim] f32 (RoPE applied), out: [n_rep][head_dim] f32. head_dim % 16 == 0. */
+ * Query rows at consecutive positions of one sequence, the n_rep query heads that share one KV
+ * head: row r sees the positions 0 .. n_pos + r - 1. A block of K and V is read once for several
+ * rows; a row's bits are those of a call for it alone. Online softmax over blocks of HD_ATTN_BLOCK
+ * positions from position 0 (Milakov & Gimelshein 2018, alg. 3; FlashAttention), K and V in f16 or
+ * f32. q: [rows][n_rep][head_dim] f32 (RoPE applied), out: likewise. head_dim % 16 == 0. */
 #define HD_ATTN_BLOCK 64
 enum hd_kv_type { HD_KV_F16, HD_KV_F32 };
 struct hd_attention_args {
     const float *q;
-    size_t n_rep, head_dim;
-    float scale; /* 1 / sqrt(head_dim) */
+    size_t rows, n_rep, head_dim;
+    size_t q_stride, out_stride; /* floats from one row to the next */
+    float scale;                 /* 1 / sqrt(head_dim) */
     enum hd_kv_type kv_type;
     /* K and V of positions [b * HD_ATTN_BLOCK, ...) lie at k_blocks[b], v_blocks[b]:
      * [HD_ATTN_BLOCK][head_dim] elements of kv_type. */
     const void *const *k_blocks;
     const void *const *v_blocks;
-    size_t n_pos;
+    size_t n_pos; /* of the first row */
     float *out;
 };
 void hd_attention(const struct hd_kernels *k, const struct hd_attention_args *a);

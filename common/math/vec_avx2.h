@@ -10,6 +10,7 @@
 #define V16_ROW_GROUPS  4 /* 8 chains: latency 4 times two units */
 #define V16_Q8_ROWS     4
 #define V16_DOT_OFFSET  0
+#define V16_ATTN_SUMS   4
 
 typedef struct {
     __m256 lo, hi;

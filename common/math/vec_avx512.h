@@ -10,6 +10,7 @@
 #define V16_ROW_GROUPS  8 /* chains: latency 4 times two units */
 #define V16_Q8_ROWS     8 /* 8 sums, 8 words of weights, and what is in flight */
 #define V16_DOT_OFFSET  128
+#define V16_ATTN_SUMS   16
 
 typedef __m512 v16;
 typedef __m512i v16i;

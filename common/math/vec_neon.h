@@ -10,6 +10,7 @@
 #define V16_ROW_GROUPS  4 /* 16 chains: latency 4 times four units */
 #define V16_Q8_ROWS     4
 #define V16_DOT_OFFSET  0
+#define V16_ATTN_SUMS   4
 
 typedef struct {
     float32x4_t q[4];

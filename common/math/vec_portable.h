@@ -11,6 +11,7 @@
 #define V16_ROW_GROUPS  1 /* groups in flight for a single row */
 #define V16_Q8_ROWS     2 /* rows of a tile (k_matmul_q8.c) */
 #define V16_DOT_OFFSET  0
+#define V16_ATTN_SUMS   4 /* sums of k_attention.c that stay in registers */
 
 typedef struct {
     float f[16];

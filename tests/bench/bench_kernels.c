@@ -1,11 +1,13 @@
 /* bench_kernels - what the matrix products reach on this host, beside what it could.
  *
- * For one row the limit is memory: GB/s of packed weights, beside a plain read of as many bytes.
- * For many rows it is arithmetic: GFLOP/s, beside OpenBLAS' sgemm on f32 weights. Each figure is
- * the best of several runs; weights are larger than the caches by cycling over copies.
+ * For one row the limit is memory: GB/s of packed weights, beside a plain read of memory. For many
+ * rows it is arithmetic: GFLOP/s, beside OpenBLAS' sgemm on f32 weights. What is compared takes
+ * turns, and each figure is the median of the turns, so that a busy moment of the host spoils
+ * neither. Weights are larger than the caches by cycling over copies.
  *
- *   bench_kernels [threads]     (default: 1 and 2) */
+ *   bench_kernels [THREADS [VARIANT]]     (default: 1 and 2; the best of this CPU) */
 #include "common/math/kernels.h"
+#include "common/math/q8.h"
 #include "common/math/team.h"
 #include "common/util/clock.h"
 
@@ -18,21 +20,28 @@
 void openblas_set_num_threads(int threads);
 
 #define SPAN_BYTES ((size_t)256 << 20) /* weights read before one is read again */
-#define RUN_US     150000              /* a figure takes about so long */
-#define RUNS       3                   /* and is the best of so many */
-#define GROUPS     8                   /* of one index of the team's loop */
+#define TURNS      7
+#define TURN_US    20000 /* a turn takes at least so long */
+#define GROUPS     8     /* of one index of the team's loop */
 #define ROWS_MAX   256
 
-static const enum hd_dtype types[] = {HD_F32,  HD_F16,  HD_BF16, HD_Q8_0, HD_Q6_K,
-                                      HD_Q5_K, HD_Q5_1, HD_Q4_K, HD_Q4_1, HD_Q4_0};
+static const enum hd_dtype types[] = {HD_F32,  HD_F16,  HD_BF16, HD_Q8_0, HD_Q6_K, HD_Q5_K,
+                                      HD_Q5_1, HD_Q5_0, HD_Q4_K, HD_Q4_1, HD_Q4_0};
 
+/* One shape, one type, one number of threads. */
 struct bench {
     const struct hd_kernels *kernels;
     struct hd_team *team;
+    size_t outputs, inputs, rows;
     struct hd_weights *copies; /* [n_copies] */
-    size_t n_copies, next, rows;
-    const float *x; /* [ROWS_MAX][inputs] */
-    float *y;       /* [ROWS_MAX][outputs] */
+    size_t n_copies, next;
+    const float *x;     /* [ROWS_MAX][inputs] */
+    const float *w;     /* [outputs][inputs], for sgemm */
+    float *y;           /* [ROWS_MAX][outputs] */
+    void *q8;           /* [ROWS_MAX] prepared */
+    uint64_t *memory;   /* SPAN_BYTES for the plain read */
+    uint64_t sums[64];  /* of it: [PROBE_PARTS] */
+    double packed_mb_s; /* of the file's bytes */
 };
 
 static void *must(void *p)
@@ -52,50 +61,6 @@ static float *floats(size_t n)
     return f;
 }
 
-/* Seconds that one call takes, the best of RUNS averages. */
-static double seconds_of(void (*call)(void *), void *arg)
-{
-    double best = 1e9;
-    call(arg);
-    for (int run = 0; run < RUNS; run++) {
-        uint64_t start = hd_now_us(), now;
-        size_t calls = 0;
-        do {
-            call(arg);
-            calls++;
-            now = hd_now_us();
-        } while (now - start < RUN_US);
-        double mean = (double)(now - start) * 1e-6 / (double)calls;
-        best = mean < best ? mean : best;
-    }
-    return best;
-}
-
-static void some_groups(void *arg, size_t index, unsigned thread)
-{
-    struct bench *b = arg;
-    const struct hd_weights *w = &b->copies[b->next];
-    size_t g0 = index * GROUPS, g1 = g0 + GROUPS < w->groups ? g0 + GROUPS : w->groups;
-    (void)thread;
-    hd_matmul(b->kernels, &(struct hd_matmul_args){
-                              .w = w,
-                              .g0 = g0,
-                              .g1 = g1,
-                              .x = b->x,
-                              .x_stride = w->inputs,
-                              .y = b->y + g0 * HD_GROUP,
-                              .y_stride = w->outputs,
-                              .rows = b->rows,
-                          });
-}
-
-static void one_product(void *arg)
-{
-    struct bench *b = arg;
-    hd_team_run(b->team, (b->copies[0].groups + GROUPS - 1) / GROUPS, some_groups, b);
-    b->next = (b->next + 1) % b->n_copies;
-}
-
 /* Random bytes are no worse than real weights here, as long as the scales are no NaNs. */
 static struct hd_tensor tensor_of(enum hd_dtype type, size_t outputs, size_t inputs)
 {
@@ -106,15 +71,17 @@ static struct hd_tensor tensor_of(enum hd_dtype type, size_t outputs, size_t inp
     return (struct hd_tensor){type, outputs, inputs, row_bytes, data};
 }
 
-static void copies_init(struct bench *b, enum hd_dtype type, size_t outputs, size_t inputs)
+static void copies_init(struct bench *b, enum hd_dtype type)
 {
-    struct hd_tensor t = tensor_of(type, outputs, inputs);
-    struct hd_slice all = {.n_rows = outputs, .n_cols = inputs};
+    struct hd_tensor t = tensor_of(type, b->outputs, b->inputs);
+    struct hd_slice all = {.n_rows = b->outputs, .n_cols = b->inputs};
     b->n_copies = SPAN_BYTES / hd_weights_bytes(&t, &all) + 1;
     b->copies = must(calloc(b->n_copies, sizeof *b->copies));
     b->next = 0;
+    uint64_t start = hd_now_us();
     for (size_t i = 0; i < b->n_copies; i++)
         must(hd_weights_init(&b->copies[i], &t, &all) == 0 ? b->copies : NULL);
+    b->packed_mb_s = (double)(b->n_copies * t.rows * t.row_bytes) / (double)(hd_now_us() - start);
     free((void *)t.data);
 }
 
@@ -125,125 +92,241 @@ static void copies_deinit(struct bench *b)
     free(b->copies);
 }
 
-static void type_line(struct bench *b, enum hd_dtype type, size_t outputs, size_t inputs)
+/* ---- Turns ----*/
+
+typedef void call_fn(struct bench *b);
+
+struct contender {
+    call_fn *call;
+    double seconds[TURNS]; /* of a call */
+};
+
+static double turn(call_fn *call, struct bench *b)
 {
-    static const size_t rows[] = {1, 4, 64, 256};
-    copies_init(b, type, outputs, inputs);
-    double bytes = (double)(b->copies[0].groups * b->copies[0].group_bytes);
-    printf("  %-5s", hd_dtype_name((int)type));
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        b->rows = rows[i];
-        double s = seconds_of(one_product, b);
-        if (rows[i] == 1)
-            printf(" %8.1f us %6.1f GB/s", s * 1e6, bytes / s * 1e-9);
-        double flop = 2.0 * (double)(outputs * inputs * rows[i]);
-        printf(" %8.1f", flop / s * 1e-9);
+    uint64_t start = hd_now_us(), now;
+    size_t calls = 0;
+    do {
+        call(b);
+        calls++;
+        now = hd_now_us();
+    } while (now - start < TURN_US);
+    return (double)(now - start) * 1e-6 / (double)calls;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The contenders of the array take turns; seconds[0] becomes the median. One without a call is
+ * left out. */
+static void compete(struct contender *c, size_t n, struct bench *b)
+{
+    for (size_t i = 0; i < n; i++)
+        if (c[i].call)
+            c[i].call(b); /* warm */
+    for (size_t t = 0; t < TURNS; t++)
+        for (size_t i = 0; i < n; i++)
+            if (c[i].call)
+                c[i].seconds[t] = turn(c[i].call, b);
+    for (size_t i = 0; i < n; i++) {
+        qsort(c[i].seconds, TURNS, sizeof(double), by_value);
+        c[i].seconds[0] = c[i].seconds[TURNS / 2];
     }
+}
+
+/* ---- Contenders ----*/
+
+static size_t last_group(const struct hd_weights *w, size_t index)
+{
+    return (index + 1) * GROUPS < w->groups ? (index + 1) * GROUPS : w->groups;
+}
+
+static void float_groups(void *arg, size_t index, unsigned thread)
+{
+    struct bench *b = arg;
+    const struct hd_weights *w = &b->copies[b->next];
+    (void)thread;
+    hd_matmul(b->kernels, &(struct hd_matmul_args){
+                              .w = w,
+                              .g0 = index * GROUPS,
+                              .g1 = last_group(w, index),
+                              .x = b->x,
+                              .x_stride = b->inputs,
+                              .y = b->y + index * GROUPS * HD_GROUP,
+                              .y_stride = b->outputs,
+                              .rows = b->rows,
+                          });
+}
+
+static void integer_groups(void *arg, size_t index, unsigned thread)
+{
+    struct bench *b = arg;
+    const struct hd_weights *w = &b->copies[b->next];
+    (void)thread;
+    hd_matmul_q8(b->kernels, &(struct hd_matmul_q8_args){
+                                 .w = w,
+                                 .g0 = index * GROUPS,
+                                 .g1 = last_group(w, index),
+                                 .x = b->q8,
+                                 .x_stride = hd_q8_prepared_bytes(b->inputs),
+                                 .y = b->y + index * GROUPS * HD_GROUP,
+                                 .y_stride = b->outputs,
+                                 .rows = b->rows,
+                             });
+}
+
+static void product(struct bench *b, void (*groups)(void *, size_t, unsigned))
+{
+    hd_team_run(b->team, (b->copies[0].groups + GROUPS - 1) / GROUPS, groups, b);
+    b->next = (b->next + 1) % b->n_copies;
+}
+
+static void float_product(struct bench *b)
+{
+    product(b, float_groups);
+}
+
+static void integer_product(struct bench *b)
+{
+    product(b, integer_groups);
+}
+
+static void sgemm(struct bench *b)
+{
+    int rows = (int)b->rows, outputs = (int)b->outputs, inputs = (int)b->inputs;
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, outputs, inputs, 1.0f, b->x, inputs,
+                b->w, inputs, 0.0f, b->y, outputs);
+}
+
+#define PROBE_PARTS   64
+#define PROBE_STREAMS 4 /* side by side: more than one keeps more lines on their way */
+
+static void probe_part(void *arg, size_t index, unsigned thread)
+{
+    struct bench *b = arg;
+    size_t n = SPAN_BYTES / sizeof *b->memory / PROBE_PARTS / PROBE_STREAMS;
+    const uint64_t *d = b->memory + index * n * PROBE_STREAMS;
+    uint64_t sum[8] = {0};
+    (void)thread;
+    for (size_t i = 0; i + 8 <= n; i += 8)
+        for (size_t s = 0; s < PROBE_STREAMS; s++)
+            for (size_t j = 0; j < 8; j++)
+                sum[j] += d[s * n + i + j];
+    for (size_t j = 1; j < 8; j++)
+        sum[0] += sum[j];
+    b->sums[index] = sum[0];
+}
+
+static void probe(struct bench *b)
+{
+    hd_team_run(b->team, PROBE_PARTS, probe_part, b);
+}
+
+/* ---- Tables ----*/
+
+static void one_row(struct bench *b, call_fn *integer)
+{
+    struct contender c[] = {{probe, {0}}, {float_product, {0}}, {integer, {0}}};
+    double bytes = (double)(b->copies[0].groups * b->copies[0].group_bytes) * 1e-9;
+    b->rows = 1;
+    compete(c, 3, b);
+    double limit = (double)SPAN_BYTES * 1e-9 / c[0].seconds[0], f32 = bytes / c[1].seconds[0];
+    printf(" | %5.1f | %5.1f %3.0f%%", limit, f32, 100.0 * f32 / limit);
+    if (integer)
+        printf(" | %7.1f us %5.1f %3.0f%%", c[2].seconds[0] * 1e6, bytes / c[2].seconds[0],
+               100.0 * bytes / c[2].seconds[0] / limit);
+    else
+        printf(" | %21s", "");
+}
+
+static void some_rows(struct bench *b, call_fn *integer, size_t rows)
+{
+    struct contender c[] = {{sgemm, {0}}, {float_product, {0}}, {integer, {0}}};
+    double flop = 2.0 * (double)(b->outputs * b->inputs * rows) * 1e-9;
+    b->rows = rows;
+    compete(c, 3, b);
+    printf(" | %5.1f %5.1f", flop / c[0].seconds[0], flop / c[1].seconds[0]);
+    if (integer)
+        printf(" %5.1f x%4.1f", flop / c[2].seconds[0], c[0].seconds[0] / c[2].seconds[0]);
+    else
+        printf(" %11s", "");
+}
+
+static void type_line(struct bench *b, enum hd_dtype type)
+{
+    static const size_t rows[] = {4, 64, 256};
+    copies_init(b, type);
+    call_fn *integer = hd_weights_are_quantized(&b->copies[0]) ? integer_product : NULL;
+    printf("  %-4s %5.0f", hd_dtype_name((int)type), b->packed_mb_s);
+    one_row(b, integer);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        some_rows(b, integer, rows[i]);
     printf("\n");
     fflush(stdout);
     copies_deinit(b);
 }
 
-struct sgemm {
-    size_t outputs, inputs, rows;
-    const float *x, *w;
-    float *y;
-};
-
-static void one_sgemm(void *arg)
-{
-    struct sgemm *s = arg;
-    int rows = (int)s->rows, outputs = (int)s->outputs, inputs = (int)s->inputs;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, outputs, inputs, 1.0f, s->x, inputs,
-                s->w, inputs, 0.0f, s->y, outputs);
-}
-
-static void sgemm_line(const struct bench *b, size_t outputs, size_t inputs)
-{
-    static const size_t rows[] = {4, 64, 256};
-    float *w = floats(outputs * inputs);
-    struct sgemm s = {outputs, inputs, 1, b->x, w, b->y};
-    openblas_set_num_threads((int)hd_team_threads(b->team));
-    printf("  sgemm %26s", "");
-    for (size_t i = 0; i <= 3; i++) {
-        s.rows = i == 0 ? 1 : rows[i - 1];
-        double t = seconds_of(one_sgemm, &s);
-        printf(" %8.1f", 2.0 * (double)(outputs * inputs * s.rows) / t * 1e-9);
-    }
-    printf("\n");
-    free(w);
-}
-
-/* Reads SPAN_BYTES with as many threads: what memory gives. */
-struct probe {
-    struct hd_team *team;
-    const uint64_t *data;
-    uint64_t sums[64];
-};
-
-#define PROBE_PARTS 64
-
-static void probe_part(void *arg, size_t index, unsigned thread)
-{
-    struct probe *p = arg;
-    size_t n = SPAN_BYTES / sizeof *p->data / PROBE_PARTS;
-    const uint64_t *d = p->data + index * n;
-    uint64_t sum[8] = {0};
-    (void)thread;
-    for (size_t i = 0; i + 8 <= n; i += 8)
-        for (size_t j = 0; j < 8; j++)
-            sum[j] += d[i + j];
-    for (size_t j = 1; j < 8; j++)
-        sum[0] += sum[j];
-    p->sums[index] = sum[0];
-}
-
-static void one_probe(void *arg)
-{
-    struct probe *p = arg;
-    hd_team_run(p->team, PROBE_PARTS, probe_part, p);
-}
-
-static void probe_line(struct hd_team *team)
-{
-    uint64_t *data = must(malloc(SPAN_BYTES));
-    memset(data, 1, SPAN_BYTES);
-    struct probe p = {.team = team, .data = data};
-    double s = seconds_of(one_probe, &p);
-    printf("memory read probe: %.1f GB/s\n", (double)SPAN_BYTES / s * 1e-9);
-    free(data);
-}
-
 static void shape_table(struct bench *b, size_t outputs, size_t inputs)
 {
-    printf("%zu outputs x %zu inputs%22s GFLOP/s of 1, 4, 64, 256 rows\n", outputs, inputs, "");
+    size_t stride = hd_q8_prepared_bytes(inputs);
+    b->outputs = outputs;
+    b->inputs = inputs;
     b->x = floats(ROWS_MAX * inputs);
+    b->w = floats(outputs * inputs);
     b->y = floats(ROWS_MAX * outputs);
+    b->q8 = must(aligned_alloc(64, ROWS_MAX * stride));
+    for (size_t r = 0; r < ROWS_MAX; r++)
+        hd_q8_quantize(b->kernels, b->x + r * inputs, inputs, (uint8_t *)b->q8 + r * stride);
+    printf("%zu outputs x %zu inputs; sgemm | f32 | q8 times sgemm, in GFLOP/s\n", outputs, inputs);
+    printf("  type  pack | read  | 1 row: f32 |         1 row: q8     |         4 rows          |"
+           "        64 rows          |       256 rows\n"
+           "        MB/s | GB/s  | GB/s       |               GB/s    | sgemm   f32    q8       |"
+           " sgemm   f32    q8       | sgemm   f32    q8\n");
     for (size_t t = 0; t < sizeof types / sizeof types[0]; t++)
-        type_line(b, types[t], outputs, inputs);
-    sgemm_line(b, outputs, inputs);
+        type_line(b, types[t]);
     free((void *)b->x);
+    free((void *)b->w);
     free(b->y);
+    free(b->q8);
 }
 
 static int tables(enum hd_isa isa, unsigned threads)
 {
     struct bench b = {.kernels = hd_kernels_get(isa)};
     struct hd_team_options o = {.threads = threads, .spin_us = 200, .name = "bench"};
-    if (!b.kernels || hd_team_new(&b.team, &o) < 0)
+    if (!b.kernels || hd_team_new(&b.team, &o) < 0) {
+        fprintf(stderr, "bench_kernels: no %s or no threads on this host\n", hd_isa_name(isa));
         return 1;
+    }
     printf("== %s, %u thread%s\n", hd_isa_name(isa), threads, threads == 1 ? "" : "s");
-    probe_line(b.team);
+    openblas_set_num_threads((int)threads);
+    b.memory = must(malloc(SPAN_BYTES));
+    memset(b.memory, 1, SPAN_BYTES);
     shape_table(&b, 2048, 2048);
     shape_table(&b, 2048, 8192);
+    free(b.memory);
     hd_team_free(b.team);
     return 0;
 }
 
+/* The variant of that name; HD_ISA_NEON + 1 if there is none. */
+static enum hd_isa isa_of(const char *name)
+{
+    int isa = HD_ISA_PORTABLE;
+    while (isa <= HD_ISA_NEON && strcmp(name, hd_isa_name((enum hd_isa)isa)) != 0)
+        isa++;
+    return (enum hd_isa)isa;
+}
+
 int main(int argc, char **argv)
 {
-    enum hd_isa best = hd_isa_best();
-    if (argc > 1)
-        return tables(best, (unsigned)strtoul(argv[1], NULL, 10));
-    return tables(best, 1) || tables(best, 2);
+    enum hd_isa isa = argc > 2 ? isa_of(argv[2]) : hd_isa_best();
+    unsigned long threads = argc > 1 ? strtoul(argv[1], NULL, 10) : 1;
+    if (threads < 1 || threads > 64 || isa > HD_ISA_NEON) {
+        fputs("usage: bench_kernels [THREADS [portable|avx2|avx512|neon]]\n", stderr);
+        return 2;
+    }
+    return tables(isa, (unsigned)threads) || (argc == 1 && tables(isa, 2));
 }

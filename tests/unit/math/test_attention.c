@@ -44,6 +44,7 @@ static void cache_free(struct cache *c)
 static struct hd_attention_args args_of(const struct cache *c, enum hd_kv_type type)
 {
     return (struct hd_attention_args){
+        .rows = 1,
         .head_dim = c->head_dim,
         .scale = 1.0f / sqrtf((float)c->head_dim),
         .kv_type = type,
@@ -149,5 +150,40 @@ Test(attention, a_head_alone_has_the_bits_it_has_among_others)
         }
     }
     free(q);
+    cache_free(&c);
+}
+
+/* Rows of one call have the bits of a call each, however many walk together. */
+Test(attention, a_row_alone_has_the_bits_it_has_among_rows)
+{
+    enum { ROWS = 45, DIM = 64, STRIDE = 9 * DIM + 16 };
+    static const size_t reps[] = {1, 3, 4, 9}, starts[] = {1, 20, 60, 64, 156};
+    struct cache c = cache_new(HD_KV_F16, DIM);
+    struct hd_attention_args a = args_of(&c, HD_KV_F16);
+    float *q = random_floats(3, ROWS * STRIDE, 6.0f);
+    float *all = malloc(ROWS * 9 * DIM * sizeof *all), one[9 * DIM];
+    a.q_stride = STRIDE;
+    for (size_t i = 0; i < sizeof reps / sizeof reps[0] * 5; i++) {
+        a.n_rep = reps[i / 5];
+        a.out_stride = a.n_rep * DIM;
+        FOR_EACH_ISA(isa, k)
+        {
+            a.rows = ROWS;
+            a.q = q;
+            a.out = all;
+            a.n_pos = starts[i % 5];
+            memset(all, 0xff, ROWS * 9 * DIM * sizeof *all);
+            hd_attention(k, &a);
+            a.rows = 1;
+            a.out = one;
+            for (size_t r = 0; r < ROWS; r++, a.q += STRIDE, a.n_pos++) {
+                hd_attention(k, &a);
+                cr_assert(same_bits(one, all + r * a.out_stride, a.out_stride), "%s row %zu",
+                          hd_isa_name(all_isas[isa]), r);
+            }
+        }
+    }
+    free(q);
+    free(all);
     cache_free(&c);
 }
