@@ -125,7 +125,13 @@ json_t *hd_advice_json(const struct hd_leader *l);
 /* A worker has confirmed its assignment; the first time shows how fast it loads weights. */
 void hd_advice_loaded(struct hd_leader *l, struct hd_peer *p, uint64_t weights_us);
 
-/* cluster.c: connections and frames in */
+/* frames.c */
+/* A frame of a peer that is neither forgotten nor closing; the caller's. */
+void hd_peer_frame(struct hd_peer *p, const struct hd_frame *f);
+/* What it sent makes no sense: it is cut off, at once or by the core. */
+void hd_peer_broke_rules(struct hd_peer *p, const char *why);
+
+/* cluster.c: connections */
 int hd_cluster_listen(struct hd_leader *l, const struct sockaddr *addr, struct hd_error *err);
 void hd_cluster_check_greetings(struct hd_leader *l, uint64_t now_us);
 void hd_cluster_close(struct hd_leader *l);

@@ -205,6 +205,17 @@ void sim_worker_kill(struct sim *s, unsigned worker);
 void sim_worker_receive(struct sim *s, unsigned worker, const struct sim_msg *msg);
 void sim_worker_background(struct sim *s, unsigned worker);
 void sim_worker_leave(struct sim *s, unsigned worker); /* SIGTERM */
+/* The compute thread takes one job after the other; the answer leaves when it is done. */
+void sim_worker_emit(struct sim *s, unsigned worker, uint64_t cost, struct sim_msg *msg);
+void sim_worker_wake(struct sim *s, unsigned worker); /* there is something for a quiet moment */
+uint32_t sim_needed(const struct sim_msg *m, const struct hd_seq_need *need, uint32_t layer);
+
+/* log.c */
+void sim_log_fill(struct sim *s, unsigned worker, const struct sim_msg *m);
+void sim_log_take_rows(struct sim *s, unsigned worker, const struct sim_msg *m);
+void sim_log_serve(struct sim *s, unsigned worker, const struct sim_msg *m);
+void sim_log_say(struct sim *s, unsigned worker, uint32_t sequence, bool complete);
+bool sim_log_keep(struct sim_worker *w, uint32_t layer, const struct sim_row *r);
 
 /* engine.c */
 void sim_request_init(struct sim *s, struct sim_request *r);

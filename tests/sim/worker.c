@@ -84,8 +84,7 @@ void sim_worker_kill(struct sim *s, unsigned worker)
     w->stopped_until = 0;
 }
 
-/* The compute thread takes one job after the other; the answer leaves when it is done. */
-static void emit(struct sim *s, unsigned worker, uint64_t cost, struct sim_msg *msg)
+void sim_worker_emit(struct sim *s, unsigned worker, uint64_t cost, struct sim_msg *msg)
 {
     struct sim_worker *w = &s->workers[worker];
     uint64_t from = w->busy_until > s->now ? w->busy_until : s->now;
@@ -96,7 +95,7 @@ static void emit(struct sim *s, unsigned worker, uint64_t cost, struct sim_msg *
 
 /* ---- Assignments ----*/
 
-static uint32_t needed(const struct sim_msg *m, const struct hd_seq_need *need, uint32_t layer)
+uint32_t sim_needed(const struct sim_msg *m, const struct hd_seq_need *need, uint32_t layer)
 {
     return need->replayed ? 0 : need->base + (layer < m->layers_done ? need->inflight : 0);
 }
@@ -106,8 +105,8 @@ static bool has_gap(const struct sim_worker *w, const struct sim_msg *m,
 {
     for (uint32_t l = 0; l < SIM_LAYERS; l++)
         for (uint32_t h = 0; h < SIM_HEADS; h++)
-            if (heads >> h & 1 && w->valid[need->sequence][l][h] < needed(m, need, l) &&
-                w->logged[need->sequence][l] < needed(m, need, l))
+            if (heads >> h & 1 && w->valid[need->sequence][l][h] < sim_needed(m, need, l) &&
+                w->logged[need->sequence][l] < sim_needed(m, need, l))
                 return true;
     return false;
 }
@@ -146,7 +145,7 @@ static bool is_ready(const struct sim_worker *w, const struct sim_msg *m, uint32
 {
     for (size_t i = 0; i < m->n_needs; i++)
         for (uint32_t l = 0; l < SIM_LAYERS; l++)
-            if (w->valid[m->needs[i].sequence][l][head] < needed(m, &m->needs[i], l))
+            if (w->valid[m->needs[i].sequence][l][head] < sim_needed(m, &m->needs[i], l))
                 return false;
     return w->held[HD_UNIT_HEAD] >> head & 1;
 }
@@ -159,7 +158,7 @@ static void release(struct sim_worker *w)
         w->held[k] &= w->owned[k] | w->hold[k];
 }
 
-static void begin_background(struct sim *s, unsigned worker)
+void sim_worker_wake(struct sim *s, unsigned worker)
 {
     sim_at(s, s->now + 100 + sim_below(s, 2000), BACKGROUND, worker, NULL);
 }
@@ -184,7 +183,7 @@ static void take_over(struct sim *s, unsigned worker, const struct sim_msg *m, s
         for (uint32_t l = 0; l < SIM_LAYERS; l++)
             for (uint32_t h = 0; h < SIM_HEADS; h++)
                 if (heads >> h & 1 && !(kv->gaps >> m->needs[i].sequence & 1))
-                    rebuild_lane(w, m->needs[i].sequence, l, h, needed(m, &m->needs[i], l), kv);
+                    rebuild_lane(w, m->needs[i].sequence, l, h, sim_needed(m, &m->needs[i], l), kv);
     for (int k = 0; k < HD_UNIT_KINDS; k++)
         w->held[k] |= w->owned[k];
 }
@@ -202,11 +201,11 @@ static void assign(struct sim *s, unsigned worker, const struct sim_msg *m)
     memcpy(w->hold, m->hold, sizeof w->hold);
     if (!m->round) {
         take_over(s, worker, m, &kv);
-        emit(s, worker, 200 + sim_below(s, 4000), &kv);
+        sim_worker_emit(s, worker, 200 + sim_below(s, 4000), &kv);
     }
     if (sim_chance(s, 50))
         release(w);
-    begin_background(s, worker);
+    sim_worker_wake(s, worker);
 }
 
 /* ---- Beside the steps: what is to be held ----*/
@@ -244,7 +243,7 @@ void sim_worker_background(struct sim *s, unsigned worker)
     if (!w->conn)
         return;
     if (load_one(w) || catch_up(w)) {
-        begin_background(s, worker);
+        sim_worker_wake(s, worker);
         return;
     }
     release(w);
@@ -253,113 +252,7 @@ void sim_worker_background(struct sim *s, unsigned worker)
     struct sim_msg kv = {.type = MSG_KV, .epoch = w->epoch, .round = w->round};
     kv.gaps = gaps_of(w, &w->prepare, w->hold[HD_UNIT_HEAD]);
     w->round = 0;
-    emit(s, worker, 100, &kv);
-}
-
-/* ---- The log, and completing it ----*/
-
-static void say_log_state(struct sim *s, unsigned worker, uint32_t sequence, bool complete)
-{
-    struct sim_msg m = {.type = MSG_LOG_STATE, .sequence = sequence, .complete = complete};
-    s->gave_up_log |= !complete;
-    s->fills += complete;
-    emit(s, worker, 10, &m);
-}
-
-/* The next piece that is missing of any sequence, or word that one is complete. */
-static void go_on_filling(struct sim *s, unsigned worker)
-{
-    struct sim_worker *w = &s->workers[worker];
-    for (uint32_t q = 0; q < SIM_SEQUENCES && !w->fetch_id; q++) {
-        if (!w->fill[q].active)
-            continue;
-        for (uint32_t l = 0; l < SIM_LAYERS && !w->fetch_id; l++) {
-            uint32_t end = w->tail[q][l] == SIM_NO_TAIL ? w->fill[q].base[l] : w->tail[q][l];
-            if (w->logged[q][l] >= end)
-                continue;
-            struct sim_msg m = {.type = MSG_FETCH};
-            m.fetch = (struct hd_fetch){.id = w->fetch_id = ++w->next_id,
-                                        .sequence = w->fetch_sequence = q,
-                                        .layer = l,
-                                        .position = w->logged[q][l],
-                                        .count = 1 + (uint32_t)sim_below(s, SIM_ROWS)};
-            if (m.fetch.count > end - m.fetch.position)
-                m.fetch.count = end - m.fetch.position;
-            emit(s, worker, 10, &m);
-        }
-        if (w->fetch_id)
-            return;
-        w->fill[q].active = false;
-        say_log_state(s, worker, q, true);
-    }
-}
-
-static void fill_log(struct sim *s, unsigned worker, const struct sim_msg *m)
-{
-    struct sim_worker *w = &s->workers[worker];
-    for (size_t i = 0; i < m->n_needs; i++) {
-        struct sim_fill *f = &w->fill[m->needs[i].sequence];
-        f->active = true;
-        for (uint32_t l = 0; l < SIM_LAYERS; l++)
-            f->base[l] = needed(m, &m->needs[i], l);
-    }
-    go_on_filling(s, worker);
-}
-
-/* False when the log cannot take the row. */
-static bool keep_row(struct sim_worker *w, uint32_t layer, const struct sim_row *r)
-{
-    uint32_t q = r->sequence, p = r->position;
-    uint32_t *n = &w->logged[q][layer], *tail = &w->tail[q][layer], *end = &w->tail_end[q][layer];
-    if (p < *n || (*tail != SIM_NO_TAIL && p >= *tail && p < *end))
-        return true;
-    if (!w->keeps_log || p >= w->log_most)
-        return false;
-    if (p == *n)
-        ++*n;
-    else if (*tail == SIM_NO_TAIL)
-        *end = (*tail = p) + 1;
-    else if (p == *end)
-        ++*end;
-    else
-        return false;
-    w->log[q][layer][p] = r->x;
-    if (*n == *tail) {
-        *n = *end;
-        *tail = SIM_NO_TAIL;
-    }
-    return true;
-}
-
-static void take_rows(struct sim *s, unsigned worker, const struct sim_msg *m)
-{
-    struct sim_worker *w = &s->workers[worker];
-    uint32_t q = m->fetch.sequence;
-    if (m->fetch.id != w->fetch_id)
-        return;
-    w->fetch_id = 0;
-    bool kept = m->fetch.count > 0;
-    for (uint32_t i = 0; i < m->fetch.count; i++)
-        kept = kept && keep_row(w, m->fetch.layer, &m->rows[i]);
-    if (!kept) {
-        w->fill[q].active = false;
-        say_log_state(s, worker, q, false);
-    }
-    go_on_filling(s, worker);
-    begin_background(s, worker);
-}
-
-static void serve_fetch(struct sim *s, unsigned worker, const struct sim_msg *m)
-{
-    struct sim_worker *w = &s->workers[worker];
-    const struct hd_fetch *f = &m->fetch;
-    struct sim_msg rows = {.type = MSG_ROWS, .fetch = *f};
-    uint32_t have = w->logged[f->sequence][f->layer], n = 0;
-    for (; n < f->count && n < SIM_ROWS && f->position + n < have; n++)
-        rows.rows[n] = (struct sim_row){f->sequence, f->position + n,
-                                        w->log[f->sequence][f->layer][f->position + n]};
-    rows.fetch.count = n;
-    emit(s, worker, 20, &rows);
+    sim_worker_emit(s, worker, 100, &kv);
 }
 
 /* ---- Half-steps ----*/
@@ -369,10 +262,10 @@ static void keep_inputs(struct sim *s, unsigned worker, const struct sim_msg *m)
     struct sim_worker *w = &s->workers[worker];
     for (size_t i = 0; i < m->n_rows; i++) {
         uint64_t bit = UINT64_C(1) << m->rows[i].sequence;
-        if (keep_row(w, m->layer, &m->rows[i]) || !w->keeps_log || w->said_gap & bit)
+        if (sim_log_keep(w, m->layer, &m->rows[i]) || !w->keeps_log || w->said_gap & bit)
             continue;
         w->said_gap |= bit;
-        say_log_state(s, worker, m->rows[i].sequence, false);
+        sim_log_say(s, worker, m->rows[i].sequence, false);
     }
 }
 
@@ -447,12 +340,12 @@ static void step(struct sim *s, unsigned worker, const struct sim_msg *m)
         return; /* nothing to add */
     result.type = MSG_RESULT;
     if (m->half == HD_HALF_ATTENTION && w->round == 0 && sim_chance(s, 20))
-        begin_background(s, worker);
+        sim_worker_wake(s, worker);
     memset(result.units, 0, sizeof result.units);
     result.units[kind] = w->owned[kind];
     for (size_t i = 0; i < m->n_rows; i++)
         result.rows[i].x = partial(s, worker, m, &m->rows[i]);
-    emit(s, worker, 50 + sim_below(s, sim_chance(s, 3) ? 30000 : 500), &result);
+    sim_worker_emit(s, worker, 50 + sim_below(s, sim_chance(s, 3) ? 30000 : 500), &result);
 }
 
 void sim_worker_leave(struct sim *s, unsigned worker)
@@ -491,13 +384,13 @@ void sim_worker_receive(struct sim *s, unsigned worker, const struct sim_msg *m)
         step(s, worker, m);
         break;
     case MSG_FILL:
-        fill_log(s, worker, m);
+        sim_log_fill(s, worker, m);
         break;
     case MSG_FETCH:
-        serve_fetch(s, worker, m);
+        sim_log_serve(s, worker, m);
         break;
     case MSG_ROWS:
-        take_rows(s, worker, m);
+        sim_log_take_rows(s, worker, m);
         break;
     case MSG_DRAINED:
         s->drained++;

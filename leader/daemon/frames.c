@@ -1,0 +1,292 @@
+/* frames.c - what workers send: unpacked, and made an event for the core. A frame that cannot be
+ * read, or that makes no sense, breaks the rules. */
+#include "leader/daemon/leader_impl.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+void hd_peer_broke_rules(struct hd_peer *p, const char *why)
+{
+    hd_warn(p->leader->o.log, "worker_broke_rules", "slot=%d address=%s reason=\"%s\"", p->slot,
+            hd_conn_peer(p->conn), why);
+    if (p->slot < 0) {
+        p->forgotten = true;
+        hd_conn_close(p->conn, false);
+        return;
+    }
+    struct hd_event ev = {.type = HD_EV_BROKE_RULES, .slot = (unsigned)p->slot};
+    hd_leader_event(p->leader, &ev);
+}
+
+static void on_hello(struct hd_peer *p, const struct hd_frame *f)
+{
+    Hydac__V1__Hello *m = hydac__v1__hello__unpack(NULL, f->body_len, f->body);
+    if (!m || m->name[0] == '\0' || strlen(m->name) > 63) {
+        hd_peer_broke_rules(p, "Hello cannot be read");
+        goto out;
+    }
+    p->greeted = true;
+    p->log_limit = m->log_limit_bytes;
+    struct hd_event ev = {
+        .type = HD_EV_HELLO,
+        .conn = p->id,
+        .hello = {.name = m->name,
+                  .model_digest = m->model_digest,
+                  .log_limit_bytes = m->log_limit_bytes,
+                  .threads = m->threads,
+                  .memory_bytes = m->memory_bytes,
+                  .multiply_adds_per_s = m->multiply_adds_per_s},
+    };
+    hd_info(p->leader->o.log, "hello",
+            "worker=%s address=%s model=%s software=\"%s\" threads=%u memory_bytes=%" PRIu64
+            " multiply_adds_per_s=%" PRIu64,
+            m->name, hd_conn_peer(p->conn), m->model_name, m->software, m->threads, m->memory_bytes,
+            m->multiply_adds_per_s);
+    hd_leader_event(p->leader, &ev);
+out:
+    if (m)
+        hydac__v1__hello__free_unpacked(m, NULL);
+}
+
+static void on_ack(struct hd_peer *p, const struct hd_frame *f)
+{
+    Hydac__V1__HeartbeatAck *m = hydac__v1__heartbeat_ack__unpack(NULL, f->body_len, f->body);
+    if (!m) {
+        hd_peer_broke_rules(p, "HeartbeatAck cannot be read");
+        return;
+    }
+    p->seen = (struct hd_peer_totals){.kv_bytes = m->kv_bytes,
+                                      .log_bytes = m->log_bytes,
+                                      .weight_bytes = m->weight_bytes,
+                                      .rss_bytes = m->rss_bytes,
+                                      .busy_us = m->busy_us};
+    struct hd_event ev = {
+        .type = HD_EV_ACK, .slot = (unsigned)p->slot, .seq = m->seq, .sent_us = m->sent_us};
+    hydac__v1__heartbeat_ack__free_unpacked(m, NULL);
+    hd_leader_event(p->leader, &ev);
+}
+
+static void on_kv_result(struct hd_peer *p, const struct hd_frame *f)
+{
+    Hydac__V1__KvResult *m = hydac__v1__kv_result__unpack(NULL, f->body_len, f->body);
+    if (!m) {
+        hd_peer_broke_rules(p, "KvResult cannot be read");
+        return;
+    }
+    struct hd_event ev = {
+        .type = HD_EV_KV_RESULT,
+        .slot = (unsigned)p->slot,
+        .kv = {.epoch = m->epoch,
+               .round = m->round,
+               .rows_rebuilt = m->rows_rebuilt,
+               .rows_kept = m->rows_kept,
+               .positions = m->positions,
+               .bytes = m->bytes,
+               .weights_us = m->weights_us,
+               .rebuild_us = m->rebuild_us,
+               .flops = m->flops,
+               .digest = m->digest,
+               .heads = m->heads,
+               .n_heads = m->n_heads,
+               .ready = m->ready_heads,
+               .n_ready = m->n_ready_heads,
+               .gaps = m->gaps,
+               .n_gaps = m->n_gaps},
+    };
+    hd_info(p->leader->o.log, "kv_result",
+            "slot=%d epoch=%" PRIu64 " round=%" PRIu64 " heads=%zu ready=%zu rows_rebuilt=%" PRIu64
+            " rows_kept=%" PRIu64 " weights_us=%" PRIu64 " rebuild_us=%" PRIu64
+            " digest=%016" PRIx64,
+            p->slot, m->epoch, m->round, m->n_heads, m->n_ready_heads, m->rows_rebuilt,
+            m->rows_kept, m->weights_us, m->rebuild_us, m->digest);
+    if (m->round == 0 && m->n_heads > 0)
+        hd_advice_loaded(p->leader, p, m->weights_us);
+    hd_leader_event(p->leader, &ev);
+    hydac__v1__kv_result__free_unpacked(m, NULL);
+}
+
+/* Adds a result that the core expects to the half-step in hand. */
+static int use_result(struct hd_peer *p, const struct hd_frame *f, const Hydac__V1__StepResult *m,
+                      struct hd_error *err)
+{
+    struct hd_leader *l = p->leader;
+    struct hd_half_result r = {
+        .payload = f->payload,
+        .payload_len = f->payload_len,
+        .wide = m->wide,
+        .n_wide = m->n_wide,
+        .bad = m->bad,
+        .n_bad = m->n_bad,
+    };
+    uint32_t *blocks = NULL;
+    if (m->half == HYDAC__V1__HALF__LOGITS) {
+        int rc =
+            hd_owned_units(hd_core_plan(l->core), p, HD_UNIT_VOCAB, &blocks, &r.n_vocab_blocks);
+        if (rc < 0)
+            return hd_fail(err, rc, "no memory for a list of vocab blocks");
+        r.vocab_blocks = blocks;
+    }
+    int rc = hd_engine_use_result(l->engine, &r, err);
+    free(blocks);
+    return rc;
+}
+
+static void on_step_result(struct hd_peer *p, const struct hd_frame *f)
+{
+    struct hd_leader *l = p->leader;
+    unsigned slot = (unsigned)p->slot;
+    struct hd_error err = {0};
+    Hydac__V1__StepResult *m = hydac__v1__step_result__unpack(NULL, f->body_len, f->body);
+    if (!m) {
+        hd_peer_broke_rules(p, "StepResult cannot be read");
+        return;
+    }
+    struct hd_event ev = {.type = HD_EV_RESULT,
+                          .slot = slot,
+                          .epoch = m->epoch,
+                          .step = m->step,
+                          .half = (enum hd_half)m->half,
+                          .layer = m->layer,
+                          .bytes = f->payload_len + (l->payload ? hd_shared_len(l->payload) : 0),
+                          .compute_us = m->compute_us,
+                          .flops = m->flops};
+    bool wanted = hd_core_expects(l->core, slot, m->epoch, m->step, ev.half, m->layer);
+    if (wanted && use_result(p, f, m, &err) < 0)
+        hd_peer_broke_rules(p, err.text);
+    else
+        hd_leader_event(l, &ev);
+    hydac__v1__step_result__free_unpacked(m, NULL);
+}
+
+static void on_stats(struct hd_peer *p, const struct hd_frame *f)
+{
+    Hydac__V1__Stats *m = hydac__v1__stats__unpack(NULL, f->body_len, f->body);
+    if (!m) {
+        hd_peer_broke_rules(p, "Stats cannot be read");
+        return;
+    }
+    hd_status_stats(p->leader, p, m);
+    hydac__v1__stats__free_unpacked(m, NULL);
+}
+
+static void on_log_state(struct hd_peer *p, const struct hd_frame *f)
+{
+    Hydac__V1__LogState *m = hydac__v1__log_state__unpack(NULL, f->body_len, f->body);
+    if (!m) {
+        hd_peer_broke_rules(p, "LogState cannot be read");
+        return;
+    }
+    hd_info(p->leader->o.log, "log_state", "slot=%d sequence=%u complete=%d", p->slot, m->sequence,
+            m->complete);
+    struct hd_event ev = {.type = HD_EV_LOG_STATE,
+                          .slot = (unsigned)p->slot,
+                          .sequence = m->sequence,
+                          .complete = m->complete};
+    hydac__v1__log_state__free_unpacked(m, NULL);
+    hd_leader_event(p->leader, &ev);
+}
+
+static void on_fetch(struct hd_peer *p, const struct hd_frame *f)
+{
+    Hydac__V1__Fetch *m = hydac__v1__fetch__unpack(NULL, f->body_len, f->body);
+    if (!m) {
+        hd_peer_broke_rules(p, "Fetch cannot be read");
+        return;
+    }
+    struct hd_event ev = {.type = HD_EV_FETCH,
+                          .slot = (unsigned)p->slot,
+                          .fetch = {.id = m->id,
+                                    .sequence = m->sequence,
+                                    .layer = m->layer,
+                                    .position = m->position,
+                                    .count = m->count}};
+    hydac__v1__fetch__free_unpacked(m, NULL);
+    hd_leader_event(p->leader, &ev);
+}
+
+/* Rows for another worker: passed on as they are, if it waits for them. */
+static void on_rows(struct hd_peer *p, const struct hd_frame *f)
+{
+    struct hd_leader *l = p->leader;
+    Hydac__V1__Rows *m = hydac__v1__rows__unpack(NULL, f->body_len, f->body);
+    if (!m || f->payload_len != m->count * (uint64_t)hd_model_row_bytes(l->model, l->activations)) {
+        hd_peer_broke_rules(p,
+                            m ? "Rows of another length than they count" : "Rows cannot be read");
+        goto out;
+    }
+    struct hd_event ev = {.type = HD_EV_ROWS,
+                          .slot = (unsigned)p->slot,
+                          .fetch = {.id = m->id, .requester = m->requester, .count = m->count}};
+    if (!hd_core_expects_rows(l->core, ev.slot, &ev.fetch))
+        goto out;
+    l->rows = hd_shared_new(f->payload_len);
+    if (!l->rows)
+        ev.fetch.count = 0; /* as good as none */
+    else if (f->payload_len > 0)
+        memcpy(hd_shared_data(l->rows), f->payload, f->payload_len);
+    hd_leader_event(l, &ev);
+    hd_shared_unref(l->rows);
+    l->rows = NULL;
+out:
+    if (m)
+        hydac__v1__rows__free_unpacked(m, NULL);
+}
+
+static void on_drain(struct hd_peer *p)
+{
+    struct hd_event ev = {
+        .type = HD_EV_DRAIN, .slot = (unsigned)p->slot, .on = true, .leaving = true};
+    hd_info(p->leader->o.log, "worker_leaves", "slot=%d", p->slot);
+    hd_leader_event(p->leader, &ev);
+}
+
+static void on_error(struct hd_peer *p, const struct hd_frame *f)
+{
+    Hydac__V1__Error *m = hydac__v1__error__unpack(NULL, f->body_len, f->body);
+    hd_peer_broke_rules(p, m ? m->text : "gave up without a reason");
+    if (m)
+        hydac__v1__error__free_unpacked(m, NULL);
+}
+
+void hd_peer_frame(struct hd_peer *p, const struct hd_frame *f)
+{
+    if (p->slot < 0) {
+        if (f->type == HD_FRAME_HELLO && !p->greeted)
+            on_hello(p, f);
+        else
+            hd_peer_broke_rules(p, "a worker must say Hello first, once");
+        return;
+    }
+    switch (f->type) {
+    case HD_FRAME_HEARTBEAT_ACK:
+        on_ack(p, f);
+        break;
+    case HD_FRAME_KV_RESULT:
+        on_kv_result(p, f);
+        break;
+    case HD_FRAME_STEP_RESULT:
+        on_step_result(p, f);
+        break;
+    case HD_FRAME_STATS:
+        on_stats(p, f);
+        break;
+    case HD_FRAME_LOG_STATE:
+        on_log_state(p, f);
+        break;
+    case HD_FRAME_FETCH:
+        on_fetch(p, f);
+        break;
+    case HD_FRAME_ROWS:
+        on_rows(p, f);
+        break;
+    case HD_FRAME_DRAIN:
+        on_drain(p);
+        break;
+    case HD_FRAME_ERROR:
+        on_error(p, f);
+        break;
+    default:
+        hd_peer_broke_rules(p, "a frame that only a leader sends");
+    }
+}
