@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #define KEY_HEADER "hydac-cluster-key-1\n"
@@ -28,6 +29,55 @@ bool hd_secret_equal(const char *secret, size_t secret_len, const char *given, s
 
 /* ---- Files ---------------------------------------------------------------------------------- */
 
+/* An access list as fgetxattr gives it: a version, then entries; little-endian throughout (Linux's
+ * include/uapi/linux/posix_acl_xattr.h). */
+#define ACL_NAME        "system.posix_acl_access"
+#define ACL_VERSION     2
+#define ACL_HEADER      4 /* bytes */
+#define ACL_ENTRY       8 /* bytes: tag (2), permissions (2), id (4) */
+#define ACL_MAX_ENTRIES 16
+enum acl_tag {
+    ACL_USER_OBJ = 0x01, /* the owner */
+    ACL_USER = 0x02,     /* the user `id` */
+    ACL_MASK = 0x10,     /* bounds the entries of users and groups */
+};
+
+static uint32_t little(const unsigned char *p, size_t n)
+{
+    uint32_t v = 0;
+    while (n-- > 0)
+        v = v << 8 | p[n];
+    return v;
+}
+
+/* The entry lets nobody in but the owner, root and this process's user. */
+static bool entry_is_safe(const unsigned char *entry)
+{
+    uint32_t tag = little(entry, 2), allows = little(entry + 2, 2), id = little(entry + 4, 4);
+    if (tag == ACL_USER_OBJ || tag == ACL_MASK || allows == 0)
+        return true;
+    return tag == ACL_USER && (id == 0 || id == geteuid());
+}
+
+/* The group's bits of a file with an access list are the list's mask, not what the group may do.
+ * systemd hands out credentials like that: root's, with an entry for the user of the service. */
+static bool only_we_are_listed(int fd)
+{
+    unsigned char list[ACL_HEADER + ACL_MAX_ENTRIES * ACL_ENTRY];
+    ssize_t n = fgetxattr(fd, ACL_NAME, list, sizeof list);
+    if (n < ACL_HEADER || (n - ACL_HEADER) % ACL_ENTRY || little(list, 4) != ACL_VERSION)
+        return false; /* there is none, or one that is too long to be ours */
+    for (ssize_t at = ACL_HEADER; at < n; at += ACL_ENTRY)
+        if (!entry_is_safe(list + at))
+            return false;
+    return true;
+}
+
+static bool open_to_others(int fd, mode_t mode)
+{
+    return mode & S_IRWXO || (mode & S_IRWXG && !only_we_are_listed(fd));
+}
+
 static int check_file(const char *path, int fd, struct hd_error *err)
 {
     struct stat st;
@@ -35,7 +85,7 @@ static int check_file(const char *path, int fd, struct hd_error *err)
         return hd_fail(err, HD_E_IO, "cannot read %s: %s", path, strerror(errno));
     if (!S_ISREG(st.st_mode))
         return hd_fail(err, HD_E_CONFIG, "%s is not a file; give the key's file", path);
-    if (st.st_mode & (S_IRWXG | S_IRWXO))
+    if (open_to_others(fd, st.st_mode))
         return hd_fail(err, HD_E_CONFIG,
                        "%s is open to group or others (mode %03o); a key is its owner's alone: "
                        "chmod 600 it, and make a new one if somebody may have read it",

@@ -12,7 +12,8 @@
 #include <stdint.h>
 
 /* Reads all of `path` into buf and puts a NUL behind it; *len is without it. The file must be a
- * regular one of at most size - 1 bytes that neither its group nor others may read or write.
+ * regular one of at most size - 1 bytes that neither its group nor others may read or write; an
+ * access list may let this process's user in, and nobody else.
  * HD_E_IO, HD_E_CONFIG. On error buf holds nothing. */
 int hd_secret_read(const char *path, char *buf, size_t size, size_t *len, struct hd_error *err);
 /* Takes as long for any `given` of the same length: what differs, and where, cannot be measured. */

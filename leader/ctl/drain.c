@@ -11,7 +11,7 @@
 #define TIMEOUT_MS 30000 /* of one exchange with the leader */
 
 static const char drain_usage[] =
-    "hydac drain [--leader URL] [--undo] [--no-wait] NAME\n"
+    "hydac drain [--leader URL] [--api-key-file FILE] [--undo] [--no-wait] NAME\n"
     "\n"
     "Gives all that the worker owns to others, beside the answers that run, and waits until it "
     "owns\n"
@@ -19,20 +19,27 @@ static const char drain_usage[] =
     "or\n"
     "until it connects anew. (A worker that is stopped by SIGTERM does the same by itself.)\n"
     "\n"
-    "  --leader URL  default: $HYDAC_LEADER, else " HD_DEFAULT_LEADER "\n"
-    "  --undo        let it take part again\n"
-    "  --no-wait     do not wait\n";
+    "  --leader URL         default: $HYDAC_LEADER, else " HD_DEFAULT_LEADER "\n"
+    "  --api-key-file FILE  the leader's API key; default: $HYDAC_API_KEY\n"
+    "  --undo               let it take part again\n"
+    "  --no-wait            do not wait\n";
 
 static const char rebalance_usage[] =
-    "hydac rebalance [--leader URL]\n"
+    "hydac rebalance [--leader URL] [--api-key-file FILE]\n"
     "\n"
     "Levels the load by the cluster's strategy, beside the answers that run. The leader does it "
     "by\n"
     "itself for workers that come; after losses it leaves units where they are until it is asked.\n"
     "\n"
-    "  --leader URL  default: $HYDAC_LEADER, else " HD_DEFAULT_LEADER "\n";
+    "  --leader URL         default: $HYDAC_LEADER, else " HD_DEFAULT_LEADER "\n"
+    "  --api-key-file FILE  the leader's API key; default: $HYDAC_API_KEY\n";
 
 /* ---- Exchanges with the leader ----*/
+
+struct leader {
+    const char *base, *key_file; /* key_file NULL: none is given */
+    struct hd_http_key key;
+};
 
 struct answer {
     long status;
@@ -52,19 +59,27 @@ static int on_data(void *arg, long status, const char *data, size_t len)
 }
 
 /* POSTs `body` (given up here). 0, or the leader's own words in *err. */
-static int ask(const char *base, const char *path, json_t *body, struct hd_error *err)
+static int ask(const struct leader *l, const char *path, json_t *body, struct hd_error *err)
 {
     struct answer a = {0};
     char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
     json_decref(body);
     if (!text)
         return hd_fail(err, HD_E_NOMEM, "out of memory");
-    struct hd_http_post p = {
-        .base = base, .path = path, .body = text, .on_data = on_data, .arg = &a};
+    struct hd_http_post p = {.base = l->base,
+                             .path = path,
+                             .body = text,
+                             .key = l->key.text,
+                             .on_data = on_data,
+                             .arg = &a};
     int rc = hd_http_post(&p, err);
     free(text);
     if (rc < 0 || a.status == 202)
         return rc;
+    if (a.status == 401)
+        return hd_fail(err, HD_E_IO,
+                       "the leader at %s wants its API key; give it with --api-key-file FILE",
+                       l->base);
     json_t *o = json_loadb(a.text, a.len, 0, NULL);
     const char *why = json_string_value(json_object_get(json_object_get(o, "error"), "message"));
     rc = hd_fail(err, HD_E_STATE, "%s", why ? why : "the leader does not know this command");
@@ -72,15 +87,16 @@ static int ask(const char *base, const char *path, json_t *body, struct hd_error
     return rc;
 }
 
-static json_t *get_status(const char *base, struct hd_error *err)
+static json_t *get_status(const struct leader *l, struct hd_error *err)
 {
-    struct hd_http_get g = {.base = base, .path = "/hydac/status", .timeout_ms = TIMEOUT_MS};
+    struct hd_http_get g = {
+        .base = l->base, .path = "/hydac/status", .key = l->key.text, .timeout_ms = TIMEOUT_MS};
     if (hd_http_get(&g, err) < 0)
         return NULL;
     json_t *s = json_loads(g.body, 0, NULL);
     free(g.body);
     if (!s)
-        hd_fail(err, HD_E_IO, "%s is not a hydac leader", base);
+        hd_fail(err, HD_E_IO, "%s is not a hydac leader", l->base);
     return s;
 }
 
@@ -133,10 +149,10 @@ static int is_empty(const json_t *status, const char *name, struct hd_error *err
     return 0;
 }
 
-static int wait_until_empty(const char *base, const char *name, struct hd_error *err)
+static int wait_until_empty(const struct leader *l, const char *name, struct hd_error *err)
 {
     for (;;) {
-        json_t *s = get_status(base, err);
+        json_t *s = get_status(l, err);
         if (!s)
             return HD_E_IO;
         int rc = is_empty(s, name, err);
@@ -149,14 +165,32 @@ static int wait_until_empty(const char *base, const char *name, struct hd_error 
 
 /* ---- The commands ----*/
 
+/* The exit status. */
+static int drain(const struct leader *l, const char *name, bool undo, bool no_wait)
+{
+    struct hd_error err = {0};
+    int rc =
+        ask(l, undo ? "/hydac/undrain" : "/hydac/drain", json_pack("{s:s}", "worker", name), &err);
+    if (rc == 0 && !undo && !no_wait)
+        rc = wait_until_empty(l, name, &err);
+    if (rc < 0)
+        return hd_complain(&err);
+    printf(undo      ? "%s takes part again\n"
+           : no_wait ? "%s is being emptied\n"
+                     : "%s owns nothing any more; it can be stopped\n",
+           name);
+    return 0;
+}
+
 int hd_cmd_drain(int argc, char **argv)
 {
-    const char *base = hd_default_leader();
+    struct leader l = {.base = hd_default_leader()};
     bool undo = false, no_wait = false;
     struct hd_arg_list names = {.n = 0};
     struct hd_error err = {0};
     const struct hd_arg args[] = {
-        {"--leader", HD_ARG_STRING, &base},
+        {"--leader", HD_ARG_STRING, &l.base},
+        {"--api-key-file", HD_ARG_STRING, &l.key_file},
         {"--undo", HD_ARG_FLAG, &undo},
         {"--no-wait", HD_ARG_FLAG, &no_wait},
         {NULL},
@@ -168,29 +202,30 @@ int hd_cmd_drain(int argc, char **argv)
         fprintf(stderr, "hydac: drain takes the name of one worker; hydac status lists them\n");
         return 2;
     }
-    const char *name = names.items[0];
-    rc = ask(base, undo ? "/hydac/undrain" : "/hydac/drain", json_pack("{s:s}", "worker", name),
-             &err);
-    if (rc == 0 && !undo && !no_wait)
-        rc = wait_until_empty(base, name, &err);
-    if (rc < 0)
+    if (hd_http_key_get(&l.key, l.key_file, &err) < 0)
         return hd_complain(&err);
-    printf(undo      ? "%s takes part again\n"
-           : no_wait ? "%s is being emptied\n"
-                     : "%s owns nothing any more; it can be stopped\n",
-           name);
-    return 0;
+    rc = drain(&l, names.items[0], undo, no_wait);
+    hd_secret_wipe(&l.key, sizeof l.key);
+    return rc;
 }
 
 int hd_cmd_rebalance(int argc, char **argv)
 {
-    const char *base = hd_default_leader();
+    struct leader l = {.base = hd_default_leader()};
     struct hd_error err = {0};
-    const struct hd_arg args[] = {{"--leader", HD_ARG_STRING, &base}, {NULL}};
+    const struct hd_arg args[] = {
+        {"--leader", HD_ARG_STRING, &l.base},
+        {"--api-key-file", HD_ARG_STRING, &l.key_file},
+        {NULL},
+    };
     int rc = hd_cmd_args(argc, argv, args, NULL, rebalance_usage);
     if (rc != 0)
         return hd_cmd_args_status(rc);
-    if (ask(base, "/hydac/rebalance", json_object(), &err) < 0)
+    rc = hd_http_key_get(&l.key, l.key_file, &err);
+    if (rc == 0)
+        rc = ask(&l, "/hydac/rebalance", json_object(), &err);
+    hd_secret_wipe(&l.key, sizeof l.key);
+    if (rc < 0)
         return hd_complain(&err);
     puts("the load is being levelled");
     return 0;

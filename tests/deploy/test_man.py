@@ -8,7 +8,7 @@ from cluster import HYDAC, LEADER, WORKER
 from files import check, path_of, read, run, tool
 
 PAGES = ["hydac.1", "hydac-leader.8", "hydac-worker.8", "hydac.yaml.5"]
-COMMANDS = ["up", "run", "status", "bench", "synth"]
+COMMANDS = ["up", "run", "status", "drain", "rebalance", "bench", "synth", "keygen"]
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*(?!\.)\b")
 KEY = re.compile(r"\b[a-z_]+\.[a-z_]+\b")
 

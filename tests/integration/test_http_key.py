@@ -73,7 +73,8 @@ def test_command_line(daemons, key_file, tmp_path):
     cluster.until(lambda: c.client.request("GET", "/health")[0] == 200, "the cluster serves")
     leader = ["--leader", c.client.url]
     run = ["run", *leader, "--prompt-tokens", "1,2,3", "--max-tokens", "4", "--json"]
-    for command in (run, ["status", *leader]):
+    drain = ["drain", *leader, "--no-wait", "w1"]
+    for command in (run, ["status", *leader], drain, ["rebalance", *leader]):
         said = hydac(*command)
         assert said.returncode == 1 and "API key" in said.stderr
         said = hydac(*command, "--api-key-file", str(key_file))

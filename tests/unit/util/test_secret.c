@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
 
 static const char good[] = "hydac-cluster-key-1\n"
                            "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1eff\n";
@@ -55,6 +57,73 @@ Test(secret, a_mode_that_lets_others_in)
         cr_expect_eq(load(good, modes[i], &key, &err), HD_E_CONFIG, "%o", modes[i]);
         cr_expect_not_null(strstr(err.text, "chmod 600"), "%s", err.text);
     }
+}
+
+/* ---- Access lists, as bytes: tag, permissions, id; posix_acl_xattr.h of Linux ---------------- */
+
+struct acl_entry {
+    uint16_t tag, allows;
+    uint32_t id;
+};
+enum { OWNER = 0x01, USER = 0x02, GROUP_OBJ = 0x04, GROUP = 0x08, MASK = 0x10, OTHERS = 0x20 };
+#define NOBODY   0xffffffffu
+#define STRANGER 65533u
+
+/* The result of loading a file of mode 0600 with this list. The test is skipped where files cannot
+ * have lists. */
+static int load_listed(const struct acl_entry *entries, size_t n, struct hd_error *err)
+{
+    struct hd_key key;
+    struct temp_file f;
+    unsigned char list[200] = {2, 0, 0, 0};
+    cr_assert_leq(4 + n * sizeof *entries, sizeof list);
+    memcpy(list + 4, entries, n * sizeof *entries);
+    temp_file_init(&f, good, strlen(good));
+    cr_assert_eq(chmod(f.path, 0600), 0);
+    int set = setxattr(f.path, "system.posix_acl_access", list, 4 + n * sizeof *entries, 0);
+    int rc = set == 0 ? hd_key_load(&key, f.path, err) : 0;
+    temp_file_deinit(&f);
+    if (set < 0)
+        cr_skip_test("this file system has no access lists");
+    return rc;
+}
+
+/* What systemd makes for a service that does not run as root. */
+Test(secret, an_access_list_for_us_alone)
+{
+    struct hd_error err = {0};
+    const struct acl_entry list[] = {{OWNER, 4, NOBODY},
+                                     {USER, 4, geteuid()},
+                                     {GROUP_OBJ, 0, NOBODY},
+                                     {MASK, 4, NOBODY},
+                                     {OTHERS, 0, NOBODY}};
+    cr_assert_eq(load_listed(list, 5, &err), 0, "%s", err.text);
+}
+
+Test(secret, an_access_list_that_lets_others_in)
+{
+    const struct acl_entry more[] = {{USER, 4, STRANGER}, {GROUP, 4, STRANGER}, {GROUP, 2, 0}};
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
+        struct hd_error err = {0};
+        struct acl_entry user = {USER, 4, geteuid()}, group = {GROUP_OBJ, 0, NOBODY};
+        bool is_user = more[i].tag == USER;
+        const struct acl_entry list[] = {{OWNER, 6, NOBODY},        user,
+                                         is_user ? more[i] : group, is_user ? group : more[i],
+                                         {MASK, 6, NOBODY},         {OTHERS, 0, NOBODY}};
+        cr_expect_eq(load_listed(list, 6, &err), HD_E_CONFIG, "list %zu", i);
+        cr_expect_not_null(strstr(err.text, "is open to group or others"), "%s", err.text);
+    }
+}
+
+Test(secret, an_access_list_that_lets_the_group_in)
+{
+    struct hd_error err = {0};
+    const struct acl_entry list[] = {{OWNER, 6, NOBODY},
+                                     {USER, 4, geteuid()},
+                                     {GROUP_OBJ, 4, NOBODY},
+                                     {MASK, 4, NOBODY},
+                                     {OTHERS, 0, NOBODY}};
+    cr_assert_eq(load_listed(list, 5, &err), HD_E_CONFIG);
 }
 
 static void expect_damaged(const char *text, const char *what)
