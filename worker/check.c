@@ -18,7 +18,7 @@ int hd_check_welcome(const struct hd_check *c, const Hydac__V1__Welcome *m, stru
     int rc = in_range(m->kv_type, HD_KV_F16, HD_KV_F32, "Welcome: the K/V type", err);
     if (rc == 0)
         rc = in_range(m->activations, HD_ACTIVATIONS_F32, HD_ACTIVATIONS_Q8,
-                      "Welcome: the activations", err);
+                      "Welcome: the kind of activations", err);
     if (rc == 0 && m->activations == HD_ACTIVATIONS_Q8 &&
         c->model->activations != HD_ACTIVATIONS_Q8)
         rc = hd_fail(err, HD_E_PROTO, "Welcome: activations of 8 bits for weights that are floats");

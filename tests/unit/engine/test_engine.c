@@ -1,5 +1,6 @@
 /* The engine against a backend without workers: partial sums are zero, so that a row's logits
  * depend on its token alone, and they are made here. */
+#include "common/math/q8.h"
 #include "common/model/synth.h"
 #include "leader/engine/engine.h"
 #include "leader/engine/sample.h"
@@ -76,7 +77,7 @@ static void op_abandoned(void *arg)
     f->wanted = false;
 }
 
-static void setup(struct fixture *f, unsigned max_rows)
+static void setup_with(struct fixture *f, unsigned max_rows, enum hd_activations activations)
 {
     *f = (struct fixture){0};
     struct hd_error err = {0};
@@ -92,6 +93,7 @@ static void setup(struct fixture *f, unsigned max_rows)
         .model = f->model,
         .units = &f->units,
         .kernels = hd_kernels_get(HD_ISA_PORTABLE),
+        .activations = activations,
         .ops = {f, op_open, op_close, op_half, op_done, op_abandoned},
         .max_sequences = 3,
         .max_rows = max_rows,
@@ -103,6 +105,11 @@ static void setup(struct fixture *f, unsigned max_rows)
     hd_serving_init(&f->serving);
     cr_assert_eq(hd_engine_new(&f->engine, &o, &err), 0, "%s", err.text);
     hd_engine_set_ready(f->engine, true);
+}
+
+static void setup(struct fixture *f, unsigned max_rows)
+{
+    setup_with(f, max_rows, HD_ACTIVATIONS_F32);
 }
 
 static void teardown(struct fixture *f)
@@ -118,12 +125,11 @@ static float logit_of(uint32_t hash, uint32_t id)
     return (float)(x >> 40) / (float)(1 << 24) * 8.0f;
 }
 
-static uint32_t hash_row(const float *x, size_t dim)
+static uint32_t hash_row(const uint8_t *x, size_t bytes)
 {
     uint32_t h = 2166136261u;
-    const uint8_t *p = (const uint8_t *)x;
-    for (size_t i = 0; i < dim * 4; i++)
-        h = (h ^ p[i]) * 16777619u;
+    for (size_t i = 0; i < bytes; i++)
+        h = (h ^ x[i]) * 16777619u;
     return h;
 }
 
@@ -170,8 +176,7 @@ static void answer_half(struct fixture *f)
         r.n_vocab_blocks = f->units.vocab_blocks;
         for (size_t i = 0; i < w->rows; i++)
             for (uint32_t b = 0; b < f->units.vocab_blocks; b++)
-                put_block(&p, f, hash_row((const float *)(const void *)w->x + i * dim, dim), b,
-                          w->want[i]);
+                put_block(&p, f, hash_row(w->x + i * w->row_bytes, w->row_bytes), b, w->want[i]);
     } else {
         p += w->rows * dim * 4;
     }
@@ -443,12 +448,71 @@ Test(engine, a_malformed_or_bad_result_harms_nobody_else)
     teardown(&f);
 }
 
+/* ---- Rows ----*/
+
+/* The row of a token in the half-step in hand, as the options say, when all sums have been zero:
+ * its embedding, normalised. */
+static void expect_row(const struct fixture *f, int32_t token, size_t i)
+{
+    const struct hd_half_work *w = hd_engine_work(f->engine);
+    const struct hd_model *m = f->model;
+    const struct hd_kernels *k = hd_kernels_get(HD_ISA_PORTABLE);
+    const struct hd_tensor *norm = w->half == HD_HALF_LOGITS ? &m->output_norm
+                                   : w->half == HD_HALF_FFN  ? &m->layers[w->layer].ffn_norm
+                                                             : &m->layers[w->layer].attn_norm;
+    size_t dim = m->shape.dim;
+    float x[256], weight[256];
+    uint8_t row[256 / HD_Q8_BLOCK * HD_Q8_BLOCK_BYTES];
+    cr_assert_eq(dim, 256);
+    hd_dequant(&m->embedding, (size_t)token, 0, dim, x);
+    hd_dequant(norm, 0, 0, dim, weight);
+    hd_rms_norm(k, x, weight, m->shape.norm_eps, x, dim);
+    hd_q8_encode(k, x, dim, row);
+    bool q8 = w->row_bytes == sizeof row;
+    cr_assert_arr_eq(w->x + i * w->row_bytes, q8 ? (const void *)row : (const void *)x,
+                     q8 ? sizeof row : sizeof x, "half %d, layer %u, row %zu", (int)w->half,
+                     w->layer, i);
+}
+
+/* Every half of every step: the prompt of three in one step, then one row a step; logits are wanted
+ * of each step's last row. */
+static void expect_rows(enum hd_activations activations, size_t row_bytes)
+{
+    struct fixture f;
+    struct client c;
+    int32_t prompt[] = {30, 37, 44};
+    setup_with(&f, 8, activations);
+    ask(&f, &c, 30, 3, 3);
+    hd_engine_kick(f.engine);
+    for (; f.wanted; answer_half(&f)) {
+        const struct hd_half_work *w = hd_engine_work(f.engine);
+        cr_assert_eq(w->row_bytes, row_bytes);
+        bool first = c.n == 0, last_row = w->half == HD_HALF_LOGITS;
+        cr_assert_eq(w->rows, first && !last_row ? 3 : 1);
+        for (size_t i = 0; i < w->rows; i++)
+            expect_row(&f, first ? prompt[last_row ? 2 : i] : c.tokens[c.n - 1], i);
+    }
+    cr_assert(c.ended && c.n == 3);
+    cr_assert_eq(f.halves, 3 * (2 * f.model->shape.n_layers + 1));
+    teardown(&f);
+}
+
+Test(engine, rows_are_the_normalised_residual_in_every_half)
+{
+    expect_rows(HD_ACTIVATIONS_F32, 256 * sizeof(float));
+}
+
+Test(engine, rows_are_q8_rows_of_it_when_the_options_say_so)
+{
+    expect_rows(HD_ACTIVATIONS_Q8, hd_q8_row_bytes(256));
+}
+
 /* A partial sum of 64 bits and one of 32 are the same numbers. */
 Test(engine, the_width_of_a_row_changes_nothing)
 {
     struct fixture f;
     struct client c;
-    float got[2];
+    uint32_t got[2];
     for (int wide = 0; wide < 2; wide++) {
         struct hd_error err = {0};
         setup(&f, 4);
@@ -467,7 +531,7 @@ Test(engine, the_width_of_a_row_changes_nothing)
         cr_assert_eq(hd_engine_use_result(f.engine, &r, &err), 0, "%s", err.text);
         f.wanted = false;
         hd_engine_half_done(f.engine);
-        got[wide] = hd_engine_work(f.engine)->x[17];
+        got[wide] = hash_row(hd_engine_work(f.engine)->x, dim * sizeof(float));
         free(v64);
         free(v32);
         teardown(&f);

@@ -54,6 +54,8 @@ struct twist {
     const char *add_u32; /* additional key */
     uint32_t u32;
     bool own_output;
+    bool quantized;           /* GGUF: all matrices are Q8_0, of zeros, ... */
+    const char *float_matrix; /* ... but this one */
     bool sharded;
     const char *config; /* folder: the whole config.json */
 };

@@ -133,6 +133,15 @@ static void put_keys(const struct gguf_arg *a)
         hd_gguf_put_u32(a->w, a->t->add_u32, a->t->u32);
 }
 
+/* Rows of zeros in Q8_0, so many bytes; 0: the tensor is F32 and has its values. */
+static size_t zero_bytes(const struct twist *t, const char *gguf, const size_t shape[2])
+{
+    bool quantized = t->quantized && shape[0] > 1 && !same(t->float_matrix, gguf);
+
+    return quantized || same(t->half_norm, gguf) ? shape[0] * hd_dtype_row_bytes(HD_Q8_0, shape[1])
+                                                 : 0;
+}
+
 static void list_tensor(void *arg, const char *hf, const char *gguf, const size_t shape[2],
                         const struct hd_tensor *t)
 {
@@ -140,7 +149,7 @@ static void list_tensor(void *arg, const char *hf, const char *gguf, const size_
     size_t rows = shape[0] == 1 ? 0 : shape[0] + same(a->t->misshaped, gguf);
 
     if (!same(a->t->skip, gguf))
-        hd_gguf_put_tensor(a->w, gguf, same(a->t->half_norm, gguf) ? HD_Q8_0 : HD_F32, rows,
+        hd_gguf_put_tensor(a->w, gguf, zero_bytes(a->t, gguf, shape) ? HD_Q8_0 : HD_F32, rows,
                            shape[1]);
 }
 
@@ -149,13 +158,13 @@ static void write_tensor(void *arg, const char *hf, const char *gguf, const size
 {
     struct gguf_arg *a = arg;
     size_t n = (shape[0] + same(a->t->misshaped, gguf)) * shape[1];
-    uint8_t zeros[68] = {0}; /* 64 values of Q8_0 */
+    size_t zeros = zero_bytes(a->t, gguf, shape);
 
     if (same(a->t->skip, gguf))
         return;
-    if (same(a->t->half_norm, gguf))
-        hd_gguf_write_data(a->w, zeros, sizeof zeros);
-    else
+    for (size_t i = 0; i < zeros; i++)
+        hd_gguf_write_data(a->w, "", 1);
+    if (zeros == 0)
         for (size_t i = 0; i < n; i++) {
             float v = small_value(gguf, i);
 

@@ -117,6 +117,61 @@ Test(model, paths_that_are_not_models)
     open_fails("/dev/null", HD_E_IO, "regular");
 }
 
+/* ---- Activations ----------------------------------------------------------------------------*/
+
+static enum hd_activations activations_of(const char *path)
+{
+    struct hd_model *m = open_ok(path);
+    enum hd_activations a = m->activations;
+
+    hd_model_close(m);
+    return a;
+}
+
+static enum hd_activations with_float(const char *matrix)
+{
+    return activations_of(
+        small_gguf(&(struct twist){.quantized = true, .own_output = true, .float_matrix = matrix}));
+}
+
+/* One float matrix among those that read a half-step's input is enough; what reads attended rows or
+ * hidden columns, and the table of embeddings, may be anything. */
+Test(model, activations_have_8_bits_if_all_that_read_them_are_quantized)
+{
+    static const char *const readers[] = {"attn_q", "attn_k", "attn_v", "ffn_gate", "ffn_up"};
+    static const char *const others[] = {"attn_output", "ffn_down"};
+    char name[64];
+
+    cr_assert_eq(with_float(NULL), HD_ACTIVATIONS_Q8);
+    for (int l = 0; l < SMALL_LAYERS; l++) {
+        for (size_t i = 0; i < sizeof readers / sizeof *readers; i++) {
+            snprintf(name, sizeof name, "blk.%d.%s.weight", l, readers[i]);
+            cr_assert_eq(with_float(name), HD_ACTIVATIONS_F32, "%s", name);
+        }
+        for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+            snprintf(name, sizeof name, "blk.%d.%s.weight", l, others[i]);
+            cr_assert_eq(with_float(name), HD_ACTIVATIONS_Q8, "%s", name);
+        }
+    }
+    cr_assert_eq(with_float("output.weight"), HD_ACTIVATIONS_F32);
+    cr_assert_eq(with_float("token_embd.weight"), HD_ACTIVATIONS_Q8);
+    cr_assert_eq(activations_of(small_gguf(
+                     &(struct twist){.quantized = true, .float_matrix = "token_embd.weight"})),
+                 HD_ACTIVATIONS_F32, "a tied output is the embedding");
+    cr_assert_eq(activations_of(small_gguf(&(struct twist){0})), HD_ACTIVATIONS_F32);
+    cr_assert_eq(activations_of(make_synth("tiny-mha", HD_Q4_0, 1)), HD_ACTIVATIONS_Q8);
+    cr_assert_eq(activations_of(make_synth("tiny-mha", HD_BF16, 1)), HD_ACTIVATIONS_F32);
+}
+
+Test(model, a_row_is_as_long_as_its_activations)
+{
+    struct hd_model *m = open_ok(small_gguf(&(struct twist){0}));
+
+    cr_assert_eq(hd_model_row_bytes(m, HD_ACTIVATIONS_F32), SMALL_DIM * 4);
+    cr_assert_eq(hd_model_row_bytes(m, HD_ACTIVATIONS_Q8), SMALL_DIM / 32 * 34);
+    hd_model_close(m);
+}
+
 /* The digest is that of the weights and of nothing else: not of the path, not of the time. */
 Test(model, digest_follows_the_weights)
 {

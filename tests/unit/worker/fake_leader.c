@@ -79,15 +79,16 @@ static unsigned listen_anywhere(struct fake_leader *f)
     return ntohs(addr.sin_port);
 }
 
-void fake_start(struct fake_leader *f, const struct rig *r)
+void fake_start(struct fake_leader *f, struct rig *r)
 {
     fake_start_with(f, r, &(struct fake_options){0});
 }
 
-void fake_start_with(struct fake_leader *f, const struct rig *r, const struct fake_options *o)
+void fake_start_with(struct fake_leader *f, struct rig *r, const struct fake_options *o)
 {
     struct hd_error err = {0};
     memset(f, 0, sizeof *f);
+    f->rig = r;
     uv_loop_init(&f->loop);
     strcpy(f->dir, "/tmp/hydac-fake-XXXXXX");
     cr_assert_not_null(mkdtemp(f->dir));
@@ -169,6 +170,7 @@ void fake_welcome(struct fake_leader *f, uint64_t epoch)
     m.epoch = epoch;
     m.heartbeat_ms = 50;
     m.kv_type = HD_KV_F16;
+    m.activations = f->rig->node->sizes.activations;
     m.max_rows = RIG_ROWS;
     m.max_positions = RIG_POSITIONS;
     m.max_sequences = RIG_SEQUENCES;
@@ -201,8 +203,9 @@ void fake_assign_all(struct fake_leader *f, const struct rig *r, uint64_t epoch,
 }
 
 void fake_step(struct fake_leader *f, const struct rig_rows *rows, uint64_t epoch,
-               Hydac__V1__Half half, size_t dim)
+               Hydac__V1__Half half)
 {
+    struct hd_half_step step = rig_step(f->rig, rows, HD_SHARD_HEAD, 0);
     Hydac__V1__Step m = HYDAC__V1__STEP__INIT;
     m.epoch = epoch;
     m.step = 77;
@@ -214,5 +217,5 @@ void fake_step(struct fake_leader *f, const struct rig_rows *rows, uint64_t epoc
     m.shifts = (int32_t *)rows->shifts;
     m.n_want = half == HYDAC__V1__HALF__LOGITS ? rows->n : 0;
     m.want = (uint32_t *)rows->want;
-    fake_send(f, HD_FRAME_STEP, &m.base, rows->x, rows->n * dim * sizeof *rows->x);
+    fake_send(f, HD_FRAME_STEP, &m.base, step.rows.x, rows->n * hd_node_row_bytes(f->rig->node));
 }

@@ -24,16 +24,17 @@ struct fake_leader {
     struct hd_worker_config config;
     struct hd_log log;
     struct hd_worker *worker;
+    struct rig *rig;
 };
 
-/* Starts both; the model is that of `r`. */
-void fake_start(struct fake_leader *f, const struct rig *r);
+/* Starts both; the model and the activations are those of `r`, which must outlive it. */
+void fake_start(struct fake_leader *f, struct rig *r);
 struct fake_options {
     uint64_t log_limit; /* 0: the default */
     uint64_t drain_ms;
     bool no_log;
 };
-void fake_start_with(struct fake_leader *f, const struct rig *r, const struct fake_options *o);
+void fake_start_with(struct fake_leader *f, struct rig *r, const struct fake_options *o);
 void fake_stop(struct fake_leader *f);
 
 /* Runs the loop until a frame is there, and takes it: it must be of this type. The caller unpacks
@@ -50,6 +51,6 @@ void fake_welcome(struct fake_leader *f, uint64_t epoch);
 void fake_assign_all(struct fake_leader *f, const struct rig *r, uint64_t epoch,
                      Hydac__V1__SequenceNeed *need);
 void fake_step(struct fake_leader *f, const struct rig_rows *rows, uint64_t epoch,
-               Hydac__V1__Half half, size_t dim);
+               Hydac__V1__Half half);
 
 #endif

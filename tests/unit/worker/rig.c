@@ -1,5 +1,6 @@
 #include "rig.h"
 
+#include "common/math/q8.h"
 #include "common/model/synth.h"
 
 #include <criterion/criterion.h>
@@ -11,6 +12,12 @@
 void rig_model_path(const struct rig *r, char *path, size_t size)
 {
     snprintf(path, size, "%s/model.gguf", r->dir);
+}
+
+struct criterion_test_params rig_activations(void)
+{
+    static enum hd_activations both[] = {HD_ACTIVATIONS_F32, HD_ACTIVATIONS_Q8};
+    return cr_make_param_array(enum hd_activations, both, 2);
 }
 
 void rig_open(struct rig *r, const struct rig_options *o)
@@ -39,6 +46,7 @@ void rig_open(struct rig *r, const struct rig_options *o)
     };
     cr_assert_eq(hd_node_new(&r->node, &node), 0);
     struct hd_node_sizes sizes = {.kv_type = o->kv,
+                                  .activations = o->activations,
                                   .max_rows = RIG_ROWS,
                                   .max_positions = RIG_POSITIONS,
                                   .max_sequences = RIG_SEQUENCES};
@@ -48,6 +56,7 @@ void rig_open(struct rig *r, const struct rig_options *o)
 void rig_close(struct rig *r)
 {
     char path[128];
+    free(r->encoded);
     hd_node_free(r->node);
     hd_team_free(r->team);
     hd_model_close(r->model);
@@ -123,12 +132,37 @@ void rig_rows_of(struct rig_rows *rows, uint32_t sequence, uint32_t position, si
     }
 }
 
-struct hd_half_step rig_step(const struct rig_rows *rows, enum hd_shard_kind units, uint32_t layer)
+uint8_t *rig_encode(const struct rig *r, const float *x, size_t n)
 {
+    size_t dim = r->model->shape.dim, bytes = hd_node_row_bytes(r->node);
+    uint8_t *rows = malloc(n * bytes);
+    for (size_t i = 0; i < n; i++) {
+        if (r->node->sizes.activations == HD_ACTIVATIONS_Q8)
+            hd_q8_encode(r->node->o.kernels, x + i * dim, dim, rows + i * bytes);
+        else
+            memcpy(rows + i * bytes, x + i * dim, bytes);
+    }
+    return rows;
+}
+
+void rig_round(const struct rig *r, float *x, size_t n)
+{
+    size_t dim = r->model->shape.dim, bytes = hd_node_row_bytes(r->node);
+    uint8_t *rows = rig_encode(r, x, n);
+    for (size_t i = 0; i < n && r->node->sizes.activations == HD_ACTIVATIONS_Q8; i++)
+        hd_q8_decode(rows + i * bytes, dim, x + i * dim);
+    free(rows);
+}
+
+struct hd_half_step rig_step(struct rig *r, const struct rig_rows *rows, enum hd_shard_kind units,
+                             uint32_t layer)
+{
+    free(r->encoded);
+    r->encoded = rig_encode(r, rows->x, rows->n);
     return (struct hd_half_step){
         .units = units,
         .layer = layer,
-        .rows = {.x = rows->x,
+        .rows = {.x = r->encoded,
                  .n = rows->n,
                  .sequences = rows->sequences,
                  .positions = rows->positions,
@@ -161,7 +195,7 @@ void rig_decode(const struct hd_half_output *out, size_t rows, size_t dim, int64
 void rig_sums(struct rig *r, enum hd_shard_kind units, uint32_t layer, const struct rig_rows *rows,
               int64_t *sums)
 {
-    struct hd_half_step step = rig_step(rows, units, layer);
+    struct hd_half_step step = rig_step(r, rows, units, layer);
     struct hd_half_output out;
     struct hd_error err = {0};
     if (units == HD_SHARD_HEAD)
@@ -190,7 +224,7 @@ void rig_feed(struct rig *r, struct rig_feed feed)
     for (uint32_t l = 0; l < feed.layers; l++) {
         float *x = rig_random(RIG_POSITIONS, dim, 100 * (feed.sequence + 1) + l);
         rig_rows_of(&rows, feed.sequence, feed.first, feed.end - feed.first, x + feed.first * dim);
-        struct hd_half_step step = rig_step(&rows, HD_SHARD_HEAD, l);
+        struct hd_half_step step = rig_step(r, &rows, HD_SHARD_HEAD, l);
         struct hd_half_output out = {0};
         struct hd_error err;
         hd_node_log_inputs(r->node, l, &step.rows);

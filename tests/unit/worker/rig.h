@@ -4,6 +4,9 @@
 
 #include "worker/hold.h"
 
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+
 #define RIG_ROWS      96
 #define RIG_POSITIONS 256
 #define RIG_SEQUENCES 4
@@ -16,6 +19,7 @@ struct rig {
     struct hd_units units;
     struct hd_team *team;
     struct hd_node *node;
+    uint8_t *encoded; /* [RIG_ROWS] Q8 rows of the last rig_step */
 };
 
 struct rig_options {
@@ -23,8 +27,18 @@ struct rig_options {
     const char *shape; /* ... this one */
     enum hd_dtype type;
     enum hd_kv_type kv;
+    enum hd_activations activations;
     unsigned threads;
 };
+
+/* A test that runs with rows of f32 and with Q8 rows: `*activations` says which. */
+#define RIG_TEST(suite, name)                                                                      \
+    ParameterizedTestParameters(suite, name)                                                       \
+    {                                                                                              \
+        return rig_activations();                                                                  \
+    }                                                                                              \
+    ParameterizedTest(enum hd_activations *activations, suite, name)
+struct criterion_test_params rig_activations(void);
 
 void rig_open(struct rig *r, const struct rig_options *o);
 void rig_close(struct rig *r);
@@ -52,6 +66,10 @@ void rig_expect_same_lane(const struct rig *a, const struct rig *b, struct hd_kv
 
 /* [n][dim] values that depend on seed and index only. The caller frees. */
 float *rig_random(size_t n, size_t dim, uint64_t seed);
+/* The same rows as the rig's steps have them: f32, or Q8. The caller frees. */
+uint8_t *rig_encode(const struct rig *r, const float *x, size_t n);
+/* x: [n][dim] becomes what the encoded rows stand for; encoding it gives the same bytes again. */
+void rig_round(const struct rig *r, float *x, size_t n);
 
 /* Rows of one or more sequences for a half-step. */
 struct rig_rows {
@@ -63,7 +81,9 @@ struct rig_rows {
 /* n rows of one sequence from a position on. */
 void rig_rows_of(struct rig_rows *rows, uint32_t sequence, uint32_t position, size_t n,
                  const float *x);
-struct hd_half_step rig_step(const struct rig_rows *rows, enum hd_shard_kind units, uint32_t layer);
+/* The rows are encoded as the rig's steps have them: valid till the next call. */
+struct hd_half_step rig_step(struct rig *r, const struct rig_rows *rows, enum hd_shard_kind units,
+                             uint32_t layer);
 
 /* Does an attention or FFN half (logging the inputs of attention) and writes its sums [n][dim]
  * as 64-bit integers. */

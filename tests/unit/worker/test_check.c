@@ -29,6 +29,54 @@ static void expect_error(int rc, const char *what)
     cr_assert_not_null(strstr(err.text, what), "\"%s\" is not in \"%s\"", what, err.text);
 }
 
+/* ---- Welcome ----*/
+
+Test(check, activations_are_those_that_the_weights_take)
+{
+    Hydac__V1__Welcome m = HYDAC__V1__WELCOME__INIT;
+    struct hd_model floats = *rig.model;
+    m.max_rows = RIG_ROWS;
+    m.max_positions = RIG_POSITIONS;
+    m.max_sequences = RIG_SEQUENCES;
+    cr_assert_eq(rig.model->activations, HD_ACTIVATIONS_Q8);
+    for (m.activations = 0; m.activations <= HD_ACTIVATIONS_Q8; m.activations++)
+        cr_assert_eq(hd_check_welcome(&check, &m, &err), 0, "%s", err.text);
+    expect_error(hd_check_welcome(&check, &m, &err),
+                 "Welcome: the kind of activations is 2, possible are 0 to 1");
+    m.activations = UINT32_MAX;
+    expect_error(hd_check_welcome(&check, &m, &err), "Welcome: the kind of activations");
+    floats.activations = HD_ACTIVATIONS_F32;
+    check.model = &floats;
+    m.activations = HD_ACTIVATIONS_F32;
+    cr_assert_eq(hd_check_welcome(&check, &m, &err), 0, "%s", err.text);
+    m.activations = HD_ACTIVATIONS_Q8;
+    expect_error(hd_check_welcome(&check, &m, &err),
+                 "activations of 8 bits for weights that are floats");
+}
+
+/* ---- Steps ----*/
+
+Test(check, a_step_has_the_bytes_of_its_rows)
+{
+    enum { N = 3 };
+    uint32_t sequences[N] = {0, 1, 2}, positions[N] = {0};
+    int32_t shifts[N] = {0};
+    Hydac__V1__Step m = HYDAC__V1__STEP__INIT;
+    m.n_sequences = m.n_positions = m.n_shifts = N;
+    m.sequences = sequences;
+    m.positions = positions;
+    m.shifts = shifts;
+    m.half = HYDAC__V1__HALF__FFN;
+    for (int a = HD_ACTIVATIONS_F32; a <= HD_ACTIVATIONS_Q8; a++) {
+        check.sizes.activations = (enum hd_activations)a;
+        size_t bytes = a == HD_ACTIVATIONS_Q8 ? N * 256 / 32 * 34 : N * 256 * 4;
+        cr_assert_eq(hd_check_step(&check, &m, bytes, &err), 0, "%s", err.text);
+        expect_error(hd_check_step(&check, &m, bytes - 1, &err), "Step: ");
+        expect_error(hd_check_step(&check, &m, bytes + 1, &err), "bytes for 3 rows of ");
+        cr_assert_eq(hd_check_limits(&check).max_payload, bytes / N * RIG_ROWS);
+    }
+}
+
 /* ---- Held units ----*/
 
 Test(check, held_units_exist_and_come_in_order)
@@ -130,10 +178,11 @@ Test(check, what_is_fetched_is_possible)
     expect_error(hd_check_fetch(&check, &m, &err), "Fetch");
 }
 
-Test(check, rows_have_the_bytes_that_they_say)
+RIG_TEST(check, rows_have_the_bytes_that_they_say)
 {
     Hydac__V1__Rows m = HYDAC__V1__ROWS__INIT;
-    size_t bytes = hd_model_row_bytes(rig.model, HD_ACTIVATIONS_F32);
+    size_t bytes = hd_model_row_bytes(rig.model, *activations);
+    check.sizes.activations = *activations;
     m.position = RIG_POSITIONS - RIG_ROWS;
     m.count = RIG_ROWS;
     cr_assert_eq(hd_check_rows(&check, &m, RIG_ROWS * bytes, &err), 0, "%s", err.text);

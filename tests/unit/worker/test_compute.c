@@ -1,5 +1,6 @@
 /* The half-steps: right (against the naive reference), the same bits whatever else is in the step
  * and whoever owns what, and honest about numbers that are not. */
+#include "common/math/q8.h"
 #include "reference.h"
 #include "rig.h"
 
@@ -16,17 +17,26 @@ struct model_case {
     enum hd_dtype type;
     enum hd_kv_type kv;
     unsigned threads;
+    enum hd_activations activations;
 };
 
+#define F32 HD_ACTIVATIONS_F32
+#define Q8  HD_ACTIVATIONS_Q8
 static struct model_case cases[] = {
-    {"tiny", HD_F32, HD_KV_F32, 1},      {"tiny", HD_Q4_0, HD_KV_F16, 2},
-    {"tiny-gqa3", HD_F16, HD_KV_F32, 3}, {"tiny-gqa3", HD_Q4_1, HD_KV_F16, 1},
-    {"tiny-mha", HD_BF16, HD_KV_F16, 2}, {"tiny-mha", HD_Q8_0, HD_KV_F32, 2},
+    {"tiny", HD_F32, HD_KV_F32, 1, F32},      {"tiny", HD_Q4_0, HD_KV_F16, 2, F32},
+    {"tiny-gqa3", HD_F16, HD_KV_F32, 3, F32}, {"tiny-gqa3", HD_Q4_1, HD_KV_F16, 1, F32},
+    {"tiny-mha", HD_BF16, HD_KV_F16, 2, F32}, {"tiny-mha", HD_Q8_0, HD_KV_F32, 2, F32},
+    {"tiny", HD_Q4_0, HD_KV_F16, 3, Q8},      {"tiny-gqa3", HD_Q4_1, HD_KV_F32, 2, Q8},
+    {"tiny-mha", HD_Q8_0, HD_KV_F32, 1, Q8},
 };
 
 static void open_case(struct rig *r, const struct model_case *c)
 {
-    struct rig_options o = {.shape = c->shape, .type = c->type, .kv = c->kv, .threads = c->threads};
+    struct rig_options o = {.shape = c->shape,
+                            .type = c->type,
+                            .kv = c->kv,
+                            .activations = c->activations,
+                            .threads = c->threads};
     rig_open(r, &o);
     rig_own_part(r, 0, 1);
 }
@@ -41,6 +51,17 @@ static double distance(const int64_t *sums, const double *want, size_t n)
         size += want[i] * want[i];
     }
     return sqrt(diff / size);
+}
+
+/* How far a sum over the inner vector (attended rows, hidden columns) may be from the reference, by
+ * what has rounded that vector. Of a block of 32 each value is off by at most half a step, amax /
+ * 254, and the block is at least amax long, so that Q8 moves a vector by at most sqrt(32) / 254 of
+ * its length; what follows is a product with a random matrix, which keeps lengths within a few per
+ * cent. f16 rounds K and V to 11 bits. */
+static double tolerance(const struct model_case *c, enum hd_shard_kind half)
+{
+    double inner = c->activations == HD_ACTIVATIONS_Q8 ? sqrt(32) / 254 : 2e-5;
+    return half == HD_SHARD_HEAD && c->kv == HD_KV_F16 ? inner + 2e-3 : inner;
 }
 
 ParameterizedTestParameters(compute, halves_match_the_reference)
@@ -58,19 +79,19 @@ ParameterizedTest(struct model_case *c, compute, halves_match_the_reference)
     float *x = rig_random(N, dim, 1);
     int64_t *sums = malloc(N * dim * sizeof *sums);
     double *want = malloc(dim * sizeof *want);
-    /* f16 rounds K and V to 11 bits. */
-    double tolerance = c->kv == HD_KV_F16 ? 2e-3 : 2e-5;
+    rig_round(&r, x, N);
     rig_rows_of(&rows, 1, 0, N, x);
     for (uint32_t l = 0; l < 2; l++) {
         rig_sums(&r, HD_SHARD_HEAD, l, &rows, sums);
         for (size_t n = 1; n <= N; n += 23) {
             reference_attention(r.model, l, x, n, want);
-            cr_expect_lt(distance(sums + (n - 1) * dim, want, dim), tolerance,
+            cr_expect_lt(distance(sums + (n - 1) * dim, want, dim), tolerance(c, HD_SHARD_HEAD),
                          "attention, layer %u, row %zu", l, n - 1);
         }
         rig_sums(&r, HD_SHARD_FFN, l, &rows, sums);
         reference_ffn(r.model, l, x + 69 * dim, want);
-        cr_expect_lt(distance(sums + 69 * dim, want, dim), 2e-5, "FFN, layer %u", l);
+        cr_expect_lt(distance(sums + 69 * dim, want, dim), tolerance(c, HD_SHARD_FFN),
+                     "FFN, layer %u", l);
     }
     free(x);
     free(sums);
@@ -119,22 +140,30 @@ static const uint8_t *check_block(const struct rig *r, uint32_t block, uint32_t 
     return p;
 }
 
-Test(compute, logits_match_the_reference_in_full_and_as_the_best_few)
+ParameterizedTestParameters(compute, logits_match_the_reference_in_full_and_as_the_best_few)
+{
+    return cr_make_param_array(struct model_case, cases, sizeof cases / sizeof *cases);
+}
+
+/* Nothing is rounded between the row and its logits: Q8 rows are no worse than f32 ones. */
+ParameterizedTest(struct model_case *c, compute,
+                  logits_match_the_reference_in_full_and_as_the_best_few)
 {
     enum { N = 20 }; /* more than a tile */
     struct rig r;
     struct rig_rows rows;
     struct hd_half_output out;
     struct hd_error err;
-    open_case(&r, &cases[2]);
+    open_case(&r, c);
     rig_own_part(&r, 1, 2);
     size_t dim = r.model->shape.dim;
     float *x = rig_random(N, dim, 3);
+    rig_round(&r, x, N);
     double *logits = malloc(r.model->shape.vocab * sizeof *logits);
     rig_rows_of(&rows, 0, 5, N, x);
     for (size_t i = 0; i < N; i++)
         rows.want[i] = i % 3 == 0 ? 0 : i % 3 == 1 ? 5 : 100000;
-    struct hd_half_step step = rig_step(&rows, HD_SHARD_VOCAB, 0);
+    struct hd_half_step step = rig_step(&r, &rows, HD_SHARD_VOCAB, 0);
     cr_assert_eq(hd_node_step(r.node, &step, &out, &err), HD_STEP_DONE);
     const uint8_t *p = hd_shared_data(out.payload), *begin = p;
     for (size_t i = 0; i < N; i++) {
@@ -166,7 +195,8 @@ ParameterizedTest(struct model_case *c, compute, a_row_alone_is_the_row_among_ot
     char path[128];
     open_case(&many, c);
     rig_model_path(&many, path, sizeof path);
-    rig_open(&alone, &(struct rig_options){.model = path, .kv = c->kv, .threads = 1});
+    rig_open(&alone, &(struct rig_options){
+                         .model = path, .kv = c->kv, .activations = c->activations, .threads = 1});
     rig_own_part(&alone, 0, 1);
     size_t dim = many.model->shape.dim;
     float *x = rig_random(N + OTHERS, dim, 5);
@@ -191,13 +221,18 @@ ParameterizedTest(struct model_case *c, compute, a_row_alone_is_the_row_among_ot
     rig_close(&many);
 }
 
-Test(compute, the_sum_over_any_split_of_the_units_is_the_same)
+ParameterizedTestParameters(compute, the_sum_over_any_split_of_the_units_is_the_same)
+{
+    return cr_make_param_array(struct model_case, cases, sizeof cases / sizeof *cases);
+}
+
+ParameterizedTest(struct model_case *c, compute, the_sum_over_any_split_of_the_units_is_the_same)
 {
     enum { N = 9 };
     struct rig whole, part;
     struct rig_rows rows;
     char path[128];
-    open_case(&whole, &cases[3]);
+    open_case(&whole, c);
     rig_model_path(&whole, path, sizeof path);
     size_t dim = whole.model->shape.dim, n = N * dim;
     float *x = rig_random(N, dim, 11);
@@ -209,8 +244,10 @@ Test(compute, the_sum_over_any_split_of_the_units_is_the_same)
         for (uint32_t of = 2; of <= 3; of++) {
             memset(sum, 0, n * sizeof *sum);
             for (uint32_t p = 0; p < of; p++) {
-                rig_open(&part,
-                         &(struct rig_options){.model = path, .kv = HD_KV_F16, .threads = 1 + p});
+                rig_open(&part, &(struct rig_options){.model = path,
+                                                      .kv = c->kv,
+                                                      .activations = c->activations,
+                                                      .threads = 1 + p});
                 rig_own_part(&part, p, of);
                 rig_sums(&part, (enum hd_shard_kind)half, 0, &rows, one);
                 for (size_t i = 0; i < n; i++)
@@ -229,12 +266,17 @@ Test(compute, the_sum_over_any_split_of_the_units_is_the_same)
 
 /* ---- Retries, bad rows, wide rows, positions ----*/
 
-Test(compute, a_retry_finds_its_rows_and_gives_the_same_answer)
+ParameterizedTestParameters(compute, a_retry_finds_its_rows_and_gives_the_same_answer)
+{
+    return cr_make_param_array(struct model_case, cases, sizeof cases / sizeof *cases);
+}
+
+ParameterizedTest(struct model_case *c, compute, a_retry_finds_its_rows_and_gives_the_same_answer)
 {
     enum { N = 12 };
     struct rig r;
     struct rig_rows rows;
-    open_case(&r, &cases[1]);
+    open_case(&r, c);
     size_t dim = r.model->shape.dim;
     float *x = rig_random(N, dim, 2);
     int64_t *a = malloc(N * dim * sizeof *a), *b = malloc(N * dim * sizeof *b);
@@ -254,21 +296,27 @@ Test(compute, a_retry_finds_its_rows_and_gives_the_same_answer)
     rig_close(&r);
 }
 
-Test(compute, rows_that_are_not_finite_are_named_and_harm_nobody)
+ParameterizedTestParameters(compute, rows_that_are_not_finite_are_named_and_harm_nobody)
+{
+    return cr_make_param_array(struct model_case, cases, sizeof cases / sizeof *cases);
+}
+
+/* A number that is not finite makes the scale of its Q8 block a NaN. */
+ParameterizedTest(struct model_case *c, compute, rows_that_are_not_finite_are_named_and_harm_nobody)
 {
     enum { N = 5 };
     struct rig r;
     struct rig_rows rows;
     struct hd_half_output out;
     struct hd_error err;
-    open_case(&r, &cases[0]);
+    open_case(&r, c);
     size_t dim = r.model->shape.dim;
     float *x = rig_random(N, dim, 4);
     int64_t *good = malloc(N * dim * sizeof *good), *sums = malloc(N * dim * sizeof *sums);
     rig_rows_of(&rows, 0, 0, N, x);
     rig_sums(&r, HD_SHARD_FFN, 0, &rows, good);
     x[3 * dim + 17] = NAN;
-    struct hd_half_step step = rig_step(&rows, HD_SHARD_FFN, 0);
+    struct hd_half_step step = rig_step(&r, &rows, HD_SHARD_FFN, 0);
     cr_assert_eq(hd_node_step(r.node, &step, &out, &err), HD_STEP_DONE);
     cr_assert_eq(out.n_bad, 1);
     cr_assert_eq(out.bad[0], 3);
@@ -276,7 +324,7 @@ Test(compute, rows_that_are_not_finite_are_named_and_harm_nobody)
     hd_shared_unref(out.payload);
     memset(good + 3 * dim, 0, dim * sizeof *good);
     cr_assert_arr_eq(sums, good, N * dim * sizeof *sums);
-    step = rig_step(&rows, HD_SHARD_VOCAB, 0);
+    step = rig_step(&r, &rows, HD_SHARD_VOCAB, 0);
     cr_assert_eq(hd_node_step(r.node, &step, &out, &err), HD_STEP_DONE);
     cr_assert_eq(out.n_bad, 1);
     cr_assert_eq(out.bad[0], 3);
@@ -284,6 +332,35 @@ Test(compute, rows_that_are_not_finite_are_named_and_harm_nobody)
     free(x);
     free(good);
     free(sums);
+    rig_close(&r);
+}
+
+/* A scale that came over the wire as any NaN or infinity, with quants that no encoder puts there:
+ * the row is bad in every half, the others are as they were. */
+Test(compute, a_scale_that_is_not_finite_makes_its_row_bad_in_every_half)
+{
+    enum { N = 3 };
+    static const uint16_t scales[] = {0x7e00, 0x7c01, 0xffff, 0x7c00, 0xfc00};
+    struct rig r;
+    struct rig_rows rows;
+    struct hd_half_output out;
+    struct hd_error err;
+    open_case(&r, &cases[6]);
+    size_t dim = r.model->shape.dim, bytes = hd_node_row_bytes(r.node);
+    float *x = rig_random(N, dim, 4);
+    for (size_t s = 0; s < sizeof scales / sizeof *scales; s++)
+        for (int half = HD_SHARD_HEAD; half <= HD_SHARD_VOCAB; half++) {
+            rig_rows_of(&rows, 0, (uint32_t)(s * N), N, x);
+            struct hd_half_step step = rig_step(&r, &rows, (enum hd_shard_kind)half, 0);
+            for (size_t i = 0; i < N; i++) /* rows of sequences of their own: only one is hit */
+                rows.sequences[i] = (uint32_t)i, rows.positions[i] = (uint32_t)s;
+            memcpy(r.encoded + bytes + HD_Q8_BLOCK_BYTES, &scales[s], sizeof scales[s]);
+            cr_assert_eq(hd_node_step(r.node, &step, &out, &err), HD_STEP_DONE, "%s", err.text);
+            cr_assert_eq(out.n_bad, 1, "scale %x, half %d", scales[s], half);
+            cr_assert_eq(out.bad[0], 1);
+            hd_shared_unref(out.payload);
+        }
+    free(x);
     rig_close(&r);
 }
 
@@ -301,7 +378,7 @@ Test(compute, rows_too_large_for_32_bits_are_sent_in_64)
     rig_rows_of(&rows, 0, 0, N, x);
     rig_sums(&r, HD_SHARD_FFN, 0, &rows, narrow);
     rows.shifts[1] = rows.shifts[3] = RIG_SHIFT + 20;
-    struct hd_half_step step = rig_step(&rows, HD_SHARD_FFN, 0);
+    struct hd_half_step step = rig_step(&r, &rows, HD_SHARD_FFN, 0);
     cr_assert_eq(hd_node_step(r.node, &step, &out, &err), HD_STEP_DONE);
     cr_assert_eq(out.n_wide, 2);
     cr_assert_eq(out.wide[0], 1);
@@ -329,7 +406,7 @@ Test(compute, a_position_that_leaves_a_hole_is_refused)
     open_case(&r, &cases[0]);
     float *x = rig_random(2, r.model->shape.dim, 8);
     rig_rows_of(&rows, 0, 1, 2, x);
-    struct hd_half_step step = rig_step(&rows, HD_SHARD_HEAD, 0);
+    struct hd_half_step step = rig_step(&r, &rows, HD_SHARD_HEAD, 0);
     cr_assert_eq(hd_node_step(r.node, &step, &out, &err), HD_E_PROTO);
     cr_assert(strstr(err.text, "position 1 of sequence 0"), "%s", err.text);
     free(x);
@@ -348,10 +425,10 @@ Test(compute, who_owns_nothing_of_a_kind_does_not_answer)
     cr_assert_eq(rig_own_heads(&r, 0, &(struct hd_assignment){0}, &report), 0);
     hd_kv_report_deinit(&report);
     rig_rows_of(&rows, 0, 0, 1, x);
-    struct hd_half_step step = rig_step(&rows, HD_SHARD_HEAD, 0);
+    struct hd_half_step step = rig_step(&r, &rows, HD_SHARD_HEAD, 0);
     cr_assert_eq(hd_node_step(r.node, &step, &out, &err), HD_STEP_NOT_OURS);
     hd_node_leave(r.node);
-    step = rig_step(&rows, HD_SHARD_FFN, 0);
+    step = rig_step(&r, &rows, HD_SHARD_FFN, 0);
     cr_assert_eq(hd_node_step(r.node, &step, &out, &err), HD_STEP_NOT_OURS);
     free(x);
     rig_close(&r);

@@ -81,7 +81,7 @@ static void row_logits(struct pass *p, size_t row, float *out)
     struct hd_half_output o;
     struct hd_error err;
     rig_rows_of(&rows, 0, (uint32_t)row, 1, p->x + row * p->dim);
-    struct hd_half_step step = rig_step(&rows, HD_SHARD_VOCAB, 0);
+    struct hd_half_step step = rig_step(&p->r, &rows, HD_SHARD_VOCAB, 0);
     cr_assert_eq(hd_node_step(p->r.node, &step, &o, &err), HD_STEP_DONE, "%s", err.text);
     const uint8_t *at = hd_shared_data(o.payload);
     uint32_t vocab = p->r.model->shape.vocab, width = p->r.units.vocab_width;

@@ -7,10 +7,14 @@
 
 enum { N0 = 90, N1 = 33, LAYERS = 4, HEADS = 4 };
 
-static void open_tiny(struct rig *r, uint64_t heads)
+static void open_tiny(struct rig *r, uint64_t heads, enum hd_activations activations)
 {
     struct hd_kv_report report;
-    struct rig_options o = {.shape = "tiny", .type = HD_Q4_0, .kv = HD_KV_F16, .threads = 2};
+    struct rig_options o = {.shape = "tiny",
+                            .type = HD_Q4_0,
+                            .kv = HD_KV_F16,
+                            .activations = activations,
+                            .threads = 2};
     rig_open(r, &o);
     cr_assert_eq(rig_own_heads(r, heads, &(struct hd_assignment){0}, &report), 0);
     hd_kv_report_deinit(&report);
@@ -61,12 +65,12 @@ static void expect_lanes(const struct rig *a, const struct rig *b, uint32_t head
     }
 }
 
-Test(hold, a_prepared_head_is_owned_at_no_cost_and_has_the_same_bits)
+RIG_TEST(hold, a_prepared_head_is_owned_at_no_cost_and_has_the_same_bits)
 {
     struct rig all, other;
     struct hd_kv_report report;
-    open_tiny(&all, 0xf);
-    open_tiny(&other, 0x7);
+    open_tiny(&all, 0xf, *activations);
+    open_tiny(&other, 0x7, *activations);
     feed(&all);
     feed(&other);
     hold(&other, 3, 9);
@@ -98,11 +102,11 @@ Test(hold, a_prepared_head_is_owned_at_no_cost_and_has_the_same_bits)
     rig_close(&other);
 }
 
-Test(hold, a_held_head_follows_the_steps_with_the_bits_of_attention)
+RIG_TEST(hold, a_held_head_follows_the_steps_with_the_bits_of_attention)
 {
     struct rig all, other;
-    open_tiny(&all, 0xf);
-    open_tiny(&other, 0x3);
+    open_tiny(&all, 0xf, *activations);
+    open_tiny(&other, 0x3, *activations);
     hold(&other, 2, 0);
     cr_assert_eq(rig_slices(&other), HD_HOLD_IDLE, "nothing is answered without a round");
     feed(&all);
@@ -121,11 +125,11 @@ Test(hold, a_held_head_follows_the_steps_with_the_bits_of_attention)
     rig_close(&other);
 }
 
-Test(hold, lanes_that_are_behind_are_left_to_the_slices)
+RIG_TEST(hold, lanes_that_are_behind_are_left_to_the_slices)
 {
     struct rig all, other;
-    open_tiny(&all, 0xf);
-    open_tiny(&other, 0x3);
+    open_tiny(&all, 0xf, *activations);
+    open_tiny(&other, 0x3, *activations);
     rig_feed(&other, (struct rig_feed){0, LAYERS, 0, 70});
     hold(&other, 2, 1);
     rig_feed(&other, (struct rig_feed){0, LAYERS, 70, N0}); /* before any slice */
@@ -138,12 +142,12 @@ Test(hold, lanes_that_are_behind_are_left_to_the_slices)
     rig_close(&other);
 }
 
-Test(hold, steps_between_the_slices_are_followed_as_soon_as_a_lane_is_current)
+RIG_TEST(hold, steps_between_the_slices_are_followed_as_soon_as_a_lane_is_current)
 {
     struct rig all, other;
     struct hd_error err;
-    open_tiny(&all, 0xf);
-    open_tiny(&other, 0x3);
+    open_tiny(&all, 0xf, *activations);
+    open_tiny(&other, 0x3, *activations);
     hold(&other, 2, 0);
     for (uint32_t p = 0; p < N0; p++) {
         rig_feed(&other, (struct rig_feed){0, LAYERS, p, p + 1});
@@ -158,12 +162,12 @@ Test(hold, steps_between_the_slices_are_followed_as_soon_as_a_lane_is_current)
     rig_close(&other);
 }
 
-Test(hold, a_later_set_supersedes_a_round)
+RIG_TEST(hold, a_later_set_supersedes_a_round)
 {
     struct rig r;
     struct hd_error err;
     struct hd_kv_report report;
-    open_tiny(&r, 0x3);
+    open_tiny(&r, 0x3, *activations);
     feed(&r);
     hold(&r, 2, 1);
     cr_assert_eq(hd_hold_slice(r.node, &err), HD_HOLD_WORKED);
@@ -181,11 +185,11 @@ Test(hold, a_later_set_supersedes_a_round)
     rig_close(&r);
 }
 
-Test(hold, a_head_that_comes_back_before_it_was_released_lacks_only_what_it_missed)
+RIG_TEST(hold, a_head_that_comes_back_before_it_was_released_lacks_only_what_it_missed)
 {
     struct rig all, other;
-    open_tiny(&all, 0xf);
-    open_tiny(&other, 0xf);
+    open_tiny(&all, 0xf, *activations);
+    open_tiny(&other, 0xf, *activations);
     feed(&all);
     rig_feed(&other, (struct rig_feed){0, LAYERS, 0, 70});
     rig_feed(&other, (struct rig_feed){1, LAYERS, 0, N1});
@@ -204,11 +208,11 @@ Test(hold, a_head_that_comes_back_before_it_was_released_lacks_only_what_it_miss
     rig_close(&other);
 }
 
-Test(hold, units_are_released_one_by_one)
+RIG_TEST(hold, units_are_released_one_by_one)
 {
     struct rig r;
     struct hd_error err;
-    open_tiny(&r, 0xf);
+    open_tiny(&r, 0xf, *activations);
     feed(&r);
     uint64_t weights = hd_shard_bytes(r.node->shard), kv = hd_kv_bytes(r.node->kv);
     struct hd_kv_report report = own(&r, 0x3);
@@ -229,11 +233,11 @@ Test(hold, units_are_released_one_by_one)
     rig_close(&r);
 }
 
-Test(hold, a_log_with_a_hole_is_a_gap_until_it_is_filled)
+RIG_TEST(hold, a_log_with_a_hole_is_a_gap_until_it_is_filled)
 {
     struct rig r;
     struct hd_kv_report report;
-    open_tiny(&r, 0);
+    open_tiny(&r, 0, *activations);
     rig_feed(&r, (struct rig_feed){0, LAYERS, 40, N0}); /* from position 40 on */
     rig_feed(&r, (struct rig_feed){1, LAYERS, 0, N1});
     hold(&r, 1, 1);
@@ -253,10 +257,10 @@ Test(hold, a_log_with_a_hole_is_a_gap_until_it_is_filled)
     rig_close(&r);
 }
 
-Test(hold, what_is_replayed_or_dropped_is_forgotten_in_held_heads_too)
+RIG_TEST(hold, what_is_replayed_or_dropped_is_forgotten_in_held_heads_too)
 {
     struct rig r;
-    open_tiny(&r, 0x1);
+    open_tiny(&r, 0x1, *activations);
     hold(&r, 1, 0);
     rig_slices(&r);
     feed(&r);
@@ -275,11 +279,11 @@ Test(hold, what_is_replayed_or_dropped_is_forgotten_in_held_heads_too)
     rig_close(&r);
 }
 
-Test(hold, leaving_forgets_what_is_held_and_keeps_the_weights)
+RIG_TEST(hold, leaving_forgets_what_is_held_and_keeps_the_weights)
 {
     struct rig r;
     struct hd_error err;
-    open_tiny(&r, 0x1);
+    open_tiny(&r, 0x1, *activations);
     hold(&r, 1, 4);
     cr_assert_eq(hd_hold_slice(r.node, &err), HD_HOLD_WORKED);
     uint64_t weights = hd_shard_bytes(r.node->shard);

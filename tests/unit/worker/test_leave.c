@@ -57,7 +57,7 @@ Test(leave, it_serves_until_the_leader_lets_it_go)
     start(&f, 600000, &drained);
     take_drain(&f);
     rig_rows_of(&rows, 0, 0, 1, x);
-    fake_step(&f, &rows, 4, HYDAC__V1__HALF__ATTENTION, rig.model->shape.dim);
+    fake_step(&f, &rows, 4, HYDAC__V1__HALF__ATTENTION);
     struct hd_frame frame = fake_take(&f, HD_FRAME_STEP_RESULT);
     hd_frame_clear(&frame);
     cr_assert_eq(drained, 0);

@@ -14,10 +14,15 @@ static void feed(struct rig *r, uint32_t layers, uint32_t first, uint32_t end0)
         rig_feed(r, (struct rig_feed){1, layers, 0, N1});
 }
 
-static void open_tiny(struct rig *r, uint64_t heads, unsigned threads)
+static void open_tiny(struct rig *r, uint64_t heads, unsigned threads,
+                      enum hd_activations activations)
 {
     struct hd_kv_report report;
-    struct rig_options o = {.shape = "tiny", .type = HD_Q4_0, .kv = HD_KV_F16, .threads = threads};
+    struct rig_options o = {.shape = "tiny",
+                            .type = HD_Q4_0,
+                            .kv = HD_KV_F16,
+                            .activations = activations,
+                            .threads = threads};
     rig_open(r, &o);
     cr_assert_eq(rig_own_heads(r, heads, &(struct hd_assignment){0}, &report), 0);
     hd_kv_report_deinit(&report);
@@ -26,15 +31,15 @@ static void open_tiny(struct rig *r, uint64_t heads, unsigned threads)
 static const struct hd_sequence_need both[] = {{.sequence = 0, .base = N0},
                                                {.sequence = 1, .base = N1}};
 
-Test(rebuild, every_head_comes_back_bit_for_bit)
+RIG_TEST(rebuild, every_head_comes_back_bit_for_bit)
 {
     struct rig all, other;
-    open_tiny(&all, 0xf, 1);
+    open_tiny(&all, 0xf, 1, *activations);
     feed(&all, LAYERS, 0, N0);
     uint64_t digests[HEADS];
     for (uint32_t h = 0; h < HEADS; h++) {
         struct hd_kv_report report;
-        open_tiny(&other, 0xf & ~(1u << h), 1 + h % 3);
+        open_tiny(&other, 0xf & ~(1u << h), 1 + h % 3, *activations);
         feed(&other, LAYERS, 0, N0);
         struct hd_assignment need = {.needs = both, .n_needs = 2, .layers_done = LAYERS};
         cr_assert_eq(rig_own_heads(&other, 0xf, &need, &report), 0);
@@ -61,12 +66,12 @@ Test(rebuild, every_head_comes_back_bit_for_bit)
     rig_close(&all);
 }
 
-Test(rebuild, the_digest_and_the_rows_do_not_depend_on_threads_or_on_what_is_owned_beside)
+RIG_TEST(rebuild, the_digest_and_the_rows_do_not_depend_on_threads_or_on_what_is_owned_beside)
 {
     struct rig a, b;
     struct hd_kv_report ra, rb;
-    open_tiny(&a, 0, 1);
-    open_tiny(&b, 0x2, 3);
+    open_tiny(&a, 0, 1, *activations);
+    open_tiny(&b, 0x2, 3, *activations);
     feed(&a, LAYERS, 0, N0);
     feed(&b, LAYERS, 0, N0);
     struct hd_assignment need = {.needs = both, .n_needs = 2, .layers_done = LAYERS};
@@ -81,11 +86,11 @@ Test(rebuild, the_digest_and_the_rows_do_not_depend_on_threads_or_on_what_is_own
     rig_close(&b);
 }
 
-Test(rebuild, the_interrupted_step_is_needed_in_the_finished_layers_only)
+RIG_TEST(rebuild, the_interrupted_step_is_needed_in_the_finished_layers_only)
 {
     struct rig r;
     struct hd_kv_report report;
-    open_tiny(&r, 0x1, 2);
+    open_tiny(&r, 0x1, 2, *activations);
     feed(&r, LAYERS, 0, N0);
     feed(&r, 3, N0,
          N0 + 1); /* layers 0 and 1 were finished; layer 2 was sent, not answered by all */
@@ -109,11 +114,11 @@ Test(rebuild, the_interrupted_step_is_needed_in_the_finished_layers_only)
     rig_close(&r);
 }
 
-Test(rebuild, a_log_that_began_late_is_a_gap_and_the_replay_fills_it)
+RIG_TEST(rebuild, a_log_that_began_late_is_a_gap_and_the_replay_fills_it)
 {
     struct rig r;
     struct hd_kv_report report;
-    open_tiny(&r, 0x0, 1);
+    open_tiny(&r, 0x0, 1, *activations);
     feed(&r, LAYERS, 40, N0); /* only sequence 0, from its position 40 on: no prefix */
     struct hd_assignment need = {.needs = both, .n_needs = 1, .layers_done = LAYERS};
     cr_assert_eq(rig_own_heads(&r, 0x1, &need, &report), 0);
@@ -133,11 +138,11 @@ Test(rebuild, a_log_that_began_late_is_a_gap_and_the_replay_fills_it)
     rig_close(&r);
 }
 
-Test(rebuild, clear_forgets_everything_and_a_lost_head_frees_its_rows)
+RIG_TEST(rebuild, clear_forgets_everything_and_a_lost_head_frees_its_rows)
 {
     struct rig r;
     struct hd_kv_report report;
-    open_tiny(&r, 0xf, 1);
+    open_tiny(&r, 0xf, 1, *activations);
     feed(&r, LAYERS, 0, N0);
     uint64_t kv = hd_kv_bytes(r.node->kv), weights = hd_shard_bytes(r.node->shard);
     struct hd_assignment need = {.needs = both, .n_needs = 2, .layers_done = LAYERS};

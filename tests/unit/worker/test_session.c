@@ -59,10 +59,10 @@ static void take_stats(struct fake_leader *f, uint64_t *log_rows, uint64_t *miss
 static void expect_step_result(struct fake_leader *f, const struct rig_rows *rows,
                                enum hd_shard_kind half)
 {
-    struct hd_half_step step = rig_step(rows, half, 0);
     struct hd_half_output out;
     struct hd_error err;
-    fake_step(f, rows, 4, (Hydac__V1__Half)half, rig.model->shape.dim);
+    fake_step(f, rows, 4, (Hydac__V1__Half)half);
+    struct hd_half_step step = rig_step(&rig, rows, half, 0);
     cr_assert_eq(hd_node_step(rig.node, &step, &out, &err), HD_STEP_DONE, "%s", err.text);
     struct hd_frame frame = fake_take(f, HD_FRAME_STEP_RESULT);
     Hydac__V1__StepResult *m = hydac__v1__step_result__unpack(NULL, frame.body_len, frame.body);
@@ -147,7 +147,7 @@ Test(session, a_step_of_an_old_epoch_is_not_answered)
     fake_assign_all(&f, &rig, 2, NULL);
     take_kv_result(&f, 2, 3);
     rig_rows_of(&rows, 0, 0, 2, x);
-    fake_step(&f, &rows, 1, HYDAC__V1__HALF__ATTENTION, rig.model->shape.dim);
+    fake_step(&f, &rows, 1, HYDAC__V1__HALF__ATTENTION);
     take_stats(&f, &log_rows, &misses);
     cr_assert_eq(misses, 0);
     cr_assert_eq(log_rows, 0);
@@ -164,7 +164,7 @@ Test(session, who_owns_nothing_yet_logs_and_is_silent)
     fake_start(&f, &rig);
     fake_welcome(&f, 3);
     rig_rows_of(&rows, 0, 0, 2, x);
-    fake_step(&f, &rows, 3, HYDAC__V1__HALF__ATTENTION, rig.model->shape.dim);
+    fake_step(&f, &rows, 3, HYDAC__V1__HALF__ATTENTION);
     take_stats(&f, &log_rows, &misses);
     cr_assert_eq(log_rows, 2);
     fake_stop(&f);

@@ -12,10 +12,13 @@ enum { LAYERS = 3, HEADS = 3 };
 
 static void open_rig(void)
 {
-    rig_open(&rig, &(struct rig_options){
-                       .shape = "tiny-gqa3", .type = HD_Q8_0, .kv = HD_KV_F16, .threads = 1});
+    rig_open(&rig, &(struct rig_options){.shape = "tiny-gqa3",
+                                         .type = HD_Q8_0,
+                                         .kv = HD_KV_F16,
+                                         .activations = HD_ACTIVATIONS_Q8,
+                                         .threads = 1});
     rig_own_part(&rig, 0, 1);
-    row_bytes = hd_model_row_bytes(rig.model, HD_ACTIVATIONS_F32);
+    row_bytes = hd_node_row_bytes(rig.node);
     cr_assert_eq(rig.model->shape.n_layers, LAYERS);
     cr_assert_eq(rig.units.heads, HEADS);
 }
@@ -64,6 +67,15 @@ static void take_assigned(struct fake_leader *f, uint64_t epoch)
     hydac__v1__kv_result__free_unpacked(m, NULL);
 }
 
+/* The rows that all tests send: as rig_feed's, [RIG_POSITIONS] of row_bytes. The caller frees. */
+static uint8_t *rows_of_layer(uint32_t layer)
+{
+    float *x = rig_random(RIG_POSITIONS, rig.model->shape.dim, 100 + layer);
+    uint8_t *rows = rig_encode(&rig, x, RIG_POSITIONS);
+    free(x);
+    return rows;
+}
+
 /* An attention half of every layer: positions [first, end) of sequence 0; answered when something
  * is owned. */
 static void steps(struct fake_leader *f, uint32_t first, uint32_t end, bool answered)
@@ -71,7 +83,7 @@ static void steps(struct fake_leader *f, uint32_t first, uint32_t end, bool answ
     for (uint32_t l = 0; l < LAYERS; l++) {
         struct rig_rows rows;
         Hydac__V1__Step m = HYDAC__V1__STEP__INIT;
-        float *x = rig_random(RIG_POSITIONS, rig.model->shape.dim, 100 + l); /* as rig_feed's */
+        uint8_t *x = rows_of_layer(l);
         rig_rows_of(&rows, 0, first, end - first, NULL);
         m.epoch = 4;
         m.layer = l;
@@ -79,8 +91,7 @@ static void steps(struct fake_leader *f, uint32_t first, uint32_t end, bool answ
         m.sequences = rows.sequences;
         m.positions = rows.positions;
         m.shifts = rows.shifts;
-        fake_send(f, HD_FRAME_STEP, &m.base, (const uint8_t *)x + first * row_bytes,
-                  (end - first) * row_bytes);
+        fake_send(f, HD_FRAME_STEP, &m.base, x + first * row_bytes, (end - first) * row_bytes);
         free(x);
         if (answered) {
             struct hd_frame frame = fake_take(f, HD_FRAME_STEP_RESULT);
@@ -157,10 +168,10 @@ Test(transfer, held_heads_are_in_no_sum_and_in_the_stats)
     assign(&f, 4, 1, 1); /* an answer to wait for: the weights are there */
     hydac__v1__kv_result__free_unpacked(take_kv_result(&f), NULL);
     rig_rows_of(&rows, 0, 0, 3, x);
-    fake_step(&f, &rows, 4, HYDAC__V1__HALF__ATTENTION, rig.model->shape.dim);
+    fake_step(&f, &rows, 4, HYDAC__V1__HALF__ATTENTION);
     cr_assert_eq(rig_own_heads(&rig, 0x1, &(struct hd_assignment){0}, &report), 0);
     hd_kv_report_deinit(&report);
-    struct hd_half_step step = rig_step(&rows, HD_SHARD_HEAD, 0);
+    struct hd_half_step step = rig_step(&rig, &rows, HD_SHARD_HEAD, 0);
     cr_assert_eq(hd_node_step(rig.node, &step, &out, &err), HD_STEP_DONE);
     struct hd_frame frame = fake_take(&f, HD_FRAME_STEP_RESULT);
     cr_assert_eq(frame.payload_len, hd_shared_len(out.payload));
@@ -197,15 +208,14 @@ static void answer(struct fake_leader *f, const Hydac__V1__Fetch *fetch, uint32_
                    uint64_t id)
 {
     Hydac__V1__Rows m = HYDAC__V1__ROWS__INIT;
-    float *x = rig_random(RIG_POSITIONS, rig.model->shape.dim, 100 + fetch->layer);
+    uint8_t *x = rows_of_layer(fetch->layer);
     m.id = fetch->id + id;
     m.sequence = fetch->sequence;
     m.layer = fetch->layer;
     m.position = fetch->position;
     m.count = count;
     m.requester = 1;
-    fake_send(f, HD_FRAME_ROWS, &m.base, (const uint8_t *)x + fetch->position * row_bytes,
-              count * row_bytes);
+    fake_send(f, HD_FRAME_ROWS, &m.base, x + fetch->position * row_bytes, count * row_bytes);
     free(x);
 }
 
@@ -318,7 +328,7 @@ static void expect_rows(struct fake_leader *f, uint32_t position, uint32_t count
 {
     struct hd_frame frame = fake_take(f, HD_FRAME_ROWS);
     Hydac__V1__Rows *m = hydac__v1__rows__unpack(NULL, frame.body_len, frame.body);
-    float *x = rig_random(RIG_POSITIONS, rig.model->shape.dim, 100 + 1);
+    uint8_t *x = rows_of_layer(1);
     cr_assert_not_null(m);
     cr_assert_eq(m->id, 77);
     cr_assert_eq(m->requester, 6);
@@ -328,8 +338,7 @@ static void expect_rows(struct fake_leader *f, uint32_t position, uint32_t count
     cr_assert_eq(m->count, count);
     cr_assert_eq(frame.payload_len, count * row_bytes);
     if (count > 0)
-        cr_assert_arr_eq(frame.payload, (const uint8_t *)x + position * row_bytes,
-                         frame.payload_len);
+        cr_assert_arr_eq(frame.payload, x + position * row_bytes, frame.payload_len);
     free(x);
     hydac__v1__rows__free_unpacked(m, NULL);
     hd_frame_clear(&frame);
