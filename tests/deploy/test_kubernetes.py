@@ -2,15 +2,17 @@
 cluster here: what is checked is the schemas (kubernetes-validate, where it is installed) and, by
 hand, what the schemas cannot know."""
 
+import os
+import re
+
 import pytest
 import yaml
 
-from cluster import LEADER, WORKER
-from files import path_of, read, run
+from cluster import HYDAC, LEADER, WORKER
+from files import check, path_of, read, run
 
 KINDS = {
     "Namespace": 1,
-    "Secret": 1,
     "ConfigMap": 1,
     "Service": 3,
     "Deployment": 1,
@@ -45,6 +47,15 @@ def pods():
 def container(component):
     (only,) = pods()[component]["spec"]["containers"]
     return only
+
+
+def init(component):
+    (only,) = pods()[component]["spec"]["initContainers"]
+    return only
+
+
+def mounts_of(c):
+    return {m["name"]: m["mountPath"] for m in c["volumeMounts"]}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -108,9 +119,9 @@ def test_workers_find_the_leader():
     service = one("Service", host)
     assert [p["port"] for p in service["spec"]["ports"]] == [int(port)]
     assert service["spec"]["publishNotReadyAddresses"], "it is ready only when workers are there"
-    (env,) = container("worker")["env"]
-    assert env["name"] == "HYDAC_LEADER"
-    assert one("Service", env["value"].removeprefix("http://"))["spec"]["ports"][0]["port"] == 80
+    env = {e["name"]: e["value"] for e in container("worker")["env"]}
+    leader = one("Service", env["HYDAC_LEADER"].removeprefix("http://"))
+    assert leader["spec"]["ports"][0]["port"] == 80
     assert (
         one("StatefulSet")["spec"]["serviceName"]
         == one("Service", "hydac-worker")["metadata"]["name"]
@@ -121,10 +132,9 @@ def test_workers_find_the_leader():
 def test_volumes_and_settings_are_there(component):
     spec = pods()[component]["spec"]
     volumes = {v["name"]: v for v in spec["volumes"]}
-    mounts = {m["name"]: m["mountPath"] for m in container(component)["volumeMounts"]}
-    assert set(volumes) == set(mounts)
+    mounts = mounts_of(container(component))
+    assert set(volumes) == set(mounts) | set(mounts_of(init(component)))
     assert volumes["config"]["configMap"]["name"] == one("ConfigMap")["metadata"]["name"]
-    assert volumes["key"]["secret"]["secretName"] == one("Secret")["metadata"]["name"]
     command = container(component)["command"]
     file = command[command.index("--config") + 1]
     assert file == f"{mounts['config']}/{component}.yaml"
@@ -132,11 +142,63 @@ def test_volumes_and_settings_are_there(component):
     assert settings["model"]["path"].startswith(mounts["model"] + "/")
 
 
+def test_the_secret_is_the_operators():
+    """The keys are in no file; the comment says how the Secret is made that the pods name."""
+    for component in pods():
+        (secret,) = [v["secret"] for v in pods()[component]["spec"]["volumes"] if "secret" in v]
+        assert f"create secret generic {secret['secretName']} " in read("kubernetes", "hydac.yaml")
+
+
+@pytest.mark.parametrize("component", ["leader", "worker"])
+def test_keys_are_copied_for_their_owner(component, tmp_path):
+    """The command of the init container, run here: from files that the group may read to files that
+    the daemon takes. The daemon's container does not see the Secret."""
+    spec, copy = pods()[component]["spec"], init(component)
+    secret, keys = mounts_of(copy)["secret"], mounts_of(copy)["keys"]
+    assert "secret" not in mounts_of(container(component))
+    assert mounts_of(container(component))["keys"] == keys
+    volumes = {v["name"]: v for v in spec["volumes"]}
+    assert volumes["keys"]["emptyDir"]["medium"] == "Memory"
+    assert "runAsUser" not in copy["securityContext"], "one user for both, the pod's"
+    for name in ("secret", "keys"):
+        (tmp_path / name).mkdir()
+    for name in ("cluster.key", "api.key"):
+        (tmp_path / "secret" / name).write_text(name)
+        (tmp_path / "secret" / name).chmod(volumes["secret"]["secret"]["defaultMode"])
+    places = {secret: str(tmp_path / "secret"), keys: str(tmp_path / "keys")}
+    command = copy["command"]
+    for place, here in places.items():
+        command = [re.sub(rf"(^|=){place}\b", rf"\g<1>{here}", word) for word in command]
+    for _ in range(2):  # it may run again in the same pod
+        check(command)
+    settings = yaml.safe_load(one("ConfigMap")["data"][f"{component}.yaml"])
+    used = [settings["cluster"]["key"], settings.get("http", {}).get("api_key_file")]
+    used += [e["value"] for e in container(component).get("env", ()) if "FILE" in e["name"]]
+    for path in filter(None, used):
+        there = tmp_path / "keys" / os.path.relpath(path, keys)
+        assert there.stat().st_mode & 0o777 == 0o400, path
+
+
+def test_stopping_leaves_time_to_drain():
+    settings = yaml.safe_load(one("ConfigMap")["data"]["worker.yaml"])
+    grace = pods()["worker"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace * 1000 > settings["worker"]["drain_ms"]
+
+
+def test_clients_show_a_key():
+    http = yaml.safe_load(one("ConfigMap")["data"]["leader.yaml"])["http"]
+    assert http["api_key_file"] and not http.get("open")
+
+
 @pytest.mark.parametrize("component, program", [("leader", LEADER), ("worker", WORKER)])
 def test_settings_are_taken(component, program, tmp_path):
     """What is wrong with them here is only that there is no such model."""
     path = tmp_path / "settings.yaml"
-    path.write_text(one("ConfigMap")["data"][f"{component}.yaml"])
+    text = one("ConfigMap")["data"][f"{component}.yaml"]
+    path.write_text(text.replace("/keys/", f"{tmp_path}/"))
+    for name, key in (("cluster.key", check([HYDAC, "keygen"])), ("api.key", "0123456789abcdef")):
+        (tmp_path / name).write_text(key)
+        (tmp_path / name).chmod(0o400)
     said = run([program, "--config", str(path), "--state.dir", str(tmp_path)])
     assert said.returncode == 1, said.stderr
     assert "/model/model.gguf" in said.stderr
@@ -145,17 +207,18 @@ def test_settings_are_taken(component, program, tmp_path):
 
 @pytest.mark.parametrize("component", ["leader", "worker"])
 def test_confined_and_bounded(component):
-    spec, c = pods()[component]["spec"], container(component)
+    spec = pods()[component]["spec"]
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert spec["automountServiceAccountToken"] is False
-    assert c["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
-    assert {"cpu", "memory"} <= set(c["resources"]["requests"])
-    assert "memory" in c["resources"]["limits"]
+    for c in (init(component), container(component)):
+        assert c["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert {"cpu", "memory"} <= set(c["resources"]["requests"])
+        assert "memory" in c["resources"]["limits"]
     assert str(spec["securityContext"]["runAsUser"]) in read("docker", "Dockerfile")
 
 
@@ -171,7 +234,8 @@ def test_one_leader_and_one_disruption_at_a_time():
 def test_probes():
     """Only readiness may depend on the cluster: a restart of a leader without workers helps nobody."""
     assert container("leader")["readinessProbe"]["httpGet"]["path"] == "/health"
-    assert container("leader")["livenessProbe"]["httpGet"]["path"] != "/health"
+    for probe in ("startup", "liveness"):  # an answer without a key, with or without workers
+        assert container("leader")[f"{probe}Probe"]["httpGet"]["path"] == "/metrics"
     assert "livenessProbe" not in container("worker")
     (command,) = container("worker")["readinessProbe"]["exec"]["command"]
     assert f"/usr/bin/{command}" in read("docker", "Dockerfile")

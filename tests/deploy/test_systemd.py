@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from cluster import BUILD
-from files import TOP, check, path_of, tool
+from files import check, path_of, tool
 
 UNITS = ["hydac-leader.service", "hydac-worker.service"]
 EXPOSURE = 20  # tenths: systemd-analyze calls up to 2.0 "OK"
@@ -97,7 +97,23 @@ def test_exposure(name):
     assert overall <= EXPOSURE / 10
 
 
-def test_the_key_is_prepared():
-    for name in UNITS:
-        with open(os.path.join(TOP, "deploy", "systemd", name + ".in"), encoding="utf-8") as f:
-            assert re.search(r"(?m)^#?LoadCredential=cluster\.key:", f.read())
+def settings_of(name):
+    with open(unit(name), encoding="utf-8") as f:
+        return dict(line.split("=", 1) for line in f.read().splitlines() if re.match(r"\w+=", line))
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_the_key_is_a_credential(name):
+    """From a place that only root can read to the flag; without it nothing starts."""
+    settings = settings_of(name)
+    identity, source = settings["LoadCredential"].split(":")
+    assert settings["ExecStart"].endswith(f" --key %d/{identity}")
+    assert settings["AssertPathExists"] == source
+    assert source == os.path.join(os.path.dirname(settings["ExecStart"].split()[2]), identity)
+
+
+def test_stopping_leaves_time_to_drain():
+    said = check([os.path.join(BUILD, "worker", "hydac-worker"), "--help"])
+    drain_ms = int(re.search(r"worker\.drain_ms (\d+)", said)[1])
+    limit = re.fullmatch(r"(\d+)s", settings_of("hydac-worker.service")["TimeoutStopSec"])
+    assert int(limit[1]) * 1000 > drain_ms
