@@ -1,16 +1,13 @@
 #!/usr/bin/python3
-"""The figures of the README, measured on this machine: speed, recovery, memory.
+"""Speed and memory for the README, measured on this machine (recovery: `hydac bench failover`).
 
-    HYDAC_BUILD=build tests/bench/figures.py MODEL [--repeat 3] [--workers 1,3] [--contexts 256,1024]
+    HYDAC_BUILD=build tests/bench/figures.py MODEL [--repeat 3] [--workers 1,3]
 
-Prints Markdown. Speed: a prompt of 256 tokens, 64 generated, medians; the clusters of different
-sizes take turns, so that a change of the machine's speed meets all. Recovery: w2 of three workers
-is killed when 16 tokens of the answer have come, `reuse` and `full` in turns, medians of what the
-leader reports."""
+Prints Markdown: a prompt of 256 tokens, 64 generated, medians; the clusters of different sizes take
+turns, so that a change of the machine's speed meets all."""
 
 import argparse
 import os
-import signal
 import statistics
 import sys
 
@@ -20,8 +17,6 @@ sys.dont_write_bytecode = True
 import cluster  # noqa: E402
 
 PROMPT, ANSWER = 256, 64
-KILL_AFTER, GO_ON = 16, 64  # tokens before and after the kill
-TIMES = ("detect_ms", "plan_ms", "weights_ms", "rebuild_ms", "retry_ms", "stall_ms")
 
 
 def prompt(n, seed):
@@ -39,8 +34,8 @@ def options(workers):
     return ("--threads", str(max(1, (os.cpu_count() or 1) // workers)))
 
 
-def start(model, workers, policy="reuse"):
-    return cluster.Up(model, workers=workers, recovery=policy, options=options(workers))
+def start(model, workers):
+    return cluster.Up(model, workers=workers, options=options(workers))
 
 
 def median(values):
@@ -70,52 +65,16 @@ def speed(model, sizes, repeat):
             print(f"| {n} | {name} | {rss:.0f} | {anon:.0f} |")
 
 
-def one_failover(model, policy, context, seed):
-    with start(model, 3, policy) as c:
-        ids = prompt(context - KILL_AFTER, seed)
-        expected = c.client.complete(ids, KILL_AFTER + GO_ON).tokens
-        stream = c.client.stream(ids, KILL_AFTER + GO_ON)
-        stream.read_tokens(KILL_AFTER)
-        c.signal("w2", signal.SIGKILL)
-        answer = stream.finish()
-        if answer.tokens != expected or len(answer.failovers) != 1:
-            sys.exit(f"{policy} at {context}: the tokens differ, or the kill came too late")
-        return answer.failovers[0]
-
-
-def recovery(model, contexts, repeat):
-    print("| context | policy | " + " | ".join(t.replace("_ms", " ms") for t in TIMES), end="")
-    print(" | rows rebuilt | tokens replayed |")
-    print("|---" * (len(TIMES) + 4) + "|")
-    for context in contexts:
-        runs = {"reuse": [], "full": []}
-        for i in range(repeat):
-            for policy, list_of in runs.items():
-                list_of.append(one_failover(model, policy, context, 10 + i))
-        for policy, list_of in runs.items():
-            times = " | ".join(f"{median([f[t] for f in list_of]):.1f}" for t in TIMES)
-            f = list_of[-1]
-            print(f"| {context} | {policy} | {times} | {f['rows_rebuilt']} | {f['rows_replayed']} |")
-        ratio = median([f["stall_ms"] for f in runs["full"]]) / median(
-            [f["stall_ms"] for f in runs["reuse"]]
-        )
-        print(f"| {context} | full / reuse |" + " |" * (len(TIMES) - 1) + f" {ratio:.1f} | | |")
-        sys.stdout.flush()
-
-
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("model")
     p.add_argument("--repeat", type=int, default=3)
     p.add_argument("--workers", default="1,3")
-    p.add_argument("--contexts", default="256,1024")
     a = p.parse_args()
     if not cluster.BUILD:
         p.error("set HYDAC_BUILD to the build folder")
     print(f"### {os.path.basename(a.model)}, {os.cpu_count()} cores\n")
     speed(a.model, [int(n) for n in a.workers.split(",")], a.repeat)
-    print()
-    recovery(a.model, [int(n) for n in a.contexts.split(",")], a.repeat)
 
 
 if __name__ == "__main__":
