@@ -65,11 +65,11 @@ static void nibbles_of_32(const uint8_t *bytes, int shift, int8_t *q)
         q[i] = (int8_t)(bytes[i] >> shift & 15);
 }
 
-/* q[32] |= `bits` bits at bit `from` of 32 bytes, moved to bit `to`. */
-static void high_bits_of_32(const uint8_t *bytes, int from, int bits, int to, int8_t *q)
+/* q[32] |= `bits` bits at bit `from` of 32 bytes, above the four that are there. */
+static void high_bits_of_32(const uint8_t *bytes, int from, int bits, int8_t *q)
 {
     for (int i = 0; i < 32; i++)
-        q[i] = (int8_t)(q[i] | (bytes[i] >> from & ((1 << bits) - 1)) << to);
+        q[i] = (int8_t)(q[i] | (bytes[i] >> from & ((1 << bits) - 1)) << 4);
 }
 
 /* d, dmin, scales[12], qs[128]: each 32 bytes hold 32 values low, the next 32 high. */
@@ -87,7 +87,7 @@ static void spans_q5_k(const uint8_t *block, struct hd_spans *out)
     for (int row = 0; row < 8; row++) {
         int8_t *q = out->q + row * 32;
         nibbles_of_32(block + 48 + row / 2 * 32, row % 2 * 4, q);
-        high_bits_of_32(block + 16, row, 1, 4, q);
+        high_bits_of_32(block + 16, row, 1, q);
     }
 }
 
@@ -100,7 +100,7 @@ static void spans_q6_k(const uint8_t *block, struct hd_spans *out)
         int half = row / 4, quarter = row % 4;
         int8_t *q = out->q + row * 32;
         nibbles_of_32(ql + half * 64 + quarter % 2 * 32, quarter / 2 * 4, q);
-        high_bits_of_32(qh + half * 32, quarter * 2, 2, 4, q);
+        high_bits_of_32(qh + half * 32, quarter * 2, 2, q);
         for (int i = 0; i < 32; i++)
             q[i] = (int8_t)(q[i] - 32);
     }

@@ -171,7 +171,7 @@ HD_INLINE void run_one_row(struct hd_pack p, const struct hd_matmul_q8_args *a, 
         run_tile(p, a, t);
 }
 
-/* Rows [first, end) in as many tiles as needed, balanced: 9 rows are 5 + 4, not 8 + 1. */
+/* `rows` rows from t.row in as many tiles as needed, balanced: 9 rows are 5 + 4, not 8 + 1. */
 HD_INLINE void run_tiles(struct hd_pack p, const struct hd_matmul_q8_args *a, struct tile t,
                          size_t rows)
 {

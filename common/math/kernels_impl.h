@@ -30,7 +30,7 @@ struct hd_kernels {
 
 extern const struct hd_kernels hd_kernels_portable, hd_kernels_avx2, hd_kernels_avx512,
     hd_kernels_avx512_no_vnni, hd_kernels_neon;
-void hd_matmul_q8_avx2(const struct hd_matmul_q8_args *a); /* in the last one, too */
+void hd_matmul_q8_avx2(const struct hd_matmul_q8_args *a); /* ..._no_vnni has it, too */
 
 #ifdef HD_VARIANT
 #define HD_JOIN_(a, b) hd_##b##_##a

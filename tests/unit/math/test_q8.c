@@ -1,6 +1,7 @@
 #include "math_test.h"
 
 #include "common/math/block.h"
+#include "common/math/kernels_impl.h"
 #include "common/math/q8.h"
 
 /* Bytes of one encoded block by the words of q8.h, one value after another. */
@@ -419,3 +420,21 @@ Test(matmul_q8, knows_what_it_takes)
         cr_assert_eq(hd_weights_are_quantized(&w), hd_dtype_block(all_types[t]) > 1);
     }
 }
+
+#ifdef __x86_64__
+/* The table that hd_kernels_get gives on such a CPU; this one has what it needs, and more. */
+Test(matmul_q8, cpus_with_avx512_but_without_vnni_agree)
+{
+    enum { ROWS = 11, OUTPUTS = 50, INPUTS = 512 };
+    if (!hd_isa_supported(HD_ISA_AVX512))
+        cr_skip_test("this CPU has no AVX-512");
+    for (size_t t = 0; t < N_QUANTIZED; t++) {
+        struct product p = product_new(quantized[t], OUTPUTS, INPUTS, ROWS);
+        float *expected = expected_rows(&p);
+        product_run_all(&hd_kernels_avx512_no_vnni, &p, ROWS);
+        cr_assert(same_bits(p.y, expected, ROWS * OUTPUTS));
+        free(expected);
+        product_free(&p);
+    }
+}
+#endif
