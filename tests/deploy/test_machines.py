@@ -283,7 +283,7 @@ def test_another_key_is_refused(cluster, tokens):
     m, joins = cluster.machines["w3"], cluster.joins("w3")
     cluster.give_key("w3", key())
     m.check("systemctl", "restart", WORKER)
-    until(lambda: "key" in m.journal(WORKER), "the journal says that the key is wrong")
+    until(lambda: "another cluster key" in m.journal(WORKER), "the journal says so")
     until(lambda: "w3" not in owners(cluster), "it owns nothing")
     assert cluster.client.complete(PROMPT, ANSWER).tokens == tokens, "the others serve"
     assert cluster.joins("w3") == joins
