@@ -16,7 +16,7 @@ set -eu
 
 run="
 libuv1 libprotobuf-c1 libyaml-0-2 libxxhash0 libpcre2-8-0 libjansson4 libmicrohttpd12 libsystemd0
-libcurl4 libopenblas0-pthread libssl3"
+libcurl4 libssl3"
 build="
 gcc libc6-dev meson ninja-build pkg-config
 libuv1-dev libprotobuf-c-dev protobuf-c-compiler libyaml-dev libxxhash-dev

@@ -15,7 +15,9 @@ struct totals {
     double running, waiting, prompt_tokens, tokens;
     double steps, rows, wide_rows, leader_s;
     double ready, epoch, min_workers;
-    double heads_lost, heads_rebuilt, heads_reused, rows_rebuilt, rows_kept, rows_replayed;
+    double moving, preparing, standby, missing, draining, filling;
+    double heads_lost, heads_rebuilt, heads_ready, heads_reused;
+    double rows_rebuilt, rows_kept, rows_replayed;
 };
 
 /* What has one for each worker that ever joined. */
@@ -56,9 +58,24 @@ static const struct gauge totals[] = {
     {{"hydac_cluster_epoch", "gauge", "Number of the present plan."}, TOTAL(epoch)},
     {{"hydac_cluster_min_workers", "gauge", "Workers that the first plan waits for."},
      TOTAL(min_workers)},
+    {{"hydac_cluster_moving", "gauge", "1 while workers prepare for a new plan, else 0."},
+     TOTAL(moving)},
+    {{"hydac_cluster_workers_preparing", "gauge", "Workers that are not ready for it."},
+     TOTAL(preparing)},
+    {{"hydac_cluster_standby_copies", "gauge", "Copies that recovery.standby asks for."},
+     TOTAL(standby)},
+    {{"hydac_cluster_units_without_copy", "gauge", "Units with fewer copies than it asks for."},
+     TOTAL(missing)},
+    {{"hydac_cluster_workers_draining", "gauge", "Connected workers that are to own nothing."},
+     TOTAL(draining)},
+    {{"hydac_cluster_logs_filling", "gauge", "Input logs, by sequence, that are completed now."},
+     TOTAL(filling)},
     {{"hydac_heads_lost_total", "counter", "KV heads that lost workers owned."}, TOTAL(heads_lost)},
     {{"hydac_heads_rebuilt_total", "counter", "KV heads computed anew by survivors."},
      TOTAL(heads_rebuilt)},
+    {{"hydac_heads_ready_total", "counter",
+      "KV heads that survivors held ready: nothing computed."},
+     TOTAL(heads_ready)},
     {{"hydac_heads_reused_total", "counter", "KV heads that stayed where they were at a loss."},
      TOTAL(heads_reused)},
     {{"hydac_kv_rows_rebuilt_total", "counter", "K/V rows computed from input logs after losses."},
@@ -127,11 +144,32 @@ static void read_totals(const struct hd_leader *l, struct totals *t)
         .min_workers = (double)l->o.config->min_workers,
         .heads_lost = (double)r->heads_lost,
         .heads_rebuilt = (double)r->heads_rebuilt,
+        .heads_ready = (double)r->heads_ready,
         .heads_reused = (double)r->heads_reused,
         .rows_rebuilt = (double)r->rows_rebuilt,
         .rows_kept = (double)r->rows_kept,
         .rows_replayed = (double)r->rows_replayed,
     };
+}
+
+static void read_moves(const struct hd_leader *l, struct totals *t)
+{
+    const struct hd_leader_config *config = l->o.config;
+    const struct hd_units *u = &l->units;
+    struct hd_move_view m;
+    struct hd_worker_view v;
+    hd_core_move_view(l->core, &m);
+    t->moving = m.moving;
+    t->preparing = m.preparing;
+    t->standby = config->recovery == HD_RECOVERY_STANDBY ? (double)config->standby : 0;
+    /* The core asks for what the present workers can hold; too few of them, and each unit lacks. */
+    t->missing = m.copies < t->standby ? u->heads + u->ffn_blocks + u->vocab_blocks : m.missing;
+    for (unsigned slot = 0; slot < HD_MAX_WORKERS; slot++) {
+        if (!l->slots[slot] || !hd_core_worker(l->core, slot, hd_now_us(), &v))
+            continue;
+        t->draining += v.draining;
+        t->filling += v.logs_filled;
+    }
 }
 
 static void read_connection(const struct hd_peer *p, struct worker_values *w)
@@ -185,7 +223,8 @@ static void put_info(FILE *out, const struct hd_leader *l)
 {
     char digest[17];
     snprintf(digest, sizeof digest, "%016llx", (unsigned long long)l->model->digest);
-    const struct hd_label build[] = {{"version", HYDAC_VERSION}, {0}};
+    const struct hd_label build[] = {
+        {"version", HYDAC_VERSION}, {"cluster_tls", l->tls ? "on" : "off"}, {0}};
     const struct hd_label model[] = {{"model_name", l->model->name}, {"digest", digest}, {0}};
     hd_exposition_family(out, &(struct hd_family){"hydac_build_info", "gauge", "Always 1."});
     hd_exposition_sample(out, "hydac_build_info", build, 1);
@@ -225,7 +264,7 @@ static void put_serving(FILE *out, const struct hd_serving *s)
 static void put_by_cause(FILE *out, const struct hd_leader *l, const struct hd_family *f,
                          const struct hd_histogram h[HD_LOSS_CAUSES])
 {
-    const char *policy = l->o.config->recovery == HD_RECOVERY_FULL ? "full" : "reuse";
+    const char *policy = hd_recovery_name((enum hd_recovery)l->o.config->recovery);
     hd_exposition_family(out, f);
     for (int cause = 0; cause < HD_LOSS_CAUSES; cause++) {
         const struct hd_label labels[] = {
@@ -275,6 +314,7 @@ static void put_all(FILE *out, const struct hd_leader *l)
     struct totals t;
     struct workers w;
     read_totals(l, &t);
+    read_moves(l, &t);
     read_workers(l, &w);
     put_info(out, l);
     for (size_t i = 0; i < COUNT(totals); i++) {

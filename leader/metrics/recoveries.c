@@ -21,6 +21,7 @@ void hd_recoveries_add(struct hd_recoveries *r, const struct hd_failover *f)
     hd_histogram_observe(&r->stall[f->cause], f->stall_ms / 1e3);
     r->heads_lost += f->heads_lost;
     r->heads_rebuilt += f->heads_rebuilt;
+    r->heads_ready += f->heads_ready;
     r->heads_reused += f->heads_reused;
     r->rows_rebuilt += f->rows_rebuilt;
     r->rows_kept += f->rows_kept;

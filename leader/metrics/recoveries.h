@@ -11,7 +11,7 @@ struct hd_recoveries {
     /* By cause; the policy is one for all of a leader's life. Seconds. */
     struct hd_histogram detect[HD_LOSS_CAUSES]; /* last sign of life -> declared lost */
     struct hd_histogram stall[HD_LOSS_CAUSES];  /* last sign of life -> interrupted work done */
-    uint64_t heads_lost, heads_rebuilt, heads_reused;
+    uint64_t heads_lost, heads_rebuilt, heads_ready, heads_reused;
     uint64_t rows_rebuilt, rows_kept, rows_replayed;
 };
 

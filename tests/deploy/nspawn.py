@@ -82,9 +82,10 @@ class Machine:
     def path(self, path):
         return os.path.join(self.root, path.lstrip("/"))
 
-    def write(self, path, text):
+    def write(self, path, text, mode=0o644):
         os.makedirs(os.path.dirname(self.path(path)), exist_ok=True)
         with open(self.path(path), "w", encoding="utf-8") as f:
+            os.chmod(f.fileno(), mode)
             f.write(text)
 
     def boot(self):

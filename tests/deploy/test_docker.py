@@ -106,7 +106,8 @@ class Composed(Base):
     def __init__(self, image, model, folder):
         self.project, port = f"hydactest{os.getpid()}", free_port()
         other = folder / "image.yaml"
-        other.write_text(f"services:\n  leader: {{image: {image}}}\n  worker: {{image: {image}}}\n")
+        services = {name: {"image": image} for name in ("key", "leader", "worker")}
+        other.write_text(json.dumps({"services": services}))
         files = ["-f", path_of("docker", "compose.yaml"), "-f", str(other)]
         self.command = [*compose_command(), *files, "-p", self.project]
         self.env = {**os.environ, "HYDAC_MODEL": model, "HYDAC_HTTP": f"127.0.0.1:{port}"}
@@ -173,14 +174,15 @@ def tokens(cluster):
     return cluster.client.complete(PROMPT, ANSWER).tokens
 
 
-def disturbed(cluster, tokens, disturb, cause):
+def disturbed(cluster, tokens, disturb, *causes):
+    """An answer with `disturb` in the middle of it: the same tokens, losses for these causes."""
     stream = cluster.client.stream(PROMPT, ANSWER)
     assert stream.read_tokens(20) < ANSWER
     disturb()
     answer = stream.finish()
     assert answer.tokens == tokens
-    assert [f["cause"] for f in answer.failovers] == [cause]
-    assert answer.failovers[0]["rows_replayed"] == 0
+    assert [f["cause"] for f in answer.failovers] == list(causes)
+    assert not any(f["rows_replayed"] for f in answer.failovers)
     return answer
 
 
@@ -232,9 +234,10 @@ def test_crash(cluster, tokens):
 
 
 def test_stop(cluster, tokens):
-    """An orderly end, within the time that docker gives."""
+    """Others take over what it has, beside the answer, in the time that docker gives: no failover."""
     container, name, joins = victim(cluster, 2)
-    disturbed(cluster, tokens, lambda: docker("stop", "--time", "30", container), "closed")
+    assert cluster.worker(name)["heads"]
+    disturbed(cluster, tokens, lambda: docker("stop", container))
     assert docker("inspect", "--format", "{{.State.ExitCode}}", container) == "0"
     docker("start", container)
     cluster.until_back(name, joins)
@@ -256,6 +259,37 @@ def test_network_is_pulled(cluster, tokens):
     docker("network", "connect", cluster.network(), container)
     cluster.until_back(name, joins)
     until(lambda: health(container)["Status"] == "healthy", "it is healthy again", LONG)
+
+
+def test_key(cluster):
+    """One file, of the daemons' user alone, and the same after another `up`."""
+    read = ("sh", "-c", "stat --format='%u %a %n' /etc/hydac/* && cat /etc/hydac/cluster.key")
+    (leader,) = cluster.ids("leader")
+    said = docker("exec", leader, *read)
+    mode, text = said.split("\n", 1)
+    assert mode == "10001 600 /etc/hydac/cluster.key"
+    assert text.startswith("hydac-cluster-key-1\n")
+    assert run(["docker", "exec", leader, "touch", "/etc/hydac/x"]).returncode != 0, "read-only"
+    cluster.up()
+    assert {docker("exec", c, *read) for c in cluster.ids("worker")} == {said}
+
+
+def test_a_stranger_is_refused(cluster, image, slow_model):
+    """A worker in the cluster's network with a key of its own."""
+    command = "hydac keygen >/tmp/key && exec hydac-worker --model=/model --key=/tmp/key "
+    command += "--leader=leader:7400 --name=stranger --state=/tmp"
+    options = ["--detach", "--network", cluster.network(), "--volume", f"{slow_model}:/model:ro"]
+    container = docker("run", *options, image, "sh", "-c", command)
+    try:
+
+        def refused():
+            said = run(["docker", "logs", container])
+            return "another cluster key" in said.stdout + said.stderr
+
+        until(refused, "its log says so", LONG)
+        assert not cluster.worker("stranger")
+    finally:
+        docker("rm", "--force", "--volumes", container)
 
 
 def test_scale(cluster, tokens):

@@ -1,4 +1,4 @@
-"""The installed services on machines booted with systemd: start, kill, hang, reboot, upgrade. The
+"""The installed services on machines booted with systemd: start, kill, hang, stop, reboot, upgrade. The
 tokens of an answer are the same each time. Needs root, systemd-nspawn and debootstrap."""
 
 import os
@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from client import Client
-from cluster import BUILD, Base, until
+from cluster import BUILD, HYDAC, Base, until
 from files import check, tool
 from nspawn import Machine, Switch
 from prompts import prompt
@@ -37,12 +37,16 @@ def settings_folder():
         return os.path.dirname(f.read().split("--config ")[1].split()[0])
 
 
+def key():
+    return check([HYDAC, "keygen"])
+
+
 class Machines(Base):
     def __init__(self, tree, model):
-        self.switch, self.machines = Switch(), {}
+        self.switch, self.machines, self.key = Switch(), {}, key()
         at, etc = self.switch.address(1), settings_folder()
         leader = f"model: {{path: /var/lib/hydac/model.gguf}}\ncluster: {{listen: '{at}:7400', "
-        leader += f"min_workers: 3}}\nhttp: {{listen: '{at}:8080'}}\n"
+        leader += f"min_workers: 3}}\nhttp: {{listen: '{at}:8080', open: true}}\n"
         worker = "model: {path: /var/lib/hydac/model.gguf}\n"
         worker += f"leader: {{address: '{at}:7400'}}\ncompute: {{threads: 1}}\n"
         try:
@@ -59,7 +63,11 @@ class Machines(Base):
     def add(self, number, name, tree, files, unit, model):
         m = self.machines[name] = Machine(self.switch, number, name, tree, files, model)
         check(["systemctl", f"--root={m.root}", "enable", unit])
+        self.give_key(name, self.key)
         m.boot()
+
+    def give_key(self, name, text):
+        self.machines[name].write(f"{settings_folder()}/cluster.key", text, 0o600)
 
     def until_all(self):
         """Every worker owns heads and the cluster serves."""
@@ -120,6 +128,10 @@ def disturbed(cluster, tokens, disturb, losses=1):
     return answer
 
 
+def owners(cluster):
+    return {w["name"] for w in cluster.status()["workers"] if w["heads"]}
+
+
 def processes(machine, unit):
     group = machine.show(unit, "ControlGroup")
     said = machine.run(
@@ -157,6 +169,16 @@ def test_confined(cluster):
     assert status["NoNewPrivs"].strip() == "1"
     assert status["Seccomp"].strip() == "2"
     assert m.run("test", "-d", "/var/lib/private/hydac-worker").returncode == 0
+
+
+def test_the_key_is_shown_to_the_service_alone(cluster):
+    for name, unit in (("leader", LEADER), ("w1", WORKER)):
+        m = cluster.machines[name]
+        user = m.check("stat", "--format=%u", f"/proc/{m.show(unit, 'MainPID')}")
+        for who, reads in ((user, True), ("65534", False)):
+            read = ("cat", f"/run/credentials/{unit}/cluster.key")
+            said = m.run("setpriv", f"--reuid={who}", "--clear-groups", *read)
+            assert (said.stdout == cluster.key) == reads, said.stderr
 
 
 def test_main_process_is_the_worker(cluster):
@@ -199,9 +221,22 @@ def test_hang(cluster, tokens):
     assert "Watchdog timeout" in m.journal(WORKER)
 
 
+def test_stop(cluster, tokens):
+    """Others take over what the worker has, beside the answer: no failover at all."""
+    m, joins = cluster.machines["w1"], cluster.joins("w1")
+    assert cluster.worker("w1")["heads"]
+    disturbed(cluster, tokens, lambda: m.check("systemctl", "stop", WORKER), losses=0)
+    assert m.show(WORKER, "ActiveState") == "inactive"
+    assert m.show(WORKER, "Result") == "success"
+    assert processes(m, WORKER) == []
+    m.check("systemctl", "start", WORKER)
+    cluster.until_back("w1", joins)
+
+
 def test_reboot(cluster, tokens):
+    """An orderly end of the service, too: nothing is lost."""
     m, joins = cluster.machines["w2"], cluster.joins("w2")
-    disturbed(cluster, tokens, lambda: m.check("systemctl", "reboot"))
+    disturbed(cluster, tokens, lambda: m.check("systemctl", "reboot"), losses=0)
     m.until_rebooted()
     cluster.until_back("w2", joins)
     assert m.show(WORKER, "NRestarts") == "0", "a fresh systemd started it"
@@ -221,7 +256,7 @@ def test_upgrade(cluster, tokens):
         m.check("mv", program + ".new", program)
         m.check("systemctl", "restart", WORKER)
 
-    disturbed(cluster, tokens, upgrade)
+    disturbed(cluster, tokens, upgrade, losses=0)
     cluster.until_back("w3", joins)
     pid = m.show(WORKER, "MainPID")
     assert pid != before
@@ -244,18 +279,35 @@ def test_bad_settings_are_not_tried_again(cluster):
     cluster.until_back("w3", joins)
 
 
+def test_another_key_is_refused(cluster, tokens):
+    m, joins = cluster.machines["w3"], cluster.joins("w3")
+    cluster.give_key("w3", key())
+    m.check("systemctl", "restart", WORKER)
+    until(lambda: "another cluster key" in m.journal(WORKER), "the journal says so")
+    until(lambda: "w3" not in owners(cluster), "it owns nothing")
+    assert cluster.client.complete(PROMPT, ANSWER).tokens == tokens, "the others serve"
+    assert cluster.joins("w3") == joins
+    assert m.show(WORKER, "ActiveState") == "active", "it tries again, ever more slowly"
+    cluster.give_key("w3", cluster.key)
+    m.check("systemctl", "restart", WORKER)
+    cluster.until_back("w3", joins)
+
+
+def test_without_a_key_nothing_starts(cluster):
+    m, joins, path = cluster.machines["w3"], cluster.joins("w3"), f"{settings_folder()}/cluster.key"
+    m.check("systemctl", "stop", WORKER)
+    os.remove(m.path(path))
+    said = m.run("systemctl", "start", WORKER)
+    assert said.returncode != 0
+    assert f"AssertPathExists={path} was not met" in m.run("systemctl", "status", WORKER).stdout
+    cluster.give_key("w3", cluster.key)
+    m.check("systemctl", "start", WORKER)
+    cluster.until_back("w3", joins)
+
+
 def test_restart_of_the_leader(cluster, tokens):
     """Workers find the new one by themselves."""
     m = cluster.machines["leader"]
     m.check("systemctl", "restart", LEADER)
     cluster.until_all()
     assert cluster.client.complete(PROMPT, ANSWER).tokens == tokens
-
-
-def test_stop(cluster):
-    m = cluster.machines["w3"]
-    m.check("systemctl", "stop", WORKER)
-    assert m.show(WORKER, "ActiveState") == "inactive"
-    assert m.show(WORKER, "Result") == "success"
-    assert processes(m, WORKER) == []
-    assert m.run("pgrep", "hydac").returncode in (1, 127)

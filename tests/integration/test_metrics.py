@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from cluster import Daemons
+from cluster import HYDAC, Daemons, until
 from exposition import parse, value
 from prompts import prompt
 
@@ -104,6 +104,7 @@ def test_serving_and_a_failover(cluster):
     assert detect == pytest.approx(failover["detect_ms"] / 1e3)
     assert value(m, "hydac_heads_lost_total") == heads == failover["heads_lost"]
     assert value(m, "hydac_heads_rebuilt_total") == failover["heads_rebuilt"]
+    assert value(m, "hydac_heads_ready_total") == failover["heads_ready"] == 0
     assert value(m, "hydac_heads_reused_total") == failover["heads_reused"]
     assert value(m, "hydac_kv_rows_rebuilt_total") == failover["rows_rebuilt"]
     assert value(m, "hydac_rows_replayed_total") == 0
@@ -116,6 +117,53 @@ def test_serving_and_a_failover(cluster):
         if family.type == "histogram":
             check_histogram(family)
     promtool(text_of(cluster))
+
+
+def test_build_info(cluster):
+    assert value(metrics_of(cluster), "hydac_build_info", cluster_tls="off", **version()) == 1
+
+
+def version():
+    said = subprocess.run([HYDAC, "--version"], capture_output=True, text=True, check=True)
+    return {"version": said.stdout.split()[1]}
+
+
+def test_standby_and_draining(model):
+    """Copies, a loss that computes nothing, and a worker that is emptied."""
+    policy = ["--cluster.min_workers=3", "--recovery=standby"]
+    with Daemons(model, leader_args=policy) as c:
+        c.start_all(3)
+        settled = {"hydac_cluster_moving": 0, "hydac_cluster_units_without_copy": 0}
+
+        def is_settled():
+            m = metrics_of(c)
+            return all(value(m, name) == v for name, v in settled.items())
+
+        until(is_settled, "each unit has a copy")
+        m = metrics_of(c)
+        assert value(m, "hydac_cluster_standby_copies") == 1
+        assert value(m, "hydac_cluster_workers_preparing") == 0
+        assert value(m, "hydac_cluster_workers_draining") == 0
+        stream = c.client.stream(PROMPT, ANSWER)
+        assert stream.read_tokens(20) < ANSWER
+        c.signal("w2", signal.SIGKILL)
+        (failover,) = stream.finish().failovers
+        m = metrics_of(c)
+        assert failover["heads_ready"] > 0
+        assert value(m, "hydac_heads_ready_total") == failover["heads_ready"]
+        assert value(m, "hydac_heads_rebuilt_total") == failover["heads_rebuilt"]
+        loss = {"policy": "standby", "cause": "closed"}
+        assert value(m, "hydac_failover_stall_seconds_count", **loss) == 1
+        c.hydac("drain", "w3")
+        assert value(metrics_of(c), "hydac_cluster_workers_draining") == 1
+        c.signal("w3", signal.SIGKILL)
+        units = sum(c.status()["units"].values())
+
+        def copies_missing():
+            return value(metrics_of(c), "hydac_cluster_units_without_copy")
+
+        until(lambda: copies_missing() == units, "one is left: no copy has a place")
+        assert value(metrics_of(c), "hydac_cluster_workers_draining") == 0
 
 
 def test_an_answer_that_is_left(cluster):
@@ -134,7 +182,7 @@ def test_an_answer_that_is_left(cluster):
 def test_cardinality_is_bounded(cluster):
     """Labels that a client can choose do not exist, those that a worker can choose are its name."""
     allowed = {"le", "policy", "cause", "finished_reason", "worker", "state", "version"}
-    allowed |= {"model_name", "digest"}
+    allowed |= {"model_name", "digest", "cluster_tls"}
     for family in metrics_of(cluster).values():
         for _, labels in family.samples:
             assert {name for name, _ in labels} <= allowed
