@@ -102,7 +102,9 @@ struct hd_kv_info {
 };
 /* Rows of an input log that one worker lacks and another has. */
 struct hd_fetch {
-    uint64_t id;        /* the requester's */
+    uint64_t
+        id; /* towards the requester its own; towards the source, the core's: a worker that
+             * comes back may count from 1 again while a slow source still answers the old one */
     unsigned requester; /* slot */
     uint32_t sequence, layer, position, count;
 };

@@ -53,6 +53,7 @@ struct half {
 struct fetch {
     bool active;
     unsigned source; /* slot that was asked */
+    uint64_t asked;  /* the question's number: rows that answer another one are not for it */
     struct hd_fetch rows;
 };
 
@@ -91,6 +92,7 @@ struct hd_core {
     uint64_t prepare_since_us;
 
     struct fetch fetches[HD_MAX_WORKERS]; /* by requester (fill.c) */
+    uint64_t questions;                   /* asked of sources so far */
     char plan_error[256];                 /* why there is no plan, "" otherwise */
     uint64_t assigning;                   /* slots that have not confirmed the present epoch */
     uint64_t assign_since_us;

@@ -53,26 +53,26 @@ void core_log_state(struct hd_core *c, const struct hd_event *ev)
 
 /* ---- Fetches ----*/
 
-static struct hd_action *push_fetch(struct hd_core *c, enum hd_action_type type, unsigned to,
-                                    const struct fetch *f)
+static void push_fetch(struct hd_core *c, enum hd_action_type type, unsigned to,
+                       struct hd_fetch rows)
 {
-    struct hd_action *a = core_push(c, type, to);
-    a->fetch = f->rows;
-    return a;
+    core_push(c, type, to)->fetch = rows;
 }
 
 /* Asks a source; if there is none, says so. */
 static void ask(struct hd_core *c, struct fetch *f)
 {
     int source = find_source(c, f->rows.requester, f->rows.sequence);
+    struct hd_fetch rows = f->rows;
     f->active = source >= 0;
     if (f->active) {
         f->source = (unsigned)source;
-        push_fetch(c, HD_ACT_FETCH, f->source, f);
+        rows.id = f->asked = ++c->questions;
+        push_fetch(c, HD_ACT_FETCH, f->source, rows);
         return;
     }
-    f->rows.count = 0;
-    push_fetch(c, HD_ACT_NO_ROWS, f->rows.requester, f);
+    rows.count = 0;
+    push_fetch(c, HD_ACT_NO_ROWS, rows.requester, rows);
 }
 
 void core_fetch(struct hd_core *c, const struct hd_event *ev)
@@ -97,7 +97,7 @@ bool hd_core_expects_rows(const struct hd_core *c, unsigned slot, const struct h
     if (rows->requester >= HD_MAX_WORKERS)
         return false;
     const struct fetch *f = &c->fetches[rows->requester];
-    return f->active && f->source == slot && f->rows.id == rows->id;
+    return f->active && f->source == slot && f->asked == rows->id;
 }
 
 void core_rows(struct hd_core *c, const struct hd_event *ev)
@@ -116,7 +116,7 @@ void core_rows(struct hd_core *c, const struct hd_event *ev)
     }
     f->active = false;
     f->rows.count = ev->fetch.count;
-    push_fetch(c, HD_ACT_ROWS, f->rows.requester, f);
+    push_fetch(c, HD_ACT_ROWS, f->rows.requester, f->rows);
 }
 
 void core_fetches_lost(struct hd_core *c, unsigned slot)

@@ -82,8 +82,11 @@ void sim_log_take_rows(struct sim *s, unsigned worker, const struct sim_msg *m)
         return;
     w->fetch_id = 0;
     bool kept = m->fetch.count > 0;
-    for (uint32_t i = 0; i < m->fetch.count; i++)
-        kept = kept && sim_log_keep(w, m->fetch.layer, &m->rows[i]);
+    for (uint32_t i = 0; i < m->fetch.count && kept; i++) {
+        struct sim_row r = {q, m->fetch.position + i,
+                            m->rows[i].x}; /* as asked: bytes have no name */
+        kept = sim_log_keep(w, m->fetch.layer, &r);
+    }
     if (!kept) {
         w->fill[q].active = false;
         sim_log_say(s, worker, q, false);

@@ -24,9 +24,9 @@ static const struct trace_line until_filled[] = {
     {"result w1 1 1 A 0", "use"},
     {"result w2 1 1 A 0", "use; half done"},
     {"done", "fill w3 s0=5"},
-    {"fetch w3 7 0 0 0 3", "fetch from w1 for w3 s0l0 0+3"},
+    {"fetch w3 7 0 0 0 3", "fetch from w1 for w3#1 s0l0 0+3"},
     {"half 2 A 0 0:1", "send w1 e1; send w2 e1; send w3 e1"},
-    {"rows w1 7 3 for w3", "rows to w3 for w3 s0l0 0+3"},
+    {"rows w1 1 3 for w3", "rows to w3 for w3#7 s0l0 0+3"},
     {"result w1 1 2 A 0", "use"},
     {"result w2 1 2 A 0", "use; half done"},
     {"done", ""},
@@ -108,7 +108,7 @@ static const struct trace_line until_fetching[] = {
     {"result w3 2 1 A 0", "use; half done"},
     {"done", ""},
     {"hello w4", "welcome w4; w4 online; fill w4 s0=5"},
-    {"fetch w4 1 0 0 0 5", "fetch from w1 for w4 s0l0 0+5"},
+    {"fetch w4 1 0 0 0 5", "fetch from w1 for w4#1 s0l0 0+5"},
     {NULL, NULL},
 };
 
@@ -117,9 +117,9 @@ Test(core_move, a_source_without_the_rows)
 {
     static const struct trace_line lines[] = {
         {"rows w2 1 5 for w4", ""}, /* was not asked */
-        {"rows w1 1 0 for w4", "fetch from w2 for w4 s0l0 0+5; fill w1 s0=5"},
-        {"rows w2 1 0 for w4", "fetch from w3 for w4 s0l0 0+5; fill w2 s0=5"},
-        {"rows w3 1 0 for w4", "no rows to w4 for w4 s0l0 0+0"},
+        {"rows w1 1 0 for w4", "fetch from w2 for w4#2 s0l0 0+5; fill w1 s0=5"},
+        {"rows w2 2 0 for w4", "fetch from w3 for w4#3 s0l0 0+5; fill w2 s0=5"},
+        {"rows w3 3 0 for w4", "no rows to w4 for w4#1 s0l0 0+0"},
         {"log w4 0 gap", ""}, /* it waits until the sequence ends */
         {"close 0", "close w1 s0; close w2 s0; close w3 s0; close w4 s0; prepare w4 e2 r2 +h1 +f3"},
         {NULL, NULL},
@@ -130,9 +130,25 @@ Test(core_move, a_source_without_the_rows)
 Test(core_move, a_source_is_lost)
 {
     static const struct trace_line lines[] = {
-        {"closed w1", "w1 offline closed; fetch from w2 for w4 s0l0 0+5; not ready; assign w2 e3 "
+        {"closed w1", "w1 offline closed; fetch from w2 for w4#2 s0l0 0+5; not ready; assign w2 e3 "
                       "h0,2 f2,3 s0=5; assign w3 e3 h1,3 f1 v1 s0=5; assign w4 e3 f0 v0 s0=5"},
-        {"rows w2 1 5 for w4", "rows to w4 for w4 s0l0 0+5"},
+        {"rows w1 1 5 for w4", ""}, /* it is gone */
+        {"rows w2 2 5 for w4", "rows to w4 for w4#1 s0l0 0+5"},
+        {NULL, NULL},
+    };
+    play(until_fetching, lines, 3, NULL);
+}
+
+/* A worker that comes back counts its fetches from 1 again. What a slow source still answers to the
+ * one that died is not for it: it may have asked for other rows. */
+Test(core_move, rows_for_the_dead)
+{
+    static const struct trace_line lines[] = {
+        {"closed w4", "w4 offline closed"},
+        {"hello w4", "welcome w4; w4 online; fill w4 s0=5"},
+        {"fetch w4 1 0 1 0 5", "fetch from w1 for w4#2 s0l1 0+5"},
+        {"rows w1 1 5 for w4", ""},
+        {"rows w1 2 5 for w4", "rows to w4 for w4#1 s0l1 0+5"},
         {NULL, NULL},
     };
     play(until_fetching, lines, 3, NULL);
@@ -142,9 +158,9 @@ Test(core_move, a_source_is_lost)
 Test(core_move, a_source_breaks_the_rules)
 {
     static const struct trace_line lines[] = {
-        {"rows w1 1 6 for w4",
-         "cut w1; w1 offline protocol; fetch from w2 for w4 s0l0 0+5; not ready; assign w2 e3 h0,2 "
-         "f2,3 s0=5; assign w3 e3 h1,3 f1 v1 s0=5; assign w4 e3 f0 v0 s0=5"},
+        {"rows w1 1 6 for w4", "cut w1; w1 offline protocol; fetch from w2 for w4#2 s0l0 0+5; not "
+                               "ready; assign w2 e3 h0,2 "
+                               "f2,3 s0=5; assign w3 e3 h1,3 f1 v1 s0=5; assign w4 e3 f0 v0 s0=5"},
         {"fetch w4 2 0 9 0 5", "cut w4; w4 offline protocol; assign w2 e4 h0,2 f2,3 v0 s0=5; "
                                "assign w3 e4 h1,3 f0,1 v1 s0=5"},
         {NULL, NULL},

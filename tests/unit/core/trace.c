@@ -114,8 +114,9 @@ static void say_assign(struct trace *t, const struct hd_action *a)
 static void say_fetch(struct trace *t, const struct hd_action *a, const char *what)
 {
     const struct hd_fetch *f = &a->fetch;
-    say(t, "%s %s for %s s%" PRIu32 "l%" PRIu32 " %" PRIu32 "+%" PRIu32, what, name_of(t, a->slot),
-        name_of(t, f->requester), f->sequence, f->layer, f->position, f->count);
+    say(t, "%s %s for %s#%" PRIu64 " s%" PRIu32 "l%" PRIu32 " %" PRIu32 "+%" PRIu32, what,
+        name_of(t, a->slot), name_of(t, f->requester), f->id, f->sequence, f->layer, f->position,
+        f->count);
 }
 
 static void say_failover(struct trace *t, const struct hd_action *a)
