@@ -30,6 +30,7 @@ struct worker {
     bool keeps_log;
     bool planned;                      /* was there when a plan was made */
     bool draining, leaving, dismissed; /* to own nothing; to stop; was told that it may */
+    unsigned late_moves;               /* moves in a row that it was not ready for in time */
     uint64_t steps, answered, failures, joins;
 };
 
@@ -166,6 +167,8 @@ bool core_between_steps(const struct hd_core *c);
 bool core_move(struct hd_core *c);
 void core_move_confirmed(struct hd_core *c, const struct hd_event *ev);
 void core_move_forget(struct hd_core *c);
+/* The preparations have taken too long. Slots to be lost for it. */
+uint64_t core_move_late(struct hd_core *c);
 void core_drain(struct hd_core *c, const struct hd_event *ev);
 void core_rebalance(struct hd_core *c);
 void core_dismiss(struct hd_core *c);

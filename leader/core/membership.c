@@ -180,7 +180,7 @@ static void check_deadlines(struct hd_core *c)
     if (c->assigning && c->now_us > c->assign_since_us + c->o.assign_deadline_us)
         late |= c->assigning;
     if (c->preparing && c->now_us > c->prepare_since_us + c->o.assign_deadline_us)
-        core_move_forget(c);
+        late |= core_move_late(c);
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
         if (late & core_bit(s))
             core_lose(c, s, HD_LOSS_DEADLINE);

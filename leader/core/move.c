@@ -11,8 +11,11 @@
  * Failure modes: 1. a log turns out to have a gap, or 2. any other epoch begins: the move is
  * forgotten and planned again when things have settled (what was loaded is still there then); 3.
  * who prepares is lost: likewise, and if it owned nothing nobody notices; 4. it does not get ready
- * in time: the move is planned again. */
+ * in time: the move is planned again (it goes on from where it is), a few times; then it is lost.
+ */
 #include "leader/core/core_impl.h"
+
+#define MOVE_CHANCES 4
 
 static uint64_t owners(const struct hd_plan *p)
 {
@@ -171,12 +174,23 @@ void core_move_forget(struct hd_core *c)
     c->restless = true;
 }
 
+uint64_t core_move_late(struct hd_core *c)
+{
+    uint64_t lost = 0;
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
+        if (c->preparing & core_bit(s) && ++c->workers[s].late_moves >= MOVE_CHANCES)
+            lost |= core_bit(s);
+    core_move_forget(c);
+    return lost;
+}
+
 void core_move_confirmed(struct hd_core *c, const struct hd_event *ev)
 {
     uint64_t bit = core_bit(ev->slot);
     if (ev->kv.epoch != c->epoch || ev->kv.round != c->round || !(c->preparing & bit))
         return;
     c->preparing &= ~bit;
+    c->workers[ev->slot].late_moves = 0;
     for (size_t i = 0; i < ev->kv.n_gaps; i++)
         c->workers[ev->slot].covers &= ~core_bit(ev->kv.gaps[i]);
     if (ev->kv.n_gaps) {

@@ -153,7 +153,7 @@ def test_worker_that_never_speaks_again(served):
 
 
 def test_worker_that_never_confirms(served):
-    """It answers heartbeats, but never says that it holds what it was assigned."""
+    """It answers heartbeats, but never says that it is ready for what it is to own."""
     c, tokens = served
     with Peer(c.ports["cluster"]) as peer:
         join(c, peer, "lazy")
@@ -163,8 +163,9 @@ def test_worker_that_never_confirms(served):
 
 
 def confirm(peer, body):
-    epoch = wire.numbers(body).get(1, 0)
-    peer.send(frame(wire.KV_RESULT, wire.number(1, epoch)))
+    n = wire.numbers(body)
+    same = wire.number(1, n.get(1, 0)) + wire.number(12, n.get(11, 0))  # epoch and round
+    peer.send(frame(wire.KV_RESULT, same))
 
 
 def test_worker_that_never_computes(served):
