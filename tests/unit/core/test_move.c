@@ -2,6 +2,8 @@
 #include "tests/unit/core/trace.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
 
 static void play(const struct trace_line *first, const struct trace_line *then, unsigned workers,
                  const struct hd_core_options *o)
@@ -96,6 +98,55 @@ Test(core_move, a_gap_while_a_newcomer_prepares)
         {NULL, NULL},
     };
     play(until_filled, lines, 2, NULL);
+}
+
+/* Plays 40 ms, in which all three answer their heartbeats. Returns what the core did at the tick.
+ */
+static const char *pass_40_ms(struct trace *t)
+{
+    static char did[sizeof t->text];
+    strcpy(did, trace_event(t, "tick 40"));
+    trace_event(t, "ack w1");
+    trace_event(t, "ack w2");
+    trace_event(t, "ack w3");
+    return did;
+}
+
+/* It answers heartbeats, and never says that it is ready: after four deadlines of 2 s it is lost,
+ * and the others have served all the while. */
+Test(core_move, a_newcomer_that_is_never_ready)
+{
+    struct trace t;
+    unsigned prepared = 0, ms = 0;
+    trace_start(&t, 2, NULL);
+    const char *did = trace_event(&t, "hello w3");
+    for (; !strstr(did, "w3 offline") && ms < 20000; ms += 40) {
+        prepared += strstr(did, "prepare w3") != NULL;
+        cr_assert_eq(hd_core_state(t.core), HD_CLUSTER_READY);
+        did = pass_40_ms(&t);
+    }
+    cr_assert_not_null(strstr(did, "w3 offline deadline"), "%s", did);
+    cr_assert_eq(prepared, 4);
+    cr_assert(ms > 4 * 2000 && ms < 5 * 2000, "lost after %u ms", ms);
+    cr_assert_eq(hd_core_state(t.core), HD_CLUSTER_READY);
+    trace_deinit(&t);
+}
+
+/* One that is ready in time begins to count anew. */
+Test(core_move, late_once_is_no_matter)
+{
+    struct trace t;
+    char ready[64];
+    unsigned round = 1;
+    trace_start(&t, 2, NULL);
+    trace_event(&t, "hello w3");
+    for (unsigned ms = 0; ms < 3 * 2000 + 200; ms += 40)
+        round += strstr(pass_40_ms(&t), "prepare w3") != NULL;
+    cr_assert_eq(round, 4);
+    snprintf(ready, sizeof ready, "kv w3 1 round=%u", round);
+    const char *did = trace_event(&t, ready);
+    cr_assert_not_null(strstr(did, "assign w3 e2"), "%s", did);
+    trace_deinit(&t);
 }
 
 /* ---- Logs ----*/
