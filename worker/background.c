@@ -5,8 +5,8 @@
 
 void hd_crew_wake_background(struct hd_crew *c)
 {
-    c->hold_pending = true;
-    c->fill_us = 0;
+    c->hold_pending = hd_hold_pending(c->node);
+    c->fill_us = hd_fill_pending(c->fill) ? 0 : UINT64_MAX;
 }
 
 uint64_t hd_crew_background_at(const struct hd_crew *c)

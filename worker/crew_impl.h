@@ -26,13 +26,16 @@ struct hd_crew {
     bool started;
     struct hd_error start_error; /* code < 0: the thread could not start and has ended */
     bool stop;
+    bool idle; /* the compute thread waits in take_job */
+    bool lent; /* the loop thread has what is the compute thread's own */
 
     _Atomic uint64_t conversation, newest_epoch; /* of the latest job submitted */
     _Atomic uint64_t steps, busy_us, kv_bytes, log_bytes, weight_bytes;
 
-    /* The compute thread's own: */
-    uint64_t epoch;  /* of the assignment in force */
-    uint64_t joined; /* the conversation that it has joined */
+    /* The compute thread's own, or the loop thread's while `lent`: */
+    unsigned quick_us[HD_SHARD_KINDS]; /* what the last half-step of few rows took; 0: none yet */
+    uint64_t epoch;                    /* of the assignment in force */
+    uint64_t joined;                   /* the conversation that it has joined */
     struct hd_fill *fill;
     struct hd_pace pace;
     bool hold_pending; /* there may be a slice to do */
@@ -46,8 +49,10 @@ struct hd_crew {
 /* crew.c: hands a reply to the loop thread, from any thread; r == NULL: there was no memory for it.
  */
 void hd_crew_send(struct hd_crew *c, struct hd_reply *r);
+/* A half-step was computed in this time. */
+void hd_crew_note_quick(struct hd_crew *c, const Hydac__V1__Step *m, uint64_t us);
 
-/* The others run on the compute thread. */
+/* The others run on the compute thread, or on the loop thread while `lent`. */
 
 /* jobs.c */
 void hd_crew_run_job(struct hd_crew *c, const struct hd_job *job);

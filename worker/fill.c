@@ -111,10 +111,15 @@ static struct hd_fill_action fetch(struct hd_fill *f, struct hd_log_piece p, uin
     return (struct hd_fill_action){.what = HD_FILL_FETCH, .piece = p};
 }
 
+bool hd_fill_pending(const struct hd_fill *f)
+{
+    return f->wanted != 0 && !f->under_way;
+}
+
 struct hd_fill_action hd_fill_next(struct hd_fill *f, uint64_t now_us)
 {
     struct hd_fill_action nothing = {.at_us = UINT64_MAX};
-    if (f->wanted == 0 || f->under_way)
+    if (!hd_fill_pending(f))
         return nothing;
     uint32_t s = (uint32_t)__builtin_ctzll(f->wanted);
     if (f->failed >> s & 1 || !f->node->o.keep_log)

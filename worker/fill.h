@@ -46,6 +46,8 @@ void hd_fill_free(struct hd_fill *f);
 void hd_fill_begin(struct hd_fill *f, const struct hd_assignment *a);
 /* Give up sequences (a mask). */
 void hd_fill_drop(struct hd_fill *f, uint64_t sequences);
+/* False: hd_fill_next would say nothing, at any time, before something comes. */
+bool hd_fill_pending(const struct hd_fill *f);
 /* What is to be done now; to be called again until it is nothing. */
 struct hd_fill_action hd_fill_next(struct hd_fill *f, uint64_t now_us);
 /* Takes piece.count rows; 0: nobody has them. An answer to another fetch than the one that is under

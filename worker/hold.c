@@ -153,6 +153,13 @@ static int catch_up(struct hd_node *n, struct hd_error *err)
     return HD_HOLD_WORKED;
 }
 
+bool hd_hold_pending(const struct hd_node *n)
+{
+    const struct hd_hold *h = n->hold;
+    return h->in_force && (h->releasing || h->loading || h->round.round != 0 ||
+                           (h->behind && held_heads(n).n > 0));
+}
+
 int hd_hold_slice(struct hd_node *n, struct hd_error *err)
 {
     struct hd_hold *h = n->hold;

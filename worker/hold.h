@@ -36,6 +36,8 @@ enum {
     HD_HOLD_READY = 2,  /* a round is; take its report */
 };
 int hd_hold_slice(struct hd_node *n, struct hd_error *err);
+/* False: hd_hold_slice would be idle. True: it may have work. */
+bool hd_hold_pending(const struct hd_node *n);
 /* What a round did: `heads` are the held ones, `gaps` the sequences that its needs name and whose
  * log does not reach them; the digest is 0. 0 or HD_E_NOMEM; hd_kv_report_deinit in any case. */
 int hd_hold_report(struct hd_node *n, struct hd_kv_report *report);

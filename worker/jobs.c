@@ -167,7 +167,9 @@ static bool answer_step(struct hd_crew *c, const struct hd_job *job,
     if (!r)
         hd_shared_unref(out.payload);
     const Hydac__V1__Step *m = (const Hydac__V1__Step *)job->message;
-    hd_crew_finish(c, r, r ? hd_reply_step_result(r, m, &out, hd_now_us() - t0) : 0);
+    uint64_t us = hd_now_us() - t0;
+    hd_crew_note_quick(c, m, us);
+    hd_crew_finish(c, r, r ? hd_reply_step_result(r, m, &out, us) : 0);
     return true;
 }
 
@@ -201,11 +203,12 @@ static void do_step(struct hd_crew *c, const struct hd_job *job)
     };
     if (job->epoch < c->epoch)
         return;
-    if (step.units == HD_SHARD_HEAD)
-        log_inputs(c, &step);
     bool present = job->epoch == atomic_load(&c->newest_epoch);
     if (present && !answer_step(c, job, &step))
         return;
+    /* Behind the answer nobody waits for it, and whatever reads the log is a later job. */
+    if (step.units == HD_SHARD_HEAD)
+        log_inputs(c, &step);
     if (present && step.units == HD_SHARD_HEAD)
         hd_hold_follow(c->node, step.layer, &step.rows);
     else if (step.units == HD_SHARD_HEAD)

@@ -117,6 +117,32 @@ Test(session, a_worker_joins_takes_units_and_computes)
     free(x);
 }
 
+/* From the second time on the loop thread computes quick half-steps itself, when nothing else is to
+ * be done: the same answers, logged all the same, and jobs between them are done in their order. */
+Test(session, quick_half_steps_one_after_the_other)
+{
+    struct fake_leader f;
+    struct rig_rows rows;
+    uint64_t log_rows, misses;
+    float *x = rig_random(1, rig.model->shape.dim, 1);
+    fake_start(&f, &rig);
+    fake_welcome(&f, 4);
+    fake_assign_all(&f, &rig, 4, NULL);
+    cr_assert_eq(take_kv_result(&f, 4, 3), 0);
+    for (uint32_t position = 0; position < 20; position++) {
+        rig_rows_of(&rows, 2, position, 1, x);
+        for (int half = HD_SHARD_HEAD; half <= HD_SHARD_VOCAB; half++)
+            expect_step_result(&f, &rows, (enum hd_shard_kind)half);
+        if (position % 5 != 0)
+            continue;
+        take_stats(&f, &log_rows, &misses);
+        cr_assert_eq(log_rows, position + 1);
+        cr_assert_eq(misses, position + 1);
+    }
+    fake_stop(&f);
+    free(x);
+}
+
 Test(session, hello_says_who_it_is)
 {
     struct fake_leader f;
