@@ -60,7 +60,8 @@ static const char usage[] =
     "\n"
     "  --model PATH          a GGUF file or a model folder, the leader's (model.path)\n"
     "  --config FILE         settings in YAML; flags go over them\n"
-    "  --leader ADDRESS      host:port or [::1]:port (leader.address: 127.0.0.1:7400)\n"
+    "  --leader ADDRESS      host:port, [::1]:port, or unix:PATH for the leader's\n"
+    "                        cluster.socket (leader.address: 127.0.0.1:7400)\n"
     "  --key FILE            the cluster's key, from hydac keygen (cluster.key)\n"
     "  --name NAME           unique in the cluster (worker.name: the host's name)\n"
     "  --threads N           compute threads, 0 = one for each CPU (compute.threads: 0)\n"
@@ -117,7 +118,11 @@ void hd_worker_config_defaults(struct hd_worker_config *c)
 static int check_leader(const char *address, struct hd_error *err)
 {
     struct hd_host_port a;
-    if (hd_address_split(address, &a, err) < 0) {
+    struct sockaddr_un local;
+    int rc = hd_address_unix(address, &local, err);
+    if (rc == 1)
+        return 0;
+    if (rc < 0 || hd_address_split(address, &a, err) < 0) {
         hd_fail_in(err, "leader.address");
         return err->code = HD_E_CONFIG;
     }

@@ -136,7 +136,7 @@ static void on_address(void *arg, int code, const struct sockaddr *addr, const c
         .arg = s,
         .limits = {.max_body = HD_FRAME_GREETING_BODY},
         .max_queued = MAX_QUEUED,
-        .tls = s->o.tls,
+        .tls = addr->sa_family == AF_UNIX ? NULL : s->o.tls,
     };
     if (hd_conn_connect(&s->conn, s->o.loop, addr, &o, &err) < 0) {
         s->conn = NULL;

@@ -75,11 +75,32 @@ int hd_address_split(const char *text, struct hd_host_port *out, struct hd_error
     return 0;
 }
 
+int hd_address_unix(const char *text, struct sockaddr_un *out, struct hd_error *err)
+{
+    *out = (struct sockaddr_un){.sun_family = AF_UNIX};
+    if (strncmp(text, HD_ADDRESS_UNIX, strlen(HD_ADDRESS_UNIX)) != 0)
+        return 0;
+    const char *path = text + strlen(HD_ADDRESS_UNIX);
+    if (path[0] == '\0')
+        return hd_fail(err, HD_E_FORMAT, "\"%s\" has no path; write unix:/run/hydac/leader.sock",
+                       text);
+    if (strlen(path) >= sizeof out->sun_path)
+        return hd_fail(err, HD_E_FORMAT,
+                       "the path of \"%.300s\" is longer than a socket's may be, %zu bytes", text,
+                       sizeof out->sun_path - 1);
+    strcpy(out->sun_path, path);
+    return 1;
+}
+
 int hd_address_parse(const char *text, struct sockaddr_storage *out, struct hd_error *err)
 {
     struct hd_host_port a;
     memset(out, 0, sizeof *out);
-    int rc = hd_address_split(text, &a, err);
+    int rc = hd_address_unix(text, (struct sockaddr_un *)out, err);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    memset(out, 0, sizeof *out);
+    rc = hd_address_split(text, &a, err);
     if (rc < 0)
         return rc;
     const char *host = a.host[0] ? a.host : "0.0.0.0";
@@ -93,6 +114,8 @@ int hd_address_parse(const char *text, struct sockaddr_storage *out, struct hd_e
 
 bool hd_address_is_loopback(const struct sockaddr *addr)
 {
+    if (addr->sa_family == AF_UNIX)
+        return true;
     if (addr->sa_family == AF_INET)
         return ntohl(((const struct sockaddr_in *)addr)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
     if (addr->sa_family != AF_INET6)
@@ -113,6 +136,11 @@ unsigned hd_address_port(const struct sockaddr *addr)
 char *hd_address_text(const struct sockaddr *addr, char buf[HD_ADDRESS_TEXT])
 {
     char host[INET6_ADDRSTRLEN];
+    if (addr->sa_family == AF_UNIX) {
+        snprintf(buf, HD_ADDRESS_TEXT, HD_ADDRESS_UNIX "%.58s",
+                 ((const struct sockaddr_un *)addr)->sun_path);
+        return buf;
+    }
     const char *format = addr->sa_family == AF_INET6 ? "[%s]:%u" : "%s:%u";
     int rc = UV_EINVAL;
     if (addr->sa_family == AF_INET6)
@@ -165,16 +193,37 @@ static void resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *lis
     uv_freeaddrinfo(list);
 }
 
+/* A Unix socket has its address already, but the answer is to come from the loop. */
+static void look_up_nothing(uv_work_t *request)
+{
+    (void)request;
+}
+
+static void nothing_looked_up(uv_work_t *request, int status)
+{
+    struct hd_resolve *r = request->data;
+    if (status < 0)
+        r->done(r->arg, HD_E_STATE, NULL, "the look-up was cancelled");
+    else
+        r->done(r->arg, 0, (const struct sockaddr *)&r->local, "");
+}
+
 int hd_resolve(struct hd_resolve *r, uv_loop_t *loop, const char *text, struct hd_error *err)
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    int rc = hd_address_split(text, &r->name, err);
+    int rc = hd_address_unix(text, &r->local, err);
+    if (rc == 1) {
+        r->request.none.data = r;
+        return uv_queue_work(loop, &r->request.none, look_up_nothing, nothing_looked_up);
+    }
+    if (rc == 0)
+        rc = hd_address_split(text, &r->name, err);
     if (rc < 0)
         return rc;
     if (r->name.host[0] == '\0')
         return hd_fail(err, HD_E_FORMAT, "\"%s\" names no host; write host:port", text);
-    r->request.data = r;
-    rc = uv_getaddrinfo(loop, &r->request, resolved, r->name.host, NULL, &hints);
+    r->request.name.data = r;
+    rc = uv_getaddrinfo(loop, &r->request.name, resolved, r->name.host, NULL, &hints);
     if (rc == UV_ENOMEM)
         return hd_fail(err, HD_E_NOMEM, "out of memory to look up \"%s\"", r->name.host);
     if (rc < 0)

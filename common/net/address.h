@@ -1,4 +1,4 @@
-/* address.h - "host:port", "[::1]:port" and ":port" to socket addresses and back.
+/* address.h - "host:port", "[::1]:port", ":port" and "unix:PATH" to socket addresses and back.
  *
  * ":port" stands for 0.0.0.0, every IPv4 address of the machine; "[::]:port" for IPv6 and IPv4. */
 #ifndef HD_NET_ADDRESS_H
@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/un.h>
 #include <uv.h>
 
 #define HD_HOST_MAX 253 /* bytes of a DNS name, RFC 1035 section 2.3.4 */
@@ -22,14 +23,21 @@ struct hd_host_port {
     uint16_t port;
 };
 
+#define HD_ADDRESS_UNIX "unix:"
+
+/* "unix:PATH" -> 1 with *out, another address -> 0; HD_E_FORMAT when there is no path or it is
+ * longer than a socket's may be. */
+int hd_address_unix(const char *text, struct sockaddr_un *out, struct hd_error *err);
 /* Text to its parts; looks nothing up. HD_E_FORMAT with what is wrong, or HD_E_RANGE for a port
  * beyond 65535. */
 int hd_address_split(const char *text, struct hd_host_port *out, struct hd_error *err);
-/* Numeric addresses only; a host name is HD_E_NOTFOUND. */
+/* Numeric addresses and Unix sockets only; a host name is HD_E_NOTFOUND. */
 int hd_address_parse(const char *text, struct sockaddr_storage *out, struct hd_error *err);
-/* "10.0.0.3:41234", "[::1]:7400"; "?" for what is not an IP address. Returns `buf`. */
+/* "10.0.0.3:41234", "[::1]:7400", "unix:" and as much of the path as there is room for; "?" for
+ * anything else. Returns `buf`. */
 char *hd_address_text(const struct sockaddr *addr, char buf[HD_ADDRESS_TEXT]);
-/* Nobody but this machine can reach it: 127.0.0.0/8, ::1, also as ::ffff:127.0.0.1. */
+/* Nobody but this machine can reach it: 127.0.0.0/8, ::1, also as ::ffff:127.0.0.1, and Unix
+ * sockets. */
 bool hd_address_is_loopback(const struct sockaddr *addr);
 /* The port of an IP address; 0 for what is none. */
 unsigned hd_address_port(const struct sockaddr *addr);
@@ -46,7 +54,11 @@ struct hd_resolve {
     unsigned nth; /* which of the name's addresses, modulo their number: who counts it up at each
                    * retry reaches a leader that listens on one of them only */
     struct hd_host_port name;
-    uv_getaddrinfo_t request;
+    struct sockaddr_un local; /* sun_path is not "": nothing is to be looked up */
+    union {
+        uv_getaddrinfo_t name;
+        uv_work_t none;
+    } request;
 };
 int hd_resolve(struct hd_resolve *r, uv_loop_t *loop, const char *text, struct hd_error *err);
 void hd_resolve_cancel(struct hd_resolve *r); /* only between hd_resolve and `done` */

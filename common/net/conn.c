@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 #define FLUSH_MS 1000
 
@@ -39,7 +40,7 @@ void hd_conn_finish(struct hd_conn *c)
     c->finishing = true;
     c->flushing = false;
     uv_close((uv_handle_t *)&c->timer, handle_closed);
-    uv_close((uv_handle_t *)&c->tcp, handle_closed);
+    uv_close((uv_handle_t *)&c->socket, handle_closed);
 }
 
 static void flush_late(uv_timer_t *t)
@@ -64,7 +65,7 @@ void hd_conn_maybe_shut_down(struct hd_conn *c)
     if (c->finishing)
         return;
     c->shutdown.data = c;
-    if (uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, shut_down) < 0)
+    if (uv_shutdown(&c->shutdown, &c->socket.stream, shut_down) < 0)
         hd_conn_finish(c);
 }
 
@@ -72,7 +73,7 @@ static void begin_flush(struct hd_conn *c)
 {
     c->flushing = true;
     uv_timer_start(&c->timer, flush_late, FLUSH_MS, 0);
-    int rc = uv_read_start((uv_stream_t *)&c->tcp, alloc_buffer, read_done);
+    int rc = uv_read_start(&c->socket.stream, alloc_buffer, read_done);
     if (rc < 0 && rc != UV_EALREADY)
         hd_conn_finish(c);
     else if (c->tls)
@@ -131,7 +132,7 @@ static void end_bad_frame(struct hd_conn *c, int code)
         c->o.events.on_version(c->o.arg, c, version, c->why.text);
     bool answer = c->decoder.client_hello && !c->tls;
     if (answer) /* what the socket does not take at once, it shall not have */
-        uv_try_write((uv_stream_t *)&c->tcp, &refusal, 1);
+        uv_try_write(&c->socket.stream, &refusal, 1);
     hd_conn_end(c, code, version != 0 || answer);
 }
 
@@ -192,12 +193,17 @@ void hd_conn_opened(struct hd_conn *c)
         c->o.events.on_open(c->o.arg, c);
 }
 
+static bool is_local(const struct hd_conn *c)
+{
+    return c->socket.stream.type == UV_NAMED_PIPE;
+}
+
 static void start_reading(struct hd_conn *c)
 {
     c->connected = true;
-    int rc = uv_tcp_nodelay(&c->tcp, 1);
+    int rc = is_local(c) ? 0 : uv_tcp_nodelay(&c->socket.tcp, 1);
     if (rc == 0)
-        rc = uv_read_start((uv_stream_t *)&c->tcp, alloc_buffer, read_done);
+        rc = uv_read_start(&c->socket.stream, alloc_buffer, read_done);
     if (rc < 0)
         hd_conn_end_io(c, "cannot use the connection to", rc);
     else if (c->tls)
@@ -222,22 +228,22 @@ static void connected(uv_connect_t *req, int status)
         start_reading(c);
 }
 
-/* A conn without a socket. From here on only hd_conn_finish() frees it. */
-static int conn_new(struct hd_conn **out, uv_loop_t *loop, const struct hd_conn_options *o,
-                    struct hd_error *err)
+/* A conn that is not connected yet. From here on only hd_conn_finish() frees it. */
+static int conn_new(struct hd_conn **out, uv_loop_t *loop, bool local,
+                    const struct hd_conn_options *o, struct hd_error *err)
 {
     struct hd_conn *c = malloc(sizeof *c);
     if (!c)
         return hd_fail(err, HD_E_NOMEM, "out of memory for a connection");
     memset(c, 0, offsetof(struct hd_conn, buffer));
-    int rc = uv_tcp_init(loop, &c->tcp);
+    int rc = local ? uv_pipe_init(loop, &c->socket.local, 0) : uv_tcp_init(loop, &c->socket.tcp);
     if (rc < 0) {
         free(c);
         return hd_fail(err, HD_E_IO, "cannot make a socket: %s", uv_strerror(rc));
     }
     uv_timer_init(loop, &c->timer);
     c->handles = 2;
-    c->tcp.data = c->timer.data = c->connect.data = c;
+    c->socket.stream.data = c->timer.data = c->connect.data = c;
     c->o = *o;
     hd_decoder_init(&c->decoder, o->limits);
     c->last = &c->first;
@@ -265,15 +271,18 @@ int hd_conn_accept(struct hd_conn **out, uv_stream_t *listener, const struct hd_
     struct hd_conn *c;
     struct sockaddr_storage peer = {0};
     int len = sizeof peer;
-    int rc = conn_new(&c, listener->loop, o, err);
+    int rc = conn_new(&c, listener->loop, listener->type == UV_NAMED_PIPE, o, err);
     if (rc < 0)
         return rc;
-    rc = uv_accept(listener, (uv_stream_t *)&c->tcp);
+    rc = uv_accept(listener, &c->socket.stream);
     if (rc < 0)
         return give_up(c, "cannot accept a connection", rc, err);
     c->connected = true;
     /* A peer that is gone already has no address; the first read will tell. */
-    uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&peer, &len);
+    if (is_local(c))
+        peer.ss_family = AF_UNIX;
+    else
+        uv_tcp_getpeername(&c->socket.tcp, (struct sockaddr *)&peer, &len);
     hd_address_text((const struct sockaddr *)&peer, c->peer);
     rc = o->admit && !o->admit(o->arg, (const struct sockaddr *)&peer) ? HD_CONN_NOT_ADMITTED : 0;
     if (rc == 0)
@@ -291,7 +300,8 @@ int hd_conn_connect(struct hd_conn **out, uv_loop_t *loop, const struct sockaddr
                     const struct hd_conn_options *o, struct hd_error *err)
 {
     struct hd_conn *c;
-    int rc = conn_new(&c, loop, o, err);
+    bool local = addr->sa_family == AF_UNIX;
+    int rc = conn_new(&c, loop, local, o, err);
     if (rc < 0)
         return rc;
     hd_address_text(addr, c->peer);
@@ -300,7 +310,11 @@ int hd_conn_connect(struct hd_conn **out, uv_loop_t *loop, const struct sockaddr
         abandon(c);
         return rc;
     }
-    rc = uv_tcp_connect(&c->connect, &c->tcp, addr, connected);
+    if (local) /* what is wrong comes to `connected` */
+        uv_pipe_connect(&c->connect, &c->socket.local, ((const struct sockaddr_un *)addr)->sun_path,
+                        connected);
+    else
+        rc = uv_tcp_connect(&c->connect, &c->socket.tcp, addr, connected);
     if (rc < 0)
         return give_up(c, "cannot connect", rc, err);
     *out = c;

@@ -1,5 +1,5 @@
-/* conn.h - one framed connection on a libuv loop: TCP, with TLS or without; whole frames in, whole
- * frames out.
+/* conn.h - one framed connection on a libuv loop: TCP, with TLS or without, or a Unix socket; whole
+ * frames in, whole frames out.
  *
  * Happy path: hd_conn_accept or hd_conn_connect -> (the TLS handshake) -> on_open -> on_frame ...
  * -> hd_conn_close or the peer's end -> on_close, exactly once, always asynchronously, after which

@@ -20,7 +20,11 @@ struct hd_outgoing {
 };
 
 struct hd_conn {
-    uv_tcp_t tcp;
+    union {
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t local; /* a Unix socket */
+    } socket;
     uv_timer_t timer; /* opens an accepted conn from the loop; later limits a flush */
     uv_connect_t connect;
     uv_shutdown_t shutdown;
@@ -28,7 +32,7 @@ struct hd_conn {
     struct hd_decoder decoder;
     char peer[HD_ADDRESS_TEXT];
 
-    unsigned handles; /* not yet closed: tcp, timer */
+    unsigned handles; /* not yet closed: socket, timer */
     bool silent;      /* never given to a caller: no callbacks */
     bool connected;   /* there is a peer to flush to */
     bool opened;      /* on_open was called */

@@ -80,7 +80,7 @@ static int write_later(struct hd_conn *c, const uint8_t *data, size_t len)
     *s = (struct sealed){.write.data = s, .conn = c, .len = len};
     memcpy(s->bytes, data, len);
     uv_buf_t buf = uv_buf_init((char *)s->bytes, (unsigned)len);
-    int rc = uv_write(&s->write, (uv_stream_t *)&c->tcp, &buf, 1, sealed_written);
+    int rc = uv_write(&s->write, &c->socket.stream, &buf, 1, sealed_written);
     if (rc < 0) {
         free(s);
         return rc;
@@ -98,7 +98,7 @@ static int push(struct hd_conn *c)
     if (len == 0)
         return 0;
     uv_buf_t buf = uv_buf_init((char *)data, (unsigned)len);
-    int rc = c->sealed > 0 ? UV_EAGAIN : uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
+    int rc = c->sealed > 0 ? UV_EAGAIN : uv_try_write(&c->socket.stream, &buf, 1);
     if (rc >= 0) {
         sent = (size_t)rc;
         c->out += sent;

@@ -77,7 +77,7 @@ static int write_now(struct hd_conn *c, struct hd_outgoing *f)
     if (c->queued > 0)
         return 0;
     unsigned n_bufs = hd_outgoing_pieces(f, bufs);
-    int n = uv_try_write((uv_stream_t *)&c->tcp, bufs, n_bufs);
+    int n = uv_try_write(&c->socket.stream, bufs, n_bufs);
     if (n == UV_EAGAIN)
         return 0;
     if (n < 0) {
@@ -107,7 +107,7 @@ static int write_later(struct hd_conn *c, struct hd_outgoing *f)
     f->conn = c;
     f->write.data = f;
     unsigned n_bufs = hd_outgoing_pieces(f, bufs);
-    int rc = uv_write(&f->write, (uv_stream_t *)&c->tcp, bufs, n_bufs, written);
+    int rc = uv_write(&f->write, &c->socket.stream, bufs, n_bufs, written);
     if (rc < 0) {
         hd_conn_end_io(c, "cannot write to", rc);
         return HD_E_STATE;

@@ -126,6 +126,8 @@ static int start_leader(struct hd_up *u, struct hd_error *err)
     hd_command_add(&l, u->leader_program);
     hd_command_add_option(&l, "--model", u->o->model);
     hd_command_add_option(&l, "--listen", "127.0.0.1:0");
+    if (u->socket[0])
+        hd_command_add_option(&l, "--cluster.socket", u->socket);
     hd_command_add_option(&l, "--http", http);
     hd_command_add_option(&l, "--state", state);
     hd_command_add_option(&l, "--min-workers", min);
@@ -225,7 +227,10 @@ static int read_ports(struct hd_up *u)
     json_decref(v);
     if (cluster <= 0 || http <= 0)
         return 0;
-    snprintf(u->cluster, sizeof u->cluster, "127.0.0.1:%d", (int)cluster);
+    if (u->socket[0])
+        snprintf(u->cluster, sizeof u->cluster, "unix:%s", u->socket);
+    else
+        snprintf(u->cluster, sizeof u->cluster, "127.0.0.1:%d", (int)cluster);
     snprintf(u->url, sizeof u->url, "http://127.0.0.1:%d", (int)http);
     return 1;
 }
@@ -272,6 +277,10 @@ static int prepare(struct hd_up *u, struct hd_error *err)
     } else
         rc = hd_make_temporary_folder(u->folder, sizeof u->folder, err);
     snprintf(u->ports_file, sizeof u->ports_file, "%s/ports.json", u->folder);
+    /* A socket's path has to be short; TCP does as well, it is only slower. */
+    int n = snprintf(u->socket, sizeof u->socket, "%s/leader.sock", u->folder);
+    if (n < 0 || (size_t)n >= sizeof u->socket)
+        u->socket[0] = '\0';
     return rc;
 }
 

@@ -23,7 +23,9 @@ struct hd_up {
     int status;
     char folder[PATH_MAX];
     char leader_program[PATH_MAX], worker_program[PATH_MAX];
-    char ports_file[PATH_MAX + 16], url[64], cluster[64];
+    char ports_file[PATH_MAX + 16], url[64];
+    char socket[108];  /* the leader's, for its workers; "": they use TCP */
+    char cluster[128]; /* its address for them */
     struct hd_child leader, workers[HD_MAX_WORKERS];
     uv_thread_t client;
     bool client_running;

@@ -11,9 +11,13 @@
 
 #include "common/util/clock.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 static void on_frame(void *arg, struct hd_conn *c, struct hd_frame *f)
 {
@@ -124,6 +128,10 @@ static void on_connection(uv_stream_t *listener, int status)
         .tls = l->tls,
         .admit = admit,
     };
+    if (listener == (uv_stream_t *)&l->local_listener) { /* the file's permissions are its guard */
+        o.tls = NULL;
+        o.admit = NULL;
+    }
     int rc = hd_conn_accept(&p->conn, listener, &o, &err);
     if (rc != 0) {
         if (rc < 0)
@@ -150,6 +158,38 @@ int hd_cluster_listen(struct hd_leader *l, const struct sockaddr *addr, struct h
         return hd_fail(err, HD_E_IO, "cannot listen for workers on %s: %s",
                        l->o.config->cluster_listen, uv_strerror(rc));
     return 0;
+}
+
+/* A socket file that a killed leader has left goes; one that somebody listens on does not. */
+static void remove_stale(const struct sockaddr_un *addr)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return;
+    if (connect(fd, (const struct sockaddr *)addr, sizeof *addr) != 0 && errno == ECONNREFUSED)
+        unlink(addr->sun_path);
+    close(fd);
+}
+
+int hd_cluster_listen_local(struct hd_leader *l, struct hd_error *err)
+{
+    const char *path = l->o.config->cluster_socket;
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    if (!path[0])
+        return 0;
+    snprintf(addr.sun_path, sizeof addr.sun_path, "%s", path);
+    remove_stale(&addr);
+    int rc = uv_pipe_init(l->o.loop, &l->local_listener, 0);
+    if (rc == 0) {
+        l->handles++;
+        l->local_listener.data = l;
+        rc = uv_pipe_bind(&l->local_listener, path);
+    }
+    if (rc == 0)
+        rc = uv_listen((uv_stream_t *)&l->local_listener, 128, on_connection);
+    return rc == 0 ? 0
+                   : hd_fail(err, HD_E_IO, "cluster.socket: cannot listen on %s: %s", path,
+                             uv_strerror(rc));
 }
 
 void hd_cluster_check_greetings(struct hd_leader *l, uint64_t now_us)

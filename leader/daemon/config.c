@@ -72,6 +72,7 @@ static int add_fixed(void *config, const char *name, const uint32_t *heads, size
 static const struct hd_config_key keys[] = {
     {"model", "path", STRING(model)},
     {"cluster", "listen", STRING(cluster_listen)},
+    {"cluster", "socket", STRING(cluster_socket)},
     {"cluster", "key", STRING(cluster_key)},
     {"cluster", "tls", HD_CONFIG_ENUM, AT(cluster_tls), .words = hd_tls_modes},
     {"cluster", "min_workers", HD_CONFIG_UINT, AT(min_workers), .min = 1, .max = HD_MAX_WORKERS},
@@ -149,6 +150,7 @@ static const char usage[] =
     "a\n"
     "flag too, --section.key VALUE, or a line of the file:\n"
     "\n"
+    "  cluster.socket PATH (a Unix socket besides, for workers on this machine)\n"
     "  cluster.tls auto | on | off       http.open false | true\n"
     "  http.cert FILE, http.cert_key FILE (HTTPS: certificate chain and private key, PEM)\n"
     "  heartbeat.interval_ms 50          heartbeat.phi_suspect 3\n"
@@ -193,6 +195,8 @@ static int check_listen(const char *name, const char *address, struct sockaddr_s
                         struct hd_error *err)
 {
     int rc = hd_address_parse(address, addr, err);
+    if (rc == 0 && addr->ss_family == AF_UNIX)
+        rc = hd_fail(err, HD_E_CONFIG, "%s is no network address; write host:port", address);
     if (rc == 0)
         return 0;
     hd_fail_in(err, "%s", name);

@@ -21,6 +21,7 @@ enum {
 struct hd_leader_config {
     char model[4096];         /* model.path: a GGUF file or a model folder */
     char cluster_listen[256]; /* cluster.listen: where workers connect, numeric address */
+    char cluster_socket[108]; /* cluster.socket: path of a Unix socket for those on this machine */
     char cluster_key[4096];   /* cluster.key: file of the cluster's key, "" = none */
     int cluster_tls;          /* cluster.tls: enum hd_tls_mode */
     uint64_t min_workers;     /* cluster.min_workers: nothing is served with fewer at the start */

@@ -276,6 +276,8 @@ static int start(struct hd_leader *l, struct hd_error *err)
     if (rc == 0)
         rc = hd_cluster_listen(l, (const struct sockaddr *)&cluster, err);
     if (rc == 0)
+        rc = hd_cluster_listen_local(l, err);
+    if (rc == 0)
         rc = make_api(l, (const struct sockaddr *)&http, err);
     return rc;
 }
@@ -369,6 +371,7 @@ void hd_leader_close(struct hd_leader *l, void (*closed)(void *arg), void *arg)
     hd_status_close(l);
     close_handle((uv_handle_t *)&l->tick);
     close_handle((uv_handle_t *)&l->listener);
+    close_handle((uv_handle_t *)&l->local_listener);
     hd_cluster_close(l);
     if (l->api)
         hd_api_close(l->api, on_api_closed, l);

@@ -70,6 +70,7 @@ struct hd_leader {
     struct hd_tls_context *tls; /* NULL: workers speak plaintext */
 
     uv_tcp_t listener;
+    uv_pipe_t local_listener; /* of cluster.socket */
     uv_timer_t tick;
     uint64_t tick_due_us;
     unsigned handles; /* open libuv handles of our own */
@@ -133,6 +134,8 @@ void hd_peer_broke_rules(struct hd_peer *p, const char *why);
 
 /* cluster.c: connections */
 int hd_cluster_listen(struct hd_leader *l, const struct sockaddr *addr, struct hd_error *err);
+/* On cluster.socket, if there is one. */
+int hd_cluster_listen_local(struct hd_leader *l, struct hd_error *err);
 void hd_cluster_check_greetings(struct hd_leader *l, uint64_t now_us);
 void hd_cluster_close(struct hd_leader *l);
 

@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -91,23 +92,44 @@ static void accept_one(uv_stream_t *listener, int status)
     cr_assert_eq(s->opened, 0);
 }
 
-void net_init(struct net *n)
+static void begin(struct net *n)
 {
-    int len = sizeof n->addr;
     signal(SIGPIPE, SIG_IGN);
     *n = (struct net){.max_queued = 256u << 20};
     uv_loop_init(&n->loop);
-    uv_tcp_init(&n->loop, &n->listener);
-    n->listener.data = n;
-    uv_ip4_addr("127.0.0.1", 0, &n->addr);
-    cr_assert_eq(uv_tcp_bind(&n->listener, (struct sockaddr *)&n->addr, 0), 0);
-    cr_assert_eq(uv_listen((uv_stream_t *)&n->listener, 16, accept_one), 0);
-    uv_tcp_getsockname(&n->listener, (struct sockaddr *)&n->addr, &len);
+}
+
+static void listen_now(struct net *n)
+{
+    n->listener.stream.data = n;
+    cr_assert_eq(uv_listen(&n->listener.stream, 16, accept_one), 0);
+}
+
+void net_init(struct net *n)
+{
+    int len = sizeof n->addr.in;
+    begin(n);
+    uv_tcp_init(&n->loop, &n->listener.tcp);
+    uv_ip4_addr("127.0.0.1", 0, &n->addr.in);
+    cr_assert_eq(uv_tcp_bind(&n->listener.tcp, &n->addr.any, 0), 0);
+    listen_now(n);
+    uv_tcp_getsockname(&n->listener.tcp, &n->addr.any, &len);
+}
+
+void net_init_local(struct net *n)
+{
+    begin(n);
+    n->addr.un.sun_family = AF_UNIX;
+    snprintf(n->addr.un.sun_path, sizeof n->addr.un.sun_path, "/tmp/hydac-test-%d.sock",
+             (int)getpid());
+    uv_pipe_init(&n->loop, &n->listener.local, 0);
+    cr_assert_eq(uv_pipe_bind(&n->listener.local, n->addr.un.sun_path), 0);
+    listen_now(n);
 }
 
 void net_deinit(struct net *n)
 {
-    uv_close((uv_handle_t *)&n->listener, NULL);
+    uv_close((uv_handle_t *)&n->listener.stream, NULL);
     for (size_t i = 0; i < n->n_server; i++)
         if (n->server[i].conn)
             hd_conn_close(n->server[i].conn, false);
@@ -124,8 +146,7 @@ void connect_side(struct net *n, struct side *s)
     struct hd_error err = {0};
     struct hd_conn_options o = options(n, s);
     o.tls = s->tls;
-    cr_assert_eq(hd_conn_connect(&s->conn, &n->loop, (const struct sockaddr *)&n->addr, &o, &err),
-                 0, "%s", err.text);
+    cr_assert_eq(hd_conn_connect(&s->conn, &n->loop, &n->addr.any, &o, &err), 0, "%s", err.text);
     cr_assert_eq(s->opened, 0);
 }
 
@@ -133,7 +154,7 @@ int raw_peer(struct net *n)
 {
     size_t before = n->n_server;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    cr_assert_eq(connect(fd, (const struct sockaddr *)&n->addr, sizeof n->addr), 0);
+    cr_assert_eq(connect(fd, &n->addr.any, sizeof n->addr.in), 0);
     RUN_UNTIL(n, n->n_server > before && (n->tls || n->server[before].opened));
     return fd;
 }

@@ -7,6 +7,7 @@
 
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <sys/un.h>
 
 #define MAX_SIDES 8
 
@@ -27,8 +28,16 @@ struct side {
 
 struct net {
     uv_loop_t loop;
-    uv_tcp_t listener;
-    struct sockaddr_in addr;
+    union {
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t local;
+    } listener;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_un un;
+    } addr;
     size_t max_queued;
     struct hd_tls_context *tls;    /* of accepted conns, or NULL */
     struct side server[MAX_SIDES]; /* accepted, in order */
@@ -37,6 +46,8 @@ struct net {
 };
 
 void net_init(struct net *n);
+/* The same on a Unix socket. */
+void net_init_local(struct net *n);
 /* Closes what is left, runs the loop dry and checks that nothing holds it. */
 void net_deinit(struct net *n);
 void connect_side(struct net *n, struct side *s);

@@ -73,6 +73,30 @@ Test(address, host_to_the_byte)
     cr_assert_eq(hd_address_split(text, &a, &err), HD_E_FORMAT);
 }
 
+Test(address, unix_sockets)
+{
+    char text[200], shown[HD_ADDRESS_TEXT];
+    struct sockaddr_un a;
+    struct sockaddr_storage any;
+    struct hd_error err = {0};
+    cr_assert_eq(hd_address_unix("unix:/run/l.sock", &a, &err), 1);
+    cr_assert_str_eq(a.sun_path, "/run/l.sock");
+    cr_assert_eq(hd_address_unix("127.0.0.1:7400", &a, &err), 0);
+    cr_assert_eq(hd_address_unix("unix:", &a, &err), HD_E_FORMAT);
+    cr_assert_not_null(strstr(err.text, "has no path"), "%s", err.text);
+
+    snprintf(text, sizeof text, "unix:/%0*d", (int)sizeof a.sun_path - 2, 0); /* just fits */
+    cr_assert_eq(hd_address_parse(text, &any, &err), 0, "%s", err.text);
+    cr_assert(hd_address_is_loopback((struct sockaddr *)&any));
+    hd_address_text((struct sockaddr *)&any, shown);
+    cr_assert_eq(strlen(shown), HD_ADDRESS_TEXT - 1);
+    cr_assert(strncmp(text, shown, HD_ADDRESS_TEXT - 1) == 0);
+    strcat(text, "0");
+    cr_assert_eq(hd_address_parse(text, &any, &err), HD_E_FORMAT);
+    cr_assert_not_null(strstr(err.text, "longer than a socket's may be, 107 bytes"), "%s",
+                       err.text);
+}
+
 struct answer {
     int calls, code;
     char text[HD_ADDRESS_TEXT];
@@ -114,6 +138,9 @@ Test(resolve, numeric_and_local)
     a = look_up("[::1]:7400", false);
     cr_assert_eq(a.code, 0, "%s", a.why);
     cr_assert_str_eq(a.text, "[::1]:7400");
+    a = look_up("unix:/run/l.sock", false);
+    cr_assert_eq(a.code, 0, "%s", a.why);
+    cr_assert_str_eq(a.text, "unix:/run/l.sock");
 }
 
 Test(resolve, unknown_name)
@@ -135,7 +162,7 @@ Test(resolve, cancelled_ends_once)
 
 Test(resolve, malformed_never_calls_back)
 {
-    static const char *const bad[] = {"nohost", ":7400", "host:x"};
+    static const char *const bad[] = {"nohost", ":7400", "host:x", "unix:"};
     uv_loop_t loop;
     struct answer a = {0};
     uv_loop_init(&loop);

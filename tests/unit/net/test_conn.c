@@ -12,16 +12,14 @@
 
 TestSuite(conn, .timeout = 60);
 
-Test(conn, echo)
+static void check_echo(struct net *n)
 {
-    struct net n;
     struct side client = {0};
-    net_init(&n);
-    n.model.echo = true;
-    connect_side(&n, &client);
+    n->model.echo = true;
+    connect_side(n, &client);
     struct hd_shared *payload = pattern(1000);
     cr_assert_eq(send_step(client.conn, 7, payload), 0); /* before it is open */
-    RUN_UNTIL(&n, client.frames == 1);
+    RUN_UNTIL(n, client.frames == 1);
     cr_assert_eq(client.opened, 1);
     Hydac__V1__Step *m = hydac__v1__step__unpack(NULL, client.step.body_len, client.step.body);
     cr_assert_eq(m->step, 7);
@@ -33,19 +31,33 @@ Test(conn, echo)
     cr_assert_eq(hd_conn_bytes_in(client.conn), bytes);
     cr_assert_eq(hd_conn_queued(client.conn), 0);
     char text[HD_ADDRESS_TEXT];
-    cr_assert_str_eq(hd_conn_peer(client.conn), hd_address_text((struct sockaddr *)&n.addr, text));
+    cr_assert_str_eq(hd_conn_peer(client.conn), hd_address_text(&n->addr.any, text));
 
     hd_conn_close(client.conn, false);
     hd_conn_close(client.conn, true);
     cr_assert_eq(client.closed, 0);
     cr_assert_eq(send_heartbeat(client.conn, 1), HD_E_STATE);
-    RUN_UNTIL(&n, client.closed && n.server[0].closed);
+    RUN_UNTIL(n, client.closed && n->server[0].closed);
     cr_assert_eq(client.code, 0);
-    cr_assert_eq(n.server[0].code, HD_E_IO);
-    cr_assert_not_null(strstr(n.server[0].why, "closed the connection"), "%s", n.server[0].why);
+    cr_assert_eq(n->server[0].code, HD_E_IO);
+    cr_assert_not_null(strstr(n->server[0].why, "closed the connection"), "%s", n->server[0].why);
     hd_frame_clear(&client.step);
     hd_shared_unref(payload);
-    net_deinit(&n);
+    net_deinit(n);
+}
+
+Test(conn, echo)
+{
+    struct net n;
+    net_init(&n);
+    check_echo(&n);
+}
+
+Test(conn, echo_over_a_unix_socket)
+{
+    struct net n;
+    net_init_local(&n);
+    check_echo(&n);
 }
 
 Test(conn, one_payload_to_three_peers)
@@ -211,7 +223,7 @@ Test(conn, refused)
     uv_ip4_addr("127.0.0.1", 0, &addr);
     cr_assert_eq(bind(fd, (struct sockaddr *)&addr, sizeof addr), 0);
     getsockname(fd, (struct sockaddr *)&addr, &len);
-    n.addr = addr;
+    n.addr.in = addr;
     connect_side(&n, &client);
     cr_assert_eq(send_heartbeat(client.conn, 1), 0);
     RUN_UNTIL(&n, client.closed);
@@ -245,7 +257,7 @@ Test(conn, nothing_to_accept)
     struct hd_error err = {0};
     net_init(&n);
     struct hd_conn_options o = options(&n, &s);
-    cr_assert_eq(hd_conn_accept(&s.conn, (uv_stream_t *)&n.listener, &o, &err), HD_E_IO);
+    cr_assert_eq(hd_conn_accept(&s.conn, &n.listener.stream, &o, &err), HD_E_IO);
     cr_assert_null(s.conn);
     struct sockaddr_storage nowhere = {0};
     cr_assert_eq(hd_conn_connect(&s.conn, &n.loop, (struct sockaddr *)&nowhere, &o, &err), HD_E_IO);

@@ -242,7 +242,7 @@ Test(conn_tls, who_is_not_admitted)
     struct net n;
     struct side client = {0};
     tls_net_init(&n, &client);
-    n.listener.connection_cb = accept_nobody;
+    n.listener.stream.connection_cb = accept_nobody;
     connect_side(&n, &client);
     RUN_UNTIL(&n, client.closed);
     cr_assert_eq(client.code, HD_E_IO);
