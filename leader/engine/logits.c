@@ -71,6 +71,23 @@ static size_t expected_len(const struct hd_logits *l, const struct hd_half_resul
     return len;
 }
 
+static bool is_bad(const struct hd_half_result *r, size_t row)
+{
+    for (size_t i = 0; i < r->n_bad; i++)
+        if (r->bad[i] == row)
+            return true;
+    return false;
+}
+
+/* Are there numbers to choose by? Minus infinity is a logit: of what never comes. */
+static bool are_numbers(const struct hd_logits_row *row, uint32_t block, size_t first)
+{
+    for (uint32_t i = 0; i < row->n[block]; i++)
+        if (!(row->c[first + i].logit < INFINITY))
+            return false;
+    return isfinite(row->lse[block]);
+}
+
 /* Reads the logits of one block of one row at *p; false when a token id is not of the block. */
 static bool take_block(struct hd_logits *l, size_t row, uint32_t block, const uint8_t **p)
 {
@@ -110,10 +127,17 @@ int hd_logits_add(struct hd_logits *l, const struct hd_half_result *r, struct hd
                        r->payload_len, want);
     const uint8_t *p = r->payload;
     for (size_t i = 0; i < l->rows; i++)
-        for (size_t b = 0; b < r->n_vocab_blocks; b++)
-            if (!take_block(l, i, r->vocab_blocks[b], &p))
-                return hd_fail(err, HD_E_PROTO, "a candidate lies outside vocab block %u",
-                               r->vocab_blocks[b]);
+        for (size_t b = 0; b < r->n_vocab_blocks; b++) {
+            uint32_t block = r->vocab_blocks[b], most = l->row[i].want;
+            size_t first = (size_t)block * (most ? most : l->units->vocab_width);
+            if (!take_block(l, i, block, &p))
+                return hd_fail(err, HD_E_PROTO, "a candidate lies outside vocab block %u", block);
+            if (!are_numbers(&l->row[i], block, first) && !is_bad(r, i))
+                return hd_fail(err, HD_E_PROTO,
+                               "row %zu has logits in vocab block %u that are no numbers, and is "
+                               "not called bad",
+                               i, block);
+        }
     return 0;
 }
 

@@ -151,9 +151,6 @@ static int check_rows(const struct hd_engine *e, const struct hd_half_result *r,
     for (size_t i = 0; i < r->n_wide; i++)
         if (r->wide[i] >= rows || (i > 0 && r->wide[i] <= r->wide[i - 1]))
             return hd_fail(err, HD_E_PROTO, "list of wide rows is not ascending or too large");
-    for (size_t i = 0; i < r->n_bad; i++)
-        if (r->bad[i] >= rows)
-            return hd_fail(err, HD_E_PROTO, "row %u of %zu is called bad", r->bad[i], rows);
     size_t want = (rows + r->n_wide) * dim * 4;
     if (r->payload_len != want)
         return hd_fail(err, HD_E_PROTO, "partial sums of %zu bytes where %zu were expected",
@@ -178,9 +175,38 @@ static int use_partials(struct hd_engine *e, const struct hd_half_result *r, str
             p += dim * 4;
         }
     }
-    for (size_t i = 0; i < r->n_bad; i++)
-        e->rows[r->bad[i]].bad = true;
     e->stats.wide_rows += r->n_wide;
+    return 0;
+}
+
+static int use_logits(struct hd_engine *e, const struct hd_half_result *r, struct hd_error *err)
+{
+    int rc = 0;
+    if (!e->logits.row)
+        rc = hd_logits_init(&e->logits, e->o.units, e->o.model->shape.vocab, &e->work);
+    if (rc < 0)
+        return hd_fail(err, rc, "no memory for the logits of %zu rows", e->work.rows);
+    return hd_logits_add(&e->logits, r, err);
+}
+
+/* The rows of the LOGITS half are those that are sampled, in order. */
+static struct hd_row *row_of(struct hd_engine *e, size_t at)
+{
+    size_t i = 0;
+    if (e->half != HD_HALF_LOGITS)
+        return &e->rows[at];
+    for (;; i++)
+        if (e->rows[i].sampled && at-- == 0)
+            return &e->rows[i];
+}
+
+static int use_bad(struct hd_engine *e, const struct hd_half_result *r, struct hd_error *err)
+{
+    for (size_t i = 0; i < r->n_bad; i++) {
+        if (r->bad[i] >= e->work.rows)
+            return hd_fail(err, HD_E_PROTO, "row %u of %zu is called bad", r->bad[i], e->work.rows);
+        row_of(e, r->bad[i])->bad = true;
+    }
     return 0;
 }
 
@@ -189,15 +215,9 @@ int hd_engine_use_result(struct hd_engine *e, const struct hd_half_result *r, st
     if (e->n_rows == 0)
         return hd_fail(err, HD_E_PROTO, "a result without a step");
     uint64_t t0 = hd_now_us();
-    int rc = e->half == HD_HALF_LOGITS ? 0 : use_partials(e, r, err);
-    if (e->half == HD_HALF_LOGITS) {
-        if (!e->logits.row)
-            rc = hd_logits_init(&e->logits, e->o.units, e->o.model->shape.vocab, &e->work);
-        if (rc == 0)
-            rc = hd_logits_add(&e->logits, r, err);
-        else
-            hd_fail(err, rc, "no memory for the logits of %zu rows", e->work.rows);
-    }
+    int rc = use_bad(e, r, err);
+    if (rc == 0)
+        rc = e->half == HD_HALF_LOGITS ? use_logits(e, r, err) : use_partials(e, r, err);
     e->stats.leader_us += hd_now_us() - t0;
     return rc;
 }

@@ -49,11 +49,19 @@ def with_epoch(change):
 
 
 def foreign_token(f):
-    """The best token of the first vocab block that it owns is said to be one of another's."""
+    """The best token of the first vocab block that it owns is said to be one of another's. Where all
+    logits were asked for there are no tokens in it: then the first logit is no number."""
     if wire.numbers(f.body).get(3, 0) != LOGITS:
         return [f.raw]
     lse, _, rest = f.payload[:4], f.payload[4:8], f.payload[8:]
     return [frame(f.kind, f.body, lse + struct.pack("<I", 0xFFFFFFFF) + rest)]
+
+
+def no_number(f):
+    """The log-sum-exp of the first vocab block that it owns."""
+    if wire.numbers(f.body).get(3, 0) != LOGITS:
+        return [f.raw]
+    return [frame(f.kind, f.body, b"\xff\xff\xff\x7f" + f.payload[4:])]
 
 
 def more_logits(f):
@@ -109,6 +117,7 @@ IN_A_STEP = {
         "protocol",
     ),
     "token of another's": (instead(RESULT, foreign_token), "protocol"),
+    "logits that are no numbers": (instead(RESULT, no_number), "protocol"),
     "logits of another's": (instead(RESULT, more_logits), "protocol"),
     "leader's frame": (instead(RESULT, lambda f: [frame(wire.ASSIGN, b"\x08\x01")]), "protocol"),
     "another greeting": (instead(RESULT, lambda f: [wire.hello("w9", "0")]), "protocol"),

@@ -22,7 +22,8 @@ struct fixture {
     uint64_t open;          /* sequences */
     uint32_t positions[64]; /* committed by sequence */
     unsigned abandoned, largest, halves;
-    bool wanted; /* a half-step waits to be answered */
+    bool wanted;                /* a half-step waits to be answered */
+    const uint32_t *bad_logits; /* the LOGITS row that is called bad; NULL: none */
     struct hd_serving serving;
 };
 
@@ -182,6 +183,10 @@ static void answer_half(struct fixture *f)
     }
     r.payload = payload;
     r.payload_len = (size_t)(p - payload);
+    if (w->half == HD_HALF_LOGITS && f->bad_logits) {
+        r.bad = f->bad_logits;
+        r.n_bad = 1;
+    }
     f->wanted = false;
     cr_assert_eq(hd_engine_use_result(f->engine, &r, &err), 0, "%s", err.text);
     free(payload);
@@ -445,6 +450,28 @@ Test(engine, a_malformed_or_bad_result_harms_nobody_else)
         answer_half(&f);
     cr_assert(a.ended && a.finish == HD_FINISH_ERROR && a.n == 0);
     cr_assert(b.ended && b.finish == HD_FINISH_LENGTH && b.n == 20);
+    teardown(&f);
+}
+
+/* The rows of the LOGITS half are numbered among those that are sampled. */
+Test(engine, bad_logits_end_their_own_request)
+{
+    static const uint32_t second[] = {1};
+    struct fixture f;
+    struct client a, b;
+    setup(&f, 16);
+    ask(&f, &a, 30, 3, 20);
+    ask(&f, &b, 31, 3, 20);
+    hd_engine_kick(f.engine);
+    cr_assert_eq(hd_engine_work(f.engine)->rows, 6);
+    f.bad_logits = second;
+    while (!b.ended)
+        answer_half(&f);
+    f.bad_logits = NULL;
+    while (f.wanted)
+        answer_half(&f);
+    cr_assert(b.finish == HD_FINISH_ERROR && b.n == 0);
+    cr_assert(a.ended && a.finish == HD_FINISH_LENGTH && a.n == 20);
     teardown(&f);
 }
 

@@ -115,6 +115,32 @@ Test(logits, candidates_hold_the_best)
     hd_logits_deinit(&l);
 }
 
+/* What is no number cannot be chosen by: only with a row that is called bad it may come. */
+Test(logits, what_is_no_number_is_refused)
+{
+    static const uint32_t wants[] = {0, 2}, blocks[] = {1}, called[] = {0};
+    for (int w = 0; w < 2; w++)
+        for (size_t at = 0; at <= 8; at += w == 0 ? 4 : 8) { /* the log-sum-exp, then a logit */
+            struct hd_half_work work = {.rows = 1, .want = &wants[w]};
+            struct hd_logits l;
+            struct reply a;
+            struct hd_error err = {0};
+            float nan = NAN, never = -INFINITY;
+            cr_assert_eq(hd_logits_init(&l, &units, VOCAB, &work), 0);
+            make_reply(&a, &wants[w], 1, blocks, 1);
+            memcpy(a.bytes + at, &nan, 4);
+            cr_assert_eq(hd_logits_add(&l, &a.r, &err), HD_E_PROTO);
+            cr_assert_not_null(strstr(err.text, "no numbers"), "%s", err.text);
+            a.r.bad = called;
+            a.r.n_bad = 1;
+            cr_assert_eq(hd_logits_add(&l, &a.r, &err), 0);
+            a.r.n_bad = 0;
+            memcpy(a.bytes + at, &never, 4);
+            cr_assert_eq(hd_logits_add(&l, &a.r, &err), at == 0 ? HD_E_PROTO : 0);
+            hd_logits_deinit(&l);
+        }
+}
+
 Test(logits, wrong_answers_are_refused)
 {
     static const uint32_t want[] = {2}, blocks[] = {1}, nowhere[] = {9};
