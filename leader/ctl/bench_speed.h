@@ -49,7 +49,7 @@ enum hd_speed_value {
     HD_SPEED_TOKEN_MS,
     HD_SPEED_COMPUTE_MS, /* of a token: the slowest worker's computing */
     HD_SPEED_LEADER_MS,  /* the leader's arithmetic */
-    HD_SPEED_WIRE_MS,    /* the rest: messages, sockets, waking up */
+    HD_SPEED_WIRE_MS,    /* the rest: messages, sockets, waking up, input logs */
     HD_SPEED_LEADER_WIRE_PERCENT,
     HD_SPEED_BANDWIDTH_GB_S,
     HD_SPEED_WEIGHT_BYTES,
