@@ -5,7 +5,7 @@
 #   tests/run.sh                  everything but what --deploy adds
 #   tests/run.sh --unit-only      only what meson runs: unit tests and the simulated cluster
 #   tests/run.sh --asan           those, built with the address and undefined-behaviour sanitizers
-#   tests/run.sh -k EXPRESSION    only golden, integration, deploy and chaos tests whose names match
+#   tests/run.sh -k EXPRESSION    only pytest's tests (golden, integration, ...) whose names match
 #   tests/run.sh --deploy         only tests/deploy, with those that boot machines and build images
 #                                 (root, minutes; they are left out otherwise)
 #     --no-install    the packages are there (no apt-get, no network)
@@ -155,6 +155,7 @@ if [ $binaries = yes ]; then
         run_pytest integration
         run_pytest deploy
         run_pytest chaos
+        run_pytest bench
     fi
 fi
 

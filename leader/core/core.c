@@ -263,6 +263,11 @@ const struct hd_holds *hd_core_held(const struct hd_core *c)
     return &c->held;
 }
 
+const struct hd_half_totals *hd_core_half_totals(const struct hd_core *c, bool single)
+{
+    return &c->totals[single];
+}
+
 uint64_t hd_core_epoch(const struct hd_core *c)
 {
     return c->epoch;

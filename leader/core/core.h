@@ -252,6 +252,15 @@ struct hd_move_view {
     uint32_t missing;   /* units that have fewer */
 };
 void hd_core_move_view(const struct hd_core *c, struct hd_move_view *out);
+/* Half-steps that came to their end, since the start. */
+struct hd_half_totals {
+    uint64_t done;
+    uint64_t waited_us;  /* from sent to the last answer */
+    uint64_t compute_us; /* of it: computing, by what the slowest worker of each says */
+    uint64_t flops;      /* of all workers: multiply-adds x 2 */
+};
+/* single: those of steps with one row of each sequence (decoding), else those of all others. */
+const struct hd_half_totals *hd_core_half_totals(const struct hd_core *c, bool single);
 uint64_t hd_core_epoch(const struct hd_core *c);
 enum hd_cluster_state hd_core_state(const struct hd_core *c);
 

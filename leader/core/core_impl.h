@@ -46,8 +46,10 @@ struct half {
     uint64_t step;
     enum hd_half half;
     uint32_t layer;
-    uint64_t awaited;  /* slots */
-    uint64_t since_us; /* sent at, moved on by our own lateness */
+    bool single;         /* one row of each sequence: all of them decode */
+    uint64_t awaited;    /* slots */
+    uint64_t since_us;   /* sent at, moved on by our own lateness */
+    uint64_t slowest_us; /* the longest computing among the answers so far */
 };
 
 /* Rows that a worker waits for. */
@@ -105,6 +107,7 @@ struct hd_core {
     struct sequence sequences[HD_MAX_SEQUENCES];
     uint32_t layers_done;
     struct half half;
+    struct hd_half_totals totals[2]; /* [half.single] */
 
     struct report reports[MAX_REPORTS];
     unsigned n_reports;

@@ -122,12 +122,21 @@ void core_send_half(struct hd_core *c)
     c->half.sent = true;
     c->half.awaited = owners;
     c->half.since_us = c->now_us;
+    c->half.slowest_us = 0;
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
         if (to & core_bit(s))
             core_push(c, HD_ACT_SEND_HALF, s);
         if (owners & core_bit(s))
             c->workers[s].steps++;
     }
+}
+
+static bool is_single(const struct hd_event *ev)
+{
+    for (size_t i = 0; i < ev->n_rows; i++)
+        if (ev->rows[i].rows != 1)
+            return false;
+    return true;
 }
 
 void core_half(struct hd_core *c, const struct hd_event *ev)
@@ -144,6 +153,7 @@ void core_half(struct hd_core *c, const struct hd_event *ev)
         .step = ev->step,
         .half = ev->half,
         .layer = ev->layer,
+        .single = is_single(ev),
     };
     c->layers_done = layers_before(c);
     if (c->state == HD_CLUSTER_READY)
@@ -159,8 +169,18 @@ bool hd_core_expects(const struct hd_core *c, unsigned slot, uint64_t epoch, uin
            half == h->half && same_layer && h->awaited & core_bit(slot);
 }
 
+static void count_half(struct hd_core *c)
+{
+    struct hd_half_totals *t = &c->totals[c->half.single];
+    uint64_t waited = c->now_us > c->half.since_us ? c->now_us - c->half.since_us : 0;
+    t->done++;
+    t->waited_us += waited;
+    t->compute_us += c->half.slowest_us < waited ? c->half.slowest_us : waited;
+}
+
 static void finish_half(struct hd_core *c)
 {
+    count_half(c);
     if (c->half.half == HD_HALF_ATTENTION)
         c->layers_done = c->half.layer + 1;
     c->half.active = c->half.sent = false;
@@ -195,6 +215,9 @@ void core_result(struct hd_core *c, const struct hd_event *ev)
     c->workers[ev->slot].answered++;
     core_report_work(c, ev->flops);
     measure_link(c, ev);
+    c->totals[c->half.single].flops += ev->flops;
+    if (ev->compute_us > c->half.slowest_us)
+        c->half.slowest_us = ev->compute_us;
     c->half.awaited &= ~core_bit(ev->slot);
     if (c->half.awaited == 0)
         finish_half(c);

@@ -1,81 +1,49 @@
-/* bench.c - hydac bench failover: the options, the order of the measurements. */
+/* bench.c - hydac bench: which one; failover's options, the order of its measurements. */
 #include "leader/ctl/bench.h"
 
+#include "leader/ctl/bench_speed.h"
 #include "leader/ctl/ctl.h"
 #include "leader/ctl/files.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-static const char usage[] =
+const char hd_bench_usage[] =
     "hydac bench failover --out DIR [OPTIONS]\n"
+    "hydac bench decode|prefill|net [--out DIR] [OPTIONS]\n"
     "\n"
-    "Measures on clusters of this machine what a lost worker costs: for each combination starts a\n"
-    "leader and workers, lets them answer, kills workers (SIGKILL) in the middle of the same "
-    "answer\n"
-    "and compares the tokens. Writes results.json, results.csv and report.html (self-contained).\n"
-    "All numbers are the leader's reports and counters and this client's clock.\n"
+    "Measures on clusters of this machine. All numbers are the leader's reports and counters and\n"
+    "this client's clock.\n"
+    "\n"
+    "  --model PATH       as for hydac up\n"
+    "  --threads N        threads of each worker; default: this machine's cores shared out\n"
+    "  --leader-arg X, --worker-arg X\n"
+    "                     passes X on (repeatable; options as --leader-arg=--name=value)\n"
+    "\n"
+    "failover: what a lost worker costs. For each combination starts a leader and workers, lets\n"
+    "them answer, kills workers (SIGKILL) in the middle of the same answer and compares the\n"
+    "tokens. Writes results.json, results.csv and report.html (self-contained).\n"
     "\n"
     "  --out DIR          where the results go\n"
-    "  --model PATH       as for hydac up\n"
     "  --workers LIST     sizes of the cluster, default 2,3,4,8\n"
     "  --contexts LIST    tokens of the prompt, default 128,512,2048\n"
     "  --lost N           workers killed at once, default 1; those with most heads\n"
     "  --policies LIST    ways of recovery, default reuse,standby,full (they take turns)\n"
     "  --repeat N         default 5; reported is the run with the median stall\n"
     "  --tokens N         of an answer, default 64; the loss comes after a third of them\n"
-    "  --threads N        threads of each worker; default: this machine's cores shared out\n"
     "  --plot png         also writes failover.png (needs gnuplot)\n"
-    "  --leader-arg X, --worker-arg X\n"
-    "                     passes X on (repeatable; options as --leader-arg=--name=value)\n";
-
-/* Calls take for each item of a list with commas between; HD_E_CONFIG for an empty or long one. */
-static int each_item(const char *option, const char *list,
-                     int (*take)(void *arg, size_t i, const char *item, struct hd_error *err),
-                     void *arg, size_t *n, struct hd_error *err)
-{
-    char item[64];
-    *n = 0;
-    for (const char *p = list;; p++) {
-        size_t len = strcspn(p, ",");
-        if (*n == HD_BENCH_MAX_LIST)
-            return hd_fail(err, HD_E_CONFIG, "%s takes at most %d items", option,
-                           HD_BENCH_MAX_LIST);
-        if (len == 0 || len >= sizeof item)
-            return hd_fail(err, HD_E_CONFIG, "%s takes items with commas between, not '%s'", option,
-                           list);
-        memcpy(item, p, len);
-        item[len] = '\0';
-        int rc = take(arg, *n, item, err);
-        if (rc < 0)
-            return rc;
-        ++*n;
-        p += len;
-        if (!*p)
-            return 0;
-    }
-}
-
-struct number_list {
-    const char *option;
-    uint64_t *to, min, max;
-};
-
-static int take_number(void *arg, size_t i, const char *item, struct hd_error *err)
-{
-    const struct number_list *l = arg;
-    char *end;
-    errno = 0;
-    uint64_t v = strtoull(item, &end, 10);
-    if (errno || *end || *item < '0' || *item > '9' || v < l->min || v > l->max)
-        return hd_fail(err, HD_E_CONFIG, "%s takes integers from %llu to %llu, not '%s'", l->option,
-                       (unsigned long long)l->min, (unsigned long long)l->max, item);
-    l->to[i] = v;
-    return 0;
-}
+    "\n"
+    "decode: tokens a second, beside what the memory's bandwidth would allow, and where the time\n"
+    "of a token goes. prefill: the same for a prompt, with operations a second. net: what a\n"
+    "half-step's way to the workers and back takes, and bytes for a token. Each prints a table\n"
+    "of medians (least - most).\n"
+    "\n"
+    "  --out DIR          also writes decode.json and decode.csv (prefill, net) there\n"
+    "  --workers LIST     sizes of the cluster, default 1,2; they take turns\n"
+    "  --prompt N         tokens of the prompt, default 16; prefill: 512\n"
+    "  --tokens N         of an answer, default 64; not for prefill\n"
+    "  --repeat N         default 3\n";
 
 static int take_policy(void *arg, size_t i, const char *item, struct hd_error *err)
 {
@@ -95,13 +63,13 @@ struct lists {
 
 static int check(struct hd_bench_options *o, const struct lists *l, struct hd_error *err)
 {
-    struct number_list workers = {"--workers", o->workers, 2, HD_MAX_WORKERS};
-    struct number_list contexts = {"--contexts", o->contexts, 1, INT32_MAX};
-    int rc = each_item("--workers", l->workers, take_number, &workers, &o->n_workers, err);
+    struct hd_bench_numbers workers = {"--workers", o->workers, 2, HD_MAX_WORKERS};
+    struct hd_bench_numbers contexts = {"--contexts", o->contexts, 1, INT32_MAX};
+    int rc = hd_bench_take_numbers(&workers, l->workers, &o->n_workers, err);
     if (rc == 0)
-        rc = each_item("--contexts", l->contexts, take_number, &contexts, &o->n_contexts, err);
+        rc = hd_bench_take_numbers(&contexts, l->contexts, &o->n_contexts, err);
     if (rc == 0)
-        rc = each_item("--policies", l->policies, take_policy, o, &o->n_policies, err);
+        rc = hd_bench_each_item("--policies", l->policies, take_policy, o, &o->n_policies, err);
     for (size_t i = 0; rc == 0 && i < o->n_workers; i++)
         if (o->workers[i] <= o->lost)
             rc = hd_fail(err, HD_E_CONFIG,
@@ -198,9 +166,7 @@ static int bench(const struct hd_bench_options *o, struct hd_error *err)
 {
     size_t total = o->n_workers * o->n_contexts * o->n_policies * o->repeat;
     struct hd_bench b = {.o = o, .cores = sysconf(_SC_NPROCESSORS_ONLN)};
-    time_t now = time(NULL);
-    struct tm t;
-    strftime(b.started, sizeof b.started, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &t));
+    hd_bench_now(b.started);
     b.runs = calloc(total, sizeof *b.runs);
     int rc = b.runs ? 0 : hd_fail(err, HD_E_NOMEM, "out of memory");
     if (rc == 0)
@@ -227,7 +193,7 @@ static int run(struct hd_bench_options *o, const struct lists *l, struct hd_erro
     return rc == 0 ? bench(o, err) : rc;
 }
 
-int hd_cmd_bench(int argc, char **argv)
+static int cmd_failover(int argc, char **argv)
 {
     struct hd_bench_options o = {
         .up = {.log_level = "error"}, .lost = 1, .repeat = 5, .tokens = 64};
@@ -250,11 +216,12 @@ int hd_cmd_bench(int argc, char **argv)
         {"--worker-arg", HD_ARG_LIST, &o.up.worker_args},
         {NULL},
     };
-    int rc = hd_cmd_args(argc, argv, args, &rest, usage);
+    int rc = hd_cmd_args(argc, argv, args, &rest, hd_bench_usage);
     if (rc != 0)
         return hd_cmd_args_status(rc);
     if (rest.n != 1 || strcmp(rest.items[0], "failover") != 0) {
-        hd_fail(&err, HD_E_CONFIG, "bench measures 'failover'; see hydac bench --help");
+        hd_fail(&err, HD_E_CONFIG,
+                "bench is followed by failover, decode, prefill or net; see hydac bench --help");
         return hd_complain(&err) + 1;
     }
     if (check(&o, &l, &err) < 0)
@@ -265,4 +232,12 @@ int hd_cmd_bench(int argc, char **argv)
         return HD_UP_INTERRUPTED;
     }
     return rc < 0 ? hd_complain(&err) : 0;
+}
+
+int hd_cmd_bench(int argc, char **argv)
+{
+    int kind = argc > 1 ? hd_speed_kind(argv[1]) : -1;
+    if (kind < 0)
+        return cmd_failover(argc, argv);
+    return hd_speed_cmd((enum hd_speed_kind)kind, argc - 1, argv + 1);
 }

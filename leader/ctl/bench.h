@@ -7,13 +7,30 @@
 #ifndef HD_CTL_BENCH_H
 #define HD_CTL_BENCH_H
 
-#include "leader/ctl/up.h"
+#include "leader/ctl/bench_client.h"
 
-#include <jansson.h>
 #include <stdio.h>
 
 #define HD_BENCH_MAX_LIST 16 /* items of --workers, --contexts, --policies */
 
+#define HD_BENCH_TIME 32 /* bytes of a time in words */
+
+extern const char hd_bench_usage[]; /* of all of them */
+
+/* ---- What options have in common ------------------------------------------------------------*/
+/* Calls take for each item of a list with commas between; HD_E_CONFIG for an empty or long one. */
+int hd_bench_each_item(const char *option, const char *list,
+                       int (*take)(void *arg, size_t i, const char *item, struct hd_error *err),
+                       void *arg, size_t *n, struct hd_error *err);
+struct hd_bench_numbers {
+    const char *option;
+    uint64_t *to, min, max; /* to: [HD_BENCH_MAX_LIST] */
+};
+int hd_bench_take_numbers(const struct hd_bench_numbers *l, const char *list, size_t *n,
+                          struct hd_error *err);
+void hd_bench_now(char text[HD_BENCH_TIME]); /* 2026-11-24T12:00:00Z */
+
+/* ---- Failover -------------------------------------------------------------------------------*/
 /* What a stall is made of; the parts add up to it. */
 enum hd_bench_part {
     HD_BENCH_DETECT,
@@ -64,7 +81,7 @@ struct hd_bench {
     struct hd_bench_run *runs; /* [n], in the order of time */
     size_t n;
     json_t *model; /* of the leader's status */
-    char started[32];
+    char started[HD_BENCH_TIME];
     long cores;
 };
 
@@ -81,7 +98,6 @@ struct hd_bench_group {
 
 /* One measurement with its own cluster. `model` gets the status' description. 0,
  * HD_BENCH_INTERRUPTED or an error. */
-#define HD_BENCH_INTERRUPTED 1
 struct hd_bench_job {
     const struct hd_bench_options *o;
     uint64_t workers, context, repeat;

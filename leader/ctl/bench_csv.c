@@ -1,8 +1,7 @@
 /* bench_csv.c - results.csv: one line for each run. */
 #include "leader/ctl/bench.h"
 
-#include <errno.h>
-#include <string.h>
+#include "leader/ctl/files.h"
 
 static void print_header(FILE *f)
 {
@@ -36,16 +35,15 @@ static void print_run(FILE *f, const struct hd_bench_run *r)
     print_counters(f, r);
 }
 
-int hd_bench_write_csv(const struct hd_bench *b, const char *path, struct hd_error *err)
+static void print_all(FILE *f, const void *what)
 {
-    FILE *f = fopen(path, "w");
-    if (!f)
-        return hd_fail(err, HD_E_IO, "cannot write %s: %s", path, strerror(errno));
+    const struct hd_bench *b = what;
     print_header(f);
     for (size_t i = 0; i < b->n; i++)
         print_run(f, &b->runs[i]);
-    int broken = ferror(f);
-    if (fclose(f) != 0 || broken)
-        return hd_fail(err, HD_E_IO, "cannot write %s", path);
-    return 0;
+}
+
+int hd_bench_write_csv(const struct hd_bench *b, const char *path, struct hd_error *err)
+{
+    return hd_write_text(path, print_all, b, err);
 }

@@ -1,8 +1,8 @@
 /* bench_html.c - report.html: text, tables and pictures in one file, without scripts. */
 #include "leader/ctl/bench.h"
 #include "leader/ctl/bench_svg.h"
+#include "leader/ctl/files.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -243,27 +243,31 @@ static void print_combination(FILE *f, const struct hd_bench_group *g, size_t n)
     print_memory(f, g, n);
 }
 
-int hd_bench_write_html(const struct hd_bench *b, const char *path, struct hd_error *err)
-{
+struct page {
+    const struct hd_bench *b;
+    struct hd_bench_group *groups;
     size_t n;
-    struct hd_bench_group *groups = hd_bench_groups(b, &n);
-    if (!groups)
-        return hd_fail(err, HD_E_NOMEM, "out of memory");
-    FILE *f = fopen(path, "w");
-    if (!f) {
-        free(groups);
-        return hd_fail(err, HD_E_IO, "cannot write %s: %s", path, strerror(errno));
-    }
+};
+
+static void print_page(FILE *f, const void *what)
+{
+    const struct page *p = what;
     fputs(head, f);
-    print_intro(f, b);
-    print_summary(f, groups, n);
-    for (size_t i = 0; i < n; i += b->o->n_policies)
-        print_combination(f, &groups[i], b->o->n_policies);
+    print_intro(f, p->b);
+    print_summary(f, p->groups, p->n);
+    for (size_t i = 0; i < p->n; i += p->b->o->n_policies)
+        print_combination(f, &p->groups[i], p->b->o->n_policies);
     fputs(explanation, f);
     fputs("</body></html>\n", f);
-    free(groups);
-    int broken = ferror(f);
-    if (fclose(f) != 0 || broken)
-        return hd_fail(err, HD_E_IO, "cannot write %s", path);
-    return 0;
+}
+
+int hd_bench_write_html(const struct hd_bench *b, const char *path, struct hd_error *err)
+{
+    struct page p = {.b = b};
+    p.groups = hd_bench_groups(b, &p.n);
+    if (!p.groups)
+        return hd_fail(err, HD_E_NOMEM, "out of memory");
+    int rc = hd_write_text(path, print_page, &p, err);
+    free(p.groups);
+    return rc;
 }

@@ -18,7 +18,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define STATUS_MS      30000  /* for one answer */
 #define COPIES_WAIT_MS 600000 /* for standby copies of all units */
 #define COPIES_POLL_MS 50
 
@@ -28,8 +27,6 @@ struct measurement {
     json_t **model;
     struct hd_up *up;
     uint64_t victims; /* bit i: worker i + 1 */
-    int rc;
-    struct hd_error err;
 };
 
 /* One streamed answer. */
@@ -48,27 +45,7 @@ struct stream {
     char error[400];
 };
 
-static int get_status(const char *base, json_t **status, struct hd_error *err)
-{
-    struct hd_http_get g = {.base = base, .path = "/hydac/status", .timeout_ms = STATUS_MS};
-    int rc = hd_http_get(&g, err);
-    if (rc < 0)
-        return rc;
-    *status = json_loads(g.body, 0, NULL);
-    free(g.body);
-    if (g.status == 200 && json_is_object(*status))
-        return 0;
-    json_decref(*status);
-    *status = NULL;
-    return hd_fail(err, HD_E_IO, "the leader did not tell its status");
-}
-
 /* ---- Memory ---------------------------------------------------------------------------------*/
-static json_int_t integer_of(const json_t *v, const char *key)
-{
-    return json_integer_value(json_object_get(v, key));
-}
-
 /* Counted by the worker when asked; a heartbeat's number would be older. */
 static json_int_t kv_bytes_of(const json_t *cache)
 {
@@ -77,7 +54,7 @@ static json_int_t kv_bytes_of(const json_t *cache)
     for (size_t i = 0; i < json_array_size(layers); i++) {
         const json_t *heads = json_array_get(layers, i);
         for (size_t k = 0; k < json_array_size(heads); k++)
-            sum += integer_of(json_array_get(heads, k), "bytes");
+            sum += hd_bench_integer(json_array_get(heads, k), "bytes");
     }
     return sum;
 }
@@ -91,11 +68,11 @@ static json_t *memory_of(const json_t *status)
         if (!cache) /* gone */
             continue;
         json_array_append_new(
-            list,
-            json_pack("{s:O, s:O, s:I, s:I, s:I, s:I}", "name", json_object_get(w, "name"), "heads",
-                      json_object_get(w, "heads"), "kv_bytes", kv_bytes_of(cache), "log_bytes",
-                      integer_of(w, "log_bytes"), "log_rows", integer_of(cache, "log_rows"),
-                      "rss_bytes", integer_of(w, "rss_bytes")));
+            list, json_pack("{s:O, s:O, s:I, s:I, s:I, s:I}", "name", json_object_get(w, "name"),
+                            "heads", json_object_get(w, "heads"), "kv_bytes", kv_bytes_of(cache),
+                            "log_bytes", hd_bench_integer(w, "log_bytes"), "log_rows",
+                            hd_bench_integer(cache, "log_rows"), "rss_bytes",
+                            hd_bench_integer(w, "rss_bytes")));
     }
     return list;
 }
@@ -104,7 +81,7 @@ static void probe(void *arg)
 {
     struct stream *s = arg;
     struct hd_error err; /* memory stays unknown */
-    get_status(hd_up_url(s->m->up), &s->status, &err);
+    hd_bench_get_status(hd_up_url(s->m->up), &s->status, &err);
 }
 
 static void end_probe(struct stream *s)
@@ -208,23 +185,6 @@ static int gaps_of(const struct stream *s, struct hd_bench_gaps *g, struct hd_er
 }
 
 /* ---- The measurement ------------------------------------------------------------------------*/
-/* Greedy, of token ids that every vocabulary has; repeats differ, policies do not. */
-static char *request_text(const struct hd_bench_job *job, json_int_t vocab)
-{
-    json_t *ids = json_array();
-    json_int_t range = vocab > 256 ? 250 : vocab - 6;
-    for (uint64_t i = 0; i < job->context && range > 0; i++) {
-        json_int_t id = (json_int_t)((i * 7919 + job->repeat * 104729) % (uint64_t)range);
-        json_array_append_new(ids, json_integer(3 + id));
-    }
-    json_t *body = json_pack("{s:o, s:I, s:i, s:b, s:b, s:b}", "prompt", ids, "max_tokens",
-                             (json_int_t)job->o->tokens, "temperature", 0, "ignore_eos", 1, "hydac",
-                             1, "stream", 1);
-    char *text = json_dumps(body, JSON_COMPACT);
-    json_decref(body);
-    return text;
-}
-
 /* The worker with most heads that is not chosen yet; by name among equals, so that the same number
  * of heads is lost in every run. */
 static const json_t *next_victim(const json_t *workers, uint64_t chosen)
@@ -310,12 +270,12 @@ static int wait_for_copies(struct measurement *m, struct hd_error *err)
 {
     for (unsigned i = 0; i < COPIES_WAIT_MS / COPIES_POLL_MS; i++) {
         json_t *status = NULL;
-        int rc = get_status(hd_up_url(m->up), &status, err);
+        int rc = hd_bench_get_status(hd_up_url(m->up), &status, err);
         if (rc < 0)
             return rc;
         const json_t *moves = json_object_get(json_object_get(status, "cluster"), "moves");
         bool ready = json_is_false(json_object_get(moves, "moving")) &&
-                     integer_of(moves, "units_without_copy") == 0;
+                     hd_bench_integer(moves, "units_without_copy") == 0;
         json_decref(status);
         if (ready)
             return 0;
@@ -324,16 +284,24 @@ static int wait_for_copies(struct measurement *m, struct hd_error *err)
     return hd_fail(err, HD_E_STATE, "the standby copies were not ready in time");
 }
 
-static int client(struct measurement *m, struct hd_error *err)
+static int client(void *arg, struct hd_up *u, struct hd_error *err)
 {
+    struct measurement *m = arg;
     json_t *status = NULL;
+    m->up = u;
     int rc = wait_for_copies(m, err);
     if (rc == 0)
-        rc = get_status(hd_up_url(m->up), &status, err);
+        rc = hd_bench_get_status(hd_up_url(m->up), &status, err);
     if (rc < 0)
         return rc;
     json_t *model = json_object_get(status, "model");
-    char *body = request_text(m->job, integer_of(model, "vocab"));
+    /* Repeats differ, policies do not. */
+    char *body =
+        hd_bench_request_text(&(struct hd_bench_request){.prompt = m->job->context,
+                                                         .tokens = m->job->o->tokens,
+                                                         .seed = m->job->repeat,
+                                                         .vocab = hd_bench_integer(model, "vocab"),
+                                                         .stream = true});
     rc = body ? choose_victims(m, status, err) : hd_fail(err, HD_E_NOMEM, "out of memory");
     if (!*m->model)
         *m->model = json_incref(model);
@@ -344,36 +312,20 @@ static int client(struct measurement *m, struct hd_error *err)
     return rc;
 }
 
-static void run_client(void *arg, struct hd_up *u)
-{
-    struct measurement *m = arg;
-    m->up = u;
-    m->rc = client(m, &m->err);
-}
-
 int hd_bench_measure(const struct hd_bench_job *job, struct hd_bench_run *run, json_t **model,
                      struct hd_error *err)
 {
-    struct measurement m = {.job = job, .run = run, .model = model, .rc = HD_E_STATE};
-    hd_fail(&m.err, HD_E_STATE, "the cluster could not be started");
+    struct measurement m = {.job = job, .run = run, .model = model};
+    struct hd_bench_client c = {.run = client, .arg = &m};
     struct hd_up_options up = job->o->up;
     up.workers = job->workers;
     up.recovery = job->policy;
     if (up.threads == 0)
         up.threads = hd_up_share_of_cores(job->workers);
-    up.client = run_client;
-    up.client_arg = &m;
     *run = (struct hd_bench_run){.workers = job->workers,
                                  .context = job->context,
                                  .repeat = job->repeat,
                                  .threads = up.threads,
                                  .policy = job->policy};
-    int status = hd_up(&up);
-    if (status == HD_UP_INTERRUPTED)
-        return HD_BENCH_INTERRUPTED;
-    if (m.rc < 0)
-        *err = m.err;
-    else if (status != 0)
-        return hd_fail(err, HD_E_STATE, "the cluster ended with status %d", status);
-    return m.rc;
+    return hd_bench_on_cluster(&up, &c, err);
 }

@@ -97,6 +97,19 @@ void hd_remove_tree(const char *path)
     nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+int hd_write_text(const char *path, void (*print)(FILE *f, const void *what), const void *what,
+                  struct hd_error *err)
+{
+    FILE *f = fopen(path, "w");
+    if (!f)
+        return hd_fail(err, HD_E_IO, "cannot write %s: %s", path, strerror(errno));
+    print(f, what);
+    int broken = ferror(f);
+    if (fclose(f) != 0 || broken)
+        return hd_fail(err, HD_E_IO, "cannot write %s", path);
+    return 0;
+}
+
 int hd_write_json(const char *path, const json_t *v, struct hd_error *err)
 {
     char tmp[PATH_MAX];

@@ -7,6 +7,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* The path of a program of ours: $HYDAC_BINDIR, the folder of this executable, `neighbour`
  * relative to it (the build tree), then $PATH. HD_E_NOTFOUND. */
@@ -19,6 +20,9 @@ int hd_make_folders(const char *path, struct hd_error *err);
 int hd_make_temporary_folder(char *path, size_t size, struct hd_error *err);
 /* Like rm -rf; never follows links. */
 void hd_remove_tree(const char *path);
+/* What print writes. HD_E_IO. */
+int hd_write_text(const char *path, void (*print)(FILE *f, const void *what), const void *what,
+                  struct hd_error *err);
 /* Whole or not at all (through a temporary name). */
 int hd_write_json(const char *path, const json_t *v, struct hd_error *err);
 

@@ -15,7 +15,7 @@ static const char usage[] =
     "  hydac drain   empty a worker without a pause, before it is taken away\n"
     "  hydac rebalance\n"
     "                level the load again\n"
-    "  hydac bench   measure what a lost worker costs\n"
+    "  hydac bench   measure what a lost worker costs, and how fast clusters are\n"
     "  hydac synth   write a model of random weights\n"
     "  hydac keygen  make a key for leader and workers\n"
     "\n"

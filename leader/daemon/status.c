@@ -162,15 +162,30 @@ static json_t *model_json(const struct hd_leader *l)
                      "activations", l->activations == HD_ACTIVATIONS_Q8 ? "q8" : "f32");
 }
 
+static json_t *totals_json(const struct hd_half_totals *t)
+{
+    return json_pack("{sI sI sI sI}", "done", (json_int_t)t->done, "waited_us",
+                     (json_int_t)t->waited_us, "compute_us", (json_int_t)t->compute_us, "flops",
+                     (json_int_t)t->flops);
+}
+
+/* By what their steps are: answers only, or prompts too. */
+static json_t *half_steps_json(const struct hd_core *core)
+{
+    return json_pack("{so so}", "decode", totals_json(hd_core_half_totals(core, true)), "prefill",
+                     totals_json(hd_core_half_totals(core, false)));
+}
+
 static json_t *cluster_json(const struct hd_leader *l)
 {
     const struct hd_leader_config *c = l->o.config;
-    return json_pack("{ss ss sI ss ss sI sI so}", "state",
+    return json_pack("{ss ss sI ss ss sI sI so so}", "state",
                      hd_cluster_state_name(hd_core_state(l->core)), "reason",
                      hd_core_reason(l->core), "epoch", (json_int_t)hd_core_epoch(l->core),
                      "recovery", hd_recovery_name((enum hd_recovery)c->recovery), "strategy",
                      hd_strategies[c->strategy]->name, "min_workers", (json_int_t)c->min_workers,
-                     "results_dropped", (json_int_t)l->results_dropped, "moves", move_json(l));
+                     "results_dropped", (json_int_t)l->results_dropped, "moves", move_json(l),
+                     "half_steps", half_steps_json(l->core));
 }
 
 static json_t *status_json(const struct hd_leader *l, struct hd_status_query *q)

@@ -8,6 +8,7 @@
  *   bench_kernels [THREADS [VARIANT]]     (default: 1 and 2; the best of this CPU) */
 #include "common/math/kernels.h"
 #include "common/math/q8.h"
+#include "common/math/read_probe.h"
 #include "common/math/team.h"
 #include "common/util/clock.h"
 
@@ -19,7 +20,7 @@
 /* OpenBLAS' own call; cblas.h of other vendors lacks it. */
 void openblas_set_num_threads(int threads);
 
-#define SPAN_BYTES ((size_t)256 << 20) /* weights read before one is read again */
+#define SPAN_BYTES HD_READ_PROBE_BYTES /* weights read before one is read again */
 #define TURNS      7
 #define TURN_US    20000 /* a turn takes at least so long */
 #define GROUPS     8     /* of one index of the team's loop */
@@ -35,12 +36,11 @@ struct bench {
     size_t outputs, inputs, rows;
     struct hd_weights *copies; /* [n_copies] */
     size_t n_copies, next;
-    const float *x;     /* [ROWS_MAX][inputs] */
-    const float *w;     /* [outputs][inputs], for sgemm */
-    float *y;           /* [ROWS_MAX][outputs] */
-    void *q8;           /* [ROWS_MAX] prepared */
-    uint64_t *memory;   /* SPAN_BYTES for the plain read */
-    uint64_t sums[64];  /* of it: [PROBE_PARTS] */
+    const float *x; /* [ROWS_MAX][inputs] */
+    const float *w; /* [outputs][inputs], for sgemm */
+    float *y;       /* [ROWS_MAX][outputs] */
+    void *q8;       /* [ROWS_MAX] prepared */
+    struct hd_read_probe probe;
     double packed_mb_s; /* of the file's bytes */
 };
 
@@ -200,28 +200,9 @@ static void sgemm(struct bench *b)
                 b->w, inputs, 0.0f, b->y, outputs);
 }
 
-#define PROBE_PARTS   64
-#define PROBE_STREAMS 4 /* side by side: more than one keeps more lines on their way */
-
-static void probe_part(void *arg, size_t index, unsigned thread)
-{
-    struct bench *b = arg;
-    size_t n = SPAN_BYTES / sizeof *b->memory / PROBE_PARTS / PROBE_STREAMS;
-    const uint64_t *d = b->memory + index * n * PROBE_STREAMS;
-    uint64_t sum[8] = {0};
-    (void)thread;
-    for (size_t i = 0; i + 8 <= n; i += 8)
-        for (size_t s = 0; s < PROBE_STREAMS; s++)
-            for (size_t j = 0; j < 8; j++)
-                sum[j] += d[s * n + i + j];
-    for (size_t j = 1; j < 8; j++)
-        sum[0] += sum[j];
-    b->sums[index] = sum[0];
-}
-
 static void probe(struct bench *b)
 {
-    hd_team_run(b->team, PROBE_PARTS, probe_part, b);
+    hd_read_probe_pass(&b->probe, b->team);
 }
 
 /* ---- Tables ----*/
@@ -232,7 +213,8 @@ static void one_row(struct bench *b, call_fn *integer)
     double bytes = (double)(b->copies[0].groups * b->copies[0].group_bytes) * 1e-9;
     b->rows = 1;
     compete(c, 3, b);
-    double limit = (double)SPAN_BYTES * 1e-9 / c[0].seconds[0], f32 = bytes / c[1].seconds[0];
+    double limit = (double)HD_READ_PROBE_BYTES * 1e-9 / c[0].seconds[0],
+           f32 = bytes / c[1].seconds[0];
     printf(" | %5.1f | %5.1f %3.0f%%", limit, f32, 100.0 * f32 / limit);
     if (integer)
         printf(" | %7.1f us %5.1f %3.0f%%", c[2].seconds[0] * 1e6, bytes / c[2].seconds[0],
@@ -302,11 +284,10 @@ static int tables(enum hd_isa isa, unsigned threads)
     }
     printf("== %s, %u thread%s\n", hd_isa_name(isa), threads, threads == 1 ? "" : "s");
     openblas_set_num_threads((int)threads);
-    b.memory = must(malloc(SPAN_BYTES));
-    memset(b.memory, 1, SPAN_BYTES);
+    must(hd_read_probe_init(&b.probe) == 0 ? b.probe.memory : NULL);
     shape_table(&b, 2048, 2048);
     shape_table(&b, 2048, 8192);
-    free(b.memory);
+    hd_read_probe_deinit(&b.probe);
     hd_team_free(b.team);
     return 0;
 }

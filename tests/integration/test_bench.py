@@ -141,10 +141,11 @@ def children_of(pid):
         return [int(p) for p in f.read().split()]
 
 
-def test_interrupt_ends_everything(model, tmp_path):
-    args = ["--model", model, "--workers", "2", "--contexts", "256", "--out", str(tmp_path)]
+@pytest.mark.parametrize("what", [["failover", "--contexts", "256"], ["decode"], ["prefill"]])
+def test_interrupt_ends_everything(what, model, tmp_path):
+    args = ["--model", model, "--workers", "2", "--out", str(tmp_path)]
     process = subprocess.Popen(
-        [HYDAC, "bench", "failover", "--repeat", "500", *args],
+        [HYDAC, "bench", *what, "--repeat", "500", *args],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

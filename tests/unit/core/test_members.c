@@ -260,3 +260,40 @@ Test(core_members, rate_of_a_link)
     cr_assert_float_eq(v.rate, 1e9, 1); /* 1 MB in 1 ms */
     trace_deinit(&t);
 }
+
+/* Both owners answer the half-step in hand; the second after a millisecond in all. */
+static void answer_half(struct trace *t, enum hd_half half)
+{
+    struct hd_event ev = {.type = HD_EV_RESULT, .epoch = 1, .step = 1, .half = half, .flops = 5};
+    static const uint64_t compute_us[2] = {700, 300};
+    for (unsigned slot = 0; slot < 2; slot++) {
+        t->now_us += 500;
+        ev.now_us = t->now_us;
+        ev.slot = slot;
+        ev.compute_us = compute_us[slot];
+        cr_assert(hd_core_step(t->core, &ev, &t->actions) == 0);
+    }
+    t->actions.n = 0; /* nobody is there to perform them */
+}
+
+Test(core_members, half_steps_are_counted_by_what_their_steps_are)
+{
+    const struct hd_half_totals *single, *many;
+    struct trace t;
+    trace_start(&t, 2, NULL);
+    single = hd_core_half_totals(t.core, true);
+    many = hd_core_half_totals(t.core, false);
+    trace_event(&t, "open 0");
+    trace_event(&t, "half 1 A 0 0:1");
+    answer_half(&t, HD_HALF_ATTENTION);
+    cr_assert_eq(single->done, 1);
+    cr_assert_eq(single->waited_us, 1000);
+    cr_assert_eq(single->compute_us, 700, "of the slowest");
+    cr_assert_eq(single->flops, 10, "of both");
+    cr_assert_eq(many->done, 0);
+    trace_event(&t, "half 1 F 0 0:3");
+    answer_half(&t, HD_HALF_FFN);
+    cr_assert_eq(single->done, 1);
+    cr_assert_eq(many->done, 1);
+    trace_deinit(&t);
+}

@@ -1,0 +1,143 @@
+/* bench_speed.c - hydac bench decode, prefill, net: the options, the order of the runs. */
+#include "leader/ctl/bench_speed.h"
+
+#include "leader/ctl/ctl.h"
+#include "leader/ctl/files.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct {
+    const char *name;
+    uint64_t prompt, tokens; /* defaults */
+} kinds[HD_SPEED_KINDS] = {
+    [HD_SPEED_DECODE] = {"decode", 16, 64},
+    [HD_SPEED_PREFILL] = {"prefill", 512, 1},
+    [HD_SPEED_NET] = {"net", 16, 64},
+};
+
+int hd_speed_kind(const char *name)
+{
+    for (int i = 0; i < HD_SPEED_KINDS; i++)
+        if (strcmp(kinds[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+const char *hd_speed_kind_name(enum hd_speed_kind kind)
+{
+    return kinds[kind].name;
+}
+
+uint64_t hd_speed_threads(const struct hd_speed_options *o, size_t variant)
+{
+    uint64_t all = o->workers[variant] * o->threads[variant];
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores > 0 && all > (uint64_t)cores ? (uint64_t)cores : all;
+}
+
+static int check(struct hd_speed_options *o, const char *workers, struct hd_error *err)
+{
+    struct hd_bench_numbers sizes = {"--workers", o->workers, 1, HD_MAX_WORKERS};
+    int rc = hd_bench_take_numbers(&sizes, workers, &o->n_variants, err);
+    for (size_t i = 0; rc == 0 && i < o->n_variants; i++)
+        o->threads[i] = o->up.threads ? o->up.threads : hd_up_share_of_cores(o->workers[i]);
+    if (rc == 0 && o->kind == HD_SPEED_PREFILL && o->tokens != 0)
+        rc = hd_fail(err, HD_E_CONFIG, "bench prefill takes no --tokens: it is about the prompt");
+    o->prompt = o->prompt ? o->prompt : kinds[o->kind].prompt;
+    o->tokens = o->tokens ? o->tokens : kinds[o->kind].tokens;
+    return rc;
+}
+
+/* ---- Measuring ------------------------------------------------------------------------------*/
+static int measure_all(struct hd_speed *s, size_t total, struct hd_error *err)
+{
+    size_t n = s->o->n_variants;
+    for (size_t i = 0; i < total; i++) {
+        struct hd_speed_run *run = &s->runs[s->n];
+        *run = (struct hd_speed_run){.variant = i % n, .repeat = i / n};
+        int rc = hd_speed_measure(s, run, err);
+        if (rc < 0)
+            hd_fail_in(err, "%llu workers", (unsigned long long)s->o->workers[run->variant]);
+        if (rc != 0)
+            return rc;
+        s->n++;
+        hd_speed_print_progress(s, total);
+    }
+    return 0;
+}
+
+static int write_all(const struct hd_speed *s, struct hd_error *err)
+{
+    char path[PATH_MAX + 16];
+    const char *name = hd_speed_kind_name(s->o->kind);
+    snprintf(path, sizeof path, "%s/%s.json", s->o->out, name);
+    int rc = hd_speed_write_json(s, path, err);
+    if (rc < 0)
+        return rc;
+    puts(path);
+    snprintf(path, sizeof path, "%s/%s.csv", s->o->out, name);
+    rc = hd_speed_write_csv(s, path, err);
+    if (rc == 0)
+        puts(path);
+    return rc;
+}
+
+static int bench(const struct hd_speed_options *o, struct hd_error *err)
+{
+    size_t total = o->n_variants * o->repeat;
+    struct hd_speed s = {.o = o, .runs = calloc(total, sizeof *s.runs)};
+    int rc = s.runs ? 0 : hd_fail(err, HD_E_NOMEM, "out of memory");
+    hd_bench_now(s.started);
+    if (rc == 0)
+        rc = hd_speed_weight_bytes(o->up.model, &s.weight_bytes, err);
+    if (rc == 0)
+        rc = measure_all(&s, total, err);
+    if (rc == 0)
+        hd_speed_print(&s);
+    if (rc == 0 && o->out)
+        rc = write_all(&s, err);
+    free(s.runs);
+    json_decref(s.model);
+    return rc;
+}
+
+static int run(struct hd_speed_options *o, const char *model, struct hd_error *err)
+{
+    int rc = hd_up_set_model(&o->up, model, err);
+    if (rc == 0 && o->out)
+        rc = hd_make_folders(o->out, err);
+    return rc == 0 ? bench(o, err) : rc;
+}
+
+int hd_speed_cmd(enum hd_speed_kind kind, int argc, char **argv)
+{
+    struct hd_speed_options o = {
+        .kind = kind, .up = {.log_level = "error", .recovery = "reuse"}, .repeat = 3};
+    const char *model = NULL, *workers = "1,2";
+    struct hd_error err = {0};
+    const struct hd_arg args[] = {
+        {"--model", HD_ARG_STRING, &model},
+        {"--workers", HD_ARG_STRING, &workers},
+        {"--threads", HD_ARG_UINT, &o.up.threads, 1, 1024},
+        {"--prompt", HD_ARG_UINT, &o.prompt, 1, INT32_MAX},
+        {"--tokens", HD_ARG_UINT, &o.tokens, 2, INT32_MAX},
+        {"--repeat", HD_ARG_UINT, &o.repeat, 1, 1000},
+        {"--out", HD_ARG_STRING, &o.out},
+        {"--leader-arg", HD_ARG_LIST, &o.up.leader_args},
+        {"--worker-arg", HD_ARG_LIST, &o.up.worker_args},
+        {NULL},
+    };
+    int rc = hd_cmd_args(argc, argv, args, NULL, hd_bench_usage);
+    if (rc != 0)
+        return hd_cmd_args_status(rc);
+    if (check(&o, workers, &err) < 0)
+        return hd_complain(&err) + 1;
+    rc = run(&o, model, &err);
+    if (rc == HD_BENCH_INTERRUPTED) {
+        fputs("hydac: interrupted; nothing was written\n", stderr);
+        return HD_UP_INTERRUPTED;
+    }
+    return rc < 0 ? hd_complain(&err) : 0;
+}
