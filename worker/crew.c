@@ -16,7 +16,7 @@ static void clear_job(struct hd_job *job)
     hd_frame_clear(&job->frame);
 }
 
-static void free_job(struct hd_job *job)
+void hd_crew_free_job(struct hd_job *job)
 {
     clear_job(job);
     free(job);
@@ -45,17 +45,24 @@ static int set_up(struct hd_crew *c, struct hd_error *err)
     if (rc < 0)
         return hd_fail(err, rc, "cannot start %u compute threads (%s)", c->o.threads,
                        hd_error_name(rc));
+    rc = hd_crew_new_supply(c);
+    if (rc < 0) {
+        hd_team_free(c->team);
+        return hd_fail(err, rc, "out of memory for the list of weights");
+    }
     rc = hd_node_new(&c->node, &(struct hd_node_options){.model = c->o.model,
                                                          .kernels = hd_kernels_get(c->o.isa),
                                                          .team = c->team,
                                                          .log = c->o.log,
                                                          .state_dir = c->o.state_dir,
                                                          .log_limit = c->o.log_limit,
-                                                         .keep_log = c->o.keep_log});
+                                                         .keep_log = c->o.keep_log,
+                                                         .supply = c->supply});
     if (rc == 0)
         rc = hd_fill_new(&c->fill, c->node, &c->pace);
     if (rc < 0) {
         hd_node_free(c->node);
+        hd_supply_free(c->supply);
         hd_team_free(c->team);
         return hd_fail(err, rc, "out of memory for the list of units");
     }
@@ -82,11 +89,13 @@ static void wait_until(struct hd_crew *c, uint64_t until_us)
         pthread_cond_timedwait(&c->changed, &c->lock, &t);
 }
 
-/* Waits for a job, until then. False when it is time to stop; *job is NULL when none came. */
+/* Waits for a job or for weights, until then. False when it is time to stop; *job is NULL when no
+ * job came. */
 static bool take_job(struct hd_crew *c, uint64_t until_us, struct hd_job **job)
 {
     pthread_mutex_lock(&c->lock);
-    while (!c->first && !c->stop && (until_us == UINT64_MAX || hd_now_us() < until_us))
+    while (!c->first && !c->arrived && !c->stop &&
+           (until_us == UINT64_MAX || hd_now_us() < until_us))
         wait_until(c, until_us);
     bool go_on = !c->stop;
     *job = go_on ? c->first : NULL;
@@ -120,10 +129,11 @@ static void *compute_thread(void *arg)
         }
         hd_crew_run_job(c, job);
         hd_crew_wake_background(c);
-        free_job(job);
+        hd_crew_free_job(job);
     }
     hd_fill_free(c->fill);
     hd_node_free(c->node);
+    hd_supply_free(c->supply);
     hd_team_free(c->team);
     return NULL;
 }
@@ -164,7 +174,12 @@ static void free_crew(struct hd_crew *c)
     while (c->first) {
         struct hd_job *job = c->first;
         c->first = job->next;
-        free_job(job);
+        hd_crew_free_job(job);
+    }
+    while (c->arrived) {
+        struct hd_job *job = c->arrived;
+        c->arrived = job->next;
+        hd_crew_free_job(job);
     }
     while (c->replies) {
         struct hd_reply *r = c->replies;
@@ -183,6 +198,7 @@ int hd_crew_new(struct hd_crew **out, const struct hd_crew_options *o, struct hd
         return hd_fail(err, HD_E_NOMEM, "out of memory");
     c->o = *o;
     c->last = &c->first;
+    c->last_arrived = &c->arrived;
     c->last_reply = &c->replies;
     c->fill_us = UINT64_MAX;
     pthread_mutex_init(&c->lock, NULL);
@@ -223,8 +239,16 @@ int hd_crew_submit(struct hd_crew *c, const struct hd_job *job)
     if (copy)
         *copy = *job;
     pthread_mutex_lock(&c->lock);
-    int rc = !copy ? HD_E_NOMEM : c->n_jobs >= MAX_JOBS ? HD_E_LIMIT : 0;
-    if (rc == 0) {
+    bool passes = job->type == HD_JOB_WEIGHTS; /* by the others, no more than were asked for */
+    bool full = passes ? c->n_arrived >= HD_WEIGHTS_IN_FLIGHT : c->n_jobs >= MAX_JOBS;
+    int rc = !copy ? HD_E_NOMEM : full ? HD_E_LIMIT : 0;
+    if (rc == 0 && passes) {
+        copy->next = NULL;
+        *c->last_arrived = copy;
+        c->last_arrived = &copy->next;
+        c->n_arrived++;
+        pthread_cond_signal(&c->changed);
+    } else if (rc == 0) {
         copy->next = NULL;
         *c->last = copy;
         c->last = &copy->next;
