@@ -11,8 +11,9 @@ void hd_crew_wake_background(struct hd_crew *c)
 
 uint64_t hd_crew_background_at(const struct hd_crew *c)
 {
-    uint64_t hold = c->hold_pending ? c->hold_us : UINT64_MAX;
-    return hold < c->fill_us ? hold : c->fill_us;
+    uint64_t at = c->hold_pending ? c->hold_us : UINT64_MAX, supply = hd_crew_supply_at(c);
+    at = c->fill_us < at ? c->fill_us : at;
+    return supply < at ? supply : at;
 }
 
 void hd_crew_send_log_state(struct hd_crew *c, uint64_t sequences, bool complete)
@@ -59,6 +60,7 @@ static void run_slice(struct hd_crew *c)
 {
     struct hd_error err = {0};
     uint64_t t0 = hd_now_us();
+    hd_crew_set_window(c);
     int rc = hd_hold_slice(c->node, &err);
     uint64_t now = hd_now_us();
     c->hold_pending = rc > HD_HOLD_IDLE;
@@ -75,8 +77,11 @@ static void run_slice(struct hd_crew *c)
 void hd_crew_background(struct hd_crew *c)
 {
     uint64_t now = hd_now_us();
+    hd_crew_take_arrived(c);
     if (now >= c->fill_us)
         run_fill(c);
     else if (c->hold_pending && now >= c->hold_us)
         run_slice(c);
+    else if (now >= hd_crew_supply_at(c))
+        hd_crew_run_supply(c);
 }

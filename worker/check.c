@@ -1,5 +1,7 @@
 #include "worker/check.h"
 
+#include "common/model/piece.h"
+
 #include <stdlib.h>
 
 #define VARINT32 5    /* bytes of the longest unsigned 32-bit number in a message */
@@ -151,6 +153,22 @@ int hd_check_rows(const struct hd_check *c, const Hydac__V1__Rows *m, size_t pay
     return 0;
 }
 
+/* ---- Weights ----*/
+
+int hd_check_weights(const struct hd_check *c, const Hydac__V1__Weights *m, size_t payload_len,
+                     struct hd_error *err)
+{
+    struct hd_piece_at at = {(enum hd_piece_kind)m->kind, m->unit, m->layer};
+    if (!c->supplied)
+        return hd_fail(err, HD_E_PROTO, "Weights: this worker has a file of its own");
+    if (m->kind >= HD_PIECE_KINDS || !hd_piece_exists(c->model, c->units, at))
+        return hd_fail(err, HD_E_PROTO, "Weights: kind %u, unit %u, layer %u does not exist",
+                       m->kind, m->unit, m->layer);
+    if (payload_len > HD_WEIGHTS_CHUNK)
+        return hd_fail(err, HD_E_PROTO, "Weights: %zu bytes at once", payload_len);
+    return 0;
+}
+
 /* ---- Steps ----*/
 
 /* Sequences and positions of a step's rows. */
@@ -212,8 +230,11 @@ struct hd_frame_limits hd_check_limits(const struct hd_check *c)
     uint64_t step = 4 * VARINT32 * rows;     /* sequence, position, shift, want */
     uint64_t assign = 2 * VARINT32 * units + /* owned and held */
                       HD_NODE_SEQUENCES * (uint64_t)(6 * VARINT32);
+    uint64_t payload = rows * hd_model_row_bytes(c->model, c->sizes.activations);
+    if (c->supplied && payload < HD_WEIGHTS_CHUNK)
+        payload = HD_WEIGHTS_CHUNK;
     return (struct hd_frame_limits){
         .max_body = (uint32_t)(step + assign + MARGIN),
-        .max_payload = (uint32_t)(rows * hd_model_row_bytes(c->model, c->sizes.activations)),
+        .max_payload = (uint32_t)payload,
     };
 }

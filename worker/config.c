@@ -14,6 +14,8 @@
 #define MIN_LOG      1048576.0        /* a worker without a log cannot rebuild anything */
 #define MAX_LOG      17592186044416.0 /* 16T */
 
+#define MAX_CACHE 17592186044416.0 /* likewise */
+
 #define NAME_BYTES "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
 /* Words in the order of the enumerations they name. */
@@ -35,6 +37,7 @@ static const struct hd_config_key keys[] = {
     {"state", "dir", STRING(state_dir)},
     {"input_log", "limit", HD_CONFIG_SIZE, AT(log_limit), .min = MIN_LOG, .max = MAX_LOG},
     {"input_log", "keep", HD_CONFIG_BOOL, AT(log_keep)},
+    {"weights", "cache_limit", HD_CONFIG_SIZE, AT(cache_limit), .min = 0, .max = MAX_CACHE},
     {"retry", "min_ms", HD_CONFIG_UINT, AT(retry_min_ms), .min = 1, .max = MAX_RETRY_MS},
     {"retry", "max_ms", HD_CONFIG_UINT, AT(retry_max_ms), .min = 1, .max = MAX_RETRY_MS},
     {"log", "level", HD_CONFIG_ENUM, AT(log_level), .words = levels},
@@ -54,18 +57,20 @@ static const struct hd_config_flag flags[] = {
 };
 
 static const char usage[] =
-    "Usage: hydac-worker --model PATH [flags]\n"
+    "Usage: hydac-worker [--model PATH] [flags]\n"
     "\n"
     "Computes a share of the model for a leader.\n"
     "\n"
-    "  --model PATH          a GGUF file or a model folder, the leader's (model.path)\n"
+    "  --model PATH          a GGUF file or a model folder, the leader's; without it the leader "
+    "is\n"
+    "                        asked for what is needed, which is kept (model.path)\n"
     "  --config FILE         settings in YAML; flags go over them\n"
     "  --leader ADDRESS      host:port, [::1]:port, or unix:PATH for the leader's\n"
     "                        cluster.socket (leader.address: 127.0.0.1:7400)\n"
     "  --key FILE            the cluster's key, from hydac keygen (cluster.key)\n"
     "  --name NAME           unique in the cluster (worker.name: the host's name)\n"
     "  --threads N           compute threads, 0 = one for each CPU (compute.threads: 0)\n"
-    "  --state DIR           where the input log is kept (state.dir)\n"
+    "  --state DIR           where the input log and weights are kept (state.dir)\n"
     "  --log-level LEVEL     debug, info, warn or error (log.level: info)\n"
     "  --die-with-parent     end when the parent process does\n"
     "  --help, --version\n"
@@ -80,6 +85,7 @@ static const char usage[] =
     "  compute.isa auto | portable | avx2 | avx512 | neon\n"
     "  input_log.limit 4G\n"
     "  input_log.keep true: false = log nothing; a head that moves here costs a replay\n"
+    "  weights.cache_limit 16G: weights from the leader kept on disk; 0 = those in use\n"
     "  retry.min_ms 100\n"
     "  retry.max_ms 5000\n"
     "  worker.drain_ms 10000: how long a worker that is to stop waits until others have its work\n";
@@ -106,6 +112,7 @@ void hd_worker_config_defaults(struct hd_worker_config *c)
         .leader = "127.0.0.1:7400",
         .log_limit = UINT64_C(4) << 30,
         .log_keep = true,
+        .cache_limit = UINT64_C(16) << 30,
         .drain_ms = 10000,
         .retry_min_ms = 100,
         .retry_max_ms = 5000,
@@ -147,9 +154,6 @@ static int check_tls(const struct hd_worker_config *c, struct hd_error *err)
 /* What one value alone does not show. */
 static int check(const struct hd_worker_config *c, struct hd_error *err)
 {
-    if (c->model[0] == '\0')
-        return hd_fail(err, HD_E_CONFIG,
-                       "model.path: no model is given; use --model PATH or the file");
     if (c->state_dir[0] == '\0')
         return hd_fail(err, HD_E_CONFIG, "state.dir: the path is empty; give a folder");
     if (c->name[0] == '\0' || c->name[strspn(c->name, NAME_BYTES)] != '\0')

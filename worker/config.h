@@ -19,7 +19,8 @@ enum hd_worker_isa {
 };
 
 struct hd_worker_config {
-    char model[4096];                    /* model.path: a GGUF file or a model folder */
+    char model[4096];                    /* model.path: a GGUF file or a folder; "" = the leader
+                                          * is asked for the model */
     char leader[256];                    /* leader.address: host:port, the host may be a name */
     char key[4096];                      /* cluster.key: file of the cluster's key, "" = none */
     int tls;                             /* cluster.tls: enum hd_tls_mode */
@@ -28,6 +29,7 @@ struct hd_worker_config {
     int isa;                             /* compute.isa: enum hd_worker_isa */
     char state_dir[4096];                /* state.dir */
     uint64_t log_limit;                  /* input_log.limit: bytes */
+    uint64_t cache_limit;                /* weights.cache_limit: bytes; 0 = what it works with */
     bool log_keep;                       /* input_log.keep: false = log nothing */
     uint64_t drain_ms;                   /* worker.drain_ms: wait before leaving, 0 = do not */
     uint64_t retry_min_ms, retry_max_ms; /* retry.*: pause before the leader is tried again */

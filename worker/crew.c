@@ -20,7 +20,7 @@ static void clear_job(struct hd_job *job)
     hd_frame_clear(&job->frame);
 }
 
-static void free_job(struct hd_job *job)
+void hd_crew_free_job(struct hd_job *job)
 {
     clear_job(job);
     free(job);
@@ -55,17 +55,24 @@ static int set_up(struct hd_crew *c, struct hd_error *err)
     if (rc < 0)
         return hd_fail(err, rc, "cannot start %u compute threads (%s)", c->o.threads,
                        hd_error_name(rc));
+    rc = hd_crew_new_supply(c);
+    if (rc < 0) {
+        hd_team_free(c->team);
+        return hd_fail(err, rc, "out of memory for the list of weights");
+    }
     rc = hd_node_new(&c->node, &(struct hd_node_options){.model = c->o.model,
                                                          .kernels = hd_kernels_get(c->o.isa),
                                                          .team = c->team,
                                                          .log = c->o.log,
                                                          .state_dir = c->o.state_dir,
                                                          .log_limit = c->o.log_limit,
-                                                         .keep_log = c->o.keep_log});
+                                                         .keep_log = c->o.keep_log,
+                                                         .supply = c->supply});
     if (rc == 0)
         rc = hd_fill_new(&c->fill, c->node, &c->pace);
     if (rc < 0) {
         hd_node_free(c->node);
+        hd_supply_free(c->supply);
         hd_team_free(c->team);
         return hd_fail(err, rc, "out of memory for the list of units");
     }
@@ -84,7 +91,7 @@ static void init_condition(pthread_cond_t *cond)
 
 static bool is_due(const struct hd_crew *c)
 {
-    return !c->lent && (c->first || hd_now_us() >= hd_crew_background_at(c));
+    return !c->lent && (c->first || c->arrived || hd_now_us() >= hd_crew_background_at(c));
 }
 
 static void wait_for_change(struct hd_crew *c)
@@ -98,8 +105,8 @@ static void wait_for_change(struct hd_crew *c)
         pthread_cond_timedwait(&c->changed, &c->lock, &t);
 }
 
-/* Waits for a job, or until it is time for the background: then *job is NULL. False when it is time
- * to stop. */
+/* Waits for a job, for weights, or until it is time for the background: *job is NULL when no job
+ * came. False when it is time to stop. */
 static bool take_job(struct hd_crew *c, struct hd_job **job)
 {
     pthread_mutex_lock(&c->lock);
@@ -139,10 +146,11 @@ static void *compute_thread(void *arg)
         }
         hd_crew_run_job(c, job);
         hd_crew_wake_background(c);
-        free_job(job);
+        hd_crew_free_job(job);
     }
     hd_fill_free(c->fill);
     hd_node_free(c->node);
+    hd_supply_free(c->supply);
     hd_team_free(c->team);
     return NULL;
 }
@@ -188,7 +196,12 @@ static void free_crew(struct hd_crew *c)
     while (c->first) {
         struct hd_job *job = c->first;
         c->first = job->next;
-        free_job(job);
+        hd_crew_free_job(job);
+    }
+    while (c->arrived) {
+        struct hd_job *job = c->arrived;
+        c->arrived = job->next;
+        hd_crew_free_job(job);
     }
     while (c->replies) {
         struct hd_reply *r = c->replies;
@@ -207,6 +220,7 @@ int hd_crew_new(struct hd_crew **out, const struct hd_crew_options *o, struct hd
         return hd_fail(err, HD_E_NOMEM, "out of memory");
     c->o = *o;
     c->last = &c->first;
+    c->last_arrived = &c->arrived;
     c->last_reply = &c->replies;
     c->fill_us = UINT64_MAX;
     pthread_mutex_init(&c->lock, NULL);
@@ -268,7 +282,7 @@ static bool run_here(struct hd_crew *c, const struct hd_job *job)
     clear_job(&copy);
     pthread_mutex_lock(&c->lock);
     c->lent = false;
-    if (hd_crew_background_at(c) != UINT64_MAX)
+    if (c->arrived || hd_crew_background_at(c) != UINT64_MAX)
         pthread_cond_signal(&c->changed);
     pthread_mutex_unlock(&c->lock);
     return true;
@@ -288,8 +302,16 @@ int hd_crew_submit(struct hd_crew *c, const struct hd_job *job)
     if (copy)
         *copy = *job;
     pthread_mutex_lock(&c->lock);
-    int rc = !copy ? HD_E_NOMEM : c->n_jobs >= MAX_JOBS ? HD_E_LIMIT : 0;
-    if (rc == 0) {
+    bool passes = job->type == HD_JOB_WEIGHTS; /* by the others, no more than were asked for */
+    bool full = passes ? c->n_arrived >= HD_WEIGHTS_IN_FLIGHT : c->n_jobs >= MAX_JOBS;
+    int rc = !copy ? HD_E_NOMEM : full ? HD_E_LIMIT : 0;
+    if (rc == 0 && passes) {
+        copy->next = NULL;
+        *c->last_arrived = copy;
+        c->last_arrived = &copy->next;
+        c->n_arrived++;
+        pthread_cond_signal(&c->changed);
+    } else if (rc == 0) {
         copy->next = NULL;
         *c->last = copy;
         c->last = &copy->next;

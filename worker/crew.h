@@ -17,6 +17,9 @@
  * Between the jobs the thread does what nobody waits for: slices of what is to be held (hold.h),
  * and completing the input log (fill.h); paced (pace.h), so that a job waits for one slice at most.
  *
+ * An assignment may have to wait for weights that come from the leader (arrivals.c): they pass by
+ * the queue; the wait ends with the conversation, or when the crew is closed.
+ *
  * Failure modes: 1. a job or a slice fails: a reply of type HD_FRAME_ERROR, after which the
  * conversation is to be ended; 2. out of memory for a reply: on_reply with NULL, likewise. */
 #ifndef HD_WORKER_CREW_H
@@ -38,21 +41,23 @@ struct hd_crew_options {
     bool keep_log;
     unsigned threads;
     enum hd_isa isa;
+    struct hd_weights_cache *cache; /* weights come from the leader, and are kept there; or NULL */
     void (*on_reply)(void *arg, struct hd_reply *r); /* r is freed afterwards; NULL: see above */
     void *arg;
 };
 
 enum hd_job_type {
-    HD_JOB_JOIN,   /* sizes, epoch: a conversation begins */
-    HD_JOB_LEAVE,  /* it has ended */
-    HD_JOB_DROP,   /* sequence: opened anew, or closed */
-    HD_JOB_ASSIGN, /* message */
-    HD_JOB_HOLD,   /* message: an AssignHeads with a round */
-    HD_JOB_STEP,   /* message, frame's payload */
-    HD_JOB_FILL,   /* message: FillLog */
-    HD_JOB_FETCH,  /* message: the leader asks for rows of the log */
-    HD_JOB_ROWS,   /* message, frame's payload */
-    HD_JOB_STATS,  /* id */
+    HD_JOB_JOIN,    /* sizes, epoch: a conversation begins */
+    HD_JOB_LEAVE,   /* it has ended */
+    HD_JOB_DROP,    /* sequence: opened anew, or closed */
+    HD_JOB_ASSIGN,  /* message */
+    HD_JOB_HOLD,    /* message: an AssignHeads with a round */
+    HD_JOB_STEP,    /* message, frame's payload */
+    HD_JOB_FILL,    /* message: FillLog */
+    HD_JOB_FETCH,   /* message: the leader asks for rows of the log */
+    HD_JOB_ROWS,    /* message, frame's payload */
+    HD_JOB_STATS,   /* id */
+    HD_JOB_WEIGHTS, /* message, frame's payload: passes by the others */
 };
 
 struct hd_job {

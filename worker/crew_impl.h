@@ -6,6 +6,7 @@
 
 #include "worker/crew.h"
 #include "worker/fill.h"
+#include "worker/supply.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -21,6 +22,8 @@ struct hd_crew {
     pthread_cond_t changed;
     struct hd_job *first, **last;
     size_t n_jobs;
+    struct hd_job *arrived, **last_arrived; /* weights */
+    size_t n_arrived;
     struct hd_reply *replies, **last_reply;
     bool lost_reply; /* there was no memory for one */
     bool started;
@@ -38,9 +41,15 @@ struct hd_crew {
     uint64_t joined;                   /* the conversation that it has joined */
     struct hd_fill *fill;
     struct hd_pace pace;
-    bool hold_pending; /* there may be a slice to do */
-    uint64_t hold_us;  /* not before this */
-    uint64_t fill_us;  /* when to ask the fill again; UINT64_MAX: after the next job */
+    bool hold_pending;        /* there may be a slice to do */
+    uint64_t hold_us;         /* not before this */
+    struct hd_supply *supply; /* NULL: the model has its data */
+    bool look_ahead;          /* there may be pieces to fetch before they are needed */
+    bool told_complete;       /* in the log, with so many pieces fetched */
+    uint64_t told_fetched;
+    uint64_t asked_us;  /* when weights were asked for last */
+    uint64_t supply_us; /* not before this again, unless a job waits */
+    uint64_t fill_us;   /* when to ask the fill again; UINT64_MAX: after the next job */
 
     void (*closed)(void *arg);
     void *closed_arg;
@@ -52,6 +61,8 @@ void hd_crew_send(struct hd_crew *c, struct hd_reply *r);
 /* A half-step was computed in this time. */
 void hd_crew_note_quick(struct hd_crew *c, const Hydac__V1__Step *m, uint64_t us);
 
+void hd_crew_free_job(struct hd_job *job);
+
 /* The others run on the compute thread, or on the loop thread while `lent`. */
 
 /* jobs.c */
@@ -60,6 +71,20 @@ void hd_crew_run_job(struct hd_crew *c, const struct hd_job *job);
 void hd_crew_finish(struct hd_crew *c, struct hd_reply *r, int rc);
 void hd_crew_send_error(struct hd_crew *c, uint64_t conversation, const struct hd_error *err);
 void hd_crew_publish(struct hd_crew *c, uint64_t busy_us);
+
+/* arrivals.c */
+int hd_crew_new_supply(struct hd_crew *c); /* 0 or HD_E_NOMEM */
+void hd_crew_take_arrived(struct hd_crew *c);
+/* Another conversation: nothing is on the way. */
+void hd_crew_forget_supply(struct hd_crew *c);
+/* When there are weights to ask for beside the jobs, and asking for them. */
+uint64_t hd_crew_supply_at(const struct hd_crew *c);
+void hd_crew_run_supply(struct hd_crew *c);
+/* Beside steps one chunk is on the way at a time. */
+void hd_crew_set_window(struct hd_crew *c);
+/* These units are what is kept before all others. */
+void hd_crew_want(struct hd_crew *c, const struct hd_assignment *a);
+void hd_crew_log_weights(const struct hd_crew *c, const struct hd_supply_totals *before);
 
 /* background.c */
 /* A job was done: there may be work. */

@@ -148,6 +148,18 @@ static int on_rows(struct incoming *in, struct hd_error *err)
     return submit(in, &job, err);
 }
 
+static int on_weights(struct incoming *in, struct hd_error *err)
+{
+    const Hydac__V1__Weights *m = (const Hydac__V1__Weights *)in->m;
+    int rc = hd_check_weights(&in->s->check, m, in->f->payload_len, err);
+    if (rc < 0)
+        return rc;
+    struct hd_job job = {.type = HD_JOB_WEIGHTS, .message = in->m, .frame = *in->f};
+    in->m = NULL;
+    memset(in->f, 0, sizeof *in->f);
+    return submit(in, &job, err);
+}
+
 static int on_step(struct incoming *in, struct hd_error *err)
 {
     struct hd_session *s = in->s;
@@ -228,6 +240,7 @@ static const struct {
     [HD_FRAME_FILL_LOG] = {JOINED, false, &hydac__v1__fill_log__descriptor, on_fill_log},
     [HD_FRAME_FETCH] = {JOINED, false, &hydac__v1__fetch__descriptor, on_fetch},
     [HD_FRAME_ROWS] = {JOINED, false, &hydac__v1__rows__descriptor, on_rows},
+    [HD_FRAME_WEIGHTS] = {JOINED, false, &hydac__v1__weights__descriptor, on_weights},
     [HD_FRAME_DRAINED] = {JOINED, false, &hydac__v1__drained__descriptor, on_drained},
     [HD_FRAME_ERROR] = {JOINED, true, &hydac__v1__error__descriptor, on_error},
 };

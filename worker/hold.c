@@ -170,6 +170,8 @@ int hd_hold_slice(struct hd_node *n, struct hd_error *err)
     h->releasing = false;
     if (h->loading) {
         int rc = load_some(n, err);
+        if (rc == HD_SHARD_WAITING)
+            return HD_HOLD_IDLE; /* called again when something has come */
         if (rc != HD_SHARD_COMPLETE)
             return rc < 0 ? rc : HD_HOLD_WORKED;
         h->loading = false;

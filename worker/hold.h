@@ -31,7 +31,7 @@ void hd_hold_set(struct hd_node *n, const struct hd_assignment *a);
 void hd_hold_leave(struct hd_node *n);
 
 enum {
-    HD_HOLD_IDLE = 0,   /* nothing is to be done before the next job */
+    HD_HOLD_IDLE = 0,   /* nothing is to be done before the next job, or before weights come */
     HD_HOLD_WORKED = 1, /* there may be more */
     HD_HOLD_READY = 2,  /* a round is; take its report */
 };

@@ -30,6 +30,7 @@ static void do_join(struct hd_crew *c, const struct hd_job *job)
     c->epoch = job->epoch;
     c->joined = job->conversation;
     c->pace = (struct hd_pace){0};
+    hd_crew_forget_supply(c);
     if (hd_node_resize(c->node, &job->sizes, &err) < 0)
         hd_crew_send_error(c, job->conversation, &err);
 }
@@ -38,6 +39,7 @@ static void do_leave(struct hd_crew *c)
 {
     hd_fill_drop(c->fill, UINT64_MAX);
     hd_node_leave(c->node);
+    hd_crew_forget_supply(c);
 }
 
 static void do_drop(struct hd_crew *c, const struct hd_job *job)
@@ -95,8 +97,13 @@ static void do_assign(struct hd_crew *c, const struct hd_job *job)
     struct hd_assignment a = assignment_of(job, needs);
     struct hd_kv_report report;
     struct hd_error err = {0};
+    struct hd_supply_totals before = {0};
     hd_fill_drop(c->fill, forgotten(&a));
+    hd_crew_want(c, &a);
+    if (c->supply)
+        hd_supply_totals(c->supply, &before);
     int rc = hd_rebuild(c->node, &a, &report, &err);
+    hd_crew_log_weights(c, &before);
     c->epoch = job->epoch;
     if (rc < 0) {
         hd_crew_send_error(c, job->conversation, &err);
@@ -112,6 +119,7 @@ static void do_hold(struct hd_crew *c, const struct hd_job *job)
     struct hd_sequence_need needs[HD_NODE_SEQUENCES];
     struct hd_assignment a = assignment_of(job, needs);
     hd_hold_set(c->node, &a);
+    hd_crew_want(c, &a);
 }
 
 static void do_fill(struct hd_crew *c, const struct hd_job *job)

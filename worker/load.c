@@ -84,11 +84,12 @@ static int make_room(struct hd_shard *s, struct hd_shard_unit u)
     return hd_shard_has_any(s, u) ? 0 : HD_E_NOMEM;
 }
 
-/* ---- Loading ----*/
+/* ---- Packing ----*/
 
 struct piece {
     struct hd_shard_unit u;
     uint32_t layer;
+    struct hd_piece_bytes *bytes; /* NULL: the model has its data */
 };
 
 struct load_job {
@@ -103,8 +104,11 @@ static void load_one(void *arg, size_t index, unsigned thread)
     struct load_job *job = arg;
     struct hd_shard *s = job->s;
     struct piece p = job->pieces[index];
-    struct hd_unit_at at = {
-        .model = s->model, .units = &s->units, .unit = p.u.unit, .layer = p.layer};
+    struct hd_unit_at at = {.model = s->model,
+                            .units = &s->units,
+                            .unit = p.u.unit,
+                            .layer = p.layer,
+                            .bytes = p.bytes ? p.bytes->data : NULL};
     int rc;
     (void)thread;
     if (atomic_load_explicit(&job->rc, memory_order_relaxed) < 0)
@@ -120,17 +124,21 @@ static void load_one(void *arg, size_t index, unsigned thread)
         atomic_compare_exchange_strong(&job->rc, &none, rc);
 }
 
-/* Appends the missing pieces of a unit and makes room for them. */
-static int list_missing(struct load_job *job, struct hd_shard_unit u)
+/* Packs the pieces of the list, for which there is room. */
+static int pack_all(struct load_job *job)
 {
-    for (uint32_t l = 0; l < layers_of(job->s, u.kind) && job->n < job->max; l++) {
-        if (hd_shard_has(job->s, u, l))
-            continue;
-        if (make_room(job->s, u) < 0)
-            return HD_E_NOMEM;
-        job->pieces[job->n++] = (struct piece){u, l};
-    }
-    return 0;
+    hd_team_run(job->s->team, job->n, load_one, job);
+    for (size_t i = 0; i < job->n; i++)
+        job->s->bytes += piece_bytes(job->s, job->pieces[i].u, job->pieces[i].layer);
+    return atomic_load(&job->rc);
+}
+
+/* Appends the missing pieces of a unit. */
+static void list_missing(struct load_job *job, struct hd_shard_unit u)
+{
+    for (uint32_t l = 0; l < layers_of(job->s, u.kind) && job->n < job->max; l++)
+        if (!hd_shard_has(job->s, u, l))
+            job->pieces[job->n++] = (struct piece){u, l, NULL};
 }
 
 /* Those of `want` that are missing, at most max. */
@@ -145,23 +153,96 @@ static size_t count_missing(const struct hd_shard *s, const struct hd_unit_list 
     return n < max ? n : max;
 }
 
-int hd_shard_load_list(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_KINDS],
-                       size_t max)
+static int make_room_for(struct load_job *job)
 {
-    struct load_job job = {.s = s, .max = count_missing(s, want, max)};
+    int rc = 0;
+    for (size_t i = 0; i < job->n && rc == 0; i++)
+        rc = make_room(job->s, job->pieces[i].u);
+    return rc;
+}
+
+/* ---- From the supply ----*/
+
+/* Moves what is at hand of the list, at most `max` pieces, to the batch. */
+static int take_supplied(struct load_job *missing, struct load_job *batch, size_t max)
+{
+    size_t kept = 0;
+    int rc = 0;
+    for (size_t i = 0; i < missing->n; i++) {
+        struct piece p = missing->pieces[i];
+        if (rc >= 0 && batch->n < max) {
+            struct hd_piece_at at = {(enum hd_piece_kind)p.u.kind, p.u.unit, p.layer};
+            rc = hd_supply_get(batch->s->supply, at, &p.bytes);
+        }
+        if (p.bytes)
+            batch->pieces[batch->n++] = p;
+        else
+            missing->pieces[kept++] = p;
+    }
+    missing->n = kept;
+    return rc < 0 ? rc : 0;
+}
+
+static int pack_batch(struct load_job *batch)
+{
+    int rc = make_room_for(batch);
+    if (rc == 0)
+        rc = pack_all(batch);
+    for (size_t i = 0; i < batch->n; i++)
+        hd_piece_bytes_unref(batch->pieces[i].bytes);
+    return rc;
+}
+
+/* Loads what is at hand, up to `max` pieces; with `wait` all of the list, as it comes. */
+static int load_supplied(struct load_job *missing, size_t max, bool wait, struct hd_error *err)
+{
+    struct hd_shard *s = missing->s;
+    size_t some = 2 * (size_t)hd_team_threads(s->team);
+    struct load_job batch = {.s = s};
+    if (max < some)
+        some = max;
+    batch.pieces = malloc(some * sizeof *batch.pieces);
+    int rc = batch.pieces ? 0 : HD_E_NOMEM;
+    bool loaded = false;
+    while (rc == 0 && missing->n > 0) {
+        batch.n = 0;
+        rc = take_supplied(missing, &batch, some);
+        int packed = pack_batch(&batch);
+        rc = rc < 0 ? rc : packed;
+        loaded = loaded || batch.n > 0;
+        if (rc < 0 || !wait)
+            break;
+        if (batch.n == 0)
+            rc = hd_supply_wait(s->supply, err);
+    }
+    free(batch.pieces);
+    return rc < 0 ? rc : loaded ? HD_SHARD_LOADED : HD_SHARD_WAITING;
+}
+
+/* ---- Loading ----*/
+
+int hd_shard_load_list(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_KINDS],
+                       size_t max, struct hd_error *err)
+{
+    /* What is at hand of a supply may be anywhere in the list. */
+    struct load_job job = {.s = s, .max = count_missing(s, want, s->supply ? SIZE_MAX : max)};
     if (job.max == 0)
         return HD_SHARD_COMPLETE;
     job.pieces = malloc(job.max * sizeof *job.pieces);
-    int rc = job.pieces ? 0 : HD_E_NOMEM;
+    if (!job.pieces)
+        return HD_E_NOMEM;
     for (int k = 0; k < HD_SHARD_KINDS; k++)
-        for (size_t i = 0; i < want[k].n && rc == 0; i++)
-            rc = list_missing(&job, (struct hd_shard_unit){(enum hd_shard_kind)k, want[k].list[i]});
-    if (rc == 0) {
-        hd_team_run(s->team, job.n, load_one, &job);
-        for (size_t i = 0; i < job.n; i++)
-            s->bytes += piece_bytes(s, job.pieces[i].u, job.pieces[i].layer);
-        rc = atomic_load(&job.rc);
+        for (size_t i = 0; i < want[k].n; i++)
+            list_missing(&job, (struct hd_shard_unit){(enum hd_shard_kind)k, want[k].list[i]});
+    int rc;
+    if (s->supply) {
+        rc = load_supplied(&job, max, max == SIZE_MAX, err);
+    } else {
+        rc = make_room_for(&job);
+        if (rc == 0)
+            rc = pack_all(&job);
+        rc = rc < 0 ? rc : HD_SHARD_LOADED;
     }
     free(job.pieces);
-    return rc < 0 ? rc : HD_SHARD_LOADED;
+    return rc;
 }

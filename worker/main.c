@@ -56,7 +56,7 @@ static void on_signal(uv_signal_t *handle, int number)
 static void on_refused(void *arg, const char *why)
 {
     struct program *p = arg;
-    fprintf(stderr, "hydac-worker: the leader refuses this worker: %s\n", why);
+    fprintf(stderr, "hydac-worker: cannot work for the leader: %s\n", why);
     stop(p, 1);
 }
 
@@ -95,7 +95,9 @@ static int serve(struct program *p, const struct hd_worker_config *c)
         return 1;
     }
     watch_signals(p);
-    hd_service_ready("the model is open; looking for the leader at %s", c->leader);
+    hd_service_ready(c->model[0] ? "the model is open; looking for the leader at %s"
+                                 : "waits for the leader at %s to say which model",
+                     c->leader);
     uv_run(&p->loop, UV_RUN_DEFAULT);
     return p->status;
 }

@@ -11,8 +11,10 @@ int hd_node_new(struct hd_node **out, const struct hd_node_options *o)
         return HD_E_NOMEM;
     n->o = *o;
     int rc = hd_shard_new(&n->shard, o->model, o->team);
-    if (rc == 0)
+    if (rc == 0) {
+        hd_shard_set_supply(n->shard, o->supply);
         rc = hd_hold_new(&n->hold);
+    }
     if (rc < 0) {
         hd_node_free(n);
         return rc;

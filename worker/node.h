@@ -16,8 +16,9 @@ struct hd_node_options {
     struct hd_team *team;
     const struct hd_log *log;
     const char *state_dir;
-    uint64_t log_limit; /* bytes of input log */
-    bool keep_log;      /* false: no input is logged */
+    uint64_t log_limit;       /* bytes of input log */
+    bool keep_log;            /* false: no input is logged */
+    struct hd_supply *supply; /* where weights come from; NULL: the model has its data */
 };
 
 /* What the leader's Welcome fixes. */

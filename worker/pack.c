@@ -32,13 +32,14 @@ static float *columns_f32(const struct hd_tensor *t, size_t col0, size_t n)
     return out;
 }
 
-static int pack_columns(struct hd_weights *w, const struct hd_tensor *t, size_t col0, size_t n)
+static int pack_columns(struct hd_weights *w, const struct hd_cut *c)
 {
-    size_t block = hd_dtype_block(t->type);
-    if (col0 % block == 0 && n % block == 0)
+    const struct hd_tensor *t = &c->t;
+    size_t block = hd_dtype_block(t->type), n = c->n_cols;
+    if (c->col0 % block == 0 && n % block == 0)
         return hd_weights_init(w, t,
-                               &(struct hd_slice){.n_rows = t->rows, .col0 = col0, .n_cols = n});
-    float *f32 = columns_f32(t, col0, n);
+                               &(struct hd_slice){.n_rows = t->rows, .col0 = c->col0, .n_cols = n});
+    float *f32 = columns_f32(t, c->col0, n);
     if (!f32)
         return HD_E_NOMEM;
     struct hd_tensor copy = {.type = HD_F32,
@@ -53,48 +54,54 @@ static int pack_columns(struct hd_weights *w, const struct hd_tensor *t, size_t 
 
 /* ---- Rows ----*/
 
-static int pack_rows(struct hd_weights *w, const struct hd_tensor *t, size_t row0, size_t n)
+static int pack_rows(struct hd_weights *w, const struct hd_cut *c)
 {
-    return hd_weights_init(w, t, &(struct hd_slice){.row0 = row0, .n_rows = n, .n_cols = t->cols});
+    return hd_weights_init(
+        w, &c->t, &(struct hd_slice){.row0 = c->row0, .n_rows = c->n_rows, .n_cols = c->t.cols});
 }
 
 /* Rows of whole head vectors, in interleaved order: of a model that rotates halves the rows i and
  * i + head_dim/2 of a head become 2i and 2i + 1. */
-static int pack_rotated(struct hd_weights *w, const struct hd_tensor *t, size_t row0, size_t n,
-                        const struct hd_model *m)
+static int pack_rotated(struct hd_weights *w, const struct hd_cut *c, const struct hd_model *m)
 {
     if (m->rope_order == HD_ROPE_INTERLEAVED)
-        return pack_rows(w, t, row0, n);
-    size_t half = m->shape.head_dim / 2;
+        return pack_rows(w, c);
+    size_t half = m->shape.head_dim / 2, n = c->n_rows;
     uint32_t *map = malloc(n * sizeof *map);
     if (!map)
         return HD_E_NOMEM;
     for (size_t i = 0; i < n; i++) {
         size_t head = i / (2 * half), j = i % (2 * half);
-        map[i] = (uint32_t)(row0 + head * 2 * half + j / 2 + (j % 2) * half);
+        map[i] = (uint32_t)(c->row0 + head * 2 * half + j / 2 + (j % 2) * half);
     }
-    int rc =
-        hd_weights_init(w, t, &(struct hd_slice){.n_rows = n, .n_cols = t->cols, .row_map = map});
+    int rc = hd_weights_init(w, &c->t,
+                             &(struct hd_slice){.n_rows = n, .n_cols = c->t.cols, .row_map = map});
     free(map);
     return rc;
 }
 
 /* ---- Units ----*/
 
+static struct hd_cuts cuts_of(const struct hd_unit_at *at, enum hd_piece_kind kind)
+{
+    struct hd_piece_at piece = {kind, at->unit, kind == HD_PIECE_VOCAB ? 0 : at->layer};
+    struct hd_cuts c = hd_piece_cuts(at->model, at->units, piece);
+    if (at->bytes)
+        hd_piece_view(&c, at->bytes);
+    return c;
+}
+
 int hd_pack_head(struct hd_head_weights *w, const struct hd_unit_at *at)
 {
-    const struct hd_model *m = at->model;
-    const struct hd_layer *l = &m->layers[at->layer];
-    size_t hd = m->shape.head_dim;
-    size_t width = m->shape.n_heads / m->shape.n_kv_heads * hd; /* n_rep * head_dim */
+    struct hd_cuts c = cuts_of(at, HD_PIECE_HEAD);
     *w = (struct hd_head_weights){0};
-    int rc = pack_rotated(&w->q, &l->wq, at->unit * width, width, m);
+    int rc = pack_rotated(&w->q, &c.cut[0], at->model);
     if (rc == 0)
-        rc = pack_rotated(&w->k, &l->wk, at->unit * hd, hd, m);
+        rc = pack_rotated(&w->k, &c.cut[1], at->model);
     if (rc == 0)
-        rc = pack_rows(&w->v, &l->wv, at->unit * hd, hd);
+        rc = pack_rows(&w->v, &c.cut[2]);
     if (rc == 0)
-        rc = pack_columns(&w->o, &l->wo, at->unit * width, width);
+        rc = pack_columns(&w->o, &c.cut[3]);
     if (rc < 0)
         hd_head_weights_deinit(w);
     return rc;
@@ -102,16 +109,13 @@ int hd_pack_head(struct hd_head_weights *w, const struct hd_unit_at *at)
 
 int hd_pack_ffn(struct hd_ffn_weights *w, const struct hd_unit_at *at)
 {
-    const struct hd_layer *l = &at->model->layers[at->layer];
-    size_t first = (size_t)at->unit * at->units->ffn_width;
-    size_t left = at->model->shape.ffn_dim - first;
-    size_t width = left < at->units->ffn_width ? left : at->units->ffn_width;
+    struct hd_cuts c = cuts_of(at, HD_PIECE_FFN);
     *w = (struct hd_ffn_weights){0};
-    int rc = pack_rows(&w->gate, &l->gate, first, width);
+    int rc = pack_rows(&w->gate, &c.cut[0]);
     if (rc == 0)
-        rc = pack_rows(&w->up, &l->up, first, width);
+        rc = pack_rows(&w->up, &c.cut[1]);
     if (rc == 0)
-        rc = pack_columns(&w->down, &l->down, first, width);
+        rc = pack_columns(&w->down, &c.cut[2]);
     if (rc < 0)
         hd_ffn_weights_deinit(w);
     return rc;
@@ -119,10 +123,8 @@ int hd_pack_ffn(struct hd_ffn_weights *w, const struct hd_unit_at *at)
 
 int hd_pack_vocab(struct hd_weights *w, const struct hd_unit_at *at)
 {
-    size_t first = (size_t)at->unit * at->units->vocab_width;
-    size_t left = at->model->shape.vocab - first;
-    return pack_rows(w, &at->model->output, first,
-                     left < at->units->vocab_width ? left : at->units->vocab_width);
+    struct hd_cuts c = cuts_of(at, HD_PIECE_VOCAB);
+    return pack_rows(w, &c.cut[0]);
 }
 
 void hd_head_weights_deinit(struct hd_head_weights *w)

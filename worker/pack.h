@@ -2,6 +2,7 @@
 #ifndef HD_WORKER_PACK_H
 #define HD_WORKER_PACK_H
 
+#include "common/model/piece.h"
 #include "worker/shard.h"
 
 /* Which unit of which layer (the layer of a vocab block is 0). */
@@ -9,6 +10,7 @@ struct hd_unit_at {
     const struct hd_model *model;
     const struct hd_units *units;
     uint32_t unit, layer;
+    const uint8_t *bytes; /* of the piece (common/model/piece.h); NULL: the model has its data */
 };
 
 /* 0, or HD_E_NOMEM, HD_E_RANGE, HD_E_UNSUPPORTED from hd_weights_init; on failure *w is empty. */

@@ -43,7 +43,17 @@ static int pack(struct probe *p, const struct hd_tensor *t)
     s.n_rows = groups * HD_GROUP;
     if (s.n_rows == 0 || s.n_rows > t->rows)
         s.n_rows = t->rows;
-    return hd_weights_init(&p->w, t, &s);
+    if (t->data)
+        return hd_weights_init(&p->w, t, &s);
+    struct hd_tensor zeros = *t; /* the weights are not here yet; zeros take the same time */
+    uint8_t *data = calloc(s.n_rows, t->row_bytes);
+    if (!data)
+        return HD_E_NOMEM;
+    zeros.rows = s.n_rows;
+    zeros.data = data;
+    int rc = hd_weights_init(&p->w, &zeros, &s);
+    free(data);
+    return rc;
 }
 
 /* Multiply-adds a second. */

@@ -98,6 +98,22 @@ int hd_reply_log_state(struct hd_reply *r, uint32_t sequence, bool complete)
     return 0;
 }
 
+int hd_reply_weights_request(struct hd_reply *r, const struct hd_weights_ask *a)
+{
+    Hydac__V1__WeightsRequest *m = malloc(sizeof *m);
+    if (!m)
+        return HD_E_NOMEM;
+    hydac__v1__weights_request__init(m);
+    r->type = HD_FRAME_WEIGHTS_REQUEST;
+    r->message = &m->base;
+    m->kind = (uint32_t)a->at.kind;
+    m->unit = a->at.unit;
+    m->layer = a->at.layer;
+    m->offset = a->offset;
+    m->have_digest = a->have;
+    return 0;
+}
+
 int hd_reply_fetch(struct hd_reply *r, const struct hd_log_piece *piece)
 {
     Hydac__V1__Fetch *m = malloc(sizeof *m);

@@ -4,6 +4,7 @@
 
 #include "hydac.pb-c.h"
 #include "worker/fill.h"
+#include "worker/supply.h"
 
 struct hd_reply {
     int type;                  /* enum hd_frame_type; HD_FRAME_ERROR: `error` says what */
@@ -24,6 +25,7 @@ int hd_reply_step_result(struct hd_reply *r, const Hydac__V1__Step *step,
                          const struct hd_half_output *out, uint64_t compute_us);
 int hd_reply_log_state(struct hd_reply *r, uint32_t sequence, bool complete);
 int hd_reply_fetch(struct hd_reply *r, const struct hd_log_piece *piece);
+int hd_reply_weights_request(struct hd_reply *r, const struct hd_weights_ask *a);
 /* What the log has of the rows asked for, as many as fit a frame. */
 int hd_reply_rows(struct hd_reply *r, const Hydac__V1__Fetch *fetch, const struct hd_node *n);
 int hd_reply_stats(struct hd_reply *r, uint64_t id, const struct hd_node *n);

@@ -167,6 +167,7 @@ int hd_session_new(struct hd_session **out, const struct hd_session_options *o)
     s->pause_ms = o->config->retry_min_ms;
     hd_model_units(o->model, &s->units);
     s->check.model = o->model;
+    s->check.supplied = o->supplied;
     s->check.units = &s->units;
     s->resolve.done = on_address;
     s->resolve.arg = s;

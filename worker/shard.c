@@ -33,6 +33,11 @@ int hd_shard_new(struct hd_shard **out, const struct hd_model *model, struct hd_
     return 0;
 }
 
+void hd_shard_set_supply(struct hd_shard *s, struct hd_supply *supply)
+{
+    s->supply = supply;
+}
+
 /* ---- Lists ----*/
 
 static bool list_has(struct hd_unit_list l, uint32_t unit)
@@ -57,8 +62,11 @@ static void set_list(struct unit_set *set, struct hd_unit_list want)
     set->n = want.n;
 }
 
+/* Says what went wrong, if nobody has said it yet. */
 static int fail(int rc, const char *which, struct hd_error *err)
 {
+    if (err && err->code == rc)
+        return rc;
     if (rc == HD_E_NOMEM)
         return hd_fail(err, rc, "out of memory for the weights of the %s units", which);
     return hd_fail(err, rc, "cannot pack the weights of the %s units (%s)", which,
@@ -68,7 +76,7 @@ static int fail(int rc, const char *which, struct hd_error *err)
 int hd_shard_assign(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_KINDS],
                     struct hd_error *err)
 {
-    int rc = hd_shard_load_list(s, want, SIZE_MAX);
+    int rc = hd_shard_load_list(s, want, SIZE_MAX, err);
     if (rc < 0)
         return fail(rc, "assigned", err);
     for (int k = 0; k < HD_SHARD_KINDS; k++)
@@ -97,7 +105,7 @@ int hd_shard_load(struct hd_shard *s, size_t max, struct hd_error *err)
     struct hd_unit_list want[HD_SHARD_KINDS];
     for (int k = 0; k < HD_SHARD_KINDS; k++)
         want[k] = hd_shard_held(s, (enum hd_shard_kind)k);
-    int rc = hd_shard_load_list(s, want, max);
+    int rc = hd_shard_load_list(s, want, max, err);
     return rc < 0 ? fail(rc, "held", err) : rc;
 }
 

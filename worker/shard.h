@@ -46,10 +46,14 @@ struct hd_shard;
 int hd_shard_new(struct hd_shard **out, const struct hd_model *model, struct hd_team *team);
 void hd_shard_free(struct hd_shard *s);
 
-enum { HD_SHARD_COMPLETE = 0, HD_SHARD_LOADED = 1 };
+/* Weights come from there instead of the model's file. Borrowed; before anything is loaded. */
+struct hd_supply;
+void hd_shard_set_supply(struct hd_shard *s, struct hd_supply *supply);
+
+enum { HD_SHARD_COMPLETE = 0, HD_SHARD_LOADED = 1, HD_SHARD_WAITING = 2 };
 /* Own exactly these from now on; loads what is missing, releases nothing. HD_SHARD_COMPLETE:
  * nothing was missing; HD_SHARD_LOADED: something was, and is there now. Or HD_E_NOMEM, or what
- * packing said: then the owned ones are those of before. */
+ * packing or the supply said: then the owned ones are those of before. Waits for a supply. */
 int hd_shard_assign(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_KINDS],
                     struct hd_error *err);
 /* Hold exactly these besides (not those of them that are owned). Loads and releases nothing. */
@@ -57,7 +61,7 @@ void hd_shard_hold(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_K
 /* Own and hold nothing; the weights stay. */
 void hd_shard_leave(struct hd_shard *s);
 /* Loads up to `max` pieces (one unit in one layer) of what is held; outcomes and errors as above.
- */
+ * HD_SHARD_WAITING: something is missing and was asked for, call again when it has come. */
 int hd_shard_load(struct hd_shard *s, size_t max, struct hd_error *err);
 
 struct hd_unit_list hd_shard_owned(const struct hd_shard *s, enum hd_shard_kind kind);

@@ -3,6 +3,7 @@
 #define HD_WORKER_SHARD_IMPL_H
 
 #include "worker/shard.h"
+#include "worker/supply.h"
 
 /* Unit numbers of one kind, ascending. */
 struct unit_set {
@@ -13,6 +14,7 @@ struct unit_set {
 struct hd_shard {
     const struct hd_model *model;
     struct hd_team *team;
+    struct hd_supply *supply; /* NULL: the model has its data */
     struct hd_units units;
     uint32_t count[HD_SHARD_KINDS]; /* units there are of each kind */
     struct unit_set owned[HD_SHARD_KINDS], held[HD_SHARD_KINDS];
@@ -24,8 +26,9 @@ struct hd_shard {
 
 /* load.c */
 bool hd_shard_has_any(const struct hd_shard *s, struct hd_shard_unit u);
-/* Loads at most `max` missing pieces of these units; outcomes as of hd_shard_load. */
+/* Loads at most `max` missing pieces of these units; outcomes as of hd_shard_load. SIZE_MAX: all
+ * of them, waiting for those that come from the supply. */
 int hd_shard_load_list(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_KINDS],
-                       size_t max);
+                       size_t max, struct hd_error *err);
 
 #endif

@@ -2,6 +2,7 @@
 #include "worker/worker.h"
 
 #include "common/net/tls.h"
+#include "worker/bootstrap.h"
 #include "worker/probe.h"
 #include "worker/session.h"
 
@@ -17,6 +18,10 @@ struct hd_worker {
     struct hd_worker_options o;
     struct hd_model *model;
     struct hd_tls_context *tls; /* NULL: no key */
+    unsigned threads;
+    enum hd_isa isa;
+    struct hd_bootstrap *bootstrap; /* asks for the model; then what follows is not there yet */
+    struct hd_weights_cache *cache; /* NULL: the model is a file */
     struct hd_crew *crew;
     struct hd_session *session;
     void (*closed)(void *arg);
@@ -86,14 +91,20 @@ static void on_joined(void *arg, bool joined)
 
 /* ---- Ending: the session first (it uses the crew), then the crew (it uses the model) ----*/
 
-static void on_crew_closed(void *arg)
+static void free_worker(struct hd_worker *w)
+{
+    hd_weights_cache_close(w->cache);
+    hd_model_close(w->model);
+    hd_tls_context_free(w->tls);
+    free(w);
+}
+
+static void on_all_closed(void *arg)
 {
     struct hd_worker *w = arg;
     void (*closed)(void *arg) = w->closed;
     void *closed_arg = w->closed_arg;
-    hd_model_close(w->model);
-    hd_tls_context_free(w->tls);
-    free(w);
+    free_worker(w);
     if (closed)
         closed(closed_arg);
 }
@@ -102,24 +113,32 @@ static void on_session_closed(void *arg)
 {
     struct hd_worker *w = arg;
     w->session = NULL;
-    hd_crew_close(w->crew, on_crew_closed, w);
+    hd_crew_close(w->crew, on_all_closed, w);
 }
 
 void hd_worker_drain(struct hd_worker *w, void (*drained)(void *arg), void *arg)
 {
-    hd_session_drain(w->session, drained, arg);
+    if (w->session)
+        hd_session_drain(w->session, drained, arg);
+    else
+        drained(arg); /* it has no work to give away */
 }
 
 void hd_worker_close(struct hd_worker *w, void (*closed)(void *arg), void *arg)
 {
     w->closed = closed;
     w->closed_arg = arg;
-    hd_session_close(w->session, on_session_closed, w);
+    if (w->session)
+        hd_session_close(w->session, on_session_closed, w);
+    else if (w->bootstrap)
+        hd_bootstrap_close(w->bootstrap, on_all_closed, w);
+    else /* with the model it has got it could not begin */
+        on_all_closed(w);
 }
 
 /* ---- Beginning ----*/
 
-static int start_crew(struct hd_worker *w, unsigned threads, enum hd_isa isa, struct hd_error *err)
+static int start_crew(struct hd_worker *w, struct hd_error *err)
 {
     struct hd_crew_options o = {
         .loop = w->o.loop,
@@ -128,25 +147,26 @@ static int start_crew(struct hd_worker *w, unsigned threads, enum hd_isa isa, st
         .state_dir = w->o.config->state_dir,
         .log_limit = w->o.config->log_limit,
         .keep_log = w->o.config->log_keep,
-        .threads = threads,
-        .isa = isa,
+        .threads = w->threads,
+        .isa = w->isa,
+        .cache = w->cache,
         .on_reply = on_reply,
         .arg = w,
     };
     return hd_crew_new(&w->crew, &o, err);
 }
 
-static int make_session(struct hd_worker *w, unsigned threads, enum hd_isa isa,
-                        struct hd_error *err)
+static int make_session(struct hd_worker *w, struct hd_error *err)
 {
-    struct hd_probe_options probe = {.model = w->model, .isa = isa, .threads = threads};
+    struct hd_probe_options probe = {.model = w->model, .isa = w->isa, .threads = w->threads};
     struct hd_session_options o = {
         .loop = w->o.loop,
         .config = w->o.config,
         .log = w->o.log,
         .model = w->model,
+        .supplied = w->cache != NULL,
         .tls = w->tls,
-        .threads = threads,
+        .threads = w->threads,
         .speed = hd_probe(&probe),
         .refused = on_refused,
         .joined = on_joined,
@@ -156,10 +176,65 @@ static int make_session(struct hd_worker *w, unsigned threads, enum hd_isa isa,
     return rc < 0 ? hd_fail(err, rc, "out of memory") : 0;
 }
 
+/* The model is known: the threads, then the leader. */
+static int begin_work(struct hd_worker *w, struct hd_error *err)
+{
+    int rc = make_session(w, err);
+    if (rc < 0)
+        return rc;
+    rc = start_crew(w, err);
+    if (rc < 0) {
+        hd_session_free(w->session);
+        w->session = NULL;
+        return rc;
+    }
+    hd_session_start(w->session, w->crew);
+    hd_info(w->o.log, "started", "model=%s threads=%u isa=%s weights=%s", w->model->name,
+            w->threads, hd_isa_name(w->isa), w->cache ? "leader" : "file");
+    return 0;
+}
+
+static int open_cache(struct hd_worker *w, struct hd_error *err)
+{
+    return hd_weights_cache_open(
+        &w->cache,
+        &(struct hd_weights_cache_options){.state_dir = w->o.config->state_dir,
+                                           .model = w->model,
+                                           .log = w->o.log,
+                                           .limit = w->o.config->cache_limit},
+        err);
+}
+
+static void on_model(void *arg, struct hd_model *model)
+{
+    struct hd_worker *w = arg;
+    struct hd_error err = {0};
+    w->bootstrap = NULL;
+    w->model = model;
+    int rc = open_cache(w, &err);
+    if (rc == 0)
+        rc = begin_work(w, &err);
+    if (rc < 0) {
+        hd_errlog(w->o.log, "cannot_begin", "reason=\"%s\"", err.text);
+        on_refused(w, err.text);
+    }
+}
+
+static int ask_for_model(struct hd_worker *w, struct hd_error *err)
+{
+    struct hd_bootstrap_options o = {.loop = w->o.loop,
+                                     .config = w->o.config,
+                                     .log = w->o.log,
+                                     .tls = w->tls,
+                                     .done = on_model,
+                                     .arg = w};
+    int rc = hd_bootstrap_start(&w->bootstrap, &o);
+    return rc < 0 ? hd_fail(err, rc, "out of memory") : 0;
+}
+
 int hd_worker_new(struct hd_worker **out, const struct hd_worker_options *o, struct hd_error *err)
 {
     enum hd_isa isa;
-    unsigned threads = o->config->threads ? (unsigned)o->config->threads : cpu_count();
     int rc = choose_isa(o->config, &isa, err);
     if (rc == 0)
         rc = make_state_dir(o->config->state_dir, err);
@@ -169,32 +244,19 @@ int hd_worker_new(struct hd_worker **out, const struct hd_worker_options *o, str
     if (!w)
         return hd_fail(err, HD_E_NOMEM, "out of memory");
     w->o = *o;
+    w->isa = isa;
+    w->threads = o->config->threads ? (unsigned)o->config->threads : cpu_count();
     if (o->config->key[0])
         rc = hd_tls_context_load(&w->tls, "cluster.key", o->config->key, err);
-    if (rc < 0)
-        goto err_after_alloc;
-    rc = hd_model_open(&w->model, o->config->model, err);
-    if (rc < 0)
-        goto err_after_tls;
-    rc = make_session(w, threads, isa, err);
-    if (rc < 0)
-        goto err_after_model;
-    rc = start_crew(w, threads, isa, err);
-    if (rc < 0)
-        goto err_after_session;
-    hd_session_start(w->session, w->crew);
+    bool has_file = o->config->model[0] != '\0';
+    if (rc == 0 && has_file)
+        rc = hd_model_open(&w->model, o->config->model, err);
+    if (rc == 0)
+        rc = has_file ? begin_work(w, err) : ask_for_model(w, err);
+    if (rc < 0) {
+        free_worker(w);
+        return rc;
+    }
     *out = w;
-    hd_info(o->log, "started", "model=%s threads=%u isa=%s", w->model->name, threads,
-            hd_isa_name(isa));
     return 0;
-
-err_after_session:
-    hd_session_free(w->session);
-err_after_model:
-    hd_model_close(w->model);
-err_after_tls:
-    hd_tls_context_free(w->tls);
-err_after_alloc:
-    free(w);
-    return rc;
 }

@@ -1,9 +1,10 @@
 /* worker.h - hydac-worker as an object: several fit in one process, each on a loop of the caller's.
  *
- * Happy path: hd_worker_new -> (joins its leader, serves, joins again whenever it must) ->
- * hd_worker_close -> closed. Failure modes: 1. the model cannot be opened, or no thread started:
- * hd_worker_new says so, nothing is left, no callback fires; 2. the leader refuses this worker for
- * good: `refused`, after which only hd_worker_close makes sense. */
+ * Happy path: hd_worker_new -> (without a file: asks its leader which model there is) -> (joins its
+ * leader, serves, joins again whenever it must) -> hd_worker_close -> closed. Failure modes: 1. the
+ * model cannot be opened, or no thread started: hd_worker_new says so, nothing is left, no callback
+ * fires; 2. the leader refuses this worker for good, or the model that it names cannot be worked
+ * with: `refused`, after which only hd_worker_close makes sense. */
 #ifndef HD_WORKER_WORKER_H
 #define HD_WORKER_WORKER_H
 

@@ -53,7 +53,7 @@ static bool is_quantized(const struct hd_tensor *t)
     return hd_dtype_block(t->type) > 1;
 }
 
-static enum hd_activations best_activations(const struct hd_model *m)
+enum hd_activations hd_model_best_activations(const struct hd_model *m)
 {
     bool quantized = m->shape.dim % HD_Q8_BLOCK == 0 && is_quantized(&m->output);
     for (uint32_t i = 0; i < m->shape.n_layers; i++) {
@@ -86,7 +86,7 @@ int hd_model_open(struct hd_model **out, const char *path, struct hd_error *err)
             err->code = HD_E_IO;
         return HD_E_IO;
     }
-    m->activations = best_activations(m);
+    m->activations = hd_model_best_activations(m);
     *out = m;
     return 0;
 }

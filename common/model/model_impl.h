@@ -24,6 +24,9 @@ struct hd_hyper {
  * HD_E_FORMAT, HD_E_UNSUPPORTED, HD_E_LIMIT, HD_E_NOMEM; `err` without the file's name. */
 int hd_model_set_shape(struct hd_model *m, struct hd_hyper *h, struct hd_error *err);
 
+/* Q8 when all matrices that read rows of activations are quantized. */
+enum hd_activations hd_model_best_activations(const struct hd_model *m);
+
 /* Where tensors come from. `get` is as hd_gguf_tensor. */
 struct hd_source {
     const void *arg;

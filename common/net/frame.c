@@ -45,6 +45,10 @@ static const struct {
     [HD_FRAME_ROWS] = {"Rows", HD_FRAME_SMALL_BODY, true},
     [HD_FRAME_DRAIN] = {"Drain", HD_FRAME_SMALL_BODY, false},
     [HD_FRAME_DRAINED] = {"Drained", HD_FRAME_SMALL_BODY, false},
+    [HD_FRAME_MODEL_REQUEST] = {"ModelRequest", HD_FRAME_SMALL_BODY, false},
+    [HD_FRAME_MODEL_OUTLINE] = {"ModelOutline", HD_FRAME_OUTLINE_BODY, false},
+    [HD_FRAME_WEIGHTS_REQUEST] = {"WeightsRequest", HD_FRAME_SMALL_BODY, false},
+    [HD_FRAME_WEIGHTS] = {"Weights", HD_FRAME_SMALL_BODY, true},
 };
 
 static bool known(int type)

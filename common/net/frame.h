@@ -44,6 +44,10 @@ enum hd_frame_type {
     HD_FRAME_ROWS,
     HD_FRAME_DRAIN,
     HD_FRAME_DRAINED,
+    HD_FRAME_MODEL_REQUEST,
+    HD_FRAME_MODEL_OUTLINE,
+    HD_FRAME_WEIGHTS_REQUEST,
+    HD_FRAME_WEIGHTS,
     HD_FRAME_TYPES /* one past the last */
 };
 const char *hd_frame_type_name(int type);
@@ -62,6 +66,13 @@ enum hd_reject {
  * Most types have a smaller limit of their own, whatever the connection allows: */
 #define HD_FRAME_GREETING_BODY 4096 /* Hello, Welcome, Reject, Error: names and one sentence */
 #define HD_FRAME_SMALL_BODY    256  /* heartbeats, sequences, StatsRequest: a few integers */
+/* ModelOutline: 8 bytes for each of HD_MAX_DIM / 2 frequencies, 7 for each of HD_MAX_LAYERS layers,
+ * and a greeting's worth of the rest. */
+#define HD_FRAME_OUTLINE_BODY (8u * 32768 + 7u * 512 + HD_FRAME_GREETING_BODY)
+/* ---- Weights. What is asked for at once bounds how late a heartbeat or a step may come behind it:
+ * a megabyte is 80 ms of a 100 Mbit/s network. */
+#define HD_WEIGHTS_CHUNK     (128u << 10) /* bytes of a piece in one frame */
+#define HD_WEIGHTS_IN_FLIGHT 8            /* requests of one worker that are not answered */
 struct hd_frame_limits {
     uint32_t max_body;
     uint32_t max_payload;
@@ -76,9 +87,8 @@ struct hd_frame {
     void *block; /* what hd_frame_clear frees */
 };
 void hd_frame_clear(struct hd_frame *f);
-/* `limits`, narrowed to what the type itself allows (a payload: only STEP, STEP_RESULT and
- * ROWS). The
- * type must be known. */
+/* `limits`, narrowed to what the type itself allows (a payload: only STEP, STEP_RESULT,
+ * ROWS and WEIGHTS). The type must be known. */
 struct hd_frame_limits hd_frame_limits_of(int type, struct hd_frame_limits limits);
 
 /* Header of a frame whose body and payload are given as pieces: fills 24 bytes. */

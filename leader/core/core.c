@@ -170,6 +170,9 @@ static void dispatch(struct hd_core *c, const struct hd_event *ev)
     case HD_EV_ROWS:
         core_rows(c, ev);
         break;
+    case HD_EV_WEIGHTS:
+        core_weights(c, ev);
+        break;
     case HD_EV_DRAIN:
         core_drain(c, ev);
         break;

@@ -57,6 +57,7 @@ struct hd_core_options {
     uint64_t step_deadline_us; /* a half-step or an assignment that takes longer: worker lost */
     uint64_t assign_deadline_us;
     uint64_t model_digest;
+    uint64_t max_weights_requests; /* of a worker, for one assignment: what it needs at most */
 };
 
 /* ---- Events ---------------------------------------------------------------------------------*/
@@ -78,6 +79,7 @@ enum hd_event_type {
     HD_EV_LOG_STATE,   /* slot, sequence, complete: its log holds the sequence from the start */
     HD_EV_FETCH,       /* slot lacks rows: fetch (requester is not looked at) */
     HD_EV_ROWS,        /* slot answers a fetch: fetch, with the count that it sends */
+    HD_EV_WEIGHTS,     /* slot asks for weights: it gets on with what it is to load */
     HD_EV_DRAIN,       /* slot, on: it is to own nothing; leaving: it asks itself, to stop */
     HD_EV_REBALANCE,   /* level the load, now that nobody fails */
 };

@@ -30,6 +30,8 @@ struct worker {
     bool keeps_log;
     bool planned;                      /* was there when a plan was made */
     bool draining, leaving, dismissed; /* to own nothing; to stop; was told that it may */
+    uint64_t weights_us;               /* when it asked for weights last */
+    uint64_t weights_asked;            /* requests since it was last told what to own or to hold */
     unsigned late_moves;               /* moves in a row that it was not ready for in time */
     uint64_t steps, answered, failures, joins;
 };
@@ -133,6 +135,7 @@ uint64_t core_usable(const struct hd_core *c);
 uint64_t core_covering(const struct hd_core *c);
 void core_hello(struct hd_core *c, const struct hd_event *ev);
 void core_ack(struct hd_core *c, const struct hd_event *ev);
+void core_weights(struct hd_core *c, const struct hd_event *ev);
 void core_tick(struct hd_core *c, const struct hd_event *ev);
 void core_heard(struct hd_core *c, unsigned slot);
 /* Write the worker off; core_settle begins the recovery. */
@@ -170,8 +173,8 @@ bool core_between_steps(const struct hd_core *c);
 bool core_move(struct hd_core *c);
 void core_move_confirmed(struct hd_core *c, const struct hd_event *ev);
 void core_move_forget(struct hd_core *c);
-/* The preparations have taken too long. Slots to be lost for it. */
-uint64_t core_move_late(struct hd_core *c);
+/* The preparations of these slots have taken too long. Those of them to be lost for it. */
+uint64_t core_move_late(struct hd_core *c, uint64_t late);
 void core_drain(struct hd_core *c, const struct hd_event *ev);
 void core_rebalance(struct hd_core *c);
 void core_dismiss(struct hd_core *c);

@@ -160,6 +160,34 @@ void core_ack(struct hd_core *c, const struct hd_event *ev)
     w->answered_beat = true;
 }
 
+/* A worker that fetches what it was told to load gets on, however slow the network is. It has more
+ * time with each request, but no more requests than it can need. */
+void core_weights(struct hd_core *c, const struct hd_event *ev)
+{
+    struct worker *w = &c->workers[ev->slot];
+    if (!is_alive(w))
+        return;
+    core_heard(c, ev->slot);
+    if (w->weights_asked >= c->o.max_weights_requests)
+        return;
+    w->weights_asked++;
+    w->weights_us = c->now_us;
+}
+
+/* Those of `slots` that were to load something by now, and have not asked for weights either. */
+static uint64_t overdue(const struct hd_core *c, uint64_t slots, uint64_t since_us)
+{
+    uint64_t set = 0;
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
+        uint64_t from = since_us;
+        if (c->workers[s].weights_us > from)
+            from = c->workers[s].weights_us;
+        if (slots & core_bit(s) && c->now_us > from + c->o.assign_deadline_us)
+            set |= core_bit(s);
+    }
+    return set;
+}
+
 static void check_silence(struct hd_core *c, unsigned slot)
 {
     struct worker *w = &c->workers[slot];
@@ -174,13 +202,12 @@ static void check_silence(struct hd_core *c, unsigned slot)
 
 static void check_deadlines(struct hd_core *c)
 {
-    uint64_t late = 0;
+    uint64_t late = overdue(c, c->assigning, c->assign_since_us);
+    uint64_t unready = overdue(c, c->preparing, c->prepare_since_us);
     if (c->half.sent && c->now_us > c->half.since_us + c->o.step_deadline_us)
         late |= c->half.awaited;
-    if (c->assigning && c->now_us > c->assign_since_us + c->o.assign_deadline_us)
-        late |= c->assigning;
-    if (c->preparing && c->now_us > c->prepare_since_us + c->o.assign_deadline_us)
-        late |= core_move_late(c);
+    if (unready)
+        late |= core_move_late(c, unready);
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
         if (late & core_bit(s))
             core_lose(c, s, HD_LOSS_DEADLINE);
@@ -194,6 +221,7 @@ void core_tick(struct hd_core *c, const struct hd_event *ev)
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
         if (!is_alive(&c->workers[s]))
             continue;
+        c->workers[s].weights_us += ev->late_us;
         hd_detector_excuse(&c->workers[s].detector, ev->late_us);
         check_silence(c, s);
     }

@@ -137,8 +137,10 @@ static void begin_move(struct hd_core *c)
         for (uint32_t u = 0; u < c->hold.count[k]; u++)
             c->held.mask[k][u] &= c->hold.mask[k][u]; /* the rest is released */
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
-        if (c->preparing & core_bit(s))
+        if (c->preparing & core_bit(s)) {
+            c->workers[s].weights_asked = 0;
             core_push(c, HD_ACT_PREPARE, s)->round = c->round;
+        }
 }
 
 /* c->next is in force from now on: who owned a unit and is to hold it is ready to. */
@@ -174,11 +176,11 @@ void core_move_forget(struct hd_core *c)
     c->restless = true;
 }
 
-uint64_t core_move_late(struct hd_core *c)
+uint64_t core_move_late(struct hd_core *c, uint64_t late)
 {
     uint64_t lost = 0;
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
-        if (c->preparing & core_bit(s) && ++c->workers[s].late_moves >= MOVE_CHANCES)
+        if (late & core_bit(s) && ++c->workers[s].late_moves >= MOVE_CHANCES)
             lost |= core_bit(s);
     core_move_forget(c);
     return lost;

@@ -118,6 +118,7 @@ static void begin_epoch(struct hd_core *c, uint64_t replay, bool clear)
         if (!(c->assigning & core_bit(s)))
             continue;
         c->workers[s].knows |= c->live;
+        c->workers[s].weights_asked = 0;
         core_push(c, HD_ACT_ASSIGN, s)->clear = clear;
     }
 }

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static struct hd_peer *peer_by_id(struct hd_leader *l, uint64_t id)
+struct hd_peer *hd_peer_by_id(struct hd_leader *l, uint64_t id)
 {
     for (struct hd_peer *p = l->peers; p; p = p->next)
         if (p->id == id)
@@ -29,7 +29,7 @@ static void update_live_limit(struct hd_leader *l)
 
 static void do_welcome(struct hd_leader *l, const struct hd_action *a)
 {
-    struct hd_peer *p = peer_by_id(l, a->conn);
+    struct hd_peer *p = hd_peer_by_id(l, a->conn);
     if (!p)
         return;
     p->slot = (int)a->slot;
@@ -40,7 +40,7 @@ static void do_welcome(struct hd_leader *l, const struct hd_action *a)
 
 static void do_reject(struct hd_leader *l, const struct hd_action *a)
 {
-    struct hd_peer *p = peer_by_id(l, a->conn);
+    struct hd_peer *p = hd_peer_by_id(l, a->conn);
     if (!p)
         return;
     hd_warn(l->o.log, "worker_refused", "address=%s reason=\"%s\"", hd_conn_peer(p->conn), a->text);

@@ -254,6 +254,8 @@ void hd_peer_frame(struct hd_peer *p, const struct hd_frame *f)
     if (p->slot < 0) {
         if (f->type == HD_FRAME_HELLO && !p->greeted)
             on_hello(p, f);
+        else if (f->type == HD_FRAME_MODEL_REQUEST && !p->greeted)
+            hd_peer_model_request(p);
         else
             hd_peer_broke_rules(p, "a worker must say Hello first, once");
         return;
@@ -279,6 +281,9 @@ void hd_peer_frame(struct hd_peer *p, const struct hd_frame *f)
         break;
     case HD_FRAME_ROWS:
         on_rows(p, f);
+        break;
+    case HD_FRAME_WEIGHTS_REQUEST:
+        hd_peer_weights_request(p, f);
         break;
     case HD_FRAME_DRAIN:
         on_drain(p);

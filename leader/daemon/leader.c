@@ -116,6 +116,9 @@ static int open_model(struct hd_leader *l, struct hd_error *err)
         return rc;
     const struct hd_model_shape *m = &l->model->shape;
     hd_model_units(l->model, &l->units);
+    rc = hd_weights_init_digests(l, err);
+    if (rc < 0)
+        return rc;
     l->activations =
         c->activations == HD_LEADER_ACTIVATIONS_F32 ? HD_ACTIVATIONS_F32 : l->model->activations;
     l->context = c->context && c->context < m->context ? (uint32_t)c->context : m->context;
@@ -157,6 +160,7 @@ static int make_core(struct hd_leader *l, struct hd_error *err)
         .step_deadline_us = c->step_deadline_ms * 1000,
         .assign_deadline_us = c->assign_deadline_ms * 1000,
         .model_digest = l->model->digest,
+        .max_weights_requests = hd_weights_max_requests(l),
     };
     memcpy(o.cost, unit_costs, sizeof o.cost);
     hd_leader_unit_costs(l, o.unit);
@@ -323,11 +327,12 @@ unsigned hd_leader_http_port(const struct hd_leader *l)
 
 void hd_leader_maybe_closed(struct hd_leader *l)
 {
-    if (!l->closing || l->handles > 0 || l->peers || l->api)
+    if (!l->closing || l->handles > 0 || l->peers || l->api || l->weights_jobs > 0)
         return;
     void (*closed)(void *) = l->closed;
     void *arg = l->closed_arg;
     hd_shared_unref(l->payload);
+    free(l->piece_digests);
     hd_actions_deinit(&l->actions);
     hd_engine_free(l->engine);
     hd_core_free(l->core);

@@ -39,11 +39,15 @@ struct hd_peer {
     uint64_t id;       /* what the core calls it until it has a slot */
     uint64_t since_us; /* accepted at */
     bool greeted;      /* said Hello */
+    bool asked_model;  /* it has none of its own */
     int slot;          /* -1 before Welcome */
     bool forgotten;    /* written off: its frames are ignored */
     bool dropped;      /* had to make room for a newer one; gone in a moment */
     uint64_t log_limit;
-    bool has_loaded; /* its first weights */
+    bool has_loaded;            /* its first weights */
+    unsigned weights_in_flight; /* of its requests for weights, not answered yet */
+    uint64_t weights_sent;      /* bytes */
+    bool weights_asked;         /* it has no file */
     struct hd_peer_totals {
         uint64_t busy_us, kv_bytes, log_bytes, weight_bytes, rss_bytes;
     } seen; /* from the last HeartbeatAck */
@@ -92,6 +96,8 @@ struct hd_leader {
     enum hd_half payload_half;
     uint32_t payload_layer;
     struct hd_shared *rows;   /* that a worker has just sent for another; during the event only */
+    uint64_t *piece_digests;  /* [pieces]; 0 = not known yet */
+    unsigned weights_jobs;    /* on the thread pool */
     double load_rate;         /* bytes of weights a second that workers load; 0 = unknown */
     uint64_t rows_replayed;   /* since the last failover report */
     uint64_t results_dropped; /* nobody waited for them: of an old epoch, or sent twice */
@@ -111,6 +117,13 @@ struct hd_leader {
     void (*closed)(void *arg);
     void *closed_arg;
 };
+
+/* weights.c: for workers that have no model; the frames are the caller's */
+int hd_weights_init_digests(struct hd_leader *l, struct hd_error *err);
+/* More than these nobody needs to get all there is, twice. */
+uint64_t hd_weights_max_requests(const struct hd_leader *l);
+void hd_peer_model_request(struct hd_peer *p);
+void hd_peer_weights_request(struct hd_peer *p, const struct hd_frame *f);
 
 /* leader.c */
 /* Frees the leader when it is closing and nothing is open any more. */
@@ -140,6 +153,8 @@ void hd_cluster_check_greetings(struct hd_leader *l, uint64_t now_us);
 void hd_cluster_close(struct hd_leader *l);
 
 /* actions.c */
+/* NULL: it is gone. */
+struct hd_peer *hd_peer_by_id(struct hd_leader *l, uint64_t id);
 /* Give the event to the core and carry out what it wants, unless that is under way already (then
  * the actions queue up behind). */
 void hd_leader_event(struct hd_leader *l, struct hd_event *ev);

@@ -64,6 +64,8 @@ static void add_connection(json_t *o, const struct hd_peer *p)
     json_object_set_new(o, "kv_bytes", json_integer((json_int_t)p->seen.kv_bytes));
     json_object_set_new(o, "log_bytes", json_integer((json_int_t)p->seen.log_bytes));
     json_object_set_new(o, "weight_bytes", json_integer((json_int_t)p->seen.weight_bytes));
+    json_object_set_new(o, "weights_sent_bytes", json_integer((json_int_t)p->weights_sent));
+    json_object_set_new(o, "weights_from", json_string(p->weights_asked ? "leader" : "file"));
     json_object_set_new(o, "rss_bytes", json_integer((json_int_t)p->seen.rss_bytes));
     json_object_set_new(o, "busy_us", json_integer((json_int_t)p->seen.busy_us));
     json_object_set_new(o, "bytes_in", json_integer((json_int_t)hd_conn_bytes_in(p->conn)));

@@ -1,7 +1,10 @@
 /* fuzz_to_worker.c - what a leader sends, through the worker's checks. The first byte chooses the
  * message. What they let pass is used here as the worker uses it: as sizes and as indices. */
 #include "fuzz.h"
+#include "worker/bootstrap.h"
 #include "worker/check.h"
+
+#include "common/model/piece.h"
 
 #include <string.h>
 
@@ -46,12 +49,43 @@ static void take_step(const struct hd_check *c, const Hydac__V1__Step *m, size_t
                    m->positions[i] < c->sizes.max_positions);
 }
 
+/* A model that is taken can be cut into pieces. */
+static void take_outline(const Hydac__V1__ModelOutline *m)
+{
+    struct hd_model *made;
+    struct hd_error err = {0};
+    struct hd_units u;
+    if (hd_model_from_message(&made, m, &err) < 0) {
+        FUZZ_CHECK(err.text[0]);
+        return;
+    }
+    hd_model_units(made, &u);
+    size_t n = hd_piece_count(made, &u);
+    FUZZ_CHECK(n > 0);
+    for (size_t i = 0; i < n; i += 1 + n / 16) {
+        struct hd_cuts cuts = hd_piece_cuts(made, &u, hd_piece_nth(made, &u, i));
+        FUZZ_CHECK(hd_piece_bytes(&cuts) > 0);
+    }
+    hd_model_close(made);
+}
+
+static void take_weights(struct hd_check *c, const Hydac__V1__Weights *m)
+{
+    struct hd_error err = {0};
+    c->supplied = true;
+    if (hd_check_weights(c, m, 0, &err) < 0)
+        return;
+    struct hd_piece_at at = {(enum hd_piece_kind)m->kind, m->unit, m->layer};
+    FUZZ_CHECK(hd_piece_index(&model, &units, at) < hd_piece_count(&model, &units));
+}
+
 static const ProtobufCMessageDescriptor *const messages[] = {
     &hydac__v1__welcome__descriptor,       &hydac__v1__assign_heads__descriptor,
     &hydac__v1__step__descriptor,          &hydac__v1__heartbeat__descriptor,
     &hydac__v1__sequence_open__descriptor, &hydac__v1__sequence_close__descriptor,
     &hydac__v1__reject__descriptor,        &hydac__v1__stats_request__descriptor,
-    &hydac__v1__error__descriptor,
+    &hydac__v1__error__descriptor,         &hydac__v1__model_outline__descriptor,
+    &hydac__v1__weights__descriptor,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -75,6 +109,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                   ((const Hydac__V1__Step *)m)->n_sequences * 64 * sizeof(float));
     else if (kind == 4)
         hd_check_sequence(&c, ((const Hydac__V1__SequenceOpen *)m)->sequence, NULL);
+    else if (kind == 9)
+        take_outline((const Hydac__V1__ModelOutline *)m);
+    else if (kind == 10)
+        take_weights(&c, (const Hydac__V1__Weights *)m);
     protobuf_c_message_free_unpacked(m, NULL);
     return 0;
 }

@@ -57,6 +57,17 @@ ASSIGN = (
     + number(7, 2)
 )
 WELCOME = b"".join(number(f, v) for f, v in ((2, 1), (3, 50), (4, 1), (5, 16), (6, 512), (7, 8)))
+OUTLINE = (
+    number(1, 77)
+    + text(2, "a model")
+    + b"".join(number(f, v) for f, v in enumerate((2, 64, 4, 2, 16, 96, 48, 128), 3))
+    + varint(11 << 3 | 5)
+    + struct.pack("<f", 1e-5)
+    + number(12, 1)
+    + message(14, struct.pack("<8d", *(0.5**i for i in range(8))))
+    + message(15, bytes([8] * 14))
+    + number(16, 8)
+)
 KV_RESULT = number(1, 1) + packed(2, [0, 1]) + number(3, 9) + number(4, 18) + packed(11, [0])
 STEP_RESULT = number(1, 1) + number(2, 1) + packed(5, [0]) + packed(6, [1])
 
@@ -83,6 +94,8 @@ def messages():
             ("reject", number(1, 3) + text(2, "a name")),
             ("stats", number(1, 1)),
             ("error", number(1, 7) + text(2, "why")),
+            ("outline", OUTLINE),
+            ("weights", number(1, 1) + number(2, 31) + number(3, 3) + number(5, 99)),
         )
     ):
         put("to_worker", name, bytes([kind]) + body)

@@ -277,6 +277,35 @@ Test(core_recovery, deadlines)
     trace_deinit(&t);
 }
 
+/* Who fetches weights gets on and is not lost, but not with more requests than it can need; who
+ * waits beside it is not excused by it. */
+Test(core_recovery, fetching_weights)
+{
+    struct hd_core_options o = trace_options();
+    struct trace t;
+    static const struct trace_line lines[] = {
+        {"hello w1", "welcome w1; w1 online"},
+        {"hello w2", "welcome w2; w2 online; assign w1 e1 h0,1 f0,1 v0; assign w2 e1 h2,3 f2,3 v1"},
+        {"weights w1", ""},
+        {"tick 100", "beat w1; beat w2"},
+        {"weights w1", ""},
+        {"ack w2", ""},
+        {"tick 30", "cut w2; w2 offline deadline; beat w1; assign w1 e2 h0,1,2,3 f0,1,2,3 v0,1"},
+        {"weights w1", ""},
+        {"tick 100", "beat w1"},
+        {"weights w1", ""},
+        {"tick 100", "beat w1"},
+        {"weights w1", ""},
+        {"tick 100", "cut w1; w1 offline deadline"},
+        {NULL, NULL},
+    };
+    o.step_deadline_us = o.assign_deadline_us = 120000;
+    o.max_weights_requests = 2;
+    trace_start(&t, 0, &o);
+    trace_play(&t, lines);
+    trace_deinit(&t);
+}
+
 /* The numbers of a report: whose last sign of life, how long, how much. */
 Test(core_recovery, numbers)
 {

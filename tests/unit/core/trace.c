@@ -387,6 +387,7 @@ static enum hd_event_type type_of(const char *w)
         {"done", HD_EV_STEP_DONE},    {"log", HD_EV_LOG_STATE},
         {"fetch", HD_EV_FETCH},       {"rows", HD_EV_ROWS},
         {"drain", HD_EV_DRAIN},       {"rebalance", HD_EV_REBALANCE},
+        {"weights", HD_EV_WEIGHTS},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(words[i].word, w) == 0)

@@ -7,7 +7,7 @@
  *   open SEQ | close SEQ | half STEP A|F|L LAYER SEQ:ROWS ... | done
  *   result NAME EPOCH STEP A|F|L LAYER
  *   log NAME SEQ complete|gap | fetch NAME ID SEQ LAYER POSITION COUNT
- *   rows NAME ID COUNT for NAME | drain NAME on|off|leaving | rebalance
+ *   rows NAME ID COUNT for NAME | drain NAME on|off|leaving | rebalance | weights NAME
  * Actions are joined by "; ". A replay is answered on the spot, as the daemon does. */
 #ifndef HD_TESTS_TRACE_H
 #define HD_TESTS_TRACE_H

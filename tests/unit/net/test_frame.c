@@ -245,8 +245,8 @@ Test(frame, limits_of_a_type_to_the_byte)
     struct hd_frame_limits wide = {UINT32_MAX, UINT32_MAX};
     for (int type = 1; type < HD_FRAME_TYPES; type++) {
         struct hd_frame_limits l = hd_frame_limits_of(type, wide);
-        bool carries =
-            type == HD_FRAME_STEP || type == HD_FRAME_STEP_RESULT || type == HD_FRAME_ROWS;
+        bool carries = type == HD_FRAME_STEP || type == HD_FRAME_STEP_RESULT ||
+                       type == HD_FRAME_ROWS || type == HD_FRAME_WEIGHTS;
         cr_assert_eq(l.max_payload, carries ? UINT32_MAX : 0, "%s", hd_frame_type_name(type));
         cr_assert_gt(l.max_body, 0);
         cr_assert_neq(hd_frame_type_name(type)[0], '?');

@@ -1,0 +1,203 @@
+/* weights.c - the model for workers that have no file: its outline, and its weights by pieces.
+ *
+ * Happy path: WeightsRequest -> the piece's bytes are gathered, and for its beginning hashed, on
+ * libuv's thread pool, since they may have to come from the disk -> Weights. A digest is kept once
+ * it is known, so that workers that have the piece cost nothing more. Failure modes: 1. a piece
+ * that does not exist, or more requests than are allowed at once: the worker broke the rules; 2.
+ * the worker is gone when the bytes are there: they are dropped; 3. no memory for them: the
+ * connection ends. */
+#include "common/model/outline.h"
+#include "common/model/piece.h"
+#include "leader/daemon/leader_impl.h"
+
+#include <stdlib.h>
+
+/* ---- The outline ----*/
+
+static void fill_outline(Hydac__V1__ModelOutline *m, const struct hd_outline *o)
+{
+    m->digest = o->digest;
+    m->name = (char *)o->name;
+    m->layers = o->shape.n_layers;
+    m->dim = o->shape.dim;
+    m->heads = o->shape.n_heads;
+    m->kv_heads = o->shape.n_kv_heads;
+    m->head_dim = o->shape.head_dim;
+    m->ffn_dim = o->shape.ffn_dim;
+    m->vocab = o->shape.vocab;
+    m->context = o->shape.context;
+    m->norm_eps = o->shape.norm_eps;
+    m->tied_output = o->shape.tied_output;
+    m->rope_order = o->rope_order;
+    m->rope_freq = (double *)o->rope_freq;
+    m->n_rope_freq = o->n_rope_freq;
+    m->types = (ProtobufCBinaryData){.data = (uint8_t *)o->types, .len = o->n_types};
+    m->output_type = o->output_type;
+}
+
+static int send_outline(struct hd_peer *p)
+{
+    Hydac__V1__ModelOutline m = HYDAC__V1__MODEL_OUTLINE__INIT;
+    uint8_t types[HD_MAX_LAYERS * HD_OUTLINE_MATRICES];
+    struct hd_outline o;
+    hd_outline_of(p->leader->model, types, &o);
+    fill_outline(&m, &o);
+    return hd_conn_send(p->conn, HD_FRAME_MODEL_OUTLINE, &m.base, NULL);
+}
+
+void hd_peer_model_request(struct hd_peer *p)
+{
+    if (p->asked_model) {
+        hd_peer_broke_rules(p, "asked for the model twice");
+        return;
+    }
+    p->asked_model = true;
+    hd_info(p->leader->o.log, "outline_sent", "address=%s", hd_conn_peer(p->conn));
+    send_outline(p); /* what keeps it from being sent also ends the connection */
+}
+
+/* ---- Pieces ----*/
+
+struct weights_job {
+    uv_work_t work;
+    struct hd_leader *leader;
+    uint64_t peer; /* its id: it may be gone */
+    struct hd_piece_at at;
+    size_t index;
+    uint64_t offset, have;
+    uint64_t digest; /* 0: not known yet */
+    struct hd_shared *payload;
+    bool no_memory;
+};
+
+int hd_weights_init_digests(struct hd_leader *l, struct hd_error *err)
+{
+    size_t n = hd_piece_count(l->model, &l->units);
+    l->piece_digests = calloc(n, sizeof *l->piece_digests);
+    return l->piece_digests ? 0 : hd_fail(err, HD_E_NOMEM, "no memory for the list of pieces");
+}
+
+uint64_t hd_weights_max_requests(const struct hd_leader *l)
+{
+    size_t n = hd_piece_count(l->model, &l->units), requests = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct hd_cuts c = hd_piece_cuts(l->model, &l->units, hd_piece_nth(l->model, &l->units, i));
+        requests += 2 + hd_piece_bytes(&c) / HD_WEIGHTS_CHUNK; /* what is kept may be damaged */
+    }
+    return requests;
+}
+
+/* Pool thread: the digest of the whole piece. */
+static void find_digest(struct weights_job *j, const struct hd_cuts *cuts, size_t bytes)
+{
+    uint8_t *whole = malloc(bytes);
+    if (!whole)
+        return;
+    hd_piece_copy(cuts, 0, bytes, whole);
+    j->digest = hd_piece_digest(whole, bytes);
+    free(whole);
+}
+
+static void gather(uv_work_t *work)
+{
+    struct weights_job *j = work->data;
+    struct hd_cuts cuts = hd_piece_cuts(j->leader->model, &j->leader->units, j->at);
+    size_t bytes = hd_piece_bytes(&cuts), n = bytes - (size_t)j->offset;
+    if (j->offset == 0 && j->digest == 0)
+        find_digest(j, &cuts, bytes);
+    if (j->offset == 0 && j->digest != 0 && j->have == j->digest)
+        return; /* the worker has it */
+    n = n < HD_WEIGHTS_CHUNK ? n : HD_WEIGHTS_CHUNK;
+    j->payload = hd_shared_new(n);
+    j->no_memory = !j->payload || (j->offset == 0 && j->digest == 0);
+    if (!j->no_memory)
+        hd_piece_copy(&cuts, (size_t)j->offset, n, hd_shared_data(j->payload));
+}
+
+static int send_weights(struct hd_peer *p, const struct weights_job *j)
+{
+    Hydac__V1__Weights m = HYDAC__V1__WEIGHTS__INIT;
+    m.kind = (uint32_t)j->at.kind;
+    m.unit = j->at.unit;
+    m.layer = j->at.layer;
+    m.offset = j->offset;
+    m.digest = j->offset == 0 ? j->digest : 0;
+    p->weights_sent += j->payload ? hd_shared_len(j->payload) : 0;
+    return hd_conn_send(p->conn, HD_FRAME_WEIGHTS, &m.base, j->payload);
+}
+
+static void on_gathered(uv_work_t *work, int status)
+{
+    struct weights_job *j = work->data;
+    struct hd_leader *l = j->leader;
+    struct hd_peer *p = hd_peer_by_id(l, j->peer);
+    if (j->digest)
+        l->piece_digests[j->index] = j->digest;
+    if (p)
+        p->weights_in_flight--;
+    if (p && !p->forgotten && !l->closing) {
+        if (status < 0 || j->no_memory)
+            hd_conn_close(p->conn, false);
+        else
+            send_weights(p, j);
+    }
+    hd_shared_unref(j->payload);
+    free(j);
+    l->weights_jobs--;
+    hd_leader_maybe_closed(l);
+}
+
+/* The request's piece and offset, if they exist. */
+static bool is_possible(const struct hd_leader *l, const Hydac__V1__WeightsRequest *m)
+{
+    struct hd_piece_at at = {(enum hd_piece_kind)m->kind, m->unit, m->layer};
+    if (m->kind >= HD_PIECE_KINDS || !hd_piece_exists(l->model, &l->units, at))
+        return false;
+    struct hd_cuts cuts = hd_piece_cuts(l->model, &l->units, at);
+    return m->offset < hd_piece_bytes(&cuts);
+}
+
+static void start_job(struct hd_peer *p, const Hydac__V1__WeightsRequest *m)
+{
+    struct hd_leader *l = p->leader;
+    struct weights_job *j = calloc(1, sizeof *j);
+    if (!j) {
+        hd_conn_close(p->conn, false);
+        return;
+    }
+    *j = (struct weights_job){.leader = l,
+                              .peer = p->id,
+                              .at = {(enum hd_piece_kind)m->kind, m->unit, m->layer},
+                              .offset = m->offset,
+                              .have = m->have_digest};
+    j->index = hd_piece_index(l->model, &l->units, j->at);
+    j->digest = l->piece_digests[j->index];
+    j->work.data = j;
+    if (uv_queue_work(l->o.loop, &j->work, gather, on_gathered) < 0) {
+        free(j);
+        hd_conn_close(p->conn, false);
+        return;
+    }
+    p->weights_in_flight++;
+    l->weights_jobs++;
+}
+
+void hd_peer_weights_request(struct hd_peer *p, const struct hd_frame *f)
+{
+    Hydac__V1__WeightsRequest *m = hydac__v1__weights_request__unpack(NULL, f->body_len, f->body);
+    const char *wrong = !m                           ? "WeightsRequest cannot be read"
+                        : !is_possible(p->leader, m) ? "WeightsRequest for what does not exist"
+                        : p->weights_in_flight >= HD_WEIGHTS_IN_FLIGHT
+                            ? "more WeightsRequests at once than are allowed"
+                            : NULL;
+    if (wrong) {
+        hd_peer_broke_rules(p, wrong);
+    } else {
+        struct hd_event ev = {.type = HD_EV_WEIGHTS, .slot = (unsigned)p->slot};
+        p->weights_asked = true;
+        start_job(p, m);
+        hd_leader_event(p->leader, &ev);
+    }
+    if (m)
+        hydac__v1__weights_request__free_unpacked(m, NULL);
+}
