@@ -110,16 +110,9 @@ uint64_t hd_crew_supply_at(const struct hd_crew *c)
     return hd_supply_wants_more(c->supply) || (c->look_ahead && idle) ? c->supply_us : UINT64_MAX;
 }
 
-void hd_crew_set_window(struct hd_crew *c)
-{
-    if (c->supply)
-        hd_supply_set_window(c->supply,
-                             hd_pace_busy(&c->pace, hd_now_us()) ? 1 : HD_WEIGHTS_IN_FLIGHT);
-}
-
 void hd_crew_run_supply(struct hd_crew *c)
 {
-    hd_crew_set_window(c);
+    hd_supply_set_window(c->supply, 1);
     hd_supply_pump(c->supply);
     if (hd_supply_on_the_way(c->supply) || c->hold_pending || !c->look_ahead)
         return;

@@ -80,8 +80,6 @@ void hd_crew_forget_supply(struct hd_crew *c);
 /* When there are weights to ask for beside the jobs, and asking for them. */
 uint64_t hd_crew_supply_at(const struct hd_crew *c);
 void hd_crew_run_supply(struct hd_crew *c);
-/* Beside steps one chunk is on the way at a time. */
-void hd_crew_set_window(struct hd_crew *c);
 /* These units are what is kept before all others. */
 void hd_crew_want(struct hd_crew *c, const struct hd_assignment *a);
 void hd_crew_log_weights(const struct hd_crew *c, const struct hd_supply_totals *before);

@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Bytes that may wait for the disk: what a fast network brings in a second or two. */
-#define MAX_WAITING ((size_t)256 << 20)
+/* Bytes that may wait for the disk. What a faster network brings is fetched again later on. */
+#define MAX_WAITING ((size_t)64 << 20)
 
 /* ---- Bytes ----*/
 
