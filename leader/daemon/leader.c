@@ -30,6 +30,8 @@ static void engine_half(void *arg, const struct hd_half_work *work)
         .step = work->step,
         .half = work->half,
         .layer = work->half == HD_HALF_LOGITS ? 0 : work->layer,
+        .group = work->group,
+        .groups = work->groups,
         .rows = work->by_sequence,
         .n_rows = work->n_sequences,
     };
@@ -177,6 +179,7 @@ static int make_engine(struct hd_leader *l, struct hd_error *err)
         .units = &l->units,
         .kernels = hd_kernels_get(hd_isa_best()),
         .activations = l->activations,
+        .overlap_rows = (unsigned)c->overlap_rows,
         .tokenizer = l->tokenizer,
         .ops = {.arg = l,
                 .sequence_open = engine_sequence_open,
@@ -331,7 +334,8 @@ void hd_leader_maybe_closed(struct hd_leader *l)
         return;
     void (*closed)(void *) = l->closed;
     void *arg = l->closed_arg;
-    hd_shared_unref(l->payload);
+    for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
+        hd_shared_unref(l->payloads[g].bytes);
     free(l->piece_digests);
     hd_actions_deinit(&l->actions);
     hd_engine_free(l->engine);

@@ -296,6 +296,7 @@ Test(leader_config, usage_names_everything)
                                         "recovery.policy",
                                         "recovery.standby",
                                         "compute.activations",
+                                        "compute.overlap_rows",
                                         "recovery.step_deadline_ms",
                                         "recovery.assign_deadline_ms",
                                         "recovery.wait_for_worker_ms",
