@@ -32,8 +32,9 @@ struct hd_rows {
     size_t n;      /* 1 .. max_rows */
     const uint32_t *sequences;
     const uint32_t *positions;
-    const int32_t *shifts; /* partial sums are round(x * 2^shift); not for logits */
-    const uint32_t *want;  /* logits only: 0 = all of a block, k = the best k of it */
+    const int32_t *shifts;     /* partial sums are round(x * 2^shift); not for logits */
+    const uint32_t *want;      /* logits only: 0 = all of a block, k = the best k of it */
+    const float *temperatures; /* logits only: 0, or at which a second sum is wanted */
 };
 
 /* What goes back to the leader; payload layouts in proto/README.md. */

@@ -213,8 +213,9 @@ int hd_send_half(struct hd_leader *l, struct hd_peer *p, uint64_t epoch)
     m.sequences = (uint32_t *)w->sequences;
     m.positions = (uint32_t *)w->positions;
     if (w->half == HD_HALF_LOGITS) {
-        m.n_want = w->rows;
+        m.n_want = m.n_temperatures = w->rows;
         m.want = (uint32_t *)w->want;
+        m.temperatures = (float *)w->temperatures;
     } else {
         m.n_shifts = w->rows;
         m.shifts = (int32_t *)w->shifts;
@@ -228,7 +229,7 @@ struct hd_frame_limits hd_worker_frame_limits(const struct hd_leader *l)
      * of them in full (scheduling allows only a few of these, the limit is generous). */
     uint64_t rows = l->o.config->max_rows;
     uint64_t partial = rows * l->model->shape.dim * 8;
-    uint64_t full = rows * ((uint64_t)l->model->shape.vocab * 8 + l->units.vocab_blocks * 4u);
+    uint64_t full = rows * ((uint64_t)l->model->shape.vocab * 8 + l->units.vocab_blocks * 8u);
     uint64_t most = partial > full ? partial : full;
     return (struct hd_frame_limits){
         .max_body = HD_MAX_REPLY_BODY,

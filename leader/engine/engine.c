@@ -18,10 +18,11 @@ static bool alloc_rows(struct hd_engine *e)
     e->sequences = calloc(n, sizeof *e->sequences);
     e->positions = calloc(n, sizeof *e->positions);
     e->want = calloc(n, sizeof *e->want);
+    e->temperatures = calloc(n, sizeof *e->temperatures);
     e->shifts = calloc(n, sizeof *e->shifts);
     e->by_sequence = calloc(n, sizeof *e->by_sequence);
     return e->rows && e->residual && e->normalised && e->x && e->acc && e->sequences &&
-           e->positions && e->want && e->shifts && e->by_sequence;
+           e->positions && e->want && e->temperatures && e->shifts && e->by_sequence;
 }
 
 static bool load_norms(struct hd_engine *e)
@@ -56,6 +57,7 @@ int hd_engine_new(struct hd_engine **out, const struct hd_engine_options *o, str
     e->work.positions = e->positions;
     e->work.shifts = e->shifts;
     e->work.want = e->want;
+    e->work.temperatures = e->temperatures;
     e->work.by_sequence = e->by_sequence;
     *out = e;
     return 0;
@@ -87,6 +89,7 @@ void hd_engine_free(struct hd_engine *e)
     free(e->sequences);
     free(e->positions);
     free(e->want);
+    free(e->temperatures);
     free(e->shifts);
     free(e->by_sequence);
     free(e->norms);

@@ -65,6 +65,15 @@ static void put_row(struct hd_engine *e, size_t at, size_t i)
     e->shifts[at] = row->shift;
 }
 
+/* What is to be known of a sampled row's logits. */
+static void put_want(struct hd_engine *e, size_t at, const struct hd_row *row)
+{
+    const struct hd_request_options *o = &row->r->o;
+    bool all = row->all || o->prompt_logprobs;
+    e->want[at] = all ? 0 : hd_sampling_want(&o->sampling, o->top_logprobs);
+    e->temperatures[at] = hd_sampling_temperature(&o->sampling);
+}
+
 /* Normalise the rows that take part and hand the half-step out. */
 static void issue(struct hd_engine *e)
 {
@@ -75,9 +84,7 @@ static void issue(struct hd_engine *e)
         if (e->half == HD_HALF_LOGITS && !row->sampled)
             continue;
         if (e->half == HD_HALF_LOGITS)
-            e->want[n] = row->r->o.prompt_logprobs
-                             ? 0
-                             : hd_sampling_want(&row->r->o.sampling, row->r->o.top_logprobs);
+            put_want(e, n, row);
         put_row(e, n++, i);
     }
     e->work.step = e->step;
@@ -247,6 +254,11 @@ void hd_engine_half_done(struct hd_engine *e)
             hd_fixed_apply(e->o.kernels, e->residual + i * dim, e->acc + i * dim, e->rows[i].shift,
                            dim);
     e->stats.leader_us += hd_now_us() - t0;
+    if (e->half == HD_HALF_LOGITS && !hd_step_decide(e)) {
+        e->step++; /* with other wants it is another half-step: late answers are not taken for it */
+        issue(e);
+        return;
+    }
     if (e->half == HD_HALF_ATTENTION) {
         e->half = HD_HALF_FFN;
     } else if (e->half == HD_HALF_FFN && e->layer + 1 < e->o.model->shape.n_layers) {

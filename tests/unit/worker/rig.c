@@ -129,6 +129,7 @@ void rig_rows_of(struct rig_rows *rows, uint32_t sequence, uint32_t position, si
         rows->positions[i] = position + (uint32_t)i;
         rows->shifts[i] = RIG_SHIFT;
         rows->want[i] = 0;
+        rows->temperatures[i] = 0;
     }
 }
 
@@ -167,7 +168,8 @@ struct hd_half_step rig_step(struct rig *r, const struct rig_rows *rows, enum hd
                  .sequences = rows->sequences,
                  .positions = rows->positions,
                  .shifts = rows->shifts,
-                 .want = rows->want},
+                 .want = rows->want,
+                 .temperatures = rows->temperatures},
     };
 }
 

@@ -75,6 +75,7 @@ void rig_round(const struct rig *r, float *x, size_t n);
 struct rig_rows {
     size_t n;
     uint32_t sequences[RIG_ROWS], positions[RIG_ROWS], want[RIG_ROWS];
+    float temperatures[RIG_ROWS];
     int32_t shifts[RIG_ROWS];
     const float *x; /* [n][dim] */
 };

@@ -3,6 +3,7 @@
 #include "worker/check.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <string.h>
 
 static struct rig rig;
@@ -75,6 +76,28 @@ Test(check, a_step_has_the_bytes_of_its_rows)
         expect_error(hd_check_step(&check, &m, bytes + 1, &err), "bytes for 3 rows of ");
         cr_assert_eq(hd_check_limits(&check).max_payload, bytes / N * RIG_ROWS);
     }
+}
+
+Test(check, a_step_for_logits_has_wants_and_temperatures)
+{
+    uint32_t sequence = 0, position = 0, want = 5;
+    float temperature = 0.5f;
+    Hydac__V1__Step m = HYDAC__V1__STEP__INIT;
+    m.half = HYDAC__V1__HALF__LOGITS;
+    m.n_sequences = m.n_positions = m.n_want = m.n_temperatures = 1;
+    m.sequences = &sequence;
+    m.positions = &position;
+    m.want = &want;
+    m.temperatures = &temperature;
+    check.sizes.activations = HD_ACTIVATIONS_F32;
+    cr_assert_eq(hd_check_step(&check, &m, 256 * 4, &err), 0, "%s", err.text);
+    static const float wrong[] = {-1, NAN, INFINITY};
+    for (size_t i = 0; i < 3; i++) {
+        temperature = wrong[i];
+        expect_error(hd_check_step(&check, &m, 256 * 4, &err), "temperature");
+    }
+    m.n_temperatures = 0;
+    expect_error(hd_check_step(&check, &m, 256 * 4, &err), "temperatures");
 }
 
 /* ---- Held units ----*/
