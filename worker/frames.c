@@ -55,7 +55,7 @@ static int on_welcome(struct incoming *in, struct hd_error *err)
     };
     s->conversation++;
     s->epoch = m->epoch;
-    s->pause_ms = s->o.config->retry_min_ms;
+    hd_way_pause_shortest(&s->way);
     hd_conn_set_limits(s->conn, hd_check_limits(&s->check));
     hd_session_set(s, JOINED);
     hd_info(s->o.log, "joined", "leader=%s worker_id=%u epoch=%" PRIu64, hd_conn_peer(s->conn),
@@ -70,7 +70,7 @@ static int on_reject(struct incoming *in, struct hd_error *err)
     const Hydac__V1__Reject *m = (const Hydac__V1__Reject *)in->m;
     hd_errlog(s->o.log, "refused", "leader=%s code=%u reason=\"%s\"", hd_conn_peer(s->conn),
               m->code, m->reason);
-    s->pause_ms = s->o.config->retry_max_ms;
+    hd_way_pause_longest(&s->way);
     s->refused = m->code == HD_REJECT_VERSION || m->code == HD_REJECT_MODEL;
     hd_session_set(s, ENDING);
     hd_conn_close(s->conn, false);

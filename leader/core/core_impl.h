@@ -6,6 +6,7 @@
 #ifndef HD_CORE_CORE_IMPL_H
 #define HD_CORE_CORE_IMPL_H
 
+#include "common/net/frame.h" /* names, and the reject codes */
 #include "leader/core/core.h"
 
 #define MAX_REPORTS 16 /* recoveries that wait for their end; the oldest is reported early */
@@ -15,7 +16,7 @@
 
 struct worker {
     enum hd_worker_state state;
-    char name[64];
+    char name[HD_NAME_MAX + 1];
     struct hd_detector detector;
     uint64_t last_seen_us;
     double rtt_us;      /* smoothed; 0 until the first answer */

@@ -1,8 +1,6 @@
 /* membership.c - who is there: joining, heartbeats, suspicion, loss. */
 #include "leader/core/core_impl.h"
 
-#include "common/net/frame.h" /* the reject codes */
-
 #include <string.h>
 
 static bool is_alive(const struct worker *w)
@@ -106,6 +104,12 @@ static void take_slot(struct hd_core *c, unsigned slot, const struct hd_event *e
     core_push_state(c, slot);
 }
 
+static bool is_name(const char *name)
+{
+    return name && name[0] && strlen(name) <= HD_NAME_MAX &&
+           name[strspn(name, HD_NAME_BYTES)] == '\0';
+}
+
 void core_hello(struct hd_core *c, const struct hd_event *ev)
 {
     const struct hd_hello_info *h = &ev->hello;
@@ -114,8 +118,8 @@ void core_hello(struct hd_core *c, const struct hd_event *ev)
                "this worker has opened another model than the leader; give both the same file");
         return;
     }
-    if (!h->name || !h->name[0] || strlen(h->name) >= sizeof c->workers[0].name) {
-        reject(c, ev->conn, HD_REJECT_NAME, "a worker needs a name of 1 to 63 bytes");
+    if (!is_name(h->name)) {
+        reject(c, ev->conn, HD_REJECT_NAME, "a worker needs a name: 1 to 63 of A-Z a-z 0-9 . _ -");
         return;
     }
     int slot = slot_named(c, h->name);

@@ -96,6 +96,20 @@ static void print_workers(const json_t *list)
     }
 }
 
+/* Who runs another release than the leader: in the middle of an upgrade, or forgotten by one. */
+static void print_releases(const json_t *s)
+{
+    const char *leader = text_of(json_object_get(s, "cluster"), "software");
+    size_t i;
+    json_t *w;
+    json_array_foreach(json_object_get(s, "workers"), i, w)
+    {
+        const char *software = json_string_value(json_object_get(w, "software"));
+        if (software && strcmp(software, leader) != 0)
+            printf("release  %s runs %s, the leader %s\n", text_of(w, "name"), software, leader);
+    }
+}
+
 static void print_failovers(const json_t *list)
 {
     size_t i;
@@ -116,6 +130,7 @@ static void print_table(const json_t *s)
 {
     print_cluster(s);
     print_advice(s);
+    print_releases(s);
     print_workers(json_object_get(s, "workers"));
     print_failovers(json_object_get(s, "failovers"));
 }

@@ -142,6 +142,7 @@ static void do_send(struct hd_leader *l, const struct hd_action *a)
         break;
     case HD_ACT_SEND_HALF:
         rc = hd_send_half(l, p, a->epoch);
+        hd_busy_poll_expect(&l->busy_poll);
         break;
     case HD_ACT_FILL:
         rc = hd_send_fill(l, p, a->sequences);

@@ -1,6 +1,7 @@
 #include "leader/daemon/config.h"
 
 #include "common/net/address.h"
+#include "common/net/busy_poll.h"
 #include "common/net/tls.h"
 #include "common/util/log.h"
 #include "common/util/state_dir.h"
@@ -75,6 +76,8 @@ static const struct hd_config_key keys[] = {
     {"cluster", "socket", STRING(cluster_socket)},
     {"cluster", "key", STRING(cluster_key)},
     {"cluster", "tls", HD_CONFIG_ENUM, AT(cluster_tls), .words = hd_tls_modes},
+    {"cluster", "busy_poll_us", HD_CONFIG_UINT, AT(busy_poll_us), .min = 0,
+     .max = HD_MAX_BUSY_POLL_US},
     {"cluster", "min_workers", HD_CONFIG_UINT, AT(min_workers), .min = 1, .max = HD_MAX_WORKERS},
     {"http", "listen", STRING(http_listen)},
     {"http", "api_key_file", STRING(api_key_file)},
@@ -151,6 +154,7 @@ static const char usage[] =
     "flag too, --section.key VALUE, or a line of the file:\n"
     "\n"
     "  cluster.socket PATH (a Unix socket besides, for workers on this machine)\n"
+    "  cluster.busy_poll_us 0 (how long to look for an answer before the thread sleeps)\n"
     "  cluster.tls auto | on | off       http.open false | true\n"
     "  http.cert FILE, http.cert_key FILE (HTTPS: certificate chain and private key, PEM)\n"
     "  heartbeat.interval_ms 50          heartbeat.phi_suspect 3\n"

@@ -24,6 +24,7 @@ struct hd_leader_config {
     char cluster_socket[108]; /* cluster.socket: path of a Unix socket for those on this machine */
     char cluster_key[4096];   /* cluster.key: file of the cluster's key, "" = none */
     int cluster_tls;          /* cluster.tls: enum hd_tls_mode */
+    uint64_t busy_poll_us;    /* cluster.busy_poll_us: after a half-step's inputs, 0 = not at all */
     uint64_t min_workers;     /* cluster.min_workers: nothing is served with fewer at the start */
     char http_listen[256];    /* http.listen, numeric address */
     char api_key_file[4096];  /* http.api_key_file: what a client must know, "" = nothing */

@@ -3,6 +3,7 @@
 #include "leader/daemon/leader_impl.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,15 @@ void hd_peer_broke_rules(struct hd_peer *p, const char *why)
     hd_leader_event(p->leader, &ev);
 }
 
+/* For the status: of what a peer sends only what is printable goes there. */
+static void keep_software(struct hd_peer *p, const char *software)
+{
+    snprintf(p->software, sizeof p->software, "%s", software);
+    for (char *c = p->software; *c; c++)
+        if (*c < ' ' || *c > '~')
+            *c = '?';
+}
+
 static void on_hello(struct hd_peer *p, const struct hd_frame *f)
 {
     Hydac__V1__Hello *m = hydac__v1__hello__unpack(NULL, f->body_len, f->body);
@@ -28,6 +38,7 @@ static void on_hello(struct hd_peer *p, const struct hd_frame *f)
     }
     p->greeted = true;
     p->log_limit = m->log_limit_bytes;
+    keep_software(p, m->software);
     struct hd_event ev = {
         .type = HD_EV_HELLO,
         .conn = p->id,
@@ -41,7 +52,7 @@ static void on_hello(struct hd_peer *p, const struct hd_frame *f)
     hd_info(p->leader->o.log, "hello",
             "worker=%s address=%s model=%s software=\"%s\" threads=%u memory_bytes=%" PRIu64
             " multiply_adds_per_s=%" PRIu64,
-            m->name, hd_conn_peer(p->conn), m->model_name, m->software, m->threads, m->memory_bytes,
+            m->name, hd_conn_peer(p->conn), m->model_name, p->software, m->threads, m->memory_bytes,
             m->multiply_adds_per_s);
     hd_leader_event(p->leader, &ev);
 out:

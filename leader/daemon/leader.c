@@ -254,9 +254,10 @@ static void on_tick(uv_timer_t *timer)
 static int start_tick(struct hd_leader *l)
 {
     uint64_t ms = l->o.config->heartbeat_interval_ms;
+    hd_busy_poll_init(&l->busy_poll, l->o.loop, l->o.config->busy_poll_us);
     uv_timer_init(l->o.loop, &l->tick);
     l->tick.data = l;
-    l->handles++;
+    l->handles += 2;
     l->tick_due_us = hd_now_us() + ms * 1000;
     return uv_timer_start(&l->tick, on_tick, ms, ms);
 }
@@ -374,6 +375,8 @@ void hd_leader_close(struct hd_leader *l, void (*closed)(void *arg), void *arg)
     if (l->engine)
         hd_engine_fail(l->engine, UINT64_MAX, "the leader is stopping");
     hd_status_close(l);
+    if (l->busy_poll.idle.data)
+        hd_busy_poll_close(&l->busy_poll, on_handle_closed, l);
     close_handle((uv_handle_t *)&l->tick);
     close_handle((uv_handle_t *)&l->listener);
     close_handle((uv_handle_t *)&l->local_listener);

@@ -15,6 +15,7 @@
 #include "common/net/address.h"
 #include "common/net/bounds.h"
 #include "common/net/conn.h"
+#include "common/net/busy_poll.h"
 #include "common/net/tls.h"
 #include "hydac.pb-c.h"
 #include "leader/api/api.h"
@@ -39,6 +40,7 @@ struct hd_peer {
     uint64_t id;       /* what the core calls it until it has a slot */
     uint64_t since_us; /* accepted at */
     bool greeted;      /* said Hello */
+    char software[48]; /* its name and release, printable; "" before Hello */
     bool asked_model;  /* it has none of its own */
     int slot;          /* -1 before Welcome */
     bool forgotten;    /* written off: its frames are ignored */
@@ -76,6 +78,7 @@ struct hd_leader {
     uv_tcp_t listener;
     uv_pipe_t local_listener; /* of cluster.socket */
     uv_timer_t tick;
+    struct hd_busy_poll busy_poll;
     uint64_t tick_due_us;
     unsigned handles; /* open libuv handles of our own */
     struct hd_door door;

@@ -53,6 +53,7 @@ Test(leader_config, defaults)
     cr_assert_str_eq(c->http_cert, "");
     cr_assert_str_eq(c->http_cert_key, "");
     cr_assert_eq(c->min_workers, 1);
+    cr_assert_eq(c->busy_poll_us, 0);
     cr_assert_eq(c->log_level, HD_LOG_INFO);
     cr_assert_eq(c->heartbeat_interval_ms, 50);
     cr_assert_eq(c->phi_suspect, 3);
@@ -80,7 +81,8 @@ Test(leader_config, every_key)
     struct hd_error err = {0};
     int rc = run_file(c,
                       "model: {path: other.gguf}\n"
-                      "cluster: {listen: '[::1]:0', min_workers: 3, key: /k, tls: on}\n"
+                      "cluster: {listen: '[::1]:0', min_workers: 3, key: /k, tls: on,\n"
+                      "          busy_poll_us: 50}\n"
                       "http:\n"
                       "  listen: ':80'\n"
                       "  api_key_file: /a\n"
@@ -105,6 +107,7 @@ Test(leader_config, every_key)
     cr_assert_str_eq(c->cluster_listen, "[::1]:0");
     cr_assert_str_eq(c->cluster_key, "/k");
     cr_assert_eq(c->cluster_tls, HD_TLS_ON);
+    cr_assert_eq(c->busy_poll_us, 50);
     cr_assert_str_eq(c->api_key_file, "/a");
     cr_assert(c->http_open);
     cr_assert_str_eq(c->http_cert, "/c.pem");
@@ -281,6 +284,7 @@ Test(leader_config, usage_names_everything)
                                         "model.path",
                                         "cluster.listen",
                                         "cluster.min_workers",
+                                        "cluster.busy_poll_us",
                                         "cluster.key",
                                         "cluster.tls",
                                         "http.listen",
