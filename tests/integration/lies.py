@@ -91,6 +91,11 @@ def also_of_nobody(f):
     return [no_layer, no_half, f.raw]
 
 
+def weights_request(kind, unit=0, offset=0):
+    fields = wire.number(1, kind) + wire.number(2, unit) + wire.number(4, offset)
+    return frame(wire.WEIGHTS_REQUEST, fields)
+
+
 LOGITS = 2
 RESULT, KV, ACK = wire.STEP_RESULT, wire.KV_RESULT, wire.HEARTBEAT_ACK
 
@@ -125,6 +130,17 @@ IN_A_STEP = {
         instead(RESULT, lambda f: [wire.header(RESULT, 8, 0xFFFFFFFF)]),
         "protocol",
     ),
+    "weights that do not exist": (instead(RESULT, lambda f: [weights_request(99)]), "protocol"),
+    "weights of a unit that does not exist": (
+        instead(RESULT, lambda f: [weights_request(0, unit=4096)]),
+        "protocol",
+    ),
+    "weights past their end": (
+        instead(RESULT, lambda f: [weights_request(0, offset=1 << 40)]),
+        "protocol",
+    ),
+    "all weights at once": (instead(RESULT, lambda f: [weights_request(0)] * 1000), "protocol"),
+    "the model, twice": (instead(RESULT, lambda f: [frame(wire.MODEL_REQUEST)] * 2), "protocol"),
     "half a frame": (instead(RESULT, lambda f: [f.raw[:-1]]), "protocol"),
 }
 # Told in the middle of an answer too, and nobody is the worse for it.
