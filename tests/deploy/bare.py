@@ -28,10 +28,21 @@ def network():
     return "default" if said.returncode == 0 else "host"
 
 
+def settings():
+    """What this machine's own pip needs to reach an index: a proxy, an authority of its own."""
+    args = []
+    for name, value in os.environ.items():
+        if name == "PIP_CERT":
+            args += ["--volume", f"{os.path.realpath(value)}:/pip.crt:ro", "--env", "PIP_CERT=/pip.crt"]
+        elif name.lower() in ("http_proxy", "https_proxy", "no_proxy", "pip_index_url"):
+            args += ["--env", f"{name}={value}"]
+    return args
+
+
 def start():
     """A container that waits, with this tree in /hydac."""
-    args = ["docker", "run", "--detach", "--rm", f"--network={network()}", BASE, "sleep", "86400"]
-    said = run(args)
+    options = ["--detach", "--rm", f"--network={network()}", *settings()]
+    said = run(["docker", "run", *options, BASE, "sleep", "86400"])
     assert said.returncode == 0, said.stderr
     container = said.stdout.strip()
     files = ["git", "-C", TOP, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
