@@ -104,6 +104,11 @@ struct hd_core {
     uint64_t assign_since_us;
     uint64_t gaps; /* sequences that some log could not give, in the present epoch */
 
+    uint64_t online, suspects; /* slots in these states; set_state keeps them */
+    struct {
+        uint64_t epoch, alive;
+    } complete; /* the plan of this epoch has only owners among these; epoch 0: not looked yet */
+
     uint64_t live;      /* open sequences */
     uint64_t replaying; /* HD_ACT_REPLAY is on its way for these */
     uint64_t replayed;  /* to be dropped by every worker: said until all have confirmed it */
@@ -121,6 +126,11 @@ struct hd_core {
 static inline uint64_t core_bit(unsigned i)
 {
     return UINT64_C(1) << i;
+}
+/* The lowest slot of a set that is not empty. */
+static inline unsigned core_first(uint64_t set)
+{
+    return (unsigned)__builtin_ctzll(set);
 }
 
 /* core.c */
