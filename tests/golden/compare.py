@@ -1,10 +1,11 @@
 #!/usr/bin/python3
-"""What compute.wire compact changes: the whole distribution of a model after each of the positions of
-the reference text, beside that of the exact mode, with several numbers of workers. By hand:
+"""What compute.wire compact changes: the whole distribution of a model after each position of the
+reference text, beside that of the exact mode, with several numbers of workers. By hand:
 
-    HYDAC_BUILD=build tests/golden/compare.py MODEL.gguf [--workers 1,2,3] [--positions 1279]
+    HYDAC_BUILD=build tests/golden/compare.py MODEL.gguf [--workers 1,2,3] [--floats]
 
-The text is SmolLM2's (tests/fixtures/smollm2.json): for a model with another tokenizer it is noise."""
+--floats: both modes beside rows and K/V in f32. The text is SmolLM2's (tests/fixtures/smollm2.json):
+for a model with another tokenizer it is noise."""
 
 import argparse
 import json
@@ -26,12 +27,12 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("model")
     p.add_argument("--workers", default="1,2,3")
-    p.add_argument("--positions", type=int, default=1 << 30)
+    p.add_argument("--floats", action="store_true")
     a = p.parse_args()
     if not cluster.BUILD:
         p.error("set HYDAC_BUILD to the build folder")
     with open(os.path.join(HERE, "../fixtures/smollm2.json"), encoding="utf-8") as f:
-        ids = json.load(f)["tokens"][: a.positions]
+        ids = json.load(f)["tokens"]
     with tempfile.TemporaryDirectory() as folder:
 
         def dump(workers, how):
@@ -40,13 +41,18 @@ def main():
             subprocess.run([*args, *map(str, ids)], check=True)
             return out
 
-        exact = dump("1", "usual")  # whatever the number
-        vocab = os.path.getsize(exact) // 4 // len(ids)
+        reference = dump("1", "exact" if a.floats else "usual")  # whatever the number
+        vocab = os.path.getsize(reference) // 4 // len(ids)
+
+        def compare(workers, how):
+            print(f"{how}, workers {workers}: ", end="", flush=True)
+            args = [os.path.join(TOOLS, "logits_compare"), str(vocab), reference]
+            subprocess.run([*args, dump(workers, how)], check=True)
+
+        if a.floats:
+            compare("1", "usual")
         for workers in a.workers.split(","):
-            print(f"{workers} workers: ", end="", flush=True)
-            compact = dump(workers, "compact")
-            args = [os.path.join(TOOLS, "logits_compare"), str(vocab), exact, compact]
-            subprocess.run(args, check=True)
+            compare(workers, "compact")
 
 
 if __name__ == "__main__":
