@@ -26,6 +26,12 @@ int hd_check_welcome(const struct hd_check *c, const Hydac__V1__Welcome *m, stru
         c->model->activations != HD_ACTIVATIONS_Q8)
         rc = hd_fail(err, HD_E_PROTO, "Welcome: activations of 8 bits for weights that are floats");
     if (rc == 0)
+        rc = in_range(m->wire, HD_WIRE_EXACT, HD_WIRE_COMPACT, "Welcome: the wire mode", err);
+    if (rc == 0 && hd_model_sum_bytes(c->model, (enum hd_wire)m->wire) == 0)
+        rc =
+            hd_fail(err, HD_E_PROTO, "Welcome: compact sums of rows of %u values, not blocks of 32",
+                    c->model->shape.dim);
+    if (rc == 0)
         rc = in_range(m->max_rows, 1, HD_WORKER_MAX_ROWS, "Welcome: rows of a step", err);
     if (rc == 0)
         rc = in_range(m->max_positions, 1, HD_MAX_CONTEXT, "Welcome: positions of a sequence", err);

@@ -23,6 +23,7 @@ struct hd_compute_options {
     struct hd_shard *shard;
     struct hd_kv *kv;
     enum hd_activations activations;
+    enum hd_wire wire; /* of what goes back */
     uint32_t max_rows; /* of a step */
 };
 

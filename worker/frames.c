@@ -19,6 +19,7 @@ int hd_session_hello(struct hd_session *s)
     m.memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     m.log_limit_bytes = c->log_keep ? c->log_limit : 0;
     m.pid = (uint32_t)getpid();
+    m.wires = 1u << HD_WIRE_EXACT | 1u << HD_WIRE_COMPACT;
     return hd_conn_send(s->conn, HD_FRAME_HELLO, &m.base, NULL);
 }
 
@@ -49,6 +50,7 @@ static int on_welcome(struct incoming *in, struct hd_error *err)
     s->check.sizes = (struct hd_node_sizes){
         .kv_type = (enum hd_kv_type)m->kv_type,
         .activations = (enum hd_activations)m->activations,
+        .wire = (enum hd_wire)m->wire,
         .max_rows = m->max_rows,
         .max_positions = m->max_positions,
         .max_sequences = m->max_sequences,

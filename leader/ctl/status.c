@@ -48,6 +48,22 @@ static void print_cluster(const json_t *s)
            number_of(e, "prompt_tokens"), number_of(e, "tokens"));
 }
 
+static void print_per_row(const json_t *steps, const char *of)
+{
+    if (number_of(steps, "rows") > 0)
+        printf("; a token of %s: %.1f KB down, %.1f KB up", of,
+               number_of(steps, "down_per_row") / 1e3, number_of(steps, "up_per_row") / 1e3);
+}
+
+static void print_traffic(const json_t *s)
+{
+    const json_t *c = json_object_get(s, "cluster"), *t = json_object_get(c, "traffic");
+    printf("wire     %s", text_of(c, "wire"));
+    print_per_row(json_object_get(t, "decode"), "answers");
+    print_per_row(json_object_get(t, "prefill"), "prompts");
+    putchar('\n');
+}
+
 static void print_advice(const json_t *s)
 {
     const json_t *c = json_object_get(s, "cluster"), *a = json_object_get(s, "advice");
@@ -129,6 +145,7 @@ static void print_failovers(const json_t *list)
 static void print_table(const json_t *s)
 {
     print_cluster(s);
+    print_traffic(s);
     print_advice(s);
     print_releases(s);
     print_workers(json_object_get(s, "workers"));

@@ -16,6 +16,7 @@ static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const policies[] = {"reuse", "standby", "full", NULL};
 static const char *const strategies[] = {"even", "fixed", "single", "weighted", "bandwidth", NULL};
 static const char *const activations[] = {"auto", "f32", NULL};
+static const char *const wires[] = {"exact", "compact", NULL};
 static const char *const kv_types[] = {"f16", "f32", NULL};
 
 #define STRATEGY_FIXED 1
@@ -100,6 +101,7 @@ static const struct hd_config_key keys[] = {
     {"assignment", "fixed", HD_CONFIG_TABLE, .add = add_fixed},
     {"assignment", "single", STRING(single)},
     {"compute", "activations", HD_CONFIG_ENUM, AT(activations), .words = activations},
+    {"compute", "wire", HD_CONFIG_ENUM, AT(wire), .words = wires},
     {"cache", "kv_type", HD_CONFIG_ENUM, AT(kv_type), .words = kv_types},
     {"limits", "max_sequences", HD_CONFIG_UINT, AT(max_sequences), .min = 1,
      .max = HD_LEADER_MAX_SEQUENCES},
@@ -164,6 +166,7 @@ static const char usage[] =
     "  assignment.strategy even | fixed | single | weighted | bandwidth\n"
     "  assignment.single WORKER (any)    cache.kv_type f16 | f32\n"
     "  compute.activations auto | f32 (auto: 8 bits for quantized weights)\n"
+    "  compute.wire exact | compact (a quarter of the bytes up; the text depends on the plan)\n"
     "  limits.max_sequences 8            limits.max_rows 128\n"
     "  limits.context 0 (the model's)    limits.queue 256\n"
     "\n"

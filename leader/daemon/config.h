@@ -46,6 +46,7 @@ struct hd_leader_config {
     char single[64];             /* assignment.single: who gets lost heads, "" = any */
 
     int activations;                  /* compute.activations: how rows travel and are multiplied */
+    int wire;                         /* compute.wire: enum hd_wire */
     int kv_type;                      /* cache.kv_type: enum hd_kv_type */
     uint64_t max_sequences, max_rows; /* limits.* */
     uint64_t context;                 /* limits.context: positions, 0 = the model's */

@@ -324,6 +324,7 @@ static void put_all(FILE *out, const struct hd_leader *l)
         hd_exposition_family(out, &totals[i].family);
         hd_exposition_sample(out, totals[i].family.name, NULL, value_at(&t, totals[i].offset));
     }
+    hd_traffic_expose(out, &l->traffic);
     put_serving(out, &l->serving);
     put_recoveries(out, l);
     put_states(out, &w);

@@ -183,14 +183,15 @@ static json_t *half_steps_json(const struct hd_core *core)
 static json_t *cluster_json(const struct hd_leader *l)
 {
     const struct hd_leader_config *c = l->o.config;
-    return json_pack("{ss ss sI ss ss sI sI so so ss sb}", "state",
+    return json_pack("{ss ss sI ss ss ss sI sI so so so ss sb}", "state",
                      hd_cluster_state_name(hd_core_state(l->core)), "reason",
                      hd_core_reason(l->core), "epoch", (json_int_t)hd_core_epoch(l->core),
                      "recovery", hd_recovery_name((enum hd_recovery)c->recovery), "strategy",
-                     hd_strategies[c->strategy]->name, "min_workers", (json_int_t)c->min_workers,
-                     "results_dropped", (json_int_t)l->results_dropped, "moves", move_json(l),
-                     "half_steps", half_steps_json(l->core), "software", "hydac " HYDAC_VERSION,
-                     "tls", l->tls != NULL);
+                     hd_strategies[c->strategy]->name, "wire", hd_wire_name(l->wire), "min_workers",
+                     (json_int_t)c->min_workers, "results_dropped", (json_int_t)l->results_dropped,
+                     "moves", move_json(l), "half_steps", half_steps_json(l->core), "traffic",
+                     hd_traffic_json(&l->traffic), "software", "hydac " HYDAC_VERSION, "tls",
+                     l->tls != NULL);
 }
 
 static json_t *status_json(const struct hd_leader *l, struct hd_status_query *q)
@@ -234,8 +235,7 @@ void hd_status_get(void *leader, void (*done)(void *arg, json_t *status), void *
     Hydac__V1__StatsRequest m = HYDAC__V1__STATS_REQUEST__INIT;
     m.id = q->id;
     for (unsigned i = 0; i < HD_MAX_WORKERS; i++)
-        if (l->slots[i] &&
-            hd_conn_send(l->slots[i]->conn, HD_FRAME_STATS_REQUEST, &m.base, NULL) == 0)
+        if (l->slots[i] && hd_peer_send(l->slots[i], HD_FRAME_STATS_REQUEST, &m.base, NULL) == 0)
             q->waiting |= UINT64_C(1) << i;
     if (q->waiting == 0)
         finish(l, q);

@@ -12,6 +12,7 @@ static bool alloc_rows(struct hd_engine *e)
     e->rows = calloc(n, sizeof *e->rows);
     e->residual = calloc(n * dim, sizeof *e->residual);
     e->work.row_bytes = hd_model_row_bytes(e->o.model, e->o.activations);
+    e->sum_bytes = hd_model_sum_bytes(e->o.model, e->o.wire);
     e->normalised = calloc(dim, sizeof *e->normalised);
     e->x = aligned_alloc(64, (n * e->work.row_bytes + 63) / 64 * 64);
     e->acc = calloc(n * dim, sizeof *e->acc);

@@ -52,6 +52,7 @@ struct hd_engine_options {
     const struct hd_units *units;
     const struct hd_kernels *kernels;
     enum hd_activations activations;
+    enum hd_wire wire;                    /* as every worker answers; it fits the model */
     const struct hd_tokenizer *tokenizer; /* for stop tokens; NULL: the model's eos */
     struct hd_engine_ops ops;
     unsigned max_sequences;      /* alive at once, at most HD_MAX_SEQUENCES */

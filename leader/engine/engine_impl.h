@@ -58,6 +58,7 @@ struct hd_engine {
     float *normalised;   /* [dim], of one row */
     uint8_t *x;          /* [max_rows][row_bytes]: normalised rows as they travel */
     int64_t *acc;        /* [max_rows][dim] */
+    size_t sum_bytes;    /* of a row of partial sums that is not wide */
     enum hd_half half;
     uint32_t layer;
     struct hd_half_work work;

@@ -151,6 +151,25 @@ static void add_wide(int64_t *acc, const uint8_t *payload, size_t dim)
     }
 }
 
+/* The scales of compact rows are numbers. */
+static int check_scales(const struct hd_engine *e, const struct hd_half_result *r,
+                        struct hd_error *err)
+{
+    size_t dim = e->o.model->shape.dim, next = 0;
+    const uint8_t *p = r->payload;
+    for (size_t i = 0; i < e->work.rows; i++) {
+        if (is_listed(r->wide, r->n_wide, &next, (uint32_t)i)) {
+            p += dim * 8;
+            continue;
+        }
+        if (!hd_sum_is_valid(p, dim))
+            return hd_fail(err, HD_E_PROTO,
+                           "compact sums of row %zu have a scale that is negative or no number", i);
+        p += e->sum_bytes;
+    }
+    return 0;
+}
+
 static int check_rows(const struct hd_engine *e, const struct hd_half_result *r,
                       struct hd_error *err)
 {
@@ -158,11 +177,11 @@ static int check_rows(const struct hd_engine *e, const struct hd_half_result *r,
     for (size_t i = 0; i < r->n_wide; i++)
         if (r->wide[i] >= rows || (i > 0 && r->wide[i] <= r->wide[i - 1]))
             return hd_fail(err, HD_E_PROTO, "list of wide rows is not ascending or too large");
-    size_t want = (rows + r->n_wide) * dim * 4;
+    size_t want = (rows - r->n_wide) * e->sum_bytes + r->n_wide * dim * 8;
     if (r->payload_len != want)
         return hd_fail(err, HD_E_PROTO, "partial sums of %zu bytes where %zu were expected",
                        r->payload_len, want);
-    return 0;
+    return e->o.wire == HD_WIRE_COMPACT ? check_scales(e, r, err) : 0;
 }
 
 static int use_partials(struct hd_engine *e, const struct hd_half_result *r, struct hd_error *err)
@@ -177,10 +196,13 @@ static int use_partials(struct hd_engine *e, const struct hd_half_result *r, str
         if (is_listed(r->wide, r->n_wide, &next, (uint32_t)i)) {
             add_wide(acc, p, dim);
             p += dim * 8;
-        } else {
-            hd_fixed_sum32(e->o.kernels, acc, (const int32_t *)(const void *)p, dim);
-            p += dim * 4;
+            continue;
         }
+        if (e->o.wire == HD_WIRE_COMPACT)
+            hd_sum_add(e->o.kernels, acc, p, dim);
+        else
+            hd_fixed_sum32(e->o.kernels, acc, (const int32_t *)(const void *)p, dim);
+        p += e->sum_bytes;
     }
     e->stats.wide_rows += r->n_wide;
     return 0;

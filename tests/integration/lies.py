@@ -71,6 +71,22 @@ def more_logits(f):
     return [frame(f.kind, f.body, f.payload + bytes(12))]
 
 
+def in_sums(change):
+    """Of answers to ATTENTION and FFN."""
+
+    def replacement(f):
+        if wire.numbers(f.body).get(3, 0) == LOGITS:
+            return [f.raw]
+        return [frame(f.kind, f.body, change(f.payload))]
+
+    return replacement
+
+
+def as_exact(payload):
+    """As many rows, none of them wide, as 32-bit integers."""
+    return bytes(len(payload) // 34 * 32 * 4)
+
+
 def twice(f):
     return [f.raw, f.raw]
 
@@ -163,6 +179,29 @@ IN_A_RECOVERY = {
     "confirmation that is no message": (
         instead(KV, lambda f: [frame(KV, b"\xff" * 40)]),
         "protocol",
+    ),
+}
+# Told where partial sums are compact, with what the leader says of them.
+IN_COMPACT_SUMS = {
+    "scale that is no number": (
+        instead(RESULT, in_sums(lambda p: b"\x00\x7e" + p[2:]))(),
+        "compact sums of row 0 have a scale that is negative or no number",
+    ),
+    "scale that is infinite, in the last block": (
+        instead(RESULT, in_sums(lambda p: p[:-34] + b"\x00\x7c" + p[-32:]))(),
+        "compact sums of row 0 have a scale that is negative or no number",
+    ),
+    "scale below zero": (
+        instead(RESULT, in_sums(lambda p: b"\x01\x80" + p[2:]))(),
+        "compact sums of row 0 have a scale that is negative or no number",
+    ),
+    "sums that are exact": (
+        instead(RESULT, in_sums(as_exact))(),
+        "partial sums of 1152 bytes where 306 were expected",
+    ),
+    "one byte less": (
+        instead(RESULT, in_sums(lambda p: p[:-1]))(),
+        "partial sums of 305 bytes where 306 were expected",
     ),
 }
 LIES = {name: lie for name, (lie, _) in (IN_A_STEP | IN_A_RECOVERY).items()} | HARMLESS

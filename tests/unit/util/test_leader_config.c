@@ -1,5 +1,6 @@
 /* The leader's settings: every key, every flag, and what concerns several of them. */
 #include "leader/daemon/config.h"
+#include "common/model/model.h"
 #include "common/net/tls.h"
 #include "common/util/log.h"
 #include "temp_file.h"
@@ -66,6 +67,7 @@ Test(leader_config, defaults)
     cr_assert_eq(c->strategy, 0);
     cr_assert_eq(c->fixed.n, 0);
     cr_assert_str_eq(c->single, "");
+    cr_assert_eq(c->wire, HD_WIRE_EXACT);
     cr_assert_eq(c->kv_type, 0);
     cr_assert_eq(c->max_sequences, 8);
     cr_assert_eq(c->max_rows, 128);
@@ -99,6 +101,7 @@ Test(leader_config, every_key)
                       "  assign_deadline_ms: 2\n"
                       "  wait_for_worker_ms: 0\n"
                       "assignment: {strategy: fixed, fixed: {w1: [0, 2], w2: [1]}, single: w2}\n"
+                      "compute: {wire: compact}\n"
                       "cache: {kv_type: f32}\n"
                       "limits: {max_sequences: 64, max_rows: 1024, context: 4096, queue: 1}\n",
                       &err);
@@ -130,6 +133,7 @@ Test(leader_config, every_key)
     cr_assert_eq(c->fixed.entries[0].n_heads, 2);
     cr_assert_eq(c->fixed.entries[0].heads[1], 2);
     cr_assert_str_eq(c->single, "w2");
+    cr_assert_eq(c->wire, HD_WIRE_COMPACT);
     cr_assert_eq(c->kv_type, 1);
     cr_assert_eq(c->max_sequences, 64);
     cr_assert_eq(c->max_rows, 1024);
@@ -203,6 +207,7 @@ Test(leader_config, limits_to_the_number)
     expect_file_error("cluster: {min_workers: 65}\n", "give 1 to 64");
     expect_file_error("heartbeat: {interval_ms: 0}\n", "give 1 to 10000");
     expect_file_error("cache: {kv_type: q8}\n", "write one of f16, f32");
+    expect_file_error("compute: {wire: thin}\n", "write one of exact, compact");
     expect_file_error("log: {level: loud}\n", "write one of debug, info, warn, error");
 }
 
@@ -300,6 +305,7 @@ Test(leader_config, usage_names_everything)
                                         "recovery.policy",
                                         "recovery.standby",
                                         "compute.activations",
+                                        "compute.wire",
                                         "recovery.step_deadline_ms",
                                         "recovery.assign_deadline_ms",
                                         "recovery.wait_for_worker_ms",

@@ -47,6 +47,7 @@ void rig_open(struct rig *r, const struct rig_options *o)
     cr_assert_eq(hd_node_new(&r->node, &node), 0);
     struct hd_node_sizes sizes = {.kv_type = o->kv,
                                   .activations = o->activations,
+                                  .wire = o->wire,
                                   .max_rows = RIG_ROWS,
                                   .max_positions = RIG_POSITIONS,
                                   .max_sequences = RIG_SEQUENCES};

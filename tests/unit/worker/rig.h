@@ -28,6 +28,7 @@ struct rig_options {
     enum hd_dtype type;
     enum hd_kv_type kv;
     enum hd_activations activations;
+    enum hd_wire wire;
     unsigned threads;
 };
 

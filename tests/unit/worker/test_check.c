@@ -55,6 +55,25 @@ Test(check, activations_are_those_that_the_weights_take)
                  "activations of 8 bits for weights that are floats");
 }
 
+Test(check, the_wire_mode_is_known_and_fits_the_model)
+{
+    Hydac__V1__Welcome m = HYDAC__V1__WELCOME__INIT;
+    struct hd_model odd = *rig.model;
+    m.max_rows = RIG_ROWS;
+    m.max_positions = RIG_POSITIONS;
+    m.max_sequences = RIG_SEQUENCES;
+    for (m.wire = 0; m.wire <= HD_WIRE_COMPACT; m.wire++)
+        cr_assert_eq(hd_check_welcome(&check, &m, &err), 0, "%s", err.text);
+    expect_error(hd_check_welcome(&check, &m, &err),
+                 "Welcome: the wire mode is 2, possible are 0 to 1");
+    odd.shape.dim = 48;
+    check.model = &odd;
+    m.wire = HD_WIRE_EXACT;
+    cr_assert_eq(hd_check_welcome(&check, &m, &err), 0, "%s", err.text);
+    m.wire = HD_WIRE_COMPACT;
+    expect_error(hd_check_welcome(&check, &m, &err), "rows of 48 values, not blocks of 32");
+}
+
 /* ---- Steps ----*/
 
 Test(check, a_step_has_the_bytes_of_its_rows)

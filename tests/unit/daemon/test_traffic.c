@@ -1,0 +1,56 @@
+/* What a frame's bytes are counted as. */
+#include "common/net/frame.h"
+#include "leader/daemon/traffic.h"
+
+#include <criterion/criterion.h>
+
+static struct hd_traffic t;
+
+static void count(int type, int half, enum hd_traffic_way way, uint64_t bytes)
+{
+    hd_traffic_count(&t, &(struct hd_traffic_frame){type, half, way, bytes});
+}
+
+Test(traffic, every_frame_has_its_kind)
+{
+    for (int half = -1; half <= 3; half++)
+        count(HD_FRAME_STEP_RESULT, half, HD_TRAFFIC_UP, 1);
+    cr_assert_eq(t.bytes[HD_TRAFFIC_ATTENTION][HD_TRAFFIC_UP], 1);
+    cr_assert_eq(t.bytes[HD_TRAFFIC_FFN][HD_TRAFFIC_UP], 1);
+    cr_assert_eq(t.bytes[HD_TRAFFIC_LOGITS][HD_TRAFFIC_UP], 1);
+    cr_assert_eq(t.bytes[HD_TRAFFIC_REST][HD_TRAFFIC_UP], 2, "halves that do not exist");
+    count(HD_FRAME_ROWS, 0, HD_TRAFFIC_DOWN, 10);
+    count(HD_FRAME_WEIGHTS, 0, HD_TRAFFIC_DOWN, 20);
+    count(HD_FRAME_HEARTBEAT, 0, HD_TRAFFIC_DOWN, 30);
+    cr_assert_eq(t.bytes[HD_TRAFFIC_LOGS][HD_TRAFFIC_DOWN], 10);
+    cr_assert_eq(t.bytes[HD_TRAFFIC_WEIGHTS][HD_TRAFFIC_DOWN], 20);
+    cr_assert_eq(t.bytes[HD_TRAFFIC_REST][HD_TRAFFIC_DOWN], 30);
+    cr_assert_eq(t.bytes[HD_TRAFFIC_ATTENTION][HD_TRAFFIC_DOWN], 0);
+}
+
+Test(traffic, steps_of_single_rows_are_told_apart)
+{
+    const struct hd_seq_rows answers[] = {{4, 1}, {2, 1}}, prompt[] = {{4, 1}, {2, 7}};
+    hd_traffic_half(&t, prompt, 2);
+    count(HD_FRAME_STEP, HD_HALF_FFN, HD_TRAFFIC_DOWN, 800);
+    count(HD_FRAME_HEARTBEAT, 0, HD_TRAFFIC_DOWN, 99);
+    hd_traffic_step_done(&t, prompt, 2);
+    hd_traffic_half(&t, answers, 2);
+    count(HD_FRAME_STEP, HD_HALF_FFN, HD_TRAFFIC_DOWN, 50);
+    count(HD_FRAME_STEP_RESULT, HD_HALF_FFN, HD_TRAFFIC_UP, 70);
+    hd_traffic_step_done(&t, answers, 2);
+    cr_assert_eq(t.steps[0].rows, 8);
+    cr_assert_eq(t.steps[0].bytes[HD_TRAFFIC_DOWN], 800);
+    cr_assert_eq(t.steps[1].rows, 2);
+    json_t *o = hd_traffic_json(&t), *decode = json_object_get(o, "decode");
+    cr_assert_eq(json_real_value(json_object_get(decode, "down_per_row")), 25);
+    cr_assert_eq(json_real_value(json_object_get(decode, "up_per_row")), 35);
+    json_decref(o);
+}
+
+Test(traffic, nothing_is_divided_by_nothing)
+{
+    json_t *o = hd_traffic_json(&t), *prefill = json_object_get(o, "prefill");
+    cr_assert_eq(json_real_value(json_object_get(prefill, "up_per_row")), 0);
+    json_decref(o);
+}
