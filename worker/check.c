@@ -79,7 +79,7 @@ static int check_needs(const struct hd_check *c, const struct needs *needs, stru
             return hd_fail(err, HD_E_PROTO, "%s: sequence %u comes twice", needs->message,
                            n->sequence);
         seen |= UINT64_C(1) << n->sequence;
-        if ((uint64_t)n->committed + n->inflight > c->sizes.max_positions)
+        if ((uint64_t)n->committed + n->inflight + n->inflight_second > c->sizes.max_positions)
             return hd_fail(err, HD_E_PROTO, "%s: sequence %u needs more than %u positions",
                            needs->message, n->sequence, c->sizes.max_positions);
     }
@@ -111,6 +111,9 @@ int hd_check_assign(const struct hd_check *c, const Hydac__V1__AssignHeads *m, s
         rc = hd_fail_in(err, "held units");
     if (rc == 0)
         rc = in_range(m->layers_done, 0, c->model->shape.n_layers, "AssignHeads: layers_done", err);
+    if (rc == 0)
+        rc = in_range(m->layers_done_second, 0, m->layers_done, "AssignHeads: layers_done_second",
+                      err);
     if (rc == 0 && m->round != 0 && m->clear)
         rc = hd_fail(err, HD_E_PROTO, "AssignHeads: a round cannot clear");
     struct needs needs = {"AssignHeads", m->sequences, m->n_sequences};
@@ -218,6 +221,8 @@ int hd_check_step(const struct hd_check *c, const Hydac__V1__Step *m, size_t pay
         return hd_fail(err, HD_E_PROTO, "Step: half %d does not exist", (int)m->half);
     if (m->layer >= c->model->shape.n_layers)
         return hd_fail(err, HD_E_PROTO, "Step: layer %u of %u", m->layer, c->model->shape.n_layers);
+    if (in_range(m->group, 0, HD_NODE_GROUPS - 1, "Step: the group", err) < 0)
+        return HD_E_PROTO;
     if (rows < 1 || rows > c->sizes.max_rows)
         return hd_fail(err, HD_E_PROTO, "Step: %zu rows, possible are 1 to %u", rows,
                        c->sizes.max_rows);
@@ -241,7 +246,7 @@ struct hd_frame_limits hd_check_limits(const struct hd_check *c)
     uint64_t units = (uint64_t)c->units->heads + c->units->ffn_blocks + c->units->vocab_blocks;
     uint64_t step = 5 * VARINT32 * rows;     /* sequence, position, shift, want, temperature */
     uint64_t assign = 2 * VARINT32 * units + /* owned and held */
-                      HD_NODE_SEQUENCES * (uint64_t)(6 * VARINT32);
+                      HD_NODE_SEQUENCES * (uint64_t)(8 * VARINT32); /* a need: 4, tags, length */
     uint64_t payload = rows * hd_model_row_bytes(c->model, c->sizes.activations);
     if (c->supplied && payload < HD_WEIGHTS_CHUNK)
         payload = HD_WEIGHTS_CHUNK;

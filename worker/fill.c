@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct hd_fill {
     struct hd_node *node;
@@ -12,7 +13,7 @@ struct hd_fill {
     uint64_t wanted, failed; /* masks of sequences: to be completed; of these, cannot be */
     struct {
         struct hd_sequence_need need;
-        uint32_t layers_done;
+        uint32_t layers_done[HD_NODE_GROUPS];
     } sequence[HD_NODE_SEQUENCES];
     bool under_way;
     struct hd_log_piece fetch; /* the latest; its id is never 0 */
@@ -51,7 +52,7 @@ void hd_fill_begin(struct hd_fill *f, const struct hd_assignment *a)
         hd_fill_drop(f, UINT64_C(1) << s);
         f->wanted |= UINT64_C(1) << s;
         f->sequence[s].need = a->needs[i];
-        f->sequence[s].layers_done = a->layers_done;
+        memcpy(f->sequence[s].layers_done, a->layers_done, sizeof a->layers_done);
         hd_node_log_again(f->node, s);
     }
 }
@@ -62,7 +63,8 @@ void hd_fill_begin(struct hd_fill *f, const struct hd_assignment *a)
 static struct hd_log_piece missing(const struct hd_fill *f, uint32_t sequence, uint32_t layer)
 {
     const struct hd_input_log *log = f->node->input_log;
-    struct hd_assignment a = {.layers_done = f->sequence[sequence].layers_done};
+    struct hd_assignment a = {0};
+    memcpy(a.layers_done, f->sequence[sequence].layers_done, sizeof a.layers_done);
     uint32_t first = hd_input_log_count(log, sequence, layer);
     uint32_t end = hd_input_log_tail(log, sequence, layer);
     if (end == 0)

@@ -57,7 +57,7 @@ static size_t copy_needs(Hydac__V1__SequenceNeed *const *list, size_t n,
         needs[i] = (struct hd_sequence_need){
             .sequence = list[i]->sequence,
             .base = list[i]->committed,
-            .inflight = list[i]->inflight,
+            .inflight = {list[i]->inflight, list[i]->inflight_second},
             .replayed = list[i]->replayed,
         };
     return n;
@@ -79,7 +79,7 @@ static struct hd_assignment assignment_of(const struct hd_job *job, struct hd_se
         .clear = m->clear,
         .needs = needs,
         .n_needs = copy_needs(m->sequences, m->n_sequences, needs),
-        .layers_done = m->layers_done,
+        .layers_done = {m->layers_done, m->layers_done_second},
     };
 }
 
@@ -129,7 +129,7 @@ static void do_fill(struct hd_crew *c, const struct hd_job *job)
     struct hd_assignment a = {
         .needs = needs,
         .n_needs = copy_needs(m->sequences, m->n_sequences, needs),
-        .layers_done = m->layers_done,
+        .layers_done = {m->layers_done},
     };
     hd_fill_begin(c->fill, &a);
 }

@@ -9,6 +9,7 @@
 #include "worker/input_log.h"
 
 #define HD_NODE_SEQUENCES 64 /* a set of sequences is one 64-bit mask */
+#define HD_NODE_GROUPS    2  /* in which the rows of a step may come */
 
 struct hd_node_options {
     const struct hd_model *model;

@@ -19,7 +19,10 @@ struct rebuild {
 uint32_t hd_needed(const struct hd_assignment *a, const struct hd_sequence_need *need,
                    uint32_t layer)
 {
-    return need->replayed ? 0 : need->base + (layer < a->layers_done ? need->inflight : 0);
+    uint32_t rows = need->base;
+    for (unsigned g = 0; g < HD_NODE_GROUPS; g++)
+        rows += layer < a->layers_done[g] ? need->inflight[g] : 0;
+    return need->replayed ? 0 : rows;
 }
 
 /* ---- Which units move ----*/

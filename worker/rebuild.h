@@ -9,10 +9,11 @@
 
 #include "worker/node.h"
 
-/* What a live sequence must hold: base positions in every layer, and `inflight` more in the layers
- * that the interrupted step has finished. replayed: everything of it is dropped instead. */
+/* What a live sequence must hold: base positions in every layer, and `inflight` more of each group
+ * in the layers that this group of the interrupted step has finished. replayed: everything of it is
+ * dropped instead. */
 struct hd_sequence_need {
-    uint32_t sequence, base, inflight;
+    uint32_t sequence, base, inflight[HD_NODE_GROUPS];
     bool replayed;
 };
 
@@ -23,7 +24,7 @@ struct hd_assignment {
     bool clear;            /* forget all sequences first */
     const struct hd_sequence_need *needs;
     size_t n_needs;
-    uint32_t layers_done;
+    uint32_t layers_done[HD_NODE_GROUPS]; /* descending */
 };
 
 struct hd_kv_report {

@@ -79,6 +79,7 @@ int hd_reply_step_result(struct hd_reply *r, const Hydac__V1__Step *step,
     m->step = step->step;
     m->half = step->half;
     m->layer = step->layer;
+    m->group = step->group;
     m->compute_us = compute_us;
     m->flops = out->flops;
     int rc = copy_list(&m->wide, &m->n_wide, out->wide, out->n_wide);

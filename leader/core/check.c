@@ -66,9 +66,9 @@ static const char *check_state(const struct hd_core *c)
     return c->state == HD_CLUSTER_READY ? check_confirmed(c) : NULL;
 }
 
-static const char *check_step(const struct hd_core *c)
+static const char *check_half(const struct hd_core *c, unsigned group)
 {
-    const struct half *h = &c->half;
+    const struct half *h = &c->half[group];
     if (h->sent && (c->state != HD_CLUSTER_READY || !h->active))
         return "half-steps are with workers only while ready";
     if (h->sent != (h->awaited != 0))
@@ -76,11 +76,24 @@ static const char *check_step(const struct hd_core *c)
     if (h->awaited & ~core_alive(c))
         return "only workers that are alive are awaited";
     if (h->active && c->state == HD_CLUSTER_READY && !h->sent)
-        return "when ready the half-step in hand is with the workers";
-    for (unsigned i = 0; i < HD_MAX_SEQUENCES; i++)
-        if (!(c->live & core_bit(i)) && (c->sequences[i].base || c->sequences[i].inflight))
-            return "closed sequences hold nothing";
-    return c->layers_done > c->o.n_layers ? "no more layers are done than there are" : NULL;
+        return "when ready the half-steps in hand are with the workers";
+    if (h->again && !h->active)
+        return "what is asked for again is in hand";
+    return c->layers_done[group] > c->o.n_layers ? "no more layers are done than there are" : NULL;
+}
+
+static const char *check_step(const struct hd_core *c)
+{
+    const char *broken = NULL;
+    for (unsigned g = 0; g < HD_MAX_GROUPS && !broken; g++)
+        broken = check_half(c, g);
+    for (unsigned g = 1; g < HD_MAX_GROUPS && !broken; g++)
+        if (c->layers_done[g] > c->layers_done[g - 1])
+            broken = "a group is not ahead of the one before it";
+    for (unsigned i = 0; i < HD_MAX_SEQUENCES && !broken; i++)
+        if (!(c->live & core_bit(i)) && (c->sequences[i].base || core_inflight(&c->sequences[i])))
+            broken = "closed sequences hold nothing";
+    return broken;
 }
 
 const char *hd_core_check(const struct hd_core *c)

@@ -234,7 +234,8 @@ const char *hd_core_reason(const struct hd_core *c)
     return c->reason;
 }
 
-size_t hd_core_needs(const struct hd_core *c, struct hd_seq_need *list, uint32_t *layers_done)
+size_t hd_core_needs(const struct hd_core *c, struct hd_seq_need *list,
+                     uint32_t layers_done[HD_MAX_GROUPS])
 {
     size_t n = 0;
     for (unsigned i = 0; i < HD_MAX_SEQUENCES; i++) {
@@ -243,11 +244,11 @@ size_t hd_core_needs(const struct hd_core *c, struct hd_seq_need *list, uint32_t
         struct hd_seq_need need = {.sequence = i, .replayed = c->replayed & core_bit(i)};
         if (!need.replayed) {
             need.base = c->sequences[i].base;
-            need.inflight = c->sequences[i].inflight;
+            memcpy(need.inflight, c->sequences[i].inflight, sizeof need.inflight);
         }
         list[n++] = need;
     }
-    *layers_done = c->layers_done;
+    memcpy(layers_done, c->layers_done, sizeof c->layers_done);
     return n;
 }
 

@@ -18,6 +18,12 @@
  *   ASSIGNING --all confirmed, but some log had a gap--> ASSIGNING with epoch + 1, after a replay
  *   READY, between two steps, who gains units is prepared --> ASSIGNING (see move.c)
  *
+ *   The rows of a step walk through the layers in one group, or in two, one behind the other: then
+ *   each group has a half-step in hand of its own. The second group's rows may see those of the
+ *   first (a prompt that is cut), so its attention half of a layer is asked for, and sent, behind
+ *   the first group's of that layer. Whoever asks keeps this order (leader/engine/step.c); an epoch
+ *   that sends both again sends the first group's first.
+ *
  *   A worker that owns nothing (a spare) is never missed: when it dies no new epoch begins.
  *
  *   worker state: EMPTY -> ONLINE <-> SUSPECT -> OFFLINE (slot keeps name and totals; the same name
@@ -29,6 +35,7 @@
 #include "leader/core/holds.h"
 
 #define HD_MAX_SEQUENCES 64
+#define HD_MAX_GROUPS    2 /* of a step's rows: while workers compute one, the other is on its way */
 
 enum hd_worker_state { HD_WORKER_EMPTY, HD_WORKER_ONLINE, HD_WORKER_SUSPECT, HD_WORKER_OFFLINE };
 enum hd_cluster_state { HD_CLUSTER_WAITING, HD_CLUSTER_ASSIGNING, HD_CLUSTER_READY };
@@ -66,13 +73,14 @@ enum hd_event_type {
     HD_EV_CLOSED,      /* the connection of `slot` ended */
     HD_EV_ACK,         /* slot, seq, sent_us */
     HD_EV_KV_RESULT,   /* slot, kv */
-    HD_EV_RESULT,      /* slot, epoch, step, half, layer, bytes, compute_us: a StepResult came
-                        * (before it is used) */
+    HD_EV_RESULT,      /* slot, epoch, step, half, layer, group, bytes, compute_us: a StepResult
+                        * came (before it is used) */
     HD_EV_BROKE_RULES, /* slot sent what makes no sense: cut it off */
     HD_EV_TICK,        /* call about every heartbeat interval; late_us = how late the loop was */
     HD_EV_SEQ_OPEN,    /* sequence */
     HD_EV_SEQ_CLOSE,   /* sequence */
-    HD_EV_HALF,        /* the engine wants this half-step done: step, half, layer, rows */
+    HD_EV_HALF,        /* the engine wants this half-step done: step, half, layer, group, groups,
+                        * rows; LOGITS is of all rows, in one group */
     HD_EV_STEP_DONE,   /* the engine ended the step: its rows are now committed */
     HD_EV_REPLAYED,    /* the engine has abandoned the step in hand; `sequences` start again at 0:
                         * those of HD_ACT_REPLAY, or none when it gave up a step by itself */
@@ -125,9 +133,10 @@ struct hd_event {
     uint64_t epoch, step;
     enum hd_half half;
     uint32_t layer;
+    unsigned group, groups; /* HALF: of so many, 0 = 1 */
     uint32_t sequence;
     uint64_t sequences;             /* REPLAYED: mask of sequence numbers, as in HD_ACT_REPLAY */
-    const struct hd_seq_rows *rows; /* HALF: the step's rows by sequence */
+    const struct hd_seq_rows *rows; /* HALF: the group's rows by sequence */
     size_t n_rows;
     uint64_t late_us;
     uint64_t bytes, compute_us; /* RESULT: payload there and back; time the worker computed */
@@ -151,11 +160,11 @@ enum hd_action_type {
     HD_ACT_SEQ_OPEN,     /* to slot: sequence (a worker that joined later hears of live ones only
                           * when they are opened after it joined) */
     HD_ACT_SEQ_CLOSE,    /* to slot: sequence */
-    HD_ACT_SEND_HALF,    /* to slot: the engine's current half-step, under action.epoch */
-    HD_ACT_RESET_HALF,   /* engine: forget what was summed up of the current half-step */
+    HD_ACT_SEND_HALF,    /* to slot: the half-step in hand of group, under action.epoch */
+    HD_ACT_RESET_HALF,   /* engine: forget what was summed up of the half-step in hand of group */
     HD_ACT_USE_RESULT,   /* engine: the result in hand is valid, add it */
     HD_ACT_DROP_RESULT,  /* the result in hand is of an old epoch or a duplicate */
-    HD_ACT_HALF_DONE,    /* engine: all partials are in */
+    HD_ACT_HALF_DONE,    /* engine: all partials of group's half-step are in */
     HD_ACT_READY,        /* cluster serves (again) */
     HD_ACT_NOT_READY,    /* cluster cannot serve now */
     HD_ACT_REPLAY,       /* engine: run these sequences again from position 0 (sequences mask);
@@ -190,8 +199,8 @@ struct hd_failover {
     double plan_ms;    /* declared lost -> assignments given to the network */
     double weights_ms; /* the slowest survivor's loading of new units */
     double rebuild_ms; /* the slowest survivor's K/V computing */
-    double retry_ms;   /* all confirmed -> the interrupted half-step done; after a replay: until the
-                        * sequences are where they were */
+    double retry_ms;   /* all confirmed -> the interrupted half-steps done; after a replay: until
+                        * the sequences are where they were */
     double stall_ms;   /* last sign of life -> likewise */
 };
 
@@ -201,6 +210,7 @@ struct hd_action {
     uint64_t conn;
     uint64_t seq;
     uint64_t epoch;
+    unsigned group; /* SEND_HALF, RESET_HALF, HALF_DONE */
     uint32_t sequence;
     uint64_t sequences; /* REPLAY, FILL: mask of sequence numbers */
     uint64_t round;     /* PREPARE */
@@ -227,21 +237,22 @@ void hd_core_free(struct hd_core *c);
  * unchanged). The invariants are checked after every event: hd_core_check. */
 int hd_core_step(struct hd_core *c, const struct hd_event *ev, struct hd_actions *out);
 
-/* True when HD_EV_RESULT with these values would give HD_ACT_USE_RESULT; changes nothing. */
-bool hd_core_expects(const struct hd_core *c, unsigned slot, uint64_t epoch, uint64_t step,
-                     enum hd_half half, uint32_t layer);
+/* True when this HD_EV_RESULT would give HD_ACT_USE_RESULT; changes nothing. */
+bool hd_core_expects(const struct hd_core *c, const struct hd_event *result);
 /* True when HD_EV_ROWS with these values answers a fetch that is awaited from `slot`. */
 bool hd_core_expects_rows(const struct hd_core *c, unsigned slot, const struct hd_fetch *rows);
 
 /* ---- Views, for frames and status ----*/
 struct hd_seq_need {
-    uint32_t sequence, base, inflight;
+    uint32_t sequence, base;
+    uint32_t inflight[HD_MAX_GROUPS]; /* rows of each group in the step in hand */
     bool replayed; /* drop what there is of it, need nothing: it starts again from position 0. Said
                     * until every worker has confirmed it */
 };
 /* What HD_ACT_ASSIGN for a slot must say of the live sequences; returns how many (list has room for
- * HD_MAX_SEQUENCES) and sets *layers_done. */
-size_t hd_core_needs(const struct hd_core *c, struct hd_seq_need *list, uint32_t *layers_done);
+ * HD_MAX_SEQUENCES) and sets layers_done: the first so many layers need a group's rows as well. */
+size_t hd_core_needs(const struct hd_core *c, struct hd_seq_need *list,
+                     uint32_t layers_done[HD_MAX_GROUPS]);
 const struct hd_plan *hd_core_plan(const struct hd_core *c);
 /* What each worker is to hold without owning it (HD_ACT_ASSIGN, HD_ACT_PREPARE), and what of it is
  * known to be ready. */
@@ -256,8 +267,8 @@ struct hd_move_view {
 void hd_core_move_view(const struct hd_core *c, struct hd_move_view *out);
 /* Half-steps that came to their end, since the start. */
 struct hd_half_totals {
-    uint64_t done;
-    uint64_t waited_us;  /* from sent to the last answer */
+    uint64_t done;       /* with two groups: of each */
+    uint64_t waited_us;  /* in which one at least was with the workers, sent and not yet answered */
     uint64_t compute_us; /* of it: computing, by what the slowest worker of each says */
     uint64_t flops;      /* of all workers: multiply-adds x 2 */
 };

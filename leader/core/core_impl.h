@@ -10,8 +10,9 @@
 #include "leader/core/core.h"
 
 #define MAX_REPORTS 16 /* recoveries that wait for their end; the oldest is reported early */
-/* The most actions of one event: each worker lost (close, state), assigned, sent a half-step, told
- * to fill its log, sent on a fetch, with room to spare; reserved before the event is applied. */
+/* The most actions of one event: each worker lost (close, state), assigned, sent a half-step of
+ * each group, told to fill its log, sent on a fetch, with room to spare; reserved before the event
+ * is applied. */
 #define MAX_ACTIONS (10 * HD_MAX_WORKERS + 4 * MAX_REPORTS)
 
 struct worker {
@@ -38,21 +39,31 @@ struct worker {
 };
 
 struct sequence {
-    uint32_t base, inflight; /* positions committed; rows in the step in hand */
-    uint32_t target;         /* positions it had before its replay */
+    uint32_t base;                    /* positions committed */
+    uint32_t inflight[HD_MAX_GROUPS]; /* rows in the step in hand */
+    uint32_t target;                  /* positions it had before its replay */
 };
 
-/* The half-step in hand. */
+/* The half-step in hand of one group. */
 struct half {
     bool active; /* the engine wants it */
     bool sent;   /* to the workers, under the present epoch */
+    bool again;  /* sent anew after a loss: a recovery ends with its answers */
     uint64_t step;
     enum hd_half half;
     uint32_t layer;
     bool single;         /* one row of each sequence: all of them decode */
     uint64_t awaited;    /* slots */
+    uint64_t order;      /* of what was sent: who is awaited answers in this order */
+    uint64_t alone;      /* slots that had nothing else to answer when it was sent */
     uint64_t since_us;   /* sent at, moved on by our own lateness */
     uint64_t slowest_us; /* the longest computing among the answers so far */
+};
+
+/* The time in which something is with the workers. */
+struct waiting {
+    uint64_t since_us; /* not counted yet; moved on by our own lateness */
+    uint64_t spare_us; /* counted since nothing was, and not as computing */
 };
 
 /* Rows that a worker waits for. */
@@ -113,8 +124,10 @@ struct hd_core {
     uint64_t replaying; /* HD_ACT_REPLAY is on its way for these */
     uint64_t replayed;  /* to be dropped by every worker: said until all have confirmed it */
     struct sequence sequences[HD_MAX_SEQUENCES];
-    uint32_t layers_done;
-    struct half half;
+    uint32_t layers_done[HD_MAX_GROUPS];
+    struct half half[HD_MAX_GROUPS];
+    uint64_t halves_sent;
+    struct waiting waiting;
     struct hd_half_totals totals[2]; /* [half.single] */
 
     struct report reports[MAX_REPORTS];
@@ -159,9 +172,13 @@ void core_half(struct hd_core *c, const struct hd_event *ev);
 void core_result(struct hd_core *c, const struct hd_event *ev);
 void core_step_done(struct hd_core *c);
 void core_replayed(struct hd_core *c, const struct hd_event *ev);
-void core_send_half(struct hd_core *c);
-/* The half-step is no longer with the workers; it may be sent again. */
-void core_recall_half(struct hd_core *c);
+bool core_any_half(const struct hd_core *c); /* the engine wants one */
+/* What was in hand when an epoch began goes to the workers again, the first group's first. */
+void core_send_halves(struct hd_core *c);
+/* No half-step is with the workers any more; they may be sent again. */
+void core_recall_halves(struct hd_core *c);
+/* Rows of the sequence in the step in hand. */
+uint32_t core_inflight(const struct sequence *q);
 /* The engine gives up the step in hand: none of its rows count. */
 void core_abandon_step(struct hd_core *c);
 

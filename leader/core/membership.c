@@ -211,8 +211,9 @@ static void check_deadlines(struct hd_core *c)
 {
     uint64_t late = overdue(c, c->assigning, c->assign_since_us);
     uint64_t unready = overdue(c, c->preparing, c->prepare_since_us);
-    if (c->half.sent && c->now_us > c->half.since_us + c->o.step_deadline_us)
-        late |= c->half.awaited;
+    for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
+        if (c->half[g].sent && c->now_us > c->half[g].since_us + c->o.step_deadline_us)
+            late |= c->half[g].awaited;
     if (unready)
         late |= core_move_late(c, unready);
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
@@ -222,7 +223,9 @@ static void check_deadlines(struct hd_core *c)
 
 void core_tick(struct hd_core *c, const struct hd_event *ev)
 {
-    c->half.since_us += ev->late_us;
+    for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
+        c->half[g].since_us += ev->late_us;
+    c->waiting.since_us += ev->late_us;
     c->assign_since_us += ev->late_us;
     c->prepare_since_us += ev->late_us;
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {

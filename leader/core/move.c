@@ -27,8 +27,10 @@ static uint64_t owners(const struct hd_plan *p)
 
 bool core_between_steps(const struct hd_core *c)
 {
-    return c->state == HD_CLUSTER_READY && !c->half.active && c->layers_done == 0 &&
-           c->n_reports == 0;
+    bool begun = false; /* a group may wait for the other one's answers */
+    for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
+        begun |= c->layers_done[g] > 0;
+    return c->state == HD_CLUSTER_READY && !core_any_half(c) && !begun && c->n_reports == 0;
 }
 
 /* Who came after the plan was made, has no work yet and could take over any head. */

@@ -92,9 +92,10 @@ static void leave_ready(struct hd_core *c)
 {
     if (c->state == HD_CLUSTER_READY)
         core_push(c, HD_ACT_NOT_READY, 0);
-    if (c->half.sent)
-        core_push(c, HD_ACT_RESET_HALF, 0);
-    core_recall_half(c);
+    for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
+        if (c->half[g].sent)
+            core_push(c, HD_ACT_RESET_HALF, 0)->group = g;
+    core_recall_halves(c);
 }
 
 /* The plan is made; tell everybody. `replay`: sequences that start again from position 0. */
@@ -179,8 +180,7 @@ static void serve(struct hd_core *c)
     c->replayed = 0; /* everybody has dropped them */
     core_push(c, HD_ACT_READY, 0);
     core_report_ready(c);
-    if (c->half.active)
-        core_send_half(c);
+    core_send_halves(c);
 }
 
 static void all_confirmed(struct hd_core *c)

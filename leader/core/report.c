@@ -26,7 +26,7 @@ static uint64_t live_positions(const struct hd_core *c)
 {
     uint64_t n = 0;
     for (unsigned i = 0; i < HD_MAX_SEQUENCES; i++)
-        n += c->sequences[i].base + c->sequences[i].inflight;
+        n += c->sequences[i].base + core_inflight(&c->sequences[i]);
     return n;
 }
 
@@ -106,18 +106,27 @@ void core_report_ready(struct hd_core *c)
 {
     for (unsigned i = 0; i < c->n_reports; i++)
         c->reports[i].ready_us = c->now_us;
-    if (!c->half.active)
+    if (!core_any_half(c))
         core_report_done(c);
+}
+
+/* A half-step that the loss interrupted is not done again yet. */
+static bool retrying(const struct hd_core *c)
+{
+    for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
+        if (c->half[g].again)
+            return true;
+    return false;
 }
 
 /* A replay has come back to where it was when the step in hand is done, which is as good as done
  * when its logits are. */
 static bool catching_up(const struct hd_core *c)
 {
-    bool logits = c->half.half == HD_HALF_LOGITS;
+    bool logits = c->half[0].half == HD_HALF_LOGITS;
     for (unsigned i = 0; i < HD_MAX_SEQUENCES; i++) {
         const struct sequence *q = &c->sequences[i];
-        if (q->base + (logits ? q->inflight : 0) < q->target)
+        if (q->base + (logits ? core_inflight(q) : 0) < q->target)
             return true;
     }
     return false;
@@ -134,7 +143,7 @@ void core_report_work(struct hd_core *c, uint64_t flops)
 
 void core_report_done(struct hd_core *c)
 {
-    if (catching_up(c))
+    if (retrying(c) || catching_up(c))
         return;
     while (c->n_reports > 0)
         emit_first(c);

@@ -1,4 +1,4 @@
-/* step.c - sequences and the half-step in hand. */
+/* step.c - sequences and the half-steps in hand, one of each group of rows. */
 #include "leader/core/core_impl.h"
 
 #define RATE_MIN_BYTES      32768 /* fewer bytes take no time that could be told from the rest */
@@ -32,7 +32,7 @@ void core_seq_close(struct hd_core *c, const struct hd_event *ev)
     if (seq >= HD_MAX_SEQUENCES)
         return;
     bit = core_bit(seq);
-    if (c->sequences[seq].inflight > 0)
+    if (core_inflight(&c->sequences[seq]) > 0)
         core_abandon_step(c); /* sequences end between steps, or with the step they are in */
     c->live &= ~bit;
     c->replayed &= ~bit;
@@ -47,25 +47,51 @@ void core_seq_close(struct hd_core *c, const struct hd_event *ev)
     }
 }
 
-void core_recall_half(struct hd_core *c)
+uint32_t core_inflight(const struct sequence *q)
 {
-    uint64_t spared = c->half.awaited & core_alive(c);
+    uint32_t rows = 0;
+    for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
+        rows += q->inflight[g];
+    return rows;
+}
+
+static void recall(struct hd_core *c, struct half *h)
+{
+    uint64_t spared = h->awaited & core_alive(c);
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
         if (spared & core_bit(s))
             c->workers[s].steps--; /* it was not given the time to answer */
-    c->half.sent = false;
-    c->half.awaited = 0;
+    h->sent = false;
+    h->awaited = 0;
+}
+
+void core_recall_halves(struct hd_core *c)
+{
+    for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
+        recall(c, &c->half[g]);
+}
+
+/* It has no rows and no half-step in hand. */
+static void forget_group(struct hd_core *c, unsigned group)
+{
+    for (unsigned i = 0; i < HD_MAX_SEQUENCES; i++)
+        c->sequences[i].inflight[group] = 0;
+    c->layers_done[group] = 0;
+    c->half[group] = (struct half){0};
+}
+
+static void forget_groups(struct hd_core *c)
+{
+    for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
+        forget_group(c, g);
+    if (c->state == HD_CLUSTER_READY)
+        core_report_done(c); /* there is nothing left to retry */
 }
 
 void core_abandon_step(struct hd_core *c)
 {
-    core_recall_half(c);
-    for (unsigned i = 0; i < HD_MAX_SEQUENCES; i++)
-        c->sequences[i].inflight = 0;
-    c->layers_done = 0;
-    c->half = (struct half){0};
-    if (c->state == HD_CLUSTER_READY)
-        core_report_done(c); /* there is nothing left to retry */
+    core_recall_halves(c);
+    forget_groups(c);
 }
 
 void core_replayed(struct hd_core *c, const struct hd_event *ev)
@@ -75,8 +101,8 @@ void core_replayed(struct hd_core *c, const struct hd_event *ev)
         struct sequence *q = &c->sequences[i];
         if (!(again & core_bit(i)))
             continue;
-        if (q->base + q->inflight > q->target)
-            q->target = q->base + q->inflight;
+        if (q->base + core_inflight(q) > q->target)
+            q->target = q->base + core_inflight(q);
         q->base = 0;
     }
     core_abandon_step(c);
@@ -88,51 +114,85 @@ void core_replayed(struct hd_core *c, const struct hd_event *ev)
             c->workers[s].covers |= again & c->workers[s].knows; /* it will see every row */
 }
 
-/* ---- The half-step ----*/
+/* ---- The half-steps ----*/
 
-/* Layers whose rows of the step in hand every owner holds, when this half-step is the next. */
-static uint32_t layers_before(const struct hd_core *c)
+/* Layers whose rows of the group every owner holds, when this half-step is its next. */
+static uint32_t layers_before(const struct hd_core *c, const struct half *h)
 {
-    switch (c->half.half) {
+    switch (h->half) {
     case HD_HALF_ATTENTION:
-        return c->half.layer;
+        return h->layer;
     case HD_HALF_FFN:
-        return c->half.layer + 1;
+        return h->layer + 1;
     case HD_HALF_LOGITS:
         break;
     }
     return c->o.n_layers;
 }
 
-static uint64_t half_owners(const struct hd_core *c)
+static uint64_t half_owners(const struct hd_core *c, const struct half *h)
 {
     static const enum hd_unit_kind kind[] = {
         [HD_HALF_ATTENTION] = HD_UNIT_HEAD,
         [HD_HALF_FFN] = HD_UNIT_FFN,
         [HD_HALF_LOGITS] = HD_UNIT_VOCAB,
     };
-    return hd_plan_owners(&c->plan, kind[c->half.half]);
+    return hd_plan_owners(&c->plan, kind[h->half]);
 }
 
-void core_send_half(struct hd_core *c)
+/* Slots from which anything is awaited. */
+static uint64_t all_awaited(const struct hd_core *c)
 {
-    uint64_t owners = half_owners(c), to = owners;
-    if (c->half.half == HD_HALF_ATTENTION)
+    uint64_t set = 0;
+    for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
+        set |= c->half[g].awaited;
+    return set;
+}
+
+static void send_half(struct hd_core *c, unsigned group)
+{
+    struct half *h = &c->half[group];
+    uint64_t owners = half_owners(c, h), to = owners, busy = all_awaited(c);
+    if (h->half == HD_HALF_ATTENTION)
         to = core_alive(c); /* all of them log it */
-    c->half.sent = true;
-    c->half.awaited = owners;
-    c->half.since_us = c->now_us;
-    c->half.slowest_us = 0;
+    if (!busy)
+        c->waiting = (struct waiting){.since_us = c->now_us};
+    h->sent = true;
+    h->awaited = owners;
+    h->order = ++c->halves_sent;
+    h->alone = owners & ~busy;
+    h->since_us = c->now_us;
+    h->slowest_us = 0;
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
         if (to & core_bit(s))
-            core_push(c, HD_ACT_SEND_HALF, s);
+            core_push(c, HD_ACT_SEND_HALF, s)->group = group;
         if (owners & core_bit(s))
             c->workers[s].steps++;
     }
 }
 
+bool core_any_half(const struct hd_core *c)
+{
+    bool any = false;
+    for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
+        any |= c->half[g].active;
+    return any;
+}
+
+void core_send_halves(struct hd_core *c)
+{
+    for (unsigned g = 0; g < HD_MAX_GROUPS; g++) {
+        if (!c->half[g].active)
+            continue;
+        c->half[g].again = true;
+        send_half(c, g);
+    }
+}
+
 static bool is_single(const struct hd_event *ev)
 {
+    if (ev->groups > 1) /* decoding is never cut */
+        return false;
     for (size_t i = 0; i < ev->n_rows; i++)
         if (ev->rows[i].rows != 1)
             return false;
@@ -141,60 +201,91 @@ static bool is_single(const struct hd_event *ev)
 
 void core_half(struct hd_core *c, const struct hd_event *ev)
 {
-    for (unsigned i = 0; i < HD_MAX_SEQUENCES; i++)
-        c->sequences[i].inflight = 0;
+    struct half *h = &c->half[ev->group];
+    for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
+        if (g == ev->group || g >= ev->groups)
+            forget_group(c, g); /* a group that is not there has joined the first */
     for (size_t i = 0; i < ev->n_rows; i++) {
         uint32_t seq = ev->rows[i].sequence;
         if (seq < HD_MAX_SEQUENCES && c->live & core_bit(seq))
-            c->sequences[seq].inflight = ev->rows[i].rows;
+            c->sequences[seq].inflight[ev->group] = ev->rows[i].rows;
     }
-    c->half = (struct half){
+    *h = (struct half){
         .active = true,
         .step = ev->step,
         .half = ev->half,
         .layer = ev->layer,
         .single = is_single(ev),
     };
-    c->layers_done = layers_before(c);
+    c->layers_done[ev->group] = layers_before(c, h);
     if (c->state == HD_CLUSTER_READY)
-        core_send_half(c);
+        send_half(c, ev->group);
 }
 
-bool hd_core_expects(const struct hd_core *c, unsigned slot, uint64_t epoch, uint64_t step,
-                     enum hd_half half, uint32_t layer)
+/* It answers a half-step that is awaited from its sender. */
+static bool answers(const struct hd_core *c, const struct hd_event *result)
 {
-    const struct half *h = &c->half;
-    bool same_layer = half == HD_HALF_LOGITS || layer == h->layer; /* the logits have no layer */
-    return slot < HD_MAX_WORKERS && h->sent && epoch == c->epoch && step == h->step &&
-           half == h->half && same_layer && h->awaited & core_bit(slot);
+    if (result->group >= HD_MAX_GROUPS || result->slot >= HD_MAX_WORKERS)
+        return false;
+    const struct half *h = &c->half[result->group];
+    bool same_layer = /* the logits have no layer */
+        result->half == HD_HALF_LOGITS || result->layer == h->layer;
+    return h->sent && result->epoch == c->epoch && result->step == h->step &&
+           result->half == h->half && same_layer && h->awaited & core_bit(result->slot);
 }
 
-static void count_half(struct hd_core *c)
+/* Nothing that was sent before is awaited from the sender. A recovery relies on it: rows of a group
+ * whose attention half is done lie behind those of the group before it. */
+static bool in_order(const struct hd_core *c, const struct hd_event *result)
 {
-    struct hd_half_totals *t = &c->totals[c->half.single];
-    uint64_t waited = c->now_us > c->half.since_us ? c->now_us - c->half.since_us : 0;
+    for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
+        if (c->half[g].awaited & core_bit(result->slot) &&
+            c->half[g].order < c->half[result->group].order)
+            return false;
+    return true;
+}
+
+bool hd_core_expects(const struct hd_core *c, const struct hd_event *result)
+{
+    return answers(c, result) && in_order(c, result);
+}
+
+/* The times of two groups overlap: what has passed since the last count belongs to both. Of it no
+ * more is computing than there was. */
+static void count_half(struct hd_core *c, const struct half *h)
+{
+    struct hd_half_totals *t = &c->totals[h->single];
+    struct waiting *w = &c->waiting;
+    uint64_t waited = c->now_us > w->since_us ? c->now_us - w->since_us : 0;
+    w->since_us = c->now_us;
+    w->spare_us += waited;
+    uint64_t compute = h->slowest_us < w->spare_us ? h->slowest_us : w->spare_us;
+    w->spare_us -= compute;
     t->done++;
     t->waited_us += waited;
-    t->compute_us += c->half.slowest_us < waited ? c->half.slowest_us : waited;
+    t->compute_us += compute;
 }
 
-static void finish_half(struct hd_core *c)
+static void finish_half(struct hd_core *c, unsigned group)
 {
-    count_half(c);
-    if (c->half.half == HD_HALF_ATTENTION)
-        c->layers_done = c->half.layer + 1;
-    c->half.active = c->half.sent = false;
+    struct half *h = &c->half[group];
+    count_half(c, h);
+    if (h->half == HD_HALF_ATTENTION)
+        c->layers_done[group] = h->layer + 1;
+    h->active = h->sent = h->again = false;
     core_report_done(c); /* before the answer goes on: it may be the last its request hears */
-    core_push(c, HD_ACT_HALF_DONE, 0);
+    core_push(c, HD_ACT_HALF_DONE, 0)->group = group;
 }
 
-/* What of a large half-step's time is neither computing nor the round trip is its bytes' way. */
+/* What of a large half-step's time is neither computing nor the round trip is its bytes' way; one
+ * that has to wait behind another shows nothing. */
 static void measure_link(struct hd_core *c, const struct hd_event *ev)
 {
     struct worker *w = &c->workers[ev->slot];
-    if (ev->bytes < RATE_MIN_BYTES || !w->answered_beat)
+    const struct half *h = &c->half[ev->group];
+    if (ev->bytes < RATE_MIN_BYTES || !w->answered_beat || !(h->alone & core_bit(ev->slot)))
         return;
-    double took = (double)c->now_us - (double)c->half.since_us;
+    double took = (double)c->now_us - (double)h->since_us;
     double way = (took - (double)ev->compute_us - w->rtt_us) / (double)ev->bytes;
     if (way < FASTEST_US_PER_BYTE)
         way = FASTEST_US_PER_BYTE;
@@ -203,34 +294,33 @@ static void measure_link(struct hd_core *c, const struct hd_event *ev)
 
 void core_result(struct hd_core *c, const struct hd_event *ev)
 {
-    if (!(core_alive(c) & core_bit(ev->slot)) ||
-        !hd_core_expects(c, ev->slot, ev->epoch, ev->step, ev->half, ev->layer)) {
+    if (answers(c, ev) && !in_order(c, ev)) {
+        core_lose(c, ev->slot, HD_LOSS_PROTOCOL);
+        return;
+    }
+    if (!(core_alive(c) & core_bit(ev->slot)) || !hd_core_expects(c, ev)) {
         core_push(c, HD_ACT_DROP_RESULT, ev->slot);
         if (core_alive(c) & core_bit(ev->slot))
             core_heard(c, ev->slot);
         return;
     }
+    struct half *h = &c->half[ev->group];
     core_heard(c, ev->slot);
     core_push(c, HD_ACT_USE_RESULT, ev->slot);
     c->workers[ev->slot].answered++;
     core_report_work(c, ev->flops);
     measure_link(c, ev);
-    c->totals[c->half.single].flops += ev->flops;
-    if (ev->compute_us > c->half.slowest_us)
-        c->half.slowest_us = ev->compute_us;
-    c->half.awaited &= ~core_bit(ev->slot);
-    if (c->half.awaited == 0)
-        finish_half(c);
+    c->totals[h->single].flops += ev->flops;
+    if (ev->compute_us > h->slowest_us)
+        h->slowest_us = ev->compute_us;
+    h->awaited &= ~core_bit(ev->slot);
+    if (h->awaited == 0)
+        finish_half(c, ev->group);
 }
 
 void core_step_done(struct hd_core *c)
 {
-    for (unsigned i = 0; i < HD_MAX_SEQUENCES; i++) {
-        c->sequences[i].base += c->sequences[i].inflight;
-        c->sequences[i].inflight = 0;
-    }
-    c->layers_done = 0;
-    c->half = (struct half){0};
-    if (c->state == HD_CLUSTER_READY)
-        core_report_done(c);
+    for (unsigned i = 0; i < HD_MAX_SEQUENCES; i++)
+        c->sequences[i].base += core_inflight(&c->sequences[i]);
+    forget_groups(c);
 }

@@ -146,7 +146,7 @@ static void do_send(struct hd_leader *l, const struct hd_action *a)
             rc = hd_send_assign(l, p, a);
         break;
     case HD_ACT_SEND_HALF:
-        rc = hd_send_half(l, p, a->epoch);
+        rc = hd_send_half(l, p, a);
         hd_busy_poll_expect(&l->busy_poll);
         break;
     case HD_ACT_FILL:
@@ -196,7 +196,7 @@ static void perform(struct hd_leader *l, const struct hd_action *a)
         do_send(l, a);
         break;
     case HD_ACT_RESET_HALF:
-        hd_engine_reset_half(l->engine);
+        hd_engine_reset_half(l->engine, a->group);
         break;
     case HD_ACT_USE_RESULT: /* cluster.c has added it: the core was asked before */
         break;
@@ -204,7 +204,7 @@ static void perform(struct hd_leader *l, const struct hd_action *a)
         l->results_dropped++;
         break;
     case HD_ACT_HALF_DONE:
-        hd_engine_half_done(l->engine);
+        hd_engine_half_done(l->engine, a->group);
         break;
     case HD_ACT_READY:
         do_ready(l, true);

@@ -102,6 +102,8 @@ static const struct hd_config_key keys[] = {
     {"assignment", "single", STRING(single)},
     {"compute", "activations", HD_CONFIG_ENUM, AT(activations), .words = activations},
     {"compute", "wire", HD_CONFIG_ENUM, AT(wire), .words = wires},
+    {"compute", "overlap_rows", HD_CONFIG_UINT, AT(overlap_rows), .min = 0,
+     .max = HD_LEADER_MAX_ROWS},
     {"cache", "kv_type", HD_CONFIG_ENUM, AT(kv_type), .words = kv_types},
     {"limits", "max_sequences", HD_CONFIG_UINT, AT(max_sequences), .min = 1,
      .max = HD_LEADER_MAX_SEQUENCES},
@@ -167,6 +169,7 @@ static const char usage[] =
     "  assignment.single WORKER (any)    cache.kv_type f16 | f32\n"
     "  compute.activations auto | f32 (auto: 8 bits for quantized weights)\n"
     "  compute.wire exact | compact (a quarter of the bytes up; the text depends on the plan)\n"
+    "  compute.overlap_rows 64 (steps of so many rows go in two groups; 0: never)\n"
     "  limits.max_sequences 8            limits.max_rows 128\n"
     "  limits.context 0 (the model's)    limits.queue 256\n"
     "\n"
@@ -193,6 +196,7 @@ void hd_leader_config_defaults(struct hd_leader_config *c)
         .wait_for_worker_ms = 30000,
         .max_sequences = 8,
         .max_rows = 128,
+        .overlap_rows = HD_LEADER_OVERLAP_ROWS,
         .queue = 256,
     };
     hd_state_dir_default(c->state_dir, sizeof c->state_dir);

@@ -10,6 +10,7 @@
 
 #define HD_LEADER_MAX_SEQUENCES 64         /* alive at once: a set of them is one 64-bit mask */
 #define HD_LEADER_MAX_ROWS      1024       /* rows of the largest step */
+#define HD_LEADER_OVERLAP_ROWS  64         /* half of fewer is done as soon as woken for */
 #define HD_LEADER_MAX_QUEUE     65536      /* requests that may wait */
 #define HD_LEADER_MAX_CONTEXT   (1u << 24) /* positions; frames count them in 32 bits */
 
@@ -47,6 +48,7 @@ struct hd_leader_config {
 
     int activations;                  /* compute.activations: how rows travel and are multiplied */
     int wire;                         /* compute.wire: enum hd_wire */
+    uint64_t overlap_rows;            /* compute.overlap_rows: two groups of so many; 0: never */
     int kv_type;                      /* cache.kv_type: enum hd_kv_type */
     uint64_t max_sequences, max_rows; /* limits.* */
     uint64_t context;                 /* limits.context: positions, 0 = the model's */

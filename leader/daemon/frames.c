@@ -143,12 +143,13 @@ static void count_received(struct hd_peer *p, const struct hd_frame *f, int half
     hd_traffic_count(&p->leader->traffic, &counted);
 }
 
-/* Adds a result that the core expects to the half-step in hand. */
+/* Adds a result that the core expects to its group's half-step in hand. */
 static int use_result(struct hd_peer *p, const struct hd_frame *f, const Hydac__V1__StepResult *m,
                       struct hd_error *err)
 {
     struct hd_leader *l = p->leader;
     struct hd_half_result r = {
+        .group = m->group,
         .payload = f->payload,
         .payload_len = f->payload_len,
         .wide = m->wide,
@@ -169,6 +170,12 @@ static int use_result(struct hd_peer *p, const struct hd_frame *f, const Hydac__
     return rc;
 }
 
+static uint64_t payload_bytes(const struct hd_leader *l, uint32_t group)
+{
+    const struct hd_shared *bytes = group < HD_MAX_GROUPS ? l->payloads[group].bytes : NULL;
+    return bytes ? hd_shared_len(bytes) : 0;
+}
+
 static void on_step_result(struct hd_peer *p, const struct hd_frame *f)
 {
     struct hd_leader *l = p->leader;
@@ -185,12 +192,12 @@ static void on_step_result(struct hd_peer *p, const struct hd_frame *f)
                           .step = m->step,
                           .half = (enum hd_half)m->half,
                           .layer = m->layer,
-                          .bytes = f->payload_len + (l->payload ? hd_shared_len(l->payload) : 0),
+                          .group = m->group,
+                          .bytes = f->payload_len + payload_bytes(l, m->group),
                           .compute_us = m->compute_us,
                           .flops = m->flops};
     count_received(p, f, (int)m->half);
-    bool wanted = hd_core_expects(l->core, slot, m->epoch, m->step, ev.half, m->layer);
-    if (wanted && use_result(p, f, m, &err) < 0)
+    if (hd_core_expects(l->core, &ev) && use_result(p, f, m, &err) < 0)
         hd_peer_broke_rules(p, err.text);
     else
         hd_leader_event(l, &ev);

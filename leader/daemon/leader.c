@@ -31,10 +31,12 @@ static void engine_half(void *arg, const struct hd_half_work *work)
         .step = work->step,
         .half = work->half,
         .layer = work->half == HD_HALF_LOGITS ? 0 : work->layer,
+        .group = work->group,
+        .groups = work->groups,
         .rows = work->by_sequence,
         .n_rows = work->n_sequences,
     };
-    hd_traffic_half(&l->traffic, work->by_sequence, work->n_sequences);
+    hd_traffic_half(&l->traffic, work);
     hd_leader_event(l, &ev);
 }
 
@@ -42,8 +44,7 @@ static void engine_step_done(void *arg, uint64_t step)
 {
     struct hd_leader *l = arg;
     struct hd_event ev = {.type = HD_EV_STEP_DONE, .step = step};
-    const struct hd_half_work *work = hd_engine_work(l->engine);
-    hd_traffic_step_done(&l->traffic, work->by_sequence, work->n_sequences);
+    hd_traffic_step_done(&l->traffic);
     hd_leader_event(l, &ev);
 }
 
@@ -188,6 +189,7 @@ static int make_engine(struct hd_leader *l, struct hd_error *err)
         .kernels = hd_kernels_get(hd_isa_best()),
         .activations = l->activations,
         .wire = l->wire,
+        .overlap_rows = (unsigned)c->overlap_rows,
         .tokenizer = l->tokenizer,
         .ops = {.arg = l,
                 .sequence_open = engine_sequence_open,
@@ -343,7 +345,8 @@ void hd_leader_maybe_closed(struct hd_leader *l)
         return;
     void (*closed)(void *) = l->closed;
     void *arg = l->closed_arg;
-    hd_shared_unref(l->payload);
+    for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
+        hd_shared_unref(l->payloads[g].bytes);
     free(l->piece_digests);
     hd_actions_deinit(&l->actions);
     hd_engine_free(l->engine);

@@ -96,16 +96,18 @@ struct hd_leader {
     struct hd_actions actions; /* pending, carried out by hd_leader_drain */
     size_t next_action;
     bool draining;
-    struct hd_shared *payload; /* of the half-step in hand, shared by all workers */
-    uint64_t payload_step;
-    enum hd_half payload_half;
-    uint32_t payload_layer;
-    struct hd_shared *rows;   /* that a worker has just sent for another; during the event only */
-    uint64_t *piece_digests;  /* [pieces]; 0 = not known yet */
-    unsigned weights_jobs;    /* on the thread pool */
-    double load_rate;         /* bytes of weights a second that workers load; 0 = unknown */
-    uint64_t rows_replayed;   /* since the last failover report */
-    uint64_t results_dropped; /* nobody waited for them: of an old epoch, or sent twice */
+    struct hd_payload {
+        struct hd_shared *bytes;
+        uint64_t step;
+        enum hd_half half;
+        uint32_t layer;
+    } payloads[HD_MAX_GROUPS]; /* of the half-steps in hand, shared by all workers */
+    struct hd_shared *rows;    /* that a worker has just sent for another; during the event only */
+    uint64_t *piece_digests;   /* [pieces]; 0 = not known yet */
+    unsigned weights_jobs;     /* on the thread pool */
+    double load_rate;          /* bytes of weights a second that workers load; 0 = unknown */
+    uint64_t rows_replayed;    /* since the last failover report */
+    uint64_t results_dropped;  /* nobody waited for them: of an old epoch, or sent twice */
     uint64_t assigned_us[HD_EPOCHS]; /* when an epoch's last assignment went to the network */
     uint64_t not_ready_since_us;     /* 0 while ready */
 
@@ -179,7 +181,8 @@ int hd_send_fetch(struct hd_peer *p, const struct hd_fetch *f);
 int hd_send_rows(struct hd_peer *p, const struct hd_fetch *f, struct hd_shared *rows);
 int hd_send_drained(struct hd_peer *p);
 int hd_send_sequence(struct hd_leader *l, struct hd_peer *p, uint32_t sequence, bool open);
-int hd_send_half(struct hd_leader *l, struct hd_peer *p, uint64_t epoch);
+/* HD_ACT_SEND_HALF */
+int hd_send_half(struct hd_leader *l, struct hd_peer *p, const struct hd_action *a);
 /* The units of one kind that the peer owns; *list is malloc'ed, the caller's. */
 int hd_owned_units(const struct hd_plan *plan, const struct hd_peer *p, enum hd_unit_kind kind,
                    uint32_t **list, size_t *n);

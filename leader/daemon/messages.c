@@ -78,13 +78,15 @@ static int held_units(const struct hd_holds *h, const struct hd_peer *p, enum hd
 struct needs {
     Hydac__V1__SequenceNeed need[HD_MAX_SEQUENCES], *refs[HD_MAX_SEQUENCES];
     size_t n;
-    uint32_t layers_done;
+    uint32_t layers_done[HD_MAX_GROUPS];
 };
+
+_Static_assert(HD_MAX_GROUPS == 2, "the messages tell of two groups");
 
 static void list_needs(const struct hd_leader *l, uint64_t of, struct needs *out)
 {
     struct hd_seq_need list[HD_MAX_SEQUENCES];
-    size_t n = hd_core_needs(l->core, list, &out->layers_done);
+    size_t n = hd_core_needs(l->core, list, out->layers_done);
     out->n = 0;
     for (size_t i = 0; i < n; i++) {
         if (!(of >> list[i].sequence & 1))
@@ -93,7 +95,8 @@ static void list_needs(const struct hd_leader *l, uint64_t of, struct needs *out
         hydac__v1__sequence_need__init(m);
         m->sequence = list[i].sequence;
         m->committed = list[i].base;
-        m->inflight = list[i].inflight;
+        m->inflight = list[i].inflight[0];
+        m->inflight_second = list[i].inflight[1];
         m->replayed = list[i].replayed;
         out->refs[out->n++] = m;
     }
@@ -128,7 +131,8 @@ int hd_send_assign(struct hd_leader *l, struct hd_peer *p, const struct hd_actio
     m.clear = a->clear;
     m.sequences = needs.refs;
     m.n_sequences = needs.n;
-    m.layers_done = needs.layers_done;
+    m.layers_done = needs.layers_done[0];
+    m.layers_done_second = needs.layers_done[1];
     int rc = list_units(l, p, &m);
     if (rc == 0)
         rc = hd_peer_send(p, HD_FRAME_ASSIGN, &m.base, NULL);
@@ -148,7 +152,7 @@ int hd_send_fill(struct hd_leader *l, struct hd_peer *p, uint64_t sequences)
     list_needs(l, sequences, &needs);
     m.sequences = needs.refs;
     m.n_sequences = needs.n;
-    m.layers_done = needs.layers_done;
+    m.layers_done = needs.layers_done[0]; /* between two steps: 0 */
     return hd_peer_send(p, HD_FRAME_FILL_LOG, &m.base, NULL);
 }
 
@@ -198,32 +202,29 @@ int hd_send_sequence(struct hd_leader *l, struct hd_peer *p, uint32_t sequence, 
 /* The half-step's input as bytes to send, made once and shared by every worker and every retry. */
 static struct hd_shared *payload_of(struct hd_leader *l, const struct hd_half_work *w)
 {
-    bool same = l->payload && l->payload_step == w->step && l->payload_half == w->half &&
-                l->payload_layer == w->layer;
-    if (same)
-        return l->payload;
-    hd_shared_unref(l->payload);
-    l->payload = hd_shared_new(w->rows * w->row_bytes);
-    if (!l->payload)
-        return NULL;
-    memcpy(hd_shared_data(l->payload), w->x, w->rows * w->row_bytes);
-    l->payload_step = w->step;
-    l->payload_half = w->half;
-    l->payload_layer = w->layer;
-    return l->payload;
+    struct hd_payload *p = &l->payloads[w->group];
+    if (p->bytes && p->step == w->step && p->half == w->half && p->layer == w->layer)
+        return p->bytes;
+    hd_shared_unref(p->bytes);
+    *p = (struct hd_payload){.step = w->step, .half = w->half, .layer = w->layer};
+    p->bytes = hd_shared_new(w->rows * w->row_bytes);
+    if (p->bytes)
+        memcpy(hd_shared_data(p->bytes), w->x, w->rows * w->row_bytes);
+    return p->bytes;
 }
 
-int hd_send_half(struct hd_leader *l, struct hd_peer *p, uint64_t epoch)
+int hd_send_half(struct hd_leader *l, struct hd_peer *p, const struct hd_action *a)
 {
-    const struct hd_half_work *w = hd_engine_work(l->engine);
+    const struct hd_half_work *w = hd_engine_work(l->engine, a->group);
     if (!w)
         return HD_E_STATE;
     struct hd_shared *payload = payload_of(l, w);
     if (!payload)
         return HD_E_NOMEM;
     Hydac__V1__Step m = HYDAC__V1__STEP__INIT;
-    m.epoch = epoch;
+    m.epoch = a->epoch;
     m.step = w->step;
+    m.group = w->group;
     m.half = (Hydac__V1__Half)w->half;
     m.layer = w->half == HD_HALF_LOGITS ? 0 : w->layer;
     m.n_sequences = m.n_positions = w->rows;

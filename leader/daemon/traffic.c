@@ -12,17 +12,18 @@ static const char *const way_names[HD_TRAFFIC_WAYS] = {"down", "up"};
 
 /* ---- Counting ----*/
 
-void hd_traffic_half(struct hd_traffic *t, const struct hd_seq_rows *rows, size_t n)
+void hd_traffic_half(struct hd_traffic *t, const struct hd_half_work *w)
 {
-    t->single = true;
-    for (size_t i = 0; i < n; i++)
-        t->single = t->single && rows[i].rows == 1;
+    t->single = w->groups == 1;
+    for (size_t i = 0; i < w->n_sequences; i++)
+        t->single = t->single && w->by_sequence[i].rows == 1;
+    if (w->half == HD_HALF_ATTENTION && w->layer == 0)
+        t->rows = w->rows + (w->group > 0 ? t->rows : 0);
 }
 
-void hd_traffic_step_done(struct hd_traffic *t, const struct hd_seq_rows *rows, size_t n)
+void hd_traffic_step_done(struct hd_traffic *t)
 {
-    for (size_t i = 0; i < n; i++)
-        t->steps[t->single].rows += rows[i].rows;
+    t->steps[t->single].rows += t->rows;
 }
 
 static enum hd_traffic_kind kind_of(const struct hd_traffic_frame *f)

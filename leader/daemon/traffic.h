@@ -3,7 +3,7 @@
 #ifndef HD_DAEMON_TRAFFIC_H
 #define HD_DAEMON_TRAFFIC_H
 
-#include "leader/core/core.h"
+#include "leader/engine/engine.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -27,12 +27,13 @@ struct hd_traffic {
         uint64_t rows; /* of steps that were finished */
         uint64_t bytes[HD_TRAFFIC_WAYS];
     } steps[2];
-    bool single; /* the step in hand has one row a sequence */
+    bool single;   /* the step in hand has one row a sequence */
+    uint64_t rows; /* of it, as far as its groups have begun */
 };
 
-/* A half-step of such rows begins; a step of such rows has ended. */
-void hd_traffic_half(struct hd_traffic *t, const struct hd_seq_rows *rows, size_t n);
-void hd_traffic_step_done(struct hd_traffic *t, const struct hd_seq_rows *rows, size_t n);
+/* A half-step begins; the step in hand has ended. */
+void hd_traffic_half(struct hd_traffic *t, const struct hd_half_work *w);
+void hd_traffic_step_done(struct hd_traffic *t);
 /* A frame went out or came in; half: of a Step or a StepResult, any number. */
 struct hd_traffic_frame {
     int type; /* enum hd_frame_type */

@@ -11,10 +11,10 @@ static bool alloc_rows(struct hd_engine *e)
     size_t n = e->o.max_rows, dim = e->o.model->shape.dim;
     e->rows = calloc(n, sizeof *e->rows);
     e->residual = calloc(n * dim, sizeof *e->residual);
-    e->work.row_bytes = hd_model_row_bytes(e->o.model, e->o.activations);
+    e->row_bytes = hd_model_row_bytes(e->o.model, e->o.activations);
     e->sum_bytes = hd_model_sum_bytes(e->o.model, e->o.wire);
     e->normalised = calloc(dim, sizeof *e->normalised);
-    e->x = aligned_alloc(64, (n * e->work.row_bytes + 63) / 64 * 64);
+    e->x = aligned_alloc(64, (n * e->row_bytes + 63) / 64 * 64);
     e->acc = calloc(n * dim, sizeof *e->acc);
     e->sequences = calloc(n, sizeof *e->sequences);
     e->positions = calloc(n, sizeof *e->positions);
@@ -53,13 +53,6 @@ int hd_engine_new(struct hd_engine **out, const struct hd_engine_options *o, str
         hd_engine_free(e);
         return hd_fail(err, HD_E_NOMEM, "no memory for a step of %u rows", o->max_rows);
     }
-    e->work.x = e->x;
-    e->work.sequences = e->sequences;
-    e->work.positions = e->positions;
-    e->work.shifts = e->shifts;
-    e->work.want = e->want;
-    e->work.temperatures = e->temperatures;
-    e->work.by_sequence = e->by_sequence;
     *out = e;
     return 0;
 }

@@ -7,6 +7,12 @@
  *
  *   next step -> [ATTENTION l, FFN l] for each layer -> LOGITS (only if a row is sampled) -> sample
  *
+ * A step of many rows goes in two groups, the first half of the rows and the second, which take
+ * turns: while the workers compute a half-step of one, the other's results are on the wire and in
+ * the sums. Half-steps are asked for strictly in turn (first, second, first, ...), so the second
+ * group's rows find the K/V of the first's in every layer, and neither gets further ahead than one
+ * half-step. LOGITS is of both at once. A step of few rows, or of one row a sequence, is one group.
+ *
  * Any half-step can be asked for again (hd_engine_reset_half) until it is done; a step can be
  * abandoned (hd_engine_replay). Neither changes a token: a row's result is a function of the row.
  */
@@ -21,11 +27,12 @@
 
 struct hd_engine;
 
-/* The half-step in hand. Valid until it is done, reset or replayed. */
+/* The half-step in hand of a group. Valid until it is done, reset or replayed. */
 struct hd_half_work {
     uint64_t step;
     enum hd_half half;
     uint32_t layer;
+    unsigned group, groups; /* of so many */
     size_t rows;
     const uint8_t *x;          /* [rows][row_bytes], normalised, as they travel */
     size_t row_bytes;          /* hd_model_row_bytes */
@@ -44,7 +51,7 @@ struct hd_engine_ops {
     void (*sequence_close)(void *arg, uint32_t sequence);
     void (*half)(void *arg, const struct hd_half_work *work); /* do this half-step */
     void (*step_done)(void *arg, uint64_t step);              /* its rows are committed */
-    void (*step_abandoned)(void *arg);                        /* forget the half-step in hand */
+    void (*step_abandoned)(void *arg);                        /* forget the half-steps in hand */
 };
 
 struct hd_engine_options {
@@ -53,6 +60,7 @@ struct hd_engine_options {
     const struct hd_kernels *kernels;
     enum hd_activations activations;
     enum hd_wire wire;                    /* as every worker answers; it fits the model */
+    unsigned overlap_rows;                /* a step of so many rows goes in two groups; 0: never */
     const struct hd_tokenizer *tokenizer; /* for stop tokens; NULL: the model's eos */
     struct hd_engine_ops ops;
     unsigned max_sequences;      /* alive at once, at most HD_MAX_SEQUENCES */
@@ -80,8 +88,9 @@ void hd_engine_kick(struct hd_engine *e);
 void hd_engine_set_ready(struct hd_engine *e, bool ready); /* no new step starts while not ready */
 void hd_engine_set_live_limit(struct hd_engine *e, uint64_t positions);
 
-/* A worker's answer to the half-step in hand (the core has accepted it). */
+/* A worker's answer to the half-step in hand of a group (the core has accepted it). */
 struct hd_half_result {
+    unsigned group;
     const uint8_t *payload; /* layout: proto/README.md */
     size_t payload_len;
     const uint32_t *wide; /* rows sent in 64 bits */
@@ -93,9 +102,11 @@ struct hd_half_result {
 };
 /* 0, or HD_E_PROTO when the payload does not fit the half-step (nothing was added). */
 int hd_engine_use_result(struct hd_engine *e, const struct hd_half_result *r, struct hd_error *err);
-void hd_engine_reset_half(struct hd_engine *e); /* forget the sums of the half-step in hand */
-void hd_engine_half_done(struct hd_engine *e);  /* all answers are in: go on */
-const struct hd_half_work *hd_engine_work(const struct hd_engine *e); /* NULL: none in hand */
+/* Forget the sums of the group's half-step in hand. */
+void hd_engine_reset_half(struct hd_engine *e, unsigned group);
+/* All answers to it are in: go on. */
+void hd_engine_half_done(struct hd_engine *e, unsigned group);
+const struct hd_half_work *hd_engine_work(const struct hd_engine *e, unsigned group); /* or NULL */
 /* Abandon the step in hand; the sequences in `mask` start again from position 0 (their tokens stay:
  * they are run again, not sampled again). Returns the number of positions to be run again. */
 uint64_t hd_engine_replay(struct hd_engine *e, uint64_t mask);

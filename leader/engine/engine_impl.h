@@ -42,6 +42,18 @@ struct hd_row {
     bool bad;      /* a worker saw a number that is not finite in the half-step in hand */
 };
 
+/* Neighbouring rows of the step in hand that walk through the layers together. What work points at
+ * are the group's parts of the engine's arrays.
+ *
+ *   in hand --half_done--> READY --its turn--> in hand ... --half_done of the last--> THROUGH */
+struct hd_group {
+    enum hd_group_state { HD_GROUP_READY, HD_GROUP_IN_HAND, HD_GROUP_THROUGH } state;
+    size_t first, n_rows;
+    enum hd_half half; /* in hand, or the next */
+    uint32_t layer;
+    struct hd_half_work work;
+};
+
 struct hd_engine {
     struct hd_engine_options o;
     struct hd_request *waiting, *running;
@@ -56,13 +68,13 @@ struct hd_engine {
     struct hd_row *rows; /* [max_rows] */
     float *residual;     /* [max_rows][dim] */
     float *normalised;   /* [dim], of one row */
-    uint8_t *x;          /* [max_rows][row_bytes]: normalised rows as they travel */
-    int64_t *acc;        /* [max_rows][dim] */
-    size_t sum_bytes;    /* of a row of partial sums that is not wide */
-    enum hd_half half;
-    uint32_t layer;
-    struct hd_half_work work;
-    uint32_t *sequences, *positions, *want; /* [max_rows], what work points at */
+    size_t row_bytes;
+    size_t sum_bytes; /* of a row of partial sums that is not wide */
+    uint8_t *x;       /* [max_rows][row_bytes]: normalised rows as they travel */
+    int64_t *acc;     /* [max_rows][dim] */
+    struct hd_group groups[HD_MAX_GROUPS];
+    unsigned n_groups, turn;                /* turn: whose half-step is asked for next */
+    uint32_t *sequences, *positions, *want; /* [max_rows] */
     float *temperatures;
     int32_t *shifts;
     struct hd_seq_rows *by_sequence;

@@ -1,4 +1,5 @@
-/* step.c - one step: the residual stream through the layers, half by half. */
+/* step.c - one step: the residual stream through the layers, half by half, in one group of rows or
+ * in two that take turns. */
 #include "leader/engine/engine_impl.h"
 
 #include "common/math/q8.h"
@@ -27,34 +28,84 @@ static int shift_for(const struct hd_engine *e, const float *residual)
     return shift < SHIFT_MIN ? SHIFT_MIN : shift > SHIFT_MAX ? SHIFT_MAX : shift;
 }
 
-static const float *norm_of(const struct hd_engine *e)
+static const float *norm_of(const struct hd_engine *e, const struct hd_group *p)
 {
-    size_t which = e->half == HD_HALF_LOGITS ? 2 * (size_t)e->o.model->shape.n_layers
-                                             : 2 * (size_t)e->layer + (e->half == HD_HALF_FFN);
+    size_t which = p->half == HD_HALF_LOGITS ? 2 * (size_t)e->o.model->shape.n_layers
+                                             : 2 * (size_t)p->layer + (p->half == HD_HALF_FFN);
     return e->norms + which * e->o.model->shape.dim;
 }
 
+/* ---- Groups ----*/
+
 /* Rows by sequence, for the core. Rows of one sequence are neighbours. */
-static void group_rows(struct hd_engine *e)
+static size_t count_sequences(const struct hd_engine *e, size_t first, size_t n_rows,
+                              struct hd_seq_rows *list)
 {
     size_t n = 0;
-    for (size_t i = 0; i < e->n_rows; i++) {
+    for (size_t i = first; i < first + n_rows; i++) {
         uint32_t s = e->rows[i].r->sequence;
-        if (n > 0 && e->by_sequence[n - 1].sequence == s)
-            e->by_sequence[n - 1].rows++;
+        if (n > 0 && list[n - 1].sequence == s)
+            list[n - 1].rows++;
         else
-            e->by_sequence[n++] = (struct hd_seq_rows){.sequence = s, .rows = 1};
+            list[n++] = (struct hd_seq_rows){.sequence = s, .rows = 1};
     }
-    e->work.n_sequences = n;
+    return n;
 }
 
-static void put_row(struct hd_engine *e, size_t at, size_t i)
+static void set_group(struct hd_engine *e, unsigned group, size_t first, size_t n_rows)
+{
+    struct hd_seq_rows *by_sequence = e->by_sequence + first;
+    e->groups[group] = (struct hd_group){
+        .first = first,
+        .n_rows = n_rows,
+        .work = {.step = e->step,
+                 .group = group,
+                 .groups = e->n_groups,
+                 .x = e->x + first * e->row_bytes,
+                 .row_bytes = e->row_bytes,
+                 .sequences = e->sequences + first,
+                 .positions = e->positions + first,
+                 .shifts = e->shifts + first,
+                 .want = e->want + first,
+                 .temperatures = e->temperatures + first,
+                 .by_sequence = by_sequence,
+                 .n_sequences = count_sequences(e, first, n_rows, by_sequence)},
+    };
+}
+
+/* Two groups if there are rows enough and not all of them decode: then there is little on the wire,
+ * and two half-steps would wait for two round trips. */
+static void form_groups(struct hd_engine *e)
+{
+    size_t n = e->n_rows, half = (n + 1) / 2;
+    bool many = e->o.overlap_rows > 0 && n > 1 && n >= e->o.overlap_rows;
+    e->n_groups = many && count_sequences(e, 0, n, e->by_sequence) < n ? 2 : 1;
+    e->turn = 0;
+    set_group(e, 0, 0, e->n_groups == 2 ? half : n);
+    if (e->n_groups == 2)
+        set_group(e, 1, half, n - half);
+}
+
+/* For the LOGITS half all rows are one group again. */
+static void join_groups(struct hd_engine *e)
+{
+    e->n_groups = 1;
+    e->turn = 0;
+    set_group(e, 0, 0, e->n_rows);
+    e->groups[0].half = HD_HALF_LOGITS;
+    e->groups[0].layer = e->o.model->shape.n_layers - 1;
+}
+
+/* ---- Asking for half-steps ----*/
+
+/* `at`: its place in the half-step, counted from the step's first row. */
+static void put_row(struct hd_engine *e, const struct hd_group *p, size_t at, size_t i)
 {
     const struct hd_model_shape *m = &e->o.model->shape;
     struct hd_row *row = &e->rows[i];
     const float *residual = e->residual + i * m->dim;
-    uint8_t *x = e->x + at * e->work.row_bytes;
-    hd_rms_norm(e->o.kernels, residual, norm_of(e), m->norm_eps, e->normalised, m->dim);
+    uint8_t *x = e->x + at * e->row_bytes;
+    hd_rms_norm(e->o.kernels, residual, norm_of(e, p), m->norm_eps, e->normalised, m->dim);
     if (e->o.activations == HD_ACTIVATIONS_Q8)
         hd_q8_encode(e->o.kernels, e->normalised, m->dim, x);
     else
@@ -74,27 +125,43 @@ static void put_want(struct hd_engine *e, size_t at, const struct hd_row *row)
     e->temperatures[at] = hd_sampling_temperature(&o->sampling);
 }
 
+static void clear_sums(struct hd_engine *e, const struct hd_group *p)
+{
+    size_t dim = e->o.model->shape.dim;
+    memset(e->acc + p->first * dim, 0, p->n_rows * dim * sizeof *e->acc);
+}
+
 /* Normalise the rows that take part and hand the half-step out. */
-static void issue(struct hd_engine *e)
+static void issue(struct hd_engine *e, struct hd_group *p)
 {
     uint64_t t0 = hd_now_us();
-    size_t n = 0;
-    for (size_t i = 0; i < e->n_rows; i++) {
+    size_t at = p->first;
+    for (size_t i = p->first; i < p->first + p->n_rows; i++) {
         const struct hd_row *row = &e->rows[i];
-        if (e->half == HD_HALF_LOGITS && !row->sampled)
+        if (p->half == HD_HALF_LOGITS && !row->sampled)
             continue;
-        if (e->half == HD_HALF_LOGITS)
-            put_want(e, n, row);
-        put_row(e, n++, i);
+        if (p->half == HD_HALF_LOGITS)
+            put_want(e, at, row);
+        put_row(e, p, at++, i);
     }
-    e->work.step = e->step;
-    e->work.half = e->half;
-    e->work.layer = e->layer;
-    e->work.rows = n;
-    if (e->half != HD_HALF_LOGITS)
-        memset(e->acc, 0, n * e->o.model->shape.dim * sizeof *e->acc);
+    p->state = HD_GROUP_IN_HAND;
+    p->work.half = p->half;
+    p->work.layer = p->layer;
+    p->work.rows = at - p->first;
+    if (p->half != HD_HALF_LOGITS)
+        clear_sums(e, p);
     e->stats.leader_us += hd_now_us() - t0;
-    e->o.ops.half(e->o.ops.arg, &e->work);
+    e->o.ops.half(e->o.ops.arg, &p->work);
+}
+
+/* Hands out what can be: strictly in turn. Asking may end the step and begin another. */
+static void issue_ready(struct hd_engine *e)
+{
+    while (e->n_rows > 0 && e->groups[e->turn].state == HD_GROUP_READY) {
+        struct hd_group *p = &e->groups[e->turn];
+        e->turn = (e->turn + 1) % e->n_groups;
+        issue(e, p);
+    }
 }
 
 static bool any_sampled(const struct hd_engine *e)
@@ -119,10 +186,8 @@ void hd_step_begin(struct hd_engine *e)
                    e->residual + i * m->shape.dim);
     }
     e->step++;
-    e->half = HD_HALF_ATTENTION;
-    e->layer = 0;
-    group_rows(e);
-    issue(e);
+    form_groups(e);
+    issue_ready(e);
 }
 
 void hd_step_abandon(struct hd_engine *e)
@@ -152,12 +217,12 @@ static void add_wide(int64_t *acc, const uint8_t *payload, size_t dim)
 }
 
 /* The scales of compact rows are numbers. */
-static int check_scales(const struct hd_engine *e, const struct hd_half_result *r,
-                        struct hd_error *err)
+static int check_scales(const struct hd_engine *e, const struct hd_half_work *w,
+                        const struct hd_half_result *r, struct hd_error *err)
 {
     size_t dim = e->o.model->shape.dim, next = 0;
     const uint8_t *p = r->payload;
-    for (size_t i = 0; i < e->work.rows; i++) {
+    for (size_t i = 0; i < w->rows; i++) {
         if (is_listed(r->wide, r->n_wide, &next, (uint32_t)i)) {
             p += dim * 8;
             continue;
@@ -170,10 +235,10 @@ static int check_scales(const struct hd_engine *e, const struct hd_half_result *
     return 0;
 }
 
-static int check_rows(const struct hd_engine *e, const struct hd_half_result *r,
-                      struct hd_error *err)
+static int check_rows(const struct hd_engine *e, const struct hd_half_work *w,
+                      const struct hd_half_result *r, struct hd_error *err)
 {
-    size_t dim = e->o.model->shape.dim, rows = e->work.rows;
+    size_t dim = e->o.model->shape.dim, rows = w->rows;
     for (size_t i = 0; i < r->n_wide; i++)
         if (r->wide[i] >= rows || (i > 0 && r->wide[i] <= r->wide[i - 1]))
             return hd_fail(err, HD_E_PROTO, "list of wide rows is not ascending or too large");
@@ -181,18 +246,19 @@ static int check_rows(const struct hd_engine *e, const struct hd_half_result *r,
     if (r->payload_len != want)
         return hd_fail(err, HD_E_PROTO, "partial sums of %zu bytes where %zu were expected",
                        r->payload_len, want);
-    return e->o.wire == HD_WIRE_COMPACT ? check_scales(e, r, err) : 0;
+    return e->o.wire == HD_WIRE_COMPACT ? check_scales(e, w, r, err) : 0;
 }
 
 static int use_partials(struct hd_engine *e, const struct hd_half_result *r, struct hd_error *err)
 {
-    int rc = check_rows(e, r, err);
+    const struct hd_group *group = &e->groups[r->group];
+    size_t dim = e->o.model->shape.dim, next = 0;
+    int rc = check_rows(e, &group->work, r, err);
     if (rc < 0)
         return rc;
-    size_t dim = e->o.model->shape.dim, next = 0;
     const uint8_t *p = r->payload;
-    for (size_t i = 0; i < e->work.rows; i++) {
-        int64_t *acc = e->acc + i * dim;
+    for (size_t i = 0; i < group->work.rows; i++) {
+        int64_t *acc = e->acc + (group->first + i) * dim;
         if (is_listed(r->wide, r->n_wide, &next, (uint32_t)i)) {
             add_wide(acc, p, dim);
             p += dim * 8;
@@ -210,20 +276,21 @@ static int use_partials(struct hd_engine *e, const struct hd_half_result *r, str
 
 static int use_logits(struct hd_engine *e, const struct hd_half_result *r, struct hd_error *err)
 {
+    const struct hd_half_work *w = &e->groups[r->group].work;
     int rc = 0;
     if (!e->logits.row)
-        rc = hd_logits_init(&e->logits, e->o.units, e->o.model->shape.vocab, &e->work);
+        rc = hd_logits_init(&e->logits, e->o.units, e->o.model->shape.vocab, w);
     if (rc < 0)
-        return hd_fail(err, rc, "no memory for the logits of %zu rows", e->work.rows);
+        return hd_fail(err, rc, "no memory for the logits of %zu rows", w->rows);
     return hd_logits_add(&e->logits, r, err);
 }
 
 /* The rows of the LOGITS half are those that are sampled, in order. */
-static struct hd_row *row_of(struct hd_engine *e, size_t at)
+static struct hd_row *row_of(struct hd_engine *e, const struct hd_group *p, size_t at)
 {
     size_t i = 0;
-    if (e->half != HD_HALF_LOGITS)
-        return &e->rows[at];
+    if (p->half != HD_HALF_LOGITS)
+        return &e->rows[p->first + at];
     for (;; i++)
         if (e->rows[i].sampled && at-- == 0)
             return &e->rows[i];
@@ -231,71 +298,104 @@ static struct hd_row *row_of(struct hd_engine *e, size_t at)
 
 static int use_bad(struct hd_engine *e, const struct hd_half_result *r, struct hd_error *err)
 {
+    const struct hd_group *p = &e->groups[r->group];
     for (size_t i = 0; i < r->n_bad; i++) {
-        if (r->bad[i] >= e->work.rows)
-            return hd_fail(err, HD_E_PROTO, "row %u of %zu is called bad", r->bad[i], e->work.rows);
-        row_of(e, r->bad[i])->bad = true;
+        if (r->bad[i] >= p->work.rows)
+            return hd_fail(err, HD_E_PROTO, "row %u of %zu is called bad", r->bad[i], p->work.rows);
+        row_of(e, p, r->bad[i])->bad = true;
     }
     return 0;
 }
 
+static bool is_in_hand(const struct hd_engine *e, unsigned group)
+{
+    return e->n_rows > 0 && group < e->n_groups && e->groups[group].state == HD_GROUP_IN_HAND;
+}
+
 int hd_engine_use_result(struct hd_engine *e, const struct hd_half_result *r, struct hd_error *err)
 {
-    if (e->n_rows == 0)
-        return hd_fail(err, HD_E_PROTO, "a result without a step");
+    if (!is_in_hand(e, r->group))
+        return hd_fail(err, HD_E_PROTO, "a result without a half-step");
     uint64_t t0 = hd_now_us();
+    bool logits = e->groups[r->group].half == HD_HALF_LOGITS;
     int rc = use_bad(e, r, err);
     if (rc == 0)
-        rc = e->half == HD_HALF_LOGITS ? use_logits(e, r, err) : use_partials(e, r, err);
+        rc = logits ? use_logits(e, r, err) : use_partials(e, r, err);
     e->stats.leader_us += hd_now_us() - t0;
     return rc;
 }
 
-void hd_engine_reset_half(struct hd_engine *e)
+void hd_engine_reset_half(struct hd_engine *e, unsigned group)
 {
-    if (e->n_rows == 0)
+    const struct hd_group *p = &e->groups[group];
+    if (!is_in_hand(e, group))
         return;
-    if (e->half == HD_HALF_LOGITS)
+    if (p->half == HD_HALF_LOGITS)
         hd_logits_deinit(&e->logits);
     else
-        memset(e->acc, 0, e->work.rows * e->o.model->shape.dim * sizeof *e->acc);
-    for (size_t i = 0; i < e->n_rows; i++)
+        clear_sums(e, p);
+    for (size_t i = p->first; i < p->first + p->n_rows; i++)
         e->rows[i].bad = false; /* who said so may be cut off by now */
 }
 
-void hd_engine_half_done(struct hd_engine *e)
+/* ---- Going on ----*/
+
+static void apply_sums(struct hd_engine *e, const struct hd_group *p)
 {
-    if (e->n_rows == 0)
-        return;
     uint64_t t0 = hd_now_us();
     size_t dim = e->o.model->shape.dim;
-    for (size_t i = 0; i < e->n_rows; i++)
+    for (size_t i = p->first; i < p->first + p->n_rows; i++) {
         e->rows[i].r->bad |= e->rows[i].bad;
-    if (e->half != HD_HALF_LOGITS)
-        for (size_t i = 0; i < e->n_rows; i++)
+        if (p->half != HD_HALF_LOGITS)
             hd_fixed_apply(e->o.kernels, e->residual + i * dim, e->acc + i * dim, e->rows[i].shift,
                            dim);
-    e->stats.leader_us += hd_now_us() - t0;
-    if (e->half == HD_HALF_LOGITS && !hd_step_decide(e)) {
-        e->step++; /* with other wants it is another half-step: late answers are not taken for it */
-        issue(e);
-        return;
     }
-    if (e->half == HD_HALF_ATTENTION) {
-        e->half = HD_HALF_FFN;
-    } else if (e->half == HD_HALF_FFN && e->layer + 1 < e->o.model->shape.n_layers) {
-        e->half = HD_HALF_ATTENTION;
-        e->layer++;
-    } else if (e->half == HD_HALF_FFN && any_sampled(e)) {
-        e->half = HD_HALF_LOGITS;
+    e->stats.leader_us += hd_now_us() - t0;
+}
+
+/* The group's next half-step, if there is one. */
+static void advance(const struct hd_engine *e, struct hd_group *p)
+{
+    p->state = HD_GROUP_READY;
+    if (p->half == HD_HALF_ATTENTION) {
+        p->half = HD_HALF_FFN;
+    } else if (p->half == HD_HALF_FFN && p->layer + 1 < e->o.model->shape.n_layers) {
+        p->half = HD_HALF_ATTENTION;
+        p->layer++;
     } else {
+        p->state = HD_GROUP_THROUGH;
+    }
+}
+
+static bool all_through(const struct hd_engine *e)
+{
+    for (unsigned g = 0; g < e->n_groups; g++)
+        if (e->groups[g].state != HD_GROUP_THROUGH)
+            return false;
+    return true;
+}
+
+void hd_engine_half_done(struct hd_engine *e, unsigned group)
+{
+    struct hd_group *p = &e->groups[group];
+    if (!is_in_hand(e, group))
+        return;
+    bool layers = p->half != HD_HALF_LOGITS;
+    apply_sums(e, p);
+    advance(e, p);
+    bool again = !layers && !hd_step_decide(e);
+    if (all_through(e) && !again && !(layers && any_sampled(e))) {
         hd_step_finish(e);
         return;
     }
-    issue(e);
+    if (again)
+        e->step++; /* with other wants it is another half-step: late answers are not taken for it */
+    if (all_through(e))
+        join_groups(e);
+    issue_ready(e);
 }
 
-const struct hd_half_work *hd_engine_work(const struct hd_engine *e)
+const struct hd_half_work *hd_engine_work(const struct hd_engine *e, unsigned group)
 {
-    return e->n_rows > 0 ? &e->work : NULL;
+    return is_in_hand(e, group) ? &e->groups[group].work : NULL;
 }

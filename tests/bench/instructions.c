@@ -88,7 +88,7 @@ static void on_end(void *arg, const struct hd_request_end *end)
 /* Does the half-step in hand as leader and worker would. */
 static void do_half(struct rig *r)
 {
-    const struct hd_half_work *w = hd_engine_work(r->engine);
+    const struct hd_half_work *w = hd_engine_work(r->engine, 0);
     struct hd_error err = {0};
     struct hd_half_output out;
     struct hd_half_step step = {.units = (enum hd_shard_kind)w->half,
@@ -113,7 +113,7 @@ static void do_half(struct rig *r)
     result.n_bad = out.n_bad;
     check(hd_engine_use_result(r->engine, &result, &err) == 0, &err);
     hd_shared_unref(out.payload);
-    hd_engine_half_done(r->engine);
+    hd_engine_half_done(r->engine, 0);
 }
 
 static void do_step(struct rig *r)

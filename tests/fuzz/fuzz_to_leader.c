@@ -1,7 +1,7 @@
 /* fuzz_to_leader.c - what workers send, through the leader's core and its sums of logits.
  *
  * The input is a list of messages: a byte for the kind and the worker, two for the length, the
- * message. Two workers have joined, a sequence is alive and a half-step is in hand. */
+ * message. Two workers have joined, a sequence is alive and two groups' half-steps are in hand. */
 #include "fuzz.h"
 #include "hydac.pb-c.h"
 #include "leader/core/core.h"
@@ -64,9 +64,10 @@ static void start(struct cluster *c)
         step(c, &kv);
     }
     struct hd_event open = {.type = HD_EV_SEQ_OPEN};
-    struct hd_event half = {.type = HD_EV_HALF, .step = 1, .rows = &rows, .n_rows = 1};
+    struct hd_event half = {
+        .type = HD_EV_HALF, .step = 1, .groups = HD_MAX_GROUPS, .rows = &rows, .n_rows = 1};
     step(c, &open);
-    if (hd_core_state(c->core) == HD_CLUSTER_READY)
+    for (; half.group < half.groups && hd_core_state(c->core) == HD_CLUSTER_READY; half.group++)
         step(c, &half);
 }
 
@@ -136,8 +137,9 @@ static void take_result(struct cluster *c, unsigned slot, const Hydac__V1__StepR
                           .step = m->step,
                           .half = (enum hd_half)m->half,
                           .layer = m->layer,
+                          .group = m->group,
                           .compute_us = m->compute_us};
-    hd_core_expects(c->core, slot, m->epoch, m->step, ev.half, m->layer);
+    hd_core_expects(c->core, &ev);
     step(c, &ev);
 }
 

@@ -101,10 +101,11 @@ def also_from_the_future(f):
 
 
 def also_of_nobody(f):
-    """A layer that does not exist, a half that does not exist, then the truth."""
+    """A layer, a half, a group that does not exist, then the truth."""
     no_layer = frame(f.kind, f.body + wire.number(4, 9999), f.payload)
     no_half = frame(f.kind, f.body + wire.number(3, 77), f.payload)
-    return [no_layer, no_half, f.raw]
+    no_group = frame(f.kind, f.body + wire.number(9, 77), f.payload)
+    return [no_layer, no_half, no_group, f.raw]
 
 
 def weights_request(kind, unit=0, offset=0):

@@ -54,6 +54,22 @@ def test_small_steps_as_large(up, of_one_worker):
     assert alone(up(leader_args=["--limits.max_rows=8"])) == of_one_worker
 
 
+@pytest.mark.parametrize("rows, groups", [(0, 1), (2, 2), (33, 2), (34, 1)])
+def test_in_two_groups_as_in_one(up, of_one_worker, rows, groups):
+    def half_steps():
+        return c.status()["cluster"]["half_steps"]["prefill"]
+
+    c = up(leader_args=[f"--compute.overlap_rows={rows}", "--limits.max_rows=33"])
+    assert alone(c) == of_one_worker
+    assert [a.tokens for a in c.client.together(REQUESTS)] == of_one_worker
+    before = half_steps()
+    c.client.complete(prompt(99, 6), 1)
+    after = half_steps()
+    halves = 2 * c.status()["model"]["layers"]
+    assert after["done"] - before["done"] == 3 * groups * halves + 1
+    assert 0 < after["compute_us"] <= after["waited_us"]
+
+
 def test_streamed_as_whole(up, of_one_worker):
     client = up().client
     for (p, n, o), tokens in zip(REQUESTS, of_one_worker):

@@ -30,9 +30,10 @@ def tiny(model):
         yield c, c.client.complete(PROMPT, ANSWER).tokens
 
 
-@pytest.fixture(scope="module")
-def slow(slow_model):
-    with cluster_of(slow_model, "--limits.max_rows=16") as c:
+@pytest.fixture(scope="module", params=[0, 8], ids=["one_group", "two_groups"])
+def slow(slow_model, request):
+    overlap = f"--compute.overlap_rows={request.param}"
+    with cluster_of(slow_model, "--limits.max_rows=16", overlap) as c:
         yield c, c.client.complete(LONG_PROMPT, 8).tokens
 
 

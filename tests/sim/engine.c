@@ -138,26 +138,67 @@ static void take_rows(struct sim *s)
     }
 }
 
-static bool takes_part(const struct sim_engine *e, const struct sim_step_row *row)
+/* ---- Groups ----*/
+
+static bool takes_part(const struct sim_group *p, const struct sim_step_row *row)
 {
-    return e->half != HD_HALF_LOGITS || row->sampled;
+    return p->half != HD_HALF_LOGITS || row->sampled;
 }
 
-static void issue(struct sim *s)
+static void set_group(struct sim_engine *e, unsigned group, size_t first, size_t n_rows)
+{
+    e->groups[group] = (struct sim_group){.rows = e->rows + first, .n_rows = n_rows};
+}
+
+/* Cut anywhere, unless every row is of another sequence. */
+static void form_groups(struct sim *s)
 {
     struct sim_engine *e = &s->engine;
+    size_t n = e->n_rows, first = n;
+    bool single = true;
+    for (size_t i = 1; i < n; i++)
+        single &= e->rows[i].r != e->rows[i - 1].r;
+    if (!single && sim_chance(s, 60))
+        first = 1 + (size_t)sim_below(s, n - 1);
+    e->turn = 0;
+    e->n_groups = first < n ? 2 : 1;
+    s->pairs += first < n;
+    set_group(e, 0, 0, first);
+    set_group(e, 1, first, n - first);
+}
+
+static void ask(struct sim *s, unsigned group)
+{
+    struct sim_engine *e = &s->engine;
+    struct sim_group *p = &e->groups[group];
     struct hd_seq_rows rows[SIM_ROWS];
-    struct hd_event ev = {
-        .type = HD_EV_HALF, .step = e->step, .half = e->half, .layer = e->layer, .rows = rows};
-    sim_engine_reset_half(s);
-    for (size_t i = 0; i < e->n_rows; i++) {
-        uint32_t sequence = (uint32_t)e->rows[i].r->sequence;
+    struct hd_event ev = {.type = HD_EV_HALF,
+                          .step = e->step,
+                          .half = p->half,
+                          .layer = p->layer,
+                          .group = group,
+                          .groups = e->n_groups,
+                          .rows = rows};
+    p->state = SIM_IN_HAND;
+    sim_engine_reset_half(s, group);
+    for (size_t i = 0; i < p->n_rows; i++) {
+        uint32_t sequence = (uint32_t)p->rows[i].r->sequence;
         if (ev.n_rows > 0 && rows[ev.n_rows - 1].sequence == sequence)
             rows[ev.n_rows - 1].rows++;
         else
             rows[ev.n_rows++] = (struct hd_seq_rows){sequence, 1};
     }
     sim_leader_event(s, &ev);
+}
+
+static void ask_in_turn(struct sim *s)
+{
+    struct sim_engine *e = &s->engine;
+    while (e->n_rows > 0 && e->groups[e->turn].state == SIM_READY) {
+        unsigned group = e->turn;
+        e->turn = (e->turn + 1) % e->n_groups;
+        ask(s, group);
+    }
 }
 
 void sim_engine_kick(struct sim *s)
@@ -170,48 +211,52 @@ void sim_engine_kick(struct sim *s)
     if (e->n_rows == 0)
         return;
     e->step++;
-    e->half = HD_HALF_ATTENTION;
-    e->layer = 0;
-    issue(s);
+    form_groups(s);
+    ask_in_turn(s);
 }
 
 void sim_engine_fill_step(const struct sim *s, struct sim_msg *m)
 {
     const struct sim_engine *e = &s->engine;
-    if (e->n_rows == 0)
+    const struct sim_group *p = &e->groups[m->group];
+    if (e->n_rows == 0 || p->state != SIM_IN_HAND)
         sim_fail(s, "a half-step is to be sent and there is none");
     m->step = e->step;
-    m->half = e->half;
-    m->layer = e->layer;
-    for (size_t i = 0; i < e->n_rows; i++) {
-        const struct sim_step_row *row = &e->rows[i];
-        if (takes_part(e, row))
+    m->half = p->half;
+    m->layer = p->layer;
+    for (size_t i = 0; i < p->n_rows; i++) {
+        const struct sim_step_row *row = &p->rows[i];
+        if (takes_part(p, row))
             m->rows[m->n_rows++] =
                 (struct sim_row){(uint32_t)row->r->sequence, row->position, row->residual};
     }
 }
 
-void sim_engine_reset_half(struct sim *s)
+void sim_engine_reset_half(struct sim *s, unsigned group)
 {
-    s->engine.summed = 0;
-    for (size_t i = 0; i < s->engine.n_rows; i++)
-        s->engine.rows[i].sum = 0;
+    struct sim_group *p = &s->engine.groups[group];
+    if (s->engine.n_rows == 0)
+        return;
+    p->summed = 0;
+    for (size_t i = 0; i < p->n_rows; i++)
+        p->rows[i].sum = 0;
 }
 
 void sim_engine_use(struct sim *s, const struct sim_msg *m)
 {
     struct sim_engine *e = &s->engine;
+    struct sim_group *p = &e->groups[m->group];
     uint64_t units = m->units[m->half];
     size_t at = 0;
-    if (m->epoch != hd_core_epoch(s->core) || m->step != e->step || m->half != e->half ||
-        m->layer != e->layer)
+    if (m->epoch != hd_core_epoch(s->core) || m->step != e->step || p->state != SIM_IN_HAND ||
+        m->half != p->half || m->layer != p->layer)
         sim_fail(s, "a result of another epoch or half-step is used");
-    if (e->summed & units)
-        sim_fail(s, "units %llx are summed up twice", (unsigned long long)(e->summed & units));
-    e->summed |= units;
-    for (size_t i = 0; i < e->n_rows; i++)
-        if (takes_part(e, &e->rows[i]))
-            e->rows[i].sum += m->rows[at++].x;
+    if (p->summed & units)
+        sim_fail(s, "units %llx are summed up twice", (unsigned long long)(p->summed & units));
+    p->summed |= units;
+    for (size_t i = 0; i < p->n_rows; i++)
+        if (takes_part(p, &p->rows[i]))
+            p->rows[i].sum += m->rows[at++].x;
 }
 
 static void sample(struct sim *s, const struct sim_step_row *row)
@@ -242,31 +287,50 @@ static void finish_step(struct sim *s)
     sim_engine_kick(s);
 }
 
-void sim_engine_half_done(struct sim *s)
+/* The sums are complete: the group's next half-step, if there is one. */
+static void advance(struct sim *s, struct sim_group *p)
+{
+    uint64_t all = (UINT64_C(1) << s->options.units[p->half]) - 1;
+    if (p->summed != all)
+        sim_fail(s, "units %llx are missing in a sum", (unsigned long long)(all & ~p->summed));
+    for (size_t i = 0; i < p->n_rows && p->half != HD_HALF_LOGITS; i++)
+        p->rows[i].residual += p->rows[i].sum;
+    p->state = SIM_READY;
+    if (p->half == HD_HALF_ATTENTION) {
+        p->half = HD_HALF_FFN;
+    } else if (p->half == HD_HALF_FFN && p->layer + 1 < SIM_LAYERS) {
+        p->half = HD_HALF_ATTENTION;
+        p->layer++;
+    } else {
+        p->state = SIM_THROUGH;
+    }
+}
+
+void sim_engine_half_done(struct sim *s, unsigned group)
 {
     struct sim_engine *e = &s->engine;
-    uint64_t all = (UINT64_C(1) << s->options.units[e->half]) - 1;
-    bool sampled = false;
-    if (e->n_rows == 0)
+    struct sim_group *p = &e->groups[group];
+    bool sampled = false, through = true;
+    if (e->n_rows == 0 || p->state != SIM_IN_HAND)
         sim_fail(s, "a half-step is done and there is none");
-    if (e->summed != all)
-        sim_fail(s, "units %llx are missing in a sum", (unsigned long long)(all & ~e->summed));
-    for (size_t i = 0; i < e->n_rows; i++) {
+    bool logits = p->half == HD_HALF_LOGITS;
+    advance(s, p);
+    for (unsigned g = 0; g < e->n_groups; g++)
+        through &= e->groups[g].state == SIM_THROUGH;
+    for (size_t i = 0; i < e->n_rows; i++)
         sampled |= e->rows[i].sampled;
-        if (e->half != HD_HALF_LOGITS)
-            e->rows[i].residual += e->rows[i].sum;
-    }
-    bool last = e->half == HD_HALF_FFN && e->layer + 1 == SIM_LAYERS;
-    if (e->half == HD_HALF_LOGITS || (last && !sampled)) {
+    if (through && (logits || !sampled)) {
         finish_step(s);
         return;
     }
-    if (e->half == HD_HALF_FFN)
-        e->layer += last ? 0 : 1;
-    e->half = last                           ? HD_HALF_LOGITS
-              : e->half == HD_HALF_ATTENTION ? HD_HALF_FFN
-                                             : HD_HALF_ATTENTION;
-    issue(s);
+    if (through) { /* all of them together */
+        e->turn = 0;
+        e->n_groups = 1;
+        set_group(e, 0, 0, e->n_rows);
+        e->groups[0].half = HD_HALF_LOGITS;
+        e->groups[0].layer = SIM_LAYERS - 1;
+    }
+    ask_in_turn(s);
 }
 
 void sim_engine_replay(struct sim *s, uint64_t mask)

@@ -43,7 +43,7 @@ static void reject(struct sim *s, const struct hd_action *a)
 static void put_needs(struct sim *s, struct sim_msg *m, uint64_t of)
 {
     struct hd_seq_need needs[HD_MAX_SEQUENCES];
-    size_t n = hd_core_needs(s->core, needs, &m->layers_done);
+    size_t n = hd_core_needs(s->core, needs, m->layers_done);
     for (size_t i = 0; i < n; i++)
         if (of >> needs[i].sequence & 1) {
             if (m->n_needs == SIM_SEQUENCES)
@@ -102,7 +102,8 @@ static void send_fetch(struct sim *s, const struct hd_action *a)
 
 static void send_simple(struct sim *s, const struct hd_action *a)
 {
-    struct sim_msg m = {.epoch = a->epoch, .seq = a->seq, .sequence = a->sequence};
+    struct sim_msg m = {
+        .epoch = a->epoch, .seq = a->seq, .sequence = a->sequence, .group = a->group};
     if (!s->slots[a->slot])
         return;
     switch (a->type) {
@@ -203,13 +204,14 @@ static void perform(struct sim *s, const struct hd_action *a)
         send_fetch(s, a);
         break;
     case HD_ACT_RESET_HALF:
-        sim_engine_reset_half(s);
+        s->pairs_lost += a->group > 0;
+        sim_engine_reset_half(s, a->group);
         break;
     case HD_ACT_USE_RESULT: /* used before the core was told */
     case HD_ACT_DROP_RESULT:
         break;
     case HD_ACT_HALF_DONE:
-        sim_engine_half_done(s);
+        sim_engine_half_done(s, a->group);
         break;
     case HD_ACT_READY:
     case HD_ACT_NOT_READY:
@@ -308,7 +310,8 @@ void sim_leader_receive(struct sim *s, const struct sim_msg *m)
         ev.step = m->step;
         ev.half = m->half;
         ev.layer = m->layer;
-        if (hd_core_expects(s->core, ev.slot, m->epoch, m->step, m->half, m->layer))
+        ev.group = m->group;
+        if (hd_core_expects(s->core, &ev))
             sim_engine_use(s, m);
         break;
     case MSG_LOG_STATE:

@@ -49,6 +49,7 @@ struct sim_msg {
     uint64_t conn;
     uint64_t epoch, seq, sent_us, step;
     enum hd_half half;
+    unsigned group;
     uint32_t layer, sequence;
     uint64_t units[HD_UNIT_KINDS]; /* masks: assigned; in a RESULT: summed up */
     uint64_t hold[HD_UNIT_KINDS];  /* ASSIGN: held besides; KV: [HD_UNIT_HEAD] = ready */
@@ -58,7 +59,7 @@ struct sim_msg {
     bool clear;
     struct hd_seq_need needs[SIM_SEQUENCES];
     size_t n_needs;
-    uint32_t layers_done;
+    uint32_t layers_done[HD_MAX_GROUPS];
     uint64_t gaps, rows_rebuilt, rows_kept; /* KV; its heads are units[HD_UNIT_HEAD] */
     struct sim_row rows[SIM_ROWS];
     size_t n_rows;
@@ -122,6 +123,14 @@ struct sim_step_row {
     bool sampled;
     uint64_t residual, sum;
 };
+struct sim_group {
+    enum { SIM_READY, SIM_IN_HAND, SIM_THROUGH } state;
+    struct sim_step_row *rows;
+    size_t n_rows;
+    enum hd_half half;
+    uint32_t layer;
+    uint64_t summed; /* units whose partials are in */
+};
 struct sim_engine {
     struct sim_request requests[SIM_REQUESTS];
     unsigned n_requests;
@@ -129,9 +138,8 @@ struct sim_engine {
     struct sim_step_row rows[SIM_ROWS];
     size_t n_rows; /* 0: no step in hand */
     uint64_t step;
-    enum hd_half half;
-    uint32_t layer;
-    uint64_t summed; /* units whose partials are in */
+    struct sim_group groups[HD_MAX_GROUPS];
+    unsigned n_groups, turn;
     uint64_t rows_replayed;
 };
 
@@ -164,6 +172,8 @@ struct sim {
     /* what happened */
     bool joined_late, all_lost, prepared, gave_up_log;
     unsigned losses, recoveries, replays, moves, fills, drained, standby_used;
+    unsigned pairs,
+        pairs_lost; /* steps in two groups; of the second's half-steps, those asked for again */
 };
 
 void sim_fail(const struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)))
@@ -221,12 +231,12 @@ bool sim_log_keep(struct sim_worker *w, uint32_t layer, const struct sim_row *r)
 void sim_request_init(struct sim *s, struct sim_request *r);
 void sim_engine_kick(struct sim *s);
 void sim_engine_use(struct sim *s, const struct sim_msg *msg);
-void sim_engine_reset_half(struct sim *s);
-void sim_engine_half_done(struct sim *s);
+void sim_engine_reset_half(struct sim *s, unsigned group);
+void sim_engine_half_done(struct sim *s, unsigned group);
 void sim_engine_replay(struct sim *s, uint64_t mask);
 void sim_engine_fail_all(struct sim *s);
 void sim_engine_cancel(struct sim *s, struct sim_request *r);
-void sim_engine_fill_step(const struct sim *s, struct sim_msg *msg);
+void sim_engine_fill_step(const struct sim *s, struct sim_msg *msg); /* of msg->group */
 
 /* leader.c: what the daemon does */
 void sim_leader_event(struct sim *s, struct hd_event *ev);

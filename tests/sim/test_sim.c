@@ -302,7 +302,8 @@ static void finish(struct sim *s)
 }
 
 struct totals {
-    unsigned long losses, recoveries, replays, moves, fills, drained, standby_used;
+    unsigned long losses, recoveries, replays, moves, fills, drained, standby_used, pairs,
+        pairs_lost;
 };
 
 static void run_seed(uint64_t seed, bool trace, struct totals *t)
@@ -320,6 +321,8 @@ static void run_seed(uint64_t seed, bool trace, struct totals *t)
     t->fills += s.fills;
     t->drained += s.drained;
     t->standby_used += s.standby_used;
+    t->pairs += s.pairs;
+    t->pairs_lost += s.pairs_lost;
     finish(&s);
 }
 
@@ -341,8 +344,9 @@ int main(int argc, char **argv)
     for (uint64_t seed = first; seed < first + seeds; seed++)
         run_seed(seed, trace, &t);
     printf("%llu seeds: %lu losses, %lu recoveries (%lu heads from standby), %lu replays, %lu "
-           "preparations, %lu logs filled, %lu workers drained\n",
+           "preparations, %lu logs filled, %lu workers drained, %lu steps in two groups (%lu times "
+           "the second's half-step was lost)\n",
            (unsigned long long)seeds, t.losses, t.recoveries, t.standby_used, t.replays, t.moves,
-           t.fills, t.drained);
+           t.fills, t.drained, t.pairs, t.pairs_lost);
     return 0;
 }

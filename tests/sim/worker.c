@@ -97,7 +97,10 @@ void sim_worker_emit(struct sim *s, unsigned worker, uint64_t cost, struct sim_m
 
 uint32_t sim_needed(const struct sim_msg *m, const struct hd_seq_need *need, uint32_t layer)
 {
-    return need->replayed ? 0 : need->base + (layer < m->layers_done ? need->inflight : 0);
+    uint32_t rows = need->base;
+    for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
+        rows += layer < m->layers_done[g] ? need->inflight[g] : 0;
+    return need->replayed ? 0 : rows;
 }
 
 static bool has_gap(const struct sim_worker *w, const struct sim_msg *m,

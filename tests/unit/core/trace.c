@@ -82,8 +82,8 @@ static void say_held(struct trace *t, unsigned slot)
 static void say_needs(struct trace *t, uint64_t of)
 {
     struct hd_seq_need need[HD_MAX_SEQUENCES];
-    uint32_t layers;
-    size_t n = hd_core_needs(t->core, need, &layers);
+    uint32_t layers[HD_MAX_GROUPS];
+    size_t n = hd_core_needs(t->core, need, layers);
     for (size_t i = 0; i < n; i++) {
         if (!(of >> need[i].sequence & 1))
             continue;
@@ -91,8 +91,9 @@ static void say_needs(struct trace *t, uint64_t of)
             say(t, " s%" PRIu32 "=replayed", need[i].sequence);
         else
             say(t, " s%" PRIu32 "=%" PRIu32, need[i].sequence, need[i].base);
-        if (need[i].inflight)
-            say(t, "+%" PRIu32 "@%" PRIu32, need[i].inflight, layers);
+        for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
+            if (need[i].inflight[g])
+                say(t, "%s%" PRIu32 "@%" PRIu32, g ? "+b" : "+", need[i].inflight[g], layers[g]);
     }
 }
 
@@ -132,7 +133,7 @@ static void say_failover(struct trace *t, const struct hd_action *a)
 
 static void say_action(struct trace *t, const struct hd_action *a)
 {
-    const char *name = name_of(t, a->slot);
+    const char *name = name_of(t, a->slot), *group = a->group ? " b" : "";
     switch (a->type) {
     case HD_ACT_WELCOME:
         say(t, "welcome %s", name);
@@ -158,10 +159,10 @@ static void say_action(struct trace *t, const struct hd_action *a)
         say(t, "%s %s s%" PRIu32, a->type == HD_ACT_SEQ_OPEN ? "open" : "close", name, a->sequence);
         break;
     case HD_ACT_SEND_HALF:
-        say(t, "send %s e%" PRIu64, name, a->epoch);
+        say(t, "send %s e%" PRIu64 "%s", name, a->epoch, group);
         break;
     case HD_ACT_RESET_HALF:
-        say(t, "reset");
+        say(t, "reset%s", group);
         break;
     case HD_ACT_USE_RESULT:
         say(t, "use");
@@ -170,7 +171,7 @@ static void say_action(struct trace *t, const struct hd_action *a)
         say(t, "drop");
         break;
     case HD_ACT_HALF_DONE:
-        say(t, "half done");
+        say(t, "half done%s", group);
         break;
     case HD_ACT_READY:
         say(t, "ready");
@@ -255,9 +256,11 @@ static uint64_t number(char **rest)
     return strtoull(w, NULL, 10);
 }
 
-static enum hd_half half_of(const char *w)
+static void parse_half_name(struct hd_event *ev, const char *w)
 {
-    return w[0] == 'A' ? HD_HALF_ATTENTION : w[0] == 'F' ? HD_HALF_FFN : HD_HALF_LOGITS;
+    ev->half = w[0] == 'A' ? HD_HALF_ATTENTION : w[0] == 'F' ? HD_HALF_FFN : HD_HALF_LOGITS;
+    ev->groups = w[1] ? 2 : 1;
+    ev->group = w[1] == 'b';
 }
 
 struct lists {
@@ -300,7 +303,7 @@ static void parse_kv(struct hd_event *ev, struct lists *l, char **rest)
 static void parse_half(struct hd_event *ev, struct lists *l, char **rest)
 {
     ev->step = number(rest);
-    ev->half = half_of(word(rest));
+    parse_half_name(ev, word(rest));
     ev->layer = (uint32_t)number(rest);
     ev->rows = l->rows;
     for (char *w = word(rest); w; w = word(rest)) {
@@ -354,7 +357,7 @@ static void parse_worker(struct trace *t, struct hd_event *ev, struct lists *l, 
     case HD_EV_RESULT:
         ev->epoch = number(rest);
         ev->step = number(rest);
-        ev->half = half_of(word(rest));
+        parse_half_name(ev, word(rest));
         ev->layer = (uint32_t)number(rest);
         break;
     case HD_EV_LOG_STATE:
@@ -444,8 +447,7 @@ const char *trace_event(struct trace *t, const char *event)
     snprintf(text, sizeof text, "%s", event);
     parse(t, &ev, &l, text);
     t->text[0] = 0;
-    bool expected = ev.type == HD_EV_RESULT &&
-                    hd_core_expects(t->core, ev.slot, ev.epoch, ev.step, ev.half, ev.layer);
+    bool expected = ev.type == HD_EV_RESULT && hd_core_expects(t->core, &ev);
     give(t, &ev);
     bool used = false;
     for (size_t i = 0; i < t->actions.n; i++)

@@ -23,6 +23,7 @@ struct fixture {
     uint32_t positions[64]; /* committed by sequence */
     unsigned abandoned, largest, halves;
     bool wanted;                /* a half-step waits to be answered */
+    uint32_t rows[64];          /* of it, by sequence */
     const uint32_t *bad_logits; /* the LOGITS row that is called bad; NULL: none */
     struct hd_serving serving;
 };
@@ -59,6 +60,9 @@ static void op_half(void *arg, const struct hd_half_work *work)
     struct fixture *f = arg;
     f->wanted = true;
     f->halves++;
+    memset(f->rows, 0, sizeof f->rows);
+    for (size_t i = 0; i < work->n_sequences; i++)
+        f->rows[work->by_sequence[i].sequence] = work->by_sequence[i].rows;
     if (work->rows > f->largest)
         f->largest = (unsigned)work->rows;
 }
@@ -66,9 +70,8 @@ static void op_half(void *arg, const struct hd_half_work *work)
 static void op_done(void *arg, uint64_t step)
 {
     struct fixture *f = arg;
-    const struct hd_half_work *w = hd_engine_work(f->engine);
-    for (size_t i = 0; i < w->n_sequences; i++)
-        f->positions[w->by_sequence[i].sequence] += w->by_sequence[i].rows;
+    for (size_t i = 0; i < 64; i++)
+        f->positions[i] += f->rows[i];
 }
 
 static void op_abandoned(void *arg)
@@ -169,7 +172,7 @@ static void put_block(uint8_t **p, const struct fixture *f, uint32_t hash, uint3
 /* Answer the half-step in hand as one worker that owns everything. */
 static void answer_half(struct fixture *f)
 {
-    const struct hd_half_work *w = hd_engine_work(f->engine);
+    const struct hd_half_work *w = hd_engine_work(f->engine, 0);
     cr_assert_not_null(w);
     struct hd_error err = {0};
     struct hd_half_result r = {0};
@@ -199,7 +202,7 @@ static void answer_half(struct fixture *f)
     cr_assert_eq(hd_engine_use_result(f->engine, &r, &err), 0, "%s", err.text);
     free(payload);
     free(blocks);
-    hd_engine_half_done(f->engine);
+    hd_engine_half_done(f->engine, 0);
 }
 
 static void run(struct fixture *f)
@@ -289,9 +292,9 @@ Test(engine, every_logit_is_asked_for_when_the_best_few_do_not_do)
     ask(&f, &other, 12, 5, 30);
     hd_engine_kick(f.engine);
     for (unsigned i = 0; f.wanted; i++) {
-        const struct hd_half_work *w = hd_engine_work(f.engine);
+        const struct hd_half_work *w = hd_engine_work(f.engine, 0);
         if (w->half == HD_HALF_LOGITS && i % 2)
-            hd_engine_reset_half(f.engine);
+            hd_engine_reset_half(f.engine, 0);
         answer_half(&f);
     }
     for (int i = 0; i < 2; i++) {
@@ -339,12 +342,12 @@ Test(engine, a_replay_or_a_reset_changes_no_token)
     hd_engine_kick(f.engine);
     for (unsigned i = 0; f.wanted; i++) {
         if (i % 5 == 2)
-            hd_engine_reset_half(f.engine);
+            hd_engine_reset_half(f.engine, 0);
         if (i % 23 == 22) {
             uint64_t again = f.positions[0];
             cr_assert_eq(hd_engine_replay(f.engine, 1), again);
             f.positions[0] = 0;
-            cr_assert_null(hd_engine_work(f.engine));
+            cr_assert_null(hd_engine_work(f.engine, 0));
             hd_engine_kick(f.engine);
         }
         if (i > 2000)
@@ -463,7 +466,7 @@ Test(engine, old_requests_fail_with_the_reason_and_young_ones_stay)
     cr_assert(a.ended && a.finish == HD_FINISH_ERROR);
     cr_assert_str_eq(a.error, "no worker");
     cr_assert_eq(f.abandoned, 1);
-    cr_assert_null(hd_engine_work(f.engine));
+    cr_assert_null(hd_engine_work(f.engine, 0));
     ask(&f, &b, 30, 10, 20);
     run(&f);
     cr_assert(b.ended && b.n == 20);
@@ -479,23 +482,23 @@ Test(engine, a_malformed_or_bad_result_harms_nobody_else)
     ask(&f, &a, 30, 3, 20);
     ask(&f, &b, 31, 3, 20);
     hd_engine_kick(f.engine);
-    size_t dim = f.model->shape.dim, rows = hd_engine_work(f.engine)->rows;
+    size_t dim = f.model->shape.dim, rows = hd_engine_work(f.engine, 0)->rows;
     uint8_t *zero = calloc(rows + 1, dim * 8);
     uint32_t twice[] = {1, 1}, beyond[] = {6}, first[] = {0};
     struct hd_half_result r = {.payload = zero, .payload_len = rows * dim * 4 - 1};
     cr_assert_eq(rows, 6);
     cr_assert_eq(hd_engine_use_result(f.engine, &r, &err), HD_E_PROTO);
-    r = (struct hd_half_result){zero, (rows + 2) * dim * 4, twice, 2, NULL, 0, NULL, 0};
+    r = (struct hd_half_result){0, zero, (rows + 2) * dim * 4, twice, 2, NULL, 0, NULL, 0};
     cr_assert_eq(hd_engine_use_result(f.engine, &r, &err), HD_E_PROTO);
-    r = (struct hd_half_result){zero, (rows + 1) * dim * 4, beyond, 1, NULL, 0, NULL, 0};
+    r = (struct hd_half_result){0, zero, (rows + 1) * dim * 4, beyond, 1, NULL, 0, NULL, 0};
     cr_assert_eq(hd_engine_use_result(f.engine, &r, &err), HD_E_PROTO);
-    r = (struct hd_half_result){zero, rows * dim * 4, NULL, 0, beyond, 1, NULL, 0};
+    r = (struct hd_half_result){0, zero, rows * dim * 4, NULL, 0, beyond, 1, NULL, 0};
     cr_assert_eq(hd_engine_use_result(f.engine, &r, &err), HD_E_PROTO);
-    r = (struct hd_half_result){zero, (rows + 1) * dim * 4, first, 1, first, 1, NULL, 0};
+    r = (struct hd_half_result){0, zero, (rows + 1) * dim * 4, first, 1, first, 1, NULL, 0};
     cr_assert_eq(hd_engine_use_result(f.engine, &r, &err), 0, "%s", err.text);
     free(zero);
     f.wanted = false;
-    hd_engine_half_done(f.engine);
+    hd_engine_half_done(f.engine, 0);
     while (f.wanted)
         answer_half(&f);
     cr_assert(a.ended && a.finish == HD_FINISH_ERROR && a.n == 0);
@@ -513,7 +516,7 @@ Test(engine, bad_logits_end_their_own_request)
     ask(&f, &a, 30, 3, 20);
     ask(&f, &b, 31, 3, 20);
     hd_engine_kick(f.engine);
-    cr_assert_eq(hd_engine_work(f.engine)->rows, 6);
+    cr_assert_eq(hd_engine_work(f.engine, 0)->rows, 6);
     f.bad_logits = second;
     while (!b.ended)
         answer_half(&f);
@@ -531,7 +534,7 @@ Test(engine, bad_logits_end_their_own_request)
  * its embedding, normalised. */
 static void expect_row(const struct fixture *f, int32_t token, size_t i)
 {
-    const struct hd_half_work *w = hd_engine_work(f->engine);
+    const struct hd_half_work *w = hd_engine_work(f->engine, 0);
     const struct hd_model *m = f->model;
     const struct hd_kernels *k = hd_kernels_get(HD_ISA_PORTABLE);
     const struct hd_tensor *norm = w->half == HD_HALF_LOGITS ? &m->output_norm
@@ -562,7 +565,7 @@ static void expect_rows(enum hd_activations activations, size_t row_bytes)
     ask(&f, &c, 30, 3, 3);
     hd_engine_kick(f.engine);
     for (; f.wanted; answer_half(&f)) {
-        const struct hd_half_work *w = hd_engine_work(f.engine);
+        const struct hd_half_work *w = hd_engine_work(f.engine, 0);
         cr_assert_eq(w->row_bytes, row_bytes);
         bool first = c.n == 0, last_row = w->half == HD_HALF_LOGITS;
         cr_assert_eq(w->rows, first && !last_row ? 3 : 1);
@@ -607,8 +610,8 @@ Test(engine, the_width_of_a_row_changes_nothing)
                                    .n_wide = (size_t)wide};
         cr_assert_eq(hd_engine_use_result(f.engine, &r, &err), 0, "%s", err.text);
         f.wanted = false;
-        hd_engine_half_done(f.engine);
-        got[wide] = hash_row(hd_engine_work(f.engine)->x, dim * sizeof(float));
+        hd_engine_half_done(f.engine, 0);
+        got[wide] = hash_row(hd_engine_work(f.engine, 0)->x, dim * sizeof(float));
         free(v64);
         free(v32);
         teardown(&f);

@@ -90,7 +90,7 @@ static void start(enum hd_wire wire)
     hd_engine_set_ready(engine, true);
     cr_assert_eq(hd_engine_submit(engine, &ro, &events, NULL, &r, &err), 0, "%s", err.text);
     hd_engine_kick(engine);
-    cr_assert_eq(hd_engine_work(engine)->rows, ROWS);
+    cr_assert_eq(hd_engine_work(engine, 0)->rows, ROWS);
 }
 
 /* Every sum is three times its place in its block; row 1 is in 64 bits. */
@@ -136,8 +136,8 @@ static const float *next_rows(const struct hd_half_result *r, size_t times)
     struct hd_error err = {0};
     for (size_t i = 0; i < times; i++)
         cr_assert_eq(hd_engine_use_result(engine, r, &err), 0, "%s", err.text);
-    hd_engine_half_done(engine);
-    return (const float *)(const void *)hd_engine_work(engine)->x;
+    hd_engine_half_done(engine, 0);
+    return (const float *)(const void *)hd_engine_work(engine, 0)->x;
 }
 
 Test(sums, add_up_as_the_integers_that_they_stand_for)

@@ -306,6 +306,7 @@ Test(leader_config, usage_names_everything)
                                         "recovery.standby",
                                         "compute.activations",
                                         "compute.wire",
+                                        "compute.overlap_rows",
                                         "recovery.step_deadline_ms",
                                         "recovery.assign_deadline_ms",
                                         "recovery.wait_for_worker_ms",

@@ -209,6 +209,7 @@ void fake_step(struct fake_leader *f, const struct rig_rows *rows, uint64_t epoc
     Hydac__V1__Step m = HYDAC__V1__STEP__INIT;
     m.epoch = epoch;
     m.step = 77;
+    m.group = f->group;
     m.half = half;
     m.n_sequences = m.n_positions = rows->n;
     m.sequences = (uint32_t *)rows->sequences;

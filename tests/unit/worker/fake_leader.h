@@ -25,6 +25,7 @@ struct fake_leader {
     struct hd_log log;
     struct hd_worker *worker;
     struct rig *rig;
+    uint32_t group; /* of the Steps that fake_step sends */
 };
 
 /* Starts both; the model and the activations are those of `r`, which must outlive it. */

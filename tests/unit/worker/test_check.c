@@ -94,6 +94,11 @@ Test(check, a_step_has_the_bytes_of_its_rows)
         expect_error(hd_check_step(&check, &m, bytes - 1, &err), "Step: ");
         expect_error(hd_check_step(&check, &m, bytes + 1, &err), "bytes for 3 rows of ");
         cr_assert_eq(hd_check_limits(&check).max_payload, bytes / N * RIG_ROWS);
+        m.group = HD_NODE_GROUPS - 1;
+        cr_assert_eq(hd_check_step(&check, &m, bytes, &err), 0, "%s", err.text);
+        m.group++;
+        expect_error(hd_check_step(&check, &m, bytes, &err), "Step: the group is 2");
+        m.group = 0;
     }
 }
 
@@ -117,6 +122,19 @@ Test(check, a_step_for_logits_has_wants_and_temperatures)
     }
     m.n_temperatures = 0;
     expect_error(hd_check_step(&check, &m, 256 * 4, &err), "temperatures");
+}
+
+/* ---- The interrupted step ----*/
+
+Test(check, the_second_group_is_not_ahead_of_the_first)
+{
+    Hydac__V1__AssignHeads m = HYDAC__V1__ASSIGN_HEADS__INIT;
+    m.layers_done = m.layers_done_second = rig.model->shape.n_layers;
+    cr_assert_eq(hd_check_assign(&check, &m, &err), 0, "%s", err.text);
+    m.layers_done--;
+    expect_error(hd_check_assign(&check, &m, &err), "AssignHeads: layers_done_second");
+    m.layers_done_second--;
+    cr_assert_eq(hd_check_assign(&check, &m, &err), 0, "%s", err.text);
 }
 
 /* ---- Held units ----*/
@@ -189,7 +207,10 @@ Test(check, what_is_to_be_filled_is_possible)
     expect_error(hd_check_fill(&check, &m, &err), "FillLog: sequence 3 needs more than 256");
     need.inflight = UINT32_MAX;
     expect_error(hd_check_fill(&check, &m, &err), "needs more");
-    need.inflight = 0;
+    need.inflight = 1;
+    need.inflight_second = UINT32_MAX;
+    expect_error(hd_check_fill(&check, &m, &err), "needs more");
+    need.inflight = need.inflight_second = 0;
     m.n_sequences = 2;
     expect_error(hd_check_fill(&check, &m, &err), "comes twice");
     m.n_sequences = 1;

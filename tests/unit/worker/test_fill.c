@@ -140,8 +140,8 @@ RIG_TEST(fill, a_finished_layer_needs_the_rows_of_the_step_in_hand)
 {
     struct pair p;
     open_pair(&p, *activations);
-    struct hd_sequence_need need = {.sequence = 1, .base = 30, .inflight = 3};
-    struct hd_assignment a = {.needs = &need, .n_needs = 1, .layers_done = 2};
+    struct hd_sequence_need need = {.sequence = 1, .base = 30, .inflight = {3}};
+    struct hd_assignment a = {.needs = &need, .n_needs = 1, .layers_done = {2}};
     hd_fill_begin(p.fill, &a);
     for (uint32_t l = 0; l < LAYERS; l++) {
         struct hd_log_piece piece = expect_fetch(&p);

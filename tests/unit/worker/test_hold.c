@@ -29,7 +29,8 @@ static void feed(struct rig *r)
 
 static const struct hd_sequence_need both[] = {{.sequence = 0, .base = N0},
                                                {.sequence = 1, .base = N1}};
-static const struct hd_assignment need_both = {.needs = both, .n_needs = 2, .layers_done = LAYERS};
+static const struct hd_assignment need_both = {
+    .needs = both, .n_needs = 2, .layers_done = {LAYERS}};
 
 /* Hold one head besides, for a round (0: none). */
 static void hold(struct rig *r, uint32_t head, uint64_t round)

@@ -41,7 +41,7 @@ RIG_TEST(rebuild, every_head_comes_back_bit_for_bit)
         struct hd_kv_report report;
         open_tiny(&other, 0xf & ~(1u << h), 1 + h % 3, *activations);
         feed(&other, LAYERS, 0, N0);
-        struct hd_assignment need = {.needs = both, .n_needs = 2, .layers_done = LAYERS};
+        struct hd_assignment need = {.needs = both, .n_needs = 2, .layers_done = {LAYERS}};
         cr_assert_eq(rig_own_heads(&other, 0xf, &need, &report), 0);
         cr_assert_eq(report.n_heads, 1);
         cr_assert_eq(report.heads[0], h);
@@ -74,7 +74,7 @@ RIG_TEST(rebuild, the_digest_and_the_rows_do_not_depend_on_threads_or_on_what_is
     open_tiny(&b, 0x2, 3, *activations);
     feed(&a, LAYERS, 0, N0);
     feed(&b, LAYERS, 0, N0);
-    struct hd_assignment need = {.needs = both, .n_needs = 2, .layers_done = LAYERS};
+    struct hd_assignment need = {.needs = both, .n_needs = 2, .layers_done = {LAYERS}};
     cr_assert_eq(rig_own_heads(&a, 0x5, &need, &ra), 0);
     cr_assert_eq(rig_own_heads(&b, 0x7, &need, &rb), 0);
     cr_assert_eq(ra.digest, rb.digest);
@@ -94,9 +94,9 @@ RIG_TEST(rebuild, the_interrupted_step_is_needed_in_the_finished_layers_only)
     feed(&r, LAYERS, 0, N0);
     feed(&r, 3, N0,
          N0 + 1); /* layers 0 and 1 were finished; layer 2 was sent, not answered by all */
-    struct hd_sequence_need needs[] = {{.sequence = 0, .base = N0, .inflight = 1},
+    struct hd_sequence_need needs[] = {{.sequence = 0, .base = N0, .inflight = {1}},
                                        {.sequence = 1, .base = N1}};
-    struct hd_assignment need = {.needs = needs, .n_needs = 2, .layers_done = 2};
+    struct hd_assignment need = {.needs = needs, .n_needs = 2, .layers_done = {2}};
     cr_assert_eq(rig_own_heads(&r, 0x3, &need, &report), 0);
     cr_assert_eq(report.n_gaps, 0);
     cr_assert_eq(report.rows_rebuilt, LAYERS * (N0 + N1) + 2);
@@ -114,13 +114,42 @@ RIG_TEST(rebuild, the_interrupted_step_is_needed_in_the_finished_layers_only)
     rig_close(&r);
 }
 
+/* Two groups of rows: the first was a layer ahead, and the sequence was cut between them. */
+RIG_TEST(rebuild, each_group_of_the_interrupted_step_is_needed_in_its_own_layers)
+{
+    struct rig r;
+    struct hd_kv_report report;
+    open_tiny(&r, 0x1, 2, *activations);
+    feed(&r, LAYERS, 0, N0);
+    feed(&r, 3, N0, N0 + 2);     /* layers 0 to 2 */
+    feed(&r, 2, N0 + 2, N0 + 5); /* layers 0 and 1 */
+    struct hd_sequence_need needs[] = {{.sequence = 0, .base = N0, .inflight = {2, 3}},
+                                       {.sequence = 1, .base = N1, .inflight = {0, 0}}};
+    struct hd_assignment need = {.needs = needs, .n_needs = 2, .layers_done = {3, 2}};
+    cr_assert_eq(rig_own_heads(&r, 0x3, &need, &report), 0);
+    cr_assert_eq(report.n_gaps, 0);
+    cr_assert_eq(report.rows_rebuilt, LAYERS * (N0 + N1) + 5 + 5 + 2);
+    for (uint32_t l = 0; l < LAYERS; l++)
+        for (uint32_t h = 0; h < 2; h++)
+            cr_assert_eq(hd_kv_valid(r.node->kv, (struct hd_kv_at){0, l, h}), N0 + (l < 2    ? 5
+                                                                                    : l == 2 ? 2
+                                                                                             : 0));
+    hd_kv_report_deinit(&report);
+    /* The log does not have the second group's rows in that layer. */
+    need.layers_done[1] = 3;
+    cr_assert_eq(rig_own_heads(&r, 0x7, &need, &report), 0);
+    cr_assert_eq(report.n_gaps, 1);
+    hd_kv_report_deinit(&report);
+    rig_close(&r);
+}
+
 RIG_TEST(rebuild, a_log_that_began_late_is_a_gap_and_the_replay_fills_it)
 {
     struct rig r;
     struct hd_kv_report report;
     open_tiny(&r, 0x0, 1, *activations);
     feed(&r, LAYERS, 40, N0); /* only sequence 0, from its position 40 on: no prefix */
-    struct hd_assignment need = {.needs = both, .n_needs = 1, .layers_done = LAYERS};
+    struct hd_assignment need = {.needs = both, .n_needs = 1, .layers_done = {LAYERS}};
     cr_assert_eq(rig_own_heads(&r, 0x1, &need, &report), 0);
     cr_assert_eq(report.n_gaps, 1);
     cr_assert_eq(report.gaps[0], 0);
@@ -145,7 +174,7 @@ RIG_TEST(rebuild, clear_forgets_everything_and_a_lost_head_frees_its_rows)
     open_tiny(&r, 0xf, 1, *activations);
     feed(&r, LAYERS, 0, N0);
     uint64_t kv = hd_kv_bytes(r.node->kv), weights = hd_shard_bytes(r.node->shard);
-    struct hd_assignment need = {.needs = both, .n_needs = 2, .layers_done = LAYERS};
+    struct hd_assignment need = {.needs = both, .n_needs = 2, .layers_done = {LAYERS}};
     cr_assert_eq(rig_own_heads(&r, 0x7, &need, &report), 0);
     cr_assert_eq(report.rows_rebuilt, 0);
     cr_assert_eq(report.rows_kept, 3 * LAYERS * (N0 + N1));

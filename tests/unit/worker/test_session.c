@@ -56,12 +56,11 @@ static void take_stats(struct fake_leader *f, uint64_t *log_rows, uint64_t *miss
 
 /* ---- The happy path ----*/
 
-static void expect_step_result(struct fake_leader *f, const struct rig_rows *rows,
-                               enum hd_shard_kind half)
+static void take_step_result(struct fake_leader *f, const struct rig_rows *rows,
+                             enum hd_shard_kind half)
 {
     struct hd_half_output out;
     struct hd_error err;
-    fake_step(f, rows, 4, (Hydac__V1__Half)half);
     struct hd_half_step step = rig_step(&rig, rows, half, 0);
     cr_assert_eq(hd_node_step(rig.node, &step, &out, &err), HD_STEP_DONE, "%s", err.text);
     struct hd_frame frame = fake_take(f, HD_FRAME_STEP_RESULT);
@@ -70,12 +69,20 @@ static void expect_step_result(struct fake_leader *f, const struct rig_rows *row
     cr_assert_eq(m->epoch, 4);
     cr_assert_eq(m->step, 77);
     cr_assert_eq((int)m->half, (int)half);
+    cr_assert_eq(m->group, f->group);
     cr_assert_eq(m->n_bad, 0);
     cr_assert_eq(frame.payload_len, hd_shared_len(out.payload));
     cr_assert_arr_eq(frame.payload, hd_shared_data(out.payload), frame.payload_len);
     hydac__v1__step_result__free_unpacked(m, NULL);
     hd_frame_clear(&frame);
     hd_shared_unref(out.payload);
+}
+
+static void expect_step_result(struct fake_leader *f, const struct rig_rows *rows,
+                               enum hd_shard_kind half)
+{
+    fake_step(f, rows, 4, (Hydac__V1__Half)half);
+    take_step_result(f, rows, half);
 }
 
 Test(session, a_worker_joins_takes_units_and_computes)
@@ -113,6 +120,36 @@ Test(session, a_worker_joins_takes_units_and_computes)
     cr_assert_gt(ack->weight_bytes, 0);
     hydac__v1__heartbeat_ack__free_unpacked(ack, NULL);
     hd_frame_clear(&frame);
+    fake_stop(&f);
+    free(x);
+}
+
+/* Both groups of a step are on their way at once, a sequence is cut between them, and half-steps
+ * are so quick that the loop thread takes what it can: each is answered, in order, as if it were
+ * alone. */
+Test(session, two_groups_at_once)
+{
+    struct fake_leader f;
+    struct rig_rows rows[2];
+    uint64_t log_rows, misses;
+    float *x = rig_random(3, rig.model->shape.dim, 1);
+    fake_start(&f, &rig);
+    fake_welcome(&f, 4);
+    fake_assign_all(&f, &rig, 4, NULL);
+    cr_assert_eq(take_kv_result(&f, 4, 3), 0);
+    for (uint32_t position = 0; position < 30; position += 3) {
+        rig_rows_of(&rows[0], 2, position, 1, x);
+        rig_rows_of(&rows[1], 2, position + 1, 2, x + rig.model->shape.dim);
+        for (int half = HD_SHARD_HEAD; half <= HD_SHARD_FFN; half++) {
+            for (f.group = 0; f.group < 2; f.group++)
+                fake_step(&f, &rows[f.group], 4, (Hydac__V1__Half)half);
+            for (f.group = 0; f.group < 2; f.group++)
+                take_step_result(&f, &rows[f.group], (enum hd_shard_kind)half);
+        }
+    }
+    take_stats(&f, &log_rows, &misses);
+    cr_assert_eq(log_rows, 30);
+    cr_assert_eq(misses, 30);
     fake_stop(&f);
     free(x);
 }
