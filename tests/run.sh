@@ -8,6 +8,8 @@
 #   tests/run.sh -k EXPRESSION    only pytest's tests (golden, integration, ...) whose names match
 #   tests/run.sh --deploy         only tests/deploy, with those that boot machines and build images
 #                                 (root, minutes; they are left out otherwise)
+#   tests/run.sh --bare           README's two commands in a container of a bare Debian 12, with the
+#                                 times (root, docker, half an hour)
 #     --no-install    the packages are there (no apt-get, no network)
 #     --build DIR     build folder (default: build, or build-asan)
 #
@@ -21,10 +23,11 @@ build=
 asan=no
 binaries=yes
 deploy=no
+bare=no
 match=
 
 usage() {
-    sed -n '2,15s/^# \{0,1\}//p' "$0"
+    sed -n '2,17s/^# \{0,1\}//p' "$0"
 }
 
 while [ $# -gt 0 ]; do
@@ -35,6 +38,7 @@ while [ $# -gt 0 ]; do
         binaries=no
         ;;
     --deploy) deploy=yes ;;
+    --bare) bare=yes ;;
     --no-install) install=no ;;
     --build | -k)
         [ $# -ge 2 ] || {
@@ -62,7 +66,11 @@ say() {
 
 cd "$top"
 [ $install = no ] || deploy/packages.sh all
-[ $install = no ] || [ $deploy = no ] || deploy/packages.sh deploy
+[ $install = no ] || [ $deploy$bare = nono ] || deploy/packages.sh deploy
+if [ $bare = yes ]; then
+    export PYTHONDONTWRITEBYTECODE=1
+    exec /usr/bin/python3 tests/deploy/bare.py
+fi
 
 # ---- Build
 

@@ -2,14 +2,11 @@
 #include "worker/bootstrap.h"
 
 #include "common/model/outline.h"
-#include "common/net/address.h"
-#include "common/net/conn.h"
-#include "common/net/tls.h"
 #include "hydac.pb-c.h"
 #include "worker/session.h"
+#include "worker/way.h"
 
 #include <inttypes.h>
-#include <limits.h>
 #include <stdlib.h>
 
 #define MAX_QUEUED (UINT64_C(1) << 20) /* one small request is all that is sent */
@@ -20,10 +17,9 @@ struct hd_bootstrap {
     struct hd_bootstrap_options o;
     enum state state;
     struct hd_conn *conn;
-    struct hd_resolve resolve;
+    struct hd_way way;
     uv_timer_t timer; /* PAUSED: when to try again; later: when silence has lasted too long */
     bool has_timer;
-    uint64_t pause_ms;
     struct hd_model *model; /* what was asked for */
     bool closing;
     void (*closed)(void *arg);
@@ -74,7 +70,7 @@ void hd_bootstrap_close(struct hd_bootstrap *b, void (*closed)(void *arg), void 
     b->closed = closed;
     b->closed_arg = arg;
     if (b->state == RESOLVING)
-        hd_resolve_cancel(&b->resolve);
+        hd_resolve_cancel(&b->way.resolve);
     else if (b->conn)
         hd_conn_close(b->conn, false);
     end(b);
@@ -84,16 +80,12 @@ void hd_bootstrap_close(struct hd_bootstrap *b, void (*closed)(void *arg), void 
 
 static void pause_it(struct hd_bootstrap *b, const char *why)
 {
-    const struct hd_worker_config *c = b->o.config;
     b->state = PAUSED;
     if (b->closing || b->model) {
         end(b);
         return;
     }
-    hd_warn(b->o.log, "no_leader", "address=%s reason=\"%s\" retry_ms=%" PRIu64, c->leader, why,
-            b->pause_ms);
-    uv_timer_start(&b->timer, on_timer, b->pause_ms, 0);
-    b->pause_ms = 2 * b->pause_ms < c->retry_max_ms ? 2 * b->pause_ms : c->retry_max_ms;
+    uv_timer_start(&b->timer, on_timer, hd_way_pause(&b->way, why), 0);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -194,19 +186,6 @@ static void on_close(void *arg, struct hd_conn *conn, int code, const char *why)
     pause_it(b, code == 0 ? "the connection was given up" : why);
 }
 
-/* As in session.c: without a key the leader must be on this machine. */
-static bool may_not_travel(struct hd_bootstrap *b, const struct sockaddr *addr)
-{
-    struct hd_error err = {0};
-    char what[HD_ADDRESS_TEXT];
-    hd_address_text(addr, what);
-    if (b->o.tls || hd_tls_check_plaintext(b->o.config->tls, addr, what, &err) == 0)
-        return false;
-    b->pause_ms = b->o.config->retry_max_ms;
-    pause_it(b, err.text);
-    return true;
-}
-
 static void on_address(void *arg, int code, const struct sockaddr *addr, const char *why)
 {
     struct hd_bootstrap *b = arg;
@@ -215,17 +194,13 @@ static void on_address(void *arg, int code, const struct sockaddr *addr, const c
         pause_it(b, why);
         return;
     }
-    if (may_not_travel(b, addr))
-        return;
     struct hd_conn_options o = {
         .events = {.on_open = on_open, .on_frame = on_frame, .on_close = on_close},
         .arg = b,
         .limits = {.max_body = HD_FRAME_OUTLINE_BODY},
         .max_queued = MAX_QUEUED,
-        .tls = addr->sa_family == AF_UNIX ? NULL : b->o.tls,
     };
-    if (hd_conn_connect(&b->conn, b->o.loop, addr, &o, &err) < 0) {
-        b->conn = NULL;
+    if (hd_way_connect(&b->way, addr, &o, &b->conn, &err) < 0) {
         pause_it(b, err.text);
         return;
     }
@@ -237,8 +212,7 @@ static void begin(struct hd_bootstrap *b)
 {
     struct hd_error err = {0};
     b->state = RESOLVING;
-    b->resolve.nth++;
-    if (hd_resolve(&b->resolve, b->o.loop, b->o.config->leader, &err) < 0)
+    if (hd_way_look_up(&b->way, &err) < 0)
         pause_it(b, err.text);
 }
 
@@ -248,10 +222,8 @@ int hd_bootstrap_start(struct hd_bootstrap **out, const struct hd_bootstrap_opti
     if (!b)
         return HD_E_NOMEM;
     b->o = *o;
-    b->pause_ms = o->config->retry_min_ms;
-    b->resolve.done = on_address;
-    b->resolve.arg = b;
-    b->resolve.nth = UINT_MAX; /* the first attempt counts it up to 0 */
+    b->way = (struct hd_way){.loop = o->loop, .config = o->config, .log = o->log, .tls = o->tls};
+    hd_way_init(&b->way, on_address, b);
     uv_timer_init(o->loop, &b->timer);
     b->timer.data = b;
     b->has_timer = true;

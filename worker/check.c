@@ -2,6 +2,7 @@
 
 #include "common/model/piece.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #define VARINT32 5    /* bytes of the longest unsigned 32-bit number in a message */
@@ -24,6 +25,12 @@ int hd_check_welcome(const struct hd_check *c, const Hydac__V1__Welcome *m, stru
     if (rc == 0 && m->activations == HD_ACTIVATIONS_Q8 &&
         c->model->activations != HD_ACTIVATIONS_Q8)
         rc = hd_fail(err, HD_E_PROTO, "Welcome: activations of 8 bits for weights that are floats");
+    if (rc == 0)
+        rc = in_range(m->wire, HD_WIRE_EXACT, HD_WIRE_COMPACT, "Welcome: the wire mode", err);
+    if (rc == 0 && hd_model_sum_bytes(c->model, (enum hd_wire)m->wire) == 0)
+        rc =
+            hd_fail(err, HD_E_PROTO, "Welcome: compact sums of rows of %u values, not blocks of 32",
+                    c->model->shape.dim);
     if (rc == 0)
         rc = in_range(m->max_rows, 1, HD_WORKER_MAX_ROWS, "Welcome: rows of a step", err);
     if (rc == 0)
@@ -193,11 +200,15 @@ static int check_rows(const struct hd_check *c, const Hydac__V1__Step *m, struct
     return 0;
 }
 
-static int check_shifts(const Hydac__V1__Step *m, struct hd_error *err)
+static int check_numbers(const Hydac__V1__Step *m, struct hd_error *err)
 {
     for (size_t i = 0; i < m->n_shifts; i++)
         if (m->shifts[i] < -HD_WORKER_MAX_SHIFT || m->shifts[i] > HD_WORKER_MAX_SHIFT)
             return hd_fail(err, HD_E_PROTO, "Step, row %zu: shift %d", i, m->shifts[i]);
+    for (size_t i = 0; i < m->n_temperatures; i++)
+        if (!(m->temperatures[i] >= 0 && m->temperatures[i] < INFINITY))
+            return hd_fail(err, HD_E_PROTO, "Step, row %zu: temperature %g", i,
+                           (double)m->temperatures[i]);
     return 0;
 }
 
@@ -216,23 +227,24 @@ int hd_check_step(const struct hd_check *c, const Hydac__V1__Step *m, size_t pay
         return hd_fail(err, HD_E_PROTO, "Step: %zu rows, possible are 1 to %u", rows,
                        c->sizes.max_rows);
     if (m->n_positions != rows || m->n_shifts != (logits ? 0 : rows) ||
-        m->n_want != (logits ? rows : 0))
+        m->n_want != (logits ? rows : 0) || m->n_temperatures != m->n_want)
         return hd_fail(err, HD_E_PROTO,
-                       "Step: %zu rows with %zu positions, %zu shifts and %zu wants", rows,
-                       m->n_positions, m->n_shifts, m->n_want);
+                       "Step: %zu rows with %zu positions, %zu shifts, %zu wants and %zu "
+                       "temperatures",
+                       rows, m->n_positions, m->n_shifts, m->n_want, m->n_temperatures);
     size_t bytes = hd_model_row_bytes(c->model, c->sizes.activations);
     if (payload_len != rows * bytes)
         return hd_fail(err, HD_E_PROTO, "Step: %zu bytes for %zu rows of %zu bytes", payload_len,
                        rows, bytes);
     int rc = check_rows(c, m, err);
-    return rc < 0 ? rc : check_shifts(m, err);
+    return rc < 0 ? rc : check_numbers(m, err);
 }
 
 struct hd_frame_limits hd_check_limits(const struct hd_check *c)
 {
     uint64_t rows = c->sizes.max_rows;
     uint64_t units = (uint64_t)c->units->heads + c->units->ffn_blocks + c->units->vocab_blocks;
-    uint64_t step = 4 * VARINT32 * rows;     /* sequence, position, shift, want */
+    uint64_t step = 5 * VARINT32 * rows;     /* sequence, position, shift, want, temperature */
     uint64_t assign = 2 * VARINT32 * units + /* owned and held */
                       HD_NODE_SEQUENCES * (uint64_t)(8 * VARINT32); /* a need: 4, tags, length */
     uint64_t payload = rows * hd_model_row_bytes(c->model, c->sizes.activations);

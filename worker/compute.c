@@ -65,6 +65,9 @@ static bool alloc_scratch(struct hd_compute *c)
         scratch_new((size_t)c->units->ffn_blocks * c->units->ffn_width, rows, sizeof *c->hidden);
     c->sum = scratch_new(rows, m->dim, sizeof *c->sum);
     c->narrow = scratch_new(rows, m->dim, sizeof *c->narrow);
+    if (c->o.wire == HD_WIRE_COMPACT)
+        c->compact = scratch_new(rows, c->sum_bytes, 1);
+    bool has_compact = c->compact || c->o.wire == HD_WIRE_EXACT;
     c->is_bad = scratch_new(rows, 1, 1);
     c->is_wide = scratch_new(rows, 1, 1);
     c->bad = scratch_new(rows, 1, sizeof *c->bad);
@@ -72,7 +75,7 @@ static bool alloc_scratch(struct hd_compute *c)
     c->offset = scratch_new(rows, 1, sizeof *c->offset);
     c->thread_scratch = scratch_new(c->threads, c->scratch_floats, sizeof *c->thread_scratch);
     return alloc_q8(c) && c->q && c->k && c->v && c->attended && c->fresh && c->hidden && c->sum &&
-           c->narrow && c->is_bad && c->is_wide && c->bad && c->wide && c->offset &&
+           c->narrow && has_compact && c->is_bad && c->is_wide && c->bad && c->wide && c->offset &&
            c->thread_scratch;
 }
 
@@ -89,6 +92,7 @@ int hd_compute_new(struct hd_compute **out, const struct hd_compute_options *o)
     c->max_rows = o->max_rows;
     c->q8 = o->activations == HD_ACTIVATIONS_Q8;
     c->row_bytes = hd_model_row_bytes(o->model, o->activations);
+    c->sum_bytes = hd_model_sum_bytes(o->model, o->wire);
     c->scratch_floats = scratch_floats(c);
     if (!alloc_scratch(c)) {
         hd_compute_free(c);
@@ -114,6 +118,7 @@ void hd_compute_free(struct hd_compute *c)
     free(c->hidden_q8);
     free(c->sum);
     free(c->narrow);
+    free(c->compact);
     free(c->is_bad);
     free(c->is_wide);
     free(c->bad);
@@ -281,6 +286,8 @@ static void narrow_row(void *arg, size_t row, unsigned thread)
     if (c->is_bad[row])
         memset(sum, 0, dim * sizeof *sum);
     c->is_wide[row] = !hd_fixed_narrow(c->o.kernels, sum, c->narrow + row * dim, dim);
+    if (c->compact && !c->is_wide[row])
+        hd_sum_encode(c->o.kernels, c->narrow + row * dim, dim, c->compact + row * c->sum_bytes);
 }
 
 size_t hd_list_flags(const uint8_t *flags, size_t rows, uint32_t *list)
@@ -292,19 +299,26 @@ size_t hd_list_flags(const uint8_t *flags, size_t rows, uint32_t *list)
     return n;
 }
 
-/* Rows in order, 32 bits an element, 64 for wide ones. */
-static int write_sums(struct hd_compute *c, size_t rows, struct hd_half_output *out)
+/* A row's sums as they travel. */
+static const void *sums_of_row(const struct hd_compute *c, size_t row)
 {
     size_t dim = c->o.model->shape.dim;
-    out->payload = hd_shared_new((rows + out->n_wide) * dim * sizeof(int32_t));
+    if (c->is_wide[row])
+        return c->sum + row * dim;
+    return c->compact ? (const void *)(c->compact + row * c->sum_bytes) : c->narrow + row * dim;
+}
+
+/* Rows in order, wide ones with 64 bits an element. */
+static int write_sums(struct hd_compute *c, size_t rows, struct hd_half_output *out)
+{
+    size_t wide_bytes = c->o.model->shape.dim * sizeof(int64_t);
+    out->payload = hd_shared_new((rows - out->n_wide) * c->sum_bytes + out->n_wide * wide_bytes);
     if (!out->payload)
         return HD_E_NOMEM;
     uint8_t *p = hd_shared_data(out->payload);
     for (size_t i = 0; i < rows; i++) {
-        size_t bytes = dim * (c->is_wide[i] ? sizeof(int64_t) : sizeof(int32_t));
-        const void *from =
-            c->is_wide[i] ? (const void *)(c->sum + i * dim) : (const void *)(c->narrow + i * dim);
-        memcpy(p, from, bytes);
+        size_t bytes = c->is_wide[i] ? wide_bytes : c->sum_bytes;
+        memcpy(p, sums_of_row(c, i), bytes);
         p += bytes;
     }
     return 0;

@@ -23,6 +23,7 @@ struct hd_compute_options {
     struct hd_shard *shard;
     struct hd_kv *kv;
     enum hd_activations activations;
+    enum hd_wire wire; /* of what goes back */
     uint32_t max_rows; /* of a step */
 };
 
@@ -32,8 +33,9 @@ struct hd_rows {
     size_t n;      /* 1 .. max_rows */
     const uint32_t *sequences;
     const uint32_t *positions;
-    const int32_t *shifts; /* partial sums are round(x * 2^shift); not for logits */
-    const uint32_t *want;  /* logits only: 0 = all of a block, k = the best k of it */
+    const int32_t *shifts;     /* partial sums are round(x * 2^shift); not for logits */
+    const uint32_t *want;      /* logits only: 0 = all of a block, k = the best k of it */
+    const float *temperatures; /* logits only: 0, or at which a second sum is wanted */
 };
 
 /* What goes back to the leader; payload layouts in proto/README.md. */

@@ -24,6 +24,7 @@ struct hd_compute {
     size_t threads;
     size_t max_rows;
     size_t row_bytes; /* of the inputs */
+    size_t sum_bytes; /* of sums that are not wide */
     bool q8;          /* inputs are Q8 rows, and products of quantized weights are in integers */
     uint8_t *inputs;  /* q8: [max_rows][hd_q8_prepared_bytes(dim)], those of the step in hand */
     float *q;         /* [heads][max_rows][n_rep * head_dim] */
@@ -35,6 +36,7 @@ struct hd_compute {
     uint8_t *hidden_q8;    /* q8: hidden likewise */
     int64_t *sum;          /* [max_rows][dim] */
     int32_t *narrow;       /* [max_rows][dim] */
+    uint8_t *compact;      /* [max_rows][sum_bytes]: narrow as it travels; NULL: as it is */
     uint8_t *is_bad;       /* [max_rows] */
     uint8_t *is_wide;      /* [max_rows] */
     uint32_t *bad, *wide;  /* [max_rows]: row numbers */

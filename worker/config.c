@@ -1,6 +1,8 @@
 #include "worker/config.h"
 
 #include "common/net/address.h"
+#include "common/net/busy_poll.h"
+#include "common/net/frame.h"
 #include "common/net/tls.h"
 #include "common/util/log.h"
 #include "common/util/state_dir.h"
@@ -16,8 +18,6 @@
 
 #define MAX_CACHE 17592186044416.0 /* likewise */
 
-#define NAME_BYTES "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
-
 /* Words in the order of the enumerations they name. */
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const isas[] = {"auto", "portable", "avx2", "avx512", "neon", NULL};
@@ -28,6 +28,8 @@ static const char *const isas[] = {"auto", "portable", "avx2", "avx512", "neon",
 static const struct hd_config_key keys[] = {
     {"model", "path", STRING(model)},
     {"leader", "address", STRING(leader)},
+    {"leader", "busy_poll_us", HD_CONFIG_UINT, AT(busy_poll_us), .min = 0,
+     .max = HD_MAX_BUSY_POLL_US},
     {"cluster", "key", STRING(key)},
     {"cluster", "tls", HD_CONFIG_ENUM, AT(tls), .words = hd_tls_modes},
     {"worker", "name", STRING(name)},
@@ -82,6 +84,7 @@ static const char usage[] =
     "Every other setting is a flag too, --section.key VALUE, or a line of the file:\n"
     "\n"
     "  cluster.tls auto | on | off\n"
+    "  leader.busy_poll_us 0: how long to look for work before the thread sleeps\n"
     "  compute.isa auto | portable | avx2 | avx512 | neon\n"
     "  input_log.limit 4G\n"
     "  input_log.keep true: false = log nothing; a head that moves here costs a replay\n"
@@ -96,13 +99,13 @@ const char *hd_worker_config_usage(void)
 }
 
 /* The host's name, made one that a worker may have. */
-static void default_name(char name[HD_WORKER_NAME_MAX + 1])
+static void default_name(char name[HD_NAME_MAX + 1])
 {
     char host[256] = "";
     if (gethostname(host, sizeof host - 1) != 0 || host[0] == '\0')
         strcpy(host, "worker");
-    snprintf(name, HD_WORKER_NAME_MAX + 1, "%.*s", HD_WORKER_NAME_MAX, host);
-    for (char *p = name; *(p += strspn(p, NAME_BYTES));)
+    snprintf(name, HD_NAME_MAX + 1, "%.*s", HD_NAME_MAX, host);
+    for (char *p = name; *(p += strspn(p, HD_NAME_BYTES));)
         *p = '-';
 }
 
@@ -156,10 +159,10 @@ static int check(const struct hd_worker_config *c, struct hd_error *err)
 {
     if (c->state_dir[0] == '\0')
         return hd_fail(err, HD_E_CONFIG, "state.dir: the path is empty; give a folder");
-    if (c->name[0] == '\0' || c->name[strspn(c->name, NAME_BYTES)] != '\0')
+    if (c->name[0] == '\0' || c->name[strspn(c->name, HD_NAME_BYTES)] != '\0')
         return hd_fail(err, HD_E_CONFIG,
                        "worker.name: \"%s\" is not a name; write 1 to %d of A-Z a-z 0-9 . _ -",
-                       c->name, HD_WORKER_NAME_MAX);
+                       c->name, HD_NAME_MAX);
     if (c->retry_min_ms > c->retry_max_ms)
         return hd_fail(err, HD_E_CONFIG,
                        "retry.min_ms: %llu is above max_ms, %llu; give the smaller one first",

@@ -7,7 +7,6 @@
 
 #include "common/util/config.h"
 
-#define HD_WORKER_NAME_MAX    63 /* as long as a DNS label: 1..63 of [A-Za-z0-9._-] */
 #define HD_WORKER_MAX_THREADS 1024
 
 /* compute.isa: 0 = the best of this CPU, else enum hd_isa + 1. */
@@ -22,6 +21,7 @@ struct hd_worker_config {
     char model[4096];                    /* model.path: a GGUF file or a folder; "" = the leader
                                           * is asked for the model */
     char leader[256];                    /* leader.address: host:port, the host may be a name */
+    uint64_t busy_poll_us;               /* leader.busy_poll_us: after an answer, 0 = not at all */
     char key[4096];                      /* cluster.key: file of the cluster's key, "" = none */
     int tls;                             /* cluster.tls: enum hd_tls_mode */
     char name[64];                       /* worker.name */

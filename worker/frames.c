@@ -19,6 +19,7 @@ int hd_session_hello(struct hd_session *s)
     m.memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     m.log_limit_bytes = c->log_keep ? c->log_limit : 0;
     m.pid = (uint32_t)getpid();
+    m.wires = 1u << HD_WIRE_EXACT | 1u << HD_WIRE_COMPACT;
     return hd_conn_send(s->conn, HD_FRAME_HELLO, &m.base, NULL);
 }
 
@@ -49,13 +50,14 @@ static int on_welcome(struct incoming *in, struct hd_error *err)
     s->check.sizes = (struct hd_node_sizes){
         .kv_type = (enum hd_kv_type)m->kv_type,
         .activations = (enum hd_activations)m->activations,
+        .wire = (enum hd_wire)m->wire,
         .max_rows = m->max_rows,
         .max_positions = m->max_positions,
         .max_sequences = m->max_sequences,
     };
     s->conversation++;
     s->epoch = m->epoch;
-    s->pause_ms = s->o.config->retry_min_ms;
+    hd_way_pause_shortest(&s->way);
     hd_conn_set_limits(s->conn, hd_check_limits(&s->check));
     hd_session_set(s, JOINED);
     hd_info(s->o.log, "joined", "leader=%s worker_id=%u epoch=%" PRIu64, hd_conn_peer(s->conn),
@@ -70,7 +72,7 @@ static int on_reject(struct incoming *in, struct hd_error *err)
     const Hydac__V1__Reject *m = (const Hydac__V1__Reject *)in->m;
     hd_errlog(s->o.log, "refused", "leader=%s code=%u reason=\"%s\"", hd_conn_peer(s->conn),
               m->code, m->reason);
-    s->pause_ms = s->o.config->retry_max_ms;
+    hd_way_pause_longest(&s->way);
     s->refused = m->code == HD_REJECT_VERSION || m->code == HD_REJECT_MODEL;
     hd_session_set(s, ENDING);
     hd_conn_close(s->conn, false);

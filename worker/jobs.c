@@ -207,7 +207,8 @@ static void do_step(struct hd_crew *c, const struct hd_job *job)
                  .sequences = m->sequences,
                  .positions = m->positions,
                  .shifts = m->shifts,
-                 .want = m->want},
+                 .want = m->want,
+                 .temperatures = m->temperatures},
     };
     if (job->epoch < c->epoch)
         return;

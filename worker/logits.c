@@ -1,5 +1,6 @@
-/* logits.c - logits of the owned vocab blocks: for each row and block the log-sum-exp, then every
- * logit or the best few (best first; equal ones by token id, so that no order of work shows). */
+/* logits.c - logits of the owned vocab blocks: for each row and block the log-sum-exp, if wanted
+ * also that of logit / temperature, then every logit or the best few (best first; equal ones by
+ * token id, so that no order of work shows). */
 #include "worker/compute_impl.h"
 
 #include "common/util/size.h"
@@ -29,10 +30,11 @@ static uint32_t block_rows(const struct hd_compute *c, uint32_t block)
 }
 
 /* Bytes of one row of one block of `n` tokens. */
-static size_t entry_bytes(uint32_t want, uint32_t n)
+static size_t entry_bytes(const struct hd_rows *rows, size_t row, uint32_t n)
 {
-    size_t pairs = want < n ? want : n;
-    return sizeof(float) + (want ? pairs * sizeof(struct pair) : n * sizeof(float));
+    uint32_t want = rows->want[row];
+    size_t pairs = want < n ? want : n, sums = rows->temperatures[row] > 0 ? 2 : 1;
+    return sums * sizeof(float) + (want ? pairs * sizeof(struct pair) : n * sizeof(float));
 }
 
 /* The best k of n, best first, into memory that need not be aligned. */
@@ -60,21 +62,38 @@ static void best_of(const float *logits, uint32_t first_id, uint32_t n, uint32_t
     }
 }
 
-static void write_entry(const struct logits_job *j, size_t slot, size_t row, const float *logits)
+/* A sum as it travels; returns what follows it. */
+static uint8_t *write_sum(const struct logits_job *j, size_t row, const float *x, uint32_t n,
+                          uint8_t *out)
+{
+    float lse = hd_log_sum_exp(j->c->o.kernels, x, n);
+    if (!isfinite(lse))
+        __atomic_store_n(&j->c->is_bad[row], 1, __ATOMIC_RELAXED);
+    memcpy(out, &lse, sizeof lse);
+    return out + sizeof lse;
+}
+
+/* The logits are divided by the temperature in place, when all else is written. */
+static void write_entry(const struct logits_job *j, size_t slot, size_t row, float *logits)
 {
     struct hd_compute *c = j->c;
     uint32_t block = j->blocks.list[slot], n = block_rows(c, block), want = j->rows->want[row];
     /* Only the last block of all may be narrower, and nothing follows it. */
-    uint8_t *out = j->payload + j->offset[row] + slot * entry_bytes(want, c->units->vocab_width);
-    float lse = hd_log_sum_exp(c->o.kernels, logits, n);
-    if (!isfinite(lse))
-        __atomic_store_n(&c->is_bad[row], 1, __ATOMIC_RELAXED);
-    memcpy(out, &lse, sizeof lse);
-    out += sizeof lse;
+    uint8_t *out =
+        j->payload + j->offset[row] + slot * entry_bytes(j->rows, row, c->units->vocab_width);
+    float temperature = j->rows->temperatures[row];
+    out = write_sum(j, row, logits, n, out);
+    uint8_t *at_temperature = out;
+    out += temperature > 0 ? sizeof(float) : 0;
     if (want == 0)
         memcpy(out, logits, n * sizeof *logits);
     else
         best_of(logits, block * c->units->vocab_width, n, want < n ? want : n, out);
+    if (temperature > 0) {
+        for (uint32_t i = 0; i < n; i++)
+            logits[i] /= temperature;
+        write_sum(j, row, logits, n, at_temperature);
+    }
 }
 
 static void logits_item(void *arg, size_t index, unsigned thread)
@@ -100,7 +119,7 @@ static size_t lay_out(const struct logits_job *j, size_t *offset)
     for (size_t i = 0; i < j->rows->n; i++) {
         offset[i] = at;
         for (size_t b = 0; b < j->blocks.n; b++)
-            at += entry_bytes(j->rows->want[i], block_rows(j->c, j->blocks.list[b]));
+            at += entry_bytes(j->rows, i, block_rows(j->c, j->blocks.list[b]));
         if (at > most)
             return 0;
     }

@@ -70,6 +70,7 @@ static int make_stores(struct hd_node *n)
                                                        .shard = n->shard,
                                                        .kv = n->kv,
                                                        .activations = n->sizes.activations,
+                                                       .wire = n->sizes.wire,
                                                        .max_rows = n->sizes.max_rows});
 }
 

@@ -26,6 +26,7 @@ struct hd_node_options {
 struct hd_node_sizes {
     enum hd_kv_type kv_type;
     enum hd_activations activations;
+    enum hd_wire wire;
     uint32_t max_rows;      /* of a step */
     uint32_t max_positions; /* of a sequence */
     uint32_t max_sequences; /* at most HD_NODE_SEQUENCES */

@@ -1,10 +1,7 @@
 /* session.c - see session.h. */
 #include "worker/session_impl.h"
 
-#include "common/net/tls.h"
-
 #include <inttypes.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,7 +26,7 @@ void hd_session_set(struct hd_session *s, enum session_state to)
 
 static void maybe_closed(struct hd_session *s)
 {
-    if (!s->closing || s->conn || s->state == RESOLVING || s->timers > 0)
+    if (!s->closing || s->conn || s->state == RESOLVING || s->handles > 0)
         return;
     void (*closed)(void *arg) = s->closed;
     void *arg = s->closed_arg;
@@ -39,16 +36,12 @@ static void maybe_closed(struct hd_session *s)
 
 static void pause_session(struct hd_session *s, const char *why)
 {
-    const struct hd_worker_config *c = s->o.config;
     hd_session_set(s, PAUSED);
     if (s->closing || s->refused) {
         maybe_closed(s);
         return;
     }
-    hd_warn(s->o.log, "no_leader", "address=%s reason=\"%s\" retry_ms=%" PRIu64, c->leader, why,
-            s->pause_ms);
-    uv_timer_start(&s->timer, on_timer, s->pause_ms, 0);
-    s->pause_ms = 2 * s->pause_ms < c->retry_max_ms ? 2 * s->pause_ms : c->retry_max_ms;
+    uv_timer_start(&s->timer, on_timer, hd_way_pause(&s->way, why), 0);
 }
 
 void hd_session_break_off(struct hd_session *s, const struct hd_error *err)
@@ -107,20 +100,6 @@ static void on_close(void *arg, struct hd_conn *conn, int code, const char *why)
     pause_session(s, code == 0 ? "the connection was given up" : why);
 }
 
-/* A name that leads to another machine, and no key: we say so and ask again, as the name may come
- * to lead elsewhere. */
-static bool may_not_travel(struct hd_session *s, const struct sockaddr *addr)
-{
-    struct hd_error err = {0};
-    char what[HD_ADDRESS_TEXT];
-    hd_address_text(addr, what);
-    if (hd_tls_check_plaintext(s->o.config->tls, addr, what, &err) == 0)
-        return false;
-    s->pause_ms = s->o.config->retry_max_ms;
-    pause_session(s, err.text);
-    return true;
-}
-
 static void on_address(void *arg, int code, const struct sockaddr *addr, const char *why)
 {
     struct hd_session *s = arg;
@@ -129,17 +108,13 @@ static void on_address(void *arg, int code, const struct sockaddr *addr, const c
         pause_session(s, why);
         return;
     }
-    if (!s->o.tls && may_not_travel(s, addr))
-        return;
     struct hd_conn_options o = {
         .events = {.on_open = on_open, .on_frame = on_frame, .on_close = on_close},
         .arg = s,
         .limits = {.max_body = HD_FRAME_GREETING_BODY},
         .max_queued = MAX_QUEUED,
-        .tls = addr->sa_family == AF_UNIX ? NULL : s->o.tls,
     };
-    if (hd_conn_connect(&s->conn, s->o.loop, addr, &o, &err) < 0) {
-        s->conn = NULL;
+    if (hd_way_connect(&s->way, addr, &o, &s->conn, &err) < 0) {
         pause_session(s, err.text);
         return;
     }
@@ -151,8 +126,7 @@ static void start(struct hd_session *s)
 {
     struct hd_error err = {0};
     hd_session_set(s, RESOLVING);
-    s->resolve.nth++;
-    if (hd_resolve(&s->resolve, s->o.loop, s->o.config->leader, &err) < 0)
+    if (hd_way_look_up(&s->way, &err) < 0)
         pause_session(s, err.text);
 }
 
@@ -164,14 +138,12 @@ int hd_session_new(struct hd_session **out, const struct hd_session_options *o)
     if (!s)
         return HD_E_NOMEM;
     s->o = *o;
-    s->pause_ms = o->config->retry_min_ms;
     hd_model_units(o->model, &s->units);
     s->check.model = o->model;
     s->check.supplied = o->supplied;
     s->check.units = &s->units;
-    s->resolve.done = on_address;
-    s->resolve.arg = s;
-    s->resolve.nth = UINT_MAX; /* the first attempt counts it up to 0 */
+    s->way = (struct hd_way){.loop = o->loop, .config = o->config, .log = o->log, .tls = o->tls};
+    hd_way_init(&s->way, on_address, s);
     *out = s;
     return 0;
 }
@@ -187,7 +159,8 @@ void hd_session_start(struct hd_session *s, struct hd_crew *crew)
     uv_timer_init(s->o.loop, &s->timer);
     uv_timer_init(s->o.loop, &s->drain_timer);
     s->timer.data = s->drain_timer.data = s;
-    s->timers = 2;
+    hd_busy_poll_init(&s->busy_poll, s->o.loop, s->o.config->busy_poll_us);
+    s->handles = 3;
     uv_timer_start(&s->timer, on_timer, 0, 0);
 }
 
@@ -214,6 +187,8 @@ void hd_session_reply(struct hd_session *s, struct hd_reply *r)
     /* A failure closes the connection or finds it closing: on_close comes either way. */
     if (hd_conn_send(s->conn, r->type, r->message, r->payload) == HD_E_NOMEM)
         hd_session_break_off(s, &no_memory);
+    else if (r->type == HD_FRAME_STEP_RESULT)
+        hd_busy_poll_expect(&s->busy_poll);
 }
 
 /* ---- Leaving ----*/
@@ -250,10 +225,10 @@ void hd_session_drain(struct hd_session *s, void (*drained)(void *arg), void *ar
     hd_conn_send(s->conn, HD_FRAME_DRAIN, &m.base, NULL);
 }
 
-static void on_timer_closed(uv_handle_t *handle)
+static void on_handle_closed(uv_handle_t *handle)
 {
     struct hd_session *s = handle->data;
-    s->timers--;
+    s->handles--;
     maybe_closed(s);
 }
 
@@ -264,9 +239,10 @@ void hd_session_close(struct hd_session *s, void (*closed)(void *arg), void *arg
     s->closed = closed;
     s->closed_arg = arg;
     if (s->state == RESOLVING)
-        hd_resolve_cancel(&s->resolve);
+        hd_resolve_cancel(&s->way.resolve);
     else if (s->conn)
         hd_conn_close(s->conn, false);
-    uv_close((uv_handle_t *)&s->timer, on_timer_closed);
-    uv_close((uv_handle_t *)&s->drain_timer, on_timer_closed);
+    uv_close((uv_handle_t *)&s->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&s->drain_timer, on_handle_closed);
+    hd_busy_poll_close(&s->busy_poll, on_handle_closed, s);
 }

@@ -2,9 +2,10 @@
 #ifndef HD_WORKER_SESSION_IMPL_H
 #define HD_WORKER_SESSION_IMPL_H
 
-#include "common/net/address.h"
+#include "common/net/busy_poll.h"
 #include "worker/check.h"
 #include "worker/session.h"
+#include "worker/way.h"
 
 enum session_state { PAUSED, RESOLVING, CONNECTING, GREETING, JOINED, ENDING };
 
@@ -14,18 +15,18 @@ struct hd_session {
     struct hd_units units;
     enum session_state state;
     struct hd_conn *conn; /* CONNECTING to ENDING */
-    struct hd_resolve resolve;
-    uv_timer_t timer;  /* PAUSED: when to try again; later: when silence has lasted too long */
-    uint64_t pause_ms; /* the next pause */
+    struct hd_way way;
+    uv_timer_t timer; /* PAUSED: when to try again; later: when silence has lasted too long */
     uint64_t conversation;
     uint64_t epoch; /* newest announced by the leader */
     struct hd_check check;
     bool refused;
+    struct hd_busy_poll busy_poll;
     uv_timer_t drain_timer;     /* when to leave though the leader has not said so */
     void (*drained)(void *arg); /* NULL: not draining */
     void *drained_arg;
     bool closing;
-    unsigned timers; /* not closed yet */
+    unsigned handles; /* not closed yet */
     void (*closed)(void *arg);
     void *closed_arg;
 };

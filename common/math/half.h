@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#define HD_HALF_INFINITY 0x7c00u /* its bits; those of finite numbers without a sign are below */
+
 static inline uint32_t hd_float_bits(float f)
 {
     uint32_t u;

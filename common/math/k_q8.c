@@ -6,9 +6,9 @@
 
 #include <string.h>
 
-#define INFINITE   0x7f800000 /* the bits of what is not finite, without the sign, are not below */
-#define HALF_NAN   0x7e00u
-#define HALF_LIMIT 0x7c00u /* likewise for f16 */
+#define INFINITE 0x7f800000 /* the bits of what is not finite, without the sign, are not below */
+#define HALF_NAN 0x7e00u
+#define SUM_UNIT 0x1p-24f /* of compact sums */
 
 /* The largest |x| of a block by its bits, which are in the order of the values, NaN on top. */
 HD_INLINE int32_t largest_bits(v16 a, v16 b)
@@ -24,7 +24,7 @@ static uint16_t scale_of(int32_t largest)
     if (largest >= INFINITE)
         return HALF_NAN;
     uint16_t d = hd_half_round(hd_bits_float((uint32_t)largest) / 127.0f);
-    return d < HALF_LIMIT ? d : HALF_NAN;
+    return d < HD_HALF_INFINITY ? d : HALF_NAN;
 }
 
 /* 16 quants; |x * inverse| is far below 2^22, where adding ROUNDER rounds to an integer. */
@@ -51,6 +51,13 @@ HD_INLINE uint16_t encode_block(const float *x, int8_t *q)
     return half;
 }
 
+HD_INLINE void put_block(const float *x, uint8_t *out)
+{
+    uint16_t half = encode_block(x, (int8_t *)out + 2);
+    out[0] = (uint8_t)(half & 255);
+    out[1] = (uint8_t)(half >> 8);
+}
+
 static int32_t sum_of_16(const int8_t *q)
 {
     int32_t sum = 0;
@@ -75,11 +82,8 @@ static void complete(struct hd_q8_block *b, uint16_t half)
 void HD_KFN(q8_encode)(const float *x, size_t n, void *row)
 {
     uint8_t *out = row;
-    for (size_t i = 0; i < n; i += HD_Q8_BLOCK, out += HD_Q8_BLOCK_BYTES) {
-        uint16_t half = encode_block(x + i, (int8_t *)out + 2);
-        out[0] = (uint8_t)(half & 255);
-        out[1] = (uint8_t)(half >> 8);
-    }
+    for (size_t i = 0; i < n; i += HD_Q8_BLOCK, out += HD_Q8_BLOCK_BYTES)
+        put_block(x + i, out);
 }
 
 void HD_KFN(q8_prepare)(const void *row, size_t n, void *prepared)
@@ -99,4 +103,33 @@ void HD_KFN(q8_quantize)(const float *x, size_t n, void *prepared)
     struct hd_q8_block *b = prepared;
     for (size_t i = 0; i < n; i += HD_Q8_BLOCK, b++)
         complete(b, encode_block(x + i, b->q));
+}
+
+/* ---- Compact sums ----*/
+
+void HD_KFN(sum_encode)(const int32_t *sum, size_t n, void *row)
+{
+    uint8_t *out = row;
+    for (size_t i = 0; i < n; i += HD_Q8_BLOCK, out += HD_Q8_BLOCK_BYTES) {
+        float x[HD_Q8_BLOCK];
+        for (size_t j = 0; j < HD_Q8_BLOCK; j++)
+            x[j] = (float)sum[i + j] * SUM_UNIT;
+        put_block(x, out);
+    }
+}
+
+/* The scale times 2^24 is `digits` << `shift`, in integers throughout. */
+void HD_KFN(sum_add)(int64_t *acc, const void *row, size_t n)
+{
+    const uint8_t *in = row;
+    for (size_t i = 0; i < n; i += HD_Q8_BLOCK, in += HD_Q8_BLOCK_BYTES) {
+        const int8_t *q = (const int8_t *)in + 2;
+        uint32_t half = in[0] | (uint32_t)in[1] << 8, exponent = half >> 10;
+        int32_t digits = (int32_t)(half & 0x3ffu) | (exponent > 0 ? 0x400 : 0);
+        uint32_t shift = exponent > 0 ? exponent - 1 : 0;
+        for (size_t j = 0; j < HD_Q8_BLOCK; j++) {
+            int64_t v = (q[j] < -127 ? -127 : q[j]) * digits;
+            acc[i + j] = (int64_t)((uint64_t)acc[i + j] + ((uint64_t)v << shift));
+        }
+    }
 }

@@ -4,6 +4,7 @@
     {                                                                                              \
         .matmul = HD_KFN(matmul), .matmul_q8 = matmul_q8_fn, .q8_encode = HD_KFN(q8_encode),       \
         .q8_prepare = HD_KFN(q8_prepare), .q8_quantize = HD_KFN(q8_quantize),                      \
+        .sum_encode = HD_KFN(sum_encode), .sum_add = HD_KFN(sum_add),                              \
         .silu_mul = HD_KFN(silu_mul), .rms_norm = HD_KFN(rms_norm),                                \
         .sum_squares = HD_KFN(sum_squares), .log_sum_exp = HD_KFN(log_sum_exp),                    \
         .exp = HD_KFN(exp), .rope = HD_KFN(rope), .attention = HD_KFN(attention),                  \

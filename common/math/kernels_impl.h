@@ -14,6 +14,8 @@ struct hd_kernels {
     void (*q8_encode)(const float *x, size_t n, void *row);
     void (*q8_prepare)(const void *row, size_t n, void *prepared);
     void (*q8_quantize)(const float *x, size_t n, void *prepared);
+    void (*sum_encode)(const int32_t *sum, size_t n, void *row);
+    void (*sum_add)(int64_t *acc, const void *row, size_t n);
     void (*silu_mul)(const float *gate, const float *up, float *out, size_t n);
     void (*rms_norm)(const float *x, const float *weight, float eps, float *out, size_t n);
     float (*sum_squares)(const float *x, size_t n);
@@ -42,6 +44,8 @@ void HD_KFN(matmul_q8)(const struct hd_matmul_q8_args *a);
 void HD_KFN(q8_encode)(const float *x, size_t n, void *row);
 void HD_KFN(q8_prepare)(const void *row, size_t n, void *prepared);
 void HD_KFN(q8_quantize)(const float *x, size_t n, void *prepared);
+void HD_KFN(sum_encode)(const int32_t *sum, size_t n, void *row);
+void HD_KFN(sum_add)(int64_t *acc, const void *row, size_t n);
 void HD_KFN(silu_mul)(const float *gate, const float *up, float *out, size_t n);
 void HD_KFN(rms_norm)(const float *x, const float *weight, float eps, float *out, size_t n);
 float HD_KFN(sum_squares)(const float *x, size_t n);

@@ -45,6 +45,25 @@ void hd_q8_decode(const void *row, size_t n, float *out)
     }
 }
 
+void hd_sum_encode(const struct hd_kernels *k, const int32_t *sum, size_t n, void *row)
+{
+    k->sum_encode(sum, n, row);
+}
+
+void hd_sum_add(const struct hd_kernels *k, int64_t *acc, const void *row, size_t n)
+{
+    k->sum_add(acc, row, n);
+}
+
+bool hd_sum_is_valid(const void *row, size_t n)
+{
+    const uint8_t *in = row;
+    bool valid = true;
+    for (size_t b = 0; b < n / HD_Q8_BLOCK; b++, in += HD_Q8_BLOCK_BYTES)
+        valid &= (uint32_t)(in[0] | in[1] << 8) < HD_HALF_INFINITY;
+    return valid;
+}
+
 bool hd_weights_are_quantized(const struct hd_weights *w)
 {
     return hd_pack_of(hd_pack_id(w->type)).is_float == HD_PACK_QUANT;

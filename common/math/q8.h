@@ -31,6 +31,16 @@ void hd_q8_quantize(const struct hd_kernels *k, const float *x, size_t n, void *
 /* out: [n] = d * q, exact. A q of -128 as above. */
 void hd_q8_decode(const void *row, size_t n, float *out);
 
+/* ---- Compact sums: partial sums (kernels.h, fixed point) that fit 32 bits, as a Q8 row of
+ * sum * 2^-24. Every f16 is a multiple of 2^-24, so what a quant stands for, d * q * 2^24, is an
+ * integer again: decoded sums are added like any others, and their order cannot matter. Of a block
+ * each is off by at most 1/254 of the largest, and by no less than that of 64 tells it from 0. */
+void hd_sum_encode(const struct hd_kernels *k, const int32_t *sum, size_t n, void *row);
+/* acc[i] += d * q * 2^24, modulo 2^64. A q of -128 as above. The row is valid. */
+void hd_sum_add(const struct hd_kernels *k, int64_t *acc, const void *row, size_t n);
+/* Every scale is a finite number that is not negative, as all scales of encoders are. */
+bool hd_sum_is_valid(const void *row, size_t n);
+
 /* True if the weights are of a quantized type, so that hd_matmul_q8 takes them. */
 bool hd_weights_are_quantized(const struct hd_weights *w);
 

@@ -107,3 +107,16 @@ size_t hd_model_row_bytes(const struct hd_model *m, enum hd_activations a)
 {
     return a == HD_ACTIVATIONS_Q8 ? hd_q8_row_bytes(m->shape.dim) : m->shape.dim * sizeof(float);
 }
+
+size_t hd_model_sum_bytes(const struct hd_model *m, enum hd_wire w)
+{
+    size_t dim = m->shape.dim;
+    if (w == HD_WIRE_EXACT)
+        return dim * sizeof(int32_t);
+    return dim % HD_Q8_BLOCK == 0 ? hd_q8_row_bytes(dim) : 0;
+}
+
+const char *hd_wire_name(enum hd_wire w)
+{
+    return w == HD_WIRE_COMPACT ? "compact" : "exact";
+}

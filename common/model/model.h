@@ -46,6 +46,12 @@ enum hd_activations {
     HD_ACTIVATIONS_Q8,  /* a Q8 row (common/math/q8.h), multiplied in integers */
 };
 
+/* ---- Wire: how the partial sums of a half-step travel. */
+enum hd_wire {
+    HD_WIRE_EXACT,   /* int32 [dim] */
+    HD_WIRE_COMPACT, /* a Q8 row: a quarter of that, and rounded as each worker's share has it */
+};
+
 struct hd_model {
     struct hd_model_shape shape;
     enum hd_rope_order rope_order; /* of the rows of wq and wk */
@@ -79,6 +85,11 @@ void hd_model_rope(const struct hd_model *m, uint32_t pos, float *cs);
 
 /* Bytes of a row of a half-step's input as it travels and is logged. */
 size_t hd_model_row_bytes(const struct hd_model *m, enum hd_activations a);
+
+/* Bytes of a row of partial sums as it travels, unless it needs 64 bits; 0: such rows cannot travel
+ * that way (compact ones are whole blocks of 32). */
+size_t hd_model_sum_bytes(const struct hd_model *m, enum hd_wire w);
+const char *hd_wire_name(enum hd_wire w); /* "exact", "compact" */
 
 /* ---- Units: how a model is cut for workers. A function of the model alone, never of the plan. */
 struct hd_units {

@@ -347,3 +347,8 @@ uint64_t hd_conn_bytes_in(const struct hd_conn *c)
 {
     return c->in;
 }
+
+uint64_t hd_conn_bytes_taken(const struct hd_conn *c)
+{
+    return c->taken;
+}

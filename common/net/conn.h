@@ -64,6 +64,8 @@ size_t hd_conn_queued(const struct hd_conn *c);
 /* Bytes written and read since the start. */
 uint64_t hd_conn_bytes_out(const struct hd_conn *c);
 uint64_t hd_conn_bytes_in(const struct hd_conn *c);
+/* Bytes of the frames that hd_conn_send has taken: of those that wait, too, and without TLS. */
+uint64_t hd_conn_bytes_taken(const struct hd_conn *c);
 
 /* A payload that many frames share (one step goes to every worker): reference-counted, so that
  * nothing is copied and the writer need not wait. */

@@ -48,7 +48,7 @@ struct hd_conn {
     size_t sealed; /* bytes of ciphertext in writes that libuv has not finished */
 
     size_t queued; /* bytes that wait: in writes that libuv has not finished, or to be sealed */
-    uint64_t in, out;
+    uint64_t in, out, taken;
     char buffer[HD_CONN_BUFFER];
 };
 

@@ -128,6 +128,7 @@ int hd_conn_send(struct hd_conn *c, int type, const struct ProtobufCMessage *mes
     struct hd_outgoing *f = outgoing_new(type, message, body_len, payload);
     if (!f)
         return HD_E_NOMEM;
+    c->taken += f->left;
 
     if (c->tls)
         return hd_conn_tls_send(c, f);

@@ -52,11 +52,17 @@ enum hd_frame_type {
 };
 const char *hd_frame_type_name(int type);
 
+/* A worker's name (Hello.name), as long as a DNS label: it stands in logs, metrics and JSON as it
+ * is. */
+#define HD_NAME_MAX 63
+#define HD_NAME_BYTES                                                                              \
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-" /* 1 to HD_NAME_MAX */
+
 /* Why a leader refuses a worker (Reject.code). */
 enum hd_reject {
     HD_REJECT_VERSION = 1, /* another protocol version */
     HD_REJECT_MODEL,       /* another model than the leader's */
-    HD_REJECT_NAME,        /* a live worker has this name */
+    HD_REJECT_NAME,        /* a live worker has this name, or it is none */
     HD_REJECT_FULL,        /* no free slot */
     HD_REJECT_SHUTDOWN,    /* the leader is stopping */
 };

@@ -26,9 +26,14 @@ void hd_log_write(const struct hd_log *log, enum hd_log_level level, const char 
     va_start(ap, fmt);
     int m = vsnprintf(line + n, sizeof line - n, fmt, ap);
     va_end(ap);
+    size_t text = n;
     n += m > 0 ? (size_t)m : 0;
     if (n > sizeof line - 2)
         n = sizeof line - 2; /* a longer line is cut, never split */
+    /* Some of it is a peer's: it may neither begin a line of its own nor command a terminal. */
+    for (; text < n; text++)
+        if ((unsigned char)line[text] < ' ' || line[text] == 0x7f)
+            line[text] = '?';
     line[n++] = '\n';
     /* A log line that cannot be written has nobody to be reported to. */
     ssize_t written = write(log->fd, line, n);

@@ -8,6 +8,9 @@ static const char *check_workers(const struct hd_core *c)
     uint64_t alive = core_alive(c);
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
         const struct worker *w = &c->workers[s];
+        bool online = w->state == HD_WORKER_ONLINE, suspect = w->state == HD_WORKER_SUSPECT;
+        if (online != !!(c->online & core_bit(s)) || suspect != !!(c->suspects & core_bit(s)))
+            return "the sets of workers say what their states say";
         if (w->confirmed > c->epoch)
             return "no worker has confirmed an epoch to come";
         if (!(alive & core_bit(s)) && (w->knows | w->covers))

@@ -6,6 +6,7 @@
 #ifndef HD_CORE_CORE_IMPL_H
 #define HD_CORE_CORE_IMPL_H
 
+#include "common/net/frame.h" /* names, and the reject codes */
 #include "leader/core/core.h"
 
 #define MAX_REPORTS 16 /* recoveries that wait for their end; the oldest is reported early */
@@ -16,7 +17,7 @@
 
 struct worker {
     enum hd_worker_state state;
-    char name[64];
+    char name[HD_NAME_MAX + 1];
     struct hd_detector detector;
     uint64_t last_seen_us;
     double rtt_us;      /* smoothed; 0 until the first answer */
@@ -114,6 +115,11 @@ struct hd_core {
     uint64_t assign_since_us;
     uint64_t gaps; /* sequences that some log could not give, in the present epoch */
 
+    uint64_t online, suspects; /* slots in these states; set_state keeps them */
+    struct {
+        uint64_t epoch, alive;
+    } complete; /* the plan of this epoch has only owners among these; epoch 0: not looked yet */
+
     uint64_t live;      /* open sequences */
     uint64_t replaying; /* HD_ACT_REPLAY is on its way for these */
     uint64_t replayed;  /* to be dropped by every worker: said until all have confirmed it */
@@ -133,6 +139,11 @@ struct hd_core {
 static inline uint64_t core_bit(unsigned i)
 {
     return UINT64_C(1) << i;
+}
+/* The lowest slot of a set that is not empty. */
+static inline unsigned core_first(uint64_t set)
+{
+    return (unsigned)__builtin_ctzll(set);
 }
 
 /* core.c */

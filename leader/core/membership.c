@@ -1,8 +1,6 @@
 /* membership.c - who is there: joining, heartbeats, suspicion, loss. */
 #include "leader/core/core_impl.h"
 
-#include "common/net/frame.h" /* the reject codes */
-
 #include <string.h>
 
 static bool is_alive(const struct worker *w)
@@ -10,23 +8,26 @@ static bool is_alive(const struct worker *w)
     return w->state == HD_WORKER_ONLINE || w->state == HD_WORKER_SUSPECT;
 }
 
-static uint64_t in_state(const struct hd_core *c, enum hd_worker_state state)
+/* The sets are asked for several times in every event. */
+static void set_state(struct hd_core *c, unsigned slot, enum hd_worker_state state)
 {
-    uint64_t set = 0;
-    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
-        if (c->workers[s].state == state)
-            set |= core_bit(s);
-    return set;
+    c->workers[slot].state = state;
+    c->online &= ~core_bit(slot);
+    c->suspects &= ~core_bit(slot);
+    if (state == HD_WORKER_ONLINE)
+        c->online |= core_bit(slot);
+    else if (state == HD_WORKER_SUSPECT)
+        c->suspects |= core_bit(slot);
 }
 
 uint64_t core_suspects(const struct hd_core *c)
 {
-    return in_state(c, HD_WORKER_SUSPECT);
+    return c->suspects;
 }
 
 uint64_t core_alive(const struct hd_core *c)
 {
-    return in_state(c, HD_WORKER_ONLINE) | core_suspects(c);
+    return c->online | c->suspects;
 }
 
 uint64_t core_usable(const struct hd_core *c)
@@ -84,7 +85,6 @@ static void take_slot(struct hd_core *c, unsigned slot, const struct hd_event *e
 {
     struct worker *w = &c->workers[slot];
     struct worker fresh = {
-        .state = HD_WORKER_ONLINE,
         .last_seen_us = c->now_us,
         .memory_bytes = ev->hello.memory_bytes,
         .multiply_adds_per_s = ev->hello.multiply_adds_per_s,
@@ -101,9 +101,16 @@ static void take_slot(struct hd_core *c, unsigned slot, const struct hd_event *e
     strcpy(fresh.name, ev->hello.name); /* core_hello has checked its length */
     hd_detector_init(&fresh.detector, &c->o.detector, c->now_us);
     *w = fresh;
+    set_state(c, slot, HD_WORKER_ONLINE);
     c->restless = true;
     core_push(c, HD_ACT_WELCOME, slot)->conn = ev->conn;
     core_push_state(c, slot);
+}
+
+static bool is_name(const char *name)
+{
+    return name && name[0] && strlen(name) <= HD_NAME_MAX &&
+           name[strspn(name, HD_NAME_BYTES)] == '\0';
 }
 
 void core_hello(struct hd_core *c, const struct hd_event *ev)
@@ -114,8 +121,8 @@ void core_hello(struct hd_core *c, const struct hd_event *ev)
                "this worker has opened another model than the leader; give both the same file");
         return;
     }
-    if (!h->name || !h->name[0] || strlen(h->name) >= sizeof c->workers[0].name) {
-        reject(c, ev->conn, HD_REJECT_NAME, "a worker needs a name of 1 to 63 bytes");
+    if (!is_name(h->name)) {
+        reject(c, ev->conn, HD_REJECT_NAME, "a worker needs a name: 1 to 63 of A-Z a-z 0-9 . _ -");
         return;
     }
     int slot = slot_named(c, h->name);
@@ -142,7 +149,7 @@ void core_heard(struct hd_core *c, unsigned slot)
     hd_detector_heard(&w->detector, c->now_us);
     w->last_seen_us = c->now_us;
     if (w->state == HD_WORKER_SUSPECT) {
-        w->state = HD_WORKER_ONLINE;
+        set_state(c, slot, HD_WORKER_ONLINE);
         core_push_state(c, slot);
     }
 }
@@ -195,7 +202,7 @@ static void check_silence(struct hd_core *c, unsigned slot)
     if (phi >= c->o.detector.phi_offline) {
         core_lose(c, slot, HD_LOSS_SILENT);
     } else if (phi >= c->o.detector.phi_suspect && w->state == HD_WORKER_ONLINE) {
-        w->state = HD_WORKER_SUSPECT;
+        set_state(c, slot, HD_WORKER_SUSPECT);
         core_push_state(c, slot);
     }
 }
@@ -243,7 +250,7 @@ void core_lose(struct hd_core *c, unsigned slot, enum hd_loss_cause cause)
     if (!is_alive(w))
         return;
     core_report_loss(c, slot, cause);
-    w->state = HD_WORKER_OFFLINE;
+    set_state(c, slot, HD_WORKER_OFFLINE);
     w->failures++;
     w->knows = w->covers = w->filling = w->cannot = 0;
     w->draining = w->leaving = w->dismissed = false;

@@ -246,10 +246,14 @@ void core_rebalance(struct hd_core *c)
 /* Who is to stop may go when nothing depends on it, or when there is nobody to take over. */
 void core_dismiss(struct hd_core *c)
 {
-    uint64_t alive = core_alive(c), needed = 0, others = 0;
-    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
-        if (alive & core_bit(s) && !c->workers[s].draining)
-            others |= core_bit(s);
+    uint64_t alive = core_alive(c), needed = 0, others = 0, leaving = 0;
+    for (uint64_t left = alive; left; left &= left - 1) {
+        unsigned s = core_first(left);
+        others |= c->workers[s].draining ? 0 : core_bit(s);
+        leaving |= c->workers[s].leaving ? core_bit(s) : 0;
+    }
+    if (!leaving)
+        return;
     if (others && c->state != HD_CLUSTER_WAITING)
         needed = owners(&c->plan) | c->assigning;
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {

@@ -192,9 +192,23 @@ static void all_confirmed(struct hd_core *c)
         serve(c);
 }
 
+/* Does every unit have an owner that lives? An epoch's plan stays as it is, so it need be gone
+ * through only when somebody came or went. */
+static bool is_complete(struct hd_core *c)
+{
+    uint64_t alive = core_alive(c);
+    if (c->complete.epoch == c->epoch && c->complete.alive == alive)
+        return true;
+    if (!hd_plan_complete(&c->plan, alive))
+        return false;
+    c->complete.epoch = c->epoch;
+    c->complete.alive = alive;
+    return true;
+}
+
 void core_settle(struct hd_core *c)
 {
-    if (c->state != HD_CLUSTER_WAITING && !hd_plan_complete(&c->plan, core_alive(c)))
+    if (c->state != HD_CLUSTER_WAITING && !is_complete(c))
         recover(c);
     else if (c->state == HD_CLUSTER_ASSIGNING && c->assigning == 0)
         all_confirmed(c);

@@ -41,6 +41,7 @@ const char hd_bench_usage[] =
     "\n"
     "  --out DIR          also writes decode.json and decode.csv (prefill, net) there\n"
     "  --workers LIST     sizes of the cluster, default 1,2; they take turns\n"
+    "  --wire LIST        exact (default), compact (compute.wire of the leader), or both in turn\n"
     "  --prompt N         tokens of the prompt, default 16; prefill: 512\n"
     "  --tokens N         of an answer, default 64; not for prefill\n"
     "  --repeat N         default 3\n";

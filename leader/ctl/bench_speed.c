@@ -37,12 +37,45 @@ uint64_t hd_speed_threads(const struct hd_speed_options *o, size_t variant)
     return cores > 0 && all > (uint64_t)cores ? (uint64_t)cores : all;
 }
 
-static int check(struct hd_speed_options *o, const char *workers, struct hd_error *err)
+static int take_wire(void *arg, size_t i, const char *item, struct hd_error *err)
 {
-    struct hd_bench_numbers sizes = {"--workers", o->workers, 1, HD_MAX_WORKERS};
-    int rc = hd_bench_take_numbers(&sizes, workers, &o->n_variants, err);
-    for (size_t i = 0; rc == 0 && i < o->n_variants; i++)
-        o->threads[i] = o->up.threads ? o->up.threads : hd_up_share_of_cores(o->workers[i]);
+    static const char *const known[HD_SPEED_MAX_WIRES] = {"exact", "compact"};
+    const char **wires = arg;
+    int which = strcmp(item, known[0]) == 0 ? 0 : 1;
+    if (strcmp(item, known[which]) != 0)
+        return hd_fail(err, HD_E_CONFIG, "--wire is exact, compact or both, not '%s'", item);
+    if (i >= HD_SPEED_MAX_WIRES || (i > 0 && wires[0] == known[which]))
+        return hd_fail(err, HD_E_CONFIG, "--wire names %s twice", item);
+    wires[i] = known[which];
+    return 0;
+}
+
+/* The variants: each size, with each wire mode in turn. */
+static int take_variants(struct hd_speed_options *o, const char *workers, const char *wires,
+                         struct hd_error *err)
+{
+    uint64_t sizes[HD_BENCH_MAX_LIST];
+    const char *names[HD_SPEED_MAX_WIRES];
+    size_t n_sizes, n_wires;
+    struct hd_bench_numbers list = {"--workers", sizes, 1, HD_MAX_WORKERS};
+    int rc = hd_bench_take_numbers(&list, workers, &n_sizes, err);
+    if (rc == 0)
+        rc = hd_bench_each_item("--wire", wires, take_wire, names, &n_wires, err);
+    if (rc < 0)
+        return rc;
+    o->n_variants = n_sizes * n_wires;
+    for (size_t i = 0; i < o->n_variants; i++) {
+        uint64_t n = o->workers[i] = sizes[i / n_wires];
+        o->threads[i] = o->up.threads ? o->up.threads : hd_up_share_of_cores(n);
+        o->wires[i] = names[i % n_wires];
+    }
+    return 0;
+}
+
+static int check(struct hd_speed_options *o, const char *workers, const char *wires,
+                 struct hd_error *err)
+{
+    int rc = take_variants(o, workers, wires, err);
     if (rc == 0 && o->kind == HD_SPEED_PREFILL && o->tokens != 0)
         rc = hd_fail(err, HD_E_CONFIG, "bench prefill takes no --tokens: it is about the prompt");
     o->prompt = o->prompt ? o->prompt : kinds[o->kind].prompt;
@@ -115,12 +148,13 @@ int hd_speed_cmd(enum hd_speed_kind kind, int argc, char **argv)
 {
     struct hd_speed_options o = {
         .kind = kind, .up = {.log_level = "error", .recovery = "reuse"}, .repeat = 3};
-    const char *model = NULL, *workers = "1,2";
+    const char *model = NULL, *workers = "1,2", *wires = "exact";
     struct hd_error err = {0};
     const struct hd_arg args[] = {
         {"--model", HD_ARG_STRING, &model},
         {"--workers", HD_ARG_STRING, &workers},
         {"--threads", HD_ARG_UINT, &o.up.threads, 1, 1024},
+        {"--wire", HD_ARG_STRING, &wires},
         {"--prompt", HD_ARG_UINT, &o.prompt, 1, INT32_MAX},
         {"--tokens", HD_ARG_UINT, &o.tokens, 2, INT32_MAX},
         {"--repeat", HD_ARG_UINT, &o.repeat, 1, 1000},
@@ -132,7 +166,7 @@ int hd_speed_cmd(enum hd_speed_kind kind, int argc, char **argv)
     int rc = hd_cmd_args(argc, argv, args, NULL, hd_bench_usage);
     if (rc != 0)
         return hd_cmd_args_status(rc);
-    if (check(&o, workers, &err) < 0)
+    if (check(&o, workers, wires, &err) < 0)
         return hd_complain(&err) + 1;
     rc = run(&o, model, &err);
     if (rc == HD_BENCH_INTERRUPTED) {

@@ -12,6 +12,9 @@
 
 #include "leader/ctl/bench.h"
 
+#define HD_SPEED_MAX_WIRES    2
+#define HD_SPEED_MAX_VARIANTS (HD_SPEED_MAX_WIRES * HD_BENCH_MAX_LIST)
+
 enum hd_speed_kind { HD_SPEED_DECODE, HD_SPEED_PREFILL, HD_SPEED_NET, HD_SPEED_KINDS };
 
 /* What a status counts up. Half-steps are told apart by what their step is: one row of each
@@ -69,7 +72,7 @@ enum hd_speed_value {
 };
 
 struct hd_speed_run {
-    size_t variant; /* which of the options' sizes */
+    size_t variant; /* which of the options' sizes and wire modes */
     uint64_t repeat;
     double values[HD_SPEED_VALUES]; /* those of the kind */
 };
@@ -77,7 +80,9 @@ struct hd_speed_run {
 struct hd_speed_options {
     enum hd_speed_kind kind;
     struct hd_up_options up; /* model, arguments passed on */
-    uint64_t workers[HD_BENCH_MAX_LIST], threads[HD_BENCH_MAX_LIST];
+    /* Every size with every wire mode: */
+    uint64_t workers[HD_SPEED_MAX_VARIANTS], threads[HD_SPEED_MAX_VARIANTS];
+    const char *wires[HD_SPEED_MAX_VARIANTS]; /* "exact", "compact" */
     size_t n_variants;
     uint64_t prompt, tokens, repeat;
     const char *out; /* NULL: nothing is written */

@@ -2,6 +2,7 @@
 #include "leader/ctl/bench_speed.h"
 #include "leader/ctl/files.h"
 
+#include <string.h>
 #include <unistd.h>
 
 #define IN_DECODE  (1u << HD_SPEED_DECODE)
@@ -46,8 +47,8 @@ static bool is_shown(const struct hd_speed *s, int value)
 static void name_variant(const struct hd_speed *s, size_t variant, char *text, size_t size)
 {
     unsigned long long w = s->o->workers[variant], t = s->o->threads[variant];
-    snprintf(text, size, "%llu worker%s x %llu thread%s", w, w == 1 ? "" : "s", t,
-             t == 1 ? "" : "s");
+    snprintf(text, size, "%llu worker%s x %llu thread%s%s", w, w == 1 ? "" : "s", t,
+             t == 1 ? "" : "s", strcmp(s->o->wires[variant], "exact") == 0 ? "" : ", compact");
 }
 
 /* ---- Terminal -------------------------------------------------------------------------------*/
@@ -102,8 +103,8 @@ void hd_speed_print(const struct hd_speed *s)
 /* ---- JSON -----------------------------------------------------------------------------------*/
 static json_t *variant_json(const struct hd_speed *s, size_t variant)
 {
-    return json_pack("{s:I, s:I}", "workers", (json_int_t)s->o->workers[variant], "threads",
-                     (json_int_t)s->o->threads[variant]);
+    return json_pack("{s:I, s:I, s:s}", "workers", (json_int_t)s->o->workers[variant], "threads",
+                     (json_int_t)s->o->threads[variant], "wire", s->o->wires[variant]);
 }
 
 static json_t *run_json(const struct hd_speed *s, const struct hd_speed_run *r)
@@ -152,14 +153,15 @@ int hd_speed_write_json(const struct hd_speed *s, const char *path, struct hd_er
 static void print_csv(FILE *f, const void *what)
 {
     const struct hd_speed *s = what;
-    fputs("workers,threads,repeat", f);
+    fputs("workers,threads,wire,repeat", f);
     for (int v = 0; v < HD_SPEED_VALUES; v++)
         if (is_shown(s, v))
             fprintf(f, ",%s", shown[v].key);
     for (size_t i = 0; i < s->n; i++) {
         const struct hd_speed_run *r = &s->runs[i];
-        fprintf(f, "\n%llu,%llu,%llu", (unsigned long long)s->o->workers[r->variant],
-                (unsigned long long)s->o->threads[r->variant], (unsigned long long)r->repeat);
+        fprintf(f, "\n%llu,%llu,%s,%llu", (unsigned long long)s->o->workers[r->variant],
+                (unsigned long long)s->o->threads[r->variant], s->o->wires[r->variant],
+                (unsigned long long)r->repeat);
         for (int v = 0; v < HD_SPEED_VALUES; v++)
             if (is_shown(s, v))
                 fprintf(f, ",%.*f", shown[v].decimals, r->values[v]);

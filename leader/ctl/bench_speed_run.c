@@ -248,6 +248,7 @@ int hd_speed_measure(struct hd_speed *s, struct hd_speed_run *run, struct hd_err
     struct hd_up_options up = o->up;
     up.workers = o->workers[run->variant];
     up.threads = o->threads[run->variant];
+    up.wire = o->wires[run->variant];
     m.raw.prompt = o->prompt;
     m.raw.tokens = o->tokens - 1;
     m.raw.weight_bytes = s->weight_bytes;

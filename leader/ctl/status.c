@@ -48,6 +48,22 @@ static void print_cluster(const json_t *s)
            number_of(e, "prompt_tokens"), number_of(e, "tokens"));
 }
 
+static void print_per_row(const json_t *steps, const char *of)
+{
+    if (number_of(steps, "rows") > 0)
+        printf("; a token of %s: %.1f KB down, %.1f KB up", of,
+               number_of(steps, "down_per_row") / 1e3, number_of(steps, "up_per_row") / 1e3);
+}
+
+static void print_traffic(const json_t *s)
+{
+    const json_t *c = json_object_get(s, "cluster"), *t = json_object_get(c, "traffic");
+    printf("wire     %s", text_of(c, "wire"));
+    print_per_row(json_object_get(t, "decode"), "answers");
+    print_per_row(json_object_get(t, "prefill"), "prompts");
+    putchar('\n');
+}
+
 static void print_advice(const json_t *s)
 {
     const json_t *c = json_object_get(s, "cluster"), *a = json_object_get(s, "advice");
@@ -96,6 +112,20 @@ static void print_workers(const json_t *list)
     }
 }
 
+/* Who runs another release than the leader: in the middle of an upgrade, or forgotten by one. */
+static void print_releases(const json_t *s)
+{
+    const char *leader = text_of(json_object_get(s, "cluster"), "software");
+    size_t i;
+    json_t *w;
+    json_array_foreach(json_object_get(s, "workers"), i, w)
+    {
+        const char *software = json_string_value(json_object_get(w, "software"));
+        if (software && strcmp(software, leader) != 0)
+            printf("release  %s runs %s, the leader %s\n", text_of(w, "name"), software, leader);
+    }
+}
+
 static void print_failovers(const json_t *list)
 {
     size_t i;
@@ -115,7 +145,9 @@ static void print_failovers(const json_t *list)
 static void print_table(const json_t *s)
 {
     print_cluster(s);
+    print_traffic(s);
     print_advice(s);
+    print_releases(s);
     print_workers(json_object_get(s, "workers"));
     print_failovers(json_object_get(s, "failovers"));
 }

@@ -38,15 +38,20 @@ static void do_welcome(struct hd_leader *l, const struct hd_action *a)
     hd_send_welcome(l, p);
 }
 
+void hd_peer_refuse(struct hd_peer *p, unsigned code, const char *why)
+{
+    hd_warn(p->leader->o.log, "worker_refused", "address=%s reason=\"%s\"", hd_conn_peer(p->conn),
+            why);
+    hd_send_reject(p, code, why);
+    p->forgotten = true;
+    hd_conn_close(p->conn, true);
+}
+
 static void do_reject(struct hd_leader *l, const struct hd_action *a)
 {
     struct hd_peer *p = hd_peer_by_id(l, a->conn);
-    if (!p)
-        return;
-    hd_warn(l->o.log, "worker_refused", "address=%s reason=\"%s\"", hd_conn_peer(p->conn), a->text);
-    hd_send_reject(p, a->code, a->text);
-    p->forgotten = true;
-    hd_conn_close(p->conn, true);
+    if (p)
+        hd_peer_refuse(p, a->code, a->text);
 }
 
 static void do_close(struct hd_leader *l, const struct hd_action *a)
@@ -142,6 +147,7 @@ static void do_send(struct hd_leader *l, const struct hd_action *a)
         break;
     case HD_ACT_SEND_HALF:
         rc = hd_send_half(l, p, a);
+        hd_busy_poll_expect(&l->busy_poll);
         break;
     case HD_ACT_FILL:
         rc = hd_send_fill(l, p, a->sequences);

@@ -1,6 +1,7 @@
 #include "leader/daemon/config.h"
 
 #include "common/net/address.h"
+#include "common/net/busy_poll.h"
 #include "common/net/tls.h"
 #include "common/util/log.h"
 #include "common/util/state_dir.h"
@@ -15,6 +16,7 @@ static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const policies[] = {"reuse", "standby", "full", NULL};
 static const char *const strategies[] = {"even", "fixed", "single", "weighted", "bandwidth", NULL};
 static const char *const activations[] = {"auto", "f32", NULL};
+static const char *const wires[] = {"exact", "compact", NULL};
 static const char *const kv_types[] = {"f16", "f32", NULL};
 
 #define STRATEGY_FIXED 1
@@ -75,6 +77,8 @@ static const struct hd_config_key keys[] = {
     {"cluster", "socket", STRING(cluster_socket)},
     {"cluster", "key", STRING(cluster_key)},
     {"cluster", "tls", HD_CONFIG_ENUM, AT(cluster_tls), .words = hd_tls_modes},
+    {"cluster", "busy_poll_us", HD_CONFIG_UINT, AT(busy_poll_us), .min = 0,
+     .max = HD_MAX_BUSY_POLL_US},
     {"cluster", "min_workers", HD_CONFIG_UINT, AT(min_workers), .min = 1, .max = HD_MAX_WORKERS},
     {"http", "listen", STRING(http_listen)},
     {"http", "api_key_file", STRING(api_key_file)},
@@ -97,6 +101,7 @@ static const struct hd_config_key keys[] = {
     {"assignment", "fixed", HD_CONFIG_TABLE, .add = add_fixed},
     {"assignment", "single", STRING(single)},
     {"compute", "activations", HD_CONFIG_ENUM, AT(activations), .words = activations},
+    {"compute", "wire", HD_CONFIG_ENUM, AT(wire), .words = wires},
     {"compute", "overlap_rows", HD_CONFIG_UINT, AT(overlap_rows), .min = 0,
      .max = HD_LEADER_MAX_ROWS},
     {"cache", "kv_type", HD_CONFIG_ENUM, AT(kv_type), .words = kv_types},
@@ -153,6 +158,7 @@ static const char usage[] =
     "flag too, --section.key VALUE, or a line of the file:\n"
     "\n"
     "  cluster.socket PATH (a Unix socket besides, for workers on this machine)\n"
+    "  cluster.busy_poll_us 0 (how long to look for an answer before the thread sleeps)\n"
     "  cluster.tls auto | on | off       http.open false | true\n"
     "  http.cert FILE, http.cert_key FILE (HTTPS: certificate chain and private key, PEM)\n"
     "  heartbeat.interval_ms 50          heartbeat.phi_suspect 3\n"
@@ -162,6 +168,7 @@ static const char usage[] =
     "  assignment.strategy even | fixed | single | weighted | bandwidth\n"
     "  assignment.single WORKER (any)    cache.kv_type f16 | f32\n"
     "  compute.activations auto | f32 (auto: 8 bits for quantized weights)\n"
+    "  compute.wire exact | compact (a quarter of the bytes up; the text depends on the plan)\n"
     "  compute.overlap_rows 64 (steps of so many rows go in two groups; 0: never)\n"
     "  limits.max_sequences 8            limits.max_rows 128\n"
     "  limits.context 0 (the model's)    limits.queue 256\n"

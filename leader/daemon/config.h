@@ -25,6 +25,7 @@ struct hd_leader_config {
     char cluster_socket[108]; /* cluster.socket: path of a Unix socket for those on this machine */
     char cluster_key[4096];   /* cluster.key: file of the cluster's key, "" = none */
     int cluster_tls;          /* cluster.tls: enum hd_tls_mode */
+    uint64_t busy_poll_us;    /* cluster.busy_poll_us: after a half-step's inputs, 0 = not at all */
     uint64_t min_workers;     /* cluster.min_workers: nothing is served with fewer at the start */
     char http_listen[256];    /* http.listen, numeric address */
     char api_key_file[4096];  /* http.api_key_file: what a client must know, "" = nothing */
@@ -46,6 +47,7 @@ struct hd_leader_config {
     char single[64];             /* assignment.single: who gets lost heads, "" = any */
 
     int activations;                  /* compute.activations: how rows travel and are multiplied */
+    int wire;                         /* compute.wire: enum hd_wire */
     uint64_t overlap_rows;            /* compute.overlap_rows: two groups of so many; 0: never */
     int kv_type;                      /* cache.kv_type: enum hd_kv_type */
     uint64_t max_sequences, max_rows; /* limits.* */

@@ -44,7 +44,7 @@ void hd_leader_unit_costs(const struct hd_leader *l, struct hd_unit_cost cost[HD
         cost[k].bytes /= units[k];
         cost[k].trips = k == HD_UNIT_VOCAB ? 1 : m->n_layers;
         cost[k].trip_bytes = (double)hd_model_row_bytes(l->model, l->activations) +
-                             sizeof(int32_t) * (double)m->dim; /* a row there, its sums back */
+                             (double)hd_model_sum_bytes(l->model, l->wire); /* its sums back */
     }
     cost[HD_UNIT_HEAD].bytes += hd_leader_kv_bytes(l);
 }

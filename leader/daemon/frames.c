@@ -3,6 +3,7 @@
 #include "leader/daemon/leader_impl.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,26 @@ void hd_peer_broke_rules(struct hd_peer *p, const char *why)
     hd_leader_event(p->leader, &ev);
 }
 
+/* For the status: of what a peer sends only what is printable goes there. */
+static void keep_software(struct hd_peer *p, const char *software)
+{
+    snprintf(p->software, sizeof p->software, "%s", software);
+    for (char *c = p->software; *c; c++)
+        if (*c < ' ' || *c > '~')
+            *c = '?';
+}
+
+/* A worker of an older release would send what is not expected here, again and again. */
+static void refuse_wire(struct hd_peer *p, const char *name)
+{
+    char why[256];
+    snprintf(why, sizeof why,
+             "this cluster's compute.wire is %s, which %.64s of worker %s does not know; update "
+             "it, or set exact on the leader",
+             hd_wire_name(p->leader->wire), p->software, name);
+    hd_peer_refuse(p, HD_REJECT_VERSION, why);
+}
+
 static void on_hello(struct hd_peer *p, const struct hd_frame *f)
 {
     Hydac__V1__Hello *m = hydac__v1__hello__unpack(NULL, f->body_len, f->body);
@@ -27,6 +48,11 @@ static void on_hello(struct hd_peer *p, const struct hd_frame *f)
         goto out;
     }
     p->greeted = true;
+    keep_software(p, m->software);
+    if (p->leader->wire != HD_WIRE_EXACT && !(m->wires >> p->leader->wire & 1)) {
+        refuse_wire(p, m->name);
+        goto out;
+    }
     p->log_limit = m->log_limit_bytes;
     struct hd_event ev = {
         .type = HD_EV_HELLO,
@@ -41,7 +67,7 @@ static void on_hello(struct hd_peer *p, const struct hd_frame *f)
     hd_info(p->leader->o.log, "hello",
             "worker=%s address=%s model=%s software=\"%s\" threads=%u memory_bytes=%" PRIu64
             " multiply_adds_per_s=%" PRIu64,
-            m->name, hd_conn_peer(p->conn), m->model_name, m->software, m->threads, m->memory_bytes,
+            m->name, hd_conn_peer(p->conn), m->model_name, p->software, m->threads, m->memory_bytes,
             m->multiply_adds_per_s);
     hd_leader_event(p->leader, &ev);
 out:
@@ -106,6 +132,17 @@ static void on_kv_result(struct hd_peer *p, const struct hd_frame *f)
     hydac__v1__kv_result__free_unpacked(m, NULL);
 }
 
+static void count_received(struct hd_peer *p, const struct hd_frame *f, int half)
+{
+    struct hd_traffic_frame counted = {
+        .type = f->type,
+        .half = half,
+        .way = HD_TRAFFIC_UP,
+        .bytes = HD_FRAME_HEADER + (uint64_t)f->body_len + f->payload_len,
+    };
+    hd_traffic_count(&p->leader->traffic, &counted);
+}
+
 /* Adds a result that the core expects to its group's half-step in hand. */
 static int use_result(struct hd_peer *p, const struct hd_frame *f, const Hydac__V1__StepResult *m,
                       struct hd_error *err)
@@ -159,6 +196,7 @@ static void on_step_result(struct hd_peer *p, const struct hd_frame *f)
                           .bytes = f->payload_len + payload_bytes(l, m->group),
                           .compute_us = m->compute_us,
                           .flops = m->flops};
+    count_received(p, f, (int)m->half);
     if (hd_core_expects(l->core, &ev) && use_result(p, f, m, &err) < 0)
         hd_peer_broke_rules(p, err.text);
     else
@@ -267,6 +305,8 @@ void hd_peer_frame(struct hd_peer *p, const struct hd_frame *f)
             hd_peer_broke_rules(p, "a worker must say Hello first, once");
         return;
     }
+    if (f->type != HD_FRAME_STEP_RESULT) /* that one when its half is known */
+        count_received(p, f, 0);
     switch (f->type) {
     case HD_FRAME_HEARTBEAT_ACK:
         on_ack(p, f);

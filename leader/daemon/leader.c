@@ -25,6 +25,7 @@ static void engine_sequence_close(void *arg, uint32_t sequence)
 
 static void engine_half(void *arg, const struct hd_half_work *work)
 {
+    struct hd_leader *l = arg;
     struct hd_event ev = {
         .type = HD_EV_HALF,
         .step = work->step,
@@ -35,13 +36,16 @@ static void engine_half(void *arg, const struct hd_half_work *work)
         .rows = work->by_sequence,
         .n_rows = work->n_sequences,
     };
-    hd_leader_event(arg, &ev);
+    hd_traffic_half(&l->traffic, work);
+    hd_leader_event(l, &ev);
 }
 
 static void engine_step_done(void *arg, uint64_t step)
 {
+    struct hd_leader *l = arg;
     struct hd_event ev = {.type = HD_EV_STEP_DONE, .step = step};
-    hd_leader_event(arg, &ev);
+    hd_traffic_step_done(&l->traffic);
+    hd_leader_event(l, &ev);
 }
 
 static void engine_step_abandoned(void *arg)
@@ -123,6 +127,11 @@ static int open_model(struct hd_leader *l, struct hd_error *err)
         return rc;
     l->activations =
         c->activations == HD_LEADER_ACTIVATIONS_F32 ? HD_ACTIVATIONS_F32 : l->model->activations;
+    l->wire = (enum hd_wire)c->wire;
+    if (hd_model_sum_bytes(l->model, l->wire) == 0)
+        return hd_fail(
+            err, HD_E_CONFIG,
+            "compute.wire: compact sums are blocks of 32 values, a row has %u; use exact", m->dim);
     l->context = c->context && c->context < m->context ? (uint32_t)c->context : m->context;
     rc = hd_tokenizer_open(&l->tokenizer, l->model, err);
     if (rc == HD_E_NOTFOUND || rc == HD_E_UNSUPPORTED) {
@@ -134,9 +143,9 @@ static int open_model(struct hd_leader *l, struct hd_error *err)
     }
     hd_info(l->o.log, "model",
             "name=\"%s\" digest=%016" PRIx64 " layers=%u dim=%u heads=%u kv_heads=%u context=%u "
-            "activations=%s",
+            "activations=%s wire=%s",
             l->model->name, l->model->digest, m->n_layers, m->dim, m->n_heads, m->n_kv_heads,
-            l->context, l->activations == HD_ACTIVATIONS_Q8 ? "q8" : "f32");
+            l->context, l->activations == HD_ACTIVATIONS_Q8 ? "q8" : "f32", hd_wire_name(l->wire));
     return 0;
 }
 
@@ -179,6 +188,7 @@ static int make_engine(struct hd_leader *l, struct hd_error *err)
         .units = &l->units,
         .kernels = hd_kernels_get(hd_isa_best()),
         .activations = l->activations,
+        .wire = l->wire,
         .overlap_rows = (unsigned)c->overlap_rows,
         .tokenizer = l->tokenizer,
         .ops = {.arg = l,
@@ -257,9 +267,10 @@ static void on_tick(uv_timer_t *timer)
 static int start_tick(struct hd_leader *l)
 {
     uint64_t ms = l->o.config->heartbeat_interval_ms;
+    hd_busy_poll_init(&l->busy_poll, l->o.loop, l->o.config->busy_poll_us);
     uv_timer_init(l->o.loop, &l->tick);
     l->tick.data = l;
-    l->handles++;
+    l->handles += 2;
     l->tick_due_us = hd_now_us() + ms * 1000;
     return uv_timer_start(&l->tick, on_tick, ms, ms);
 }
@@ -378,6 +389,8 @@ void hd_leader_close(struct hd_leader *l, void (*closed)(void *arg), void *arg)
     if (l->engine)
         hd_engine_fail(l->engine, UINT64_MAX, "the leader is stopping");
     hd_status_close(l);
+    if (l->busy_poll.idle.data)
+        hd_busy_poll_close(&l->busy_poll, on_handle_closed, l);
     close_handle((uv_handle_t *)&l->tick);
     close_handle((uv_handle_t *)&l->listener);
     close_handle((uv_handle_t *)&l->local_listener);

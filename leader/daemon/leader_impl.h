@@ -15,12 +15,14 @@
 #include "common/net/address.h"
 #include "common/net/bounds.h"
 #include "common/net/conn.h"
+#include "common/net/busy_poll.h"
 #include "common/net/tls.h"
 #include "hydac.pb-c.h"
 #include "leader/api/api.h"
 #include "leader/core/core.h"
 #include "leader/daemon/door.h"
 #include "leader/daemon/leader.h"
+#include "leader/daemon/traffic.h"
 #include "leader/engine/engine.h"
 #include "leader/metrics/recoveries.h"
 
@@ -39,6 +41,7 @@ struct hd_peer {
     uint64_t id;       /* what the core calls it until it has a slot */
     uint64_t since_us; /* accepted at */
     bool greeted;      /* said Hello */
+    char software[48]; /* its name and release, printable; "" before Hello */
     bool asked_model;  /* it has none of its own */
     int slot;          /* -1 before Welcome */
     bool forgotten;    /* written off: its frames are ignored */
@@ -66,6 +69,7 @@ struct hd_leader {
     struct hd_model *model;
     struct hd_units units;
     enum hd_activations activations;
+    enum hd_wire wire;
     uint32_t context; /* positions of a sequence: the config's limit, or the model's */
     struct hd_tokenizer *tokenizer; /* NULL: the model carries none */
     struct hd_core *core;
@@ -76,6 +80,7 @@ struct hd_leader {
     uv_tcp_t listener;
     uv_pipe_t local_listener; /* of cluster.socket */
     uv_timer_t tick;
+    struct hd_busy_poll busy_poll;
     uint64_t tick_due_us;
     unsigned handles; /* open libuv handles of our own */
     struct hd_door door;
@@ -114,6 +119,7 @@ struct hd_leader {
     uint64_t next_query;
     struct hd_serving serving; /* counted for GET /metrics, as are recoveries */
     struct hd_recoveries recoveries;
+    struct hd_traffic traffic; /* likewise, and for the status */
 
     bool closing, api_closed;
     void (*closed)(void *arg);
@@ -155,6 +161,8 @@ void hd_cluster_check_greetings(struct hd_leader *l, uint64_t now_us);
 void hd_cluster_close(struct hd_leader *l);
 
 /* actions.c */
+/* Before it has a slot: told why, and cut off. */
+void hd_peer_refuse(struct hd_peer *p, unsigned code, const char *why);
 /* NULL: it is gone. */
 struct hd_peer *hd_peer_by_id(struct hd_leader *l, uint64_t id);
 /* Give the event to the core and carry out what it wants, unless that is under way already (then
@@ -162,6 +170,8 @@ struct hd_peer *hd_peer_by_id(struct hd_leader *l, uint64_t id);
 void hd_leader_event(struct hd_leader *l, struct hd_event *ev);
 
 /* messages.c: frames out; all return what hd_conn_send returns */
+/* As hd_conn_send; counted once the peer has a slot. */
+int hd_peer_send(struct hd_peer *p, int type, const ProtobufCMessage *m, struct hd_shared *payload);
 int hd_send_welcome(struct hd_leader *l, struct hd_peer *p);
 int hd_send_reject(struct hd_peer *p, unsigned code, const char *text);
 int hd_send_heartbeat(struct hd_peer *p, uint64_t seq);

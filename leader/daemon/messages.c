@@ -6,6 +6,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+int hd_peer_send(struct hd_peer *p, int type, const ProtobufCMessage *m, struct hd_shared *payload)
+{
+    uint64_t before = hd_conn_bytes_taken(p->conn);
+    int rc = hd_conn_send(p->conn, type, m, payload);
+    if (p->slot < 0)
+        return rc;
+    struct hd_traffic_frame f = {
+        .type = type,
+        .half = type == HD_FRAME_STEP ? (int)((const Hydac__V1__Step *)m)->half : 0,
+        .way = HD_TRAFFIC_DOWN,
+        .bytes = hd_conn_bytes_taken(p->conn) - before,
+    };
+    hd_traffic_count(&p->leader->traffic, &f);
+    return rc;
+}
+
 int hd_send_welcome(struct hd_leader *l, struct hd_peer *p)
 {
     Hydac__V1__Welcome m = HYDAC__V1__WELCOME__INIT;
@@ -15,10 +31,11 @@ int hd_send_welcome(struct hd_leader *l, struct hd_peer *p)
     m.heartbeat_ms = (uint32_t)c->heartbeat_interval_ms;
     m.kv_type = (uint32_t)c->kv_type;
     m.activations = l->activations;
+    m.wire = l->wire;
     m.max_rows = (uint32_t)c->max_rows;
     m.max_positions = l->context;
     m.max_sequences = (uint32_t)c->max_sequences;
-    return hd_conn_send(p->conn, HD_FRAME_WELCOME, &m.base, NULL);
+    return hd_peer_send(p, HD_FRAME_WELCOME, &m.base, NULL);
 }
 
 int hd_send_reject(struct hd_peer *p, unsigned code, const char *text)
@@ -26,7 +43,7 @@ int hd_send_reject(struct hd_peer *p, unsigned code, const char *text)
     Hydac__V1__Reject m = HYDAC__V1__REJECT__INIT;
     m.code = code;
     m.reason = (char *)text;
-    return hd_conn_send(p->conn, HD_FRAME_REJECT, &m.base, NULL);
+    return hd_peer_send(p, HD_FRAME_REJECT, &m.base, NULL);
 }
 
 int hd_send_heartbeat(struct hd_peer *p, uint64_t seq)
@@ -34,7 +51,7 @@ int hd_send_heartbeat(struct hd_peer *p, uint64_t seq)
     Hydac__V1__Heartbeat m = HYDAC__V1__HEARTBEAT__INIT;
     m.seq = seq;
     m.sent_us = hd_now_us();
-    return hd_conn_send(p->conn, HD_FRAME_HEARTBEAT, &m.base, NULL);
+    return hd_peer_send(p, HD_FRAME_HEARTBEAT, &m.base, NULL);
 }
 
 int hd_owned_units(const struct hd_plan *plan, const struct hd_peer *p, enum hd_unit_kind kind,
@@ -118,7 +135,7 @@ int hd_send_assign(struct hd_leader *l, struct hd_peer *p, const struct hd_actio
     m.layers_done_second = needs.layers_done[1];
     int rc = list_units(l, p, &m);
     if (rc == 0)
-        rc = hd_conn_send(p->conn, HD_FRAME_ASSIGN, &m.base, NULL);
+        rc = hd_peer_send(p, HD_FRAME_ASSIGN, &m.base, NULL);
     free(m.heads);
     free(m.ffn_blocks);
     free(m.vocab_blocks);
@@ -136,7 +153,7 @@ int hd_send_fill(struct hd_leader *l, struct hd_peer *p, uint64_t sequences)
     m.sequences = needs.refs;
     m.n_sequences = needs.n;
     m.layers_done = needs.layers_done[0]; /* between two steps: 0 */
-    return hd_conn_send(p->conn, HD_FRAME_FILL_LOG, &m.base, NULL);
+    return hd_peer_send(p, HD_FRAME_FILL_LOG, &m.base, NULL);
 }
 
 int hd_send_fetch(struct hd_peer *p, const struct hd_fetch *f)
@@ -148,7 +165,7 @@ int hd_send_fetch(struct hd_peer *p, const struct hd_fetch *f)
     m.position = f->position;
     m.count = f->count;
     m.requester = f->requester;
-    return hd_conn_send(p->conn, HD_FRAME_FETCH, &m.base, NULL);
+    return hd_peer_send(p, HD_FRAME_FETCH, &m.base, NULL);
 }
 
 int hd_send_rows(struct hd_peer *p, const struct hd_fetch *f, struct hd_shared *rows)
@@ -160,13 +177,13 @@ int hd_send_rows(struct hd_peer *p, const struct hd_fetch *f, struct hd_shared *
     m.position = f->position;
     m.count = f->count;
     m.requester = f->requester;
-    return hd_conn_send(p->conn, HD_FRAME_ROWS, &m.base, rows);
+    return hd_peer_send(p, HD_FRAME_ROWS, &m.base, rows);
 }
 
 int hd_send_drained(struct hd_peer *p)
 {
     Hydac__V1__Drained m = HYDAC__V1__DRAINED__INIT;
-    return hd_conn_send(p->conn, HD_FRAME_DRAINED, &m.base, NULL);
+    return hd_peer_send(p, HD_FRAME_DRAINED, &m.base, NULL);
 }
 
 int hd_send_sequence(struct hd_leader *l, struct hd_peer *p, uint32_t sequence, bool open)
@@ -175,11 +192,11 @@ int hd_send_sequence(struct hd_leader *l, struct hd_peer *p, uint32_t sequence, 
         Hydac__V1__SequenceOpen m = HYDAC__V1__SEQUENCE_OPEN__INIT;
         m.sequence = sequence;
         m.max_positions = l->context;
-        return hd_conn_send(p->conn, HD_FRAME_SEQ_OPEN, &m.base, NULL);
+        return hd_peer_send(p, HD_FRAME_SEQ_OPEN, &m.base, NULL);
     }
     Hydac__V1__SequenceClose m = HYDAC__V1__SEQUENCE_CLOSE__INIT;
     m.sequence = sequence;
-    return hd_conn_send(p->conn, HD_FRAME_SEQ_CLOSE, &m.base, NULL);
+    return hd_peer_send(p, HD_FRAME_SEQ_CLOSE, &m.base, NULL);
 }
 
 /* The half-step's input as bytes to send, made once and shared by every worker and every retry. */
@@ -214,22 +231,24 @@ int hd_send_half(struct hd_leader *l, struct hd_peer *p, const struct hd_action 
     m.sequences = (uint32_t *)w->sequences;
     m.positions = (uint32_t *)w->positions;
     if (w->half == HD_HALF_LOGITS) {
-        m.n_want = w->rows;
+        m.n_want = m.n_temperatures = w->rows;
         m.want = (uint32_t *)w->want;
+        m.temperatures = (float *)w->temperatures;
     } else {
         m.n_shifts = w->rows;
         m.shifts = (int32_t *)w->shifts;
     }
-    return hd_conn_send(p->conn, HD_FRAME_STEP, &m.base, payload);
+    return hd_peer_send(p, HD_FRAME_STEP, &m.base, payload);
 }
 
 struct hd_frame_limits hd_worker_frame_limits(const struct hd_leader *l)
 {
-    /* Partial sums: every row in 64 bits. Logits: a step's rows with 64 candidates a block, or all
-     * of them in full (scheduling allows only a few of these, the limit is generous). */
+    /* Partial sums: every row in 64 bits, the most in either wire mode. Logits: a step's rows with
+     * 64 candidates a block, or all of them in full (scheduling allows only a few of these, the
+     * limit is generous). */
     uint64_t rows = l->o.config->max_rows;
     uint64_t partial = rows * l->model->shape.dim * 8;
-    uint64_t full = rows * ((uint64_t)l->model->shape.vocab * 8 + l->units.vocab_blocks * 4u);
+    uint64_t full = rows * ((uint64_t)l->model->shape.vocab * 8 + l->units.vocab_blocks * 8u);
     uint64_t most = partial > full ? partial : full;
     return (struct hd_frame_limits){
         .max_body = HD_MAX_REPLY_BODY,

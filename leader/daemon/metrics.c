@@ -13,7 +13,7 @@
 /* What has one value for the whole leader. */
 struct totals {
     double running, waiting, prompt_tokens, tokens;
-    double steps, rows, wide_rows, leader_s;
+    double steps, rows, wide_rows, logits_again, leader_s;
     double ready, epoch, min_workers;
     double moving, preparing, standby, missing, draining, filling;
     double heads_lost, heads_rebuilt, heads_ready, heads_reused;
@@ -52,6 +52,8 @@ static const struct gauge totals[] = {
     {{"hydac_steps_total", "counter", "Steps: batches of rows through all layers."}, TOTAL(steps)},
     {{"hydac_rows_total", "counter", "Rows of these steps."}, TOTAL(rows)},
     {{"hydac_wide_rows_total", "counter", "Row sums that needed 64 bits."}, TOTAL(wide_rows)},
+    {{"hydac_logits_again_total", "counter", "Steps whose sampling needed every logit of a row."},
+     TOTAL(logits_again)},
     {{"hydac_leader_compute_seconds_total", "counter", "Time in the leader's own arithmetic."},
      TOTAL(leader_s)},
     {{"hydac_cluster_ready", "gauge", "1 when requests are served, else 0."}, TOTAL(ready)},
@@ -138,6 +140,7 @@ static void read_totals(const struct hd_leader *l, struct totals *t)
         .steps = (double)s.steps,
         .rows = (double)s.rows,
         .wide_rows = (double)s.wide_rows,
+        .logits_again = (double)s.logits_again,
         .leader_s = (double)s.leader_us / 1e6,
         .ready = hd_core_state(l->core) == HD_CLUSTER_READY,
         .epoch = (double)hd_core_epoch(l->core),
@@ -321,6 +324,7 @@ static void put_all(FILE *out, const struct hd_leader *l)
         hd_exposition_family(out, &totals[i].family);
         hd_exposition_sample(out, totals[i].family.name, NULL, value_at(&t, totals[i].offset));
     }
+    hd_traffic_expose(out, &l->traffic);
     put_serving(out, &l->serving);
     put_recoveries(out, l);
     put_states(out, &w);

@@ -61,6 +61,7 @@ static json_t *held_json(const struct hd_leader *l, unsigned slot)
 static void add_connection(json_t *o, const struct hd_peer *p)
 {
     json_object_set_new(o, "address", json_string(hd_conn_peer(p->conn)));
+    json_object_set_new(o, "software", json_string(p->software));
     json_object_set_new(o, "kv_bytes", json_integer((json_int_t)p->seen.kv_bytes));
     json_object_set_new(o, "log_bytes", json_integer((json_int_t)p->seen.log_bytes));
     json_object_set_new(o, "weight_bytes", json_integer((json_int_t)p->seen.weight_bytes));
@@ -115,11 +116,12 @@ static json_t *engine_json(const struct hd_leader *l)
 {
     struct hd_engine_stats s;
     hd_engine_get_stats(l->engine, &s);
-    return json_pack("{si si sI sI sI sI sI sI sI}", "waiting", (int)s.waiting, "running",
+    return json_pack("{si si sI sI sI sI sI sI sI sI}", "waiting", (int)s.waiting, "running",
                      (int)s.running, "requests", (json_int_t)s.requests, "tokens",
                      (json_int_t)s.tokens, "prompt_tokens", (json_int_t)s.prompt_tokens, "steps",
                      (json_int_t)s.steps, "rows", (json_int_t)s.rows, "wide_rows",
-                     (json_int_t)s.wide_rows, "leader_us", (json_int_t)s.leader_us);
+                     (json_int_t)s.wide_rows, "logits_again", (json_int_t)s.logits_again,
+                     "leader_us", (json_int_t)s.leader_us);
 }
 
 /* Oldest first, as many as the ring still holds. */
@@ -181,13 +183,15 @@ static json_t *half_steps_json(const struct hd_core *core)
 static json_t *cluster_json(const struct hd_leader *l)
 {
     const struct hd_leader_config *c = l->o.config;
-    return json_pack("{ss ss sI ss ss sI sI so so}", "state",
+    return json_pack("{ss ss sI ss ss ss sI sI so so so ss sb}", "state",
                      hd_cluster_state_name(hd_core_state(l->core)), "reason",
                      hd_core_reason(l->core), "epoch", (json_int_t)hd_core_epoch(l->core),
                      "recovery", hd_recovery_name((enum hd_recovery)c->recovery), "strategy",
-                     hd_strategies[c->strategy]->name, "min_workers", (json_int_t)c->min_workers,
-                     "results_dropped", (json_int_t)l->results_dropped, "moves", move_json(l),
-                     "half_steps", half_steps_json(l->core));
+                     hd_strategies[c->strategy]->name, "wire", hd_wire_name(l->wire), "min_workers",
+                     (json_int_t)c->min_workers, "results_dropped", (json_int_t)l->results_dropped,
+                     "moves", move_json(l), "half_steps", half_steps_json(l->core), "traffic",
+                     hd_traffic_json(&l->traffic), "software", "hydac " HYDAC_VERSION, "tls",
+                     l->tls != NULL);
 }
 
 static json_t *status_json(const struct hd_leader *l, struct hd_status_query *q)
@@ -231,8 +235,7 @@ void hd_status_get(void *leader, void (*done)(void *arg, json_t *status), void *
     Hydac__V1__StatsRequest m = HYDAC__V1__STATS_REQUEST__INIT;
     m.id = q->id;
     for (unsigned i = 0; i < HD_MAX_WORKERS; i++)
-        if (l->slots[i] &&
-            hd_conn_send(l->slots[i]->conn, HD_FRAME_STATS_REQUEST, &m.base, NULL) == 0)
+        if (l->slots[i] && hd_peer_send(l->slots[i], HD_FRAME_STATS_REQUEST, &m.base, NULL) == 0)
             q->waiting |= UINT64_C(1) << i;
     if (q->waiting == 0)
         finish(l, q);

@@ -42,7 +42,7 @@ static int send_outline(struct hd_peer *p)
     struct hd_outline o;
     hd_outline_of(p->leader->model, types, &o);
     fill_outline(&m, &o);
-    return hd_conn_send(p->conn, HD_FRAME_MODEL_OUTLINE, &m.base, NULL);
+    return hd_peer_send(p, HD_FRAME_MODEL_OUTLINE, &m.base, NULL);
 }
 
 void hd_peer_model_request(struct hd_peer *p)
@@ -123,7 +123,7 @@ static int send_weights(struct hd_peer *p, const struct weights_job *j)
     m.offset = j->offset;
     m.digest = j->offset == 0 ? j->digest : 0;
     p->weights_sent += j->payload ? hd_shared_len(j->payload) : 0;
-    return hd_conn_send(p->conn, HD_FRAME_WEIGHTS, &m.base, j->payload);
+    return hd_peer_send(p, HD_FRAME_WEIGHTS, &m.base, j->payload);
 }
 
 static void on_gathered(uv_work_t *work, int status)

@@ -12,16 +12,18 @@ static bool alloc_rows(struct hd_engine *e)
     e->rows = calloc(n, sizeof *e->rows);
     e->residual = calloc(n * dim, sizeof *e->residual);
     e->row_bytes = hd_model_row_bytes(e->o.model, e->o.activations);
+    e->sum_bytes = hd_model_sum_bytes(e->o.model, e->o.wire);
     e->normalised = calloc(dim, sizeof *e->normalised);
     e->x = aligned_alloc(64, (n * e->row_bytes + 63) / 64 * 64);
     e->acc = calloc(n * dim, sizeof *e->acc);
     e->sequences = calloc(n, sizeof *e->sequences);
     e->positions = calloc(n, sizeof *e->positions);
     e->want = calloc(n, sizeof *e->want);
+    e->temperatures = calloc(n, sizeof *e->temperatures);
     e->shifts = calloc(n, sizeof *e->shifts);
     e->by_sequence = calloc(n, sizeof *e->by_sequence);
     return e->rows && e->residual && e->normalised && e->x && e->acc && e->sequences &&
-           e->positions && e->want && e->shifts && e->by_sequence;
+           e->positions && e->want && e->temperatures && e->shifts && e->by_sequence;
 }
 
 static bool load_norms(struct hd_engine *e)
@@ -81,6 +83,7 @@ void hd_engine_free(struct hd_engine *e)
     free(e->sequences);
     free(e->positions);
     free(e->want);
+    free(e->temperatures);
     free(e->shifts);
     free(e->by_sequence);
     free(e->norms);

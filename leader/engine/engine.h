@@ -40,6 +40,7 @@ struct hd_half_work {
     const uint32_t *positions; /* [rows] */
     const int32_t *shifts;     /* [rows]; ATTENTION and FFN */
     const uint32_t *want;      /* [rows]; LOGITS: 0 = all, k = best k of each vocab block */
+    const float *temperatures; /* [rows]; LOGITS: 0, or at which a second sum is wanted */
     const struct hd_seq_rows *by_sequence;
     size_t n_sequences;
 };
@@ -58,6 +59,7 @@ struct hd_engine_options {
     const struct hd_units *units;
     const struct hd_kernels *kernels;
     enum hd_activations activations;
+    enum hd_wire wire;                    /* as every worker answers; it fits the model */
     unsigned overlap_rows;                /* a step of so many rows goes in two groups; 0: never */
     const struct hd_tokenizer *tokenizer; /* for stop tokens; NULL: the model's eos */
     struct hd_engine_ops ops;
@@ -114,7 +116,8 @@ void hd_engine_failover(struct hd_engine *e, const struct hd_failover *f);
 struct hd_engine_stats {
     unsigned waiting, running;
     uint64_t requests, tokens, prompt_tokens, steps, rows, wide_rows;
-    uint64_t leader_us; /* time spent in the engine's own arithmetic */
+    uint64_t logits_again; /* LOGITS half-steps asked for again, for every logit of a row */
+    uint64_t leader_us;    /* time spent in the engine's own arithmetic */
 };
 void hd_engine_get_stats(const struct hd_engine *e, struct hd_engine_stats *s);
 

@@ -36,8 +36,10 @@ struct hd_row {
     struct hd_request *r;
     uint32_t position;
     int32_t shift;
-    bool sampled; /* its logits are wanted */
-    bool bad;     /* a worker saw a number that is not finite in the half-step in hand */
+    bool sampled;  /* its logits are wanted */
+    bool all;      /* ... every one of them: the best few did not do */
+    int32_t token; /* ... and this is what they gave */
+    bool bad;      /* a worker saw a number that is not finite in the half-step in hand */
 };
 
 /* Neighbouring rows of the step in hand that walk through the layers together. What work points at
@@ -67,11 +69,13 @@ struct hd_engine {
     float *residual;     /* [max_rows][dim] */
     float *normalised;   /* [dim], of one row */
     size_t row_bytes;
-    uint8_t *x;   /* [max_rows][row_bytes]: normalised rows as they travel */
-    int64_t *acc; /* [max_rows][dim] */
+    size_t sum_bytes; /* of a row of partial sums that is not wide */
+    uint8_t *x;       /* [max_rows][row_bytes]: normalised rows as they travel */
+    int64_t *acc;     /* [max_rows][dim] */
     struct hd_group groups[HD_MAX_GROUPS];
     unsigned n_groups, turn;                /* turn: whose half-step is asked for next */
     uint32_t *sequences, *positions, *want; /* [max_rows] */
+    float *temperatures;
     int32_t *shifts;
     struct hd_seq_rows *by_sequence;
     struct hd_logits logits;
@@ -91,6 +95,9 @@ void hd_step_begin(struct hd_engine *e);
 void hd_step_abandon(struct hd_engine *e);
 
 /* finish.c: what a finished step means to its requests */
+/* All logits asked for are in. False: some row needs every one of its own (it is marked); they were
+ * forgotten, and the half-step is to be asked for again. */
+bool hd_step_decide(struct hd_engine *e);
 void hd_step_finish(struct hd_engine *e);
 void hd_request_end(struct hd_engine *e, struct hd_request *r, enum hd_finish how,
                     const char *error);

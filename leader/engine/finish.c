@@ -76,17 +76,46 @@ static bool is_stop(const struct hd_engine *e, int32_t id)
     return e->o.tokenizer ? hd_tokenizer_is_stop(e->o.tokenizer, id) : id == e->o.model->eos;
 }
 
-/* The next token of a request from the logits of its last row. */
-static void answer(struct hd_engine *e, struct hd_request *r, size_t row)
+/* Is the row the last of what its request knows, and is another token wanted? */
+static bool is_answered(const struct hd_row *row)
+{
+    const struct hd_request *r = row->r;
+    return row->sampled && !r->cancelled && !r->ended && !r->bad &&
+           row->position + 1 == r->n_tokens && r->n_tokens - r->n_prompt < r->o.max_tokens;
+}
+
+bool hd_step_decide(struct hd_engine *e)
+{
+    bool decided = true;
+    size_t at = 0;
+    for (size_t i = 0; i < e->n_rows; i++) {
+        struct hd_row *row = &e->rows[i];
+        const struct hd_request *r = row->r;
+        struct hd_distribution d;
+        size_t logits = at;
+        at += row->sampled;
+        if (!is_answered(row))
+            continue;
+        hd_logits_distribution(&e->logits, logits, &d);
+        row->token = hd_sample(&r->o.sampling, r->n_tokens - r->n_prompt, &d);
+        row->all = row->token == HD_SAMPLE_MORE;
+        decided &= !row->all;
+    }
+    if (!decided) {
+        e->stats.logits_again++;
+        hd_logits_deinit(&e->logits);
+    }
+    return decided;
+}
+
+/* The next token of a request from the logits of its last row, which hd_step_decide has chosen. */
+static void answer(struct hd_engine *e, struct hd_request *r, size_t row, int32_t id)
 {
     uint32_t index = r->n_tokens - r->n_prompt;
     if (index >= r->o.max_tokens) {
         hd_request_end(e, r, HD_FINISH_LENGTH, NULL);
         return;
     }
-    struct hd_candidate *c;
-    size_t n = hd_logits_candidates(&e->logits, row, &c);
-    int32_t id = hd_sample(&r->o.sampling, index, c, n);
     note_time(e, r);
     if (!r->o.ignore_eos && is_stop(e, id)) {
         hd_request_end(e, r, HD_FINISH_STOP, NULL);
@@ -124,7 +153,7 @@ static void use_row(struct hd_engine *e, const struct hd_row *row, size_t at)
     }
     if (r->o.prompt_logprobs && r->n_prompt == 1 && r->scored == 0 && r->n_tokens == 1)
         first_prompt_token(r);
-    answer(e, r, at);
+    answer(e, r, at, row->token);
 }
 
 static void commit(struct hd_engine *e)

@@ -13,16 +13,19 @@ static uint32_t block_rows(const struct hd_logits *l, uint32_t block)
     return left < l->units->vocab_width ? left : l->units->vocab_width;
 }
 
-static int row_init(struct hd_logits *l, struct hd_logits_row *row, uint32_t want)
+static int row_init(struct hd_logits *l, struct hd_logits_row *row, uint32_t want,
+                    float temperature)
 {
     size_t blocks = l->units->vocab_blocks, n = l->vocab;
     if (want > 0 && !hd_mul_size(blocks, want, &n))
         return HD_E_NOMEM;
     row->want = want;
+    row->temperature = temperature;
     row->lse = calloc(blocks, sizeof *row->lse);
+    row->lse_t = calloc(blocks, sizeof *row->lse_t);
     row->n = calloc(blocks, sizeof *row->n);
     row->c = calloc(n, sizeof *row->c);
-    return row->lse && row->n && row->c ? 0 : HD_E_NOMEM;
+    return row->lse && row->lse_t && row->n && row->c ? 0 : HD_E_NOMEM;
 }
 
 int hd_logits_init(struct hd_logits *l, const struct hd_units *units, uint32_t vocab,
@@ -34,7 +37,7 @@ int hd_logits_init(struct hd_logits *l, const struct hd_units *units, uint32_t v
         return HD_E_NOMEM;
     l->rows = work->rows;
     for (size_t i = 0; i < l->rows; i++)
-        if (row_init(l, &l->row[i], work->want[i]) < 0) {
+        if (row_init(l, &l->row[i], work->want[i], work->temperatures[i]) < 0) {
             hd_logits_deinit(l);
             return HD_E_NOMEM;
         }
@@ -45,6 +48,7 @@ void hd_logits_deinit(struct hd_logits *l)
 {
     for (size_t i = 0; i < l->rows; i++) {
         free(l->row[i].lse);
+        free(l->row[i].lse_t);
         free(l->row[i].n);
         free(l->row[i].c);
     }
@@ -64,7 +68,7 @@ static size_t expected_len(const struct hd_logits *l, const struct hd_half_resul
     for (size_t i = 0; i < l->rows; i++)
         for (size_t b = 0; b < r->n_vocab_blocks; b++) {
             uint32_t block = r->vocab_blocks[b];
-            len += 4;
+            len += l->row[i].temperature > 0 ? 8 : 4;
             len += l->row[i].want ? (size_t)pairs_of(l, i, block) * 8
                                   : (size_t)block_rows(l, block) * 4;
         }
@@ -85,7 +89,7 @@ static bool are_numbers(const struct hd_logits_row *row, uint32_t block, size_t 
     for (uint32_t i = 0; i < row->n[block]; i++)
         if (!(row->c[first + i].logit < INFINITY))
             return false;
-    return isfinite(row->lse[block]);
+    return isfinite(row->lse[block]) && isfinite(row->lse_t[block]);
 }
 
 /* Reads the logits of one block of one row at *p; false when a token id is not of the block. */
@@ -95,6 +99,10 @@ static bool take_block(struct hd_logits *l, size_t row, uint32_t block, const ui
     uint32_t first = block * l->units->vocab_width, rows = block_rows(l, block);
     memcpy(&to->lse[block], *p, 4);
     *p += 4;
+    if (to->temperature > 0) {
+        memcpy(&to->lse_t[block], *p, 4);
+        *p += 4;
+    }
     if (to->want == 0) {
         for (uint32_t i = 0; i < rows; i++, *p += 4) {
             to->c[first + i].id = (int32_t)(first + i);
@@ -141,15 +149,32 @@ int hd_logits_add(struct hd_logits *l, const struct hd_half_result *r, struct hd
     return 0;
 }
 
-double hd_logits_lse(const struct hd_logits *l, size_t row)
+/* The sum over all blocks, in their order. */
+static double fold(const struct hd_logits *l, const float *lse)
 {
-    const float *lse = l->row[row].lse;
     double max = -INFINITY, sum = 0;
     for (uint32_t b = 0; b < l->units->vocab_blocks; b++)
         max = lse[b] > max ? lse[b] : max;
     for (uint32_t b = 0; b < l->units->vocab_blocks; b++)
         sum += exp((double)lse[b] - max);
     return max + log(sum);
+}
+
+double hd_logits_lse(const struct hd_logits *l, size_t row)
+{
+    return fold(l, l->row[row].lse);
+}
+
+/* What a block has kept back is no better than the last that it has sent. */
+static float bound_of(const struct hd_logits *l, const struct hd_logits_row *r)
+{
+    float bound = -INFINITY;
+    for (uint32_t b = 0; b < l->units->vocab_blocks; b++) {
+        const struct hd_candidate *c = r->c + (size_t)b * r->want;
+        if (r->n[b] < block_rows(l, b) && c[r->n[b] - 1].logit > bound)
+            bound = c[r->n[b] - 1].logit;
+    }
+    return bound;
 }
 
 size_t hd_logits_candidates(struct hd_logits *l, size_t row, struct hd_candidate **c)
@@ -160,9 +185,20 @@ size_t hd_logits_candidates(struct hd_logits *l, size_t row, struct hd_candidate
         return l->vocab;
     if (r->joined)
         return r->joined;
+    r->bound = bound_of(l, r);
     for (uint32_t b = 0; b < l->units->vocab_blocks; b++) {
         memmove(r->c + r->joined, r->c + (size_t)b * r->want, r->n[b] * sizeof *r->c);
         r->joined += r->n[b];
     }
     return r->joined;
+}
+
+void hd_logits_distribution(struct hd_logits *l, size_t row, struct hd_distribution *d)
+{
+    const struct hd_logits_row *r = &l->row[row];
+    d->n = hd_logits_candidates(l, row, &d->c);
+    bool all = d->n == l->vocab;
+    d->each = all ? 0 : r->want;
+    d->bound = all ? NAN : r->bound;
+    d->lse = r->temperature > 0 ? fold(l, r->lse_t) : NAN;
 }

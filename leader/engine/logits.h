@@ -14,10 +14,13 @@ struct hd_logits {
     size_t rows;
     struct hd_logits_row {
         uint32_t want;
+        float temperature;      /* 0: no sums at it */
         float *lse;             /* [vocab_blocks] */
+        float *lse_t;           /* [vocab_blocks], at the temperature */
         struct hd_candidate *c; /* all: [vocab] in id order; else [vocab_blocks][want], see n */
         uint32_t *n;            /* [vocab_blocks] candidates of each block */
         size_t joined;          /* length of the joined list, 0 before it is made */
+        float bound;            /* then: what is not in it has no larger logit */
     } * row;                    /* [rows] */
 };
 
@@ -30,6 +33,8 @@ void hd_logits_deinit(struct hd_logits *l);
 int hd_logits_add(struct hd_logits *l, const struct hd_half_result *r, struct hd_error *err);
 /* log(sum(exp)) over the whole vocabulary, in block order. */
 double hd_logits_lse(const struct hd_logits *l, size_t row);
+/* What there is to sample the row by (hd_sample). */
+void hd_logits_distribution(struct hd_logits *l, size_t row, struct hd_distribution *d);
 /* The row's candidates as one list, made in place the first time; returns how many. Call when every
  * block is in; the caller may reorder the list. */
 size_t hd_logits_candidates(struct hd_logits *l, size_t row, struct hd_candidate **c);

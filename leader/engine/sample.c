@@ -2,8 +2,14 @@
 
 #include <math.h>
 
-/* Candidates wanted of each vocab block are at most this many; beyond it all logits come. */
+/* Candidates wanted of each vocab block: at most so many, and so many when the options name no
+ * number. A block has up to 1,024 tokens: 16 of each are some hundred to two thousand, among which
+ * the token is but for the tail of a flat distribution. */
 #define MAX_WANT 64
+#define FEW      16
+/* Below it logit / temperature may leave the range of f32: every logit comes, and no sums are made.
+ */
+#define MIN_TEMPERATURE 1e-3
 
 bool hd_candidate_before(const struct hd_candidate *a, const struct hd_candidate *b)
 {
@@ -70,11 +76,17 @@ void hd_candidates_best(struct hd_candidate *c, size_t n, size_t k)
 uint32_t hd_sampling_want(const struct hd_sampling *s, uint32_t top_logprobs)
 {
     uint32_t want = 1;
-    if (s->temperature > 0)
-        want = s->top_k;
-    if (want == 0 || want > MAX_WANT)
+    if (s->temperature > 0 && s->temperature < MIN_TEMPERATURE && s->top_k == 0)
         return 0;
+    if (s->temperature > 0)
+        want = s->top_k == 0 ? FEW : s->top_k < MAX_WANT ? s->top_k : MAX_WANT;
     return want > top_logprobs ? want : top_logprobs;
+}
+
+float hd_sampling_temperature(const struct hd_sampling *s)
+{
+    bool summed = s->temperature >= MIN_TEMPERATURE && s->top_k == 0;
+    return summed ? (float)s->temperature : 0;
 }
 
 double hd_sample_uniform(uint64_t seed, uint64_t index)
@@ -93,13 +105,16 @@ static double weight(const struct hd_sampling *s, const struct hd_candidate *c, 
 }
 
 /* Takes candidates off the heap c[0..n), best first (they end up at c[n - 1], c[n - 2], ...), until
- * their weight passes `limit`; returns how many and sets *sum to their weight. */
+ * their weight passes `limit`; returns how many and sets *sum to their weight. 0: the next one may
+ * not be the next best of all, as its logit is not above `bound`. */
 static size_t pop_until(const struct hd_sampling *s, struct hd_candidate *c, size_t n, double limit,
-                        double *sum)
+                        float bound, double *sum)
 {
     float best = c[0].logit;
     *sum = 0;
     for (size_t m = 0; m < n; m++) {
+        if (c[0].logit <= bound)
+            return 0;
         pop(c, n - m);
         *sum += weight(s, &c[n - 1 - m], best);
         if (*sum > limit)
@@ -108,23 +123,48 @@ static size_t pop_until(const struct hd_sampling *s, struct hd_candidate *c, siz
     return n;
 }
 
-int32_t hd_sample(const struct hd_sampling *s, uint64_t index, struct hd_candidate *c, size_t n)
+/* The best top_k in front; false: they may not all be here. */
+static bool cut_to_top_k(uint32_t top_k, struct hd_distribution *d)
+{
+    size_t k = top_k < d->n ? top_k : d->n;
+    hd_candidates_best(d->c, d->n, k);
+    if (d->each > 0 && top_k > d->each && d->c[k - 1].logit <= d->bound)
+        return false;
+    d->n = k;
+    d->lse = NAN;
+    d->bound = NAN;
+    return true;
+}
+
+/* The weight of all tokens against the best one. */
+static double total_weight(const struct hd_sampling *s, const struct hd_distribution *d)
+{
+    double total = 0;
+    if (!isnan(d->lse))
+        return exp(d->lse - (double)d->c[0].logit / s->temperature);
+    for (size_t i = 0; i < d->n; i++)
+        total += weight(s, &d->c[i], d->c[0].logit);
+    return total;
+}
+
+int32_t hd_sample(const struct hd_sampling *s, uint64_t index, struct hd_distribution *d)
 {
     if (s->temperature <= 0 || s->top_k == 1) {
-        hd_candidates_best(c, n, 1);
-        return c[0].id;
+        hd_candidates_best(d->c, d->n, 1);
+        return d->c[0].id;
     }
-    if (s->top_k > 0 && s->top_k < n) {
-        hd_candidates_best(c, n, s->top_k);
-        n = s->top_k;
-    }
+    if (s->top_k > 0 && !cut_to_top_k(s->top_k, d))
+        return HD_SAMPLE_MORE;
+    struct hd_candidate *c = d->c;
+    size_t n = d->n;
     heapify(c, n);
-    double total = 0, sum;
-    for (size_t i = 0; i < n; i++)
-        total += weight(s, &c[i], c[0].logit);
+    double total = total_weight(s, d), sum;
     double u = hd_sample_uniform(s->seed, index);
-    size_t kept = pop_until(s, c, n, (s->top_p < 1 ? s->top_p : u) * total, &sum);
-    double target = u * (s->top_p < 1 ? sum : total), walked = 0;
+    double limit = (s->top_p < 1 ? s->top_p : u) * total;
+    size_t kept = pop_until(s, c, n, limit, d->bound, &sum);
+    if (kept == 0)
+        return HD_SAMPLE_MORE;
+    double target = s->top_p < 1 ? u * sum : limit, walked = 0;
     for (size_t i = 0; i + 1 < kept; i++) {
         walked += weight(s, &c[n - 1 - i], c[n - 1].logit);
         if (target < walked)

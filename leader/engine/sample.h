@@ -15,14 +15,28 @@ bool hd_candidate_before(const struct hd_candidate *a, const struct hd_candidate
 /* Reorder c[0..n) so that its best `k` (at most n) come first, in order. O(n + k log n). */
 void hd_candidates_best(struct hd_candidate *c, size_t n, size_t k);
 
-/* How many candidates of each vocab block the options need: 0 = every logit. */
+/* How many candidates of each vocab block the options need: 0 = every logit. When these turn out
+ * not to be enough (hd_sample says so), every logit is. */
 uint32_t hd_sampling_want(const struct hd_sampling *s, uint32_t top_logprobs);
+/* The temperature at which the sum over each vocab block is needed besides; 0 = none is. */
+float hd_sampling_temperature(const struct hd_sampling *s);
 
-/* The token at `index` of the answer. c: n >= 1 candidates, all logits or at least the best
- * top_k; reordered. Greedy at temperature 0; else softmax of logit / temperature over the best
- * top_k, cut to the smallest set whose probability reaches top_p (Holtzman et al. 2020), one
- * uniform number from (seed, index). */
-int32_t hd_sample(const struct hd_sampling *s, uint64_t index, struct hd_candidate *c, size_t n);
+/* What is known of a row's distribution. */
+struct hd_distribution {
+    struct hd_candidate *c; /* [n], n >= 1; reordered */
+    size_t n;
+    uint32_t each; /* c holds the best so many of each vocab block; 0 = every token */
+    float bound;   /* no token that is not in c has a larger logit; NAN: there is none */
+    double lse; /* log(sum(exp(logit / temperature))) over all tokens; NAN: not known, c has all */
+};
+
+#define HD_SAMPLE_MORE (-1)
+/* The token at `index` of the answer, or HD_SAMPLE_MORE: it may be one that is not in c. Greedy at
+ * temperature 0; else softmax of logit / temperature over the best top_k, cut to the smallest set
+ * whose probability reaches top_p (Holtzman et al. 2020), one uniform number from (seed, index),
+ * which walks the tokens from the most probable on. Decided with candidates it is the same token as
+ * with every logit. */
+int32_t hd_sample(const struct hd_sampling *s, uint64_t index, struct hd_distribution *d);
 
 /* A uniform number in [0, 1) from (seed, index): splitmix64 (Steele et al. 2014), stateless, so a
  * token that is sampled again after a failure is the same token. */

@@ -67,6 +67,7 @@ static void set_group(struct hd_engine *e, unsigned group, size_t first, size_t 
                  .positions = e->positions + first,
                  .shifts = e->shifts + first,
                  .want = e->want + first,
+                 .temperatures = e->temperatures + first,
                  .by_sequence = by_sequence,
                  .n_sequences = count_sequences(e, first, n_rows, by_sequence)},
     };
@@ -115,6 +116,15 @@ static void put_row(struct hd_engine *e, const struct hd_group *p, size_t at, si
     e->shifts[at] = row->shift;
 }
 
+/* What is to be known of a sampled row's logits. */
+static void put_want(struct hd_engine *e, size_t at, const struct hd_row *row)
+{
+    const struct hd_request_options *o = &row->r->o;
+    bool all = row->all || o->prompt_logprobs;
+    e->want[at] = all ? 0 : hd_sampling_want(&o->sampling, o->top_logprobs);
+    e->temperatures[at] = hd_sampling_temperature(&o->sampling);
+}
+
 static void clear_sums(struct hd_engine *e, const struct hd_group *p)
 {
     size_t dim = e->o.model->shape.dim;
@@ -131,9 +141,7 @@ static void issue(struct hd_engine *e, struct hd_group *p)
         if (p->half == HD_HALF_LOGITS && !row->sampled)
             continue;
         if (p->half == HD_HALF_LOGITS)
-            e->want[at] = row->r->o.prompt_logprobs
-                              ? 0
-                              : hd_sampling_want(&row->r->o.sampling, row->r->o.top_logprobs);
+            put_want(e, at, row);
         put_row(e, p, at++, i);
     }
     p->state = HD_GROUP_IN_HAND;
@@ -208,25 +216,44 @@ static void add_wide(int64_t *acc, const uint8_t *payload, size_t dim)
     }
 }
 
-static int check_rows(const struct hd_half_work *w, size_t dim, const struct hd_half_result *r,
-                      struct hd_error *err)
+/* The scales of compact rows are numbers. */
+static int check_scales(const struct hd_engine *e, const struct hd_half_work *w,
+                        const struct hd_half_result *r, struct hd_error *err)
 {
-    size_t rows = w->rows;
+    size_t dim = e->o.model->shape.dim, next = 0;
+    const uint8_t *p = r->payload;
+    for (size_t i = 0; i < w->rows; i++) {
+        if (is_listed(r->wide, r->n_wide, &next, (uint32_t)i)) {
+            p += dim * 8;
+            continue;
+        }
+        if (!hd_sum_is_valid(p, dim))
+            return hd_fail(err, HD_E_PROTO,
+                           "compact sums of row %zu have a scale that is negative or no number", i);
+        p += e->sum_bytes;
+    }
+    return 0;
+}
+
+static int check_rows(const struct hd_engine *e, const struct hd_half_work *w,
+                      const struct hd_half_result *r, struct hd_error *err)
+{
+    size_t dim = e->o.model->shape.dim, rows = w->rows;
     for (size_t i = 0; i < r->n_wide; i++)
         if (r->wide[i] >= rows || (i > 0 && r->wide[i] <= r->wide[i - 1]))
             return hd_fail(err, HD_E_PROTO, "list of wide rows is not ascending or too large");
-    size_t want = (rows + r->n_wide) * dim * 4;
+    size_t want = (rows - r->n_wide) * e->sum_bytes + r->n_wide * dim * 8;
     if (r->payload_len != want)
         return hd_fail(err, HD_E_PROTO, "partial sums of %zu bytes where %zu were expected",
                        r->payload_len, want);
-    return 0;
+    return e->o.wire == HD_WIRE_COMPACT ? check_scales(e, w, r, err) : 0;
 }
 
 static int use_partials(struct hd_engine *e, const struct hd_half_result *r, struct hd_error *err)
 {
     const struct hd_group *group = &e->groups[r->group];
     size_t dim = e->o.model->shape.dim, next = 0;
-    int rc = check_rows(&group->work, dim, r, err);
+    int rc = check_rows(e, &group->work, r, err);
     if (rc < 0)
         return rc;
     const uint8_t *p = r->payload;
@@ -235,10 +262,13 @@ static int use_partials(struct hd_engine *e, const struct hd_half_result *r, str
         if (is_listed(r->wide, r->n_wide, &next, (uint32_t)i)) {
             add_wide(acc, p, dim);
             p += dim * 8;
-        } else {
-            hd_fixed_sum32(e->o.kernels, acc, (const int32_t *)(const void *)p, dim);
-            p += dim * 4;
+            continue;
         }
+        if (e->o.wire == HD_WIRE_COMPACT)
+            hd_sum_add(e->o.kernels, acc, p, dim);
+        else
+            hd_fixed_sum32(e->o.kernels, acc, (const int32_t *)(const void *)p, dim);
+        p += e->sum_bytes;
     }
     e->stats.wide_rows += r->n_wide;
     return 0;
@@ -353,10 +383,13 @@ void hd_engine_half_done(struct hd_engine *e, unsigned group)
     bool layers = p->half != HD_HALF_LOGITS;
     apply_sums(e, p);
     advance(e, p);
-    if (all_through(e) && !(layers && any_sampled(e))) {
+    bool again = !layers && !hd_step_decide(e);
+    if (all_through(e) && !again && !(layers && any_sampled(e))) {
         hd_step_finish(e);
         return;
     }
+    if (again)
+        e->step++; /* with other wants it is another half-step: late answers are not taken for it */
     if (all_through(e))
         join_groups(e);
     issue_ready(e);

@@ -98,7 +98,8 @@ static void do_half(struct rig *r)
                                          .sequences = w->sequences,
                                          .positions = w->positions,
                                          .shifts = w->shifts,
-                                         .want = w->want}};
+                                         .want = w->want,
+                                         .temperatures = w->temperatures}};
     struct hd_half_result result = {.vocab_blocks = r->all[HD_SHARD_VOCAB].list,
                                     .n_vocab_blocks = r->all[HD_SHARD_VOCAB].n};
     if (w->half == HD_HALF_ATTENTION)

@@ -5,7 +5,7 @@ the machine does.
 
     HYDAC_BUILD=build tests/bench/instructions.py [--update]
 
-Prints each count with its change; the exit status is 1 when one has grown by more than 5 %.
+Prints each count with its change; the exit status is 1 when one has grown by more than 2 %.
 --update writes the counts to the file instead. They are those of a compiler and its options: each
 has its own in the file, and one that is not there is not compared. Valgrind knows no AVX-512, so the
 portable kernels and those for AVX2 are counted (tests/bench/instructions.c)."""
@@ -19,7 +19,7 @@ import subprocess
 import sys
 
 FILE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "instructions.json")
-MOST = 1.05  # of what is in the file
+MOST = 1.02  # of what is in the file
 VARIANTS = ("portable", "avx2")
 STEPS = ("prefill", "decode")
 NOT_HERE = 77  # the CPU lacks the variant

@@ -22,8 +22,8 @@ def test_no_more_instructions_than_before():
 
 def test_growth_is_found():
     wanted = {"decode portable": 1000, "decode avx2": 1000, "prefill avx2": 1000}
-    counts = {"decode portable": 1049, "decode avx2": 1051, "prefill portable": 7}
+    counts = {"decode portable": 1019, "decode avx2": 1021, "prefill portable": 7}
     lines, grown = instructions.compare(counts, wanted)
     assert len(lines) == 4 and "prefill avx2: this CPU cannot run it" in lines
     assert [line.split(":")[0] for line in grown] == ["decode avx2", "prefill portable"]
-    assert "+5.10 %" in grown[0]
+    assert "+2.10 %" in grown[0]

@@ -161,6 +161,23 @@ static void fixed_point(const struct digest *d)
     free(a);
 }
 
+static void compact_sums(const struct digest *d)
+{
+    enum { N = 1024 };
+    int64_t acc[N] = {0};
+    int32_t sum[N];
+    uint64_t seed = 9;
+    uint8_t *row = filled(hd_q8_row_bytes(N));
+    for (size_t i = 0; i < N; i++)
+        sum[i] = (int32_t)random_bits(&seed) >> i / 32; /* each block half as large */
+    hd_sum_encode(d->kernels, sum, N, row);
+    line(d, "sum_encode", row, hd_q8_row_bytes(N));
+    hd_sum_add(d->kernels, acc, row, N);
+    hd_sum_add(d->kernels, acc, row, N);
+    line(d, hd_sum_is_valid(row, N) ? "sum_add" : "sum_add refused", acc, sizeof acc);
+    free(row);
+}
+
 static void attention(const struct digest *d, enum hd_kv_type type, size_t head_dim, size_t n_rep)
 {
     enum { BLOCKS = 4, ROWS = 9 };
@@ -208,6 +225,7 @@ int main(void)
         for (size_t t = 0; t < N_TYPES; t++)
             products(&d, all_types[t]);
         q8_rows(&d);
+        compact_sums(&d);
         element_wise(&d);
         fixed_point(&d);
         attention(&d, HD_KV_F16, 64, 3);

@@ -15,12 +15,11 @@ import pytest
 from client import Client
 from cluster import HYDAC, LEADER, WORKER, Base, until
 from files import TOP, free_port, path_of, run
+from image import BASE, make_base, need_docker, remove_base
 from prompts import prompt
-from root import debian
 
 PROMPT = prompt(40, 91)
 ANSWER = 120
-BASE = "debian:bookworm-slim"
 LONG = 120.0  # seconds
 BUILD_LIMIT = 1800
 
@@ -39,29 +38,13 @@ def compose_command():
 
 
 @pytest.fixture(scope="module")
-def usable():
-    if not shutil.which("docker"):
-        pytest.skip("docker is not there (Debian's package docker.io)")
-    said = run(["docker", "info", "--format", "{{.ServerVersion}}"])
-    if said.returncode != 0:
-        pytest.skip(f"docker cannot be used: {said.stderr.strip()}")
-
-
-@pytest.fixture(scope="module")
-def base(usable):
+def base():
     """The base image, made here, and for these tests only, when no registry has given it."""
-    if run(["docker", "image", "inspect", BASE]).returncode == 0:
-        yield BASE
-        return
-    tree = debian("bookworm-slim", [])
-    left_out = ["var/lib/apt/lists/*", "var/cache/apt/*", "usr/share/doc/*", "usr/share/man/*"]
-    left_out += ["usr/share/locale/*", "proc/*", "sys/*", "dev/*"]
-    tar = ["tar", "-C", tree, *(f"--exclude=./{p}" for p in left_out), "-c", "."]
-    with subprocess.Popen(tar, stdout=subprocess.PIPE) as packed:
-        said = run(["docker", "import", "-", BASE], stdin=packed.stdout)
-    assert said.returncode == 0, said.stderr
+    need_docker()
+    made = make_base()
     yield BASE
-    run(["docker", "rmi", "--force", BASE])
+    if made:
+        remove_base()
 
 
 def build(tag, folder, *args):

@@ -113,7 +113,9 @@ static void add_logits(const Hydac__V1__StepResult *m, const uint8_t *data, size
 {
     static const struct hd_units units = {.vocab_blocks = 4, .vocab_width = 16};
     static const uint32_t blocks[] = {1, 3}, want[] = {0, 2};
-    struct hd_half_work work = {.half = HD_HALF_LOGITS, .rows = 2, .want = want};
+    static const float temperatures[] = {0, 0.8f};
+    struct hd_half_work work = {
+        .half = HD_HALF_LOGITS, .rows = 2, .want = want, .temperatures = temperatures};
     struct hd_half_result r = {.payload = data,
                                .payload_len = size,
                                .bad = m->bad,

@@ -6,9 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-static int start_leader(struct local_cluster *c, const char *model, bool exact,
+static int start_leader(struct local_cluster *c, const char *model, enum local_way way,
                         struct hd_error *err)
 {
+    bool exact = way == LOCAL_EXACT;
     struct hd_leader_config *config = &c->leader_config;
     hd_leader_config_defaults(config);
     snprintf(config->model, sizeof config->model, "%s", model);
@@ -18,6 +19,7 @@ static int start_leader(struct local_cluster *c, const char *model, bool exact,
     config->min_workers = c->n_workers;
     config->kv_type = exact ? HD_KV_F32 : HD_KV_F16;
     config->activations = exact ? HD_LEADER_ACTIVATIONS_F32 : HD_LEADER_ACTIVATIONS_AUTO;
+    config->wire = way == LOCAL_COMPACT ? HD_WIRE_COMPACT : HD_WIRE_EXACT;
     struct hd_leader_options o = {.loop = c->loop, .config = config, .log = &c->log};
     return hd_leader_new(&c->leader, &o, err);
 }
@@ -38,7 +40,7 @@ static int start_worker(struct local_cluster *c, unsigned i, const char *model,
 }
 
 int local_cluster_start(struct local_cluster *c, uv_loop_t *loop, const char *model,
-                        unsigned workers, bool exact, struct hd_error *err)
+                        unsigned workers, enum local_way way, struct hd_error *err)
 {
     signal(SIGPIPE, SIG_IGN); /* as conn.h asks for */
     *c = (struct local_cluster){.loop = loop, .n_workers = workers};
@@ -49,7 +51,7 @@ int local_cluster_start(struct local_cluster *c, uv_loop_t *loop, const char *mo
     snprintf(c->dir, sizeof c->dir, "%.40s/hydac-XXXXXX", tmp ? tmp : "/tmp");
     if (!mkdtemp(c->dir))
         return hd_fail(err, HD_E_IO, "cannot make a folder %s", c->dir);
-    int rc = start_leader(c, model, exact, err);
+    int rc = start_leader(c, model, way, err);
     c->open += rc == 0;
     for (unsigned i = 0; rc == 0 && i < workers; i++) {
         rc = start_worker(c, i, model, err);

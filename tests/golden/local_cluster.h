@@ -21,10 +21,15 @@ struct local_cluster {
     unsigned open; /* parts that are not closed yet */
 };
 
-/* Starts them; requests may be submitted at once and wait until all workers are there. `exact`: K/V
- * and activations are f32, as a reference computes them; else as one serves. */
+enum local_way {
+    LOCAL_USUAL,   /* as one serves */
+    LOCAL_EXACT,   /* K/V and activations are f32, as a reference computes them */
+    LOCAL_COMPACT, /* as usual, with compute.wire compact */
+};
+
+/* Starts them; requests may be submitted at once and wait until all workers are there. */
 int local_cluster_start(struct local_cluster *c, uv_loop_t *loop, const char *model,
-                        unsigned workers, bool exact, struct hd_error *err);
+                        unsigned workers, enum local_way way, struct hd_error *err);
 /* Begins to close everything; the loop runs dry when it is done. */
 void local_cluster_stop(struct local_cluster *c);
 /* Closes one worker: its connection ends, as when it is killed. */

@@ -1,6 +1,6 @@
 /* logits_dump - teacher-forced logits of a whole text, through a real cluster in this process.
  *
- *   logits_dump MODEL WORKERS usual|exact OUT ID...
+ *   logits_dump MODEL WORKERS usual|exact|compact OUT ID...
  *
  * Writes f32 [ids][vocab], little-endian: row i holds the logits after ids 0..i. */
 #include "leader/engine/sample.h"
@@ -55,10 +55,12 @@ static int submit(struct dump *d, int32_t *ids, size_t n, struct hd_error *err)
 
 static int run(struct dump *d, char **argv, int32_t *ids, size_t n, struct hd_error *err)
 {
-    bool exact = strcmp(argv[3], "exact") == 0; /* f32 K/V and activations */
+    enum local_way way = strcmp(argv[3], "exact") == 0     ? LOCAL_EXACT
+                         : strcmp(argv[3], "compact") == 0 ? LOCAL_COMPACT
+                                                           : LOCAL_USUAL;
     uv_loop_t loop;
     uv_loop_init(&loop);
-    int rc = local_cluster_start(&d->cluster, &loop, argv[1], (unsigned)atoi(argv[2]), exact, err);
+    int rc = local_cluster_start(&d->cluster, &loop, argv[1], (unsigned)atoi(argv[2]), way, err);
     if (rc == 0 && (rc = submit(d, ids, n, err)) < 0)
         local_cluster_stop(&d->cluster);
     uv_run(&loop, UV_RUN_DEFAULT);
@@ -70,7 +72,7 @@ static int run(struct dump *d, char **argv, int32_t *ids, size_t n, struct hd_er
 int main(int argc, char **argv)
 {
     if (argc < 6) {
-        fprintf(stderr, "usage: logits_dump MODEL WORKERS usual|exact OUT ID...\n");
+        fprintf(stderr, "usage: logits_dump MODEL WORKERS usual|exact|compact OUT ID...\n");
         return 2;
     }
     static struct dump d; /* configurations are large */

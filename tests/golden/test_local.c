@@ -61,8 +61,8 @@ static void start(struct stream *s, const char *model, unsigned workers)
                                    .max_tokens = ANSWER,
                                    .sampling = {.temperature = 0.7, .top_p = 0.9, .seed = 5},
                                    .ignore_eos = true};
-    cr_assert_eq(local_cluster_start(&s->cluster, &loop, model, workers, false, &err), 0, "%s",
-                 err.text);
+    cr_assert_eq(local_cluster_start(&s->cluster, &loop, model, workers, LOCAL_USUAL, &err), 0,
+                 "%s", err.text);
     cr_assert_eq(hd_engine_submit(hd_leader_engine(s->cluster.leader), &o, &events, s, &r, &err), 0,
                  "%s", err.text);
     running++;

@@ -105,6 +105,17 @@ def test_ranks(reference, ours):
         assert {token for token, _ in t[:5]} <= set(o)
 
 
+def test_compact_sums(reference):
+    """Each worker's sums rounded to 8 bits as well: hardly further away."""
+    args = ["--compute.wire=compact"]
+    with Up(MODEL, workers=3, leader_args=args) as c:
+        compact = scores(c, reference[0])
+    same = sum(next(iter(o)) == t[0][0] for o, t in zip(compact, reference[1]))
+    total = sum(divergence(t, o) for o, t in zip(compact, reference[1]))
+    assert same / len(compact) >= 0.96
+    assert total / len(compact) <= 5e-3
+
+
 def test_worker_count_changes_no_bit(reference, ours, way):
     with cluster_of(1, way) as c:
         assert scores(c, reference[0][:200]) == ours[:199]

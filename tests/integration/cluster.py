@@ -215,10 +215,10 @@ class Daemons(Base):
             raise
         self.client = Client(f"http://127.0.0.1:{self.ports['http']}")
 
-    def start(self, name, *more, key=True):
+    def start(self, name, *more, key=True, program=WORKER):
         """Starts (again) the worker of that name; key: the cluster's, False for none, or a path."""
         self.starts += 1
-        args = [WORKER, "--model.path", self.model, "--worker.name", name]
+        args = [program, "--model.path", self.model, "--worker.name", name]
         args += ["--leader.address", f"127.0.0.1:{self.ports['cluster']}"]
         args += ["--compute.threads", "1", "--state.dir", os.path.join(self.folder, name)]
         path = self.key if key is True else key

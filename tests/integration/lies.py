@@ -71,6 +71,22 @@ def more_logits(f):
     return [frame(f.kind, f.body, f.payload + bytes(12))]
 
 
+def in_sums(change):
+    """Of answers to ATTENTION and FFN."""
+
+    def replacement(f):
+        if wire.numbers(f.body).get(3, 0) == LOGITS:
+            return [f.raw]
+        return [frame(f.kind, f.body, change(f.payload))]
+
+    return replacement
+
+
+def as_exact(payload):
+    """As many rows, none of them wide, as 32-bit integers."""
+    return bytes(len(payload) // 34 * 32 * 4)
+
+
 def twice(f):
     return [f.raw, f.raw]
 
@@ -90,6 +106,11 @@ def also_of_nobody(f):
     no_half = frame(f.kind, f.body + wire.number(3, 77), f.payload)
     no_group = frame(f.kind, f.body + wire.number(9, 77), f.payload)
     return [no_layer, no_half, no_group, f.raw]
+
+
+def weights_request(kind, unit=0, offset=0):
+    fields = wire.number(1, kind) + wire.number(2, unit) + wire.number(4, offset)
+    return frame(wire.WEIGHTS_REQUEST, fields)
 
 
 LOGITS = 2
@@ -126,6 +147,17 @@ IN_A_STEP = {
         instead(RESULT, lambda f: [wire.header(RESULT, 8, 0xFFFFFFFF)]),
         "protocol",
     ),
+    "weights that do not exist": (instead(RESULT, lambda f: [weights_request(99)]), "protocol"),
+    "weights of a unit that does not exist": (
+        instead(RESULT, lambda f: [weights_request(0, unit=4096)]),
+        "protocol",
+    ),
+    "weights past their end": (
+        instead(RESULT, lambda f: [weights_request(0, offset=1 << 40)]),
+        "protocol",
+    ),
+    "all weights at once": (instead(RESULT, lambda f: [weights_request(0)] * 1000), "protocol"),
+    "the model, twice": (instead(RESULT, lambda f: [frame(wire.MODEL_REQUEST)] * 2), "protocol"),
     "half a frame": (instead(RESULT, lambda f: [f.raw[:-1]]), "protocol"),
 }
 # Told in the middle of an answer too, and nobody is the worse for it.
@@ -148,6 +180,29 @@ IN_A_RECOVERY = {
     "confirmation that is no message": (
         instead(KV, lambda f: [frame(KV, b"\xff" * 40)]),
         "protocol",
+    ),
+}
+# Told where partial sums are compact, with what the leader says of them.
+IN_COMPACT_SUMS = {
+    "scale that is no number": (
+        instead(RESULT, in_sums(lambda p: b"\x00\x7e" + p[2:]))(),
+        "compact sums of row 0 have a scale that is negative or no number",
+    ),
+    "scale that is infinite, in the last block": (
+        instead(RESULT, in_sums(lambda p: p[:-34] + b"\x00\x7c" + p[-32:]))(),
+        "compact sums of row 0 have a scale that is negative or no number",
+    ),
+    "scale below zero": (
+        instead(RESULT, in_sums(lambda p: b"\x01\x80" + p[2:]))(),
+        "compact sums of row 0 have a scale that is negative or no number",
+    ),
+    "sums that are exact": (
+        instead(RESULT, in_sums(as_exact))(),
+        "partial sums of 1152 bytes where 306 were expected",
+    ),
+    "one byte less": (
+        instead(RESULT, in_sums(lambda p: p[:-1]))(),
+        "partial sums of 305 bytes where 306 were expected",
     ),
 }
 LIES = {name: lie for name, (lie, _) in (IN_A_STEP | IN_A_RECOVERY).items()} | HARMLESS

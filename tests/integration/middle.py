@@ -22,6 +22,13 @@ from wire import take_frames
 CONNECT = 1.0  # seconds after which the leader is taken for unreachable; the worker tries again
 
 
+def frames_of(sock):
+    buffer = bytearray()
+    while data := sock.recv(65536):
+        buffer += data
+        yield from take_frames(buffer)
+
+
 class Link:
     """One worker's connection and ours to the leader for it."""
 
@@ -50,17 +57,16 @@ class Link:
                 pass  # the other direction was faster, or the peer was
 
     def to_worker(self):
-        while data := self.leader.recv(65536):
-            self.worker.sendall(data)
+        for frame in frames_of(self.leader):
+            down = self.middle.down
+            for piece in down(frame) if down else (frame.raw,):
+                self.worker.sendall(piece)
 
     def to_leader(self):
-        buffer = bytearray()
-        while data := self.worker.recv(65536):
-            buffer += data
-            for frame in take_frames(buffer):
-                lie = self.lie
-                for piece in lie(frame) if lie else (frame.raw,):
-                    self.say(piece)
+        for frame in frames_of(self.worker):
+            lie = self.lie or self.middle.up
+            for piece in lie(frame) if lie else (frame.raw,):
+                self.say(piece)
 
     def say(self, data):
         with self.sending:
@@ -68,10 +74,12 @@ class Link:
 
 
 class Middle:
-    """Listens on `port`. `leader` is (host, port)."""
+    """Listens on `port`. `leader` is (host, port). `up` and `down`: what each frame to the leader, or
+    to the worker, becomes; `up` while nobody lies."""
 
-    def __init__(self, leader, port=0):
+    def __init__(self, leader, port=0, up=None, down=None):
         self.leader, self.links, self.lying = leader, set(), False
+        self.up, self.down = up, down
         self.listener = socket.create_server(("127.0.0.1", port))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.listen, daemon=True).start()

@@ -41,6 +41,15 @@ def test_at_once_as_alone(up, of_one_worker, workers):
     assert [a.tokens for a in c.client.together(REQUESTS)] == of_one_worker
 
 
+def test_busy_polling_as_sleeping(daemons, of_one_worker):
+    """Also when more loops look for work than there are cores."""
+    args = ["--leader.busy_poll_us=300"]
+    c = daemons(leader_args=["--cluster.busy_poll_us=300"], worker_args=args)
+    c.start_all(3)
+    assert alone(c) == of_one_worker
+    assert [a.tokens for a in c.client.together(REQUESTS)] == of_one_worker
+
+
 def test_small_steps_as_large(up, of_one_worker):
     assert alone(up(leader_args=["--limits.max_rows=8"])) == of_one_worker
 
@@ -71,6 +80,38 @@ def test_another_seed_differs(up, of_one_worker):
     client = up(workers=2).client
     p, n, o = REQUESTS[1]
     assert client.complete(p, n, **{**o, "seed": 999}).tokens != of_one_worker[1]
+
+
+# A vocabulary of 48 blocks, of which workers send the best few tokens. The model's weights are random,
+# so its distributions are flat: at these temperatures often, and at the last one seldom, that is not
+# enough, and every logit is asked for.
+OPEN = [
+    (prompt(20, 6), 12, {"temperature": 1.0, "seed": 21}),
+    (prompt(20, 6), 12, {"temperature": 0.7, "top_p": 0.8, "seed": 22}),
+    (prompt(20, 6), 12, {"temperature": 1.0, "top_k": 500, "seed": 23}),
+    (prompt(20, 6), 12, {"temperature": 0.02, "seed": 24}),
+]
+
+
+def test_sampled_from_the_best_few_or_from_all(slow_model, daemons):
+    def again(c):
+        return c.status()["engine"]["logits_again"]
+
+    one = daemons(slow_model)
+    one.start_all(1)
+    tokens = []
+    for p, n, o in OPEN:
+        before = again(one)
+        tokens.append(one.client.complete(p, n, **o).tokens)
+        assert (again(one) - before > n / 2) == (o["temperature"] > 0.5)
+    three = daemons(slow_model, leader_args=["--cluster.min_workers=3"])
+    three.start_all(3)
+    assert [a.tokens for a in three.client.together(OPEN)] == tokens
+    p, n, o = OPEN[0]
+    stream = three.client.stream(p, n, **o)
+    stream.read_tokens(3)
+    three.signal("w2", signal.SIGKILL)
+    assert stream.finish().tokens == tokens[0]
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f16", "q8_0", "q4_1"])

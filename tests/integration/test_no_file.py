@@ -10,6 +10,7 @@ import pytest
 
 import wire
 from cluster import Daemons, until
+from middle import Middle
 from prompts import prompt
 from wire import Peer, frame
 
@@ -161,6 +162,30 @@ def test_damage_is_noticed(no_file, expected):
     assert c.client.complete(PROMPT, ANSWER).tokens == expected
     assert c.loaded("w1")[0] == len(damaged)
     assert c.workers["w1"].output().count(" weights_damaged ") == len(damaged)
+
+
+def damage_once():
+    """A change of frames: a byte of the first weights is another; the frame's checksum is right."""
+    left = [1]
+
+    def change(f):
+        if f.kind != wire.WEIGHTS or not left:
+            return [f.raw]
+        left.pop()
+        return [frame(f.kind, f.body, f.payload[:-1] + bytes([f.payload[-1] ^ 1]))]
+
+    return change
+
+
+def test_other_weights_than_their_digest_says(model, expected):
+    """They are not used; the worker says so and asks again."""
+    with NoFile(model, leader_args=["--cluster.min_workers=2"]) as c:
+        with Middle(("127.0.0.1", c.ports["cluster"]), down=damage_once()) as middle:
+            c.start("w1", "--leader.address", f"127.0.0.1:{middle.port}")
+            c.start("w2")
+            c.until_serving(2)
+            assert c.client.complete(PROMPT, ANSWER).tokens == expected
+        assert c.workers["w1"].output().count("is not what its digest says") == 1
 
 
 def test_lost_folder(no_file, expected):

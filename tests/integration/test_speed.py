@@ -14,7 +14,7 @@ PROMPT, TOKENS = 12, 20
 
 
 def measure(kind, model, out, *args):
-    """The JSON of a run with one worker and with two, twice each, and the lines of the CSV."""
+    """The JSON of runs with one worker and with two, twice each, and the lines of the CSV."""
     done = bench(
         *[kind, "--model", model, "--workers", "1,2", "--threads", "1", "--repeat", "2"],
         *["--prompt", str(PROMPT), "--out", str(out), *args],
@@ -51,12 +51,13 @@ def check_shape(kind, result, keys, tokens):
     runs = report["runs"]
     assert [(r["workers"], r["repeat"]) for r in runs] == [(1, 0), (2, 0), (1, 1), (2, 1)]
     for r, row in zip(runs, rows, strict=True):
-        assert set(r) == set(row) == {"workers", "threads", "repeat", *keys}
+        assert set(r) == set(row) == {"workers", "threads", "wire", "repeat", *keys}
+        assert r["wire"] == row["wire"] == "exact"
         assert all(r[k] >= 0 for k in keys)
         assert all(float(row[k]) == pytest.approx(r[k], rel=0.05, abs=0.06) for k in keys)
     assert [(s["workers"], s["runs"]) for s in report["summary"]] == [(1, 2), (2, 2)]
     for s in report["summary"]:
-        assert set(s) == {"workers", "threads", "runs", *keys}
+        assert set(s) == {"workers", "threads", "wire", "runs", *keys}
         for k in keys:
             values = [r[k] for r in runs if r["workers"] == s["workers"]]
             wanted = {"min": min(values), "median": sum(values) / 2, "max": max(values)}
@@ -115,9 +116,28 @@ def test_net(net):
         assert r["bytes_up"] > halves * DIM * 4
 
 
+def test_both_wire_modes(model, tmp_path):
+    """They take turns; compact sums are 8-bit rows like the inputs."""
+    done = bench(
+        *["net", "--model", model, "--workers", "2", "--threads", "1", "--repeat", "2"],
+        *["--tokens", "20", "--wire", "exact,compact", "--out", str(tmp_path)],
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 workers x 1 thread, compact " in done.stdout
+    runs = json.loads((tmp_path / "net.json").read_text())["runs"]
+    assert [r["wire"] for r in runs] == 2 * ["exact", "compact"]
+    halves = 2 * LAYERS * 2
+    for exact, compact in zip(runs[::2], runs[1::2], strict=True):
+        saved = exact["bytes_up"] - compact["bytes_up"]
+        assert saved == pytest.approx(halves * (DIM * 4 - DIM / 32 * 34), rel=0.05)
+        assert compact["bytes_down"] == pytest.approx(exact["bytes_down"], rel=0.05)
+
+
 @pytest.mark.parametrize(
     "args, words",
     [
+        (["net", "--wire", "thin"], "'thin'"),
+        (["net", "--wire", "exact,exact"], "twice"),
         (["decode", "--workers", "0"], "'0'"),
         (["net", "--workers", "1,,2"], "--workers"),
         (["prefill", "--tokens", "5"], "--tokens"),

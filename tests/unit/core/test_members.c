@@ -13,6 +13,10 @@ Test(core_members, first_plan)
         {"hello w1", "welcome w1; w1 online"},
         {"hello other 1", "reject model"},
         {"hello w1", "reject name"},
+        {"hello w\n1", "reject name"},
+        {"hello k\xc3\xbc"
+         "che",
+         "reject name"},
         {"hello w2", "welcome w2; w2 online; assign w1 e1 h0,1 f0,1 v0; assign w2 e1 h2,3 f2,3 v1"},
         {"kv w1 1 heads=0,1", ""},
         {"kv w2 1 heads=2,3", "ready"},

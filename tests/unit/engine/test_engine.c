@@ -81,7 +81,9 @@ static void op_abandoned(void *arg)
     f->wanted = false;
 }
 
-static void setup_with(struct fixture *f, unsigned max_rows, enum hd_activations activations)
+/* blocks: of the vocabulary, 0 = as many as the model's */
+static void setup_with(struct fixture *f, unsigned max_rows, enum hd_activations activations,
+                       uint32_t blocks)
 {
     *f = (struct fixture){0};
     struct hd_error err = {0};
@@ -93,6 +95,10 @@ static void setup_with(struct fixture *f, unsigned max_rows, enum hd_activations
     cr_assert_eq(hd_synth_write(&so, &err), 0, "%s", err.text);
     cr_assert_eq(hd_model_open(&f->model, f->path, &err), 0, "%s", err.text);
     hd_model_units(f->model, &f->units);
+    if (blocks > 0) {
+        f->units.vocab_width = (f->model->shape.vocab + blocks - 1) / blocks;
+        f->units.vocab_blocks = blocks;
+    }
     struct hd_engine_options o = {
         .model = f->model,
         .units = &f->units,
@@ -113,7 +119,7 @@ static void setup_with(struct fixture *f, unsigned max_rows, enum hd_activations
 
 static void setup(struct fixture *f, unsigned max_rows)
 {
-    setup_with(f, max_rows, HD_ACTIVATIONS_F32);
+    setup_with(f, max_rows, HD_ACTIVATIONS_F32, 0);
 }
 
 static void teardown(struct fixture *f)
@@ -138,19 +144,20 @@ static uint32_t hash_row(const uint8_t *x, size_t bytes)
 }
 
 static void put_block(uint8_t **p, const struct fixture *f, uint32_t hash, uint32_t block,
-                      uint32_t want)
+                      uint32_t want, float temperature)
 {
     uint32_t width = f->units.vocab_width, first = block * width;
     uint32_t n = f->model->shape.vocab - first < width ? f->model->shape.vocab - first : width;
     struct hd_candidate *c = calloc(n, sizeof *c);
-    double sum = 0;
+    double sum = 0, sum_t = 0;
     for (uint32_t i = 0; i < n; i++) {
         c[i] = (struct hd_candidate){(int32_t)(first + i), logit_of(hash, first + i)};
         sum += exp((double)c[i].logit);
+        sum_t += temperature > 0 ? exp((double)c[i].logit / (double)temperature) : 0;
     }
-    float lse = (float)log(sum);
-    memcpy(*p, &lse, 4);
-    *p += 4;
+    float lse[] = {(float)log(sum), (float)log(sum_t)};
+    memcpy(*p, lse, temperature > 0 ? 8 : 4);
+    *p += temperature > 0 ? 8 : 4;
     if (want)
         hd_candidates_best(c, n, want);
     for (uint32_t i = 0; i < (want && want < n ? want : n); i++) {
@@ -171,7 +178,7 @@ static void answer_half(struct fixture *f)
     struct hd_half_result r = {0};
     uint32_t *blocks = calloc(f->units.vocab_blocks, sizeof *blocks);
     size_t dim = f->model->shape.dim;
-    size_t room = w->rows * (dim * 4 + f->model->shape.vocab * 8 + f->units.vocab_blocks * 4);
+    size_t room = w->rows * (dim * 4 + f->model->shape.vocab * 8 + f->units.vocab_blocks * 8);
     uint8_t *payload = calloc(1, room), *p = payload;
     if (w->half == HD_HALF_LOGITS) {
         for (uint32_t b = 0; b < f->units.vocab_blocks; b++)
@@ -180,7 +187,8 @@ static void answer_half(struct fixture *f)
         r.n_vocab_blocks = f->units.vocab_blocks;
         for (size_t i = 0; i < w->rows; i++)
             for (uint32_t b = 0; b < f->units.vocab_blocks; b++)
-                put_block(&p, f, hash_row(w->x + i * w->row_bytes, w->row_bytes), b, w->want[i]);
+                put_block(&p, f, hash_row(w->x + i * w->row_bytes, w->row_bytes), b, w->want[i],
+                          w->temperatures[i]);
     } else {
         p += w->rows * dim * 4;
     }
@@ -236,23 +244,65 @@ static void on_logits(void *arg, uint32_t position, const struct hd_candidate *r
 
 static const struct hd_request_events events = {on_token, on_end, on_logits};
 
-static struct hd_request *ask(struct fixture *f, struct client *c, int32_t first, unsigned prompt,
-                              unsigned answer)
+static struct hd_request *ask_so(struct fixture *f, struct client *c, int32_t first,
+                                 unsigned prompt, unsigned answer, struct hd_sampling sampling)
 {
     int32_t ids[MAX_TOKENS];
     struct hd_request *r = NULL;
     struct hd_error err = {0};
     for (unsigned i = 0; i < prompt; i++)
         ids[i] = first + (int32_t)i * 7 % 100;
-    struct hd_request_options o = {
-        .tokens = ids,
-        .n_tokens = prompt,
-        .max_tokens = answer,
-        .sampling = {.temperature = 0.8, .top_k = 30, .top_p = 0.9, .seed = (uint64_t)first},
-        .ignore_eos = true};
+    struct hd_request_options o = {.tokens = ids,
+                                   .n_tokens = prompt,
+                                   .max_tokens = answer,
+                                   .sampling = sampling,
+                                   .ignore_eos = true};
     *c = (struct client){0};
     cr_assert_eq(hd_engine_submit(f->engine, &o, &events, c, &r, &err), 0, "%s", err.text);
     return r;
+}
+
+static struct hd_request *ask(struct fixture *f, struct client *c, int32_t first, unsigned prompt,
+                              unsigned answer)
+{
+    struct hd_sampling s = {.temperature = 0.8, .top_k = 30, .top_p = 0.9, .seed = (uint64_t)first};
+    return ask_so(f, c, first, prompt, answer, s);
+}
+
+/* The distributions here are flat: the best few of each block are not always enough, and then every
+ * logit is asked for, of these rows only. Others in the batch, and a reset in between, change
+ * nothing. */
+Test(engine, every_logit_is_asked_for_when_the_best_few_do_not_do)
+{
+    struct hd_sampling whole = {.temperature = 0.7, .top_p = 1, .seed = 3};
+    struct hd_sampling nucleus = {.temperature = 1, .top_p = 0.7, .seed = 4};
+    struct client alone[2], together[2], other;
+    struct hd_engine_stats stats;
+    struct fixture f;
+    setup_with(&f, 8, HD_ACTIVATIONS_F32, 3);
+    ask_so(&f, &alone[0], 10, 5, 30, whole);
+    run(&f);
+    ask_so(&f, &alone[1], 11, 5, 30, nucleus);
+    run(&f);
+    hd_engine_get_stats(f.engine, &stats);
+    cr_assert(stats.logits_again > 0 && stats.logits_again < 60, "%u of 60 steps",
+              (unsigned)stats.logits_again);
+    ask_so(&f, &together[0], 10, 5, 30, whole);
+    ask_so(&f, &together[1], 11, 5, 30, nucleus);
+    ask(&f, &other, 12, 5, 30);
+    hd_engine_kick(f.engine);
+    for (unsigned i = 0; f.wanted; i++) {
+        const struct hd_half_work *w = hd_engine_work(f.engine, 0);
+        if (w->half == HD_HALF_LOGITS && i % 2)
+            hd_engine_reset_half(f.engine, 0);
+        answer_half(&f);
+    }
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(alone[i].n, 30);
+        cr_assert_eq(memcmp(alone[i].tokens, together[i].tokens, sizeof alone[i].tokens), 0);
+    }
+    cr_assert_eq(other.n, 30);
+    teardown(&f);
 }
 
 Test(engine, tokens_do_not_depend_on_the_batch_or_the_chunks)
@@ -511,7 +561,7 @@ static void expect_rows(enum hd_activations activations, size_t row_bytes)
     struct fixture f;
     struct client c;
     int32_t prompt[] = {30, 37, 44};
-    setup_with(&f, 8, activations);
+    setup_with(&f, 8, activations, 0);
     ask(&f, &c, 30, 3, 3);
     hd_engine_kick(f.engine);
     for (; f.wanted; answer_half(&f)) {

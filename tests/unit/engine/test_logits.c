@@ -7,6 +7,8 @@
 
 enum { VOCAB = 100, WIDTH = 32, BLOCKS = 4 };
 
+static const float no_temperatures[3];
+
 static const struct hd_units units = {.vocab_blocks = BLOCKS, .vocab_width = WIDTH};
 
 static float logit(size_t row, uint32_t id)
@@ -62,7 +64,7 @@ static void make_reply(struct reply *out, const uint32_t *want, size_t rows, con
 static void collect(struct hd_logits *l, const uint32_t *want, size_t rows, bool split)
 {
     static const uint32_t all[] = {0, 1, 2, 3}, even[] = {0, 2}, odd[] = {1, 3};
-    struct hd_half_work work = {.rows = rows, .want = want};
+    struct hd_half_work work = {.rows = rows, .want = want, .temperatures = no_temperatures};
     struct reply a, b;
     struct hd_error err = {0};
     cr_assert_eq(hd_logits_init(l, &units, VOCAB, &work), 0);
@@ -121,7 +123,8 @@ Test(logits, what_is_no_number_is_refused)
     static const uint32_t wants[] = {0, 2}, blocks[] = {1}, called[] = {0};
     for (int w = 0; w < 2; w++)
         for (size_t at = 0; at <= 8; at += w == 0 ? 4 : 8) { /* the log-sum-exp, then a logit */
-            struct hd_half_work work = {.rows = 1, .want = &wants[w]};
+            struct hd_half_work work = {
+                .rows = 1, .want = &wants[w], .temperatures = no_temperatures};
             struct hd_logits l;
             struct reply a;
             struct hd_error err = {0};
@@ -144,7 +147,7 @@ Test(logits, what_is_no_number_is_refused)
 Test(logits, wrong_answers_are_refused)
 {
     static const uint32_t want[] = {2}, blocks[] = {1}, nowhere[] = {9};
-    struct hd_half_work work = {.rows = 1, .want = want};
+    struct hd_half_work work = {.rows = 1, .want = want, .temperatures = no_temperatures};
     struct hd_logits l;
     struct reply a;
     struct hd_error err = {0};
@@ -158,5 +161,66 @@ Test(logits, wrong_answers_are_refused)
     cr_assert_eq(hd_logits_add(&l, &a.r, &err), HD_E_PROTO);
     a.r.vocab_blocks = nowhere;
     cr_assert_eq(hd_logits_add(&l, &a.r, &err), HD_E_PROTO);
+    hd_logits_deinit(&l);
+}
+
+/* The second sum, of the temperature, is another's; both are folded in the order of the blocks. */
+Test(logits, a_row_with_a_temperature_has_two_sums)
+{
+    static const uint32_t want[] = {2}, all[] = {0, 1, 2, 3};
+    static const float temperatures[] = {0.5f};
+    struct hd_half_work work = {.rows = 1, .want = want, .temperatures = temperatures};
+    struct hd_logits l;
+    struct hd_distribution d;
+    struct hd_error err = {0};
+    uint8_t bytes[4096], *p = bytes;
+    double sum = 0;
+    for (uint32_t b = 0; b < BLOCKS; b++) {
+        uint8_t block[1024], *end = block;
+        float lse_t = 0.25f * (float)b;
+        put_block(&end, 0, b, 2);
+        sum += exp((double)lse_t);
+        memcpy(p, block, 4);
+        memcpy(p + 4, &lse_t, 4);
+        memcpy(p + 8, block + 4, (size_t)(end - block) - 4);
+        p += 4 + (end - block);
+    }
+    struct hd_half_result r = {.payload = bytes,
+                               .payload_len = (size_t)(p - bytes),
+                               .vocab_blocks = all,
+                               .n_vocab_blocks = 4};
+    float nan = NAN;
+    cr_assert_eq(hd_logits_init(&l, &units, VOCAB, &work), 0);
+    cr_assert_eq(hd_logits_add(&l, &r, &err), 0, "%s", err.text);
+    hd_logits_distribution(&l, 0, &d);
+    cr_assert_float_eq(d.lse, log(sum), 1e-9);
+    cr_assert_eq(d.each, 2);
+    cr_assert_eq(d.n, 2 * BLOCKS);
+    hd_logits_deinit(&l);
+    cr_assert_eq(hd_logits_init(&l, &units, VOCAB, &work), 0);
+    memcpy(bytes + 4, &nan, 4);
+    cr_assert_eq(hd_logits_add(&l, &r, &err), HD_E_PROTO);
+    hd_logits_deinit(&l);
+}
+
+/* No token that was kept back is better than the bound; of all logits nothing is kept back. */
+Test(logits, the_bound_is_the_best_of_the_last)
+{
+    static const uint32_t want[] = {0, 3, 64};
+    struct hd_logits l;
+    struct hd_distribution d;
+    collect(&l, want, 3, true);
+    hd_logits_distribution(&l, 0, &d);
+    cr_assert(isnan(d.bound) && d.each == 0 && d.n == VOCAB);
+    hd_logits_distribution(&l, 2, &d); /* 64 of blocks of 32: all */
+    cr_assert(isnan(d.bound) && d.each == 0 && d.n == VOCAB);
+    hd_logits_distribution(&l, 1, &d);
+    cr_assert_eq(d.each, 3);
+    for (uint32_t id = 0; id < VOCAB; id++) {
+        bool here = false;
+        for (size_t i = 0; i < d.n; i++)
+            here |= d.c[i].id == (int32_t)id;
+        cr_assert(here || logit(1, id) <= d.bound, "token %u", id);
+    }
     hd_logits_deinit(&l);
 }

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static size_t make(struct hd_candidate *c, size_t n, uint64_t seed)
 {
@@ -10,6 +11,13 @@ static size_t make(struct hd_candidate *c, size_t n, uint64_t seed)
         c[i] = (struct hd_candidate){.id = (int32_t)i,
                                      .logit = (float)(8 * hd_sample_uniform(seed, i) - 4)};
     return n;
+}
+
+/* The token when c holds every token. */
+static int32_t of_all(const struct hd_sampling *s, uint64_t index, struct hd_candidate *c, size_t n)
+{
+    struct hd_distribution d = {.c = c, .n = n, .bound = NAN, .lse = NAN};
+    return hd_sample(s, index, &d);
 }
 
 static int by_order(const void *a, const void *b)
@@ -61,8 +69,8 @@ Test(sample, greedy_takes_the_best_whatever_the_order)
     struct hd_candidate c[] = {{4, 1.0f}, {2, 3.0f}, {9, 3.0f}, {1, -1.0f}};
     struct hd_candidate d[] = {{9, 3.0f}, {1, -1.0f}, {2, 3.0f}, {4, 1.0f}};
     struct hd_sampling s = {.temperature = 0, .top_p = 1};
-    cr_assert_eq(hd_sample(&s, 0, c, 4), 2);
-    cr_assert_eq(hd_sample(&s, 5, d, 4), 2);
+    cr_assert_eq(of_all(&s, 0, c, 4), 2);
+    cr_assert_eq(of_all(&s, 5, d, 4), 2);
 }
 
 /* The sampled token must not depend on the order in which candidates came, nor on candidates
@@ -81,7 +89,7 @@ Test(sample, depends_on_the_set_only)
             best[j] = best[K - 1 - j];
             best[K - 1 - j] = t;
         }
-        cr_assert_eq(hd_sample(&s, i, all, N), hd_sample(&s, i, best, K));
+        cr_assert_eq(of_all(&s, i, all, N), of_all(&s, i, best, K));
     }
 }
 
@@ -92,7 +100,7 @@ Test(sample, frequencies_follow_the_softmax)
     unsigned count[3] = {0};
     for (uint64_t i = 0; i < 20000; i++) {
         struct hd_candidate c[] = {{0, 0}, {1, logf(2)}, {2, logf(5)}};
-        count[hd_sample(&s, i, c, 3)]++;
+        count[of_all(&s, i, c, 3)]++;
     }
     cr_assert(abs((int)count[0] - 2500) < 250, "%u", count[0]);
     cr_assert(abs((int)count[1] - 5000) < 300, "%u", count[1]);
@@ -106,11 +114,82 @@ Test(sample, top_p_and_top_k_cut)
     bool second = false;
     for (uint64_t i = 0; i < 2000; i++) {
         struct hd_candidate c[] = {{0, 0}, {1, logf(2)}, {2, logf(5)}};
-        cr_assert_eq(hd_sample(&p, i, c, 3), 2); /* 5/8 alone reaches 0.6 */
+        cr_assert_eq(of_all(&p, i, c, 3), 2); /* 5/8 alone reaches 0.6 */
         struct hd_candidate d[] = {{0, 0}, {1, logf(2)}, {2, logf(5)}};
-        int32_t id = hd_sample(&k, i, d, 3);
+        int32_t id = of_all(&k, i, d, 3);
         cr_assert_neq(id, 0);
         second |= id == 1;
     }
     cr_assert(second);
+}
+
+enum { VOCAB = 512, WIDTH = 64, EACH = 4, BLOCKS = VOCAB / WIDTH };
+
+/* What a leader knows when workers send the best EACH of each block, and the sum at the
+ * temperature. */
+static struct hd_distribution few_of(const struct hd_sampling *s, const struct hd_candidate *all,
+                                     struct hd_candidate *few)
+{
+    struct hd_distribution d = {
+        .c = few, .each = EACH, .n = (size_t)EACH * BLOCKS, .bound = -INFINITY};
+    double sum = 0;
+    for (size_t b = 0; b < BLOCKS; b++) {
+        struct hd_candidate block[WIDTH];
+        memcpy(block, all + b * WIDTH, sizeof block);
+        hd_candidates_best(block, WIDTH, EACH);
+        memcpy(few + b * EACH, block, EACH * sizeof *few);
+        d.bound = fmaxf(d.bound, block[EACH - 1].logit);
+    }
+    for (size_t i = 0; i < VOCAB; i++)
+        sum += exp((double)all[i].logit / s->temperature);
+    d.lse = log(sum);
+    return d;
+}
+
+/* With the best few of each block the token is the one that all logits give, or more is asked for:
+ * and this seldom when the distribution is what a model's is, always when it is flat. */
+Test(sample, the_best_few_give_the_same_token_or_none)
+{
+    static const struct hd_sampling options[] = {
+        {.temperature = 1, .top_p = 1, .seed = 5},
+        {.temperature = 0.7, .top_p = 1, .seed = 6},
+        {.temperature = 1, .top_p = 0.9, .seed = 7},
+        {.temperature = 1.2, .top_p = 0.95, .seed = 8},
+        {.temperature = 1, .top_p = 1, .top_k = 10, .seed = 9},
+        {.temperature = 1, .top_p = 0.8, .top_k = 4, .seed = 10},
+    };
+    for (size_t o = 0; o < sizeof options / sizeof *options; o++) {
+        unsigned more[2] = {0};
+        for (uint64_t i = 0; i < 1000; i++) {
+            struct hd_candidate all[VOCAB], few[EACH * BLOCKS];
+            bool flat = i % 2;
+            make(all, VOCAB, i);
+            for (size_t t = 0; t < VOCAB; t++)
+                all[t].logit *= flat ? 0.01f : 60;
+            struct hd_distribution d = few_of(&options[o], all, few);
+            struct hd_distribution whole = {.c = all, .n = VOCAB, .bound = NAN, .lse = d.lse};
+            int32_t token = hd_sample(&options[o], i, &d);
+            more[flat] += token == HD_SAMPLE_MORE;
+            if (token != HD_SAMPLE_MORE)
+                cr_assert_eq(token, hd_sample(&options[o], i, &whole), "options %zu, %u", o,
+                             (unsigned)i);
+        }
+        cr_assert_lt(more[0], options[o].top_k ? 200 : 100, "options %zu: %u of 500 peaked ones", o,
+                     more[0]);
+        if (options[o].top_k == 4)
+            cr_assert_eq(more[1], 0, "four of each block hold the best four");
+        else if (options[o].top_k == 0)
+            cr_assert_gt(more[1], 250, "options %zu: %u of 500 flat ones", o, more[1]);
+    }
+}
+
+/* Minus infinity is a logit of a token that never comes, and ends no walk. */
+Test(sample, tokens_that_never_come)
+{
+    struct hd_sampling s = {.temperature = 1, .top_p = 1, .seed = 3};
+    for (uint64_t i = 0; i < 1000; i++) {
+        struct hd_candidate c[] = {{0, -INFINITY}, {1, 0}, {2, -INFINITY}};
+        struct hd_distribution d = {.c = c, .n = 3, .bound = NAN, .lse = 1e-7};
+        cr_assert_neq(hd_sample(&s, i, &d), HD_SAMPLE_MORE);
+    }
 }

@@ -246,3 +246,13 @@ Test(model, golden_models_open)
         hd_model_close(m);
     }
 }
+
+Test(model, compact_sums_are_whole_blocks)
+{
+    struct hd_model m = {.shape = {.dim = 96}};
+    cr_assert_eq(hd_model_sum_bytes(&m, HD_WIRE_EXACT), 96 * 4);
+    cr_assert_eq(hd_model_sum_bytes(&m, HD_WIRE_COMPACT), 3 * 34);
+    m.shape.dim = 48;
+    cr_assert_eq(hd_model_sum_bytes(&m, HD_WIRE_EXACT), 48 * 4);
+    cr_assert_eq(hd_model_sum_bytes(&m, HD_WIRE_COMPACT), 0);
+}

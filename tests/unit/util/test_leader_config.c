@@ -1,5 +1,6 @@
 /* The leader's settings: every key, every flag, and what concerns several of them. */
 #include "leader/daemon/config.h"
+#include "common/model/model.h"
 #include "common/net/tls.h"
 #include "common/util/log.h"
 #include "temp_file.h"
@@ -53,6 +54,7 @@ Test(leader_config, defaults)
     cr_assert_str_eq(c->http_cert, "");
     cr_assert_str_eq(c->http_cert_key, "");
     cr_assert_eq(c->min_workers, 1);
+    cr_assert_eq(c->busy_poll_us, 0);
     cr_assert_eq(c->log_level, HD_LOG_INFO);
     cr_assert_eq(c->heartbeat_interval_ms, 50);
     cr_assert_eq(c->phi_suspect, 3);
@@ -65,6 +67,7 @@ Test(leader_config, defaults)
     cr_assert_eq(c->strategy, 0);
     cr_assert_eq(c->fixed.n, 0);
     cr_assert_str_eq(c->single, "");
+    cr_assert_eq(c->wire, HD_WIRE_EXACT);
     cr_assert_eq(c->kv_type, 0);
     cr_assert_eq(c->max_sequences, 8);
     cr_assert_eq(c->max_rows, 128);
@@ -80,7 +83,8 @@ Test(leader_config, every_key)
     struct hd_error err = {0};
     int rc = run_file(c,
                       "model: {path: other.gguf}\n"
-                      "cluster: {listen: '[::1]:0', min_workers: 3, key: /k, tls: on}\n"
+                      "cluster: {listen: '[::1]:0', min_workers: 3, key: /k, tls: on,\n"
+                      "          busy_poll_us: 50}\n"
                       "http:\n"
                       "  listen: ':80'\n"
                       "  api_key_file: /a\n"
@@ -97,6 +101,7 @@ Test(leader_config, every_key)
                       "  assign_deadline_ms: 2\n"
                       "  wait_for_worker_ms: 0\n"
                       "assignment: {strategy: fixed, fixed: {w1: [0, 2], w2: [1]}, single: w2}\n"
+                      "compute: {wire: compact}\n"
                       "cache: {kv_type: f32}\n"
                       "limits: {max_sequences: 64, max_rows: 1024, context: 4096, queue: 1}\n",
                       &err);
@@ -105,6 +110,7 @@ Test(leader_config, every_key)
     cr_assert_str_eq(c->cluster_listen, "[::1]:0");
     cr_assert_str_eq(c->cluster_key, "/k");
     cr_assert_eq(c->cluster_tls, HD_TLS_ON);
+    cr_assert_eq(c->busy_poll_us, 50);
     cr_assert_str_eq(c->api_key_file, "/a");
     cr_assert(c->http_open);
     cr_assert_str_eq(c->http_cert, "/c.pem");
@@ -127,6 +133,7 @@ Test(leader_config, every_key)
     cr_assert_eq(c->fixed.entries[0].n_heads, 2);
     cr_assert_eq(c->fixed.entries[0].heads[1], 2);
     cr_assert_str_eq(c->single, "w2");
+    cr_assert_eq(c->wire, HD_WIRE_COMPACT);
     cr_assert_eq(c->kv_type, 1);
     cr_assert_eq(c->max_sequences, 64);
     cr_assert_eq(c->max_rows, 1024);
@@ -200,6 +207,7 @@ Test(leader_config, limits_to_the_number)
     expect_file_error("cluster: {min_workers: 65}\n", "give 1 to 64");
     expect_file_error("heartbeat: {interval_ms: 0}\n", "give 1 to 10000");
     expect_file_error("cache: {kv_type: q8}\n", "write one of f16, f32");
+    expect_file_error("compute: {wire: thin}\n", "write one of exact, compact");
     expect_file_error("log: {level: loud}\n", "write one of debug, info, warn, error");
 }
 
@@ -281,6 +289,7 @@ Test(leader_config, usage_names_everything)
                                         "model.path",
                                         "cluster.listen",
                                         "cluster.min_workers",
+                                        "cluster.busy_poll_us",
                                         "cluster.key",
                                         "cluster.tls",
                                         "http.listen",
@@ -296,6 +305,7 @@ Test(leader_config, usage_names_everything)
                                         "recovery.policy",
                                         "recovery.standby",
                                         "compute.activations",
+                                        "compute.wire",
                                         "compute.overlap_rows",
                                         "recovery.step_deadline_ms",
                                         "recovery.assign_deadline_ms",

@@ -143,12 +143,14 @@ Test(worker_config, wrong_values)
 
 Test(worker_config, usage_names_everything)
 {
-    static const char *const words[] = {
-        "--model",           "--config",        "--key",       "cluster.key", "cluster.tls",
-        "--leader",          "--name",          "--threads",   "--state",     "--log-level",
-        "--die-with-parent", "--help",          "--version",   "model.path",  "leader.address",
-        "worker.name",       "compute.threads", "compute.isa", "state.dir",   "input_log.limit",
-        "retry.min_ms",      "retry.max_ms",    "log.level"};
+    static const char *const words[] = {"--model",      "--config",          "--key",
+                                        "cluster.key",  "cluster.tls",       "--leader",
+                                        "--name",       "--threads",         "--state",
+                                        "--log-level",  "--die-with-parent", "--help",
+                                        "--version",    "model.path",        "leader.address",
+                                        "worker.name",  "compute.threads",   "compute.isa",
+                                        "state.dir",    "input_log.limit",   "retry.min_ms",
+                                        "retry.max_ms", "log.level",         "leader.busy_poll_us"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         cr_expect_not_null(strstr(hd_worker_config_usage(), words[i]), "%s", words[i]);
 }

@@ -216,7 +216,8 @@ void fake_step(struct fake_leader *f, const struct rig_rows *rows, uint64_t epoc
     m.positions = (uint32_t *)rows->positions;
     m.n_shifts = half == HYDAC__V1__HALF__LOGITS ? 0 : rows->n;
     m.shifts = (int32_t *)rows->shifts;
-    m.n_want = half == HYDAC__V1__HALF__LOGITS ? rows->n : 0;
+    m.n_want = m.n_temperatures = half == HYDAC__V1__HALF__LOGITS ? rows->n : 0;
     m.want = (uint32_t *)rows->want;
+    m.temperatures = (float *)rows->temperatures;
     fake_send(f, HD_FRAME_STEP, &m.base, step.rows.x, rows->n * hd_node_row_bytes(f->rig->node));
 }

@@ -47,6 +47,7 @@ void rig_open(struct rig *r, const struct rig_options *o)
     cr_assert_eq(hd_node_new(&r->node, &node), 0);
     struct hd_node_sizes sizes = {.kv_type = o->kv,
                                   .activations = o->activations,
+                                  .wire = o->wire,
                                   .max_rows = RIG_ROWS,
                                   .max_positions = RIG_POSITIONS,
                                   .max_sequences = RIG_SEQUENCES};
@@ -129,6 +130,7 @@ void rig_rows_of(struct rig_rows *rows, uint32_t sequence, uint32_t position, si
         rows->positions[i] = position + (uint32_t)i;
         rows->shifts[i] = RIG_SHIFT;
         rows->want[i] = 0;
+        rows->temperatures[i] = 0;
     }
 }
 
@@ -167,7 +169,8 @@ struct hd_half_step rig_step(struct rig *r, const struct rig_rows *rows, enum hd
                  .sequences = rows->sequences,
                  .positions = rows->positions,
                  .shifts = rows->shifts,
-                 .want = rows->want},
+                 .want = rows->want,
+                 .temperatures = rows->temperatures},
     };
 }
 

@@ -28,6 +28,7 @@ struct rig_options {
     enum hd_dtype type;
     enum hd_kv_type kv;
     enum hd_activations activations;
+    enum hd_wire wire;
     unsigned threads;
 };
 
@@ -75,6 +76,7 @@ void rig_round(const struct rig *r, float *x, size_t n);
 struct rig_rows {
     size_t n;
     uint32_t sequences[RIG_ROWS], positions[RIG_ROWS], want[RIG_ROWS];
+    float temperatures[RIG_ROWS];
     int32_t shifts[RIG_ROWS];
     const float *x; /* [n][dim] */
 };

@@ -3,6 +3,7 @@
 #include "worker/check.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <string.h>
 
 static struct rig rig;
@@ -54,6 +55,25 @@ Test(check, activations_are_those_that_the_weights_take)
                  "activations of 8 bits for weights that are floats");
 }
 
+Test(check, the_wire_mode_is_known_and_fits_the_model)
+{
+    Hydac__V1__Welcome m = HYDAC__V1__WELCOME__INIT;
+    struct hd_model odd = *rig.model;
+    m.max_rows = RIG_ROWS;
+    m.max_positions = RIG_POSITIONS;
+    m.max_sequences = RIG_SEQUENCES;
+    for (m.wire = 0; m.wire <= HD_WIRE_COMPACT; m.wire++)
+        cr_assert_eq(hd_check_welcome(&check, &m, &err), 0, "%s", err.text);
+    expect_error(hd_check_welcome(&check, &m, &err),
+                 "Welcome: the wire mode is 2, possible are 0 to 1");
+    odd.shape.dim = 48;
+    check.model = &odd;
+    m.wire = HD_WIRE_EXACT;
+    cr_assert_eq(hd_check_welcome(&check, &m, &err), 0, "%s", err.text);
+    m.wire = HD_WIRE_COMPACT;
+    expect_error(hd_check_welcome(&check, &m, &err), "rows of 48 values, not blocks of 32");
+}
+
 /* ---- Steps ----*/
 
 Test(check, a_step_has_the_bytes_of_its_rows)
@@ -80,6 +100,28 @@ Test(check, a_step_has_the_bytes_of_its_rows)
         expect_error(hd_check_step(&check, &m, bytes, &err), "Step: the group is 2");
         m.group = 0;
     }
+}
+
+Test(check, a_step_for_logits_has_wants_and_temperatures)
+{
+    uint32_t sequence = 0, position = 0, want = 5;
+    float temperature = 0.5f;
+    Hydac__V1__Step m = HYDAC__V1__STEP__INIT;
+    m.half = HYDAC__V1__HALF__LOGITS;
+    m.n_sequences = m.n_positions = m.n_want = m.n_temperatures = 1;
+    m.sequences = &sequence;
+    m.positions = &position;
+    m.want = &want;
+    m.temperatures = &temperature;
+    check.sizes.activations = HD_ACTIVATIONS_F32;
+    cr_assert_eq(hd_check_step(&check, &m, 256 * 4, &err), 0, "%s", err.text);
+    static const float wrong[] = {-1, NAN, INFINITY};
+    for (size_t i = 0; i < 3; i++) {
+        temperature = wrong[i];
+        expect_error(hd_check_step(&check, &m, 256 * 4, &err), "temperature");
+    }
+    m.n_temperatures = 0;
+    expect_error(hd_check_step(&check, &m, 256 * 4, &err), "temperatures");
 }
 
 /* ---- The interrupted step ----*/

@@ -109,20 +109,26 @@ static int by_logit(const void *a, const void *b)
 
 /* Checks one block of one row at `p`; returns where the next begins. */
 static const uint8_t *check_block(const struct rig *r, uint32_t block, uint32_t want,
-                                  const double *logits, const uint8_t *p)
+                                  float temperature, const double *logits, const uint8_t *p)
 {
     uint32_t width = r->units.vocab_width, first = block * width;
     uint32_t n = r->model->shape.vocab - first < width ? r->model->shape.vocab - first : width;
     float lse, sorted[1024][2]; /* id, logit */
-    double sum = 0;
+    double sum = 0, sum_t = 0;
     for (uint32_t i = 0; i < n; i++) {
         sum += exp(logits[first + i]);
+        sum_t += temperature > 0 ? exp(logits[first + i] / (double)temperature) : 0;
         sorted[i][0] = (float)(first + i);
         sorted[i][1] = (float)logits[first + i];
     }
     memcpy(&lse, p, 4);
     p += 4;
     cr_expect_float_eq((double)lse, log(sum), 1e-4);
+    if (temperature > 0) {
+        memcpy(&lse, p, 4);
+        p += 4;
+        cr_expect_float_eq((double)lse, log(sum_t), 4e-4);
+    }
     qsort(sorted, n, sizeof *sorted, by_logit);
     uint32_t pairs = want == 0 ? n : want < n ? want : n;
     for (uint32_t i = 0; i < pairs; i++) {
@@ -161,15 +167,17 @@ ParameterizedTest(struct model_case *c, compute,
     rig_round(&r, x, N);
     double *logits = malloc(r.model->shape.vocab * sizeof *logits);
     rig_rows_of(&rows, 0, 5, N, x);
-    for (size_t i = 0; i < N; i++)
+    for (size_t i = 0; i < N; i++) {
         rows.want[i] = i % 3 == 0 ? 0 : i % 3 == 1 ? 5 : 100000;
+        rows.temperatures[i] = i % 2 ? 0.25f * (float)i : 0;
+    }
     struct hd_half_step step = rig_step(&r, &rows, HD_SHARD_VOCAB, 0);
     cr_assert_eq(hd_node_step(r.node, &step, &out, &err), HD_STEP_DONE);
     const uint8_t *p = hd_shared_data(out.payload), *begin = p;
     for (size_t i = 0; i < N; i++) {
         reference_logits(r.model, x + i * dim, logits);
         for (uint32_t b = 1; b < r.units.vocab_blocks; b += 2)
-            p = check_block(&r, b, rows.want[i], logits, p);
+            p = check_block(&r, b, rows.want[i], rows.temperatures[i], logits, p);
     }
     cr_assert_eq((size_t)(p - begin), hd_shared_len(out.payload));
     cr_assert_eq(out.n_bad, 0);

@@ -1,0 +1,186 @@
+/* Compact partial sums in the engine: the integers that they stand for, or nothing at all. */
+#include "common/model/synth.h"
+#include "leader/engine/engine.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { DIM = 256, ROWS = 3, BLOCK = 34, WIDE = 1 };
+
+static char path[64];
+static struct hd_model *model;
+static struct hd_units units;
+static struct hd_engine *engine;
+
+static void on_sequence_open(void *arg, uint32_t sequence, uint32_t max_positions)
+{
+}
+
+static void on_sequence_close(void *arg, uint32_t sequence)
+{
+}
+
+static void on_half(void *arg, const struct hd_half_work *work)
+{
+}
+
+static void on_step(void *arg, uint64_t step)
+{
+}
+
+static void on_abandoned(void *arg)
+{
+}
+
+static void on_token(void *arg, const struct hd_token_event *t)
+{
+}
+
+static void on_end(void *arg, const struct hd_request_end *end)
+{
+}
+
+static void open_model(void)
+{
+    struct hd_error err = {0};
+    snprintf(path, sizeof path, "/tmp/hydac-sums-XXXXXX");
+    int fd = mkstemp(path);
+    cr_assert_geq(fd, 0);
+    close(fd);
+    struct hd_synth_options so = {.shape = "tiny", .type = HD_F32, .seed = 3, .out = path};
+    cr_assert_eq(hd_synth_write(&so, &err), 0, "%s", err.text);
+    cr_assert_eq(hd_model_open(&model, path, &err), 0, "%s", err.text);
+    cr_assert_eq(model->shape.dim, DIM);
+    hd_model_units(model, &units);
+}
+
+static void close_model(void)
+{
+    hd_engine_free(engine);
+    hd_model_close(model);
+    unlink(path);
+}
+
+TestSuite(sums, .init = open_model, .fini = close_model);
+
+/* An engine that waits for the first half-step of three rows. */
+static void start(enum hd_wire wire)
+{
+    static const struct hd_request_events events = {.on_token = on_token, .on_end = on_end};
+    struct hd_error err = {0};
+    struct hd_request *r;
+    int32_t ids[ROWS] = {30, 37, 44};
+    struct hd_engine_options o = {
+        .model = model,
+        .units = &units,
+        .kernels = hd_kernels_get(HD_ISA_PORTABLE),
+        .wire = wire,
+        .ops = {NULL, on_sequence_open, on_sequence_close, on_half, on_step, on_abandoned},
+        .max_sequences = 1,
+        .max_rows = ROWS,
+        .max_queue = 1,
+        .context = 60,
+        .max_live_positions = UINT64_MAX,
+    };
+    struct hd_request_options ro = {.tokens = ids, .n_tokens = ROWS, .max_tokens = 2};
+    hd_engine_free(engine);
+    cr_assert_eq(hd_engine_new(&engine, &o, &err), 0, "%s", err.text);
+    hd_engine_set_ready(engine, true);
+    cr_assert_eq(hd_engine_submit(engine, &ro, &events, NULL, &r, &err), 0, "%s", err.text);
+    hd_engine_kick(engine);
+    cr_assert_eq(hd_engine_work(engine, 0)->rows, ROWS);
+}
+
+/* Every sum is three times its place in its block; row 1 is in 64 bits. */
+struct answer {
+    uint8_t payload[ROWS * DIM * 8];
+    uint32_t wide[1];
+    struct hd_half_result result;
+};
+
+static void put_row(uint8_t **p, bool wide)
+{
+    for (size_t i = 0; i < DIM; i++) {
+        int64_t v = 3 * (int64_t)(i % 32);
+        if (wide) {
+            memcpy(*p, &v, sizeof v);
+            *p += sizeof v;
+            continue;
+        }
+        if (i % 32 == 0) {
+            memcpy(*p, (uint8_t[]){3, 0}, 2); /* 3 * 2^-24 */
+            *p += 2;
+        }
+        *(*p)++ = (uint8_t)(i % 32);
+    }
+}
+
+static void put_compact(struct answer *a)
+{
+    uint8_t *p = a->payload;
+    for (size_t row = 0; row < ROWS; row++)
+        put_row(&p, row == WIDE);
+    a->wide[0] = WIDE;
+    a->result = (struct hd_half_result){.payload = a->payload,
+                                        .payload_len = (size_t)(p - a->payload),
+                                        .wide = a->wide,
+                                        .n_wide = 1};
+    cr_assert_eq(a->result.payload_len, 2 * 8 * BLOCK + DIM * 8);
+}
+
+/* Adds the result so often and ends the half-step; the rows of the next, [ROWS][DIM]. */
+static const float *next_rows(const struct hd_half_result *r, size_t times)
+{
+    struct hd_error err = {0};
+    for (size_t i = 0; i < times; i++)
+        cr_assert_eq(hd_engine_use_result(engine, r, &err), 0, "%s", err.text);
+    hd_engine_half_done(engine, 0);
+    return (const float *)(const void *)hd_engine_work(engine, 0)->x;
+}
+
+Test(sums, add_up_as_the_integers_that_they_stand_for)
+{
+    static int32_t exact[ROWS * DIM];
+    static float want[ROWS * DIM];
+    static struct answer a;
+    for (size_t i = 0; i < ROWS * DIM; i++)
+        exact[i] = 3 * (int32_t)(i % 32);
+    struct hd_half_result r = {.payload = (uint8_t *)exact, .payload_len = sizeof exact};
+    start(HD_WIRE_EXACT);
+    memcpy(want, next_rows(&r, 2), sizeof want);
+    start(HD_WIRE_COMPACT);
+    put_compact(&a);
+    cr_assert_arr_eq(next_rows(&a.result, 2), want, sizeof want);
+}
+
+static void expect_refused(const struct hd_half_result *r, const char *why)
+{
+    struct hd_error err = {0};
+    cr_assert_eq(hd_engine_use_result(engine, r, &err), HD_E_PROTO);
+    cr_assert_str_eq(err.text, why);
+}
+
+Test(sums, that_are_not_what_was_agreed_add_nothing)
+{
+    static const uint16_t odd[] = {0x7c00, 0x7e00, 0x8001, 0xffff};
+    static float want[ROWS * DIM];
+    static struct answer a;
+    start(HD_WIRE_COMPACT);
+    put_compact(&a);
+    memcpy(want, next_rows(&a.result, 1), sizeof want);
+    start(HD_WIRE_COMPACT);
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        memcpy(a.payload + 8 * BLOCK + DIM * 8 + 7 * BLOCK, &odd[i], 2); /* row 2's last block */
+        expect_refused(&a.result,
+                       "compact sums of row 2 have a scale that is negative or no number");
+    }
+    put_compact(&a);
+    a.result.payload_len--;
+    expect_refused(&a.result, "partial sums of 2591 bytes where 2592 were expected");
+    a.result = (struct hd_half_result){.payload = a.payload, .payload_len = ROWS * DIM * 4};
+    expect_refused(&a.result, "partial sums of 3072 bytes where 816 were expected");
+    put_compact(&a);
+    cr_assert_arr_eq(next_rows(&a.result, 1), want, sizeof want);
+}
