@@ -90,6 +90,13 @@ void hd_schedule_rows(struct hd_engine *e);
 void hd_request_release(struct hd_engine *e, struct hd_request *r);
 void hd_requests_sweep(struct hd_engine *e);
 
+/* groups.c */
+/* Two groups if there are rows enough and not all of them decode: then there is little on the wire,
+ * and two half-steps would wait for two round trips. */
+void hd_groups_form(struct hd_engine *e);
+/* For the LOGITS half all rows are one group again. */
+void hd_groups_join(struct hd_engine *e);
+
 /* step.c */
 void hd_step_begin(struct hd_engine *e);
 void hd_step_abandon(struct hd_engine *e);
