@@ -60,8 +60,8 @@ Test(traffic, steps_of_single_rows_are_told_apart)
     json_decref(o);
 }
 
-/* Also a group in which every sequence has one row belongs to a step of others; one that is given up
- * and made again counts once. */
+/* Also a group in which every sequence has one row belongs to a step of others; one that is given
+ * up and made again counts once. */
 Test(traffic, two_groups_are_one_step)
 {
     const struct hd_seq_rows first[] = {{4, 1}, {2, 7}}, second[] = {{2, 1}, {3, 1}};
