@@ -23,16 +23,6 @@ void hd_crew_forget_supply(struct hd_crew *c)
         hd_supply_begin(c->supply);
 }
 
-/* Everything that has come; the lock is held. */
-static struct hd_job *take_list(struct hd_crew *c)
-{
-    struct hd_job *list = c->arrived;
-    c->arrived = NULL;
-    c->last_arrived = &c->arrived;
-    c->n_arrived = 0;
-    return list;
-}
-
 static int take_one(struct hd_crew *c, const struct hd_job *job, struct hd_error *err)
 {
     const Hydac__V1__Weights *m = (const Hydac__V1__Weights *)job->message;
@@ -64,10 +54,10 @@ static int wait_for_weights(void *arg, struct hd_error *err)
 {
     struct hd_crew *c = arg;
     pthread_mutex_lock(&c->lock);
-    while (!c->arrived && !c->stop && atomic_load(&c->conversation) == c->joined)
+    while (!c->arrived.first && !c->stop && atomic_load(&c->conversation) == c->joined)
         pthread_cond_wait(&c->changed, &c->lock);
     bool over = c->stop || atomic_load(&c->conversation) != c->joined;
-    struct hd_job *list = take_list(c);
+    struct hd_job *list = hd_jobs_take_all(&c->arrived);
     pthread_mutex_unlock(&c->lock);
     int rc = take_all(c, list, err);
     return over ? hd_fail(err, HD_E_STATE, "the leader is gone; its weights do not come") : rc;
@@ -88,7 +78,7 @@ void hd_crew_take_arrived(struct hd_crew *c)
 {
     struct hd_error err = {0};
     pthread_mutex_lock(&c->lock);
-    struct hd_job *list = take_list(c);
+    struct hd_job *list = hd_jobs_take_all(&c->arrived);
     pthread_mutex_unlock(&c->lock);
     if (!list)
         return;

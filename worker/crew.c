@@ -91,7 +91,8 @@ static void init_condition(pthread_cond_t *cond)
 
 static bool is_due(const struct hd_crew *c)
 {
-    return !c->lent && (c->first || c->arrived || hd_now_us() >= hd_crew_background_at(c));
+    return !c->lent &&
+           (c->jobs.first || c->arrived.first || hd_now_us() >= hd_crew_background_at(c));
 }
 
 static void wait_for_change(struct hd_crew *c)
@@ -105,6 +106,33 @@ static void wait_for_change(struct hd_crew *c)
         pthread_cond_timedwait(&c->changed, &c->lock, &t);
 }
 
+static void append(struct hd_job_queue *q, struct hd_job *job)
+{
+    job->next = NULL;
+    *q->last = job;
+    q->last = &job->next;
+    q->n++;
+}
+
+/* The first, or NULL. */
+static struct hd_job *pop(struct hd_job_queue *q)
+{
+    struct hd_job *job = q->first;
+    if (!job)
+        return NULL;
+    q->first = job->next;
+    q->n--;
+    if (!q->first)
+        q->last = &q->first;
+    return job;
+}
+
+static void free_jobs(struct hd_job_queue *q)
+{
+    for (struct hd_job *job; (job = pop(q));)
+        hd_crew_free_job(job);
+}
+
 /* Waits for a job, for weights, or until it is time for the background: *job is NULL when no job
  * came. False when it is time to stop. */
 static bool take_job(struct hd_crew *c, struct hd_job **job)
@@ -115,13 +143,7 @@ static bool take_job(struct hd_crew *c, struct hd_job **job)
         wait_for_change(c);
     c->idle = false;
     bool go_on = !c->stop;
-    *job = go_on ? c->first : NULL;
-    if (*job) {
-        c->first = (*job)->next;
-        c->n_jobs--;
-        if (!c->first)
-            c->last = &c->first;
-    }
+    *job = go_on ? pop(&c->jobs) : NULL;
     pthread_mutex_unlock(&c->lock);
     return go_on;
 }
@@ -193,16 +215,8 @@ static void wait_started(struct hd_crew *c)
 
 static void free_crew(struct hd_crew *c)
 {
-    while (c->first) {
-        struct hd_job *job = c->first;
-        c->first = job->next;
-        hd_crew_free_job(job);
-    }
-    while (c->arrived) {
-        struct hd_job *job = c->arrived;
-        c->arrived = job->next;
-        hd_crew_free_job(job);
-    }
+    free_jobs(&c->jobs);
+    free_jobs(&c->arrived);
     while (c->replies) {
         struct hd_reply *r = c->replies;
         c->replies = r->next;
@@ -219,8 +233,8 @@ int hd_crew_new(struct hd_crew **out, const struct hd_crew_options *o, struct hd
     if (!c)
         return hd_fail(err, HD_E_NOMEM, "out of memory");
     c->o = *o;
-    c->last = &c->first;
-    c->last_arrived = &c->arrived;
+    hd_jobs_take_all(&c->jobs);
+    hd_jobs_take_all(&c->arrived);
     c->last_reply = &c->replies;
     c->fill_us = UINT64_MAX;
     pthread_mutex_init(&c->lock, NULL);
@@ -270,7 +284,7 @@ static bool is_quick(const struct hd_crew *c, const struct hd_job *job)
 static bool run_here(struct hd_crew *c, const struct hd_job *job)
 {
     pthread_mutex_lock(&c->lock);
-    c->lent = c->idle && !c->first && !c->stop && is_quick(c, job);
+    c->lent = c->idle && !c->jobs.first && !c->stop && is_quick(c, job);
     bool lent = c->lent;
     pthread_mutex_unlock(&c->lock);
     if (!lent)
@@ -282,7 +296,7 @@ static bool run_here(struct hd_crew *c, const struct hd_job *job)
     clear_job(&copy);
     pthread_mutex_lock(&c->lock);
     c->lent = false;
-    if (c->arrived || hd_crew_background_at(c) != UINT64_MAX)
+    if (c->arrived.first || hd_crew_background_at(c) != UINT64_MAX)
         pthread_cond_signal(&c->changed);
     pthread_mutex_unlock(&c->lock);
     return true;
@@ -303,23 +317,16 @@ int hd_crew_submit(struct hd_crew *c, const struct hd_job *job)
         *copy = *job;
     pthread_mutex_lock(&c->lock);
     bool passes = job->type == HD_JOB_WEIGHTS; /* by the others, no more than were asked for */
-    bool full = passes ? c->n_arrived >= HD_WEIGHTS_IN_FLIGHT : c->n_jobs >= MAX_JOBS;
+    bool full = passes ? c->arrived.n >= HD_WEIGHTS_IN_FLIGHT : c->jobs.n >= MAX_JOBS;
     int rc = !copy ? HD_E_NOMEM : full ? HD_E_LIMIT : 0;
-    if (rc == 0 && passes) {
-        copy->next = NULL;
-        *c->last_arrived = copy;
-        c->last_arrived = &copy->next;
-        c->n_arrived++;
+    if (rc == 0) {
+        append(passes ? &c->arrived : &c->jobs, copy);
         pthread_cond_signal(&c->changed);
-    } else if (rc == 0) {
-        copy->next = NULL;
-        *c->last = copy;
-        c->last = &copy->next;
-        c->n_jobs++;
+    }
+    if (rc == 0 && !passes) {
         atomic_store(&c->conversation, job->conversation);
         if (job->type == HD_JOB_JOIN || job->type == HD_JOB_ASSIGN)
             atomic_store(&c->newest_epoch, job->epoch);
-        pthread_cond_signal(&c->changed);
     }
     pthread_mutex_unlock(&c->lock);
     if (rc < 0) {

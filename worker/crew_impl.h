@@ -11,6 +11,19 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+/* Jobs in the order in which they came. */
+struct hd_job_queue {
+    struct hd_job *first, **last;
+    size_t n;
+};
+/* Empties it, or makes an empty one; the jobs, linked by `next`, are the caller's. */
+static inline struct hd_job *hd_jobs_take_all(struct hd_job_queue *q)
+{
+    struct hd_job *list = q->first;
+    *q = (struct hd_job_queue){.last = &q->first};
+    return list;
+}
+
 struct hd_crew {
     struct hd_crew_options o;
     struct hd_team *team; /* made and freed by the thread, as its leader */
@@ -20,10 +33,8 @@ struct hd_crew {
 
     pthread_mutex_t lock; /* of everything down to `stop` */
     pthread_cond_t changed;
-    struct hd_job *first, **last;
-    size_t n_jobs;
-    struct hd_job *arrived, **last_arrived; /* weights */
-    size_t n_arrived;
+    struct hd_job_queue jobs;
+    struct hd_job_queue arrived; /* weights, which pass by the others */
     struct hd_reply *replies, **last_reply;
     bool lost_reply; /* there was no memory for one */
     bool started;
