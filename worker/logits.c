@@ -89,7 +89,9 @@ static void write_entry(const struct logits_job *j, size_t slot, size_t row, flo
         memcpy(out, logits, n * sizeof *logits);
     else
         best_of(logits, block * c->units->vocab_width, n, want < n ? want : n, out);
-    if (temperature > 0) {
+    if (temperature == 1) { /* what most clients ask for: both sums are the same */
+        memcpy(at_temperature, at_temperature - sizeof(float), sizeof(float));
+    } else if (temperature > 0) {
         for (uint32_t i = 0; i < n; i++)
             logits[i] /= temperature;
         write_sum(j, row, logits, n, at_temperature);
