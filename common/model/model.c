@@ -116,7 +116,4 @@ size_t hd_model_sum_bytes(const struct hd_model *m, enum hd_wire w)
     return dim % HD_Q8_BLOCK == 0 ? hd_q8_row_bytes(dim) : 0;
 }
 
-const char *hd_wire_name(enum hd_wire w)
-{
-    return w == HD_WIRE_COMPACT ? "compact" : "exact";
-}
+const char *const hd_wires[] = {"exact", "compact", NULL};

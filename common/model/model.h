@@ -89,7 +89,7 @@ size_t hd_model_row_bytes(const struct hd_model *m, enum hd_activations a);
 /* Bytes of a row of partial sums as it travels, unless it needs 64 bits; 0: such rows cannot travel
  * that way (compact ones are whole blocks of 32). */
 size_t hd_model_sum_bytes(const struct hd_model *m, enum hd_wire w);
-const char *hd_wire_name(enum hd_wire w); /* "exact", "compact" */
+extern const char *const hd_wires[]; /* their words in this order, NULL at the end */
 
 /* ---- Units: how a model is cut for workers. A function of the model alone, never of the plan. */
 struct hd_units {

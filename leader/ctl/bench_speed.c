@@ -39,14 +39,13 @@ uint64_t hd_speed_threads(const struct hd_speed_options *o, size_t variant)
 
 static int take_wire(void *arg, size_t i, const char *item, struct hd_error *err)
 {
-    static const char *const known[HD_SPEED_MAX_WIRES] = {"exact", "compact"};
     const char **wires = arg;
-    int which = strcmp(item, known[0]) == 0 ? 0 : 1;
-    if (strcmp(item, known[which]) != 0)
+    int which = strcmp(item, hd_wires[HD_WIRE_EXACT]) == 0 ? HD_WIRE_EXACT : HD_WIRE_COMPACT;
+    if (strcmp(item, hd_wires[which]) != 0)
         return hd_fail(err, HD_E_CONFIG, "--wire is exact, compact or both, not '%s'", item);
-    if (i >= HD_SPEED_MAX_WIRES || (i > 0 && wires[0] == known[which]))
+    if (i >= HD_SPEED_MAX_WIRES || (i > 0 && wires[0] == hd_wires[which]))
         return hd_fail(err, HD_E_CONFIG, "--wire names %s twice", item);
-    wires[i] = known[which];
+    wires[i] = hd_wires[which];
     return 0;
 }
 
@@ -148,7 +147,7 @@ int hd_speed_cmd(enum hd_speed_kind kind, int argc, char **argv)
 {
     struct hd_speed_options o = {
         .kind = kind, .up = {.log_level = "error", .recovery = "reuse"}, .repeat = 3};
-    const char *model = NULL, *workers = "1,2", *wires = "exact";
+    const char *model = NULL, *workers = "1,2", *wires = hd_wires[HD_WIRE_EXACT];
     struct hd_error err = {0};
     const struct hd_arg args[] = {
         {"--model", HD_ARG_STRING, &model},

@@ -10,6 +10,7 @@
 #ifndef HD_CTL_BENCH_SPEED_H
 #define HD_CTL_BENCH_SPEED_H
 
+#include "common/model/model.h"
 #include "leader/ctl/bench.h"
 
 #define HD_SPEED_MAX_WIRES    2

@@ -48,7 +48,7 @@ static void name_variant(const struct hd_speed *s, size_t variant, char *text, s
 {
     unsigned long long w = s->o->workers[variant], t = s->o->threads[variant];
     snprintf(text, size, "%llu worker%s x %llu thread%s%s", w, w == 1 ? "" : "s", t,
-             t == 1 ? "" : "s", strcmp(s->o->wires[variant], "exact") == 0 ? "" : ", compact");
+             t == 1 ? "" : "s", s->o->wires[variant] == hd_wires[HD_WIRE_EXACT] ? "" : ", compact");
 }
 
 /* ---- Terminal -------------------------------------------------------------------------------*/

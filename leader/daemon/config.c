@@ -1,5 +1,6 @@
 #include "leader/daemon/config.h"
 
+#include "common/model/model.h"
 #include "common/net/address.h"
 #include "common/net/busy_poll.h"
 #include "common/net/tls.h"
@@ -16,7 +17,6 @@ static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const policies[] = {"reuse", "standby", "full", NULL};
 static const char *const strategies[] = {"even", "fixed", "single", "weighted", "bandwidth", NULL};
 static const char *const activations[] = {"auto", "f32", NULL};
-static const char *const wires[] = {"exact", "compact", NULL};
 static const char *const kv_types[] = {"f16", "f32", NULL};
 
 #define STRATEGY_FIXED 1
@@ -101,7 +101,7 @@ static const struct hd_config_key keys[] = {
     {"assignment", "fixed", HD_CONFIG_TABLE, .add = add_fixed},
     {"assignment", "single", STRING(single)},
     {"compute", "activations", HD_CONFIG_ENUM, AT(activations), .words = activations},
-    {"compute", "wire", HD_CONFIG_ENUM, AT(wire), .words = wires},
+    {"compute", "wire", HD_CONFIG_ENUM, AT(wire), .words = hd_wires},
     {"compute", "overlap_rows", HD_CONFIG_UINT, AT(overlap_rows), .min = 0,
      .max = HD_LEADER_MAX_ROWS},
     {"cache", "kv_type", HD_CONFIG_ENUM, AT(kv_type), .words = kv_types},

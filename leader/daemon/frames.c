@@ -36,7 +36,7 @@ static void refuse_wire(struct hd_peer *p, const char *name)
     snprintf(why, sizeof why,
              "this cluster's compute.wire is %s, which %.64s of worker %s does not know; update "
              "it, or set exact on the leader",
-             hd_wire_name(p->leader->wire), p->software, name);
+             hd_wires[p->leader->wire], p->software, name);
     hd_peer_refuse(p, HD_REJECT_VERSION, why);
 }
 

@@ -145,7 +145,7 @@ static int open_model(struct hd_leader *l, struct hd_error *err)
             "name=\"%s\" digest=%016" PRIx64 " layers=%u dim=%u heads=%u kv_heads=%u context=%u "
             "activations=%s wire=%s",
             l->model->name, l->model->digest, m->n_layers, m->dim, m->n_heads, m->n_kv_heads,
-            l->context, l->activations == HD_ACTIVATIONS_Q8 ? "q8" : "f32", hd_wire_name(l->wire));
+            l->context, l->activations == HD_ACTIVATIONS_Q8 ? "q8" : "f32", hd_wires[l->wire]);
     return 0;
 }
 

@@ -187,7 +187,7 @@ static json_t *cluster_json(const struct hd_leader *l)
                      hd_cluster_state_name(hd_core_state(l->core)), "reason",
                      hd_core_reason(l->core), "epoch", (json_int_t)hd_core_epoch(l->core),
                      "recovery", hd_recovery_name((enum hd_recovery)c->recovery), "strategy",
-                     hd_strategies[c->strategy]->name, "wire", hd_wire_name(l->wire), "min_workers",
+                     hd_strategies[c->strategy]->name, "wire", hd_wires[l->wire], "min_workers",
                      (json_int_t)c->min_workers, "results_dropped", (json_int_t)l->results_dropped,
                      "moves", move_json(l), "half_steps", half_steps_json(l->core), "traffic",
                      hd_traffic_json(&l->traffic), "software", "hydac " HYDAC_VERSION, "tls",
