@@ -32,7 +32,7 @@ static size_t largest(size_t a, size_t b, size_t c)
 /* What one work item of any kind keeps beside its outputs, rounded up to whole cache lines. */
 static size_t scratch_floats(const struct hd_compute *c)
 {
-    size_t tile = 2 * (size_t)ROW_TILE * TILE_GROUPS * HD_GROUP;
+    size_t tile = 3 * (size_t)ROW_TILE * TILE_GROUPS * HD_GROUP; /* reduce_item's 32 + 64 bits */
     size_t logits = (size_t)LOGITS_TILE * c->units->vocab_width;
     size_t prepared = c->q8 ? hd_q8_prepared_bytes(c->o.model->shape.dim) / sizeof(float) : 0;
     size_t kv = HD_LOG_CHUNK * (2 * (size_t)c->o.model->shape.head_dim + prepared);
@@ -246,20 +246,27 @@ static void multiply_unit(const struct hd_compute *c, const struct unit_input *i
                                                      .rows = it->rows});
 }
 
+/* What a work item of the sum keeps: few enough to stay in the L1 or L2 cache, and side by side, as
+ * rows of the whole sum would fall on the same cache sets. */
+struct item_sums {
+    int64_t *sum;   /* [rows][stride] */
+    float *partial; /* [rows][stride], of one unit */
+};
+
 /* Adds one unit's partial of a range of outputs to the sums. */
 static void add_unit(const struct reduction *r, const struct split_item *it, size_t slot,
-                     float *partial)
+                     const struct item_sums *s)
 {
     struct hd_compute *c = r->c;
     size_t dim = c->o.model->shape.dim, first = it->g0 * HD_GROUP;
     struct unit_input in = r->in(c, r->layer, r->units.list[slot], slot);
     size_t g1 = it->g1 < in.w->groups ? it->g1 : in.w->groups;
     size_t n = (g1 * HD_GROUP < dim ? g1 * HD_GROUP : dim) - first;
-    multiply_unit(c, &in, it, partial);
+    multiply_unit(c, &in, it, s->partial);
     for (size_t i = 0; i < it->rows; i++) {
         size_t row = it->row0 + i;
         /* Several threads may find the same row bad: each stores the same byte. */
-        if (hd_fixed_add(c->o.kernels, c->sum + row * dim + first, partial + i * it->stride,
+        if (hd_fixed_add(c->o.kernels, s->sum + i * it->stride, s->partial + i * it->stride,
                          r->rows->shifts[row], n) < 0)
             __atomic_store_n(&c->is_bad[row], 1, __ATOMIC_RELAXED);
     }
@@ -271,10 +278,14 @@ static void reduce_item(void *arg, size_t index, unsigned thread)
     struct split_item it = hd_split_item(&r->split, index);
     size_t dim = r->c->o.model->shape.dim, first = it.g0 * HD_GROUP;
     size_t end = it.g1 * HD_GROUP < dim ? it.g1 * HD_GROUP : dim;
-    for (size_t i = 0; i < it.rows; i++)
-        memset(r->c->sum + (it.row0 + i) * dim + first, 0, (end - first) * sizeof *r->c->sum);
+    float *scratch = hd_scratch(r->c, thread);
+    struct item_sums s = {(int64_t *)(void *)scratch, scratch + 2 * it.rows * it.stride};
+    memset(s.sum, 0, it.rows * it.stride * sizeof *s.sum);
     for (size_t slot = 0; slot < r->units.n; slot++)
-        add_unit(r, &it, slot, hd_scratch(r->c, thread));
+        add_unit(r, &it, slot, &s);
+    for (size_t i = 0; i < it.rows; i++)
+        memcpy(r->c->sum + (it.row0 + i) * dim + first, s.sum + i * it.stride,
+               (end - first) * sizeof *s.sum);
 }
 
 static void narrow_row(void *arg, size_t row, unsigned thread)

@@ -4,7 +4,6 @@
 #include "common/math/kernels_impl.h"
 #include "common/math/vec.h"
 
-#include <math.h>
 #include <string.h>
 
 /* 1.5 * 2^52: a double near it has units of 1, so adding it rounds to nearest even and leaves the
@@ -17,6 +16,15 @@ static int64_t bits_of(double d)
     int64_t i;
     memcpy(&i, &d, sizeof i);
     return i;
+}
+
+/* 2^n, by its bits. */
+static double power_of_2(int n)
+{
+    uint64_t u = (uint64_t)(1023 + n) << 52;
+    double d;
+    memcpy(&d, &u, sizeof d);
+    return d;
 }
 
 /* The largest |x| by its bits, which are in the order of the values, NaN on top. */
@@ -32,7 +40,7 @@ static float largest_of(const float *x, size_t n)
 
 int HD_KFN(fixed_add)(int64_t *acc, const float *x, int shift, size_t n)
 {
-    double unit = ldexp(1.0, shift);
+    double unit = power_of_2(shift);
     int64_t zero = bits_of(ROUNDER_64);
     if (!((double)largest_of(x, n) * unit < LIMIT)) /* false for a NaN, too */
         return HD_E_NUMERIC;
@@ -59,7 +67,7 @@ void HD_KFN(fixed_sum32)(int64_t *acc, const int32_t *in32, size_t n)
 
 void HD_KFN(fixed_apply)(float *residual, const int64_t *acc, int shift, size_t n)
 {
-    double unit = ldexp(1.0, -shift);
+    double unit = power_of_2(-shift);
     for (size_t i = 0; i < n; i++)
         residual[i] = (float)((double)residual[i] + hd_double_of(acc[i]) * unit);
 }
