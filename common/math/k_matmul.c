@@ -6,9 +6,8 @@
  *   many rows  a panel of PANEL inputs of one or two groups is widened once into a scratch that
  *              fits the first-level cache, then register tiles of rows run over it. Between two
  *              panels the sums rest in y: storing and loading an f32 changes nothing. */
+#include "common/math/k_products.h"
 #include "common/math/kernels_impl.h"
-#include "common/math/pack.h"
-#include "common/math/vec.h"
 
 #include <string.h>
 
@@ -56,11 +55,6 @@ HD_INLINE v16 load_float(struct hd_pack p, const uint8_t *at)
     if (p.is_float == HD_PACK_F32)
         return v16_load((const float *)(const void *)at);
     return p.is_float == HD_PACK_F16 ? v16_load_f16(at) : v16_load_bf16(at);
-}
-
-HD_INLINE v16 load_scale(struct hd_pack p, const uint8_t *at)
-{
-    return p.scale == 2 ? v16_load_f16(at) : v16_load((const float *)(const void *)at);
 }
 
 /* 8 inputs of a span: one word of each output at 4 bits, two at 8. */

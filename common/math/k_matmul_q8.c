@@ -6,10 +6,9 @@
  * rows, the rows' panel in the second for all groups. Between two panels the sums rest in y:
  * storing and loading an f32 changes nothing. A single row takes all inputs at once, and long
  * groups several side by side: more streams from memory. */
+#include "common/math/k_products.h"
 #include "common/math/kernels_impl.h"
-#include "common/math/pack.h"
 #include "common/math/q8_impl.h"
-#include "common/math/vec.h"
 
 #define ROW_BLOCK   64    /* rows that share one reading of a panel of weights */
 #define PANEL_LINES 256   /* blocks of a tile's rows in a panel: 16 KiB */
@@ -29,17 +28,6 @@ struct unpacked {
     v16 scale[2];  /* of the halves; of all in [0] when the span is 32 */
     v16 min;
 };
-
-HD_INLINE v16 load_scale(struct hd_pack p, const uint8_t *at)
-{
-    return p.scale == 2 ? v16_load_f16(at) : v16_load((const float *)(const void *)at);
-}
-
-/* Bytes of 32 inputs of a group: one span, or two. */
-HD_INLINE size_t block_bytes(struct hd_pack p)
-{
-    return HD_Q8_BLOCK / p.span * hd_pack_span_bytes(p);
-}
 
 HD_INLINE void unpack(struct hd_pack p, const uint8_t *at, struct unpacked *u)
 {
@@ -91,18 +79,6 @@ HD_INLINE v16 add_block(struct hd_pack p, const struct unpacked *u, const struct
     return acc;
 }
 
-HD_INLINE float *output_at(const struct hd_matmul_q8_args *a, struct tile t, int r, int g)
-{
-    return a->y + (t.row + (size_t)r) * a->y_stride + (t.group + (size_t)g - a->g0) * HD_GROUP;
-}
-
-/* True outputs of group g of the tile. */
-HD_INLINE size_t outputs_of(const struct hd_matmul_q8_args *a, struct tile t, int g)
-{
-    size_t left = a->w->outputs - (t.group + (size_t)g) * HD_GROUP;
-    return left < HD_GROUP ? left : HD_GROUP;
-}
-
 HD_INLINE void run_tile(struct hd_pack p, const struct hd_matmul_q8_args *a, struct tile t)
 {
     v16 acc[V16_Q8_ROWS][FEW_GROUPS];
@@ -111,9 +87,8 @@ HD_INLINE void run_tile(struct hd_pack p, const struct hd_matmul_q8_args *a, str
     x += t.block * sizeof(struct hd_q8_block);
     for (int r = 0; r < t.rows; r++)
         for (int g = 0; g < t.groups; g++)
-            acc[r][g] = t.block == 0
-                            ? v16_set1(0.0f)
-                            : v16_load_part(output_at(a, t, r, g), outputs_of(a, t, g), 0.0f);
+            acc[r][g] = t.block == 0 ? v16_set1(0.0f)
+                                     : take_sums(a, t.row + (size_t)r, t.group + (size_t)g);
     for (size_t b = 0; b < t.n_blocks; b++) {
         for (int g = 0; g < t.groups; g++) {
             struct unpacked u;
@@ -128,7 +103,7 @@ HD_INLINE void run_tile(struct hd_pack p, const struct hd_matmul_q8_args *a, str
     }
     for (int r = 0; r < t.rows; r++)
         for (int g = 0; g < t.groups; g++)
-            v16_store_part(output_at(a, t, r, g), acc[r][g], outputs_of(a, t, g));
+            put_sums(a, t.row + (size_t)r, t.group + (size_t)g, acc[r][g]);
 }
 
 #define ROWS_CASE(n)                                                                               \
@@ -222,11 +197,9 @@ HD_PACKS(X)
 
 static void no_inputs(const struct hd_matmul_q8_args *a)
 {
-    struct tile t = {.group = a->g0};
     for (size_t r = 0; r < a->rows; r++)
-        for (size_t g = 0; g < a->g1 - a->g0; g++)
-            v16_store_part(output_at(a, t, (int)r, (int)g), v16_set1(0.0f),
-                           outputs_of(a, t, (int)g));
+        for (size_t g = a->g0; g < a->g1; g++)
+            put_sums(a, r, g, v16_set1(0.0f));
 }
 
 void HD_KFN(matmul_q8)(const struct hd_matmul_q8_args *a)

@@ -3,6 +3,14 @@
 
 #ifdef HD_HAVE_X86_VARIANTS
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef ARCH_REQ_XCOMP_PERM
+#define ARCH_REQ_XCOMP_PERM 0x1023 /* Linux, Documentation/arch/x86/xstate.rst */
+#endif
+#define XFEATURE_XTILEDATA 18
+#define CPUID_7_EDX_AMX    (3u << 24) /* AMX-TILE and AMX-INT8 */
 
 /* Not every compiler's __builtin_cpu_supports knows "f16c". */
 static bool has_f16c(void)
@@ -25,6 +33,17 @@ static const struct hd_kernels *avx512(void)
         return NULL;
     bool vnni = __builtin_cpu_supports("avx512vnni");
     return vnni ? &hd_kernels_avx512 : &hd_kernels_avx512_no_vnni;
+}
+
+/* Whose tiles the kernel lets a process use that asks for them: its threads' state grows by 8 KiB.
+ */
+static const struct hd_kernels *amx(void)
+{
+    unsigned a, b, c, d;
+    bool has = avx512() == &hd_kernels_avx512 && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
+               (d & CPUID_7_EDX_AMX) == CPUID_7_EDX_AMX;
+    bool may = has && syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+    return may ? &hd_kernels_amx : NULL;
 }
 #endif
 
@@ -51,6 +70,8 @@ const struct hd_kernels *hd_kernels_get(enum hd_isa isa)
         return avx2();
     case HD_ISA_AVX512:
         return avx512();
+    case HD_ISA_AMX:
+        return amx();
 #endif
 #ifdef HD_HAVE_NEON_VARIANT
     case HD_ISA_NEON:
@@ -68,7 +89,7 @@ bool hd_isa_supported(enum hd_isa isa)
 
 enum hd_isa hd_isa_best(void)
 {
-    static const enum hd_isa by_speed[] = {HD_ISA_AVX512, HD_ISA_AVX2, HD_ISA_NEON};
+    static const enum hd_isa by_speed[] = {HD_ISA_AMX, HD_ISA_AVX512, HD_ISA_AVX2, HD_ISA_NEON};
     for (size_t i = 0; i < sizeof by_speed / sizeof by_speed[0]; i++)
         if (hd_isa_supported(by_speed[i]))
             return by_speed[i];
@@ -77,7 +98,7 @@ enum hd_isa hd_isa_best(void)
 
 const char *hd_isa_name(enum hd_isa isa)
 {
-    static const char *const names[] = {"portable", "avx2", "avx512", "neon"};
+    static const char *const names[] = {"portable", "avx2", "avx512", "amx", "neon"};
     return isa <= HD_ISA_NEON ? names[isa] : "?";
 }
 

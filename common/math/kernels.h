@@ -2,7 +2,7 @@
  *
  * The rule of this folder: **a row's result is a function of that row alone**. Every output
  * element has one accumulation order, the same for 1 row and for 512, for every instruction set
- * (portable C, AVX2, AVX-512, NEON) and for any number of threads. Multiply-adds are fused
+ * (portable C, AVX2, AVX-512, AMX, NEON) and for any number of threads. Multiply-adds are fused
  * (one rounding) in every variant. Where a sum is spread over lanes it is over 16 virtual lanes
  * (element i goes to lane i % 16, in ascending order), folded 8+8, 4+4, 2+2, 1+1.
  *
@@ -16,9 +16,10 @@
 
 #define HD_GROUP 16 /* outputs that one packed group holds side by side: one 512-bit vector */
 
-/* Which variant of the kernels runs. Chosen once from the CPU; tests choose each in turn. NEON
- * means with the dot product instructions (Armv8.2). */
-enum hd_isa { HD_ISA_PORTABLE, HD_ISA_AVX2, HD_ISA_AVX512, HD_ISA_NEON };
+/* Which variant of the kernels runs. Chosen once from the CPU; tests choose each in turn. AMX is
+ * AVX-512 with products of many rows in AMX' tiles; NEON means with the dot product instructions
+ * (Armv8.2). */
+enum hd_isa { HD_ISA_PORTABLE, HD_ISA_AVX2, HD_ISA_AVX512, HD_ISA_AMX, HD_ISA_NEON };
 enum hd_isa hd_isa_best(void);
 bool hd_isa_supported(enum hd_isa isa);
 const char *hd_isa_name(enum hd_isa isa);
@@ -119,7 +120,7 @@ void hd_kv_store(const struct hd_kernels *k, enum hd_kv_type type, const float *
 
 /* ---- Fixed point ---------------------------------------------------------------------------
  * Partial sums travel as integers so that their order cannot matter: fixed = round(x * 2^shift),
- * to nearest even, in 64 bits; a sum of units is a sum of integers. */
+ * to nearest even, in 64 bits; a sum of units is a sum of integers. |shift| <= 1022. */
 /* acc[i] += round(x[i] * 2^shift). Returns 0, or HD_E_NUMERIC when an x is not finite or
  * |x * 2^shift| >= 2^62 / 4096 (acc is then undefined): never wraps for up to 4096 units. */
 int hd_fixed_add(const struct hd_kernels *k, int64_t *acc, const float *x, int shift, size_t n);

@@ -31,8 +31,11 @@ struct hd_kernels {
 };
 
 extern const struct hd_kernels hd_kernels_portable, hd_kernels_avx2, hd_kernels_avx512,
-    hd_kernels_avx512_no_vnni, hd_kernels_neon;
-void hd_matmul_q8_avx2(const struct hd_matmul_q8_args *a); /* ..._no_vnni has it, too */
+    hd_kernels_avx512_no_vnni, hd_kernels_amx, hd_kernels_neon;
+/* Of a variant, and in another's table or code, too. */
+void hd_matmul_q8_avx2(const struct hd_matmul_q8_args *a);
+void hd_matmul_q8_avx512(const struct hd_matmul_q8_args *a);
+void hd_matmul_q8_amx(const struct hd_matmul_q8_args *a);
 
 #ifdef HD_VARIANT
 #define HD_JOIN_(a, b) hd_##b##_##a

@@ -306,7 +306,7 @@ int main(int argc, char **argv)
     enum hd_isa isa = argc > 2 ? isa_of(argv[2]) : hd_isa_best();
     unsigned long threads = argc > 1 ? strtoul(argv[1], NULL, 10) : 1;
     if (threads < 1 || threads > 64 || isa > HD_ISA_NEON) {
-        fputs("usage: bench_kernels [THREADS [portable|avx2|avx512|neon]]\n", stderr);
+        fputs("usage: bench_kernels [THREADS [portable|avx2|avx512|amx|neon]]\n", stderr);
         return 2;
     }
     return tables(isa, (unsigned)threads) || (argc == 1 && tables(isa, 2));

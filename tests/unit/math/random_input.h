@@ -12,7 +12,8 @@ static const enum hd_dtype all_types[] = {HD_F32,  HD_F16,  HD_BF16, HD_Q4_0, HD
                                           HD_Q5_1, HD_Q8_0, HD_Q4_K, HD_Q5_K, HD_Q6_K};
 #define N_TYPES (sizeof all_types / sizeof all_types[0])
 
-static const enum hd_isa all_isas[] = {HD_ISA_PORTABLE, HD_ISA_AVX2, HD_ISA_AVX512, HD_ISA_NEON};
+static const enum hd_isa all_isas[] = {HD_ISA_PORTABLE, HD_ISA_AVX2, HD_ISA_AVX512, HD_ISA_AMX,
+                                       HD_ISA_NEON};
 #define N_ISAS (sizeof all_isas / sizeof all_isas[0])
 
 /* Every instruction set that this host can run. */

@@ -1,0 +1,246 @@
+/* Products of packed quants (pack.h) and prepared Q8 rows (q8_impl.h) in the tiles of AMX: 16 rows
+ * times 16 outputs at once, for the arithmetic of q8.h.
+ *
+ * A group's quants are unpacked to signed bytes for a panel of inputs, once for all rows of the
+ * call: 4 inputs of each output side by side, which is how TDPBSSD takes its second factor. The
+ * product of a span is a tile of exact 32-bit integers. It leaves through memory, since tiles and
+ * vectors share no registers, and meets the scales in the order and with the operations of
+ * k_matmul_q8.c: so the bits are the same. While it is scaled the next ones are on their way.
+ *
+ * Rows that do not fill a tile are copied and padded with zeros; so few that their padding would
+ * cost more than it brings go through AVX-512 VNNI. */
+#include "common/math/k_products.h"
+#include "common/math/kernels_impl.h"
+#include "common/math/q8_impl.h"
+
+#include <immintrin.h>
+
+#define TILE_ROWS 16
+#define PANEL     8 /* blocks of inputs: 64 rows of it and the quants stay in the first-level cache */
+#define FEW_ROWS  6 /* so many rows cost about as much by AVX-512 VNNI as a whole tile */
+
+/* Tiles of sums, and so pieces in flight: a product takes 52 cycles, and another begins every 16.
+ * Two tiles for rows and two for quants are the other half of all there are. */
+#define IN_FLIGHT 4
+
+/* Operand of LDTILECFG: Intel's Software Developer's Manual, volume 1, section 18.2. */
+struct tile_config {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+};
+_Static_assert(sizeof(struct tile_config) == 64, "what LDTILECFG reads");
+
+/* One panel of inputs. */
+struct panel {
+    const struct hd_matmul_q8_args *a;
+    size_t block, n_blocks;
+    /* Of the group in hand; a piece is a span. */
+    _Alignas(64) int8_t quants[PANEL * HD_Q8_BLOCK * HD_GROUP]; /* [piece][span / 4][16][4] */
+    _Alignas(64) float scale[2 * PANEL][HD_GROUP];              /* of each piece */
+    _Alignas(64) float min[PANEL][HD_GROUP];
+    _Alignas(64) struct hd_q8_block padded[TILE_ROWS][PANEL]; /* the rows of the last tile */
+};
+
+/* Up to 16 rows of the panel; 16 can be read. */
+struct rows {
+    size_t row, n;
+    const uint8_t *x; /* the first row's first block */
+    size_t stride;
+};
+
+static void configure_tiles(unsigned span)
+{
+    struct tile_config c = {.palette = 1};
+    for (int t = 0; t < 2; t++) { /* [rows][span] */
+        c.rows[t] = TILE_ROWS;
+        c.row_bytes[t] = (uint16_t)span;
+    }
+    for (int t = 2; t < 4; t++) { /* [span / 4][outputs][4] */
+        c.rows[t] = (uint8_t)(span / 4);
+        c.row_bytes[t] = 4 * HD_GROUP;
+    }
+    for (int t = 4; t < 4 + IN_FLIGHT; t++) { /* [rows][outputs] i32 */
+        c.rows[t] = TILE_ROWS;
+        c.row_bytes[t] = sizeof(int32_t) * HD_GROUP;
+    }
+    _tile_loadconfig(&c);
+}
+
+/* What v16i_nibbles gives, signed. */
+HD_INLINE v16i signed_nibbles(struct hd_pack p, v16i w, unsigned shift)
+{
+    return _mm512_sub_epi8(v16i_nibbles(w, shift), _mm512_set1_epi8((char)p.bias));
+}
+
+HD_INLINE void unpack_span(struct hd_pack p, const uint8_t *quants, int8_t *out)
+{
+    const size_t word_bytes = HD_GROUP * sizeof(uint32_t);
+    if (p.bits == 8) {
+        memcpy(out, quants, (size_t)p.span * HD_GROUP);
+        return;
+    }
+    for (unsigned i = 0; i < p.span / 8; i++, out += 2 * word_bytes) {
+        v16i w = v16i_load(quants + i * word_bytes);
+        _mm512_store_si512(out, signed_nibbles(p, w, 0));
+        _mm512_store_si512(out + word_bytes, signed_nibbles(p, w, 4));
+    }
+}
+
+HD_INLINE void unpack_panel(struct hd_pack p, struct panel *panel, size_t group)
+{
+    const struct hd_weights *w = panel->a->w;
+    const uint8_t *at = w->data + group * w->group_bytes + panel->block * block_bytes(p);
+    size_t pieces = panel->n_blocks * (HD_Q8_BLOCK / p.span);
+    const uint8_t *next = at + w->group_bytes; /* read beyond the last group is none */
+    for (size_t i = 0; i < pieces; i++, at += hd_pack_span_bytes(p)) {
+        for (size_t byte = 0; byte < hd_pack_span_bytes(p); byte += 64)
+            __builtin_prefetch(next + i * hd_pack_span_bytes(p) + byte, 0, 2);
+        v16_store(panel->scale[i], load_scale(p, at));
+        if (p.has_min)
+            v16_store(panel->min[i], load_scale(p, at + HD_GROUP * p.scale));
+        unpack_span(p, at + hd_pack_head_bytes(p), panel->quants + i * p.span * HD_GROUP);
+    }
+    /* The tile instructions read it behind the compiler's back. */
+    __asm__ volatile("" ::: "memory");
+}
+
+/* Where the rows of piece `i` begin. */
+HD_INLINE const uint8_t *rows_of_piece(struct hd_pack p, const struct rows *r, size_t i)
+{
+    size_t per_block = HD_Q8_BLOCK / p.span;
+    return r->x + i / per_block * sizeof(struct hd_q8_block) + i % per_block * p.span;
+}
+
+/* Begins the products of piece `i`. The compiler wants the numbers of tiles as constants. */
+#define START(i, t_rows, t_quants, t_sums)                                                         \
+    if ((i) < pieces) {                                                                            \
+        _tile_zero(t_sums);                                                                        \
+        _tile_loadd(t_rows, rows_of_piece(p, &r, i), r.stride);                                    \
+        _tile_loadd(t_quants, panel->quants + (i)*p.span * HD_GROUP, 4 * HD_GROUP);                \
+        _tile_dpbssd(t_sums, t_rows, t_quants);                                                    \
+    }
+
+/* Ends piece `i` and begins the one that takes its tiles. */
+#define TURN(i, t_rows, t_quants, t_sums)                                                          \
+    if ((i) < pieces) {                                                                            \
+        _tile_stored(t_sums, sums[(i) % 2], HD_GROUP * sizeof(int32_t));                           \
+        START((i) + IN_FLIGHT, t_rows, t_quants, t_sums)                                           \
+        add_piece(p, panel, &r, i, sums[(i) % 2], acc);                                            \
+    }
+
+/* acc of each row and piece `i`: the formulas of hd_matmul_q8. */
+HD_INLINE void add_piece(struct hd_pack p, const struct panel *panel, const struct rows *r,
+                         size_t i, const int32_t *sums, v16 acc[TILE_ROWS])
+{
+    const uint8_t *x = r->x + i / (HD_Q8_BLOCK / p.span) * sizeof(struct hd_q8_block);
+    v16 scale = v16_load(panel->scale[i]), min = p.has_min ? v16_load(panel->min[i]) : scale;
+#pragma GCC unroll 16
+    for (int j = 0; j < TILE_ROWS; j++, x += r->stride) {
+        const struct hd_q8_block *b = (const void *)x;
+        v16i sum = v16i_load(sums + j * HD_GROUP);
+        acc[j] = v16_fma(v16_mul(scale, v16_set1(b->d)), v16_of_int(sum), acc[j]);
+        if (p.has_min)
+            acc[j] = v16_fma(min, v16_set1(b->d_sum), acc[j]);
+    }
+}
+
+HD_INLINE void run_tile(struct hd_pack p, const struct panel *panel, struct rows r, size_t group)
+{
+    _Alignas(64) int32_t sums[2][TILE_ROWS * HD_GROUP];
+    v16 acc[TILE_ROWS];
+    size_t pieces = panel->n_blocks * (HD_Q8_BLOCK / p.span);
+    START(0, 0, 2, 4)
+    START(1, 1, 3, 5)
+    START(2, 0, 2, 6)
+    START(3, 1, 3, 7)
+#pragma GCC unroll 16
+    for (size_t j = 0; j < TILE_ROWS; j++)
+        acc[j] =
+            panel->block > 0 && j < r.n ? take_sums(panel->a, r.row + j, group) : v16_set1(0.0f);
+    for (size_t i = 0; i < pieces; i += IN_FLIGHT) {
+        TURN(i, 0, 2, 4)
+        TURN(i + 1, 1, 3, 5)
+        TURN(i + 2, 0, 2, 6)
+        TURN(i + 3, 1, 3, 7)
+    }
+#pragma GCC unroll 16
+    for (size_t j = 0; j < TILE_ROWS; j++)
+        if (j < r.n)
+            put_sums(panel->a, r.row + j, group, acc[j]);
+}
+
+/* The panel's blocks of the rows from `row` that do not fill a tile. */
+static void pad_rows(struct panel *panel, size_t row, size_t n)
+{
+    const uint8_t *x = (const uint8_t *)panel->a->x + row * panel->a->x_stride;
+    memset(panel->padded, 0, sizeof panel->padded);
+    for (size_t j = 0; j < n; j++, x += panel->a->x_stride)
+        memcpy(panel->padded[j], x + panel->block * sizeof(struct hd_q8_block),
+               panel->n_blocks * sizeof(struct hd_q8_block));
+}
+
+/* The panel, for the first `rows` rows and all groups of the call. */
+HD_INLINE void run_panel(struct hd_pack p, struct panel *panel, size_t rows)
+{
+    const struct hd_matmul_q8_args *a = panel->a;
+    size_t whole = rows / TILE_ROWS * TILE_ROWS;
+    if (whole < rows)
+        pad_rows(panel, whole, rows - whole);
+    for (size_t group = a->g0; group < a->g1; group++) {
+        struct rows r = {.n = TILE_ROWS, .stride = a->x_stride};
+        r.x = (const uint8_t *)a->x + panel->block * sizeof(struct hd_q8_block);
+        unpack_panel(p, panel, group);
+        for (; r.row < whole; r.row += TILE_ROWS, r.x += TILE_ROWS * a->x_stride)
+            run_tile(p, panel, r, group);
+        if (whole < rows)
+            run_tile(p, panel,
+                     (struct rows){whole, rows - whole, (const uint8_t *)panel->padded,
+                                   sizeof panel->padded[0]},
+                     group);
+    }
+}
+
+/* The first `rows` rows of the call. */
+HD_INLINE void matmul_tiles(struct hd_pack p, const struct hd_matmul_q8_args *a, size_t rows)
+{
+    size_t blocks = a->w->inputs / HD_Q8_BLOCK;
+    struct panel panel;
+    panel.a = a;
+    configure_tiles(p.span);
+    for (panel.block = 0; panel.block < blocks; panel.block += panel.n_blocks) {
+        panel.n_blocks = blocks - panel.block < PANEL ? blocks - panel.block : PANEL;
+        run_panel(p, &panel, rows);
+    }
+    _tile_release();
+}
+
+#define X(name, kind, ...)                                                                         \
+    static void matmul_##name(const struct hd_matmul_q8_args *a, size_t rows)                      \
+    {                                                                                              \
+        if (kind == HD_PACK_QUANT)                                                                 \
+            matmul_tiles((struct hd_pack){kind, __VA_ARGS__}, a, rows);                            \
+    }
+HD_PACKS(X)
+#undef X
+
+void hd_matmul_q8_amx(const struct hd_matmul_q8_args *a)
+{
+    static void (*const matmul[HD_PACK_COUNT])(const struct hd_matmul_q8_args *, size_t) = {
+#define X(name, ...) matmul_##name,
+        HD_PACKS(X)
+#undef X
+    };
+    size_t rest = a->rows % TILE_ROWS, rows = rest < FEW_ROWS ? a->rows - rest : a->rows;
+    if (a->w->inputs == 0)
+        rows = 0;
+    if (rows > 0)
+        matmul[hd_pack_id(a->w->type)](a, rows);
+    if (rows == a->rows)
+        return;
+    struct hd_matmul_q8_args few = *a;
+    few.x = (const uint8_t *)a->x + rows * a->x_stride;
+    few.y = a->y + rows * a->y_stride;
+    few.rows = a->rows - rows;
+    hd_matmul_q8_avx512(&few);
+}
