@@ -112,6 +112,7 @@ static int make_core(struct hd_leader *l, struct hd_error *err)
         .detector = hd_detector_defaults(c->heartbeat_interval_ms * 1000),
         .step_deadline_us = c->step_deadline_ms * 1000,
         .assign_deadline_us = c->assign_deadline_ms * 1000,
+        .forget_after_us = c->forget_after_s * 1000000,
         .model_digest = l->model->digest,
         .max_weights_requests = hd_weights_max_requests(l),
     };
