@@ -9,8 +9,8 @@
  * hd_session_reply. Failure modes, each ends in PAUSED with a growing pause: 1. the leader cannot
  * be reached; 2. the connection ends, or nothing comes over it for HD_SILENCE_MS; 3. the leader
  * sends what makes no sense, or a job fails: an Error frame says so, then the connection is
- * closed; 4. the leader refuses us: for good (another version or model) -> `refused`, otherwise we
- * ask again, slowly. */
+ * closed; 4. the leader refuses us: for good (another model, an unknown wire mode) -> `refused`,
+ * otherwise we ask again, slowly. */
 #ifndef HD_WORKER_SESSION_H
 #define HD_WORKER_SESSION_H
 

@@ -27,7 +27,8 @@
  *   A worker that owns nothing (a spare) is never missed: when it dies no new epoch begins.
  *
  *   worker state: EMPTY -> ONLINE <-> SUSPECT -> OFFLINE (slot keeps name and totals; the same name
- *   coming back takes the slot again) */
+ *   coming back takes the slot again) -> EMPTY (forgotten, after long or for want of slots; it owns
+ *   and holds nothing since it was lost) */
 #ifndef HD_CORE_CORE_H
 #define HD_CORE_CORE_H
 
@@ -63,6 +64,7 @@ struct hd_core_options {
     struct hd_detector_options detector;
     uint64_t step_deadline_us; /* a half-step or an assignment that takes longer: worker lost */
     uint64_t assign_deadline_us;
+    uint64_t forget_after_us; /* offline for so long: forgotten; 0: never */
     uint64_t model_digest;
     uint64_t max_weights_requests; /* of a worker, for one assignment: what it needs at most */
 };
@@ -171,6 +173,7 @@ enum hd_action_type {
                           * answer HD_EV_REPLAYED before the next action is carried out, because
                           * the assignments behind it speak of the sequences as they are then */
     HD_ACT_WORKER_STATE, /* for the log: slot changed to state (cause) */
+    HD_ACT_FORGOTTEN,    /* for the log: slot is empty again, it was `name`'s */
     HD_ACT_FAILOVER,     /* a recovery ended: report */
     HD_ACT_FILL,         /* to slot: complete the logs of `sequences`; needs as in ASSIGN */
     HD_ACT_FETCH,        /* to slot: send these rows of your log (fetch) */
@@ -217,6 +220,7 @@ struct hd_action {
     bool clear;         /* ASSIGN */
     unsigned code;      /* REJECT: enum hd_reject */
     const char *text;   /* REJECT: static */
+    char name[64];      /* FORGOTTEN */
     enum hd_worker_state state;
     enum hd_loss_cause cause;
     struct hd_failover failover;

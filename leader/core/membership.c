@@ -1,4 +1,4 @@
-/* membership.c - who is there: joining, heartbeats, suspicion, loss. */
+/* membership.c - who is there: joining, heartbeats, suspicion, loss, and being forgotten. */
 #include "leader/core/core_impl.h"
 
 #include <string.h>
@@ -221,8 +221,21 @@ static void check_deadlines(struct hd_core *c)
             core_lose(c, s, HD_LOSS_DEADLINE);
 }
 
+/* Who is offline has neither units nor anybody waiting for him, only a name and totals. */
+static void forget_gone(struct hd_core *c)
+{
+    for (unsigned s = 0; s < HD_MAX_WORKERS && c->o.forget_after_us > 0; s++) {
+        struct worker *w = &c->workers[s];
+        if (w->state != HD_WORKER_OFFLINE || c->now_us < w->last_seen_us + c->o.forget_after_us)
+            continue;
+        strcpy(core_push(c, HD_ACT_FORGOTTEN, s)->name, w->name);
+        *w = (struct worker){0};
+    }
+}
+
 void core_tick(struct hd_core *c, const struct hd_event *ev)
 {
+    forget_gone(c);
     for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
         c->half[g].since_us += ev->late_us;
     c->waiting.since_us += ev->late_us;

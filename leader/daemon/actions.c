@@ -80,6 +80,12 @@ static void do_worker_state(struct hd_leader *l, const struct hd_action *a)
     update_live_limit(l);
 }
 
+static void do_forgotten(struct hd_leader *l, const struct hd_action *a)
+{
+    hd_info(l->o.log, "worker_forgotten", "worker=%s offline_s=%llu", a->name,
+            (unsigned long long)l->o.config->forget_after_s);
+}
+
 static void do_failover(struct hd_leader *l, const struct hd_action *a)
 {
     struct hd_failover f = a->failover;
@@ -217,6 +223,9 @@ static void perform(struct hd_leader *l, const struct hd_action *a)
         break;
     case HD_ACT_WORKER_STATE:
         do_worker_state(l, a);
+        break;
+    case HD_ACT_FORGOTTEN:
+        do_forgotten(l, a);
         break;
     case HD_ACT_FAILOVER:
         do_failover(l, a);

@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_MS 86400000.0 /* a day: longer than any wait that makes sense */
+#define MAX_MS       86400000.0 /* a day: longer than any wait that makes sense */
+#define MAX_FORGET_S 31536000.0 /* a year: who wants to keep names for longer writes 0 */
 
 /* Words in the order of the enumerations they name. */
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
@@ -80,6 +81,8 @@ static const struct hd_config_key keys[] = {
     {"cluster", "busy_poll_us", HD_CONFIG_UINT, AT(busy_poll_us), .min = 0,
      .max = HD_MAX_BUSY_POLL_US},
     {"cluster", "min_workers", HD_CONFIG_UINT, AT(min_workers), .min = 1, .max = HD_MAX_WORKERS},
+    {"cluster", "forget_after_s", HD_CONFIG_UINT, AT(forget_after_s), .min = 0,
+     .max = MAX_FORGET_S},
     {"http", "listen", STRING(http_listen)},
     {"http", "api_key_file", STRING(api_key_file)},
     {"http", "open", HD_CONFIG_BOOL, AT(http_open)},
@@ -159,6 +162,7 @@ static const char usage[] =
     "\n"
     "  cluster.socket PATH (a Unix socket besides, for workers on this machine)\n"
     "  cluster.busy_poll_us 0 (how long to look for an answer before the thread sleeps)\n"
+    "  cluster.forget_after_s 3600 (who has been offline for so long is not listed any more)\n"
     "  cluster.tls auto | on | off       http.open false | true\n"
     "  http.cert FILE, http.cert_key FILE (HTTPS: certificate chain and private key, PEM)\n"
     "  heartbeat.interval_ms 50          heartbeat.phi_suspect 3\n"
@@ -185,6 +189,7 @@ void hd_leader_config_defaults(struct hd_leader_config *c)
     *c = (struct hd_leader_config){
         .cluster_listen = "127.0.0.1:7400",
         .min_workers = 1,
+        .forget_after_s = 3600,
         .http_listen = "127.0.0.1:8080",
         .log_level = HD_LOG_INFO,
         .heartbeat_interval_ms = 50,

@@ -27,6 +27,7 @@ struct hd_leader_config {
     int cluster_tls;          /* cluster.tls: enum hd_tls_mode */
     uint64_t busy_poll_us;    /* cluster.busy_poll_us: after a half-step's inputs, 0 = not at all */
     uint64_t min_workers;     /* cluster.min_workers: nothing is served with fewer at the start */
+    uint64_t forget_after_s;  /* cluster.forget_after_s: offline for so long; 0 = never */
     char http_listen[256];    /* http.listen, numeric address */
     char api_key_file[4096];  /* http.api_key_file: what a client must know, "" = nothing */
     bool http_open;           /* http.open: reachable from elsewhere without a key */

@@ -54,64 +54,6 @@ static void engine_step_abandoned(void *arg)
     hd_leader_event(arg, &ev);
 }
 
-/* ---- What the HTTP side asks for ----*/
-
-static int api_submit(void *arg, const struct hd_request_options *o,
-                      const struct hd_request_events *ev, void *ev_arg, struct hd_request **out,
-                      struct hd_error *err)
-{
-    struct hd_leader *l = arg;
-    if (l->closing)
-        return hd_fail(err, HD_E_STATE, "the leader is stopping");
-    int rc = hd_engine_submit(l->engine, o, ev, ev_arg, out, err);
-    if (rc == 0)
-        hd_engine_kick(l->engine);
-    return rc;
-}
-
-static void api_cancel(void *arg, struct hd_request *r)
-{
-    struct hd_leader *l = arg;
-    hd_engine_cancel(l->engine, r);
-}
-
-static const char *api_not_ready(void *arg)
-{
-    const struct hd_leader *l = arg;
-    return hd_core_state(l->core) == HD_CLUSTER_READY ? NULL : hd_core_reason(l->core);
-}
-
-static int slot_of(const struct hd_leader *l, const char *worker)
-{
-    struct hd_worker_view v;
-    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
-        if (l->slots[s] && hd_core_worker(l->core, s, hd_now_us(), &v) &&
-            strcmp(v.name, worker) == 0)
-            return (int)s;
-    return -1;
-}
-
-static int api_drain(void *arg, const char *worker, bool on, struct hd_error *err)
-{
-    struct hd_leader *l = arg;
-    int slot = slot_of(l, worker);
-    if (slot < 0)
-        return hd_fail(err, HD_E_NOTFOUND,
-                       "no worker named \"%s\" is connected; hydac status lists them", worker);
-    struct hd_event ev = {.type = HD_EV_DRAIN, .slot = (unsigned)slot, .on = on};
-    hd_info(l->o.log, on ? "drain" : "undrain", "worker=%s", worker);
-    hd_leader_event(l, &ev);
-    return 0;
-}
-
-static void api_rebalance(void *arg)
-{
-    struct hd_leader *l = arg;
-    struct hd_event ev = {.type = HD_EV_REBALANCE};
-    hd_info(l->o.log, "rebalance", "epoch=%" PRIu64, hd_core_epoch(l->core));
-    hd_leader_event(l, &ev);
-}
-
 /* ---- Making it ----*/
 
 static int open_model(struct hd_leader *l, struct hd_error *err)
@@ -170,6 +112,7 @@ static int make_core(struct hd_leader *l, struct hd_error *err)
         .detector = hd_detector_defaults(c->heartbeat_interval_ms * 1000),
         .step_deadline_us = c->step_deadline_ms * 1000,
         .assign_deadline_us = c->assign_deadline_ms * 1000,
+        .forget_after_us = c->forget_after_s * 1000000,
         .model_digest = l->model->digest,
         .max_weights_requests = hd_weights_max_requests(l),
     };
@@ -205,35 +148,6 @@ static int make_engine(struct hd_leader *l, struct hd_error *err)
         .serving = &l->serving,
     };
     return hd_engine_new(&l->engine, &o, err);
-}
-
-static int make_api(struct hd_leader *l, const struct sockaddr *addr, struct hd_error *err)
-{
-    struct hd_api_options o = {
-        .loop = l->o.loop,
-        .log = l->o.log,
-        .backend = {.arg = l,
-                    .model = l->model->name,
-                    .context = l->context,
-                    .vocab = l->model->shape.vocab,
-                    .tokenizer = l->tokenizer,
-                    .submit = api_submit,
-                    .cancel = api_cancel,
-                    .not_ready = api_not_ready,
-                    .drain = api_drain,
-                    .rebalance = api_rebalance,
-                    .status = hd_status_get,
-                    .metrics = hd_metrics_text,
-                    .serving = &l->serving},
-        .listen = addr,
-        .api_key_file = l->o.config->api_key_file,
-        .cert_file = l->o.config->http_cert,
-        .cert_key_file = l->o.config->http_cert_key,
-    };
-    int rc = hd_api_new(&l->api, &o, err);
-    if (rc < 0)
-        l->api = NULL;
-    return rc;
 }
 
 /* ---- Time ----*/
@@ -296,7 +210,7 @@ static int start(struct hd_leader *l, struct hd_error *err)
     if (rc == 0)
         rc = hd_cluster_listen_local(l, err);
     if (rc == 0)
-        rc = make_api(l, (const struct sockaddr *)&http, err);
+        rc = hd_backend_open(l, (const struct sockaddr *)&http, err);
     return rc;
 }
 

@@ -189,6 +189,10 @@ int hd_owned_units(const struct hd_plan *plan, const struct hd_peer *p, enum hd_
 /* The largest frames a worker may send, from the model. */
 struct hd_frame_limits hd_worker_frame_limits(const struct hd_leader *l);
 
+/* backend.c */
+/* Listens for HTTP; what is asked there is asked of the leader. */
+int hd_backend_open(struct hd_leader *l, const struct sockaddr *addr, struct hd_error *err);
+
 /* status.c */
 void hd_status_get(void *leader, void (*done)(void *arg, json_t *status), void *arg);
 void hd_status_stats(struct hd_leader *l, struct hd_peer *p, const Hydac__V1__Stats *s);

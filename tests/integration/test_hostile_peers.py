@@ -1,14 +1,13 @@
 """Whatever connects to the leader's port for workers, the cluster goes on."""
 
 import random
-import re
 
 import pytest
 
 import wire
 from cluster import Daemons, alive
 from prompts import prompt
-from wire import Peer, frame, header
+from wire import OTHER_VERSIONS, Peer, frame, header
 
 PROMPT = prompt(40, 31)
 ANSWER = 400
@@ -94,13 +93,17 @@ def rejection(c, data):
     return wire.numbers(body)[1], body
 
 
-def test_wrong_protocol_version(served):
+@pytest.mark.parametrize("kind", [wire.HELLO, wire.MODEL_REQUEST])
+@pytest.mark.parametrize("version", OTHER_VERSIONS)
+def test_wrong_protocol_version(served, version, kind):
+    """Refused at once and by both numbers, before its messages are read: these may mean another."""
     c, tokens = served
     stream = c.client.stream(PROMPT, ANSWER)
     stream.read_tokens(1)
-    code, body = rejection(c, frame(wire.HELLO, wire.text(1, "w7"), version=wire.VERSION + 1))
+    code, body = rejection(c, frame(kind, b"\xff" * 100, version=version))
     assert code == wire.REJECT_VERSION
-    assert re.search(rb"version", body)
+    both = f"speaks protocol version {version} and this is version {wire.VERSION}"
+    assert both.encode() in body
     check_unharmed(c, stream, tokens)
 
 

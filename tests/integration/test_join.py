@@ -109,6 +109,30 @@ def test_stopped_worker_gives_its_units_away_first(model):
         assert answer.tokens == expected and answer.failovers == []
     
 
+def test_a_worker_that_stays_away_is_forgotten(model):
+    """Its machine has another name now. The old one leaves the status and the metrics; who comes
+    under it later is new."""
+
+    def owns(name):
+        return lambda s: (c.worker(name, s) or {}).get("heads")
+
+    with Daemons(model, leader_args=["--cluster.forget_after_s=1"]) as c:
+        c.start_all(2)
+        tokens = c.client.complete(prompt(40, 67), 40).tokens
+        c.signal("w2", signal.SIGKILL)
+        c.start("renamed")
+        c.until_status(lambda s: c.worker("w2", s) is None, "w2 is forgotten")
+        c.until_status(owns("renamed"), "its machine owns heads again")
+        assert "worker_forgotten worker=w2" in c.leader.output()
+        assert b'worker="w2"' not in c.client.request("GET", "/metrics")[2]
+        assert c.client.complete(prompt(40, 67), 40).tokens == tokens
+        c.start("w2")
+        c.until_status(owns("w2"), "w2 owns heads")
+        w2 = c.worker("w2")
+        assert (w2["joins"], w2["failures"]) == (1, 0)
+        assert c.state_of("w1") == c.state_of("renamed") == "online"
+
+
 @pytest.mark.parametrize("copies", [1, 2])
 def test_standby_costs_no_rebuild(model, copies):
     args = ["--recovery=standby", f"--recovery.standby={copies}"]

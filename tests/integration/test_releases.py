@@ -8,11 +8,13 @@ import signal
 import socket
 import subprocess
 
+import pytest
+
 import wire
 from cluster import WORKER, Process, until
 from middle import Middle
 from prompts import prompt
-from wire import Peer, frame
+from wire import OTHER_VERSIONS, Peer, frame
 
 PROMPT = prompt(40, 31)
 ANSWER = 1500
@@ -90,19 +92,23 @@ def test_fields_of_a_later_release(daemons):
         assert failures() == before
 
 
-def test_leader_of_another_version(model, tmp_path):
+@pytest.mark.parametrize("has_model", [True, False], ids=["model", "no model"])
+@pytest.mark.parametrize("version", OTHER_VERSIONS)
+def test_leader_of_another_version(model, tmp_path, version, has_model):
     """The worker says what is wrong and asks on: its leader may be the next to be upgraded."""
+    path, asks = (model, wire.HELLO) if has_model else ("", wire.MODEL_REQUEST)
+    refusal = wire.number(1, wire.REJECT_VERSION) + wire.text(2, "another version")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        args = [WORKER, "--model.path", model, "--leader.address", f"127.0.0.1:{port}"]
+        args = [WORKER, "--model.path", path, "--leader.address", f"127.0.0.1:{port}"]
         w = Process([*args, "--state.dir", str(tmp_path / "state")], str(tmp_path / "w.log"))
         try:
             for _ in range(2):
                 with Peer(sock=server.accept()[0]) as peer:
-                    assert peer.frame()[0] == wire.HELLO
-                    peer.send(frame(wire.WELCOME, wire.number(1, 1), version=wire.VERSION + 1))
+                    assert peer.frame()[0] == asks
+                    peer.send(frame(wire.REJECT, refusal, version=version))
                     peer.until_cut_off()
-            wrong = f"speaks protocol version {wire.VERSION + 1} and this is version {wire.VERSION}"
+            wrong = f"speaks protocol version {version} and this is version {wire.VERSION}"
             until(lambda: w.output().count(wrong) >= 2, "it says what is wrong")
             assert w.running()
         finally:

@@ -223,6 +223,10 @@ static void perform(struct sim *s, const struct hd_action *a)
     case HD_ACT_WORKER_STATE:
         worker_state(s, a);
         break;
+    case HD_ACT_FORGOTTEN:
+        note(s, "forgotten", a->slot, 0);
+        s->forgotten++;
+        break;
     case HD_ACT_FAILOVER:
         check_report(s, &a->failover);
         break;

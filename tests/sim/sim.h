@@ -171,7 +171,7 @@ struct sim {
     uint64_t leader_stalled_until, tick_due, waiting_since;
     /* what happened */
     bool joined_late, all_lost, prepared, gave_up_log;
-    unsigned losses, recoveries, replays, moves, fills, drained, standby_used;
+    unsigned losses, forgotten, recoveries, replays, moves, fills, drained, standby_used;
     unsigned pairs,
         pairs_lost; /* steps in two groups; of the second's half-steps, those asked for again */
 };

@@ -154,6 +154,7 @@ static void start(struct sim *s)
         .detector = hd_detector_defaults(50000),
         .step_deadline_us = 400000,
         .assign_deadline_us = 400000,
+        .forget_after_us = s->seed / SIM_CLASSES % 2 ? 200000 : 0,
         .model_digest = 42,
     };
     if (s->kind >= SIM_MIXED)
@@ -302,8 +303,8 @@ static void finish(struct sim *s)
 }
 
 struct totals {
-    unsigned long losses, recoveries, replays, moves, fills, drained, standby_used, pairs,
-        pairs_lost;
+    unsigned long losses, forgotten, recoveries, replays, moves, fills, drained, standby_used,
+        pairs, pairs_lost;
 };
 
 static void run_seed(uint64_t seed, bool trace, struct totals *t)
@@ -315,6 +316,7 @@ static void run_seed(uint64_t seed, bool trace, struct totals *t)
     start(&s);
     run(&s);
     t->losses += s.losses;
+    t->forgotten += s.forgotten;
     t->recoveries += s.recoveries;
     t->replays += s.replays;
     t->moves += s.moves;
@@ -343,10 +345,11 @@ int main(int argc, char **argv)
     }
     for (uint64_t seed = first; seed < first + seeds; seed++)
         run_seed(seed, trace, &t);
-    printf("%llu seeds: %lu losses, %lu recoveries (%lu heads from standby), %lu replays, %lu "
+    printf("%llu seeds: %lu losses (%lu for so long that they were forgotten), %lu recoveries (%lu "
+           "heads from standby), %lu replays, %lu "
            "preparations, %lu logs filled, %lu workers drained, %lu steps in two groups (%lu times "
            "the second's half-step was lost)\n",
-           (unsigned long long)seeds, t.losses, t.recoveries, t.standby_used, t.replays, t.moves,
-           t.fills, t.drained, t.pairs, t.pairs_lost);
+           (unsigned long long)seeds, t.losses, t.forgotten, t.recoveries, t.standby_used,
+           t.replays, t.moves, t.fills, t.drained, t.pairs, t.pairs_lost);
     return 0;
 }

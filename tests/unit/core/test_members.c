@@ -204,6 +204,48 @@ Test(core_members, slots)
     trace_deinit(&t);
 }
 
+/* Who is gone keeps its name and totals for a while; then nothing is left but the log's line. */
+Test(core_members, forgotten)
+{
+    static const struct trace_line back_in_time[] = {
+        {"closed w3",
+         "w3 offline closed; not ready; assign w1 e3 h0,1 f0,1 v0; assign w2 e3 h2,3 f2,3 v1"},
+        {"tick 9000 late 8950", "beat w1; beat w2"},
+        {"ack w1", ""},
+        {"ack w2", ""},
+        {"hello w3", "welcome w3; w3 online"},
+        {0},
+    };
+    static const struct trace_line too_late[] = {
+        {"closed w3", "w3 offline closed"},
+        {"tick 9000 late 8950", "beat w1; beat w2"},
+        {"ack w1", ""},
+        {"ack w2", ""},
+        {"tick 1000 late 950", "w3 forgotten; beat w1; beat w2"},
+        {0},
+    };
+    static const struct trace_line everybody[] = {
+        {"closed w1", "w1 offline closed; assign w2 e4 h0,1,2,3 f0,1,2,3 v0,1"},
+        {"closed w2", "w2 offline closed"},
+        {"tick 8999", ""},
+        {"tick 1", "w1 forgotten; w2 forgotten"},
+        {"hello w3", "welcome w3; w3 online; assign w3 e5 h0,1,2,3 f0,1,2,3 v0,1"},
+        {0},
+    };
+    struct hd_core_options o = trace_options();
+    struct hd_worker_view v;
+    struct trace t;
+    o.forget_after_us = 10000000;
+    trace_start(&t, 3, &o);
+    trace_play(&t, back_in_time);
+    cr_assert(hd_core_worker(t.core, 2, t.now_us, &v) && v.joins == 2 && v.failures == 1);
+    trace_play(&t, too_late);
+    cr_assert_not(hd_core_worker(t.core, 2, t.now_us, &v));
+    trace_play(&t, everybody);
+    cr_assert(hd_core_worker(t.core, 0, t.now_us, &v) && v.joins == 1 && v.failures == 0);
+    trace_deinit(&t);
+}
+
 Test(core_members, shares_follow_the_speeds_of_hello)
 {
     static const struct trace_line lines[] = {

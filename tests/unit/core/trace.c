@@ -187,6 +187,9 @@ static void say_action(struct trace *t, const struct hd_action *a)
         if (a->state == HD_WORKER_OFFLINE)
             say(t, " %s", hd_loss_cause_name(a->cause));
         break;
+    case HD_ACT_FORGOTTEN:
+        say(t, "%s forgotten", a->name);
+        break;
     case HD_ACT_FAILOVER:
         say_failover(t, a);
         break;

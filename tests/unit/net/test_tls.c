@@ -252,7 +252,7 @@ static void expect_refused(const void *bytes, size_t len, int rc, const char *wh
 
 Test(tls, who_speaks_no_tls)
 {
-    expect_refused("HDAC\1\1\0\0", 8, HD_E_PROTO, "without TLS; give it the cluster key");
+    expect_refused("HDAC\2\1\0\0", 8, HD_E_PROTO, "without TLS; give it the cluster key");
     expect_refused("GET / HTTP/1.1\r\n\r\n", 18, HD_E_PROTO, "does not speak TLS (first byte 47)");
     expect_refused("", 1, HD_E_PROTO, "does not speak TLS (first byte 00)");
     expect_refused("\x16\x03\x01\xff\xff\x01", 6, HD_E_PROTO, "TLS handshake failed");

@@ -54,6 +54,7 @@ Test(leader_config, defaults)
     cr_assert_str_eq(c->http_cert, "");
     cr_assert_str_eq(c->http_cert_key, "");
     cr_assert_eq(c->min_workers, 1);
+    cr_assert_eq(c->forget_after_s, 3600);
     cr_assert_eq(c->busy_poll_us, 0);
     cr_assert_eq(c->log_level, HD_LOG_INFO);
     cr_assert_eq(c->heartbeat_interval_ms, 50);
@@ -84,7 +85,7 @@ Test(leader_config, every_key)
     int rc = run_file(c,
                       "model: {path: other.gguf}\n"
                       "cluster: {listen: '[::1]:0', min_workers: 3, key: /k, tls: on,\n"
-                      "          busy_poll_us: 50}\n"
+                      "          busy_poll_us: 50, forget_after_s: 0}\n"
                       "http:\n"
                       "  listen: ':80'\n"
                       "  api_key_file: /a\n"
@@ -111,6 +112,7 @@ Test(leader_config, every_key)
     cr_assert_str_eq(c->cluster_key, "/k");
     cr_assert_eq(c->cluster_tls, HD_TLS_ON);
     cr_assert_eq(c->busy_poll_us, 50);
+    cr_assert_eq(c->forget_after_s, 0);
     cr_assert_str_eq(c->api_key_file, "/a");
     cr_assert(c->http_open);
     cr_assert_str_eq(c->http_cert, "/c.pem");
@@ -205,6 +207,7 @@ Test(leader_config, limits_to_the_number)
     expect_file_error("limits: {max_rows: 0}\n", "give 1 to 1024");
     expect_file_error("limits: {queue: 0}\n", "give 1 to 65536");
     expect_file_error("cluster: {min_workers: 65}\n", "give 1 to 64");
+    expect_file_error("cluster: {forget_after_s: 31536001}\n", "give 0 to 31536000");
     expect_file_error("heartbeat: {interval_ms: 0}\n", "give 1 to 10000");
     expect_file_error("cache: {kv_type: q8}\n", "write one of f16, f32");
     expect_file_error("compute: {wire: thin}\n", "write one of exact, compact");
@@ -289,6 +292,7 @@ Test(leader_config, usage_names_everything)
                                         "model.path",
                                         "cluster.listen",
                                         "cluster.min_workers",
+                                        "cluster.forget_after_s",
                                         "cluster.busy_poll_us",
                                         "cluster.key",
                                         "cluster.tls",

@@ -1,0 +1,91 @@
+/* backend.c - what HTTP asks of the leader, answered by its engine and its core. */
+#include "leader/daemon/leader_impl.h"
+
+#include "common/util/clock.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static int submit(void *arg, const struct hd_request_options *o, const struct hd_request_events *ev,
+                  void *ev_arg, struct hd_request **out, struct hd_error *err)
+{
+    struct hd_leader *l = arg;
+    if (l->closing)
+        return hd_fail(err, HD_E_STATE, "the leader is stopping");
+    int rc = hd_engine_submit(l->engine, o, ev, ev_arg, out, err);
+    if (rc == 0)
+        hd_engine_kick(l->engine);
+    return rc;
+}
+
+static void cancel(void *arg, struct hd_request *r)
+{
+    struct hd_leader *l = arg;
+    hd_engine_cancel(l->engine, r);
+}
+
+static const char *not_ready(void *arg)
+{
+    const struct hd_leader *l = arg;
+    return hd_core_state(l->core) == HD_CLUSTER_READY ? NULL : hd_core_reason(l->core);
+}
+
+static int slot_of(const struct hd_leader *l, const char *worker)
+{
+    struct hd_worker_view v;
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
+        if (l->slots[s] && hd_core_worker(l->core, s, hd_now_us(), &v) &&
+            strcmp(v.name, worker) == 0)
+            return (int)s;
+    return -1;
+}
+
+static int drain(void *arg, const char *worker, bool on, struct hd_error *err)
+{
+    struct hd_leader *l = arg;
+    int slot = slot_of(l, worker);
+    if (slot < 0)
+        return hd_fail(err, HD_E_NOTFOUND,
+                       "no worker named \"%s\" is connected; hydac status lists them", worker);
+    struct hd_event ev = {.type = HD_EV_DRAIN, .slot = (unsigned)slot, .on = on};
+    hd_info(l->o.log, on ? "drain" : "undrain", "worker=%s", worker);
+    hd_leader_event(l, &ev);
+    return 0;
+}
+
+static void rebalance(void *arg)
+{
+    struct hd_leader *l = arg;
+    struct hd_event ev = {.type = HD_EV_REBALANCE};
+    hd_info(l->o.log, "rebalance", "epoch=%" PRIu64, hd_core_epoch(l->core));
+    hd_leader_event(l, &ev);
+}
+
+int hd_backend_open(struct hd_leader *l, const struct sockaddr *addr, struct hd_error *err)
+{
+    struct hd_api_options o = {
+        .loop = l->o.loop,
+        .log = l->o.log,
+        .backend = {.arg = l,
+                    .model = l->model->name,
+                    .context = l->context,
+                    .vocab = l->model->shape.vocab,
+                    .tokenizer = l->tokenizer,
+                    .submit = submit,
+                    .cancel = cancel,
+                    .not_ready = not_ready,
+                    .drain = drain,
+                    .rebalance = rebalance,
+                    .status = hd_status_get,
+                    .metrics = hd_metrics_text,
+                    .serving = &l->serving},
+        .listen = addr,
+        .api_key_file = l->o.config->api_key_file,
+        .cert_file = l->o.config->http_cert,
+        .cert_key_file = l->o.config->http_cert_key,
+    };
+    int rc = hd_api_new(&l->api, &o, err);
+    if (rc < 0)
+        l->api = NULL;
+    return rc;
+}

@@ -1,0 +1,238 @@
+#include "tests/unit/engine/solo.h"
+
+#include "common/model/synth.h"
+#include "leader/engine/sample.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void op_open(void *arg, uint32_t sequence, uint32_t max_positions)
+{
+    struct solo *f = arg;
+    cr_assert_not(f->open >> sequence & 1);
+    f->open |= UINT64_C(1) << sequence;
+    f->positions[sequence] = 0;
+}
+
+static void op_close(void *arg, uint32_t sequence)
+{
+    struct solo *f = arg;
+    cr_assert(f->open >> sequence & 1);
+    f->open &= ~(UINT64_C(1) << sequence);
+}
+
+static void op_half(void *arg, const struct hd_half_work *work)
+{
+    struct solo *f = arg;
+    f->wanted = true;
+    f->halves++;
+    memset(f->rows, 0, sizeof f->rows);
+    for (size_t i = 0; i < work->n_sequences; i++)
+        f->rows[work->by_sequence[i].sequence] = work->by_sequence[i].rows;
+    if (work->rows > f->largest)
+        f->largest = (unsigned)work->rows;
+}
+
+static void op_done(void *arg, uint64_t step)
+{
+    struct solo *f = arg;
+    for (size_t i = 0; i < 64; i++)
+        f->positions[i] += f->rows[i];
+}
+
+static void op_abandoned(void *arg)
+{
+    struct solo *f = arg;
+    f->abandoned++;
+    f->wanted = false;
+}
+
+void solo_open_with(struct solo *f, unsigned max_rows, enum hd_activations activations,
+                    uint32_t blocks)
+{
+    *f = (struct solo){0};
+    struct hd_error err = {0};
+    snprintf(f->path, sizeof f->path, "/tmp/hydac-engine-XXXXXX");
+    int fd = mkstemp(f->path);
+    cr_assert_geq(fd, 0);
+    close(fd);
+    struct hd_synth_options so = {.shape = "tiny", .type = HD_F32, .seed = 3, .out = f->path};
+    cr_assert_eq(hd_synth_write(&so, &err), 0, "%s", err.text);
+    cr_assert_eq(hd_model_open(&f->model, f->path, &err), 0, "%s", err.text);
+    hd_model_units(f->model, &f->units);
+    if (blocks > 0) {
+        f->units.vocab_width = (f->model->shape.vocab + blocks - 1) / blocks;
+        f->units.vocab_blocks = blocks;
+    }
+    struct hd_engine_options o = {
+        .model = f->model,
+        .units = &f->units,
+        .kernels = hd_kernels_get(HD_ISA_PORTABLE),
+        .activations = activations,
+        .ops = {f, op_open, op_close, op_half, op_done, op_abandoned},
+        .max_sequences = 3,
+        .max_rows = max_rows,
+        .max_queue = 4,
+        .context = 60,
+        .max_live_positions = UINT64_MAX,
+        .serving = &f->serving,
+    };
+    hd_serving_init(&f->serving);
+    cr_assert_eq(hd_engine_new(&f->engine, &o, &err), 0, "%s", err.text);
+    hd_engine_set_ready(f->engine, true);
+}
+
+void solo_open(struct solo *f, unsigned max_rows)
+{
+    solo_open_with(f, max_rows, HD_ACTIVATIONS_F32, 0);
+}
+
+void solo_close(struct solo *f)
+{
+    hd_engine_free(f->engine);
+    hd_model_close(f->model);
+    unlink(f->path);
+}
+
+static float logit_of(uint32_t hash, uint32_t id)
+{
+    uint64_t x = (hash ^ id * 2654435761u) * UINT64_C(0x9e3779b97f4a7c15);
+    return (float)(x >> 40) / (float)(1 << 24) * 8.0f;
+}
+
+uint32_t solo_hash_row(const uint8_t *x, size_t bytes)
+{
+    uint32_t h = 2166136261u;
+    for (size_t i = 0; i < bytes; i++)
+        h = (h ^ x[i]) * 16777619u;
+    return h;
+}
+
+static void put_block(uint8_t **p, const struct solo *f, uint32_t hash, uint32_t block,
+                      uint32_t want, float temperature)
+{
+    uint32_t width = f->units.vocab_width, first = block * width;
+    uint32_t n = f->model->shape.vocab - first < width ? f->model->shape.vocab - first : width;
+    struct hd_candidate *c = calloc(n, sizeof *c);
+    double sum = 0, sum_t = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        c[i] = (struct hd_candidate){(int32_t)(first + i), logit_of(hash, first + i)};
+        sum += exp((double)c[i].logit);
+        sum_t += temperature > 0 ? exp((double)c[i].logit / (double)temperature) : 0;
+    }
+    float lse[] = {(float)log(sum), (float)log(sum_t)};
+    memcpy(*p, lse, temperature > 0 ? 8 : 4);
+    *p += temperature > 0 ? 8 : 4;
+    if (want)
+        hd_candidates_best(c, n, want);
+    for (uint32_t i = 0; i < (want && want < n ? want : n); i++) {
+        memcpy(*p, &c[i].id, 4);
+        *p += want ? 4 : 0;
+        memcpy(*p, &c[i].logit, 4);
+        *p += 4;
+    }
+    free(c);
+}
+
+void solo_answer_half(struct solo *f)
+{
+    const struct hd_half_work *w = hd_engine_work(f->engine, 0);
+    cr_assert_not_null(w);
+    struct hd_error err = {0};
+    struct hd_half_result r = {0};
+    uint32_t *blocks = calloc(f->units.vocab_blocks, sizeof *blocks);
+    size_t dim = f->model->shape.dim;
+    size_t room = w->rows * (dim * 4 + f->model->shape.vocab * 8 + f->units.vocab_blocks * 8);
+    uint8_t *payload = calloc(1, room), *p = payload;
+    if (w->half == HD_HALF_LOGITS) {
+        for (uint32_t b = 0; b < f->units.vocab_blocks; b++)
+            blocks[b] = b;
+        r.vocab_blocks = blocks;
+        r.n_vocab_blocks = f->units.vocab_blocks;
+        for (size_t i = 0; i < w->rows; i++)
+            for (uint32_t b = 0; b < f->units.vocab_blocks; b++)
+                put_block(&p, f, solo_hash_row(w->x + i * w->row_bytes, w->row_bytes), b,
+                          w->want[i], w->temperatures[i]);
+    } else {
+        p += w->rows * dim * 4;
+    }
+    r.payload = payload;
+    r.payload_len = (size_t)(p - payload);
+    if (w->half == HD_HALF_LOGITS && f->bad_logits) {
+        r.bad = f->bad_logits;
+        r.n_bad = 1;
+    }
+    f->wanted = false;
+    cr_assert_eq(hd_engine_use_result(f->engine, &r, &err), 0, "%s", err.text);
+    free(payload);
+    free(blocks);
+    hd_engine_half_done(f->engine, 0);
+}
+
+void solo_run(struct solo *f)
+{
+    hd_engine_kick(f->engine);
+    while (f->wanted)
+        solo_answer_half(f);
+}
+
+static void on_token(void *arg, const struct hd_token_event *t)
+{
+    struct solo_client *c = arg;
+    if (t->prompt) {
+        cr_assert_eq(t->index, c->n_scored);
+        c->scored[c->n_scored++] = t->id;
+    } else {
+        cr_assert_eq(t->index, c->n);
+        c->tokens[c->n++] = t->id;
+    }
+    c->logprob = t->logprob;
+}
+
+static void on_end(void *arg, const struct hd_request_end *end)
+{
+    struct solo_client *c = arg;
+    cr_assert_not(c->ended, "ended twice");
+    c->ended = true;
+    c->finish = end->finish;
+    snprintf(c->error, sizeof c->error, "%s", end->error ? end->error : "");
+}
+
+static void on_logits(void *arg, uint32_t position, const struct hd_candidate *row, size_t n)
+{
+    struct solo_client *c = arg;
+    cr_assert_eq(position, c->n_logits++);
+    for (size_t i = 0; i < n; i++)
+        cr_assert_eq(row[i].id, (int32_t)i);
+}
+
+const struct hd_request_events solo_events = {on_token, on_end, on_logits};
+
+struct hd_request *solo_ask_so(struct solo *f, struct solo_client *c, int32_t first,
+                               unsigned prompt, unsigned answer, struct hd_sampling sampling)
+{
+    int32_t ids[SOLO_TOKENS];
+    struct hd_request *r = NULL;
+    struct hd_error err = {0};
+    for (unsigned i = 0; i < prompt; i++)
+        ids[i] = first + (int32_t)i * 7 % 100;
+    struct hd_request_options o = {.tokens = ids,
+                                   .n_tokens = prompt,
+                                   .max_tokens = answer,
+                                   .sampling = sampling,
+                                   .ignore_eos = true};
+    *c = (struct solo_client){0};
+    cr_assert_eq(hd_engine_submit(f->engine, &o, &solo_events, c, &r, &err), 0, "%s", err.text);
+    return r;
+}
+
+struct hd_request *solo_ask(struct solo *f, struct solo_client *c, int32_t first, unsigned prompt,
+                            unsigned answer)
+{
+    struct hd_sampling s = {.temperature = 0.8, .top_k = 30, .top_p = 0.9, .seed = (uint64_t)first};
+    return solo_ask_so(f, c, first, prompt, answer, s);
+}

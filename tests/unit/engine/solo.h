@@ -1,0 +1,56 @@
+/* solo.h - the engine against a backend without workers: partial sums are zero, so that a row's
+ * logits depend on its token alone, and they are made here. */
+#ifndef HD_TESTS_SOLO_H
+#define HD_TESTS_SOLO_H
+
+#include "leader/engine/engine.h"
+
+enum { SOLO_TOKENS = 64 };
+
+struct solo {
+    char path[64];
+    struct hd_model *model;
+    struct hd_units units;
+    struct hd_engine *engine;
+    uint64_t open;          /* sequences */
+    uint32_t positions[64]; /* committed by sequence */
+    unsigned abandoned, largest, halves;
+    bool wanted;                /* a half-step waits to be answered */
+    uint32_t rows[64];          /* of it, by sequence */
+    const uint32_t *bad_logits; /* the LOGITS row that is called bad; NULL: none */
+    struct hd_serving serving;
+};
+
+/* What one client saw. */
+struct solo_client {
+    int32_t tokens[SOLO_TOKENS];
+    unsigned n;
+    int32_t scored[SOLO_TOKENS];
+    unsigned n_scored, n_logits;
+    float logprob;
+    bool ended;
+    enum hd_finish finish;
+    char error[200];
+};
+
+/* Of the tiny model, ready. blocks: of the vocabulary, 0 = as many as the model's */
+void solo_open_with(struct solo *f, unsigned max_rows, enum hd_activations activations,
+                    uint32_t blocks);
+void solo_open(struct solo *f, unsigned max_rows);
+void solo_close(struct solo *f);
+
+/* Submit a request of `prompt` tokens for an answer of `answer`; `first` decides which, and in
+ * solo_ask the seed too. What comes goes to `c`, which is cleared. */
+struct hd_request *solo_ask_so(struct solo *f, struct solo_client *c, int32_t first,
+                               unsigned prompt, unsigned answer, struct hd_sampling sampling);
+struct hd_request *solo_ask(struct solo *f, struct solo_client *c, int32_t first, unsigned prompt,
+                            unsigned answer);
+extern const struct hd_request_events solo_events; /* into a struct solo_client */
+
+/* Answer the half-step in hand as one worker that owns everything. */
+void solo_answer_half(struct solo *f);
+/* Answer all there is. */
+void solo_run(struct solo *f);
+uint32_t solo_hash_row(const uint8_t *x, size_t bytes);
+
+#endif
