@@ -20,7 +20,7 @@
 
 /* Words in the order of the enumerations they name. */
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
-static const char *const isas[] = {"auto", "portable", "avx2", "avx512", "neon", NULL};
+static const char *const isas[] = {"auto", "portable", "avx2", "avx512", "amx", "neon", NULL};
 
 #define AT(field)     offsetof(struct hd_worker_config, field)
 #define STRING(field) HD_CONFIG_STRING, AT(field), sizeof((struct hd_worker_config *)0)->field
@@ -85,7 +85,7 @@ static const char usage[] =
     "\n"
     "  cluster.tls auto | on | off\n"
     "  leader.busy_poll_us 0: how long to look for work before the thread sleeps\n"
-    "  compute.isa auto | portable | avx2 | avx512 | neon\n"
+    "  compute.isa auto | portable | avx2 | avx512 | amx | neon\n"
     "  input_log.limit 4G\n"
     "  input_log.keep true: false = log nothing; a head that moves here costs a replay\n"
     "  weights.cache_limit 16G: weights from the leader kept on disk; 0 = those in use\n"

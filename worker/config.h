@@ -9,13 +9,7 @@
 
 #define HD_WORKER_MAX_THREADS 1024
 
-/* compute.isa: 0 = the best of this CPU, else enum hd_isa + 1. */
-enum hd_worker_isa {
-    HD_WORKER_ISA_AUTO,
-    HD_WORKER_ISA_PORTABLE,
-    HD_WORKER_ISA_AVX2,
-    HD_WORKER_ISA_AVX512
-};
+#define HD_WORKER_ISA_AUTO 0 /* the best of this CPU; all other values are enum hd_isa + 1 */
 
 struct hd_worker_config {
     char model[4096];                    /* model.path: a GGUF file or a folder; "" = the leader
@@ -26,7 +20,7 @@ struct hd_worker_config {
     int tls;                             /* cluster.tls: enum hd_tls_mode */
     char name[64];                       /* worker.name */
     uint64_t threads;                    /* compute.threads, 0 = one for each CPU */
-    int isa;                             /* compute.isa: enum hd_worker_isa */
+    int isa;                             /* compute.isa: HD_WORKER_ISA_AUTO, or enum hd_isa + 1 */
     char state_dir[4096];                /* state.dir */
     uint64_t log_limit;                  /* input_log.limit: bytes */
     uint64_t cache_limit;                /* weights.cache_limit: bytes; 0 = what it works with */

@@ -1,5 +1,7 @@
 /* The worker's settings: every key, every flag, and what concerns several of them. */
 #include "worker/config.h"
+
+#include "common/math/kernels.h"
 #include "common/net/tls.h"
 #include "common/util/log.h"
 #include "temp_file.h"
@@ -66,7 +68,7 @@ Test(worker_config, every_key)
     cr_assert_eq(c.tls, HD_TLS_ON);
     cr_assert_str_eq(c.name, "a.b_c-9");
     cr_assert_eq(c.threads, 3);
-    cr_assert_eq(c.isa, HD_WORKER_ISA_AVX2);
+    cr_assert_eq(c.isa, HD_ISA_AVX2 + 1);
     cr_assert_str_eq(c.state_dir, "/s");
     cr_assert_eq(c.log_limit, 512u << 20);
     cr_assert_not(c.log_keep);
@@ -92,12 +94,23 @@ Test(worker_config, every_flag)
     cr_assert_str_eq(c.state_dir, "/t");
     cr_assert_eq(c.log_level, HD_LOG_DEBUG);
     cr_assert(c.die_with_parent);
-    cr_assert_eq(c.isa, HD_WORKER_ISA_PORTABLE);
+    cr_assert_eq(c.isa, HD_ISA_PORTABLE + 1);
     cr_assert_eq(c.log_limit, 1u << 20);
     cr_assert_not(c.log_keep);
     cr_assert_eq(c.drain_ms, 7);
     cr_assert_eq(RUN(&c, &err, "--help"), HD_CONFIG_HELP);
     cr_assert_eq(RUN(&c, &err, "--version"), HD_CONFIG_VERSION);
+}
+
+Test(worker_config, isas_by_the_names_of_the_kernels)
+{
+    for (int isa = HD_ISA_PORTABLE; isa <= HD_ISA_NEON; isa++) {
+        struct hd_worker_config c;
+        struct hd_error err = {0};
+        const char *name = hd_isa_name((enum hd_isa)isa);
+        cr_assert_eq(RUN(&c, &err, "--model", "m", "--compute.isa", name), 0, "%s", err.text);
+        cr_assert_eq(c.isa, isa + 1);
+    }
 }
 
 static void expect_error(const char *flag, const char *value, const char *what)
