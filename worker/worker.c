@@ -2,12 +2,12 @@
 #include "worker/worker.h"
 
 #include "common/net/tls.h"
+#include "common/util/cpus.h"
 #include "worker/bootstrap.h"
 #include "worker/probe.h"
 #include "worker/session.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,16 +27,6 @@ struct hd_worker {
     void (*closed)(void *arg);
     void *closed_arg;
 };
-
-/* CPUs that this process may use. */
-static unsigned cpu_count(void)
-{
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0)
-        return 1;
-    int n = CPU_COUNT(&set);
-    return n < 1 ? 1 : (unsigned)n;
-}
 
 /* The state folder and what is missing of the folders above it. */
 static int make_state_dir(const char *path, struct hd_error *err)
@@ -245,7 +235,7 @@ int hd_worker_new(struct hd_worker **out, const struct hd_worker_options *o, str
         return hd_fail(err, HD_E_NOMEM, "out of memory");
     w->o = *o;
     w->isa = isa;
-    w->threads = o->config->threads ? (unsigned)o->config->threads : cpu_count();
+    w->threads = o->config->threads ? (unsigned)o->config->threads : hd_cpus();
     if (o->config->key[0])
         rc = hd_tls_context_load(&w->tls, "cluster.key", o->config->key, err);
     bool has_file = o->config->model[0] != '\0';

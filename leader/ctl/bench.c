@@ -1,6 +1,7 @@
 /* bench.c - hydac bench: which one; failover's options, the order of its measurements. */
 #include "leader/ctl/bench.h"
 
+#include "common/util/cpus.h"
 #include "leader/ctl/bench_speed.h"
 #include "leader/ctl/ctl.h"
 #include "leader/ctl/files.h"
@@ -166,7 +167,7 @@ static bool all_identical(const struct hd_bench *b)
 static int bench(const struct hd_bench_options *o, struct hd_error *err)
 {
     size_t total = o->n_workers * o->n_contexts * o->n_policies * o->repeat;
-    struct hd_bench b = {.o = o, .cores = sysconf(_SC_NPROCESSORS_ONLN)};
+    struct hd_bench b = {.o = o, .cores = hd_cpus()};
     hd_bench_now(b.started);
     b.runs = calloc(total, sizeof *b.runs);
     int rc = b.runs ? 0 : hd_fail(err, HD_E_NOMEM, "out of memory");

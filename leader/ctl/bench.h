@@ -82,7 +82,7 @@ struct hd_bench {
     size_t n;
     json_t *model; /* of the leader's status */
     char started[HD_BENCH_TIME];
-    long cores;
+    unsigned cores;
 };
 
 /* The runs of one combination. */

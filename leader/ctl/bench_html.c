@@ -58,14 +58,13 @@ static void print_intro(FILE *f, const struct hd_bench *b)
     const char *name = json_string_value(json_object_get(b->model, "name"));
     fputs("<p>Model <b>", f);
     print_escaped(f, name ? name : "?");
-    fprintf(
-        f,
-        "</b> (%lld layers, %lld KV heads); %ld cores; %llu killed with SIGKILL; %llu tokens an "
-        "answer; %llu repeats; started %s.</p>\n",
-        (long long)json_integer_value(json_object_get(b->model, "layers")),
-        (long long)json_integer_value(json_object_get(b->model, "kv_heads")), b->cores,
-        (unsigned long long)b->o->lost, (unsigned long long)b->o->tokens,
-        (unsigned long long)b->o->repeat, b->started);
+    fprintf(f,
+            "</b> (%lld layers, %lld KV heads); %u cores; %llu killed with SIGKILL; %llu tokens an "
+            "answer; %llu repeats; started %s.</p>\n",
+            (long long)json_integer_value(json_object_get(b->model, "layers")),
+            (long long)json_integer_value(json_object_get(b->model, "kv_heads")), b->cores,
+            (unsigned long long)b->o->lost, (unsigned long long)b->o->tokens,
+            (unsigned long long)b->o->repeat, b->started);
 }
 
 static void print_speedup(FILE *f, double speedup)

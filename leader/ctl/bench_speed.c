@@ -1,12 +1,12 @@
 /* bench_speed.c - hydac bench decode, prefill, net: the options, the order of the runs. */
 #include "leader/ctl/bench_speed.h"
 
+#include "common/util/cpus.h"
 #include "leader/ctl/ctl.h"
 #include "leader/ctl/files.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const struct {
     const char *name;
@@ -33,8 +33,8 @@ const char *hd_speed_kind_name(enum hd_speed_kind kind)
 uint64_t hd_speed_threads(const struct hd_speed_options *o, size_t variant)
 {
     uint64_t all = o->workers[variant] * o->threads[variant];
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return cores > 0 && all > (uint64_t)cores ? (uint64_t)cores : all;
+    unsigned cores = hd_cpus();
+    return all > cores ? cores : all;
 }
 
 static int take_wire(void *arg, size_t i, const char *item, struct hd_error *err)

@@ -1,9 +1,10 @@
 /* bench_speed_out.c - the table on the terminal, and the same numbers as JSON and CSV. */
 #include "leader/ctl/bench_speed.h"
+
+#include "common/util/cpus.h"
 #include "leader/ctl/files.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #define IN_DECODE  (1u << HD_SPEED_DECODE)
 #define IN_PREFILL (1u << HD_SPEED_PREFILL)
@@ -141,9 +142,8 @@ int hd_speed_write_json(const struct hd_speed *s, const char *path, struct hd_er
         json_array_append_new(summary, summary_json(s, i));
     json_t *v = json_pack("{s:s, s:s, s:{s:I}, s:O, s:I, s:I, s:o, s:o}", "measures",
                           hd_speed_kind_name(o->kind), "started", s->started, "machine", "cores",
-                          (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "model", s->model, "prompt",
-                          (json_int_t)o->prompt, "tokens", (json_int_t)o->tokens, "summary",
-                          summary, "runs", runs);
+                          (json_int_t)hd_cpus(), "model", s->model, "prompt", (json_int_t)o->prompt,
+                          "tokens", (json_int_t)o->tokens, "summary", summary, "runs", runs);
     int rc = hd_write_json(path, v, err);
     json_decref(v);
     return rc;

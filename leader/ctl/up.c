@@ -1,6 +1,7 @@
 /* up.c - hydac up: the options. */
 #include "leader/ctl/up.h"
 
+#include "common/util/cpus.h"
 #include "leader/ctl/ctl.h"
 
 #include <stdio.h>
@@ -57,8 +58,7 @@ int hd_up_set_model(struct hd_up_options *o, const char *model, struct hd_error 
 
 uint64_t hd_up_share_of_cores(uint64_t workers)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    uint64_t share = cores > 0 ? (uint64_t)cores / workers : 1;
+    uint64_t share = hd_cpus() / workers;
     return share > 0 ? share : 1;
 }
 
