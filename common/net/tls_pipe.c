@@ -1,4 +1,4 @@
-#include "common/net/tls_pipe.h"
+#include "common/net/tls_impl.h"
 
 #include <openssl/err.h>
 #include <stdlib.h>

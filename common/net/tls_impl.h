@@ -1,15 +1,25 @@
-/* tls_pipe.h - what a TLS engine reads from and writes to: two queues of bytes. Internal to tls.c.
+/* tls_impl.h - TLS's insides: tls_context.c has the key and how TLS is spoken, tls.c the engine,
+ * tls_pipe.c what an engine reads from and writes to.
  *
  * OpenSSL's own memory buffers are zeroed whole, as large as they ever were, each time they are
  * emptied: too much for a record of two kilobytes. */
-#ifndef HD_NET_TLS_PIPE_H
-#define HD_NET_TLS_PIPE_H
+#ifndef HD_NET_TLS_IMPL_H
+#define HD_NET_TLS_IMPL_H
 
-#include <openssl/bio.h>
+#include <openssl/ssl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#define HD_TLS_SUITE "TLS_AES_128_GCM_SHA256"
+
+struct hd_tls_context {
+    SSL_CTX *ctx;
+    BIO_METHOD *pipe;     /* what an engine reads from and writes to */
+    SSL_SESSION *session; /* the key, in the form in which OpenSSL wants it */
+};
+
+/* tls_pipe.c */
 /* Ciphertext: taken from the front, added to the end. Zeroed is empty; `data` is malloc'ed. */
 struct hd_queue {
     uint8_t *data;
