@@ -73,7 +73,8 @@ static int fail_tls(struct hd_tls *t, struct hd_error *err)
     return err ? err->code : HD_E_PROTO;
 }
 
-/* Of whatever used OpenSSL before in this thread. Clearing an empty queue is not free. */
+/* Of whatever used OpenSSL before in this thread: it would pass for a failure of the read that has
+ * only too little to read. Clearing an empty queue is not free. */
 static void forget_errors(void)
 {
     if (ERR_peek_error())
@@ -114,7 +115,7 @@ static int start(struct hd_tls *t, struct hd_tls_context *c)
     }
     SSL_set_connect_state(t->ssl);
     SSL_set_verify(t->ssl, SSL_VERIFY_PEER, NULL); /* a leader with a certificate, but no key */
-    return SSL_do_handshake(t->ssl) == -1 && t->pipe.out.len > 0 ? 0 : HD_E_NOMEM;
+    return SSL_do_handshake(t->ssl) == -1 && t->pipe.out_len > 0 ? 0 : HD_E_NOMEM;
 }
 
 int hd_tls_new(struct hd_tls **out, struct hd_tls_context *c, enum hd_tls_role role,
@@ -140,8 +141,7 @@ void hd_tls_free(struct hd_tls *t)
     if (!t)
         return;
     SSL_free(t->ssl);
-    free(t->pipe.in.data);
-    free(t->pipe.out.data);
+    free(t->pipe.out);
     free(t);
 }
 
@@ -156,8 +156,8 @@ static int check_first(struct hd_tls *t, const uint8_t *data, struct hd_error *e
     if (data[0] == SSL3_RT_HANDSHAKE || (data[0] == SSL3_RT_ALERT && t->role == HD_TLS_CLIENT))
         return 0;
     t->failed = true;
-    hd_queue_add(&t->pipe.out, hd_tls_refusal,
-                 sizeof hd_tls_refusal); /* without memory: no answer */
+    hd_tls_pipe_add(&t->pipe, hd_tls_refusal,
+                    sizeof hd_tls_refusal); /* without memory: no answer */
     if (data[0] == 'H')
         return hd_fail(err, HD_E_PROTO,
                        "the other side speaks without TLS; give it the cluster key (--key FILE)");
@@ -170,16 +170,16 @@ int hd_tls_feed(struct hd_tls *t, const void *data, size_t len, struct hd_error 
 {
     if (t->failed)
         return fail_again(err);
+    if (t->pipe.in_left > 0)
+        return hd_fail(err, HD_E_STATE, "TLS was fed before it had read what came before");
     if (len == 0)
         return 0;
     if (t->fed == 0 && check_first(t, data, err) < 0)
         return HD_E_PROTO;
     if (!t->ready)
         t->fed += len;
-    if (!hd_queue_add(&t->pipe.in, data, len)) {
-        t->failed = true;
-        return hd_fail(err, HD_E_NOMEM, "out of memory for TLS");
-    }
+    t->pipe.in = data;
+    t->pipe.in_left = len;
     return 0;
 }
 
@@ -224,7 +224,7 @@ int hd_tls_read(struct hd_tls *t, void *buf, size_t size, size_t *n, struct hd_e
     if (t->failed)
         return fail_again(err);
     /* Nothing to read from: spare OpenSSL the question. */
-    if (t->ready && t->pipe.in.at == t->pipe.in.len && SSL_pending(t->ssl) == 0)
+    if (t->ready && t->pipe.in_left == 0 && SSL_pending(t->ssl) == 0)
         return 0;
     forget_errors();
     int ok = SSL_read_ex(t->ssl, buf, size, n);
@@ -232,10 +232,12 @@ int hd_tls_read(struct hd_tls *t, void *buf, size_t size, size_t *n, struct hd_e
     int rc = 0;
     if (!ok)
         *n = 0;
-    if (why == SSL_ERROR_ZERO_RETURN)
+    if (why == SSL_ERROR_ZERO_RETURN) {
+        t->pipe.in_left = 0; /* what is behind the end is nothing */
         rc = HD_TLS_END;
-    else if (why != SSL_ERROR_NONE && why != SSL_ERROR_WANT_READ)
+    } else if (why != SSL_ERROR_NONE && why != SSL_ERROR_WANT_READ) {
         rc = fail_tls(t, err);
+    }
     if (rc == 0)
         rc = check_peer(t, err);
     if (rc == 0)
@@ -266,7 +268,6 @@ int hd_tls_write(struct hd_tls *t, const void *data, size_t len, struct hd_error
     const uint8_t *p = data;
     if (!t->ready || t->failed || t->ended)
         return hd_fail(err, HD_E_STATE, "TLS is not open");
-    forget_errors();
     while (len > 0) {
         size_t n = len < HD_TLS_RECORD ? len : HD_TLS_RECORD;
         int rc = seal(t, p, n, err);
@@ -289,11 +290,11 @@ void hd_tls_end(struct hd_tls *t)
 
 const uint8_t *hd_tls_output(struct hd_tls *t, size_t *len)
 {
-    *len = t->pipe.out.len;
-    return t->pipe.out.data;
+    *len = t->pipe.out_len;
+    return t->pipe.out;
 }
 
 void hd_tls_output_done(struct hd_tls *t)
 {
-    t->pipe.out.len = 0;
+    t->pipe.out_len = 0;
 }

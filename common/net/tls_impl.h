@@ -20,16 +20,14 @@ struct hd_tls_context {
 };
 
 /* tls_pipe.c */
-/* Ciphertext: taken from the front, added to the end. Zeroed is empty; `data` is malloc'ed. */
-struct hd_queue {
-    uint8_t *data;
-    size_t at, len, room; /* bytes at..len wait */
-};
-bool hd_queue_add(struct hd_queue *q, const void *data, size_t len); /* false: out of memory */
-
 struct hd_tls_pipe {
-    struct hd_queue in, out;
+    const uint8_t *in; /* ciphertext that the engine's owner lends */
+    size_t in_left;
+    uint8_t *out; /* ciphertext for him, malloc'ed */
+    size_t out_len, out_room;
 };
+/* More for `out`; false: out of memory. */
+bool hd_tls_pipe_add(struct hd_tls_pipe *p, const void *data, size_t len);
 /* For BIOs whose data (BIO_set_data) is a struct hd_tls_pipe; BIO_meth_free. NULL: out of memory.
  */
 BIO_METHOD *hd_tls_pipe_method(void);
