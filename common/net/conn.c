@@ -136,9 +136,8 @@ static void end_bad_frame(struct hd_conn *c, int code)
     hd_conn_end(c, code, version != 0 || answer);
 }
 
-void hd_conn_take_frames(struct hd_conn *c, size_t len)
+void hd_conn_take_frames(struct hd_conn *c, const uint8_t *data, size_t len)
 {
-    const uint8_t *data = (const uint8_t *)c->buffer;
     struct hd_frame frame;
     while (len > 0 && !c->closing) {
         int rc = hd_decoder_feed(&c->decoder, &data, &len, &frame, &c->why);
@@ -168,7 +167,7 @@ static void take_bytes(struct hd_conn *c, size_t len)
     if (c->tls)
         hd_conn_tls_take(c, len);
     else
-        hd_conn_take_frames(c, len);
+        hd_conn_take_frames(c, (const uint8_t *)c->buffer, len);
 }
 
 static void read_done(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)

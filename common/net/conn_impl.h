@@ -62,8 +62,8 @@ void hd_conn_finish(struct hd_conn *c);
 void hd_conn_maybe_shut_down(struct hd_conn *c);
 /* The peer can be spoken to: tells the owner. */
 void hd_conn_opened(struct hd_conn *c);
-/* Takes `len` bytes of frames from c->buffer. */
-void hd_conn_take_frames(struct hd_conn *c, size_t len);
+/* Takes `len` bytes of frames. */
+void hd_conn_take_frames(struct hd_conn *c, const uint8_t *data, size_t len);
 /* The peer sends no more. */
 void hd_conn_peer_ended(struct hd_conn *c);
 

@@ -3,7 +3,7 @@
  * Out: frames wait in plaintext (a payload is shared by all its connections) and are sealed only
  * when the socket has taken all ciphertext before them, WINDOW bytes at a time; so a connection
  * holds one window of ciphertext at most, however much waits. In: what a read brought is opened at
- * once, record by record, into the buffer that it came in.
+ * once, record by record.
  *
  * Failure modes: 1. the engine refuses what the peer sent: its alert is flushed, then the end; 2.
  * it cannot seal: the end. */
@@ -210,14 +210,15 @@ static void check_answers(struct hd_conn *c)
 
 void hd_conn_tls_take(struct hd_conn *c, size_t len)
 {
+    uint8_t plain[HD_TLS_RECORD];
     size_t n = 1;
     int rc = hd_tls_feed(c->tls, c->buffer, len, &c->why);
     while (rc == 0 && n > 0 && !c->closing) {
-        rc = hd_tls_read(c->tls, c->buffer, sizeof c->buffer, &n, &c->why);
+        rc = hd_tls_read(c->tls, plain, sizeof plain, &n, &c->why);
         if (rc == 0 && !c->opened && hd_tls_ready(c->tls))
             hd_conn_opened(c);
         if (rc == 0)
-            hd_conn_take_frames(c, n);
+            hd_conn_take_frames(c, plain, n);
     }
     if (c->closing)
         return;

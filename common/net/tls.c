@@ -1,34 +1,18 @@
 #include "common/net/tls.h"
 
 #include "common/net/bounds.h"
-#include "common/net/tls_pipe.h"
+#include "common/net/tls_impl.h"
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define IDENTITY "hydac cluster key 1" /* which key: there is one */
-#define SUITE    "TLS_AES_128_GCM_SHA256"
-#define GROUPS   "X25519:P-256"
-
-/* OpenSSL takes a key as a session and lets every session end, after 304 s unless it is told
- * otherwise. Our key does not end: 68 years. */
-#define KEY_LIFETIME_S 0x7fffffffL
-
 /* Records under one key. AES-GCM allows 2^24.5 full ones (RFC 8446, section 5.5). */
 #define RECORDS_PER_KEY (UINT64_C(1) << 23)
 
-static const unsigned char suite_id[2] = {0x13, 0x01};
-
 const uint8_t hd_tls_refusal[HD_TLS_REFUSAL_LEN] = {
     SSL3_RT_ALERT, 3, 3, 0, 2, SSL3_AL_FATAL, SSL_AD_PROTOCOL_VERSION};
-
-struct hd_tls_context {
-    SSL_CTX *ctx;
-    BIO_METHOD *pipe;     /* what an engine reads from and writes to */
-    SSL_SESSION *session; /* the key, in the form in which OpenSSL wants it */
-};
 
 struct hd_tls {
     SSL *ssl;
@@ -39,110 +23,6 @@ struct hd_tls {
     uint64_t records; /* sealed under the present key */
     unsigned updates; /* KeyUpdates since the last application data */
 };
-
-/* ---- The key -------------------------------------------------------------------------------- */
-
-static int use_session(SSL *ssl, const EVP_MD *md, const unsigned char **id, size_t *len,
-                       SSL_SESSION **session)
-{
-    struct hd_tls_context *c = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
-    *session = NULL;
-    if (md && EVP_MD_get_type(md) != NID_sha256)
-        return 1;
-    if (!SSL_SESSION_up_ref(c->session))
-        return 0;
-    *session = c->session;
-    *id = (const unsigned char *)IDENTITY;
-    *len = strlen(IDENTITY);
-    return 1;
-}
-
-static int find_session(SSL *ssl, const unsigned char *id, size_t len, SSL_SESSION **session)
-{
-    struct hd_tls_context *c = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
-    *session = NULL;
-    if (len != strlen(IDENTITY) || memcmp(id, IDENTITY, len) != 0)
-        return 1;
-    if (!SSL_SESSION_up_ref(c->session))
-        return 0;
-    *session = c->session;
-    return 1;
-}
-
-/* The PSK as a session that was never negotiated. */
-static SSL_SESSION *make_session(SSL_CTX *ctx, const struct hd_key *key)
-{
-    SSL *ssl = SSL_new(ctx);
-    const SSL_CIPHER *suite = ssl ? SSL_CIPHER_find(ssl, suite_id) : NULL;
-    SSL_SESSION *s = suite ? SSL_SESSION_new() : NULL;
-    if (s && (!SSL_SESSION_set1_master_key(s, key->bytes, sizeof key->bytes) ||
-              !SSL_SESSION_set_cipher(s, suite) ||
-              !SSL_SESSION_set_protocol_version(s, TLS1_3_VERSION))) {
-        SSL_SESSION_free(s);
-        s = NULL;
-    }
-    if (s)
-        SSL_SESSION_set_timeout(s, KEY_LIFETIME_S);
-    SSL_free(ssl);
-    return s;
-}
-
-/* ---- Context -------------------------------------------------------------------------------- */
-
-/* Sees every message of the peer: counts KeyUpdates. */
-static void on_message(int write, int version, int type, const void *buf, size_t len, SSL *ssl,
-                       void *arg)
-{
-    struct hd_tls *t = SSL_get_app_data(ssl);
-    if (t && !write && type == SSL3_RT_HANDSHAKE && len > 0 &&
-        *(const unsigned char *)buf == SSL3_MT_KEY_UPDATE)
-        t->updates++;
-}
-
-static bool configure(struct hd_tls_context *c)
-{
-    SSL_CTX *x = c->ctx;
-    SSL_CTX_set_app_data(x, c);
-    SSL_CTX_set_psk_use_session_callback(x, use_session);
-    SSL_CTX_set_psk_find_session_callback(x, find_session);
-    SSL_CTX_set_msg_callback(x, on_message);
-    SSL_CTX_set_session_cache_mode(x, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_options(x, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
-    SSL_CTX_set_mode(x, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    return SSL_CTX_set_min_proto_version(x, TLS1_3_VERSION) &&
-           SSL_CTX_set_max_proto_version(x, TLS1_3_VERSION) && SSL_CTX_set_ciphersuites(x, SUITE) &&
-           SSL_CTX_set1_groups_list(x, GROUPS) && SSL_CTX_set_num_tickets(x, 0) &&
-           SSL_CTX_set_max_early_data(x, 0);
-}
-
-int hd_tls_context_new(struct hd_tls_context **out, const struct hd_key *key, struct hd_error *err)
-{
-    struct hd_tls_context *c = calloc(1, sizeof *c);
-    if (!c)
-        return hd_fail(err, HD_E_NOMEM, "out of memory for TLS");
-    ERR_clear_error();
-    c->ctx = SSL_CTX_new(TLS_method());
-    c->pipe = hd_tls_pipe_method();
-    if (c->ctx && c->pipe && configure(c))
-        c->session = make_session(c->ctx, key);
-    if (c->session) {
-        *out = c;
-        return 0;
-    }
-    hd_tls_context_free(c);
-    return hd_fail(err, HD_E_UNSUPPORTED, "OpenSSL cannot do TLS 1.3 with %s: %s", SUITE,
-                   ERR_reason_error_string(ERR_peek_error()));
-}
-
-void hd_tls_context_free(struct hd_tls_context *c)
-{
-    if (!c)
-        return;
-    SSL_SESSION_free(c->session); /* wipes the key */
-    SSL_CTX_free(c->ctx);
-    BIO_meth_free(c->pipe);
-    free(c);
-}
 
 /* ---- Errors --------------------------------------------------------------------------------- */
 
@@ -193,7 +73,8 @@ static int fail_tls(struct hd_tls *t, struct hd_error *err)
     return err ? err->code : HD_E_PROTO;
 }
 
-/* Of whatever used OpenSSL before in this thread. Clearing an empty queue is not free. */
+/* Of whatever used OpenSSL before in this thread: it would pass for a failure of the read that has
+ * only too little to read. Clearing an empty queue is not free. */
 static void forget_errors(void)
 {
     if (ERR_peek_error())
@@ -207,6 +88,16 @@ static int fail_again(struct hd_error *err)
 
 /* ---- Engine --------------------------------------------------------------------------------- */
 
+/* Sees every message of either side, and the head of every record: counts the peer's KeyUpdates. */
+static void on_message(int write, int version, int type, const void *buf, size_t len, SSL *ssl,
+                       void *arg)
+{
+    unsigned *updates = arg;
+    if (type == SSL3_RT_HANDSHAKE && !write && len > 0 &&
+        *(const unsigned char *)buf == SSL3_MT_KEY_UPDATE)
+        ++*updates;
+}
+
 static int start(struct hd_tls *t, struct hd_tls_context *c)
 {
     t->ssl = SSL_new(c->ctx);
@@ -216,14 +107,15 @@ static int start(struct hd_tls *t, struct hd_tls_context *c)
     BIO_set_data(pipe, &t->pipe);
     BIO_set_init(pipe, 1);
     SSL_set_bio(t->ssl, pipe, pipe); /* which then owns it */
-    SSL_set_app_data(t->ssl, t);
+    SSL_set_msg_callback(t->ssl, on_message);
+    SSL_set_msg_callback_arg(t->ssl, &t->updates);
     if (t->role == HD_TLS_SERVER) {
         SSL_set_accept_state(t->ssl);
         return 0;
     }
     SSL_set_connect_state(t->ssl);
     SSL_set_verify(t->ssl, SSL_VERIFY_PEER, NULL); /* a leader with a certificate, but no key */
-    return SSL_do_handshake(t->ssl) == -1 && t->pipe.out.len > 0 ? 0 : HD_E_NOMEM;
+    return SSL_do_handshake(t->ssl) == -1 && t->pipe.out_len > 0 ? 0 : HD_E_NOMEM;
 }
 
 int hd_tls_new(struct hd_tls **out, struct hd_tls_context *c, enum hd_tls_role role,
@@ -249,8 +141,7 @@ void hd_tls_free(struct hd_tls *t)
     if (!t)
         return;
     SSL_free(t->ssl);
-    free(t->pipe.in.data);
-    free(t->pipe.out.data);
+    free(t->pipe.out);
     free(t);
 }
 
@@ -265,8 +156,8 @@ static int check_first(struct hd_tls *t, const uint8_t *data, struct hd_error *e
     if (data[0] == SSL3_RT_HANDSHAKE || (data[0] == SSL3_RT_ALERT && t->role == HD_TLS_CLIENT))
         return 0;
     t->failed = true;
-    hd_queue_add(&t->pipe.out, hd_tls_refusal,
-                 sizeof hd_tls_refusal); /* without memory: no answer */
+    hd_tls_pipe_add(&t->pipe, hd_tls_refusal,
+                    sizeof hd_tls_refusal); /* without memory: no answer */
     if (data[0] == 'H')
         return hd_fail(err, HD_E_PROTO,
                        "the other side speaks without TLS; give it the cluster key (--key FILE)");
@@ -279,16 +170,16 @@ int hd_tls_feed(struct hd_tls *t, const void *data, size_t len, struct hd_error 
 {
     if (t->failed)
         return fail_again(err);
+    if (t->pipe.in_left > 0)
+        return hd_fail(err, HD_E_STATE, "TLS was fed before it had read what came before");
     if (len == 0)
         return 0;
     if (t->fed == 0 && check_first(t, data, err) < 0)
         return HD_E_PROTO;
     if (!t->ready)
         t->fed += len;
-    if (!hd_queue_add(&t->pipe.in, data, len)) {
-        t->failed = true;
-        return hd_fail(err, HD_E_NOMEM, "out of memory for TLS");
-    }
+    t->pipe.in = data;
+    t->pipe.in_left = len;
     return 0;
 }
 
@@ -333,7 +224,7 @@ int hd_tls_read(struct hd_tls *t, void *buf, size_t size, size_t *n, struct hd_e
     if (t->failed)
         return fail_again(err);
     /* Nothing to read from: spare OpenSSL the question. */
-    if (t->ready && t->pipe.in.at == t->pipe.in.len && SSL_pending(t->ssl) == 0)
+    if (t->ready && t->pipe.in_left == 0 && SSL_pending(t->ssl) == 0)
         return 0;
     forget_errors();
     int ok = SSL_read_ex(t->ssl, buf, size, n);
@@ -341,10 +232,12 @@ int hd_tls_read(struct hd_tls *t, void *buf, size_t size, size_t *n, struct hd_e
     int rc = 0;
     if (!ok)
         *n = 0;
-    if (why == SSL_ERROR_ZERO_RETURN)
+    if (why == SSL_ERROR_ZERO_RETURN) {
+        t->pipe.in_left = 0; /* what is behind the end is nothing */
         rc = HD_TLS_END;
-    else if (why != SSL_ERROR_NONE && why != SSL_ERROR_WANT_READ)
+    } else if (why != SSL_ERROR_NONE && why != SSL_ERROR_WANT_READ) {
         rc = fail_tls(t, err);
+    }
     if (rc == 0)
         rc = check_peer(t, err);
     if (rc == 0)
@@ -375,7 +268,6 @@ int hd_tls_write(struct hd_tls *t, const void *data, size_t len, struct hd_error
     const uint8_t *p = data;
     if (!t->ready || t->failed || t->ended)
         return hd_fail(err, HD_E_STATE, "TLS is not open");
-    forget_errors();
     while (len > 0) {
         size_t n = len < HD_TLS_RECORD ? len : HD_TLS_RECORD;
         int rc = seal(t, p, n, err);
@@ -398,11 +290,11 @@ void hd_tls_end(struct hd_tls *t)
 
 const uint8_t *hd_tls_output(struct hd_tls *t, size_t *len)
 {
-    *len = t->pipe.out.len;
-    return t->pipe.out.data;
+    *len = t->pipe.out_len;
+    return t->pipe.out;
 }
 
 void hd_tls_output_done(struct hd_tls *t)
 {
-    t->pipe.out.len = 0;
+    t->pipe.out_len = 0;
 }

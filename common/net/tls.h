@@ -61,13 +61,13 @@ int hd_tls_new(struct hd_tls **out, struct hd_tls_context *c, enum hd_tls_role r
                struct hd_error *err);
 void hd_tls_free(struct hd_tls *t); /* NULL is allowed */
 
-/* Takes ciphertext, all of it; hd_tls_read must follow until it has nothing. HD_E_PROTO for what is
- * no TLS, HD_E_NOMEM. */
+/* Lends ciphertext: it must stay as it is until hd_tls_read, which must follow, has nothing more or
+ * does not return 0. HD_E_PROTO for what is no TLS, HD_E_STATE while there is some left. */
 int hd_tls_feed(struct hd_tls *t, const void *data, size_t len, struct hd_error *err);
 
 #define HD_TLS_END 1 /* outcome: the peer has said that it sends no more (close_notify) */
 /* Goes on with the handshake, then gives plaintext: 0 with *n bytes in buf (0: nothing more for
- * now), HD_TLS_END, HD_E_PROTO, HD_E_LIMIT, HD_E_NOMEM. */
+ * now), HD_TLS_END, HD_E_PROTO, HD_E_LIMIT, HD_E_NOMEM. `buf` is none of what was lent. */
 int hd_tls_read(struct hd_tls *t, void *buf, size_t size, size_t *n, struct hd_error *err);
 
 /* The handshake is done: the peer has the key. */

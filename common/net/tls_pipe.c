@@ -1,46 +1,43 @@
-#include "common/net/tls_pipe.h"
+#include "common/net/tls_impl.h"
 
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
 
-bool hd_queue_add(struct hd_queue *q, const void *data, size_t len)
+bool hd_tls_pipe_add(struct hd_tls_pipe *p, const void *data, size_t len)
 {
-    if (q->at == q->len)
-        q->at = q->len = 0;
-    if (len > q->room - q->len) {
-        size_t room = 2 * (q->len + len);
-        uint8_t *more = realloc(q->data, room);
+    if (len > p->out_room - p->out_len) {
+        size_t room = 2 * (p->out_len + len);
+        uint8_t *more = realloc(p->out, room);
         if (!more)
             return false;
-        q->data = more;
-        q->room = room;
+        p->out = more;
+        p->out_room = room;
     }
-    memcpy(q->data + q->len, data, len);
-    q->len += len;
+    memcpy(p->out + p->out_len, data, len);
+    p->out_len += len;
     return true;
 }
 
 static int pipe_read(BIO *b, char *to, int len)
 {
-    struct hd_queue *q = &((struct hd_tls_pipe *)BIO_get_data(b))->in;
-    size_t n = q->len - q->at;
+    struct hd_tls_pipe *p = BIO_get_data(b);
+    size_t n = p->in_left < (size_t)len ? p->in_left : (size_t)len;
     BIO_clear_retry_flags(b);
     if (n == 0) {
         BIO_set_retry_read(b);
         return -1;
     }
-    n = n < (size_t)len ? n : (size_t)len;
-    memcpy(to, q->data + q->at, n);
-    q->at += n;
+    memcpy(to, p->in, n);
+    p->in += n;
+    p->in_left -= n;
     return (int)n;
 }
 
 static int pipe_write(BIO *b, const char *from, int len)
 {
-    struct hd_tls_pipe *p = BIO_get_data(b);
     BIO_clear_retry_flags(b);
-    if (hd_queue_add(&p->out, from, (size_t)len))
+    if (hd_tls_pipe_add(BIO_get_data(b), from, (size_t)len))
         return len;
     ERR_raise(ERR_LIB_BIO, ERR_R_MALLOC_FAILURE);
     return -1;

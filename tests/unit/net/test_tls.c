@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -358,6 +359,68 @@ Test(tls, the_end)
     cr_assert_eq(hd_tls_write(p.server.tls, "answer", 6, NULL), 0);
     talk(&p, SIZE_MAX);
     cr_assert_eq(p.client.n_got, 6);
+    pair_deinit(&p);
+}
+
+/* What is fed is lent, not copied: the next piece has to wait until the last one was read. */
+Test(tls, fed_too_early)
+{
+    struct pair p;
+    uint8_t record[64], buf[HD_TLS_RECORD];
+    struct hd_error err = {0};
+    size_t len, n;
+    pair_open(&p);
+    cr_assert_eq(hd_tls_write(p.client.tls, "0123456789", 10, NULL), 0);
+    const uint8_t *data = hd_tls_output(p.client.tls, &len);
+    cr_assert_leq(len, sizeof record);
+    memcpy(record, data, len);
+    cr_assert_eq(hd_tls_feed(p.server.tls, record, len, &err), 0, "%s", err.text);
+    cr_assert_eq(hd_tls_feed(p.server.tls, record, len, &err), HD_E_STATE);
+    cr_assert_not_null(strstr(err.text, "before it had read"), "%s", err.text);
+    cr_assert_eq(hd_tls_read(p.server.tls, buf, sizeof buf, &n, &err), 0, "%s", err.text);
+    cr_assert_eq(n, 10);
+    memset(record, 0, sizeof record); /* given back */
+    cr_assert_eq(hd_tls_read(p.server.tls, buf, sizeof buf, &n, &err), 0, "%s", err.text);
+    cr_assert_eq(n, 0);
+    hd_tls_output_done(p.client.tls);
+    send_through(&p, true, 100, SIZE_MAX);
+    pair_deinit(&p);
+}
+
+/* What comes behind a close_notify in the same piece is dropped; the end stays the end. */
+Test(tls, behind_the_end)
+{
+    struct pair p;
+    uint8_t both[200];
+    size_t len;
+    pair_open(&p);
+    hd_tls_end(p.client.tls);
+    const uint8_t *data = hd_tls_output(p.client.tls, &len);
+    cr_assert_lt(2 * len, sizeof both);
+    memcpy(both, data, len);
+    memcpy(both + len, data, len);
+    take(&p.server, both, 2 * len);
+    cr_assert_eq(p.server.rc, HD_TLS_END, "%s", p.server.err.text);
+    p.server.rc = 0;
+    take(&p.server, both, len);
+    cr_assert_eq(p.server.rc, HD_TLS_END, "%s", p.server.err.text);
+    pair_deinit(&p);
+}
+
+/* An error that somebody left on OpenSSL's queue is none of this connection's. */
+Test(tls, errors_of_others)
+{
+    struct pair p;
+    struct hd_error err = {0};
+    pair_open(&p);
+    ERR_raise(ERR_LIB_EVP, EVP_R_BAD_DECRYPT);
+    cr_assert_eq(hd_tls_write(p.client.tls, "0123456789", 10, &err), 0, "%s", err.text);
+    for (bool more = true; more;) { /* in pieces: most reads have too little */
+        ERR_raise(ERR_LIB_EVP, EVP_R_BAD_DECRYPT);
+        more = carry(&p.client, &p.server, 7);
+    }
+    cr_assert_eq(p.server.rc, 0, "%s", p.server.err.text);
+    cr_assert_eq(p.server.n_got, 10);
     pair_deinit(&p);
 }
 
