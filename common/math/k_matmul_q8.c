@@ -14,6 +14,7 @@
 #define PANEL_LINES 256   /* blocks of a tile's rows in a panel: 16 KiB */
 #define FEW_GROUPS  4     /* groups side by side for 1 row */
 #define LONG_GROUP  32768 /* bytes; shorter groups read faster one by one: measured on Zen 4 */
+#define AHEAD       4608 /* bytes; further than the CPU itself reads ahead, which ends with a page */
 
 /* What one tile works on; `rows` and `groups` are constants wherever it is inlined. */
 struct tile {
@@ -79,6 +80,13 @@ HD_INLINE v16 add_block(struct hd_pack p, const struct unpacked *u, const struct
     return acc;
 }
 
+/* Groups follow each other in memory: what lies behind the last block is mostly wanted next. */
+HD_INLINE void fetch_ahead(struct hd_pack p, const uint8_t *block)
+{
+    for (size_t byte = 0; byte < block_bytes(p); byte += 64)
+        __builtin_prefetch(block + AHEAD + byte);
+}
+
 HD_INLINE void run_tile(struct hd_pack p, const struct hd_matmul_q8_args *a, struct tile t)
 {
     v16 acc[V16_Q8_ROWS][FEW_GROUPS];
@@ -92,6 +100,9 @@ HD_INLINE void run_tile(struct hd_pack p, const struct hd_matmul_q8_args *a, str
     for (size_t b = 0; b < t.n_blocks; b++) {
         for (int g = 0; g < t.groups; g++) {
             struct unpacked u;
+            if (t.rows <
+                V16_Q8_ROWS) /* else they are in the cache already, but for the first tile */
+                fetch_ahead(p, w + (size_t)g * a->w->group_bytes);
             unpack(p, w + (size_t)g * a->w->group_bytes, &u);
 #pragma GCC unroll 8
             for (int r = 0; r < t.rows; r++)
