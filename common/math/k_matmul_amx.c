@@ -92,7 +92,7 @@ HD_INLINE void unpack_panel(struct hd_pack p, struct panel *panel, size_t group)
     const struct hd_weights *w = panel->a->w;
     const uint8_t *at = w->data + group * w->group_bytes + panel->block * block_bytes(p);
     size_t pieces = panel->n_blocks * (HD_Q8_BLOCK / p.span);
-    const uint8_t *next = at + w->group_bytes; /* read beyond the last group is none */
+    const uint8_t *next = at + w->group_bytes; /* asked for early; beyond the last group in vain */
     for (size_t i = 0; i < pieces; i++, at += hd_pack_span_bytes(p)) {
         for (size_t byte = 0; byte < hd_pack_span_bytes(p); byte += 64)
             __builtin_prefetch(next + i * hd_pack_span_bytes(p) + byte, 0, 2);
