@@ -32,6 +32,7 @@
 #ifndef HD_CORE_CORE_H
 #define HD_CORE_CORE_H
 
+#include "common/net/frame.h" /* names, and the reject codes */
 #include "leader/core/detector.h"
 #include "leader/core/holds.h"
 
@@ -215,12 +216,12 @@ struct hd_action {
     uint64_t epoch;
     unsigned group; /* SEND_HALF, RESET_HALF, HALF_DONE */
     uint32_t sequence;
-    uint64_t sequences; /* REPLAY, FILL: mask of sequence numbers */
-    uint64_t round;     /* PREPARE */
-    bool clear;         /* ASSIGN */
-    unsigned code;      /* REJECT: enum hd_reject */
-    const char *text;   /* REJECT: static */
-    char name[64];      /* FORGOTTEN */
+    uint64_t sequences;         /* REPLAY, FILL: mask of sequence numbers */
+    uint64_t round;             /* PREPARE */
+    bool clear;                 /* ASSIGN */
+    unsigned code;              /* REJECT: enum hd_reject */
+    const char *text;           /* REJECT: static */
+    char name[HD_NAME_MAX + 1]; /* FORGOTTEN */
     enum hd_worker_state state;
     enum hd_loss_cause cause;
     struct hd_failover failover;

@@ -6,7 +6,6 @@
 #ifndef HD_CORE_CORE_IMPL_H
 #define HD_CORE_CORE_IMPL_H
 
-#include "common/net/frame.h" /* names, and the reject codes */
 #include "leader/core/core.h"
 
 #define MAX_REPORTS 16 /* recoveries that wait for their end; the oldest is reported early */

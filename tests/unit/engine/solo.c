@@ -1,6 +1,5 @@
 #include "tests/unit/engine/solo.h"
 
-#include "common/model/synth.h"
 #include "leader/engine/sample.h"
 
 #include <criterion/criterion.h>
@@ -8,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static void op_open(void *arg, uint32_t sequence, uint32_t max_positions)
 {
@@ -56,21 +54,14 @@ void solo_open_with(struct solo *f, unsigned max_rows, enum hd_activations activ
 {
     *f = (struct solo){0};
     struct hd_error err = {0};
-    snprintf(f->path, sizeof f->path, "/tmp/hydac-engine-XXXXXX");
-    int fd = mkstemp(f->path);
-    cr_assert_geq(fd, 0);
-    close(fd);
-    struct hd_synth_options so = {.shape = "tiny", .type = HD_F32, .seed = 3, .out = f->path};
-    cr_assert_eq(hd_synth_write(&so, &err), 0, "%s", err.text);
-    cr_assert_eq(hd_model_open(&f->model, f->path, &err), 0, "%s", err.text);
-    hd_model_units(f->model, &f->units);
+    tiny_model_open(&f->tiny, HD_F32);
     if (blocks > 0) {
-        f->units.vocab_width = (f->model->shape.vocab + blocks - 1) / blocks;
-        f->units.vocab_blocks = blocks;
+        f->tiny.units.vocab_width = (f->tiny.model->shape.vocab + blocks - 1) / blocks;
+        f->tiny.units.vocab_blocks = blocks;
     }
     struct hd_engine_options o = {
-        .model = f->model,
-        .units = &f->units,
+        .model = f->tiny.model,
+        .units = &f->tiny.units,
         .kernels = hd_kernels_get(HD_ISA_PORTABLE),
         .activations = activations,
         .ops = {f, op_open, op_close, op_half, op_done, op_abandoned},
@@ -94,8 +85,7 @@ void solo_open(struct solo *f, unsigned max_rows)
 void solo_close(struct solo *f)
 {
     hd_engine_free(f->engine);
-    hd_model_close(f->model);
-    unlink(f->path);
+    tiny_model_close(&f->tiny);
 }
 
 static float logit_of(uint32_t hash, uint32_t id)
@@ -115,8 +105,9 @@ uint32_t solo_hash_row(const uint8_t *x, size_t bytes)
 static void put_block(uint8_t **p, const struct solo *f, uint32_t hash, uint32_t block,
                       uint32_t want, float temperature)
 {
-    uint32_t width = f->units.vocab_width, first = block * width;
-    uint32_t n = f->model->shape.vocab - first < width ? f->model->shape.vocab - first : width;
+    uint32_t width = f->tiny.units.vocab_width, first = block * width;
+    uint32_t n =
+        f->tiny.model->shape.vocab - first < width ? f->tiny.model->shape.vocab - first : width;
     struct hd_candidate *c = calloc(n, sizeof *c);
     double sum = 0, sum_t = 0;
     for (uint32_t i = 0; i < n; i++) {
@@ -144,17 +135,18 @@ void solo_answer_half(struct solo *f)
     cr_assert_not_null(w);
     struct hd_error err = {0};
     struct hd_half_result r = {0};
-    uint32_t *blocks = calloc(f->units.vocab_blocks, sizeof *blocks);
-    size_t dim = f->model->shape.dim;
-    size_t room = w->rows * (dim * 4 + f->model->shape.vocab * 8 + f->units.vocab_blocks * 8);
+    uint32_t *blocks = calloc(f->tiny.units.vocab_blocks, sizeof *blocks);
+    size_t dim = f->tiny.model->shape.dim;
+    size_t room =
+        w->rows * (dim * 4 + f->tiny.model->shape.vocab * 8 + f->tiny.units.vocab_blocks * 8);
     uint8_t *payload = calloc(1, room), *p = payload;
     if (w->half == HD_HALF_LOGITS) {
-        for (uint32_t b = 0; b < f->units.vocab_blocks; b++)
+        for (uint32_t b = 0; b < f->tiny.units.vocab_blocks; b++)
             blocks[b] = b;
         r.vocab_blocks = blocks;
-        r.n_vocab_blocks = f->units.vocab_blocks;
+        r.n_vocab_blocks = f->tiny.units.vocab_blocks;
         for (size_t i = 0; i < w->rows; i++)
-            for (uint32_t b = 0; b < f->units.vocab_blocks; b++)
+            for (uint32_t b = 0; b < f->tiny.units.vocab_blocks; b++)
                 put_block(&p, f, solo_hash_row(w->x + i * w->row_bytes, w->row_bytes), b,
                           w->want[i], w->temperatures[i]);
     } else {

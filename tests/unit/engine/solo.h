@@ -4,13 +4,12 @@
 #define HD_TESTS_SOLO_H
 
 #include "leader/engine/engine.h"
+#include "tests/unit/engine/tiny_model.h"
 
 enum { SOLO_TOKENS = 64 };
 
 struct solo {
-    char path[64];
-    struct hd_model *model;
-    struct hd_units units;
+    struct tiny_model tiny;
     struct hd_engine *engine;
     uint64_t open;          /* sequences */
     uint32_t positions[64]; /* committed by sequence */

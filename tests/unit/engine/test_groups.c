@@ -1,14 +1,13 @@
 /* A step in two groups of rows, against a backend of two workers that are hashes: a partial sum
  * depends on the row's bytes and, in attention, on all K/V rows of its sequence so far. So a row
  * that is computed early, late, twice or from other sums shows in the tokens. */
-#include "common/model/synth.h"
 #include "leader/engine/engine.h"
+#include "tests/unit/engine/tiny_model.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { CONTEXT = 60, CLIENTS = 4, LAYERS = 8, PARTS = 2, SEQUENCES = 3 };
 
@@ -20,9 +19,7 @@ struct client {
 };
 
 struct fixture {
-    char path[64];
-    struct hd_model *model;
-    struct hd_units units;
+    struct tiny_model tiny;
     struct hd_engine *engine;
     struct client clients[CLIENTS];
     uint32_t kv[SEQUENCES][LAYERS][CONTEXT]; /* a hash of each row */
@@ -125,10 +122,11 @@ static uint8_t *put_logits(const struct fixture *f, const struct hd_half_result 
                            uint8_t *p)
 {
     for (size_t i = 0; i < r->n_vocab_blocks; i++) {
-        uint32_t first = r->vocab_blocks[i] * f->units.vocab_width, left;
+        uint32_t first = r->vocab_blocks[i] * f->tiny.units.vocab_width, left;
         uint32_t h = mix(hash, first);
-        left = f->model->shape.vocab - first;
-        uint32_t id = first + h % (left < f->units.vocab_width ? left : f->units.vocab_width);
+        left = f->tiny.model->shape.vocab - first;
+        uint32_t id =
+            first + h % (left < f->tiny.units.vocab_width ? left : f->tiny.units.vocab_width);
         float logit = (float)(h >> 8) / (float)(1 << 20), lse = logit + 1;
         p = put(put(put(p, &lse), &id), &logit);
     }
@@ -137,7 +135,7 @@ static uint8_t *put_logits(const struct fixture *f, const struct hd_half_result 
 
 static uint8_t *put_sums(const struct fixture *f, uint32_t hash, uint8_t *p)
 {
-    for (size_t i = 0; i < f->model->shape.dim; i++) {
+    for (size_t i = 0; i < f->tiny.model->shape.dim; i++) {
         int32_t v = (int32_t)(mix(hash, (uint32_t)i) % 2000001) - 1000000;
         p = put(p, &v);
     }
@@ -152,9 +150,9 @@ static void answer(struct fixture *f, unsigned group, unsigned part)
     struct hd_half_result r = {.group = group};
     struct hd_error err = {0};
     uint32_t blocks[64];
-    for (uint32_t b = part; b < f->units.vocab_blocks; b += PARTS)
+    for (uint32_t b = part; b < f->tiny.units.vocab_blocks; b += PARTS)
         blocks[r.n_vocab_blocks++] = b;
-    uint8_t *payload = malloc(w->rows * (f->model->shape.dim * 4 + 64 * 12)), *p = payload;
+    uint8_t *payload = malloc(w->rows * (f->tiny.model->shape.dim * 4 + 64 * 12)), *p = payload;
     r.vocab_blocks = blocks;
     for (size_t i = 0; i < w->rows; i++) {
         uint32_t h = mix(seen(f, w, i), w->half == HD_HALF_LOGITS ? 0 : part);
@@ -237,19 +235,13 @@ static void ask(struct fixture *f, unsigned client, unsigned prompt, unsigned to
 static void open_fixture(struct fixture *f, unsigned overlap_rows, uint64_t seed)
 {
     struct hd_error err = {0};
-    *f = (struct fixture){.path = "/tmp/hydac-groups-XXXXXX", .random = seed, .bad_group = -1};
-    int fd = mkstemp(f->path);
-    cr_assert_geq(fd, 0);
-    close(fd);
-    struct hd_synth_options so = {.shape = "tiny", .type = HD_Q4_0, .seed = 3, .out = f->path};
-    cr_assert_eq(hd_synth_write(&so, &err), 0, "%s", err.text);
-    cr_assert_eq(hd_model_open(&f->model, f->path, &err), 0, "%s", err.text);
-    hd_model_units(f->model, &f->units);
-    cr_assert_leq(f->model->shape.n_layers, LAYERS);
-    cr_assert_leq(f->units.vocab_blocks, 64);
+    *f = (struct fixture){.random = seed, .bad_group = -1};
+    tiny_model_open(&f->tiny, HD_Q4_0);
+    cr_assert_leq(f->tiny.model->shape.n_layers, LAYERS);
+    cr_assert_leq(f->tiny.units.vocab_blocks, 64);
     struct hd_engine_options o = {
-        .model = f->model,
-        .units = &f->units,
+        .model = f->tiny.model,
+        .units = &f->tiny.units,
         .kernels = hd_kernels_get(HD_ISA_PORTABLE),
         .activations = HD_ACTIVATIONS_Q8,
         .overlap_rows = overlap_rows,
@@ -267,8 +259,7 @@ static void open_fixture(struct fixture *f, unsigned overlap_rows, uint64_t seed
 static void close_fixture(struct fixture *f)
 {
     hd_engine_free(f->engine);
-    hd_model_close(f->model);
-    unlink(f->path);
+    tiny_model_close(&f->tiny);
 }
 
 static void ask_all(struct fixture *f)

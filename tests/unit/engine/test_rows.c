@@ -11,7 +11,7 @@
 static void expect_row(const struct solo *f, int32_t token, size_t i)
 {
     const struct hd_half_work *w = hd_engine_work(f->engine, 0);
-    const struct hd_model *m = f->model;
+    const struct hd_model *m = f->tiny.model;
     const struct hd_kernels *k = hd_kernels_get(HD_ISA_PORTABLE);
     const struct hd_tensor *norm = w->half == HD_HALF_LOGITS ? &m->output_norm
                                    : w->half == HD_HALF_FFN  ? &m->layers[w->layer].ffn_norm
@@ -49,7 +49,7 @@ static void expect_rows(enum hd_activations activations, size_t row_bytes)
             expect_row(&f, first ? prompt[last_row ? 2 : i] : c.tokens[c.n - 1], i);
     }
     cr_assert(c.ended && c.n == 3);
-    cr_assert_eq(f.halves, 3 * (2 * f.model->shape.n_layers + 1));
+    cr_assert_eq(f.halves, 3 * (2 * f.tiny.model->shape.n_layers + 1));
     solo_close(&f);
 }
 
@@ -74,7 +74,7 @@ Test(engine, the_width_of_a_row_changes_nothing)
         solo_open(&f, 4);
         solo_ask(&f, &c, 30, 1, 2);
         hd_engine_kick(f.engine);
-        size_t dim = f.model->shape.dim;
+        size_t dim = f.tiny.model->shape.dim;
         int64_t *v64 = calloc(dim, 8);
         int32_t *v32 = calloc(dim, 4);
         uint32_t row[] = {0};
@@ -104,7 +104,7 @@ Test(engine, a_malformed_or_bad_result_harms_nobody_else)
     solo_ask(&f, &a, 30, 3, 20);
     solo_ask(&f, &b, 31, 3, 20);
     hd_engine_kick(f.engine);
-    size_t dim = f.model->shape.dim, rows = hd_engine_work(f.engine, 0)->rows;
+    size_t dim = f.tiny.model->shape.dim, rows = hd_engine_work(f.engine, 0)->rows;
     uint8_t *zero = calloc(rows + 1, dim * 8);
     uint32_t twice[] = {1, 1}, beyond[] = {6}, first[] = {0};
     struct hd_half_result r = {.payload = zero, .payload_len = rows * dim * 4 - 1};

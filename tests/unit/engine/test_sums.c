@@ -1,17 +1,14 @@
 /* Compact partial sums in the engine: the integers that they stand for, or nothing at all. */
-#include "common/model/synth.h"
 #include "leader/engine/engine.h"
+#include "tests/unit/engine/tiny_model.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { DIM = 256, ROWS = 3, BLOCK = 34, WIDE = 1 };
 
-static char path[64];
-static struct hd_model *model;
-static struct hd_units units;
+static struct tiny_model tiny;
 static struct hd_engine *engine;
 
 static void on_sequence_open(void *arg, uint32_t sequence, uint32_t max_positions)
@@ -44,23 +41,14 @@ static void on_end(void *arg, const struct hd_request_end *end)
 
 static void open_model(void)
 {
-    struct hd_error err = {0};
-    snprintf(path, sizeof path, "/tmp/hydac-sums-XXXXXX");
-    int fd = mkstemp(path);
-    cr_assert_geq(fd, 0);
-    close(fd);
-    struct hd_synth_options so = {.shape = "tiny", .type = HD_F32, .seed = 3, .out = path};
-    cr_assert_eq(hd_synth_write(&so, &err), 0, "%s", err.text);
-    cr_assert_eq(hd_model_open(&model, path, &err), 0, "%s", err.text);
-    cr_assert_eq(model->shape.dim, DIM);
-    hd_model_units(model, &units);
+    tiny_model_open(&tiny, HD_F32);
+    cr_assert_eq(tiny.model->shape.dim, DIM);
 }
 
 static void close_model(void)
 {
     hd_engine_free(engine);
-    hd_model_close(model);
-    unlink(path);
+    tiny_model_close(&tiny);
 }
 
 TestSuite(sums, .init = open_model, .fini = close_model);
@@ -73,8 +61,8 @@ static void start(enum hd_wire wire)
     struct hd_request *r;
     int32_t ids[ROWS] = {30, 37, 44};
     struct hd_engine_options o = {
-        .model = model,
-        .units = &units,
+        .model = tiny.model,
+        .units = &tiny.units,
         .kernels = hd_kernels_get(HD_ISA_PORTABLE),
         .wire = wire,
         .ops = {NULL, on_sequence_open, on_sequence_close, on_half, on_step, on_abandoned},
