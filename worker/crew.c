@@ -148,11 +148,20 @@ static bool take_job(struct hd_crew *c, struct hd_job **job)
     return go_on;
 }
 
+/* This thread and the team's, which inherit it, do not interrupt a thread that runs when they are
+ * woken (sched(7): SCHED_BATCH). Else the first worker of a machine to get its inputs takes the
+ * leader's CPU before the leader has written to the next worker. A refusal costs only that. */
+static void yield_to_loops(void)
+{
+    pthread_setschedparam(pthread_self(), SCHED_BATCH, &(struct sched_param){.sched_priority = 0});
+}
+
 static void *compute_thread(void *arg)
 {
     struct hd_crew *c = arg;
     struct hd_error err = {0};
     pthread_setname_np(pthread_self(), "hydac-compute");
+    yield_to_loops();
     int rc = set_up(c, &err);
     pthread_mutex_lock(&c->lock);
     c->started = true;
