@@ -9,11 +9,9 @@
  *
  * Rows that do not fill a tile are copied and padded with zeros; so few that their padding would
  * cost more than it brings go through AVX-512 VNNI. */
-#include "common/math/k_products.h"
+#include "common/math/k_panel.h"
 #include "common/math/kernels_impl.h"
 #include "common/math/q8_impl.h"
-
-#include <immintrin.h>
 
 #define TILE_ROWS 16
 #define PANEL     8 /* blocks of inputs: 64 rows of it and the quants stay in the first-level cache */
@@ -35,10 +33,7 @@ _Static_assert(sizeof(struct tile_config) == 64, "what LDTILECFG reads");
 struct panel {
     const struct hd_matmul_q8_args *a;
     size_t block, n_blocks;
-    /* Of the group in hand; a piece is a span. */
-    _Alignas(64) int8_t quants[PANEL * HD_Q8_BLOCK * HD_GROUP]; /* [piece][span / 4][16][4] */
-    _Alignas(64) float scale[2 * PANEL][HD_GROUP];              /* of each piece */
-    _Alignas(64) float min[PANEL][HD_GROUP];
+    struct group_panel of;                                    /* of the group in hand */
     _Alignas(64) struct hd_q8_block padded[TILE_ROWS][PANEL]; /* the rows of the last tile */
 };
 
@@ -67,44 +62,6 @@ static void configure_tiles(unsigned span)
     _tile_loadconfig(&c);
 }
 
-/* What v16i_nibbles gives, signed. */
-HD_INLINE v16i signed_nibbles(struct hd_pack p, v16i w, unsigned shift)
-{
-    return _mm512_sub_epi8(v16i_nibbles(w, shift), _mm512_set1_epi8((char)p.bias));
-}
-
-HD_INLINE void unpack_span(struct hd_pack p, const uint8_t *quants, int8_t *out)
-{
-    const size_t word_bytes = HD_GROUP * sizeof(uint32_t);
-    if (p.bits == 8) {
-        memcpy(out, quants, (size_t)p.span * HD_GROUP);
-        return;
-    }
-    for (unsigned i = 0; i < p.span / 8; i++, out += 2 * word_bytes) {
-        v16i w = v16i_load(quants + i * word_bytes);
-        _mm512_store_si512(out, signed_nibbles(p, w, 0));
-        _mm512_store_si512(out + word_bytes, signed_nibbles(p, w, 4));
-    }
-}
-
-HD_INLINE void unpack_panel(struct hd_pack p, struct panel *panel, size_t group)
-{
-    const struct hd_weights *w = panel->a->w;
-    const uint8_t *at = w->data + group * w->group_bytes + panel->block * block_bytes(p);
-    size_t pieces = panel->n_blocks * (HD_Q8_BLOCK / p.span);
-    const uint8_t *next = at + w->group_bytes; /* asked for early; beyond the last group in vain */
-    for (size_t i = 0; i < pieces; i++, at += hd_pack_span_bytes(p)) {
-        for (size_t byte = 0; byte < hd_pack_span_bytes(p); byte += 64)
-            __builtin_prefetch(next + i * hd_pack_span_bytes(p) + byte, 0, 2);
-        v16_store(panel->scale[i], load_scale(p, at));
-        if (p.has_min)
-            v16_store(panel->min[i], load_scale(p, at + HD_GROUP * p.scale));
-        unpack_span(p, at + hd_pack_head_bytes(p), panel->quants + i * p.span * HD_GROUP);
-    }
-    /* The tile instructions read it behind the compiler's back. */
-    __asm__ volatile("" ::: "memory");
-}
-
 /* Where the rows of piece `i` begin. */
 HD_INLINE const uint8_t *rows_of_piece(struct hd_pack p, const struct rows *r, size_t i)
 {
@@ -117,7 +74,7 @@ HD_INLINE const uint8_t *rows_of_piece(struct hd_pack p, const struct rows *r, s
     if ((i) < pieces) {                                                                            \
         _tile_zero(t_sums);                                                                        \
         _tile_loadd(t_rows, rows_of_piece(p, &r, i), r.stride);                                    \
-        _tile_loadd(t_quants, panel->quants + (i)*p.span * HD_GROUP, 4 * HD_GROUP);                \
+        _tile_loadd(t_quants, panel->of.quants + (i)*p.span * HD_GROUP, 4 * HD_GROUP);             \
         _tile_dpbssd(t_sums, t_rows, t_quants);                                                    \
     }
 
@@ -134,7 +91,7 @@ HD_INLINE void add_piece(struct hd_pack p, const struct panel *panel, const stru
                          size_t i, const int32_t *sums, v16 acc[TILE_ROWS])
 {
     const uint8_t *x = r->x + i / (HD_Q8_BLOCK / p.span) * sizeof(struct hd_q8_block);
-    v16 scale = v16_load(panel->scale[i]), min = p.has_min ? v16_load(panel->min[i]) : scale;
+    v16 scale = v16_load(panel->of.scale[i]), min = p.has_min ? v16_load(panel->of.min[i]) : scale;
 #pragma GCC unroll 16
     for (int j = 0; j < TILE_ROWS; j++, x += r->stride) {
         const struct hd_q8_block *b = (const void *)x;
@@ -190,7 +147,12 @@ HD_INLINE void run_panel(struct hd_pack p, struct panel *panel, size_t rows)
     for (size_t group = a->g0; group < a->g1; group++) {
         struct rows r = {.n = TILE_ROWS, .stride = a->x_stride};
         r.x = (const uint8_t *)a->x + panel->block * sizeof(struct hd_q8_block);
-        unpack_panel(p, panel, group);
+        unpack_group(
+            p, PANEL_SIGNED,
+            &(struct panel_source){a->w, group, panel->block, panel->n_blocks, a->w->group_bytes},
+            &panel->of);
+        /* The tile instructions read it behind the compiler's back. */
+        __asm__ volatile("" ::: "memory");
         for (; r.row < whole; r.row += TILE_ROWS, r.x += TILE_ROWS * a->x_stride)
             run_tile(p, panel, r, group);
         if (whole < rows)

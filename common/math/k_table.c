@@ -13,10 +13,11 @@
         .fixed_apply = HD_KFN(fixed_apply),                                                        \
     }
 
-const struct hd_kernels HD_KFN(kernels) = TABLE(HD_KFN(matmul_q8));
-
 #ifdef __AVX512F__
+const struct hd_kernels hd_kernels_avx512 = TABLE(hd_matmul_q8_vnni);
 /* For CPUs with AVX-512, but without its VNNI part; for those with AMX beside it. */
 const struct hd_kernels hd_kernels_avx512_no_vnni = TABLE(hd_matmul_q8_avx2);
 const struct hd_kernels hd_kernels_amx = TABLE(hd_matmul_q8_amx);
+#else
+const struct hd_kernels HD_KFN(kernels) = TABLE(HD_KFN(matmul_q8));
 #endif

@@ -35,6 +35,7 @@ extern const struct hd_kernels hd_kernels_portable, hd_kernels_avx2, hd_kernels_
 /* Of a variant, and in another's table or code, too. */
 void hd_matmul_q8_avx2(const struct hd_matmul_q8_args *a);
 void hd_matmul_q8_avx512(const struct hd_matmul_q8_args *a);
+void hd_matmul_q8_vnni(const struct hd_matmul_q8_args *a);
 void hd_matmul_q8_amx(const struct hd_matmul_q8_args *a);
 
 #ifdef HD_VARIANT

@@ -61,13 +61,17 @@ static float *floats(size_t n)
     return f;
 }
 
-/* Random bytes are no worse than real weights here, as long as the scales are no NaNs. */
+/* Random bytes are no worse than real weights here, as long as the scales are no NaNs, and floats
+ * neither tiny nor huge: many CPUs take hundreds of cycles for a product that is subnormal. */
 static struct hd_tensor tensor_of(enum hd_dtype type, size_t outputs, size_t inputs)
 {
     size_t row_bytes = hd_dtype_row_bytes(type, inputs), bytes = row_bytes * outputs;
     uint8_t *data = must(malloc(bytes));
     for (size_t i = 0; i < bytes; i++)
         data[i] = (uint8_t)((i * 2654435761u) >> 13) & 0x3b; /* every f16 in it is below 1 */
+    size_t width = hd_dtype_block_bytes(type);
+    for (size_t end = width; (type == HD_F32 || type == HD_BF16) && end <= bytes; end += width)
+        data[end - 1] = 0x3c; /* about 2^-7 */
     return (struct hd_tensor){type, outputs, inputs, row_bytes, data};
 }
 
