@@ -84,7 +84,7 @@ static const char usage[] =
     "Every other setting is a flag too, --section.key VALUE, or a line of the file:\n"
     "\n"
     "  cluster.tls auto | on | off\n"
-    "  leader.busy_poll_us 0: how long to look for work before the thread sleeps\n"
+    "  leader.busy_poll_us 200: how long to look for work before the thread sleeps\n"
     "  compute.isa auto | portable | avx2 | avx512 | amx | neon\n"
     "  input_log.limit 4G\n"
     "  input_log.keep true: false = log nothing; a head that moves here costs a replay\n"
@@ -113,6 +113,7 @@ void hd_worker_config_defaults(struct hd_worker_config *c)
 {
     *c = (struct hd_worker_config){
         .leader = "127.0.0.1:7400",
+        .busy_poll_us = HD_BUSY_POLL_US,
         .log_limit = UINT64_C(4) << 30,
         .log_keep = true,
         .cache_limit = UINT64_C(16) << 30,

@@ -11,7 +11,7 @@
 
 /* A half-step that the loop thread may compute itself: of so few rows, and quick the last time. */
 #define QUICK_ROWS 4
-#define QUICK_US   1000
+#define QUICK_US   5000
 
 static void clear_job(struct hd_job *job)
 {

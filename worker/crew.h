@@ -4,10 +4,10 @@
  * -> closed. The thread leads the compute team and owns the node; the loop thread never waits for
  * it, except in hd_crew_close for the job in hand.
  *
- * One exception: a half-step of a few rows that took less than a millisecond the last time is
+ * One exception: a half-step of a few rows that took less than five milliseconds the last time is
  * computed by the loop thread, within hd_crew_submit, if the compute thread has nothing to do then
  * (on_reply comes from there). That spares a decode step two wakings a half-step, and delays a
- * heartbeat by no more than a busy machine's scheduler does.
+ * heartbeat (50 ms apart) by no more than a busy machine's scheduler does.
  *
  * Jobs belong to a conversation (one connection, from Welcome to its end). Jobs and replies of an
  * earlier one are dropped unseen. A step of an epoch before the newest assignment that the loop

@@ -171,6 +171,7 @@ static int on_step(struct incoming *in, struct hd_error *err)
         return rc;
     if (m->epoch > s->epoch)
         return hd_fail(err, HD_E_PROTO, "Step: epoch %" PRIu64 " was never announced", m->epoch);
+    hd_busy_poll_came(&s->busy_poll);
     struct hd_job job = {.type = HD_JOB_STEP, .epoch = m->epoch, .message = in->m, .frame = *in->f};
     in->m = NULL;
     memset(in->f, 0, sizeof *in->f);

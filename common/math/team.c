@@ -11,6 +11,7 @@
 #include "common/util/error.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -73,6 +74,7 @@ static bool spin(struct hd_team *t, bool (*ready)(struct hd_team *))
             if (ready(t))
                 return true;
         }
+        sched_yield(); /* it may be what is waited for that wants this CPU */
     } while (hd_now_us() < end);
     return false;
 }

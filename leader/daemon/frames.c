@@ -315,6 +315,7 @@ void hd_peer_frame(struct hd_peer *p, const struct hd_frame *f)
         on_kv_result(p, f);
         break;
     case HD_FRAME_STEP_RESULT:
+        hd_busy_poll_came(&p->leader->busy_poll);
         on_step_result(p, f);
         break;
     case HD_FRAME_STATS:

@@ -41,10 +41,11 @@ def test_at_once_as_alone(up, of_one_worker, workers):
     assert [a.tokens for a in c.client.together(REQUESTS)] == of_one_worker
 
 
-def test_busy_polling_as_sleeping(daemons, of_one_worker):
-    """Also when more loops look for work than there are cores."""
-    args = ["--leader.busy_poll_us=300"]
-    c = daemons(leader_args=["--cluster.busy_poll_us=300"], worker_args=args)
+@pytest.mark.parametrize("us", [0, 100000])
+def test_busy_polling_as_sleeping(daemons, of_one_worker, us):
+    """Also when more loops look for work than there are cores, all the time."""
+    args = [f"--leader.busy_poll_us={us}"]
+    c = daemons(leader_args=[f"--cluster.busy_poll_us={us}"], worker_args=args)
     c.start_all(3)
     assert alone(c) == of_one_worker
     assert [a.tokens for a in c.client.together(REQUESTS)] == of_one_worker

@@ -81,6 +81,29 @@ Test(busy_poll, never_when_it_is_0)
     tear_down(&r);
 }
 
+static bool turns_for(struct rig *r)
+{
+    hd_busy_poll_expect(&r->poll);
+    return uv_loop_alive(&r->loop);
+}
+
+Test(busy_poll, sleeps_at_once_while_things_come_late)
+{
+    struct rig r;
+    set_up(&r, 2000);
+    hd_busy_poll_came(&r.poll); /* nothing was expected: says nothing */
+    cr_assert(turns_for(&r));
+    uv_run(&r.loop, UV_RUN_DEFAULT);
+    hd_busy_poll_came(&r.poll);
+    cr_assert_not(turns_for(&r));
+    cr_assert_not(turns_for(&r));
+    r.poll.until_us = UINT64_MAX; /* however long this thread has to wait for its turn */
+    hd_busy_poll_came(&r.poll);
+    cr_assert(turns_for(&r));
+    uv_run(&r.loop, UV_RUN_DEFAULT);
+    tear_down(&r);
+}
+
 Test(busy_poll, nothing_is_expected_of_a_closed_one)
 {
     struct rig r;
