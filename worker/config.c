@@ -113,7 +113,7 @@ void hd_worker_config_defaults(struct hd_worker_config *c)
 {
     *c = (struct hd_worker_config){
         .leader = "127.0.0.1:7400",
-        .busy_poll_us = HD_BUSY_POLL_US,
+        .busy_poll_us = 200, /* what the leader and another worker take between two half-steps */
         .log_limit = UINT64_C(4) << 30,
         .log_keep = true,
         .cache_limit = UINT64_C(16) << 30,

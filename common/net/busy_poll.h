@@ -13,8 +13,7 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define HD_BUSY_POLL_US     200     /* default of the setting */
-#define HD_MAX_BUSY_POLL_US 1000000 /* of the setting: a second */
+#define HD_MAX_BUSY_POLL_US 1000000 /* of a setting: a second */
 
 struct hd_busy_poll {
     uv_idle_t idle;    /* an active one keeps the loop from sleeping */

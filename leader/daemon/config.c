@@ -161,7 +161,7 @@ static const char usage[] =
     "flag too, --section.key VALUE, or a line of the file:\n"
     "\n"
     "  cluster.socket PATH (a Unix socket besides, for workers on this machine)\n"
-    "  cluster.busy_poll_us 200 (how long to look for an answer before the thread sleeps)\n"
+    "  cluster.busy_poll_us 2000 (how long to look for an answer before the thread sleeps)\n"
     "  cluster.forget_after_s 3600 (who has been offline for so long is not listed any more)\n"
     "  cluster.tls auto | on | off       http.open false | true\n"
     "  http.cert FILE, http.cert_key FILE (HTTPS: certificate chain and private key, PEM)\n"
@@ -188,7 +188,7 @@ void hd_leader_config_defaults(struct hd_leader_config *c)
 {
     *c = (struct hd_leader_config){
         .cluster_listen = "127.0.0.1:7400",
-        .busy_poll_us = HD_BUSY_POLL_US,
+        .busy_poll_us = 2000, /* half-steps of the 1B shape take 300 to 1,200 us */
         .min_workers = 1,
         .forget_after_s = 3600,
         .http_listen = "127.0.0.1:8080",

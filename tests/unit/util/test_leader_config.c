@@ -55,7 +55,7 @@ Test(leader_config, defaults)
     cr_assert_str_eq(c->http_cert_key, "");
     cr_assert_eq(c->min_workers, 1);
     cr_assert_eq(c->forget_after_s, 3600);
-    cr_assert_eq(c->busy_poll_us, 200);
+    cr_assert_eq(c->busy_poll_us, 2000);
     cr_assert_eq(c->log_level, HD_LOG_INFO);
     cr_assert_eq(c->heartbeat_interval_ms, 50);
     cr_assert_eq(c->phi_suspect, 3);
