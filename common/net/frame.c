@@ -49,6 +49,12 @@ static const struct {
     [HD_FRAME_MODEL_OUTLINE] = {"ModelOutline", HD_FRAME_OUTLINE_BODY, false},
     [HD_FRAME_WEIGHTS_REQUEST] = {"WeightsRequest", HD_FRAME_SMALL_BODY, false},
     [HD_FRAME_WEIGHTS] = {"Weights", HD_FRAME_SMALL_BODY, true},
+    [HD_FRAME_PIECE_DIGESTS] = {"PieceDigests", HD_FRAME_SMALL_BODY, true},
+    [HD_FRAME_SELF_TEST] = {"SelfTest", HD_FRAME_SMALL_BODY, false},
+    [HD_FRAME_SELF_TEST_RESULT] = {"SelfTestResult", HD_FRAME_SMALL_BODY, false},
+    [HD_FRAME_AUDIT] = {"Audit", 0, true},
+    [HD_FRAME_AUDIT_RESULT] = {"AuditResult", HD_FRAME_SMALL_BODY, false},
+    [HD_FRAME_DAMAGE] = {"Damage", HD_FRAME_GREETING_BODY, false},
 };
 
 static bool known(int type)

@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #define HD_FRAME_MAGIC   0x43414448u /* "HDAC" */
-#define HD_PROTO_VERSION 2
+#define HD_PROTO_VERSION 3
 #define HD_FRAME_HEADER  24
 
 enum hd_frame_type {
@@ -48,6 +48,12 @@ enum hd_frame_type {
     HD_FRAME_MODEL_OUTLINE,
     HD_FRAME_WEIGHTS_REQUEST,
     HD_FRAME_WEIGHTS,
+    HD_FRAME_PIECE_DIGESTS,
+    HD_FRAME_SELF_TEST,
+    HD_FRAME_SELF_TEST_RESULT,
+    HD_FRAME_AUDIT,
+    HD_FRAME_AUDIT_RESULT,
+    HD_FRAME_DAMAGE,
     HD_FRAME_TYPES /* one past the last */
 };
 const char *hd_frame_type_name(int type);
@@ -65,6 +71,16 @@ enum hd_reject {
     HD_REJECT_NAME,        /* a live worker has this name, or it is none */
     HD_REJECT_FULL,        /* no free slot */
     HD_REJECT_SHUTDOWN,    /* the leader is stopping */
+    HD_REJECT_WRONG,       /* it computed wrong bits, now or not long ago */
+};
+
+/* What a worker found damaged (Damage.kind). */
+enum hd_damage {
+    HD_DAMAGE_WEIGHTS, /* packed weights in memory */
+    HD_DAMAGE_KV,      /* K/V rows in memory */
+    HD_DAMAGE_LOG,     /* rows of the input log */
+    HD_DAMAGE_FILE,    /* bytes of the model's file, or of what is kept of it */
+    HD_DAMAGE_KINDS    /* one past the last */
 };
 
 /* The largest body and payload that a receiver takes, checked before anything is allocated.
@@ -80,6 +96,8 @@ enum hd_reject {
  */
 #define HD_WEIGHTS_CHUNK     (64u << 10) /* bytes of a piece in one frame */
 #define HD_WEIGHTS_IN_FLIGHT 8           /* requests of one worker that are not answered */
+/* ---- Digests of pieces: so many in one frame, 8 bytes each. */
+#define HD_PIECE_DIGESTS_MAX 4096
 struct hd_frame_limits {
     uint32_t max_body;
     uint32_t max_payload;
@@ -95,7 +113,7 @@ struct hd_frame {
 };
 void hd_frame_clear(struct hd_frame *f);
 /* `limits`, narrowed to what the type itself allows (a payload: only STEP, STEP_RESULT,
- * ROWS and WEIGHTS). The type must be known. */
+ * ROWS, WEIGHTS, PIECE_DIGESTS and AUDIT). The type must be known. */
 struct hd_frame_limits hd_frame_limits_of(int type, struct hd_frame_limits limits);
 
 /* Header of a frame whose body and payload are given as pieces: fills 24 bytes. */

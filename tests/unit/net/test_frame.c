@@ -71,7 +71,7 @@ Test(frame, header_is_as_documented)
 {
     struct sample s;
     make(&s, HD_FRAME_STEP, 0x102, 0x304);
-    const uint8_t want[16] = {'H', 'D', 'A', 'C', 2, HD_FRAME_STEP, 0, 0, 2, 1, 0, 0, 4, 3, 0, 0};
+    const uint8_t want[16] = {'H', 'D', 'A', 'C', 3, HD_FRAME_STEP, 0, 0, 2, 1, 0, 0, 4, 3, 0, 0};
     cr_assert(memcmp(s.bytes, want, sizeof want) == 0);
 }
 
@@ -247,7 +247,8 @@ Test(frame, limits_of_a_type_to_the_byte)
     for (int type = 1; type < HD_FRAME_TYPES; type++) {
         struct hd_frame_limits l = hd_frame_limits_of(type, wide);
         bool carries = type == HD_FRAME_STEP || type == HD_FRAME_STEP_RESULT ||
-                       type == HD_FRAME_ROWS || type == HD_FRAME_WEIGHTS;
+                       type == HD_FRAME_ROWS || type == HD_FRAME_WEIGHTS ||
+                       type == HD_FRAME_PIECE_DIGESTS || type == HD_FRAME_AUDIT;
         cr_assert_eq(l.max_payload, carries ? UINT32_MAX : 0, "%s", hd_frame_type_name(type));
         cr_assert_gt(l.max_body, 0);
         cr_assert_neq(hd_frame_type_name(type)[0], '?');
