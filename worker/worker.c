@@ -241,6 +241,8 @@ int hd_worker_new(struct hd_worker **out, const struct hd_worker_options *o, str
     bool has_file = o->config->model[0] != '\0';
     if (rc == 0 && has_file)
         rc = hd_model_open(&w->model, o->config->model, err);
+    if (rc == 0 && has_file)
+        hd_warnings_log(&w->model->warnings, o->log, "model_warning");
     if (rc == 0)
         rc = has_file ? begin_work(w, err) : ask_for_model(w, err);
     if (rc < 0) {

@@ -10,6 +10,7 @@
 #include "common/math/tensor.h"
 #include "common/model/gguf.h"
 #include "common/util/error.h"
+#include "common/util/warnings.h"
 
 /* Named limits: a model outside them is refused when it is opened. */
 #define HD_MAX_LAYERS  512
@@ -69,6 +70,7 @@ struct hd_model {
     struct hd_gguf *gguf;            /* the container, for the tokenizer; NULL for a folder */
     char *folder;                    /* the folder, for tokenizer.json; NULL for a GGUF file */
     void *impl;                      /* mappings of a folder's files */
+    struct hd_warnings warnings;     /* about the file; whoever opens it logs them */
 };
 
 /* Every tensor's shape is checked against the hyper-parameters, head_dim must be a multiple of 16,

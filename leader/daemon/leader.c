@@ -62,6 +62,7 @@ static int open_model(struct hd_leader *l, struct hd_error *err)
     int rc = hd_model_open(&l->model, c->model, err);
     if (rc < 0)
         return rc;
+    hd_warnings_log(&l->model->warnings, l->o.log, "model_warning");
     const struct hd_model_shape *m = &l->model->shape;
     hd_model_units(l->model, &l->units);
     rc = hd_weights_init_digests(l, err);
