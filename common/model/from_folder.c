@@ -1,9 +1,12 @@
 /* A Llama model in a Hugging Face folder: config.json and safetensors. */
+#include "common/model/kind.h"
 #include "common/model/model_impl.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define ENDS ((size_t)4096) /* bytes by which two matrices are told apart for a warning */
 
 static int get(const void *arg, const char *name, struct hd_tensor *out)
 {
@@ -17,12 +20,13 @@ static bool ends_with(struct hd_str s, const char *end)
     return s.len >= n && memcmp(s.data + s.len - n, end, n) == 0;
 }
 
+static void type_name(const void *arg, const char *name, char *out, size_t size)
+{
+    hd_safetensors_type(arg, name, out, size);
+}
+
 static bool ignorable(const struct hd_model *m, struct hd_str name)
 {
-    static const char head[] = "lm_head.weight";
-
-    if (m->shape.tied_output && name.len == strlen(head) && ends_with(name, head))
-        return true;                                /* the same matrix saved twice */
     return ends_with(name, ".rotary_emb.inv_freq"); /* old files keep what config.json says */
 }
 
@@ -30,6 +34,7 @@ static int load(struct hd_model *m, const struct hd_safetensors *st, struct hd_e
 {
     const struct hd_source src = {.arg = st,
                                   .get = get,
+                                  .type_name = type_name,
                                   .names = hd_safetensors_names(st),
                                   .hf_names = true,
                                   .ignorable = ignorable};
@@ -39,30 +44,49 @@ static int load(struct hd_model *m, const struct hd_safetensors *st, struct hd_e
     return rc < 0 ? hd_fail(err, rc, "%s: %s", m->folder, why.text) : 0;
 }
 
-static int read_config(struct hd_model *m, struct hd_error *err)
+static bool same_ends(const struct hd_tensor *a, const struct hd_tensor *b)
 {
-    struct hd_hf_config c;
-    struct hd_error why = {0};
+    size_t bytes = a->rows * a->row_bytes, sample = bytes < ENDS ? bytes : ENDS;
+
+    return a->type == b->type && b->rows * b->row_bytes == bytes &&
+           memcmp(a->data, b->data, sample) == 0 &&
+           memcmp(a->data + bytes - sample, b->data + bytes - sample, sample) == 0;
+}
+
+/* The file's own head is used when there is one, as transformers 5 does, whatever config.json says
+ * about tying: many files have the same matrix twice, and some have two. */
+static void untie(struct hd_model *m, struct hd_hyper *h, const struct hd_safetensors *st)
+{
+    struct hd_tensor head, table;
+
+    if (!h->tied_output || hd_safetensors_tensor(st, "lm_head.weight", &head) == HD_E_NOTFOUND)
+        return;
+    h->tied_output = false;
+    if (hd_safetensors_tensor(st, "lm_head.weight", &head) == 0 &&
+        hd_safetensors_tensor(st, "model.embed_tokens.weight", &table) == 0 &&
+        !same_ends(&head, &table))
+        hd_warnings_add(&m->warnings,
+                        "tie_word_embeddings is true, but lm_head.weight is there and "
+                        "differs from the embedding: it is used");
+}
+
+static int read_config(struct hd_model *m, struct hd_hyper *h, struct hd_error *err)
+{
     char *path;
 
     if (asprintf(&path, "%s/config.json", m->folder) < 0)
         return hd_fail(err, HD_E_NOMEM, "%s: no memory to open it", m->folder);
-    int rc = hd_hf_config_read(&c, path, err);
-    if (rc == 0) {
-        m->bos = c.bos;
-        m->eos = c.eos;
-        rc = hd_model_set_shape(m, &c.hyper, &why);
-        if (rc < 0)
-            hd_fail(err, rc, "%s: %s", path, why.text);
-    }
+    int rc = hd_hf_config_read(h, path, &m->warnings, err);
     free(path);
-    return rc;
+    return rc == HD_E_NOTFOUND ? hd_kind_of_folder(m->folder, rc, err) : rc;
 }
 
 int hd_model_from_folder(struct hd_model *m, struct hd_error *err)
 {
     struct hd_safetensors *st;
-    int rc = read_config(m, err);
+    struct hd_error why = {0};
+    struct hd_hyper h;
+    int rc = read_config(m, &h, err);
 
     if (rc < 0)
         return rc;
@@ -71,5 +95,9 @@ int hd_model_from_folder(struct hd_model *m, struct hd_error *err)
         return rc;
     m->impl = st;
     m->rope_order = HD_ROPE_HALVES;
+    untie(m, &h, st);
+    rc = hd_model_set_shape(m, &h, &why);
+    if (rc < 0)
+        return hd_fail(err, rc, "%s/config.json: %s", m->folder, why.text);
     return load(m, st, err);
 }

@@ -1,6 +1,6 @@
 /* A Llama model in a GGUF file: keys as in ggml's docs/gguf.md. */
 #include "common/model/gguf_impl.h"
-#include "common/model/model_impl.h"
+#include "common/model/rules.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,11 +18,29 @@ static int typed(int rc, const char *key, const char *type, struct hd_error *err
     return rc;
 }
 
+/* A list with one element a layer, as some converters write it, when all are the same. */
+static int read_list(const struct hd_gguf *g, const char *key, uint64_t *out, struct hd_error *err)
+{
+    int64_t first, v;
+    size_t n;
+
+    if (hd_gguf_array_len(g, key, &n) < 0 || hd_gguf_array_i64(g, key, 0, &first) < 0 || first < 0)
+        return hd_fail(err, HD_E_FORMAT, "key %s is not an unsigned integer", key);
+    for (size_t i = 1; i < n; i++)
+        if (hd_gguf_array_i64(g, key, i, &v) < 0 || v != first)
+            return hd_fail(err, HD_E_UNSUPPORTED,
+                           "key %s differs from layer to layer, which is not supported", key);
+    *out = (uint64_t)first;
+    return 0;
+}
+
 /* An integer; *out keeps its value when the key is not there. */
 static int read_count(const struct hd_gguf *g, const char *key, uint64_t *out, struct hd_error *err)
 {
-    int rc = typed(hd_gguf_u64(g, key, out), key, "an unsigned integer", err);
+    int rc = hd_gguf_u64(g, key, out);
 
+    if (rc == HD_E_FORMAT)
+        return read_list(g, key, out, err);
     return rc == HD_E_NOTFOUND ? 0 : rc;
 }
 
@@ -33,51 +51,55 @@ static int read_real(const struct hd_gguf *g, const char *key, double *out, stru
     return rc == HD_E_NOTFOUND ? 0 : rc;
 }
 
-static int read_token(const struct hd_gguf *g, const char *key, int32_t *out, struct hd_error *err)
+/* -1 when the file does not say. */
+static int read_token(const struct hd_gguf *g, const char *key, int64_t *out, struct hd_error *err)
 {
     uint64_t v = 0;
     int rc = typed(hd_gguf_u64(g, key, &v), key, "an unsigned integer", err);
 
-    *out = -1;
-    if (rc == HD_E_NOTFOUND || v > INT32_MAX) /* 2^32 - 1 stands for none in some files */
-        return 0;
-    if (rc == 0)
-        *out = (int32_t)v;
-    return rc;
+    *out = rc < 0 ? -1 : (int64_t)(v < INT64_MAX ? v : INT64_MAX);
+    return rc == HD_E_NOTFOUND ? 0 : rc;
 }
 
-/* ---- What we cannot do ----------------------------------------------------------------------*/
+/* ---- What the file is -----------------------------------------------------------------------*/
+
+static int refuse_type(struct hd_str type, struct hd_error *err)
+{
+    static const struct {
+        const char *type, *what;
+    } types[] = {
+        {"adapter", "a LoRA adapter; merge it into its model, and take the result"},
+        {"mmproj", "an encoder of images or sound; take the language model's file"},
+        {"imatrix", "a matrix for quantizing a model; take the model's file"},
+    };
+    char word[32];
+
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (str_is(type, types[i].type))
+            return hd_fail(err, HD_E_UNSUPPORTED, "this is %s", types[i].what);
+    hd_printable(word, sizeof word, type);
+    return hd_fail(err, HD_E_UNSUPPORTED,
+                   "general.type is \"%s\"; only files of type \"model\" are served", word);
+}
 
 static int check_family(const struct hd_gguf *g, struct hd_error *err)
 {
-    static const char *const scales[] = {"llama.attention.scale", "llama.embedding_scale",
-                                         "llama.residual_scale", "llama.logit_scale"};
-    struct hd_str arch = {0};
-    uint64_t experts = 0, parts = 1;
-    int rc = hd_gguf_str(g, "general.architecture", &arch);
+    struct hd_str arch = {0}, type = {"model", 5};
+    char word[64];
+    int rc = typed(hd_gguf_str(g, "general.type", &type), "general.type", "a string", err);
 
+    if (rc < 0 && rc != HD_E_NOTFOUND)
+        return rc;
+    if (!str_is(type, "model"))
+        return refuse_type(type, err);
+    rc = hd_gguf_str(g, "general.architecture", &arch);
     if (rc < 0)
         return hd_fail(err, HD_E_FORMAT, "key general.architecture is missing or not a string");
+    hd_printable(word, sizeof word, arch);
     if (!str_is(arch, "llama"))
-        return hd_fail(err, HD_E_UNSUPPORTED,
-                       "architecture is \"%.*s\"; only \"llama\" is supported",
-                       (int)(arch.len < 64 ? arch.len : 64), arch.data);
-    rc = read_count(g, "split.count", &parts, err);
-    if (rc == 0)
-        rc = read_count(g, "llama.expert_count", &experts, err);
-    if (rc == 0 && parts > 1)
-        rc = hd_fail(err, HD_E_UNSUPPORTED,
-                     "one of %llu parts of a model; join them with gguf-split --merge",
-                     (unsigned long long)parts);
-    if (rc == 0 && experts > 0)
-        rc = hd_fail(err, HD_E_UNSUPPORTED, "mixtures of experts are not supported");
-    for (size_t i = 0; rc == 0 && i < sizeof scales / sizeof *scales; i++) {
-        double v;
-
-        if (hd_gguf_f64(g, scales[i], &v) != HD_E_NOTFOUND)
-            rc = hd_fail(err, HD_E_UNSUPPORTED, "key %s is not supported", scales[i]);
-    }
-    return rc;
+        return hd_fail(err, HD_E_UNSUPPORTED, "architecture is \"%s\"; only \"llama\" is supported",
+                       word);
+    return 0;
 }
 
 /* ---- Hyper-parameters -----------------------------------------------------------------------*/
@@ -105,26 +127,49 @@ static int read_head_dim(const struct hd_gguf *g, struct hd_hyper *h, struct hd_
     return 0;
 }
 
+/* The factor of linear scaling: the key of today, or the one of 2023 that ggml's gguf.md wants
+ * supported for ever. 0 says "none" in either, as in llama.cpp. */
+static int read_factor(const struct hd_gguf *g, double *factor, struct hd_error *err)
+{
+    const char *now = "llama.rope.scaling.factor", *then = "llama.rope.scale_linear";
+    double a = 0, b = 0;
+    int rc = read_real(g, now, &a, err);
+
+    if (rc == 0)
+        rc = read_real(g, then, &b, err);
+    if (rc == 0 && a != 0 && b != 0 && a != b)
+        rc = hd_fail(err, HD_E_UNSUPPORTED, "key %s is %g and key %s is %g: they contradict", now,
+                     a, then, b);
+    *factor = a != 0 ? a : b;
+    if (*factor == 0)
+        *factor = 1;
+    return rc;
+}
+
+/* A missing type means linear, as in llama.cpp: it matters when there is a factor. */
 static int read_rope(const struct hd_gguf *g, struct hd_rope_config *r, struct hd_error *err)
 {
-    struct hd_str type = {"none", 4};
+    struct hd_str type = {"linear", 6};
+    char word[64];
     int rc = typed(hd_gguf_str(g, "llama.rope.scaling.type", &type), "llama.rope.scaling.type",
                    "a string", err);
 
     r->theta = 10000;
-    r->factor = 1;
     if (rc == 0 || rc == HD_E_NOTFOUND)
         rc = read_real(g, "llama.rope.freq_base", &r->theta, err);
     if (rc == 0)
-        rc = read_real(g, "llama.rope.scaling.factor", &r->factor, err);
+        rc = read_factor(g, &r->factor, err);
     if (rc < 0 || str_is(type, "none"))
         return rc;
+    hd_printable(word, sizeof word, type);
     if (!str_is(type, "linear"))
-        return hd_fail(err, HD_E_UNSUPPORTED,
-                       "RoPE scaling \"%.*s\" is not supported (none, linear and rope_freqs.weight "
-                       "are)",
-                       (int)(type.len < 64 ? type.len : 64), type.data);
-    r->scaling = HD_ROPE_LINEAR;
+        return hd_fail(
+            err, HD_E_UNSUPPORTED,
+            "key llama.rope.scaling.type is \"%s\", which is not supported (none, linear "
+            "and the tensor rope_freqs.weight are)",
+            word);
+    if (r->factor != 1)
+        r->scaling = HD_ROPE_LINEAR;
     return 0;
 }
 
@@ -189,6 +234,11 @@ static int get(const void *arg, const char *name, struct hd_tensor *out)
     return hd_gguf_tensor(arg, name, out);
 }
 
+static void type_name(const void *arg, const char *name, char *out, size_t size)
+{
+    hd_gguf_tensor_type(arg, name, out, size);
+}
+
 static bool ignorable(const struct hd_model *m, struct hd_str name)
 {
     return str_is(name, "rope_freqs.weight"); /* read by itself */
@@ -210,17 +260,23 @@ static void set_name(struct hd_model *m)
 static int from_gguf(struct hd_model *m, struct hd_error *err)
 {
     const struct hd_gguf *g = m->gguf;
-    const struct hd_source src = {
-        .arg = g, .get = get, .names = &g->tensors, .hf_names = false, .ignorable = ignorable};
+    const struct hd_source src = {.arg = g,
+                                  .get = get,
+                                  .type_name = type_name,
+                                  .names = &g->tensors,
+                                  .hf_names = false,
+                                  .ignorable = ignorable};
     struct hd_hyper h = {0};
     int rc = check_family(g, err);
 
     if (rc == 0)
         rc = read_hyper(g, &h, err);
     if (rc == 0)
-        rc = read_token(g, "tokenizer.ggml.bos_token_id", &m->bos, err);
+        rc = read_token(g, "tokenizer.ggml.bos_token_id", &h.bos, err);
     if (rc == 0)
-        rc = read_token(g, "tokenizer.ggml.eos_token_id", &m->eos, err);
+        rc = read_token(g, "tokenizer.ggml.eos_token_id", &h.eos, err);
+    if (rc == 0)
+        rc = hd_gguf_check_keys(g, &h, &m->warnings, err);
     if (rc == 0)
         rc = hd_model_set_shape(m, &h, err);
     if (rc == 0)

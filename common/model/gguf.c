@@ -2,6 +2,7 @@
  * need the whole (alignment, each tensor's bytes). Nothing is allocated for a count that the
  * rest of the file could not hold. */
 #include "common/model/gguf_impl.h"
+#include "common/model/kind.h"
 #include "common/util/size.h"
 
 #include <stdlib.h>
@@ -226,14 +227,17 @@ static int take_infos(struct cursor *c, uint64_t n)
     return 0;
 }
 
-/* Bytes of a tensor of a known type, all products checked. */
+/* Bytes of a tensor, all products checked. */
 static bool tensor_bytes(const struct gguf_tensor_info *t, size_t *bytes)
 {
-    size_t block = hd_dtype_block((enum hd_dtype)t->type);
+    const struct gguf_dtype *type = gguf_dtype(t->type);
     size_t row;
 
-    if (t->ne[0] % block != 0 ||
-        !hd_mul_size(t->ne[0] / block, hd_dtype_block_bytes((enum hd_dtype)t->type), &row))
+    *bytes = 0;
+    if (type->block == 0)
+        return true; /* nobody knows */
+    if (t->ne[0] % type->block != 0 ||
+        !hd_mul_size(t->ne[0] / type->block, type->block_bytes, &row))
         return false;
     *bytes = row;
     for (int d = 1; d < GGUF_MAX_DIMS; d++)
@@ -242,48 +246,95 @@ static bool tensor_bytes(const struct gguf_tensor_info *t, size_t *bytes)
     return true;
 }
 
+/* What is wrong with a tensor's entry; NULL when nothing is. *end: of its bytes in the data. */
+static const char *bad_info(const struct gguf_tensor_info *t, size_t alignment, size_t *end)
+{
+    size_t bytes;
+
+    if (t->offset % alignment != 0)
+        return "is not aligned";
+    if (!tensor_bytes(t, &bytes))
+        return "has an impossible shape";
+    return hd_add_size(t->offset, bytes, end) ? NULL : "ends after the end of the file";
+}
+
 static int check_infos(const struct hd_gguf *g, size_t alignment, struct hd_error *err)
 {
-    for (size_t i = 0; i < g->tensors.n; i++) {
-        const struct gguf_tensor_info *t = &g->infos[i];
-        struct hd_str name = g->tensors.names[i];
-        size_t room = g->map.len - g->data_at, bytes = 0;
-        const char *what = NULL;
+    size_t room = g->map.len - g->data_at, needed = 0;
 
-        if (t->offset % alignment != 0)
-            what = "is not aligned";
-        else if (t->offset > room)
-            what = "begins after the end of the file";
-        else if (hd_dtype_known((int)t->type) && !tensor_bytes(t, &bytes))
-            what = "has an impossible shape";
-        else if (bytes > room - t->offset)
-            what = "ends after the end of the file";
+    for (size_t i = 0; i < g->tensors.n; i++) {
+        struct hd_str name = g->tensors.names[i];
+        size_t end = 0;
+        const char *what = bad_info(&g->infos[i], alignment, &end);
+
         if (what)
             return hd_fail(err, HD_E_FORMAT,
                            "%s: tensor %.*s %s; the file is damaged or incomplete, fetch it again",
                            g->path, (int)(name.len < 64 ? name.len : 64), name.data, what);
+        needed = end > needed ? end : needed;
     }
+    if (needed > room)
+        return hd_fail(
+            err, HD_E_FORMAT,
+            "%s: its last %zu bytes are missing, it has %zu: the download has not ended, "
+            "fetch it again",
+            g->path, needed - room, g->map.len);
     return 0;
 }
 
 /* ---- The whole ------------------------------------------------------------------------------*/
 
+static int check_version(const struct cursor *c, uint32_t version)
+{
+    const char *what = "is newer than this hydac: take a newer one, or a file of version 3";
+
+    if (version == GGUF_VERSION || version == GGUF_VERSION_LITTLE)
+        return 0;
+    if (version <= 1)
+        what = "is from before its numbers had 64 bits: convert the model again, or take a newer "
+               "file";
+    else if (version == __builtin_bswap32(GGUF_VERSION))
+        return hd_fail(
+            c->err, HD_E_UNSUPPORTED,
+            "%s: a big-endian GGUF file, for other machines; take the little-endian one, "
+            "or convert it (gguf_convert_endian.py FILE little)",
+            c->g->path);
+    return hd_fail(c->err, HD_E_UNSUPPORTED, "%s: GGUF version %u %s", c->g->path, version, what);
+}
+
 static int take_counts(struct cursor *c, uint64_t *n_tensors, uint64_t *n_keys)
 {
+    const struct hd_map *map = &c->g->map;
     uint32_t magic = 0, version = 0;
 
-    if (left(c) < 24 || take_u32(c, &magic) < 0 || magic != GGUF_MAGIC)
-        return hd_fail(c->err, HD_E_FORMAT, "%s: not a GGUF file", c->g->path);
-    take_u32(c, &version);
-    if (version != GGUF_VERSION)
-        return hd_fail(c->err, HD_E_UNSUPPORTED,
-                       "%s: GGUF version %u%s; only version %u, little-endian, is supported: "
-                       "convert the model again",
-                       c->g->path, version,
-                       version == __builtin_bswap32(GGUF_VERSION) ? " (big-endian 3)" : "",
-                       GGUF_VERSION);
-    take_u64(c, n_tensors);
-    return take_u64(c, n_keys);
+    if (left(c) < sizeof magic || take_u32(c, &magic) < 0 || magic != GGUF_MAGIC) {
+        const char *what = hd_kind_of_bytes(map->data, map->len);
+
+        return hd_fail(c->err, HD_E_FORMAT, "%s: not a GGUF file%s%s", c->g->path,
+                       what ? ", but " : "", what ? what : "");
+    }
+    int rc = take_u32(c, &version);
+    if (rc == 0)
+        rc = check_version(c, version);
+    if (rc == 0)
+        rc = take_u64(c, n_tensors);
+    return rc < 0 ? rc : take_u64(c, n_keys);
+}
+
+/* One of several files, as llama-gguf-split makes them: the first may have no tensors, the others
+ * no architecture. */
+static int check_parts(const struct hd_gguf *g, struct hd_error *err)
+{
+    uint64_t count = 1, number = 0;
+
+    if (hd_gguf_u64(g, "split.count", &count) < 0 || count <= 1)
+        return 0;
+    hd_gguf_u64(g, "split.no", &number);
+    return hd_fail(
+        err, HD_E_UNSUPPORTED,
+        "%s: part %llu of %llu of a model; join them: llama-gguf-split --merge FIRST-PART "
+        "WHOLE.gguf",
+        g->path, (unsigned long long)number + 1, (unsigned long long)count);
 }
 
 static int parse(struct hd_gguf *g, struct hd_error *err)
@@ -295,6 +346,8 @@ static int parse(struct hd_gguf *g, struct hd_error *err)
     if (rc == 0)
         rc = take_keys(&c, n_keys);
     if (rc == 0)
+        rc = check_parts(g, err);
+    if (rc == 0)
         rc = take_infos(&c, n_tensors);
     if (rc < 0)
         return rc;
@@ -304,7 +357,8 @@ static int parse(struct hd_gguf *g, struct hd_error *err)
         (alignment & (alignment - 1)) != 0)
         return damaged(&c, "general.alignment is not a power of two from 8 to 2^20");
     if (n_tensors == 0)
-        return damaged(&c, "no tensors");
+        return hd_fail(err, HD_E_FORMAT,
+                       "%s: no tensors, maybe a vocabulary alone; take the model's file", g->path);
     size_t pad = (alignment - c.at % alignment) % alignment;
     if (pad > left(&c))
         return damaged(&c, "the file ends before its data");

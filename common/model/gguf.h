@@ -36,5 +36,7 @@ int hd_gguf_array_f64(const struct hd_gguf *g, const char *key, size_t i, double
 /* Tensor by name: 0, HD_E_NOTFOUND, or HD_E_UNSUPPORTED (a type that is not in tensor.h). 1-D
  * tensors have rows = 1; of more than two dimensions, rows is the product of all but the first. */
 int hd_gguf_tensor(const struct hd_gguf *g, const char *name, struct hd_tensor *out);
+/* Its type as ggml calls it ("Q3_K", "number 77"), whether hydac can read it or not. */
+void hd_gguf_tensor_type(const struct hd_gguf *g, const char *name, char *out, size_t size);
 
 #endif

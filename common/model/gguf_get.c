@@ -1,6 +1,8 @@
 /* What a GGUF file says, by name. */
 #include "common/model/gguf_impl.h"
+#include "common/model/rules.h"
 
+#include <stdio.h>
 #include <string.h>
 
 const char *hd_gguf_path(const struct hd_gguf *g)
@@ -169,7 +171,51 @@ int hd_gguf_array_f64(const struct hd_gguf *g, const char *key, size_t i, double
     return load_float(type, p, out) ? 0 : HD_E_FORMAT;
 }
 
+size_t gguf_said_count(const struct gguf_value *v)
+{
+    return v->type == GGUF_ARRAY ? v->n : 1;
+}
+
+static struct hd_str said_word(const struct gguf_value *v, size_t i)
+{
+    uint64_t len;
+
+    if (v->type == GGUF_STRING)
+        return (struct hd_str){(const char *)v->data, v->n};
+    memcpy(&len, v->strs[i], sizeof len);
+    return (struct hd_str){(const char *)v->strs[i] + sizeof len, len};
+}
+
+void gguf_said(const struct gguf_value *v, size_t i, struct hd_said *out)
+{
+    uint32_t type = v->type == GGUF_ARRAY ? v->element : v->type;
+    const uint8_t *p = v->data + i * gguf_type_size(type);
+    uint64_t bits;
+    bool negative;
+
+    *out = (struct hd_said){.kind = HD_SAID_NUMBER};
+    if (type == GGUF_STRING)
+        *out = (struct hd_said){.kind = HD_SAID_WORD, .word = said_word(v, i)};
+    else if (type == GGUF_BOOL)
+        out->number = p[0] != 0;
+    else if (load_int(type, p, &bits, &negative))
+        out->number = negative ? (double)(int64_t)bits : (double)bits;
+    else if (!load_float(type, p, &out->number))
+        out->kind = HD_SAID_OTHER;
+}
+
 /* ---- Tensors --------------------------------------------------------------------------------*/
+
+void hd_gguf_tensor_type(const struct hd_gguf *g, const char *name, char *out, size_t size)
+{
+    ptrdiff_t i = hd_names_find(&g->tensors, (struct hd_str){name, strlen(name)});
+    const char *type = i < 0 ? "none" : gguf_dtype(g->infos[i].type)->name;
+
+    if (type)
+        snprintf(out, size, "%s", type);
+    else
+        snprintf(out, size, "number %u", g->infos[i].type);
+}
 
 int hd_gguf_tensor(const struct hd_gguf *g, const char *name, struct hd_tensor *out)
 {

@@ -26,6 +26,7 @@ enum gguf_type {
 
 #define GGUF_MAGIC             0x46554747u /* "GGUF", little-endian */
 #define GGUF_VERSION           3u
+#define GGUF_VERSION_LITTLE    2u /* the same, before files could be big-endian */
 #define GGUF_DEFAULT_ALIGNMENT 32
 /* Real files have about 40 keys; the largest known model has a few thousand tensors. */
 #define GGUF_MAX_KEYS    65536
@@ -35,6 +36,14 @@ enum gguf_type {
 /* Bytes of one value of a type of fixed size; 0 for strings, arrays and unknown types. */
 size_t gguf_type_size(uint32_t type);
 
+/* A type of tensors. */
+struct gguf_dtype {
+    const char *name;            /* NULL: not one of ggml's */
+    uint16_t block, block_bytes; /* values and bytes of a block; 0: a type that was given up */
+};
+/* Never NULL. */
+const struct gguf_dtype *gguf_dtype(uint32_t type);
+
 struct gguf_value {
     uint32_t type;
     uint32_t element;     /* of an array */
@@ -42,6 +51,11 @@ struct gguf_value {
     const uint8_t *data;  /* the first byte of the value, of the string, of element 0 */
     const uint8_t **strs; /* array of strings: [n] where each (its length first) begins */
 };
+
+struct hd_said;
+/* A value's elements for the rules (rules.h): of an array each, of anything else the one. */
+size_t gguf_said_count(const struct gguf_value *v);
+void gguf_said(const struct gguf_value *v, size_t i, struct hd_said *out);
 
 struct gguf_tensor_info {
     uint32_t type;              /* GGML's number, maybe one that we do not know */

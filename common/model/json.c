@@ -1,5 +1,6 @@
 #include "common/model/json.h"
 
+#include "common/model/kind.h"
 #include "common/model/map.h"
 
 json_t *hd_json_object(const char *name, const char *text, size_t len, struct hd_error *err)
@@ -8,7 +9,10 @@ json_t *hd_json_object(const char *name, const char *text, size_t len, struct hd
     json_t *j = json_loadb(text, len, JSON_REJECT_DUPLICATES, &je);
 
     if (!j) {
-        hd_fail(err, HD_E_FORMAT, "%s: line %d, column %d: %s", name, je.line, je.column, je.text);
+        const char *what = len > 0 && text[0] == '{' ? NULL : hd_kind_of_bytes(text, len);
+
+        hd_fail(err, HD_E_FORMAT, "%s: line %d, column %d: %s%s%s", name, je.line, je.column,
+                je.text, what ? "; it is " : "", what ? what : "");
         return NULL;
     }
     if (json_is_object(j))

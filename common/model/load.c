@@ -90,6 +90,18 @@ static void hash_shape(XXH3_state_t *h, const struct hd_model *m)
 
 /* ---- Tensors --------------------------------------------------------------------------------*/
 
+static int refuse_type(const struct loader *l, const char *name)
+{
+    char type[32];
+
+    l->src->type_name(l->src->arg, name, type, sizeof type);
+    return hd_fail(l->err, HD_E_UNSUPPORTED, "tensor %s is of type %s, which is not supported; %s",
+                   name, type,
+                   l->src->hf_names ? "take the model in F32, F16 or BF16, or a GGUF file"
+                                    : "take a file with F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, "
+                                      "Q8_0, Q4_K, Q5_K and Q6_K only (Q4_K_M, Q8_0)");
+}
+
 static int load_tensor(struct loader *l, const char *name, struct hd_tensor *out)
 {
     ptrdiff_t i = hd_names_find(l->src->names, (struct hd_str){name, strlen(name)});
@@ -100,8 +112,7 @@ static int load_tensor(struct loader *l, const char *name, struct hd_tensor *out
                        "tensor %s is missing; the model is incomplete or of another architecture",
                        name);
     if (rc < 0)
-        return hd_fail(l->err, HD_E_UNSUPPORTED,
-                       "tensor %s is of a type that is not supported, or not aligned", name);
+        return refuse_type(l, name);
     l->used[i] = true;
     return 0;
 }

@@ -17,10 +17,11 @@ struct hd_hyper {
     double norm_eps;
     bool tied_output;
     struct hd_rope_config rope;
+    int64_t bos, eos; /* as the file has them; -1: not given */
 };
 
-/* Defaults (KV heads, head size), limits, divisibility; m->bos and m->eos are checked too, so they
- * come first. Fills m->shape and m->rope_freq.
+/* Defaults (KV heads, head size), limits, divisibility. Fills m->shape, m->rope_freq, m->bos and
+ * m->eos: an id that is no token's stands for none, with a warning.
  * HD_E_FORMAT, HD_E_UNSUPPORTED, HD_E_LIMIT, HD_E_NOMEM; `err` without the file's name. */
 int hd_model_set_shape(struct hd_model *m, struct hd_hyper *h, struct hd_error *err);
 
@@ -33,6 +34,8 @@ struct hd_source {
     int (*get)(const void *arg, const char *name, struct hd_tensor *out);
     const struct hd_names *names; /* of all tensors there are */
     bool hf_names;                /* Hugging Face's names instead of ggml's */
+    /* The type of a tensor that `get` refuses, in the words of the container. */
+    void (*type_name)(const void *arg, const char *name, char *out, size_t size);
     /* Whether a tensor that is not loaded may be there all the same. */
     bool (*ignorable)(const struct hd_model *m, struct hd_str name);
 };
@@ -44,11 +47,9 @@ int hd_model_load(struct hd_model *m, const struct hd_source *src, struct hd_err
 int hd_model_from_gguf(struct hd_model *m, struct hd_error *err);
 int hd_model_from_folder(struct hd_model *m, struct hd_error *err);
 
-/* config.json. bos and eos: -1 when not given; the first of a list. */
-struct hd_hf_config {
-    struct hd_hyper hyper;
-    int32_t bos, eos;
-};
-int hd_hf_config_read(struct hd_hf_config *c, const char *path, struct hd_error *err);
+/* config.json; of a list of ids the first. HD_E_NOTFOUND, HD_E_IO, HD_E_FORMAT, HD_E_UNSUPPORTED,
+ * HD_E_LIMIT; `err` names the file. */
+int hd_hf_config_read(struct hd_hyper *h, const char *path, struct hd_warnings *w,
+                      struct hd_error *err);
 
 #endif

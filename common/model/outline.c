@@ -48,6 +48,8 @@ static int set_shape(struct hd_model *m, const struct hd_outline *o, struct hd_e
                          .context = s->context,
                          .norm_eps = (double)s->norm_eps,
                          .tied_output = s->tied_output,
+                         .bos = -1,
+                         .eos = -1,
                          .rope = {.theta = 10000, .factor = 1}}; /* replaced by the list */
     int rc = hd_model_set_shape(m, &h, err);
     if (rc < 0)

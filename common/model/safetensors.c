@@ -1,7 +1,9 @@
 #include "common/model/safetensors.h"
 
 #include "common/model/json.h"
+#include "common/model/kind.h"
 #include "common/model/map.h"
+#include "common/model/rules.h"
 #include "common/util/size.h"
 
 #include <stdio.h>
@@ -14,7 +16,8 @@ struct entry {
     int type; /* enum hd_dtype or TYPE_OTHER */
     size_t rows, cols;
     uint32_t shard;
-    const uint8_t *data;
+    size_t at;         /* in its file; maybe at an odd place, the format pads nothing */
+    const char *dtype; /* as the header says it; a view into it */
 };
 
 struct shard {
@@ -32,17 +35,36 @@ struct hd_safetensors {
 
 /* ---- One tensor of a header -----------------------------------------------------------------*/
 
+/* All types of the format (safetensors' Dtype); sizes in bits, since some have fewer than 8. */
 static const struct {
     const char *name;
     int type;
-    size_t bytes;
+    size_t bits;
 } dtypes[] = {
-    {"F32", HD_F32, 4},      {"F16", HD_F16, 2},         {"BF16", HD_BF16, 2},
-    {"F64", TYPE_OTHER, 8},  {"I64", TYPE_OTHER, 8},     {"U64", TYPE_OTHER, 8},
-    {"I32", TYPE_OTHER, 4},  {"U32", TYPE_OTHER, 4},     {"I16", TYPE_OTHER, 2},
-    {"U16", TYPE_OTHER, 2},  {"I8", TYPE_OTHER, 1},      {"U8", TYPE_OTHER, 1},
-    {"BOOL", TYPE_OTHER, 1}, {"F8_E4M3", TYPE_OTHER, 1}, {"F8_E5M2", TYPE_OTHER, 1},
+    {"F32", HD_F32, 32},
+    {"F16", HD_F16, 16},
+    {"BF16", HD_BF16, 16},
+    {"F64", TYPE_OTHER, 64},
+    {"I64", TYPE_OTHER, 64},
+    {"U64", TYPE_OTHER, 64},
+    {"C64", TYPE_OTHER, 64},
+    {"I32", TYPE_OTHER, 32},
+    {"U32", TYPE_OTHER, 32},
+    {"I16", TYPE_OTHER, 16},
+    {"U16", TYPE_OTHER, 16},
+    {"I8", TYPE_OTHER, 8},
+    {"U8", TYPE_OTHER, 8},
+    {"BOOL", TYPE_OTHER, 8},
+    {"F8_E4M3", TYPE_OTHER, 8},
+    {"F8_E5M2", TYPE_OTHER, 8},
+    {"F8_E8M0", TYPE_OTHER, 8},
+    {"F8_E4M3FNUZ", TYPE_OTHER, 8},
+    {"F8_E5M2FNUZ", TYPE_OTHER, 8},
+    {"F6_E2M3", TYPE_OTHER, 6},
+    {"F6_E3M2", TYPE_OTHER, 6},
+    {"F4", TYPE_OTHER, 4},
 };
+#define N_DTYPES (sizeof dtypes / sizeof *dtypes)
 
 static bool read_size(const json_t *j, size_t *out)
 {
@@ -73,32 +95,45 @@ static bool read_shape(const json_t *shape, struct entry *e)
     return true;
 }
 
-/* What is wrong with the tensor; NULL when nothing is. `size` bytes of data follow the header. */
-static const char *read_entry(const json_t *j, size_t size, struct entry *e, size_t *bytes)
+/* Whether so many bytes hold the tensor; of a type that we do not know they may. */
+static bool right_size(const struct entry *e, size_t bytes)
 {
-    const char *dtype = json_string_value(json_object_get(j, "dtype"));
-    const json_t *offsets = json_object_get(j, "data_offsets");
-    size_t begin, end, i = 0, n_types = sizeof dtypes / sizeof *dtypes;
+    size_t i = 0, bits;
 
-    if (!dtype)
-        return "has no type";
-    while (i < n_types && strcmp(dtypes[i].name, dtype) != 0)
+    while (i < N_DTYPES && strcmp(dtypes[i].name, e->dtype) != 0)
         i++;
-    if (i == n_types)
-        return "has an unknown type";
-    e->type = dtypes[i].type;
-    if (!read_shape(json_object_get(j, "shape"), e) || !hd_mul_size(e->rows, e->cols, bytes) ||
-        !hd_mul_size(*bytes, dtypes[i].bytes, bytes))
+    if (i == N_DTYPES)
+        return true;
+    return hd_mul_size(e->rows, e->cols, &bits) && hd_mul_size(bits, dtypes[i].bits, &bits) &&
+           bits % 8 == 0 && bits / 8 == bytes;
+}
+
+static int type_of(const char *dtype)
+{
+    for (size_t i = 0; i < N_DTYPES; i++)
+        if (strcmp(dtypes[i].name, dtype) == 0)
+            return dtypes[i].type;
+    return TYPE_OTHER;
+}
+
+/* What is wrong with the tensor; NULL when nothing is. *begin and *end: in the data. */
+static const char *read_entry(const json_t *j, struct entry *e, size_t *begin, size_t *end)
+{
+    const json_t *offsets = json_object_get(j, "data_offsets");
+
+    e->dtype = json_string_value(json_object_get(j, "dtype"));
+    if (!e->dtype)
+        return "has no type";
+    e->type = type_of(e->dtype);
+    size_t n;
+    if (!read_shape(json_object_get(j, "shape"), e) || !hd_mul_size(e->rows, e->cols, &n))
         return "has an impossible shape";
-    if (json_array_size(offsets) != 2 || !read_size(json_array_get(offsets, 0), &begin) ||
-        !read_size(json_array_get(offsets, 1), &end))
+    if (json_array_size(offsets) != 2 || !read_size(json_array_get(offsets, 0), begin) ||
+        !read_size(json_array_get(offsets, 1), end))
         return "has no data_offsets";
-    if (begin > end || end > size)
-        return "ends after the end of the file";
-    if (end - begin != *bytes)
-        return "has another size than its shape says";
-    e->data += begin;
-    return NULL;
+    if (*begin > *end)
+        return "ends before it begins";
+    return right_size(e, *end - *begin) ? NULL : "has another size than its shape says";
 }
 
 /* ---- One file -------------------------------------------------------------------------------*/
@@ -112,22 +147,55 @@ static int open_header(struct shard *s, size_t *data_at, struct hd_error *err)
         return rc;
     if (s->map.len >= sizeof len)
         memcpy(&len, s->map.data, sizeof len);
-    if (len == 0 || len > s->map.len - sizeof len || len > HD_SAFETENSORS_MAX_HEADER)
+    if (len < 2 || len > HD_SAFETENSORS_MAX_HEADER) {
+        const char *what = hd_kind_of_bytes(s->map.data, s->map.len);
+
+        return hd_fail(err, HD_E_FORMAT, "%s: not a safetensors file%s%s", s->path,
+                       what ? ", but " : ", or one that is damaged or incomplete",
+                       what ? what : "");
+    }
+    if (len > s->map.len - sizeof len)
         return hd_fail(err, HD_E_FORMAT,
-                       "%s: not a safetensors file, or one that is damaged or incomplete", s->path);
+                       "%s: it ends within its header, %zu bytes of %llu: the download has not "
+                       "ended, fetch it again",
+                       s->path, s->map.len - sizeof len, (unsigned long long)len);
     s->header = hd_json_object(s->path, (const char *)s->map.data + sizeof len, len, err);
     *data_at = sizeof len + len;
     return s->header ? 0 : HD_E_FORMAT;
 }
 
-static int count_tensors(const json_t *header)
+static int add_tensor(struct hd_safetensors *st, const struct shard *s, const char *key,
+                      const struct entry *e, struct hd_error *err)
 {
-    return (int)json_object_size(header) - (json_object_get(header, "__metadata__") != NULL);
+    if (st->names.n == st->names.cap)
+        return hd_fail(err, HD_E_LIMIT, "%s: more than %zu tensors", s->path, st->names.cap);
+    if (hd_names_add(&st->names, (struct hd_str){key, strlen(key)}) < 0)
+        return hd_fail(err, HD_E_FORMAT, "%s: tensor %s is in another file too", s->path, key);
+    st->entries[st->names.n - 1] = *e;
+    return 0;
+}
+
+/* The tensors fill the data: `used` bytes in all, of which the last ends at `needed`. Whether they
+ * overlap the format does not let us know cheaply; it would show in `used`. */
+static int check_data(const struct shard *s, size_t room, size_t used, size_t needed,
+                      struct hd_error *err)
+{
+    if (needed > room)
+        return hd_fail(
+            err, HD_E_FORMAT,
+            "%s: its last %zu bytes are missing, it has %zu: the download has not ended, "
+            "fetch it again",
+            s->path, needed - room, s->map.len);
+    if (used == 0 || used != room)
+        return hd_fail(err, HD_E_FORMAT,
+                       "%s: its tensors do not fill the file; it is damaged or incomplete",
+                       s->path);
+    return 0;
 }
 
 static int open_shard(struct hd_safetensors *st, struct shard *s, struct hd_error *err)
 {
-    size_t data_at = 0, used = 0;
+    size_t data_at = 0, used = 0, needed = 0, begin, end;
     const char *key;
     json_t *value;
     int rc = open_header(s, &data_at, err);
@@ -136,28 +204,23 @@ static int open_shard(struct hd_safetensors *st, struct shard *s, struct hd_erro
         return rc;
     json_object_foreach(s->header, key, value)
     {
-        struct entry e = {.shard = (uint32_t)(s - st->shards), .data = s->map.data + data_at};
-        size_t bytes = 0;
+        struct entry e = {.shard = (uint32_t)(s - st->shards)};
 
         if (strcmp(key, "__metadata__") == 0)
             continue;
-        const char *what = read_entry(value, s->map.len - data_at, &e, &bytes);
-        if (!what && st->names.n == st->names.cap)
-            return hd_fail(err, HD_E_LIMIT, "%s: more than %zu tensors", s->path, st->names.cap);
-        if (!what && hd_names_add(&st->names, (struct hd_str){key, strlen(key)}) < 0)
-            what = "is in two files";
+        const char *what = read_entry(value, &e, &begin, &end);
         if (what)
             return hd_fail(err, HD_E_FORMAT,
                            "%s: tensor %s %s; the file is damaged or incomplete, fetch it again",
                            s->path, key, what);
-        st->entries[st->names.n - 1] = e;
-        used += bytes;
+        e.at = data_at + begin;
+        rc = add_tensor(st, s, key, &e, err);
+        if (rc < 0)
+            return rc;
+        needed = end > needed ? end : needed;
+        used = hd_add_size(used, end - begin, &used) ? used : SIZE_MAX;
     }
-    if (count_tensors(s->header) == 0 || used != s->map.len - data_at)
-        return hd_fail(err, HD_E_FORMAT,
-                       "%s: its tensors do not fill the file; it is damaged or incomplete",
-                       s->path);
-    return 0;
+    return check_data(s, s->map.len - data_at, used, needed, err);
 }
 
 /* ---- The folder -----------------------------------------------------------------------------*/
@@ -247,6 +310,8 @@ static int open_folder(struct hd_safetensors *st, const char *folder, struct hd_
         rc = shard_named(st, folder, "model.safetensors", err);
         if (rc >= 0)
             rc = open_shard(st, &st->shards[0], err);
+        if (rc == HD_E_NOTFOUND)
+            rc = hd_kind_of_folder(folder, rc, err);
     }
     free(path);
     return rc;
@@ -301,17 +366,24 @@ int hd_safetensors_tensor(const struct hd_safetensors *s, const char *name, stru
     if (i < 0)
         return HD_E_NOTFOUND;
     const struct entry *e = &s->entries[i];
-    if (e->type == TYPE_OTHER ||
-        (uintptr_t)e->data % hd_dtype_block_bytes((enum hd_dtype)e->type) != 0)
+    if (e->type == TYPE_OTHER)
         return HD_E_UNSUPPORTED;
     *out = (struct hd_tensor){
         .type = (enum hd_dtype)e->type,
         .rows = e->rows,
         .cols = e->cols,
         .row_bytes = hd_dtype_row_bytes((enum hd_dtype)e->type, e->cols),
-        .data = e->data,
+        .data = s->shards[e->shard].map.data + e->at,
     };
     return 0;
+}
+
+void hd_safetensors_type(const struct hd_safetensors *s, const char *name, char *out, size_t size)
+{
+    ptrdiff_t i = hd_names_find(&s->names, (struct hd_str){name, strlen(name)});
+    const char *type = i < 0 ? "none" : s->entries[i].dtype;
+
+    hd_printable(out, size, (struct hd_str){type, strlen(type)});
 }
 
 const struct hd_names *hd_safetensors_names(const struct hd_safetensors *s)

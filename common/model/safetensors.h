@@ -19,9 +19,11 @@ struct hd_safetensors;
 int hd_safetensors_open(struct hd_safetensors **out, const char *folder, struct hd_error *err);
 void hd_safetensors_close(struct hd_safetensors *s);
 
-/* 0, HD_E_NOTFOUND, or HD_E_UNSUPPORTED (a type other than F32, F16, BF16, or data that is not
- * aligned to its type). 1-D tensors have rows = 1, as in GGUF. */
+/* 0, HD_E_NOTFOUND, or HD_E_UNSUPPORTED (a type other than F32, F16, BF16). 1-D tensors have rows =
+ * 1, as in GGUF. The data may begin at any byte: the format pads nothing. */
 int hd_safetensors_tensor(const struct hd_safetensors *s, const char *name, struct hd_tensor *out);
+/* Its type in the words of the file ("F8_E4M3"). */
+void hd_safetensors_type(const struct hd_safetensors *s, const char *name, char *out, size_t size);
 /* Names of all tensors. */
 const struct hd_names *hd_safetensors_names(const struct hd_safetensors *s);
 

@@ -56,6 +56,20 @@ static int check_hyper(const struct hd_hyper *h, struct hd_error *err)
     return hd_rope_check(&h->rope, err);
 }
 
+/* An id that is no token's: 2^32 - 1 and the like stand for none in some files, and others were
+ * made for a larger vocabulary. */
+static int32_t special(struct hd_model *m, int64_t id, const char *what)
+{
+    if (id >= 0 && id < m->shape.vocab)
+        return (int32_t)id;
+    if (id != -1)
+        hd_warnings_add(&m->warnings,
+                        "%s is %lld, which is none of the %u tokens: the model is taken to have "
+                        "none",
+                        what, (long long)id, m->shape.vocab);
+    return -1;
+}
+
 int hd_model_set_shape(struct hd_model *m, struct hd_hyper *h, struct hd_error *err)
 {
     if (h->n_kv_heads == 0)
@@ -77,9 +91,8 @@ int hd_model_set_shape(struct hd_model *m, struct hd_hyper *h, struct hd_error *
         .norm_eps = (float)h->norm_eps,
         .tied_output = h->tied_output,
     };
-    if (m->bos >= (int32_t)h->vocab || m->eos >= (int32_t)h->vocab)
-        return hd_fail(err, HD_E_FORMAT, "token ids of begin and end, %d and %d, are not below %u",
-                       m->bos, m->eos, m->shape.vocab);
+    m->bos = special(m, h->bos, "bos_token_id");
+    m->eos = special(m, h->eos, "eos_token_id");
     m->rope_freq = calloc(m->shape.head_dim / 2, sizeof *m->rope_freq);
     if (!m->rope_freq)
         return hd_fail(err, HD_E_NOMEM, "no memory for the model's shape");

@@ -88,6 +88,15 @@ struct hd_model *open_ok(const char *path)
     return m;
 }
 
+struct hd_model *open_warned(const char *path, const char *words)
+{
+    struct hd_model *m = open_ok(path);
+
+    cr_assert_eq(m->warnings.n, words != NULL, "%s", m->warnings.text[0]);
+    cr_assert(!words || strstr(m->warnings.text[0], words), "%s", m->warnings.text[0]);
+    return m;
+}
+
 void open_fails(const char *path, int code, const char *word)
 {
     struct hd_model *m = NULL;

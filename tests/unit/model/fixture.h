@@ -3,6 +3,7 @@
 #define TEST_MODEL_FIXTURE_H
 
 #include "common/math/tensor.h"
+#include "common/model/gguf_impl.h"
 #include "common/model/model.h"
 
 #include <stdbool.h>
@@ -23,6 +24,8 @@ void file_write_text(const char *path, const char *text);
 const char *make_synth(const char *shape, enum hd_dtype type, uint64_t seed);
 /* Opens a model that must open. */
 struct hd_model *open_ok(const char *path);
+/* Opens one that must, with such a warning; NULL: with none. */
+struct hd_model *open_warned(const char *path, const char *words);
 /* Opens one that must not: with this code, and this word in the message. */
 void open_fails(const char *path, int code, const char *word);
 
@@ -42,6 +45,14 @@ void small_each(const struct hd_model *m, bool own_output, small_visit *visit, v
 /* All values of all tensors, through hd_dequant. */
 void small_check(const struct hd_model *m, bool hf_names);
 
+/* A key of a GGUF file that has a type and a value of its own. */
+struct added_key {
+    const char *key;
+    enum gguf_type type; /* GGUF_U32, GGUF_F32, GGUF_BOOL, GGUF_STRING; GGUF_ARRAY: of two */
+    double number;
+    const char *text;
+};
+
 /* One thing to be wrong (or different) in a small GGUF or folder; all NULL: nothing. */
 struct twist {
     const char *skip;      /* tensor that is left out (its name in the container) */
@@ -53,10 +64,12 @@ struct twist {
     const char *text;
     const char *add_u32; /* additional key */
     uint32_t u32;
+    struct added_key add; /* another one */
     bool own_output;
     bool quantized;           /* GGUF: all matrices are Q8_0, of zeros, ... */
     const char *float_matrix; /* ... but this one */
     bool sharded;
+    bool odd_places;    /* folder: the data of each file begins at an odd byte */
     const char *config; /* folder: the whole config.json */
 };
 const char *small_gguf(const struct twist *t);

@@ -111,6 +111,28 @@ static void put_key(const struct gguf_arg *a, const char *key, uint32_t v)
         hd_gguf_put_u32(a->w, key, v);
 }
 
+static void put_added(struct hd_gguf_writer *w, const struct added_key *k)
+{
+    switch (k->type) {
+    case GGUF_U32:
+        hd_gguf_put_u32(w, k->key, (uint32_t)k->number);
+        break;
+    case GGUF_F32:
+        hd_gguf_put_f32(w, k->key, (float)k->number);
+        break;
+    case GGUF_BOOL:
+        hd_gguf_put_bool(w, k->key, k->number != 0);
+        break;
+    case GGUF_STRING:
+        hd_gguf_put_str(w, k->key, k->text);
+        break;
+    default: /* two integers: the number, and the length of the text */
+        hd_gguf_put_array(w, k->key, GGUF_I32, 2);
+        hd_gguf_element_i32(w, (int32_t)k->number);
+        hd_gguf_element_i32(w, (int32_t)strlen(k->text));
+    }
+}
+
 static void put_keys(const struct gguf_arg *a)
 {
     if (!same(a->t->drop_key, "general.architecture"))
@@ -131,6 +153,8 @@ static void put_keys(const struct gguf_arg *a)
         hd_gguf_put_f32(a->w, "llama.rope.scaling.factor", 4);
     if (a->t->add_u32)
         hd_gguf_put_u32(a->w, a->t->add_u32, a->t->u32);
+    if (a->t->add.key)
+        put_added(a->w, &a->t->add);
 }
 
 /* Rows of zeros in Q8_0, so many bytes; 0: the tensor is F32 and has its values. */
@@ -261,10 +285,10 @@ static void add_tensor(void *arg, const char *hf, const char *gguf, const size_t
                         json_string(file ? "model-2.safetensors" : "model-1.safetensors"));
 }
 
-static void write_st(const char *path, struct st_file *f)
+static void write_st(const char *path, struct st_file *f, bool odd)
 {
     char *text = json_dumps(f->header, JSON_COMPACT);
-    size_t len = strlen(text), padded = (len + 7) / 8 * 8;
+    size_t len = strlen(text), padded = odd ? len | 1 : (len + 7) / 8 * 8;
     uint64_t head = padded;
     FILE *out = fopen(path, "wb");
 
@@ -284,14 +308,14 @@ static void write_files(struct folder_arg *a)
 
     if (!a->t->sharded) {
         snprintf(path, sizeof path, "%s/model.safetensors", a->path);
-        write_st(path, &a->files[0]);
+        write_st(path, &a->files[0], a->t->odd_places);
         json_decref(a->files[1].header);
         json_decref(a->map);
         return;
     }
     for (int i = 0; i < 2; i++) {
         snprintf(path, sizeof path, "%s/model-%d.safetensors", a->path, i + 1);
-        write_st(path, &a->files[i]);
+        write_st(path, &a->files[i], a->t->odd_places);
     }
     json_t *index = json_pack("{s:{}, s:o}", "metadata", "weight_map", a->map);
     text = json_dumps(index, 0);
