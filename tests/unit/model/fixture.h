@@ -74,5 +74,6 @@ struct twist {
 };
 const char *small_gguf(const struct twist *t);
 const char *small_folder(const struct twist *t);
+extern const char small_config[]; /* its config.json: %s stands for tie_word_embeddings */
 
 #endif

@@ -235,7 +235,7 @@ struct folder_arg {
     unsigned n;
 };
 
-static const char small_config[] =
+const char small_config[] =
     "{\"model_type\": \"llama\", \"num_hidden_layers\": 2, \"hidden_size\": 64,"
     " \"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"intermediate_size\": 96,"
     " \"vocab_size\": 48, \"max_position_embeddings\": 128, \"rms_norm_eps\": 1e-05,"

@@ -10,6 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#define LLAMA "{\"model_type\": \"llama\", "
+#define SMALL_SIZES                                                                                \
+    "\"num_hidden_layers\": 2, \"hidden_size\": 64, \"intermediate_size\": 96, "                   \
+    "\"vocab_size\": 48, \"max_position_embeddings\": 128, \"tie_word_embeddings\": true, "
+
 TestSuite(folder, .init = folder_init, .fini = folder_fini, .timeout = 120);
 
 Test(folder, values_of_one_file)
@@ -33,6 +38,63 @@ Test(folder, values_of_two_files)
     small_check(m, true);
     cr_assert(m->shape.tied_output);
     hd_model_close(m);
+}
+
+/* The format pads nothing: data may begin at any byte. */
+Test(folder, values_at_odd_places)
+{
+    for (int sharded = 0; sharded < 2; sharded++) {
+        struct hd_model *m =
+            open_ok(small_folder(&(struct twist){.sharded = sharded, .odd_places = true}));
+
+        cr_assert_eq((uintptr_t)m->embedding.data % 2, 1);
+        small_check(m, true);
+        hd_model_close(m);
+    }
+}
+
+/* A head of the file's own is used whatever config.json says; whoever tied it is told if it differs
+ * (in these models every tensor does). */
+Test(folder, head_where_the_output_is_tied)
+{
+    const char *path = small_folder(&(struct twist){.own_output = true});
+    char config[1024];
+
+    snprintf(config, sizeof config, small_config, "true");
+    file_write_text(in_folder("small-hf/config.json"), config);
+    struct hd_model *m = open_warned(path, "lm_head.weight is there and differs");
+    small_check(m, true);
+    cr_assert_not(m->shape.tied_output);
+    cr_assert_neq(m->output.data, m->embedding.data);
+    hd_model_close(m);
+    snprintf(config, sizeof config, small_config, "false");
+    file_write_text(in_folder("small-hf/config.json"), config);
+    hd_model_close(open_warned(path, NULL));
+}
+
+static void ids(const char *eos, int32_t want, const char *warning)
+{
+    char config[1024];
+
+    snprintf(config, sizeof config,
+             LLAMA SMALL_SIZES "\"num_attention_heads\": 4, \"num_key_value_heads\": 2, "
+                               "\"eos_token_id\": %s}",
+             eos);
+    struct hd_model *m = open_warned(small_folder(&(struct twist){.config = config}), warning);
+    cr_assert_eq(m->eos, want, "%s", eos);
+    hd_model_close(m);
+}
+
+Test(folder, ids_that_are_no_tokens)
+{
+    ids("47", 47, NULL);
+    ids("[47]", 47, NULL);
+    ids("null", -1, NULL);
+    ids("-1", -1, NULL);
+    ids("[]", -1, NULL);
+    ids("48", -1, "eos_token_id is 48, which is none of the 48 tokens");
+    ids("-2", -1, "eos_token_id is -2");
+    ids("[4294967295, 7]", -1, "eos_token_id is 4294967295");
 }
 
 /* The same weights have the same digest however they are spread over files. */
@@ -172,8 +234,6 @@ static void config_fails(const char *text, int code, const char *word)
     cr_assert_not_null(strstr(err.text, word), "%s", err.text);
 }
 
-#define LLAMA "{\"model_type\": \"llama\", "
-
 Test(folder, config_before_version_5)
 {
     struct hd_hyper c;
@@ -237,10 +297,7 @@ Test(folder, configs_that_are_refused)
                  "partial_rotary_factor");
 }
 
-#define SMALL(more)                                                                                \
-    LLAMA "\"num_hidden_layers\": 2, \"hidden_size\": 64, \"intermediate_size\": 96, "             \
-          "\"vocab_size\": 48, \"max_position_embeddings\": 128, \"tie_word_embeddings\": "        \
-          "true, " more "}"
+#define SMALL(more) LLAMA SMALL_SIZES more "}"
 
 Test(folder, shapes_that_are_refused)
 {

@@ -105,6 +105,26 @@ Test(model, gguf_rope_scaling)
                "yarn");
 }
 
+Test(model, gguf_ids_that_are_no_tokens)
+{
+    static const struct {
+        uint32_t id;
+        int32_t want;
+        const char *warning;
+    } cases[] = {{0, 0, NULL},
+                 {47, 47, NULL},
+                 {48, -1, "bos_token_id is 48, which is none of the 48 tokens"},
+                 {UINT32_MAX, -1, "bos_token_id is 4294967295"}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct twist t = {.add_u32 = "tokenizer.ggml.bos_token_id", .u32 = cases[i].id};
+        struct hd_model *m = open_warned(small_gguf(&t), cases[i].warning);
+
+        cr_assert_eq(m->bos, cases[i].want);
+        hd_model_close(m);
+    }
+}
+
 Test(model, paths_that_are_not_models)
 {
     file_write_text(in_folder("text.gguf"), "certainly not a model, but long enough for one");
