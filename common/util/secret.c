@@ -9,7 +9,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#define KEY_HEADER "hydac-cluster-key-1\n"
+#define KEY_HEADER "hydac-cluster-key-1"
 #define KEY_DIGITS (2 * HD_KEY_BYTES)
 
 void hd_secret_wipe(void *p, size_t len)
@@ -122,14 +122,33 @@ int hd_secret_read(const char *path, char *buf, size_t size, size_t *len, struct
     return rc;
 }
 
+/* What is left of a text without the byte-order mark that some editors put before it, and without
+ * the line ends, of any system, behind it. */
+static int strip(const char **text, size_t *len, struct hd_error *err)
+{
+    const char *t = *text;
+    if (*len >= 2 && (memcmp(t, "\xff\xfe", 2) == 0 || memcmp(t, "\xfe\xff", 2) == 0))
+        return hd_fail(err, HD_E_FORMAT,
+                       "the file is in UTF-16, as some shells write with >; save it as ASCII");
+    if (*len >= 3 && memcmp(t, "\xef\xbb\xbf", 3) == 0) {
+        *text += 3;
+        *len -= 3;
+    }
+    while (*len > 0 && ((*text)[*len - 1] == '\n' || (*text)[*len - 1] == '\r'))
+        --*len;
+    return 0;
+}
+
 /* ---- API keys ------------------------------------------------------------------------------- */
 
 int hd_api_key_check(char *text, size_t *len, struct hd_error *err)
 {
-    if (*len > 0 && text[*len - 1] == '\n')
-        text[--*len] = '\0';
-    if (*len > 0 && text[*len - 1] == '\r')
-        text[--*len] = '\0';
+    const char *word = text;
+    int rc = strip(&word, len, err);
+    if (rc < 0)
+        return rc;
+    memmove(text, word, *len);
+    text[*len] = '\0';
     for (size_t i = 0; i < *len; i++)
         if (text[i] <= ' ' || text[i] > '~')
             return hd_fail(err, HD_E_FORMAT,
@@ -163,6 +182,7 @@ void hd_key_print(const struct hd_key *key, char text[HD_KEY_TEXT])
     static const char digits[] = "0123456789abcdef";
     size_t n = strlen(KEY_HEADER);
     memcpy(text, KEY_HEADER, n);
+    text[n++] = '\n';
     for (size_t i = 0; i < sizeof key->bytes; i++) {
         text[n++] = digits[key->bytes[i] >> 4];
         text[n++] = digits[key->bytes[i] & 15];
@@ -177,17 +197,29 @@ static int digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+/* Bytes of the first line with its end; 0 when it is not the header. */
+static size_t first_line(const char *text, size_t len)
+{
+    size_t n = strlen(KEY_HEADER);
+    if (len <= n || memcmp(text, KEY_HEADER, n) != 0)
+        return 0;
+    if (text[n] == '\r')
+        n++;
+    return n < len && text[n] == '\n' ? n + 1 : 0;
+}
+
 int hd_key_parse(struct hd_key *key, const char *text, size_t len, struct hd_error *err)
 {
-    size_t head = strlen(KEY_HEADER);
-    if (len < head || memcmp(text, KEY_HEADER, head) != 0)
+    int rc = strip(&text, &len, err);
+    if (rc < 0)
+        return rc;
+    size_t head = first_line(text, len);
+    if (head == 0)
         return hd_fail(err, HD_E_FORMAT,
-                       "the first line is not %.*s; make a key with: hydac keygen > FILE",
-                       (int)head - 1, KEY_HEADER);
+                       "the first line is not " KEY_HEADER
+                       "; make a key with: hydac keygen > FILE");
     text += head;
     len -= head;
-    if (len > 0 && text[len - 1] == '\n')
-        len--;
     if (len != KEY_DIGITS)
         return hd_fail(err, HD_E_FORMAT,
                        "the key has %zu digits instead of %d; copy the whole file again", len,

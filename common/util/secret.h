@@ -21,13 +21,15 @@ bool hd_secret_equal(const char *secret, size_t secret_len, const char *given, s
 /* Zeroes that the compiler does not leave out. */
 void hd_secret_wipe(void *p, size_t len);
 
-/* ---- An API key: a word that clients show. A newline at its end, which editors like to add, is
- * cut off; 16 to 255 bytes, printable ASCII without spaces, are left. HD_E_FORMAT. */
+/* ---- An API key: a word that clients show. A byte-order mark before it and line ends of any
+ * system behind it, which editors like to add, are cut off; 16 to 255 bytes, printable ASCII
+ * without spaces, are left. HD_E_FORMAT. */
 #define HD_API_KEY_MIN  16
 #define HD_API_KEY_SIZE 256 /* bytes for the longest, the NUL included */
 int hd_api_key_check(char *text, size_t *len, struct hd_error *err);
 
-/* ---- The cluster key: 256 random bits that leader and workers share, as a file of two lines:
+/* ---- The cluster key: 256 random bits that leader and workers share, as a file of two lines
+ * (with the line ends of any system, and maybe a byte-order mark):
  *
  *   hydac-cluster-key-1
  *   64 hexadecimal digits */

@@ -214,6 +214,8 @@ def configs():
     put("config", "two", "a: {uint: 1}\n---\na: {uint: 2}\n")
     put("config", "deep", "a: " + "[" * 500)
     put("config", "key", "hydac-cluster-key-1\n" + "0123456789abcdef" * 4 + "\n")
+    put("config", "key-crlf", "\ufeffhydac-cluster-key-1\r\n" + "0123456789abcdef" * 4 + "\r\n")
+    put("config", "key-utf16", b"\xff\xfeh\0y\0")
 
 
 def requests():

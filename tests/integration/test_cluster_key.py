@@ -86,6 +86,18 @@ def test_another_key(daemons, tmp_path):
         assert digits[:8] not in log and "hydac-cluster-key" not in log
 
 
+def test_a_key_file_from_another_system(daemons, tmp_path):
+    """Its copy went through an editor that ends lines with CRLF and begins with a mark."""
+    c = daemons(key=True)
+    with open(c.key, "rb") as f:
+        text = f.read()
+    copy = tmp_path / "copy.key"
+    copy.write_bytes(b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n"))
+    os.chmod(copy, 0o600)
+    c.start("w1", key=str(copy))
+    c.until_serving(1)
+
+
 def test_worker_without_a_key(daemons):
     c = daemons(key=True)
     c.start_all(1)
@@ -171,12 +183,13 @@ def test_keys_that_cannot_be_used(model, tmp_path, start):
         (good[:-2] + "\n", 0o600, "has 63 digits instead of 64"),
         (good.replace("hydac", "other"), 0o600, "the first line is not hydac-cluster-key-1"),
         ("", 0o600, "the first line is not"),
+        ("\ufeff" + good, 0o600, "is in UTF-16"),
         (None, 0o600, "cannot read"),
     ):
         if text is None:
             os.remove(key)
         else:
-            key.write_text(text)
+            key.write_text(text, encoding="utf-16-le" if text.startswith("\ufeff") else None)
             os.chmod(key, mode)
         said = start(model, tmp_path, "--key", str(key))
         assert said.returncode == 1

@@ -67,6 +67,16 @@ def test_key(daemons, key_file):
     assert key not in c.leader.output()
 
 
+def test_a_key_file_from_another_system(daemons, key_file, tmp_path):
+    copy = tmp_path / "copy.key"
+    copy.write_bytes(b"\xef\xbb\xbf" + key_file.read_bytes().replace(b"\n", b"\r\n"))
+    os.chmod(copy, 0o600)
+    c = daemons(leader_args=["--api-key-file", str(copy)])
+    for file in (copy, key_file):
+        said = hydac("status", "--leader", c.client.url, "--api-key-file", str(file))
+        assert said.returncode == 0, said.stderr
+
+
 def test_command_line(daemons, key_file, tmp_path):
     c = daemons(leader_args=["--api-key-file", str(key_file)])
     c.start("w1")

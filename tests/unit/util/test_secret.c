@@ -126,6 +126,67 @@ Test(secret, an_access_list_that_lets_the_group_in)
     cr_assert_eq(load_listed(list, 5, &err), HD_E_CONFIG);
 }
 
+/* ---- Line ends and marks of other systems ---------------------------------------------------- */
+
+/* `good` with these line ends, after this. */
+static const char *framed(char *out, size_t size, const char *before, const char *end)
+{
+    size_t first = strcspn(good, "\n"), second = strlen(good) - first - 2;
+    snprintf(out, size, "%s%.*s%s%.*s%s", before, (int)first, good, end, (int)second,
+             good + first + 1, end);
+    return out;
+}
+
+static const char bom[] = "\xef\xbb\xbf";
+
+Test(secret, key_from_another_system)
+{
+    char text[200];
+    static const char *const marks[] = {"", bom};
+    for (size_t i = 0; i < 2; i++) {
+        struct hd_key key = {0};
+        struct hd_error err = {0};
+        framed(text, sizeof text, marks[i], "\r\n");
+        cr_assert_eq(load(text, 0600, &key, &err), 0, "%s", err.text);
+        cr_assert(key.bytes[0] == 0 && key.bytes[31] == 0xff);
+        strcat(text, "\r\n\n");
+        cr_assert_eq(load(text, 0600, &key, &err), 0, "%s", err.text);
+        framed(text, sizeof text, marks[i], "\n");
+        cr_assert_eq(load(text, 0600, &key, &err), 0, "%s", err.text);
+    }
+}
+
+Test(secret, api_key_from_another_system)
+{
+    static const char word[] = "0123456789abcdef";
+    static const char *const ends[] = {"", "\n", "\r\n", "\n\n", "\r\n\r\n"};
+    for (size_t i = 0; i < 2 * sizeof ends / sizeof *ends; i++) {
+        char text[64];
+        struct hd_error err = {0};
+        snprintf(text, sizeof text, "%s%s%s", i % 2 ? bom : "", word, ends[i / 2]);
+        size_t len = strlen(text);
+        cr_assert_eq(hd_api_key_check(text, &len, &err), 0, "%s", err.text);
+        cr_assert_str_eq(text, word);
+        cr_assert_eq(len, strlen(word));
+    }
+}
+
+Test(secret, utf_16_is_said_to_be_utf_16)
+{
+    static const char *const texts[] = {"\xff\xfeh\0y\0", "\xfe\xff\0h\0y"};
+    for (size_t i = 0; i < 2; i++) {
+        struct hd_key key;
+        struct hd_error err = {0};
+        char text[8] = "";
+        size_t len = 6;
+        cr_assert_eq(hd_key_parse(&key, texts[i], len, &err), HD_E_FORMAT);
+        cr_assert_not_null(strstr(err.text, "UTF-16"), "%s", err.text);
+        memcpy(text, texts[i], len);
+        cr_assert_eq(hd_api_key_check(text, &len, &err), HD_E_FORMAT);
+        cr_assert_not_null(strstr(err.text, "UTF-16"), "%s", err.text);
+    }
+}
+
 static void expect_damaged(const char *text, const char *what)
 {
     struct hd_key key;
@@ -142,7 +203,8 @@ Test(secret, files_that_hold_no_key)
     expect_damaged("hydac-cluster-key-1", "the first line");
     expect_damaged("hydac-cluster-key-2\n", "the first line");
     expect_damaged(strchr(good, '\n') + 1, "the first line");
-    expect_damaged("hydac-cluster-key-1\n", "has 0 digits instead of 64");
+    expect_damaged("hydac-cluster-key-1\n", "the first line");
+    expect_damaged("hydac-cluster-key-1\n0", "has 1 digits instead of 64");
     strcpy(text, good);
     strcpy(text + strlen(text) - 2, "\n");
     expect_damaged(text, "has 63 digits");
@@ -150,7 +212,7 @@ Test(secret, files_that_hold_no_key)
     strcpy(text + strlen(text) - 1, "0\n");
     expect_damaged(text, "has 65 digits");
     strcpy(text, good);
-    strcat(text, "\n");
+    strcpy(text + strlen(text) - 1, " \n");
     expect_damaged(text, "has 65 digits");
     for (const char *bad = "gF -/:"; *bad; bad++) {
         strcpy(text, good);
