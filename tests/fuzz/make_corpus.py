@@ -119,16 +119,19 @@ def messages():
 
 
 def gguf_value(kind, value):
-    """4: u32, 6: f32, 8: string, 9: array of strings"""
+    """4: u32, 6: f32, 7: truth, 8: string, 9: array of strings, or of u32"""
     if kind == 8:
         return struct.pack("<IQ", 8, len(value)) + value.encode()
+    if kind == 9 and isinstance(value[0], int):
+        return struct.pack(f"<IIQ{len(value)}I", 9, 4, len(value), *value)
     if kind == 9:
         items = b"".join(struct.pack("<Q", len(v.encode())) + v.encode() for v in value)
         return struct.pack("<IIQ", 9, 8, len(value)) + items
-    return struct.pack("<I" + {4: "I", 6: "f"}[kind], kind, value)
+    return struct.pack("<I" + {4: "I", 6: "f", 7: "?"}[kind], kind, value)
 
 
-def gguf():
+def gguf_file(more=None, kind=0, version=3):
+    """A whole model of one layer; more: keys besides, kind: of its matrices."""
     dim, ffn, vocab = 16, 16, 4
     keys = {
         "general.architecture": (8, "llama"),
@@ -144,22 +147,48 @@ def gguf():
         "tokenizer.ggml.model": (8, "gpt2"),
         "tokenizer.ggml.tokens": (9, ["a", "b", "ab", "<s>"]),
         "tokenizer.ggml.merges": (9, ["a b"]),
+        **(more or {}),
     }
     shapes = {"token_embd.weight": (dim, vocab), "output_norm.weight": (dim,)}
     for name in ("attn_norm", "ffn_norm"):
         shapes[f"blk.0.{name}.weight"] = (dim,)
     for name in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"):
         shapes[f"blk.0.{name}.weight"] = (dim, dim)
-    head = struct.pack("<4sIQQ", b"GGUF", 3, len(shapes), len(keys))
-    for key, (kind, value) in keys.items():
-        head += struct.pack("<Q", len(key)) + key.encode() + gguf_value(kind, value)
+    head = struct.pack("<4sIQQ", b"GGUF", version, len(shapes), len(keys))
+    for key, (of, value) in keys.items():
+        head += struct.pack("<Q", len(key)) + key.encode() + gguf_value(of, value)
     at = 0
     for name, shape in shapes.items():
         head += struct.pack("<Q", len(name)) + name.encode()
-        head += struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, 0, at)
+        of = kind if len(shape) > 1 else 0
+        head += struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, of, at)
         at += 4 * shape[0] * (shape[1] if len(shape) > 1 else 1)
     head += bytes(-len(head) % 32)
-    put("gguf", "model", head + bytes(at))
+    return head + bytes(at)
+
+
+def gguf():
+    put("gguf", "model", gguf_file())
+    put("gguf", "short", gguf_file()[:-100])
+    put("gguf", "version-2", gguf_file(version=2))
+    put("gguf", "big-endian", gguf_file(version=3 << 24))
+    put("gguf", "q3-k", gguf_file(kind=11))
+    put("gguf", "of-no-type", gguf_file(kind=137))
+    for name, key, value in (
+        ("scale-linear", "llama.rope.scale_linear", (6, 4.0)),
+        ("window", "llama.attention.sliding_window", (4, 16)),
+        ("window-list", "llama.attention.sliding_window", (9, [0, 32, 64])),
+        ("not-causal", "llama.attention.causal", (7, False)),
+        ("layout", "llama.tensor_data_layout", (8, "Meta AI original pth")),
+        ("unknown", "llama.no_such_thing", (9, ["a", "b"])),
+        ("heads-list", "llama.attention.head_count", (9, [1, 1])),
+        ("group", "somebody.version", (4, 1)),
+        ("no-end", "tokenizer.ggml.eos_token_id", (4, (1 << 32) - 1)),
+        ("part", "split.count", (4, 3)),
+        ("adapter", "general.type", (8, "adapter")),
+    ):
+        put("gguf", name, gguf_file({key: value}))
+    put("gguf", "pointer", "version https://git-lfs.github.com/spec/v1\n")
     put("gguf", "empty", struct.pack("<4sIQQ", b"GGUF", 3, 0, 0))
     put("gguf", "counts", struct.pack("<4sIQQ", b"GGUF", 3, 1 << 63, 1 << 63))
 
@@ -172,6 +201,14 @@ def safetensors():
     a = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
     b = {"dtype": "BF16", "shape": [4], "data_offsets": [24, 32]}
     one("two", {"__metadata__": {"format": "pt"}, "a": a, "b": b}, bytes(32))
+    one("odd", {"x": {"dtype": "U8", "shape": [3], "data_offsets": [0, 3]},
+                "a": {**a, "data_offsets": [3, 27]}}, bytes(27))  # fmt: skip
+    one("f64", {"a": {**a, "dtype": "F64", "data_offsets": [0, 48]}}, bytes(48))
+    one("f4", {"a": {**a, "dtype": "F4", "data_offsets": [0, 3]}}, bytes(3))
+    one("of-no-type", {"a": {**a, "dtype": "F9", "data_offsets": [0, 7]}}, bytes(7))
+    one("short", {"a": a, "b": b}, bytes(31))
+    put("safetensors", "short-header", struct.pack("<Q", 900) + b'{"a"')
+    put("safetensors", "pointer", "version https://git-lfs.github.com/spec/v1\n")
     one("overlap", {"a": a, "b": {**b, "data_offsets": [20, 28]}}, bytes(32))
     one("beyond", {"a": {**a, "data_offsets": [1 << 62, (1 << 62) + 24]}}, bytes(32))
     one("overflow", {"a": {**a, "shape": [1 << 62, 8], "data_offsets": [0, 0]}})
