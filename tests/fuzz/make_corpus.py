@@ -216,6 +216,34 @@ def safetensors():
     put("safetensors", "length", struct.pack("<Q", (1 << 64) - 1) + b"{}")
 
 
+def model_configs():
+    llama = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "num_hidden_layers": 2,
+        "hidden_size": 64,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 96,
+        "vocab_size": 48,
+        "max_position_embeddings": 128,
+        "rms_norm_eps": 1e-05,
+        "hidden_act": "silu",
+        "bos_token_id": 1,
+        "eos_token_id": [7, 48],
+    }
+    scaling = {"type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4}
+    put("model_config", "plain", json.dumps(llama))
+    for name, more in (
+        ("llama3", {"rope_scaling": scaling, "rope_theta": 5e5}),
+        ("linear", {"rope_parameters": {"rope_type": "linear", "factor": 4.0}}),
+        ("window", {"sliding_window": 16, "use_sliding_window": False, "layer_types": ["x"]}),
+        ("own-code", {"auto_map": {"AutoConfig": "x.Y"}, "quantization_config": None}),
+        ("unknown", {"no_such_thing": [{}, [], None, 1e999]}),
+    ):
+        put("model_config", name, json.dumps({**llama, **more}))
+
+
 def tokenizers():
     vocab = {c: i for i, c in enumerate("abcdefghijklmnopqrstuvwxyzH\u0120")}
     vocab["he"] = len(vocab)
@@ -291,5 +319,6 @@ def tls():
 
 
 if __name__ == "__main__":
-    for make in (frames, messages, gguf, safetensors, tokenizers, configs, requests, tls):
+    containers = (gguf, safetensors, model_configs)
+    for make in (frames, messages, *containers, tokenizers, configs, requests, tls):
         make()

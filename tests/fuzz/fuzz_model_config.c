@@ -1,0 +1,18 @@
+/* fuzz_model_config.c - config.json of a Hugging Face folder, up to the model's shape. */
+#include "common/model/model_impl.h"
+#include "fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct hd_model m = {0};
+    struct hd_hyper h;
+    struct hd_error err = {0};
+    const char *path = fuzz_file("config.json", data, size);
+    int rc = hd_hf_config_read(&h, path, &m.warnings, &err);
+    if (rc == 0)
+        rc = hd_model_set_shape(&m, &h, &err);
+    FUZZ_CHECK(rc == 0 || err.text[0]);
+    FUZZ_CHECK(rc < 0 || (m.shape.vocab <= HD_MAX_VOCAB && m.eos < (int32_t)m.shape.vocab));
+    free(m.rope_freq);
+    return 0;
+}
