@@ -90,7 +90,7 @@ int hd_model_from_folder(struct hd_model *m, struct hd_error *err)
 
     if (rc < 0)
         return rc;
-    rc = hd_safetensors_open(&st, m->folder, err);
+    rc = hd_safetensors_open(&st, m->folder, &m->warnings, err);
     if (rc < 0)
         return rc;
     m->impl = st;

@@ -14,16 +14,6 @@ struct cursor {
     struct hd_error *err;
 };
 
-size_t gguf_type_size(uint32_t type)
-{
-    static const uint8_t sizes[] = {
-        [GGUF_U8] = 1,  [GGUF_I8] = 1,  [GGUF_U16] = 2, [GGUF_I16] = 2,
-        [GGUF_U32] = 4, [GGUF_I32] = 4, [GGUF_F32] = 4, [GGUF_BOOL] = 1,
-        [GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8,
-    };
-    return type < sizeof sizes ? sizes[type] : 0;
-}
-
 static int damaged(const struct cursor *c, const char *what)
 {
     hd_fail(c->err, HD_E_FORMAT,

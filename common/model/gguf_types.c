@@ -2,6 +2,16 @@
  */
 #include "common/model/gguf_impl.h"
 
+size_t gguf_type_size(uint32_t type)
+{
+    static const uint8_t sizes[] = {
+        [GGUF_U8] = 1,  [GGUF_I8] = 1,  [GGUF_U16] = 2, [GGUF_I16] = 2,
+        [GGUF_U32] = 4, [GGUF_I32] = 4, [GGUF_F32] = 4, [GGUF_BOOL] = 1,
+        [GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8,
+    };
+    return type < sizeof sizes ? sizes[type] : 0;
+}
+
 /* clang-format off */
 static const struct gguf_dtype types[] = {
     [0] = {"F32", 1, 4},          [1] = {"F16", 1, 2},          [2] = {"Q4_0", 32, 18},

@@ -1,9 +1,9 @@
 /* model.h - a Llama-family model on disk, whatever its container.
  *
- * hd_model_open takes a .gguf file, or a Hugging Face folder (config.json, *.safetensors, maybe
- * sharded with model.safetensors.index.json). Tensors are views into read-only mappings: opening
- * costs no reading of weights, and one mapping is shared by all processes of a machine. A file
- * must not be cut shorter while it is open: replace it by renaming another one over it. */
+ * hd_model_open takes a .gguf file, or a Hugging Face folder (config.json, model.safetensors, or
+ * parts of it with model.safetensors.index.json). Tensors are views into read-only mappings:
+ * opening costs no reading of weights, and one mapping is shared by all processes of a machine. A
+ * file must not be cut shorter while it is open: replace it by renaming another one over it. */
 #ifndef HD_MODEL_MODEL_H
 #define HD_MODEL_MODEL_H
 
@@ -74,10 +74,12 @@ struct hd_model {
 };
 
 /* Every tensor's shape is checked against the hyper-parameters, head_dim must be a multiple of 16,
- * n_heads a multiple of n_kv_heads; a tensor that a plain Llama model does not have is refused.
- * HD_E_IO, HD_E_FORMAT, HD_E_UNSUPPORTED (another architecture, a tensor type we cannot read),
- * HD_E_LIMIT (a named limit), HD_E_RANGE (RoPE parameters), HD_E_NOMEM; `err` names file and
- * tensor or key. */
+ * n_heads a multiple of n_kv_heads. Unread means refused: a tensor that a plain Llama model does
+ * not have, and a key or a field that may change what is computed and that no table knows with its
+ * value (rules.h), refuse the model. What is served, but maybe not as meant, is in m->warnings.
+ * HD_E_IO, HD_E_FORMAT, HD_E_UNSUPPORTED (another architecture, setting or type of tensor, or no
+ * model at all), HD_E_LIMIT (a named limit), HD_E_RANGE (RoPE parameters), HD_E_NOMEM; `err` names
+ * the file, and the tensor or the setting with its value. */
 int hd_model_open(struct hd_model **out, const char *path, struct hd_error *err);
 void hd_model_close(struct hd_model *m);
 

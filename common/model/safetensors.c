@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define TYPE_OTHER (-1)
 
@@ -289,35 +290,72 @@ static int open_sharded(struct hd_safetensors *st, const char *folder, const jso
     }
     for (size_t i = 0; i < st->n_shards; i++) {
         rc = open_shard(st, &st->shards[i], err);
+        if (rc == HD_E_NOTFOUND)
+            rc = hd_fail(err, HD_E_IO,
+                         "%s: listed in model.safetensors.index.json, but not there; fetch the "
+                         "whole folder",
+                         st->shards[i].path);
         if (rc < 0)
             return rc;
     }
     return check_map(st, map, path, err);
 }
 
-static int open_folder(struct hd_safetensors *st, const char *folder, struct hd_error *err)
+static void drop_shards(struct hd_safetensors *s)
 {
-    json_t *index;
+    for (size_t i = 0; i < s->n_shards; i++) {
+        json_decref(s->shards[i].header);
+        hd_map_close(&s->shards[i].map);
+        free(s->shards[i].path);
+        s->shards[i] = (struct shard){0};
+    }
+    s->n_shards = 0;
+}
+
+static int no_weights(const char *folder, struct hd_error *err)
+{
+    return hd_fail(err, HD_E_IO,
+                   "%s: neither model.safetensors nor model.safetensors.index.json is there; fetch "
+                   "the whole folder",
+                   folder);
+}
+
+static int open_single(struct hd_safetensors *st, const char *folder, struct hd_error *err)
+{
+    int rc = shard_named(st, folder, "model.safetensors", err);
+
+    return rc < 0 ? rc : open_shard(st, &st->shards[0], err);
+}
+
+/* As in transformers one file goes before several: who saves a model anew into its folder may leave
+ * the parts of the old one behind. */
+static int open_folder(struct hd_safetensors *st, const char *folder, struct hd_warnings *w,
+                       struct hd_error *err)
+{
+    json_t *index = NULL;
     char *path = join(folder, "model.safetensors.index.json");
 
     if (!path)
         return hd_fail(err, HD_E_NOMEM, "%s: no memory to open it", folder);
-    int rc = hd_json_file(&index, path, err);
-    if (rc == 0) {
-        rc = open_sharded(st, folder, index, path, err);
-        json_decref(index);
-    } else if (rc == HD_E_NOTFOUND) {
-        rc = shard_named(st, folder, "model.safetensors", err);
-        if (rc >= 0)
-            rc = open_shard(st, &st->shards[0], err);
-        if (rc == HD_E_NOTFOUND)
-            rc = hd_kind_of_folder(folder, rc, err);
+    int rc = open_single(st, folder, err);
+    if (rc == 0 && access(path, F_OK) == 0)
+        hd_warnings_add(w, "model.safetensors is used, not the files of "
+                           "model.safetensors.index.json beside it");
+    if (rc == HD_E_NOTFOUND) {
+        drop_shards(st);
+        rc = hd_json_file(&index, path, err);
+        if (rc == 0)
+            rc = open_sharded(st, folder, index, path, err);
+        else if (rc == HD_E_NOTFOUND)
+            rc = hd_kind_of_folder(folder, no_weights(folder, err), err);
     }
+    json_decref(index);
     free(path);
     return rc;
 }
 
-int hd_safetensors_open(struct hd_safetensors **out, const char *folder, struct hd_error *err)
+int hd_safetensors_open(struct hd_safetensors **out, const char *folder, struct hd_warnings *w,
+                        struct hd_error *err)
 {
     struct hd_safetensors *st = calloc(1, sizeof *st);
     int rc = HD_E_NOMEM;
@@ -331,13 +369,9 @@ int hd_safetensors_open(struct hd_safetensors **out, const char *folder, struct 
     if (rc < 0 || !st->shards || !st->entries)
         rc = hd_fail(err, HD_E_NOMEM, "%s: no memory to open it", folder);
     else
-        rc = open_folder(st, folder, err);
+        rc = open_folder(st, folder, w, err);
     if (rc < 0) {
         hd_safetensors_close(st);
-        if (rc == HD_E_NOTFOUND) /* of a weight file: for the caller it is an I/O error */
-            rc = HD_E_IO;
-        if (err)
-            err->code = rc;
         return rc;
     }
     *out = st;
@@ -348,11 +382,7 @@ void hd_safetensors_close(struct hd_safetensors *s)
 {
     if (!s)
         return;
-    for (size_t i = 0; i < s->n_shards; i++) {
-        json_decref(s->shards[i].header);
-        hd_map_close(&s->shards[i].map);
-        free(s->shards[i].path);
-    }
+    drop_shards(s);
     hd_names_deinit(&s->names);
     free(s->shards);
     free(s->entries);

@@ -1,5 +1,5 @@
-/* safetensors.h - the tensors of a Hugging Face folder: model.safetensors, or the shards that
- * model.safetensors.index.json lists. Internal to common/model.
+/* safetensors.h - the tensors of a Hugging Face folder: model.safetensors, or else the shards
+ * that model.safetensors.index.json lists. Internal to common/model.
  *
  * A file is: length of the header (u64), the header (JSON: name -> dtype, shape, data_offsets),
  * the data. As with GGUF, everything is checked before it is believed. */
@@ -7,6 +7,7 @@
 #define HD_MODEL_SAFETENSORS_H
 
 #include "common/model/names.h"
+#include "common/util/warnings.h"
 
 struct hd_safetensors;
 
@@ -15,8 +16,9 @@ struct hd_safetensors;
 #define HD_SAFETENSORS_MAX_SHARDS  1024
 #define HD_SAFETENSORS_MAX_TENSORS 65536
 
-/* HD_E_IO, HD_E_FORMAT, HD_E_LIMIT, HD_E_NOMEM; `err` names the file. */
-int hd_safetensors_open(struct hd_safetensors **out, const char *folder, struct hd_error *err);
+/* HD_E_IO, HD_E_FORMAT, HD_E_UNSUPPORTED, HD_E_LIMIT, HD_E_NOMEM; `err` names the file. */
+int hd_safetensors_open(struct hd_safetensors **out, const char *folder, struct hd_warnings *w,
+                        struct hd_error *err);
 void hd_safetensors_close(struct hd_safetensors *s);
 
 /* 0, HD_E_NOTFOUND, or HD_E_UNSUPPORTED (a type other than F32, F16, BF16). 1-D tensors have rows =

@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct hd_tensor t;
     struct hd_error err = {0};
     fuzz_file("model.safetensors", data, size);
-    if (hd_safetensors_open(&s, fuzz_folder(), &err) < 0) {
+    if (hd_safetensors_open(&s, fuzz_folder(), NULL, &err) < 0) {
         FUZZ_CHECK(err.text[0]);
         return 0;
     }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { HEADS_DIM = 64, KV_DIM = 32 };
 
@@ -331,6 +332,8 @@ const char *small_folder(const struct twist *t)
     char path[600], config[1024];
 
     mkdir(a.path, 0777);
+    unlink(in_folder("small-hf/model.safetensors")); /* of a test's earlier one */
+    unlink(in_folder("small-hf/model.safetensors.index.json"));
     snprintf(config, sizeof config, small_config, t->own_output ? "false" : "true");
     snprintf(path, sizeof path, "%s/config.json", a.path);
     file_write_text(path, t->config ? t->config : config);

@@ -40,6 +40,26 @@ Test(folder, values_of_two_files)
     hd_model_close(m);
 }
 
+/* A folder of two files, and one file beside them that was a model of a tied output. */
+static const char *one_and_two(bool own_output)
+{
+    size_t len;
+
+    small_folder(&(struct twist){0});
+    uint8_t *bytes = file_read(in_folder("small-hf/model.safetensors"), &len);
+    small_folder(&(struct twist){.sharded = true, .own_output = own_output});
+    file_write(in_folder("small-hf/model.safetensors"), bytes, len);
+    free(bytes);
+    return in_folder("small-hf");
+}
+
+/* As in transformers. */
+Test(folder, one_file_goes_before_several)
+{
+    hd_model_close(open_warned(one_and_two(false), "model.safetensors is used, not the files of"));
+    open_fails(one_and_two(true), HD_E_FORMAT, "lm_head.weight is missing");
+}
+
 /* The format pads nothing: data may begin at any byte. */
 Test(folder, values_at_odd_places)
 {
@@ -166,12 +186,18 @@ Test(folder, bad_indexes)
 
 Test(folder, missing_files)
 {
-    const char *path = small_folder(&(struct twist){0});
-
-    unlink(in_folder("small-hf/model.safetensors"));
-    open_fails(path, HD_E_IO, "model.safetensors");
+    small_folder(&(struct twist){0});
     unlink(in_folder("small-hf/config.json"));
-    open_fails(path, HD_E_IO, "config.json");
+    open_fails(in_folder("small-hf"), HD_E_UNSUPPORTED, "no config.json, but model.safetensors");
+    unlink(in_folder("small-hf/model.safetensors"));
+    open_fails(in_folder("small-hf"), HD_E_IO, "config.json");
+    small_folder(&(struct twist){0});
+    unlink(in_folder("small-hf/model.safetensors"));
+    open_fails(in_folder("small-hf"), HD_E_IO, "neither model.safetensors nor");
+    small_folder(&(struct twist){.sharded = true});
+    unlink(in_folder("small-hf/model-2.safetensors"));
+    open_fails(in_folder("small-hf"), HD_E_IO,
+               "model-2.safetensors: listed in model.safetensors.index.json");
 }
 
 /* ---- Headers of safetensors -----------------------------------------------------------------*/
