@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define ENDS ((size_t)4096) /* bytes by which two matrices are told apart for a warning */
 
@@ -81,6 +82,23 @@ static int read_config(struct hd_model *m, struct hd_hyper *h, struct hd_error *
     return rc == HD_E_NOTFOUND ? hd_kind_of_folder(m->folder, rc, err) : rc;
 }
 
+/* transformers would load it over the model by itself. */
+static int refuse_adapter(const struct hd_model *m, struct hd_error *err)
+{
+    char *path;
+
+    if (asprintf(&path, "%s/adapter_config.json", m->folder) < 0)
+        return hd_fail(err, HD_E_NOMEM, "%s: no memory to open it", m->folder);
+    int rc = access(path, F_OK) < 0
+                 ? 0
+                 : hd_fail(err, HD_E_UNSUPPORTED,
+                           "%s: a LoRA adapter lies beside the model and would change it: merge it "
+                           "(peft's merge_and_unload), or take it out of the folder",
+                           path);
+    free(path);
+    return rc;
+}
+
 int hd_model_from_folder(struct hd_model *m, struct hd_error *err)
 {
     struct hd_safetensors *st;
@@ -88,6 +106,9 @@ int hd_model_from_folder(struct hd_model *m, struct hd_error *err)
     struct hd_hyper h;
     int rc = read_config(m, &h, err);
 
+    if (rc < 0)
+        return rc;
+    rc = refuse_adapter(m, err);
     if (rc < 0)
         return rc;
     rc = hd_safetensors_open(&st, m->folder, &m->warnings, err);

@@ -74,7 +74,9 @@ static void understood(const struct hd_rule *r, char *out, size_t size)
 {
     switch (r->kind) {
     case HD_RULE_VALUE:
-        if (r->a == r->b)
+        if (r->a == r->b && (r->a == 0 || r->a == 1))
+            snprintf(out, size, "only %s is", r->a == 0 ? "0, or false," : "1, or true,");
+        else if (r->a == r->b)
             snprintf(out, size, "only %g is", r->a);
         else
             snprintf(out, size, "only %g and %g are", r->a, r->b);

@@ -200,6 +200,15 @@ Test(folder, missing_files)
                "model-2.safetensors: listed in model.safetensors.index.json");
 }
 
+Test(folder, an_adapter_beside_the_model)
+{
+    small_folder(&(struct twist){0});
+    file_write_text(in_folder("small-hf/adapter_config.json"), "{}");
+    open_fails(in_folder("small-hf"), HD_E_UNSUPPORTED, "adapter_config.json: a LoRA adapter");
+    unlink(in_folder("small-hf/adapter_config.json"));
+    hd_model_close(open_ok(in_folder("small-hf")));
+}
+
 /* ---- Headers of safetensors -----------------------------------------------------------------*/
 
 static void header_fails(const char *header, size_t data, const char *word)
