@@ -67,8 +67,6 @@ static int make_stores(struct hd_node *n)
                           &(struct hd_compute_options){.model = n->o.model,
                                                        .kernels = n->o.kernels,
                                                        .team = n->o.team,
-                                                       .shard = n->shard,
-                                                       .kv = n->kv,
                                                        .activations = n->sizes.activations,
                                                        .wire = n->sizes.wire,
                                                        .max_rows = n->sizes.max_rows});
@@ -150,14 +148,14 @@ void hd_node_log_again(struct hd_node *n, uint32_t sequence)
 int hd_node_step(struct hd_node *n, const struct hd_half_step *step, struct hd_half_output *out,
                  struct hd_error *err)
 {
-    if (!n->assigned || hd_shard_owned(n->shard, step->units).n == 0)
+    struct hd_half_work work = {
+        .from = hd_node_stores(n),
+        .kind = step->units,
+        .layer = step->layer,
+        .units = hd_shard_owned(n->shard, step->units),
+        .rows = &step->rows,
+    };
+    if (!n->assigned || work.units.n == 0)
         return HD_STEP_NOT_OURS;
-    switch (step->units) {
-    case HD_SHARD_HEAD:
-        return hd_compute_attention(n->compute, step->layer, &step->rows, out, err);
-    case HD_SHARD_FFN:
-        return hd_compute_ffn(n->compute, step->layer, &step->rows, out, err);
-    default:
-        return hd_compute_logits(n->compute, &step->rows, out, err);
-    }
+    return hd_compute_half(n->compute, &work, out, err);
 }

@@ -67,6 +67,12 @@ void hd_node_leave(struct hd_node *n);
 void hd_node_forget(struct hd_node *n);
 void hd_node_drop(struct hd_node *n, uint32_t sequence);
 
+/* Where its own weights and rows are. */
+static inline struct hd_stores hd_node_stores(const struct hd_node *n)
+{
+    return (struct hd_stores){n->shard, n->kv};
+}
+
 /* Bytes of a row of a step's input, and of the log. */
 static inline size_t hd_node_row_bytes(const struct hd_node *n)
 {
