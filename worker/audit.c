@@ -35,16 +35,27 @@ struct hd_audit {
     struct kept kept[HD_AUDIT_KEPT];
     size_t n_kept;
     uint64_t n_used;
-    bool keeps;             /* something was loaded that is neither owned nor held */
+    bool keeps;     /* something was loaded that is neither owned nor held */
+    uint8_t *lanes; /* [layers][heads]: there are such rows in it */
+    size_t n_lanes;
     struct hd_stores fresh; /* of the order in hand, when it is such a one */
     struct hd_shard *fresh_shard;
     struct hd_kv_list list; /* of the slice */
 };
 
-int hd_audit_new(struct hd_audit **out)
+int hd_audit_new(struct hd_audit **out, const struct hd_model_shape *m)
 {
-    *out = calloc(1, sizeof **out);
-    return *out ? 0 : HD_E_NOMEM;
+    struct hd_audit *a = calloc(1, sizeof *a);
+    if (!a)
+        return HD_E_NOMEM;
+    a->n_lanes = (size_t)m->n_layers * m->n_kv_heads;
+    a->lanes = calloc(a->n_lanes, 1);
+    if (!a->lanes) {
+        free(a);
+        return HD_E_NOMEM;
+    }
+    *out = a;
+    return 0;
 }
 
 static void close_fresh(struct hd_audit *a)
@@ -74,6 +85,7 @@ void hd_audit_free(struct hd_audit *a)
         return;
     clear(a);
     hd_kv_list_deinit(&a->list);
+    free(a->lanes);
     free(a);
 }
 
@@ -213,15 +225,31 @@ static void keep(struct hd_node *n, const struct order *order)
     struct hd_audit *a = n->audit;
     const struct hd_half_step *step = &order->o.step;
     bool needs_others = false;
-    for (size_t i = 0; i < order->o.units.n; i++)
-        needs_others = needs_others ||
-                       !is_ours(n, (struct hd_shard_unit){step->units, order->o.units.list[i]});
+    for (size_t i = 0; i < order->o.units.n; i++) {
+        struct hd_shard_unit u = {step->units, order->o.units.list[i]};
+        if (is_ours(n, u))
+            continue;
+        needs_others = true;
+        if (u.kind == HD_SHARD_HEAD)
+            a->lanes[step->layer * n->o.model->shape.n_kv_heads + u.unit] = 1;
+    }
     a->keeps = a->keeps || needs_others;
     if (!needs_others || n->sizes.audit_every == 1) /* then every layer comes again soon */
         return;
     place_of(n, step->units, step->layer)->used = ++a->n_used;
     if (step->units == HD_SHARD_VOCAB) /* blocks are drawn at random: none comes again soon */
         evict(n, HD_SHARD_VOCAB, 0, order->o.units);
+}
+
+void hd_audit_reassign(struct hd_node *n)
+{
+    struct hd_audit *a = n->audit;
+    uint32_t heads = n->o.model->shape.n_kv_heads;
+    for (size_t i = 0; i < a->n_lanes; i++) {
+        if (a->lanes[i])
+            hd_kv_drop_lanes(n->kv, (uint32_t)(i / heads), (uint32_t)(i % heads));
+        a->lanes[i] = 0;
+    }
 }
 
 void hd_audit_leave(struct hd_node *n)
@@ -236,6 +264,7 @@ void hd_audit_leave(struct hd_node *n)
     }
     a->keeps = false;
     a->n_kept = 0;
+    memset(a->lanes, 0, a->n_lanes);
 }
 
 uint64_t hd_audit_weight_bytes(const struct hd_node *n)
@@ -387,6 +416,21 @@ static int compute(struct hd_node *n, struct order *order, const struct hd_store
     return order->row < order->o.step.rows.n ? HD_AUDIT_WORKED : HD_AUDIT_DONE;
 }
 
+/* Counts the rows that a slice has added to lanes of owned and held heads: those were behind.
+ * `sign` is -1 before and 1 after it. */
+static void count_own_rows(struct hd_node *n, const struct order *order, int sign)
+{
+    const struct hd_half_step *step = &order->o.step;
+    if (order->o.fresh || step->units != HD_SHARD_HEAD)
+        return;
+    for (size_t i = 0; i < order->o.units.n; i++) {
+        uint32_t head = order->o.units.list[i];
+        uint64_t rows = hd_kv_valid_total(n->kv, step->layer, head);
+        if (is_ours(n, (struct hd_shard_unit){HD_SHARD_HEAD, head}))
+            hd_kv_counters(n->kv, step->layer, head)->rebuilt += sign < 0 ? -rows : rows;
+    }
+}
+
 static int advance(struct hd_node *n, struct order *order, struct hd_error *err)
 {
     struct hd_shard *shard;
@@ -399,9 +443,13 @@ static int advance(struct hd_node *n, struct order *order, struct hd_error *err)
     if (!order->o.fresh)
         keep(n, order);
     int rc = load(n, order, shard, err);
+    count_own_rows(n, order, -1);
     if (rc == READY && order->o.step.units == HD_SHARD_HEAD)
         rc = compute_kv(n, order, &stores, err);
-    return rc == READY ? compute(n, order, &stores, err) : rc;
+    if (rc == READY)
+        rc = compute(n, order, &stores, err);
+    count_own_rows(n, order, 1);
+    return rc;
 }
 
 static uint64_t digest_of(const struct order *order)

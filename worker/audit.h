@@ -7,10 +7,11 @@
  * HD_AUDIT_DONE, with the digest that the answer must have. One audit after the other.
  *
  * The weights and rows that an audit has loaded lie beside those of the owned and held units, like
- * what is left of a unit that was given away: the next audits of this layer find them, rows only
- * have to be added, and to own or hold such a unit costs that much less. They stay while audits
- * keep to a few layers; the least recently used go when another layer comes. What is owned or held
- * is used as it is. `fresh` uses nothing that was there: stores of its own, which are given up at
+ * what is left of a unit that was given away: the next audits of this layer find them, and only add
+ * rows. They stay while audits keep to a few layers; the least recently used go when another layer
+ * comes. What is owned or held is used as it is. A unit that comes to be owned or held finds its
+ * weights there, but not its rows: what serves is computed for it, and counted, so that audits
+ * change no counter. `fresh` uses nothing that was there: stores of its own, which are given up at
  * the end; weights from their source, every row from the log.
  *
  * Failure modes, each HD_AUDIT_DONE with `cannot`: 1. the log lacks a row that is needed; 2. the
@@ -21,10 +22,11 @@
 
 #include "worker/node.h"
 
-#define HD_AUDITS_MAX 8  /* at a time; a leader that has more of them asks too fast */
-#define HD_AUDIT_ROWS 16 /* of a half-step at once: a step that comes meanwhile waits for so many  \
-                          */
-#define HD_AUDIT_KEPT 4  /* layers of heads or FFN blocks (or vocab blocks) whose pieces stay */
+#define HD_AUDITS_MAX 8 /* at a time; a leader that has more of them asks too fast */
+/* Rows of a half-step in one slice: a step that comes meanwhile waits for so many. */
+#define HD_AUDIT_ROWS 16
+/* Layers of heads, or of FFN blocks, or sets of vocab blocks whose pieces stay. */
+#define HD_AUDIT_KEPT 4
 
 struct hd_audit;
 
@@ -45,7 +47,7 @@ struct hd_audit_answer {
 };
 
 /* 0 or HD_E_NOMEM. */
-int hd_audit_new(struct hd_audit **out);
+int hd_audit_new(struct hd_audit **out, const struct hd_model_shape *m);
 void hd_audit_free(struct hd_audit *a);
 
 /* Copies the order. 0, HD_E_LIMIT (HD_AUDITS_MAX are waiting) or HD_E_NOMEM. */
@@ -62,6 +64,8 @@ int hd_audit_slice(struct hd_node *n, struct hd_audit_answer *answer);
 
 /* What is audited of these sequences (a mask) is not any more. */
 void hd_audit_drop(struct hd_node *n, uint64_t sequences);
+/* What is owned or held is about to change: rows of what was neither are given up. */
+void hd_audit_reassign(struct hd_node *n);
 /* The conversation is over: no audits, nothing kept. Before owned and held units are forgotten. */
 void hd_audit_leave(struct hd_node *n);
 /* Of the stores of a `fresh` audit. */

@@ -34,7 +34,7 @@ int hd_node_new(struct hd_node **out, const struct hd_node_options *o)
     if (rc == 0)
         rc = hd_hold_new(&n->hold);
     if (rc == 0)
-        rc = hd_audit_new(&n->audit);
+        rc = hd_audit_new(&n->audit, &o->model->shape);
     if (rc < 0) {
         hd_node_free(n);
         return rc;

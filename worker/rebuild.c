@@ -2,6 +2,7 @@
 #include "worker/rebuild.h"
 
 #include "common/util/clock.h"
+#include "worker/audit.h"
 #include "worker/hold.h"
 #include "worker/kv_work.h"
 
@@ -204,6 +205,7 @@ int hd_rebuild(struct hd_node *n, const struct hd_assignment *a, struct hd_kv_re
     if (list_new_heads(&r) < 0)
         return hd_fail(err, HD_E_NOMEM, "out of memory for an assignment");
     drop_lost(&r);
+    hd_audit_reassign(n);
     n->assigned = false; /* until everything below has succeeded */
     int rc = load(&r, err);
     if (rc < 0)

@@ -387,7 +387,7 @@ static uint64_t rows_of(const struct rig *r, uint32_t layer)
     return rows;
 }
 
-RIG_TEST(audit, what_was_loaded_serves_the_next_audit_and_the_unit_when_it_is_owned)
+RIG_TEST(audit, what_was_loaded_serves_the_next_audit_but_its_rows_serve_nobody_else)
 {
     struct cluster c;
     struct rig_rows rows;
@@ -410,17 +410,23 @@ RIG_TEST(audit, what_was_loaded_serves_the_next_audit_and_the_unit_when_it_is_ow
     cr_assert_eq(finish(&c, &a), 1, "all of it was there");
     cr_assert_eq(a.digest, digest);
     cr_assert_eq(hd_node_weight_bytes(c.auditor.node), loaded);
-    /* All heads become the auditor's: rows of layer 1 are there, and are right. */
-    struct hd_sequence_need need = {.sequence = 0, .base = PROMPT, .inflight = {1}};
-    struct hd_assignment own = {.needs = &need, .n_needs = 1};
+    /* All heads become the auditor's: what serves is computed as if no audit had been. */
+    struct hd_sequence_need need = {.sequence = 0, .base = PROMPT, .inflight = {2}};
+    struct hd_assignment own = {.needs = &need, .n_needs = 1, .layers_done = {2}};
+    order(&c, &step, false);
+    attend(&c, &rows, 0, PROMPT, 2);
     cr_assert_eq(rig_own_heads(&c.auditor, 0xf, &own, &report), 0);
     cr_assert_eq(report.n_gaps, 0);
-    cr_assert_eq(report.rows_rebuilt, 2 * (layers - 1) * PROMPT);
+    cr_assert_eq(report.rows_rebuilt, 2 * (layers * PROMPT + 2 * 2));
     hd_kv_report_deinit(&report);
+    finish(&c, &a);
+    cr_assert_eq(a.digest, digest, "an audit may begin before and end after");
     for (size_t i = 0; i < 2; i++) {
         uint32_t h = hd_shard_owned(c.worker.node->shard, HD_SHARD_HEAD).list[i];
         rig_expect_same_lane(&c.worker, &c.auditor, (struct hd_kv_at){0, 1, h}, PROMPT + 2);
-        rig_expect_same_lane(&c.worker, &c.auditor, (struct hd_kv_at){0, 0, h}, PROMPT);
+        rig_expect_same_lane(&c.worker, &c.auditor, (struct hd_kv_at){0, 0, h}, PROMPT + 2);
+        cr_assert_eq(hd_kv_counters(c.auditor.node->kv, 1, h)->rebuilt, PROMPT + 2);
+        cr_assert_eq(hd_kv_counters(c.auditor.node->kv, 1, h)->misses, 0);
     }
     close_cluster(&c);
 }
