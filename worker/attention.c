@@ -11,7 +11,7 @@
 
 struct attention_job {
     struct hd_compute *c;
-    const struct hd_half_work *work;
+    const struct hd_half_task *work;
     struct hd_kv *kv;
     uint32_t layer;
     const struct hd_rows *rows;
@@ -20,7 +20,7 @@ struct attention_job {
     bool store_first; /* rows of one sequence see each other: store all before attention */
 };
 
-static const struct hd_head_weights *weights_of(const struct hd_half_work *w, size_t slot)
+static const struct hd_head_weights *weights_of(const struct hd_half_task *w, size_t slot)
 {
     return hd_shard_head(w->from.shard, w->units.list[slot], w->layer);
 }
@@ -302,7 +302,7 @@ static uint64_t count_flops(const struct attention_job *j)
     return sum + 4 * seen * query_width(c) * j->heads.n;
 }
 
-int hd_compute_attention(struct hd_compute *c, const struct hd_half_work *work,
+int hd_compute_attention(struct hd_compute *c, const struct hd_half_task *work,
                          struct hd_half_output *out, struct hd_error *err)
 {
     const struct hd_rows *rows = work->rows;

@@ -398,7 +398,7 @@ static int compute(struct hd_node *n, struct order *order, const struct hd_store
 {
     struct hd_rows rows = next_rows(n, order);
     struct hd_half_output out = {0};
-    struct hd_half_work work = {
+    struct hd_half_task work = {
         .from = *from,
         .kind = order->o.step.units,
         .layer = order->o.step.layer,

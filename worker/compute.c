@@ -128,7 +128,7 @@ void hd_compute_free(struct hd_compute *c)
     free(c);
 }
 
-int hd_compute_half(struct hd_compute *c, const struct hd_half_work *work,
+int hd_compute_half(struct hd_compute *c, const struct hd_half_task *work,
                     struct hd_half_output *out, struct hd_error *err)
 {
     switch (work->kind) {

@@ -43,7 +43,7 @@ struct hd_stores {
 };
 
 /* What is to be computed. */
-struct hd_half_work {
+struct hd_half_task {
     struct hd_stores from;
     enum hd_shard_kind kind;   /* of the units: which half it is */
     uint32_t layer;            /* not for logits */
@@ -68,7 +68,7 @@ void hd_compute_free(struct hd_compute *c);
 
 /* 0; HD_E_NOMEM; attention: HD_E_PROTO when a row's position does not continue its sequence's K/V;
  * logits: HD_E_LIMIT when the answer would not fit a frame. */
-int hd_compute_half(struct hd_compute *c, const struct hd_half_work *work,
+int hd_compute_half(struct hd_compute *c, const struct hd_half_task *work,
                     struct hd_half_output *out, struct hd_error *err);
 
 /* Computes and stores the K/V rows of `n` <= HD_LOG_CHUNK positions from `position` of one lane,

@@ -46,11 +46,11 @@ struct hd_compute {
 };
 
 /* The halves, one in each file; as hd_compute_half. */
-int hd_compute_attention(struct hd_compute *c, const struct hd_half_work *work,
+int hd_compute_attention(struct hd_compute *c, const struct hd_half_task *work,
                          struct hd_half_output *out, struct hd_error *err);
-int hd_compute_ffn(struct hd_compute *c, const struct hd_half_work *work,
+int hd_compute_ffn(struct hd_compute *c, const struct hd_half_task *work,
                    struct hd_half_output *out, struct hd_error *err);
-int hd_compute_logits(struct hd_compute *c, const struct hd_half_work *work,
+int hd_compute_logits(struct hd_compute *c, const struct hd_half_task *work,
                       struct hd_half_output *out, struct hd_error *err);
 
 /* How a product over some units is cut into work items: index = (unit * parts + part) * tiles +
@@ -104,7 +104,7 @@ struct unit_input {
 };
 struct reduction {
     struct hd_compute *c;
-    const struct hd_half_work *work;
+    const struct hd_half_task *work;
     struct unit_input (*in)(const struct reduction *r, size_t slot);
     struct split split;
 };

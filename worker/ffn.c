@@ -3,12 +3,12 @@
 
 struct ffn_job {
     struct hd_compute *c;
-    const struct hd_half_work *work;
+    const struct hd_half_task *work;
     const struct hd_rows *rows;
     struct split split;
 };
 
-static const struct hd_ffn_weights *weights_of(const struct hd_half_work *w, size_t slot)
+static const struct hd_ffn_weights *weights_of(const struct hd_half_task *w, size_t slot)
 {
     return hd_shard_ffn(w->from.shard, w->units.list[slot], w->layer);
 }
@@ -79,7 +79,7 @@ static struct unit_input down_of(const struct reduction *r, size_t slot)
     };
 }
 
-int hd_compute_ffn(struct hd_compute *c, const struct hd_half_work *work,
+int hd_compute_ffn(struct hd_compute *c, const struct hd_half_task *work,
                    struct hd_half_output *out, struct hd_error *err)
 {
     struct ffn_job j = {.c = c, .work = work, .rows = work->rows};

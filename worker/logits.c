@@ -129,7 +129,7 @@ static size_t lay_out(const struct logits_job *j, size_t *offset)
     return at;
 }
 
-int hd_compute_logits(struct hd_compute *c, const struct hd_half_work *work,
+int hd_compute_logits(struct hd_compute *c, const struct hd_half_task *work,
                       struct hd_half_output *out, struct hd_error *err)
 {
     const struct hd_rows *rows = work->rows;

@@ -178,7 +178,7 @@ void hd_node_log_again(struct hd_node *n, uint32_t sequence)
 int hd_node_step(struct hd_node *n, const struct hd_half_step *step, struct hd_half_output *out,
                  struct hd_error *err)
 {
-    struct hd_half_work work = {
+    struct hd_half_task work = {
         .from = hd_node_stores(n),
         .kind = step->units,
         .layer = step->layer,
