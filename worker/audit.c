@@ -1,47 +1,12 @@
 /* audit.c - see audit.h. */
-#include "worker/audit.h"
-
 #include "common/net/answer_digest.h"
 #include "common/util/clock.h"
-#include "worker/kv_work.h"
+#include "worker/audit_impl.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define ALIGNMENT 64 /* of rows of f32 */
-
-/* An audit that waits, or is in hand (the first). What it points to is its own. */
-struct order {
-    struct hd_audit_order o;
-    bool dropped;     /* one of its sequences was */
-    size_t row;       /* those before are computed */
-    uint8_t *payload; /* of these */
-    size_t payload_len;
-    uint32_t *wide, *bad; /* [rows] */
-    size_t n_wide, n_bad;
-    uint64_t us;
-};
-
-/* Pieces of one kind in one layer that were loaded for audits. */
-struct kept {
-    enum hd_shard_kind kind;
-    uint32_t layer;
-    uint64_t used; /* a number that grows with each use */
-};
-
-struct hd_audit {
-    struct order *orders[HD_AUDITS_MAX];
-    size_t n;
-    struct kept kept[HD_AUDIT_KEPT];
-    size_t n_kept;
-    uint64_t n_used;
-    bool keeps;     /* something was loaded that is neither owned nor held */
-    uint8_t *lanes; /* [layers][heads]: there are such rows in it */
-    size_t n_lanes;
-    struct hd_stores fresh; /* of the order in hand, when it is such a one */
-    struct hd_shard *fresh_shard;
-    struct hd_kv_list list; /* of the slice */
-};
 
 int hd_audit_new(struct hd_audit **out, const struct hd_model_shape *m)
 {
@@ -112,6 +77,8 @@ static struct order *copy_order(const struct hd_node *n, const struct hd_audit_o
     if (!order)
         return NULL;
     *order = (struct order){.o = *o};
+    if (o->step.units == HD_SHARD_VOCAB)
+        order->o.step.layer = 0; /* that of its pieces, whatever the message says */
     uint8_t *to = (uint8_t *)order + (sizeof *order + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     struct hd_rows *r = &order->o.step.rows;
     r->x = put(&to, r->x, x);
@@ -158,113 +125,10 @@ void hd_audit_drop(struct hd_node *n, uint64_t sequences)
         a->orders[i]->dropped = a->orders[i]->dropped || speaks_of(a->orders[i], sequences);
 }
 
-/* ---- What is kept ----*/
-
-static bool has_unit(struct hd_unit_list l, uint32_t unit)
-{
-    for (size_t i = 0; i < l.n; i++)
-        if (l.list[i] == unit)
-            return true;
-    return false;
-}
-
-static bool is_ours(const struct hd_node *n, struct hd_shard_unit u)
-{
-    return hd_shard_owns(n->shard, u) || hd_shard_holds(n->shard, u);
-}
-
-/* A unit that has pieces in no layer any more is forgotten whole. */
-static void release_piece(struct hd_node *n, struct hd_shard_unit u, uint32_t layer)
-{
-    hd_shard_release_piece(n->shard, u, layer);
-    if (u.kind == HD_SHARD_HEAD)
-        hd_kv_drop_lanes(n->kv, layer, u.unit);
-    uint32_t layers = u.kind == HD_SHARD_VOCAB ? 1 : n->o.model->shape.n_layers;
-    for (uint32_t l = 0; l < layers; l++)
-        if (hd_shard_has(n->shard, u, l))
-            return;
-    hd_shard_release(n->shard, u);
-}
-
-/* Gives up what is neither owned, held nor among `but`. */
-static void evict(struct hd_node *n, enum hd_shard_kind kind, uint32_t layer,
-                  struct hd_unit_list but)
-{
-    const struct hd_units *all = hd_shard_units(n->shard);
-    const uint32_t counts[] = {all->heads, all->ffn_blocks, all->vocab_blocks};
-    for (uint32_t i = 0; i < counts[kind]; i++) {
-        struct hd_shard_unit u = {kind, i};
-        if (hd_shard_has(n->shard, u, layer) && !is_ours(n, u) && !has_unit(but, i))
-            release_piece(n, u, layer);
-    }
-}
-
-/* The place of this layer among what is kept; there may have to be made room for it. */
-static struct kept *place_of(struct hd_node *n, enum hd_shard_kind kind, uint32_t layer)
-{
-    struct hd_audit *a = n->audit;
-    struct kept *oldest = a->kept;
-    for (size_t i = 0; i < a->n_kept; i++) {
-        struct kept *k = &a->kept[i];
-        if (k->kind == kind && k->layer == layer)
-            return k;
-        if (k->used < oldest->used)
-            oldest = k;
-    }
-    if (a->n_kept < HD_AUDIT_KEPT)
-        oldest = &a->kept[a->n_kept++];
-    else
-        evict(n, oldest->kind, oldest->layer, (struct hd_unit_list){0});
-    *oldest = (struct kept){.kind = kind, .layer = layer};
-    return oldest;
-}
-
-/* This order's pieces are used now. */
-static void keep(struct hd_node *n, const struct order *order)
-{
-    struct hd_audit *a = n->audit;
-    const struct hd_half_step *step = &order->o.step;
-    bool needs_others = false;
-    for (size_t i = 0; i < order->o.units.n; i++) {
-        struct hd_shard_unit u = {step->units, order->o.units.list[i]};
-        if (is_ours(n, u))
-            continue;
-        needs_others = true;
-        if (u.kind == HD_SHARD_HEAD)
-            a->lanes[step->layer * n->o.model->shape.n_kv_heads + u.unit] = 1;
-    }
-    a->keeps = a->keeps || needs_others;
-    if (!needs_others || n->sizes.audit_every == 1) /* then every layer comes again soon */
-        return;
-    place_of(n, step->units, step->layer)->used = ++a->n_used;
-    if (step->units == HD_SHARD_VOCAB) /* blocks are drawn at random: none comes again soon */
-        evict(n, HD_SHARD_VOCAB, 0, order->o.units);
-}
-
-void hd_audit_reassign(struct hd_node *n)
-{
-    struct hd_audit *a = n->audit;
-    uint32_t heads = n->o.model->shape.n_kv_heads;
-    for (size_t i = 0; i < a->n_lanes; i++) {
-        if (a->lanes[i])
-            hd_kv_drop_lanes(n->kv, (uint32_t)(i / heads), (uint32_t)(i % heads));
-        a->lanes[i] = 0;
-    }
-}
-
 void hd_audit_leave(struct hd_node *n)
 {
-    struct hd_shard_unit u;
-    struct hd_audit *a = n->audit;
-    clear(a);
-    while (a->keeps && hd_shard_surplus(n->shard, &u)) {
-        hd_shard_release(n->shard, u);
-        if (n->kv && u.kind == HD_SHARD_HEAD)
-            hd_kv_drop_head(n->kv, u.unit);
-    }
-    a->keeps = false;
-    a->n_kept = 0;
-    memset(a->lanes, 0, a->n_lanes);
+    clear(n->audit);
+    hd_audit_keep_nothing(n);
 }
 
 uint64_t hd_audit_weight_bytes(const struct hd_node *n)
@@ -305,7 +169,7 @@ static int load(struct hd_node *n, const struct order *order, struct hd_shard *s
     const struct hd_half_step *step = &order->o.step;
     struct hd_shard_layer what = {
         .kind = step->units,
-        .layer = step->units == HD_SHARD_VOCAB ? 0 : step->layer,
+        .layer = step->layer,
         .units = order->o.units,
     };
     int rc = hd_shard_load_layer(shard, &what, hd_team_threads(n->o.team), err);
@@ -426,7 +290,7 @@ static void count_own_rows(struct hd_node *n, const struct order *order, int sig
     for (size_t i = 0; i < order->o.units.n; i++) {
         uint32_t head = order->o.units.list[i];
         uint64_t rows = hd_kv_valid_total(n->kv, step->layer, head);
-        if (is_ours(n, (struct hd_shard_unit){HD_SHARD_HEAD, head}))
+        if (hd_audit_is_ours(n, (struct hd_shard_unit){HD_SHARD_HEAD, head}))
             hd_kv_counters(n->kv, step->layer, head)->rebuilt += sign < 0 ? -rows : rows;
     }
 }
@@ -441,7 +305,7 @@ static int advance(struct hd_node *n, struct order *order, struct hd_error *err)
         return hd_fail(err, HD_E_NOMEM, "out of memory for an audit");
     struct hd_stores stores = {shard, kv};
     if (!order->o.fresh)
-        keep(n, order);
+        hd_audit_keep(n, order);
     int rc = load(n, order, shard, err);
     count_own_rows(n, order, -1);
     if (rc == READY && order->o.step.units == HD_SHARD_HEAD)
