@@ -85,7 +85,7 @@ void hd_crew_take_arrived(struct hd_crew *c)
     uint64_t now = hd_now_us();
     c->supply_us = hd_pace_next(&c->pace, now, now - c->asked_us);
     c->hold_us = c->supply_us > c->hold_us ? c->supply_us : c->hold_us;
-    c->hold_pending = true;
+    c->hold_pending = c->audit_pending = true;
     if (take_all(c, list, &err) < 0)
         hd_crew_send_error(c, c->joined, &err);
 }

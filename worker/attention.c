@@ -11,12 +11,19 @@
 
 struct attention_job {
     struct hd_compute *c;
+    const struct hd_half_task *work;
+    struct hd_kv *kv;
     uint32_t layer;
     const struct hd_rows *rows;
     struct hd_unit_list heads;
     struct split split;
     bool store_first; /* rows of one sequence see each other: store all before attention */
 };
+
+static const struct hd_head_weights *weights_of(const struct hd_half_task *w, size_t slot)
+{
+    return hd_shard_head(w->from.shard, w->units.list[slot], w->layer);
+}
 
 static size_t query_width(const struct hd_compute *c)
 {
@@ -37,26 +44,26 @@ static int prepare_head(const struct attention_job *j, size_t slot, struct hd_er
 {
     struct hd_compute *c = j->c;
     struct hd_kv_at at = {.layer = j->layer, .head = j->heads.list[slot]};
-    struct hd_kv_counters *count = hd_kv_counters(c->o.kv, at.layer, at.head);
+    struct hd_kv_counters *count = hd_kv_counters(j->kv, at.layer, at.head);
     uint32_t next[MAX_SEQUENCES]; /* the position that continues a sequence */
     uint64_t seen = 0;
     for (size_t i = 0; i < j->rows->n; i++) {
         uint32_t p = j->rows->positions[i];
         at.sequence = j->rows->sequences[i];
         if (!(seen >> at.sequence & 1))
-            next[at.sequence] = hd_kv_valid(c->o.kv, at);
+            next[at.sequence] = hd_kv_valid(j->kv, at);
         seen |= UINT64_C(1) << at.sequence;
         bool fresh = p >= next[at.sequence];
         if (p > next[at.sequence])
             return hd_fail(err, HD_E_PROTO,
                            "position %u of sequence %u comes where %u of layer %u head %u is next",
                            p, at.sequence, next[at.sequence], at.layer, at.head);
-        if (fresh && hd_kv_reserve(c->o.kv, at, p + 1) < 0)
+        if (fresh && hd_kv_reserve(j->kv, at, p + 1) < 0)
             return hd_fail(err, HD_E_NOMEM, "out of memory for K/V of sequence %u", at.sequence);
         c->fresh[slot * c->max_rows + i] = fresh;
         next[at.sequence] += fresh;
-        count->misses += fresh;
-        count->hits += !fresh;
+        count->misses += fresh && !j->work->uncounted;
+        count->hits += !fresh && !j->work->uncounted;
     }
     return 0;
 }
@@ -112,7 +119,7 @@ static void project_item(void *arg, size_t index, unsigned thread)
     struct attention_job *j = arg;
     struct hd_compute *c = j->c;
     struct split_item it = hd_split_item(&j->split, index);
-    const struct hd_head_weights *w = hd_shard_head(c->o.shard, j->heads.list[it.unit], j->layer);
+    const struct hd_head_weights *w = weights_of(j->work, it.unit);
     size_t hd = c->o.model->shape.head_dim, width = query_width(c);
     (void)thread;
     struct part q = {&w->q, plane_row(c, c->q, it.unit, it.row0, width), width};
@@ -128,14 +135,18 @@ static void project_item(void *arg, size_t index, unsigned thread)
 /* ---- K/V ----*/
 
 /* Rotates a K row in place and stores it with its V row. */
-static void store_row(struct hd_compute *c, struct hd_kv_at at, uint32_t position, float *k,
-                      const float *v)
+struct kv_row {
+    struct hd_kv *kv;
+    struct hd_kv_at at;
+    uint32_t position;
+};
+static void store_row(struct hd_compute *c, struct kv_row to, float *k, const float *v)
 {
     size_t hd = c->o.model->shape.head_dim;
-    enum hd_kv_type type = hd_kv_shape(c->o.kv)->type;
-    hd_rope(c->o.kernels, k, hd, hd_rope_table_at(&c->rope, position));
-    hd_kv_store(c->o.kernels, type, k, hd_kv_k(c->o.kv, at, position), hd);
-    hd_kv_store(c->o.kernels, type, v, hd_kv_v(c->o.kv, at, position), hd);
+    enum hd_kv_type type = hd_kv_shape(to.kv)->type;
+    hd_rope(c->o.kernels, k, hd, hd_rope_table_at(&c->rope, to.position));
+    hd_kv_store(c->o.kernels, type, k, hd_kv_k(to.kv, to.at, to.position), hd);
+    hd_kv_store(c->o.kernels, type, v, hd_kv_v(to.kv, to.at, to.position), hd);
 }
 
 static struct hd_kv_at lane_of(const struct attention_job *j, size_t slot, size_t row)
@@ -151,7 +162,7 @@ static void store_item(void *arg, size_t index, unsigned thread)
     size_t hd = c->o.model->shape.head_dim;
     (void)thread;
     if (c->fresh[slot * c->max_rows + row])
-        store_row(c, lane_of(j, slot, row), j->rows->positions[row],
+        store_row(c, (struct kv_row){j->kv, lane_of(j, slot, row), j->rows->positions[row]},
                   plane_row(c, c->k, slot, row, hd), plane_row(c, c->v, slot, row, hd));
 }
 
@@ -199,9 +210,10 @@ static void multiply_kv_q8(const struct hd_compute *c, const struct hd_head_weig
     hd_matmul_q8(c->o.kernels, &a);
 }
 
-void hd_compute_kv(struct hd_compute *c, unsigned thread, const struct hd_kv_work *work)
+void hd_compute_kv(struct hd_compute *c, const struct hd_stores *to, unsigned thread,
+                   const struct hd_kv_work *work)
 {
-    const struct hd_head_weights *w = hd_shard_head(c->o.shard, work->at.head, work->at.layer);
+    const struct hd_head_weights *w = hd_shard_head(to->shard, work->at.head, work->at.layer);
     size_t hd = c->o.model->shape.head_dim;
     float *k = hd_scratch(c, thread); /* [n][head_dim] */
     float *v = k + HD_LOG_CHUNK * hd; /* [n][head_dim] */
@@ -210,7 +222,8 @@ void hd_compute_kv(struct hd_compute *c, unsigned thread, const struct hd_kv_wor
     else
         multiply_kv(c, w, work, k);
     for (size_t i = 0; i < work->n; i++)
-        store_row(c, work->at, work->position + (uint32_t)i, k + i * hd, v + i * hd);
+        store_row(c, (struct kv_row){to->kv, work->at, work->position + (uint32_t)i}, k + i * hd,
+                  v + i * hd);
 }
 
 /* ---- Attention: an item is one row of one head ----*/
@@ -232,19 +245,19 @@ static void attend_item(void *arg, size_t index, unsigned thread)
         store_item(arg, index, thread);
     for (size_t r = 0; r < c->n_rep; r++)
         hd_rope(c->o.kernels, q + r * hd, hd, hd_rope_table_at(&c->rope, position));
-    struct hd_kv_view kv = hd_kv_view(c->o.kv, lane_of(j, slot, row));
+    struct hd_kv_view kv = hd_kv_view(j->kv, lane_of(j, slot, row));
     hd_attention(c->o.kernels,
                  &(struct hd_attention_args){.q = q,
                                              .rows = 1,
                                              .n_rep = c->n_rep,
                                              .head_dim = hd,
                                              .scale = 1.0f / sqrtf((float)hd),
-                                             .kv_type = hd_kv_shape(c->o.kv)->type,
+                                             .kv_type = hd_kv_shape(j->kv)->type,
                                              .k_blocks = kv.k,
                                              .v_blocks = kv.v,
                                              .n_pos = (size_t)position + 1,
                                              .out = plane_row(c, c->attended, slot, row, width)});
-    if (hd_takes_q8(c, &hd_shard_head(c->o.shard, j->heads.list[slot], j->layer)->o))
+    if (hd_takes_q8(c, &weights_of(j->work, slot)->o))
         hd_q8_quantize(c->o.kernels, plane_row(c, c->attended, slot, row, width), width,
                        attended_q8(c, slot, row));
 }
@@ -253,14 +266,14 @@ static void commit(const struct attention_job *j)
 {
     for (size_t s = 0; s < j->heads.n; s++)
         for (size_t i = 0; i < j->rows->n; i++)
-            hd_kv_commit(j->c->o.kv, lane_of(j, s, i), j->rows->positions[i] + 1);
+            hd_kv_commit(j->kv, lane_of(j, s, i), j->rows->positions[i] + 1);
 }
 
-static struct unit_input output_of(const struct hd_compute *c, uint32_t layer, uint32_t unit,
-                                   size_t slot)
+static struct unit_input output_of(const struct reduction *r, size_t slot)
 {
+    const struct hd_compute *c = r->c;
     size_t width = query_width(c);
-    const struct hd_weights *w = &hd_shard_head(c->o.shard, unit, layer)->o;
+    const struct hd_weights *w = &weights_of(r->work, slot)->o;
     return (struct unit_input){
         .w = w,
         .x = plane_row(c, c->attended, slot, 0, width),
@@ -279,7 +292,7 @@ static uint64_t count_flops(const struct attention_job *j)
     for (size_t i = 0; i < j->rows->n; i++)
         seen += j->rows->positions[i] + 1;
     for (size_t s = 0; s < j->heads.n; s++) {
-        const struct hd_head_weights *w = hd_shard_head(c->o.shard, j->heads.list[s], j->layer);
+        const struct hd_head_weights *w = weights_of(j->work, s);
         size_t fresh = 0;
         for (size_t i = 0; i < j->rows->n; i++)
             fresh += c->fresh[s * c->max_rows + i];
@@ -289,12 +302,17 @@ static uint64_t count_flops(const struct attention_job *j)
     return sum + 4 * seen * query_width(c) * j->heads.n;
 }
 
-int hd_compute_attention(struct hd_compute *c, uint32_t layer, const struct hd_rows *rows,
+int hd_compute_attention(struct hd_compute *c, const struct hd_half_task *work,
                          struct hd_half_output *out, struct hd_error *err)
 {
-    struct attention_job j = {.c = c, .layer = layer, .rows = rows};
+    const struct hd_rows *rows = work->rows;
+    struct attention_job j = {.c = c,
+                              .work = work,
+                              .kv = work->from.kv,
+                              .layer = work->layer,
+                              .rows = rows,
+                              .heads = work->units};
     *out = (struct hd_half_output){0};
-    j.heads = hd_shard_owned(c->o.shard, HD_SHARD_HEAD);
     int rc = prepare(&j, err);
     if (rc < 0)
         return rc;
@@ -307,6 +325,6 @@ int hd_compute_attention(struct hd_compute *c, uint32_t layer, const struct hd_r
     hd_team_run(c->o.team, j.heads.n * rows->n, attend_item, &j);
     commit(&j);
     out->flops = count_flops(&j);
-    struct reduction r = {.c = c, .rows = rows, .layer = layer, .units = j.heads, .in = output_of};
+    struct reduction r = {.c = c, .work = work, .in = output_of};
     return hd_reduce(&r, out, err);
 }

@@ -1,17 +1,20 @@
 /* background.c - what the compute thread does between the jobs, see crew.h. */
 #include "common/util/clock.h"
+#include "worker/audit.h"
 #include "worker/crew_impl.h"
 #include "worker/hold.h"
 
 void hd_crew_wake_background(struct hd_crew *c)
 {
     c->hold_pending = hd_hold_pending(c->node);
+    c->audit_pending = hd_audit_pending(c->node);
     c->fill_us = hd_fill_pending(c->fill) ? 0 : UINT64_MAX;
 }
 
 uint64_t hd_crew_background_at(const struct hd_crew *c)
 {
-    uint64_t at = c->hold_pending ? c->hold_us : UINT64_MAX, supply = hd_crew_supply_at(c);
+    uint64_t at = c->hold_pending || c->audit_pending ? c->hold_us : UINT64_MAX;
+    uint64_t supply = hd_crew_supply_at(c);
     at = c->fill_us < at ? c->fill_us : at;
     return supply < at ? supply : at;
 }
@@ -83,6 +86,8 @@ void hd_crew_background(struct hd_crew *c)
         run_fill(c);
     else if (c->hold_pending && now >= c->hold_us)
         run_slice(c);
+    else if (c->audit_pending && now >= c->hold_us)
+        hd_crew_run_audit(c);
     else if (now >= hd_crew_supply_at(c))
         hd_crew_run_supply(c);
 }

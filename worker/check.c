@@ -44,15 +44,17 @@ int hd_check_welcome(const struct hd_check *c, const Hydac__V1__Welcome *m, stru
     return rc;
 }
 
-/* Unit numbers: ascending and below `count`. */
-static int check_units(struct hd_unit_list l, uint32_t count, const char *what,
+/* Unit numbers: they exist, and are ascending. */
+static int check_units(const struct hd_check *c, enum hd_shard_kind kind, struct hd_unit_list l,
                        struct hd_error *err)
 {
+    static const char *const names[] = {"head", "FFN block", "vocab block"};
+    const uint32_t counts[] = {c->units->heads, c->units->ffn_blocks, c->units->vocab_blocks};
     for (size_t i = 0; i < l.n; i++) {
-        if (l.list[i] >= count)
-            return hd_fail(err, HD_E_PROTO, "AssignHeads: %s %u of %u", what, l.list[i], count);
+        if (l.list[i] >= counts[kind])
+            return hd_fail(err, HD_E_PROTO, "%s %u of %u", names[kind], l.list[i], counts[kind]);
         if (i > 0 && l.list[i] <= l.list[i - 1])
-            return hd_fail(err, HD_E_PROTO, "AssignHeads: %s numbers are not ascending", what);
+            return hd_fail(err, HD_E_PROTO, "%s numbers are not ascending", names[kind]);
     }
     return 0;
 }
@@ -90,12 +92,10 @@ static int check_needs(const struct hd_check *c, const struct needs *needs, stru
 static int check_lists(const struct hd_check *c, const struct hd_unit_list lists[HD_SHARD_KINDS],
                        struct hd_error *err)
 {
-    int rc = check_units(lists[HD_SHARD_HEAD], c->units->heads, "head", err);
-    if (rc == 0)
-        rc = check_units(lists[HD_SHARD_FFN], c->units->ffn_blocks, "FFN block", err);
-    if (rc == 0)
-        rc = check_units(lists[HD_SHARD_VOCAB], c->units->vocab_blocks, "vocab block", err);
-    return rc;
+    int rc = 0;
+    for (int k = 0; k < HD_SHARD_KINDS && rc == 0; k++)
+        rc = check_units(c, (enum hd_shard_kind)k, lists[k], err);
+    return rc < 0 ? hd_fail_in(err, "AssignHeads") : 0;
 }
 
 int hd_check_assign(const struct hd_check *c, const Hydac__V1__AssignHeads *m, struct hd_error *err)
@@ -188,13 +188,12 @@ static int check_rows(const struct hd_check *c, const Hydac__V1__Step *m, struct
     for (size_t i = 0; i < m->n_sequences; i++) {
         uint32_t s = m->sequences[i], p = m->positions[i];
         if (hd_check_sequence(c, s, err) < 0)
-            return hd_fail_in(err, "Step, row %zu", i);
+            return hd_fail_in(err, "row %zu", i);
         if (p >= c->sizes.max_positions)
-            return hd_fail(err, HD_E_PROTO, "Step, row %zu: position %u of %u", i, p,
+            return hd_fail(err, HD_E_PROTO, "row %zu: position %u of %u", i, p,
                            c->sizes.max_positions);
         if (p < next[s])
-            return hd_fail(err, HD_E_PROTO, "Step, row %zu: positions of sequence %u go back", i,
-                           s);
+            return hd_fail(err, HD_E_PROTO, "row %zu: positions of sequence %u go back", i, s);
         next[s] = p + 1;
     }
     return 0;
@@ -204,40 +203,72 @@ static int check_numbers(const Hydac__V1__Step *m, struct hd_error *err)
 {
     for (size_t i = 0; i < m->n_shifts; i++)
         if (m->shifts[i] < -HD_WORKER_MAX_SHIFT || m->shifts[i] > HD_WORKER_MAX_SHIFT)
-            return hd_fail(err, HD_E_PROTO, "Step, row %zu: shift %d", i, m->shifts[i]);
+            return hd_fail(err, HD_E_PROTO, "row %zu: shift %d", i, m->shifts[i]);
     for (size_t i = 0; i < m->n_temperatures; i++)
         if (!(m->temperatures[i] >= 0 && m->temperatures[i] < INFINITY))
-            return hd_fail(err, HD_E_PROTO, "Step, row %zu: temperature %g", i,
+            return hd_fail(err, HD_E_PROTO, "row %zu: temperature %g", i,
                            (double)m->temperatures[i]);
     return 0;
+}
+
+/* All of it but the epoch and the group. */
+static int check_half(const struct hd_check *c, const Hydac__V1__Step *m, size_t payload_len,
+                      struct hd_error *err)
+{
+    size_t rows = m->n_sequences;
+    bool logits = m->half == HYDAC__V1__HALF__LOGITS;
+    if ((int)m->half < HYDAC__V1__HALF__ATTENTION || m->half > HYDAC__V1__HALF__LOGITS)
+        return hd_fail(err, HD_E_PROTO, "half %d does not exist", (int)m->half);
+    if (m->layer >= c->model->shape.n_layers)
+        return hd_fail(err, HD_E_PROTO, "layer %u of %u", m->layer, c->model->shape.n_layers);
+    if (rows < 1 || rows > c->sizes.max_rows)
+        return hd_fail(err, HD_E_PROTO, "%zu rows, possible are 1 to %u", rows, c->sizes.max_rows);
+    if (m->n_positions != rows || m->n_shifts != (logits ? 0 : rows) ||
+        m->n_want != (logits ? rows : 0) || m->n_temperatures != m->n_want)
+        return hd_fail(err, HD_E_PROTO,
+                       "%zu rows with %zu positions, %zu shifts, %zu wants and %zu "
+                       "temperatures",
+                       rows, m->n_positions, m->n_shifts, m->n_want, m->n_temperatures);
+    size_t bytes = hd_model_row_bytes(c->model, c->sizes.activations);
+    if (payload_len != rows * bytes)
+        return hd_fail(err, HD_E_PROTO, "%zu bytes for %zu rows of %zu bytes", payload_len, rows,
+                       bytes);
+    int rc = check_rows(c, m, err);
+    return rc < 0 ? rc : check_numbers(m, err);
 }
 
 int hd_check_step(const struct hd_check *c, const Hydac__V1__Step *m, size_t payload_len,
                   struct hd_error *err)
 {
-    size_t rows = m->n_sequences;
-    bool logits = m->half == HYDAC__V1__HALF__LOGITS;
-    if ((int)m->half < HYDAC__V1__HALF__ATTENTION || m->half > HYDAC__V1__HALF__LOGITS)
-        return hd_fail(err, HD_E_PROTO, "Step: half %d does not exist", (int)m->half);
-    if (m->layer >= c->model->shape.n_layers)
-        return hd_fail(err, HD_E_PROTO, "Step: layer %u of %u", m->layer, c->model->shape.n_layers);
-    if (in_range(m->group, 0, HD_NODE_GROUPS - 1, "Step: the group", err) < 0)
-        return HD_E_PROTO;
-    if (rows < 1 || rows > c->sizes.max_rows)
-        return hd_fail(err, HD_E_PROTO, "Step: %zu rows, possible are 1 to %u", rows,
-                       c->sizes.max_rows);
-    if (m->n_positions != rows || m->n_shifts != (logits ? 0 : rows) ||
-        m->n_want != (logits ? rows : 0) || m->n_temperatures != m->n_want)
-        return hd_fail(err, HD_E_PROTO,
-                       "Step: %zu rows with %zu positions, %zu shifts, %zu wants and %zu "
-                       "temperatures",
-                       rows, m->n_positions, m->n_shifts, m->n_want, m->n_temperatures);
-    size_t bytes = hd_model_row_bytes(c->model, c->sizes.activations);
-    if (payload_len != rows * bytes)
-        return hd_fail(err, HD_E_PROTO, "Step: %zu bytes for %zu rows of %zu bytes", payload_len,
-                       rows, bytes);
-    int rc = check_rows(c, m, err);
-    return rc < 0 ? rc : check_numbers(m, err);
+    int rc = check_half(c, m, payload_len, err);
+    if (rc == 0)
+        rc = in_range(m->group, 0, HD_NODE_GROUPS - 1, "the group", err);
+    return rc < 0 ? hd_fail_in(err, "Step") : 0;
+}
+
+int hd_check_audit(const struct hd_check *c, const Hydac__V1__Audit *m, size_t payload_len,
+                   struct hd_error *err)
+{
+    Hydac__V1__Step step = HYDAC__V1__STEP__INIT; /* of which it speaks; borrows the lists */
+    step.half = m->half;
+    step.layer = m->layer;
+    step.n_sequences = m->n_sequences;
+    step.sequences = m->sequences;
+    step.n_positions = m->n_positions;
+    step.positions = m->positions;
+    step.n_shifts = m->n_shifts;
+    step.shifts = m->shifts;
+    step.n_want = m->n_want;
+    step.want = m->want;
+    step.n_temperatures = m->n_temperatures;
+    step.temperatures = m->temperatures;
+    int rc = check_half(c, &step, payload_len, err);
+    if (rc == 0 && m->n_units == 0)
+        rc = hd_fail(err, HD_E_PROTO, "no units");
+    struct hd_unit_list units = {m->units, m->n_units};
+    if (rc == 0)
+        rc = check_units(c, (enum hd_shard_kind)m->half, units, err);
+    return rc < 0 ? hd_fail_in(err, "Audit") : 0;
 }
 
 struct hd_frame_limits hd_check_limits(const struct hd_check *c)
@@ -245,7 +276,7 @@ struct hd_frame_limits hd_check_limits(const struct hd_check *c)
     uint64_t rows = c->sizes.max_rows;
     uint64_t units = (uint64_t)c->units->heads + c->units->ffn_blocks + c->units->vocab_blocks;
     uint64_t step = 5 * VARINT32 * rows;     /* sequence, position, shift, want, temperature */
-    uint64_t assign = 2 * VARINT32 * units + /* owned and held */
+    uint64_t assign = 2 * VARINT32 * units + /* owned and held; an audit has a step and units */
                       HD_NODE_SEQUENCES * (uint64_t)(8 * VARINT32); /* a need: 4, tags, length */
     uint64_t payload = rows * hd_model_row_bytes(c->model, c->sizes.activations);
     if (c->supplied && payload < HD_WEIGHTS_CHUNK)

@@ -25,6 +25,8 @@ int hd_check_assign(const struct hd_check *c, const Hydac__V1__AssignHeads *m,
                     struct hd_error *err);
 int hd_check_step(const struct hd_check *c, const Hydac__V1__Step *m, size_t payload_len,
                   struct hd_error *err);
+int hd_check_audit(const struct hd_check *c, const Hydac__V1__Audit *m, size_t payload_len,
+                   struct hd_error *err);
 int hd_check_fill(const struct hd_check *c, const Hydac__V1__FillLog *m, struct hd_error *err);
 int hd_check_fetch(const struct hd_check *c, const Hydac__V1__Fetch *m, struct hd_error *err);
 int hd_check_rows(const struct hd_check *c, const Hydac__V1__Rows *m, size_t payload_len,

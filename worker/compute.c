@@ -33,7 +33,7 @@ static size_t largest(size_t a, size_t b, size_t c)
 static size_t scratch_floats(const struct hd_compute *c)
 {
     size_t tile = 3 * (size_t)ROW_TILE * TILE_GROUPS * HD_GROUP; /* reduce_item's 32 + 64 bits */
-    size_t logits = (size_t)LOGITS_TILE * c->units->vocab_width;
+    size_t logits = (size_t)LOGITS_TILE * c->units.vocab_width;
     size_t prepared = c->q8 ? hd_q8_prepared_bytes(c->o.model->shape.dim) / sizeof(float) : 0;
     size_t kv = HD_LOG_CHUNK * (2 * (size_t)c->o.model->shape.head_dim + prepared);
     return (largest(tile, logits, kv) + 15) / 16 * 16;
@@ -45,16 +45,16 @@ static bool alloc_q8(struct hd_compute *c)
     if (!c->q8)
         return true;
     c->inputs = scratch_new(rows, hd_q8_prepared_bytes(c->o.model->shape.dim), 1);
-    c->attended_q8 = scratch_new(c->units->heads * rows, hd_q8_prepared_bytes(width), 1);
+    c->attended_q8 = scratch_new(c->units.heads * rows, hd_q8_prepared_bytes(width), 1);
     c->hidden_q8 =
-        scratch_new(c->units->ffn_blocks * rows, hd_q8_prepared_bytes(c->units->ffn_width), 1);
+        scratch_new(c->units.ffn_blocks * rows, hd_q8_prepared_bytes(c->units.ffn_width), 1);
     return c->inputs && c->attended_q8 && c->hidden_q8;
 }
 
 static bool alloc_scratch(struct hd_compute *c)
 {
     const struct hd_model_shape *m = &c->o.model->shape;
-    size_t rows = c->max_rows, heads = c->units->heads;
+    size_t rows = c->max_rows, heads = c->units.heads;
     size_t width = c->n_rep * m->head_dim;
     c->q = scratch_new(heads * width, rows, sizeof *c->q);
     c->k = scratch_new(heads * m->head_dim, rows, sizeof *c->k);
@@ -62,7 +62,7 @@ static bool alloc_scratch(struct hd_compute *c)
     c->attended = scratch_new(heads * width, rows, sizeof *c->attended);
     c->fresh = scratch_new(heads, rows, 1);
     c->hidden =
-        scratch_new((size_t)c->units->ffn_blocks * c->units->ffn_width, rows, sizeof *c->hidden);
+        scratch_new((size_t)c->units.ffn_blocks * c->units.ffn_width, rows, sizeof *c->hidden);
     c->sum = scratch_new(rows, m->dim, sizeof *c->sum);
     c->narrow = scratch_new(rows, m->dim, sizeof *c->narrow);
     if (c->o.wire == HD_WIRE_COMPACT)
@@ -85,7 +85,7 @@ int hd_compute_new(struct hd_compute **out, const struct hd_compute_options *o)
     if (!c)
         return HD_E_NOMEM;
     c->o = *o;
-    c->units = hd_shard_units(o->shard);
+    hd_model_units(o->model, &c->units);
     c->rope.model = o->model;
     c->n_rep = o->model->shape.n_heads / o->model->shape.n_kv_heads;
     c->threads = hd_team_threads(o->team);
@@ -126,6 +126,19 @@ void hd_compute_free(struct hd_compute *c)
     free(c->offset);
     free(c->thread_scratch);
     free(c);
+}
+
+int hd_compute_half(struct hd_compute *c, const struct hd_half_task *work,
+                    struct hd_half_output *out, struct hd_error *err)
+{
+    switch (work->kind) {
+    case HD_SHARD_HEAD:
+        return hd_compute_attention(c, work, out, err);
+    case HD_SHARD_FFN:
+        return hd_compute_ffn(c, work, out, err);
+    default:
+        return hd_compute_logits(c, work, out, err);
+    }
 }
 
 int hd_compute_positions(struct hd_compute *c, uint32_t positions)
@@ -259,7 +272,7 @@ static void add_unit(const struct reduction *r, const struct split_item *it, siz
 {
     struct hd_compute *c = r->c;
     size_t dim = c->o.model->shape.dim, first = it->g0 * HD_GROUP;
-    struct unit_input in = r->in(c, r->layer, r->units.list[slot], slot);
+    struct unit_input in = r->in(r, slot);
     size_t g1 = it->g1 < in.w->groups ? it->g1 : in.w->groups;
     size_t n = (g1 * HD_GROUP < dim ? g1 * HD_GROUP : dim) - first;
     multiply_unit(c, &in, it, s->partial);
@@ -267,7 +280,7 @@ static void add_unit(const struct reduction *r, const struct split_item *it, siz
         size_t row = it->row0 + i;
         /* Several threads may find the same row bad: each stores the same byte. */
         if (hd_fixed_add(c->o.kernels, s->sum + i * it->stride, s->partial + i * it->stride,
-                         r->rows->shifts[row], n) < 0)
+                         r->work->rows->shifts[row], n) < 0)
             __atomic_store_n(&c->is_bad[row], 1, __ATOMIC_RELAXED);
     }
 }
@@ -281,7 +294,7 @@ static void reduce_item(void *arg, size_t index, unsigned thread)
     float *scratch = hd_scratch(r->c, thread);
     struct item_sums s = {(int64_t *)(void *)scratch, scratch + 2 * it.rows * it.stride};
     memset(s.sum, 0, it.rows * it.stride * sizeof *s.sum);
-    for (size_t slot = 0; slot < r->units.n; slot++)
+    for (size_t slot = 0; slot < r->work->units.n; slot++)
         add_unit(r, &it, slot, &s);
     for (size_t i = 0; i < it.rows; i++)
         memcpy(r->c->sum + (it.row0 + i) * dim + first, s.sum + i * it.stride,
@@ -343,13 +356,13 @@ uint64_t hd_product_flops(const struct hd_weights *w, size_t rows)
 int hd_reduce(struct reduction *r, struct hd_half_output *out, struct hd_error *err)
 {
     struct hd_compute *c = r->c;
-    size_t rows = r->rows->n, groups = (c->o.model->shape.dim + HD_GROUP - 1) / HD_GROUP;
+    size_t rows = r->work->rows->n, groups = (c->o.model->shape.dim + HD_GROUP - 1) / HD_GROUP;
     memset(c->is_bad, 0, rows);
     r->split = hd_split(c, 1, groups, rows);
     hd_team_run(c->o.team, hd_split_items(&r->split), reduce_item, r);
     hd_team_run(c->o.team, rows, narrow_row, r);
-    for (size_t slot = 0; slot < r->units.n; slot++)
-        out->flops += hd_product_flops(r->in(c, r->layer, r->units.list[slot], slot).w, rows);
+    for (size_t slot = 0; slot < r->work->units.n; slot++)
+        out->flops += hd_product_flops(r->in(r, slot).w, rows);
     out->wide = c->wide;
     out->n_wide = hd_list_flags(c->is_wide, rows, c->wide);
     out->bad = c->bad;

@@ -1,4 +1,4 @@
-/* compute.h - the half-steps: what the owned units give for a batch of rows.
+/* compute.h - the half-steps: what some units give for a batch of rows.
  *
  * Each unit's partial is computed whole, in the kernels' fixed order, and added to the row's sum as
  * integers, so that the sum over units is the same whoever owns them. The work of a half-step is
@@ -20,8 +20,6 @@ struct hd_compute_options {
     const struct hd_model *model;
     const struct hd_kernels *kernels;
     struct hd_team *team;
-    struct hd_shard *shard;
-    struct hd_kv *kv;
     enum hd_activations activations;
     enum hd_wire wire; /* of what goes back */
     uint32_t max_rows; /* of a step */
@@ -36,6 +34,22 @@ struct hd_rows {
     const int32_t *shifts;     /* partial sums are round(x * 2^shift); not for logits */
     const uint32_t *want;      /* logits only: 0 = all of a block, k = the best k of it */
     const float *temperatures; /* logits only: 0, or at which a second sum is wanted */
+};
+
+/* Where weights and K/V rows are: a worker's own, or others (audit.h). */
+struct hd_stores {
+    const struct hd_shard *shard;
+    struct hd_kv *kv;
+};
+
+/* What is to be computed. */
+struct hd_half_task {
+    struct hd_stores from;
+    enum hd_shard_kind kind;   /* of the units: which half it is */
+    uint32_t layer;            /* not for logits */
+    struct hd_unit_list units; /* that are summed up; loaded in this layer */
+    const struct hd_rows *rows;
+    bool uncounted; /* it answers no step: hits and misses of K/V are not counted */
 };
 
 /* What goes back to the leader; payload layouts in proto/README.md. */
@@ -54,24 +68,22 @@ void hd_compute_free(struct hd_compute *c);
 
 /* 0; HD_E_NOMEM; attention: HD_E_PROTO when a row's position does not continue its sequence's K/V;
  * logits: HD_E_LIMIT when the answer would not fit a frame. */
-int hd_compute_attention(struct hd_compute *c, uint32_t layer, const struct hd_rows *rows,
-                         struct hd_half_output *out, struct hd_error *err);
-int hd_compute_ffn(struct hd_compute *c, uint32_t layer, const struct hd_rows *rows,
-                   struct hd_half_output *out, struct hd_error *err);
-int hd_compute_logits(struct hd_compute *c, const struct hd_rows *rows, struct hd_half_output *out,
-                      struct hd_error *err);
+int hd_compute_half(struct hd_compute *c, const struct hd_half_task *work,
+                    struct hd_half_output *out, struct hd_error *err);
 
 /* Computes and stores the K/V rows of `n` <= HD_LOG_CHUNK positions from `position` of one lane,
- * from their attention inputs, the rows of their steps: bit for bit what hd_compute_attention
- * stores. May run on every thread of the team at once, for different rows; the lane is reserved,
- * and committed by the caller afterwards. hd_compute_positions(c, end) comes before. */
+ * from their attention inputs, the rows of their steps, and their head's weights, in the same
+ * stores: bit for bit what the attention half stores. May run on every thread of the team at once,
+ * for different rows; the lane is reserved, and committed by the caller afterwards.
+ * hd_compute_positions(c, end) comes before. */
 struct hd_kv_work {
     struct hd_kv_at at;
     uint32_t position;
     size_t n;
     const uint8_t *x; /* [n] of the model's row bytes */
 };
-void hd_compute_kv(struct hd_compute *c, unsigned thread, const struct hd_kv_work *work);
+void hd_compute_kv(struct hd_compute *c, const struct hd_stores *to, unsigned thread,
+                   const struct hd_kv_work *work);
 /* Prepares positions 0 .. positions-1 for hd_compute_kv. 0 or HD_E_NOMEM. */
 int hd_compute_positions(struct hd_compute *c, uint32_t positions);
 

@@ -1,6 +1,6 @@
 /* compute_impl.h - scratch and helpers shared by the half-steps' files only.
  *
- * Scratch is laid out by slot: the owned units of a kind are numbered 0, 1, ... in ascending order
+ * Scratch is laid out by slot: the units of a half-step are numbered 0, 1, ... in ascending order
  * and slot s has a plane of its own, [max_rows][width]. */
 #ifndef HD_WORKER_COMPUTE_IMPL_H
 #define HD_WORKER_COMPUTE_IMPL_H
@@ -18,7 +18,7 @@
 
 struct hd_compute {
     struct hd_compute_options o;
-    const struct hd_units *units;
+    struct hd_units units;
     struct hd_rope_table rope;
     size_t n_rep; /* query heads of a KV head */
     size_t threads;
@@ -44,6 +44,14 @@ struct hd_compute {
     float *thread_scratch; /* [threads][scratch_floats] */
     size_t scratch_floats;
 };
+
+/* The halves, one in each file; as hd_compute_half. */
+int hd_compute_attention(struct hd_compute *c, const struct hd_half_task *work,
+                         struct hd_half_output *out, struct hd_error *err);
+int hd_compute_ffn(struct hd_compute *c, const struct hd_half_task *work,
+                   struct hd_half_output *out, struct hd_error *err);
+int hd_compute_logits(struct hd_compute *c, const struct hd_half_task *work,
+                      struct hd_half_output *out, struct hd_error *err);
 
 /* How a product over some units is cut into work items: index = (unit * parts + part) * tiles +
  * tile. A part is up to `per` output groups, a tile up to `tile_rows` rows. */
@@ -86,7 +94,7 @@ void hd_multiply_inputs(const struct hd_compute *c, const struct hd_rows *rows,
                         const struct input_product *p);
 
 /* The second half of both halves: sums the units' products W [dim][inputs] * in over the units.
- * in(arg, unit) gives a unit's inputs. Then fills `out`. */
+ * in(r, slot) gives a unit's inputs. Then fills `out`. */
 struct unit_input {
     const struct hd_weights *w; /* [dim][inputs] */
     const float *x;             /* [rows][stride]; not used when q8 is given */
@@ -96,10 +104,8 @@ struct unit_input {
 };
 struct reduction {
     struct hd_compute *c;
-    const struct hd_rows *rows;
-    uint32_t layer;
-    struct hd_unit_list units;
-    struct unit_input (*in)(const struct hd_compute *c, uint32_t layer, uint32_t unit, size_t slot);
+    const struct hd_half_task *work;
+    struct unit_input (*in)(const struct reduction *r, size_t slot);
     struct split split;
 };
 int hd_reduce(struct reduction *r, struct hd_half_output *out, struct hd_error *err);

@@ -353,6 +353,8 @@ void hd_crew_totals(const struct hd_crew *c, struct hd_crew_totals *t)
     t->kv_bytes = atomic_load(&c->kv_bytes);
     t->log_bytes = atomic_load(&c->log_bytes);
     t->weight_bytes = atomic_load(&c->weight_bytes);
+    t->audits = atomic_load(&c->audits);
+    t->integrity_us = atomic_load(&c->integrity_us);
 }
 
 static void on_wake_closed(uv_handle_t *handle)

@@ -15,7 +15,8 @@
  * assignment behind it in the queue may count on them.
  *
  * Between the jobs the thread does what nobody waits for: slices of what is to be held (hold.h),
- * and completing the input log (fill.h); paced (pace.h), so that a job waits for one slice at most.
+ * audits of what others have answered (audit.h), and completing the input log (fill.h); paced
+ * (pace.h), so that a job waits for one slice at most.
  *
  * An assignment may have to wait for weights that come from the leader (arrivals.c): they pass by
  * the queue; the wait ends with the conversation, or when the crew is closed.
@@ -47,17 +48,19 @@ struct hd_crew_options {
 };
 
 enum hd_job_type {
-    HD_JOB_JOIN,    /* sizes, epoch: a conversation begins */
-    HD_JOB_LEAVE,   /* it has ended */
-    HD_JOB_DROP,    /* sequence: opened anew, or closed */
-    HD_JOB_ASSIGN,  /* message */
-    HD_JOB_HOLD,    /* message: an AssignHeads with a round */
-    HD_JOB_STEP,    /* message, frame's payload */
-    HD_JOB_FILL,    /* message: FillLog */
-    HD_JOB_FETCH,   /* message: the leader asks for rows of the log */
-    HD_JOB_ROWS,    /* message, frame's payload */
-    HD_JOB_STATS,   /* id */
-    HD_JOB_WEIGHTS, /* message, frame's payload: passes by the others */
+    HD_JOB_JOIN,      /* sizes, epoch: a conversation begins */
+    HD_JOB_LEAVE,     /* it has ended */
+    HD_JOB_DROP,      /* sequence: opened anew, or closed */
+    HD_JOB_ASSIGN,    /* message */
+    HD_JOB_HOLD,      /* message: an AssignHeads with a round */
+    HD_JOB_STEP,      /* message, frame's payload */
+    HD_JOB_FILL,      /* message: FillLog */
+    HD_JOB_FETCH,     /* message: the leader asks for rows of the log */
+    HD_JOB_ROWS,      /* message, frame's payload */
+    HD_JOB_STATS,     /* id */
+    HD_JOB_AUDIT,     /* message, frame's payload */
+    HD_JOB_SELF_TEST, /* id: the seed */
+    HD_JOB_WEIGHTS,   /* message, frame's payload: passes by the others */
 };
 
 struct hd_job {
@@ -75,6 +78,7 @@ struct hd_job {
 /* Since the start; for HeartbeatAck. */
 struct hd_crew_totals {
     uint64_t steps, busy_us, kv_bytes, log_bytes, weight_bytes;
+    uint64_t audits, integrity_us;
 };
 
 int hd_crew_new(struct hd_crew **out, const struct hd_crew_options *o, struct hd_error *err);

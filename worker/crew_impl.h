@@ -45,6 +45,7 @@ struct hd_crew {
 
     _Atomic uint64_t conversation, newest_epoch; /* of the latest job submitted */
     _Atomic uint64_t steps, busy_us, kv_bytes, log_bytes, weight_bytes;
+    _Atomic uint64_t audits, integrity_us;
 
     /* The compute thread's own, or the loop thread's while `lent`: */
     unsigned quick_us[HD_SHARD_KINDS]; /* what the last half-step of few rows took; 0: none yet */
@@ -53,7 +54,8 @@ struct hd_crew {
     struct hd_fill *fill;
     struct hd_pace pace;
     bool hold_pending;        /* there may be a slice to do */
-    uint64_t hold_us;         /* not before this */
+    bool audit_pending;       /* ... of an audit */
+    uint64_t hold_us;         /* neither before this */
     struct hd_supply *supply; /* NULL: the model has its data */
     bool look_ahead;          /* there may be pieces to fetch before they are needed */
     bool told_complete;       /* in the log, with so many pieces fetched */
@@ -82,6 +84,11 @@ void hd_crew_run_job(struct hd_crew *c, const struct hd_job *job);
 void hd_crew_finish(struct hd_crew *c, struct hd_reply *r, int rc);
 void hd_crew_send_error(struct hd_crew *c, uint64_t conversation, const struct hd_error *err);
 void hd_crew_publish(struct hd_crew *c, uint64_t busy_us);
+
+/* integrity.c */
+void hd_crew_do_self_test(struct hd_crew *c, const struct hd_job *job);
+void hd_crew_do_audit(struct hd_crew *c, const struct hd_job *job);
+void hd_crew_run_audit(struct hd_crew *c); /* one slice */
 
 /* arrivals.c */
 int hd_crew_new_supply(struct hd_crew *c); /* 0 or HD_E_NOMEM */

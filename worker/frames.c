@@ -54,6 +54,7 @@ static int on_welcome(struct incoming *in, struct hd_error *err)
         .max_rows = m->max_rows,
         .max_positions = m->max_positions,
         .max_sequences = m->max_sequences,
+        .audit_every = m->audit_every,
     };
     s->conversation++;
     s->epoch = m->epoch;
@@ -95,6 +96,8 @@ static int on_heartbeat(struct incoming *in, struct hd_error *err)
     ack.log_bytes = t.log_bytes;
     ack.weight_bytes = t.weight_bytes;
     ack.rss_bytes = hd_rss_bytes();
+    ack.audits = t.audits;
+    ack.integrity_us = t.integrity_us;
     /* What keeps it from being sent also ends the connection. */
     hd_conn_send(in->s->conn, HD_FRAME_HEARTBEAT_ACK, &ack.base, NULL);
     return 0;
@@ -178,6 +181,25 @@ static int on_step(struct incoming *in, struct hd_error *err)
     return submit(in, &job, err);
 }
 
+static int on_audit(struct incoming *in, struct hd_error *err)
+{
+    const Hydac__V1__Audit *m = (const Hydac__V1__Audit *)in->m;
+    int rc = hd_check_audit(&in->s->check, m, in->f->payload_len, err);
+    if (rc < 0)
+        return rc;
+    struct hd_job job = {.type = HD_JOB_AUDIT, .message = in->m, .frame = *in->f};
+    in->m = NULL;
+    memset(in->f, 0, sizeof *in->f);
+    return submit(in, &job, err);
+}
+
+static int on_self_test(struct incoming *in, struct hd_error *err)
+{
+    const Hydac__V1__SelfTest *m = (const Hydac__V1__SelfTest *)in->m;
+    struct hd_job job = {.type = HD_JOB_SELF_TEST, .id = m->seed};
+    return submit(in, &job, err);
+}
+
 static int drop_sequence(struct incoming *in, uint32_t sequence, struct hd_error *err)
 {
     int rc = hd_check_sequence(&in->s->check, sequence, err);
@@ -244,6 +266,8 @@ static const struct {
     [HD_FRAME_FETCH] = {JOINED, false, &hydac__v1__fetch__descriptor, on_fetch},
     [HD_FRAME_ROWS] = {JOINED, false, &hydac__v1__rows__descriptor, on_rows},
     [HD_FRAME_WEIGHTS] = {JOINED, false, &hydac__v1__weights__descriptor, on_weights},
+    [HD_FRAME_AUDIT] = {JOINED, false, &hydac__v1__audit__descriptor, on_audit},
+    [HD_FRAME_SELF_TEST] = {JOINED, false, &hydac__v1__self_test__descriptor, on_self_test},
     [HD_FRAME_DRAINED] = {JOINED, false, &hydac__v1__drained__descriptor, on_drained},
     [HD_FRAME_ERROR] = {JOINED, true, &hydac__v1__error__descriptor, on_error},
 };

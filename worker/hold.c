@@ -2,6 +2,7 @@
 #include "worker/hold.h"
 
 #include "common/util/clock.h"
+#include "worker/audit.h"
 #include "worker/kv_work.h"
 
 #include <stdlib.h>
@@ -54,6 +55,7 @@ static uint64_t rows_held(const struct hd_node *n)
 void hd_hold_set(struct hd_node *n, const struct hd_assignment *a)
 {
     struct hd_hold *h = n->hold;
+    hd_audit_reassign(n);
     hd_shard_hold(n->shard, a->hold);
     h->in_force = h->releasing = h->loading = true;
     h->behind = UINT64_MAX;

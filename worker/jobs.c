@@ -237,15 +237,23 @@ void hd_crew_publish(struct hd_crew *c, uint64_t busy_us)
 {
     const struct hd_node *n = c->node;
     atomic_fetch_add(&c->busy_us, busy_us);
-    atomic_store(&c->kv_bytes, n->kv ? hd_kv_bytes(n->kv) : 0);
+    atomic_store(&c->kv_bytes, hd_node_kv_bytes(n));
     atomic_store(&c->log_bytes, n->input_log ? hd_input_log_bytes(n->input_log) : 0);
-    atomic_store(&c->weight_bytes, hd_shard_bytes(n->shard));
+    atomic_store(&c->weight_bytes, hd_node_weight_bytes(n));
 }
 
 static void (*const jobs[])(struct hd_crew *c, const struct hd_job *job) = {
-    [HD_JOB_JOIN] = do_join,   [HD_JOB_DROP] = do_drop, [HD_JOB_ASSIGN] = do_assign,
-    [HD_JOB_HOLD] = do_hold,   [HD_JOB_STEP] = do_step, [HD_JOB_FILL] = do_fill,
-    [HD_JOB_FETCH] = do_fetch, [HD_JOB_ROWS] = do_rows, [HD_JOB_STATS] = do_stats,
+    [HD_JOB_JOIN] = do_join,
+    [HD_JOB_DROP] = do_drop,
+    [HD_JOB_ASSIGN] = do_assign,
+    [HD_JOB_HOLD] = do_hold,
+    [HD_JOB_STEP] = do_step,
+    [HD_JOB_FILL] = do_fill,
+    [HD_JOB_FETCH] = do_fetch,
+    [HD_JOB_ROWS] = do_rows,
+    [HD_JOB_STATS] = do_stats,
+    [HD_JOB_AUDIT] = hd_crew_do_audit,
+    [HD_JOB_SELF_TEST] = hd_crew_do_self_test,
 };
 
 void hd_crew_run_job(struct hd_crew *c, const struct hd_job *job)

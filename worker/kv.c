@@ -183,11 +183,16 @@ void hd_kv_drop_sequence(struct hd_kv *kv, uint32_t sequence)
     kv->sequence[sequence] = NULL;
 }
 
-void hd_kv_drop_head(struct hd_kv *kv, uint32_t head)
+void hd_kv_drop_lanes(struct hd_kv *kv, uint32_t layer, uint32_t head)
 {
     for (uint32_t s = 0; s < kv->o.sequences; s++)
-        for (uint32_t l = 0; kv->sequence[s] && l < kv->o.layers; l++)
-            drop_lane(kv, (struct hd_kv_at){s, l, head});
+        drop_lane(kv, (struct hd_kv_at){s, layer, head});
+}
+
+void hd_kv_drop_head(struct hd_kv *kv, uint32_t head)
+{
+    for (uint32_t l = 0; l < kv->o.layers; l++)
+        hd_kv_drop_lanes(kv, l, head);
 }
 
 void hd_kv_clear(struct hd_kv *kv)

@@ -63,6 +63,7 @@ struct hd_kv_view hd_kv_view(const struct hd_kv *kv, struct hd_kv_at at);
 
 void hd_kv_drop_sequence(struct hd_kv *kv, uint32_t sequence);
 void hd_kv_drop_head(struct hd_kv *kv, uint32_t head);
+void hd_kv_drop_lanes(struct hd_kv *kv, uint32_t layer, uint32_t head); /* of every sequence */
 void hd_kv_clear(struct hd_kv *kv);
 
 struct hd_kv_counters *hd_kv_counters(struct hd_kv *kv, uint32_t layer, uint32_t head);

@@ -24,14 +24,20 @@ int hd_kv_list_add(struct hd_kv_list *l, const struct hd_kv_work *w)
     return 0;
 }
 
+static struct hd_stores stores_of(const struct hd_kv_list *l, const struct hd_node *n)
+{
+    return l->to.kv ? l->to : hd_node_stores(n);
+}
+
 /* In pieces that lie in one chunk of the log. */
 int hd_kv_list_add_lane(struct hd_kv_list *l, struct hd_node *n, const struct hd_lane_rows *rows)
 {
     struct hd_kv_at at = rows->at;
-    uint32_t p = hd_kv_valid(n->kv, at);
+    struct hd_kv *kv = stores_of(l, n).kv;
+    uint32_t p = hd_kv_valid(kv, at);
     if (p >= rows->end || l->n >= rows->max)
         return 0;
-    int rc = hd_kv_reserve(n->kv, at, rows->end);
+    int rc = hd_kv_reserve(kv, at, rows->end);
     while (rc == 0 && p < rows->end && l->n < rows->max) {
         struct hd_kv_work w = {.at = at, .position = p};
         w.x = hd_input_log_rows(n->input_log, (struct hd_log_at){at.sequence, at.layer, p}, &w.n);
@@ -46,17 +52,18 @@ int hd_kv_list_add_lane(struct hd_kv_list *l, struct hd_node *n, const struct hd
 struct run {
     const struct hd_kv_list *list;
     struct hd_compute *compute;
+    struct hd_stores to;
 };
 
 static void compute_item(void *arg, size_t index, unsigned thread)
 {
     const struct run *r = arg;
-    hd_compute_kv(r->compute, thread, &r->list->work[index]);
+    hd_compute_kv(r->compute, &r->to, thread, &r->list->work[index]);
 }
 
 int hd_kv_list_run(const struct hd_kv_list *l, struct hd_node *n)
 {
-    struct run run = {l, n->compute};
+    struct run run = {l, n->compute, stores_of(l, n)};
     uint32_t end = 0;
     for (size_t i = 0; i < l->n; i++)
         if (l->work[i].position + l->work[i].n > end)
@@ -65,7 +72,7 @@ int hd_kv_list_run(const struct hd_kv_list *l, struct hd_node *n)
         return HD_E_NOMEM;
     hd_team_run(n->o.team, l->n, compute_item, &run);
     for (size_t i = 0; i < l->n; i++)
-        hd_kv_commit(n->kv, l->work[i].at, l->work[i].position + (uint32_t)l->work[i].n);
+        hd_kv_commit(run.to.kv, l->work[i].at, l->work[i].position + (uint32_t)l->work[i].n);
     return 0;
 }
 

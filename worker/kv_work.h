@@ -8,6 +8,7 @@
 struct hd_kv_list {
     struct hd_kv_work *work; /* [n], room for cap; hd_kv_list_deinit frees it */
     size_t n, cap;
+    struct hd_stores to; /* of the rows; no kv: the node's own */
 };
 void hd_kv_list_deinit(struct hd_kv_list *l);
 

@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-static size_t layers_of(const struct hd_shard *s, enum hd_shard_kind kind)
+static uint32_t layers_of(const struct hd_shard *s, enum hd_shard_kind kind)
 {
     return kind == HD_SHARD_VOCAB ? 1 : s->model->shape.n_layers;
 }
@@ -44,19 +44,25 @@ bool hd_shard_has(const struct hd_shard *s, struct hd_shard_unit u, uint32_t lay
     return piece_bytes(s, u, layer) > 0;
 }
 
+void hd_shard_release_piece(struct hd_shard *s, struct hd_shard_unit u, uint32_t layer)
+{
+    if (!hd_shard_has(s, u, layer))
+        return;
+    s->bytes -= piece_bytes(s, u, layer);
+    if (u.kind == HD_SHARD_HEAD)
+        hd_head_weights_deinit(&s->head[u.unit][layer]);
+    else if (u.kind == HD_SHARD_FFN)
+        hd_ffn_weights_deinit(&s->ffn[u.unit][layer]);
+    else
+        hd_weights_deinit(s->vocab[u.unit]);
+}
+
 void hd_shard_release(struct hd_shard *s, struct hd_shard_unit u)
 {
     if (!hd_shard_has_any(s, u))
         return;
-    for (uint32_t l = 0; l < layers_of(s, u.kind); l++) {
-        s->bytes -= piece_bytes(s, u, l);
-        if (u.kind == HD_SHARD_HEAD)
-            hd_head_weights_deinit(&s->head[u.unit][l]);
-        else if (u.kind == HD_SHARD_FFN)
-            hd_ffn_weights_deinit(&s->ffn[u.unit][l]);
-        else
-            hd_weights_deinit(s->vocab[u.unit]);
-    }
+    for (uint32_t l = 0; l < layers_of(s, u.kind); l++)
+        hd_shard_release_piece(s, u, l);
     if (u.kind == HD_SHARD_HEAD) {
         free(s->head[u.unit]);
         s->head[u.unit] = NULL;
@@ -133,23 +139,31 @@ static int pack_all(struct load_job *job)
     return atomic_load(&job->rc);
 }
 
+static bool is_missing(const struct hd_shard *s, const struct hd_shard_wish *wish,
+                       struct hd_shard_unit u, uint32_t layer)
+{
+    return (!wish->one_layer || layer == wish->layer) && !hd_shard_has(s, u, layer);
+}
+
 /* Appends the missing pieces of a unit. */
-static void list_missing(struct load_job *job, struct hd_shard_unit u)
+static void list_missing(struct load_job *job, const struct hd_shard_wish *wish,
+                         struct hd_shard_unit u)
 {
     for (uint32_t l = 0; l < layers_of(job->s, u.kind) && job->n < job->max; l++)
-        if (!hd_shard_has(job->s, u, l))
+        if (is_missing(job->s, wish, u, l))
             job->pieces[job->n++] = (struct piece){u, l, NULL};
 }
 
-/* Those of `want` that are missing, at most max. */
-static size_t count_missing(const struct hd_shard *s, const struct hd_unit_list *want, size_t max)
+/* Those that are missing, at most max. */
+static size_t count_missing(const struct hd_shard *s, const struct hd_shard_wish *wish, size_t max)
 {
     size_t n = 0;
     for (int k = 0; k < HD_SHARD_KINDS; k++)
-        for (size_t i = 0; i < want[k].n && n < max; i++)
-            for (uint32_t l = 0; l < layers_of(s, (enum hd_shard_kind)k); l++)
-                n += !hd_shard_has(
-                    s, (struct hd_shard_unit){(enum hd_shard_kind)k, want[k].list[i]}, l);
+        for (size_t i = 0; i < wish->units[k].n && n < max; i++) {
+            struct hd_shard_unit u = {(enum hd_shard_kind)k, wish->units[k].list[i]};
+            for (uint32_t l = 0; l < layers_of(s, u.kind); l++)
+                n += is_missing(s, wish, u, l);
+        }
     return n < max ? n : max;
 }
 
@@ -221,19 +235,20 @@ static int load_supplied(struct load_job *missing, size_t max, bool wait, struct
 
 /* ---- Loading ----*/
 
-int hd_shard_load_list(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_KINDS],
-                       size_t max, struct hd_error *err)
+int hd_shard_load_list(struct hd_shard *s, const struct hd_shard_wish *wish, size_t max,
+                       struct hd_error *err)
 {
     /* What is at hand of a supply may be anywhere in the list. */
-    struct load_job job = {.s = s, .max = count_missing(s, want, s->supply ? SIZE_MAX : max)};
+    struct load_job job = {.s = s, .max = count_missing(s, wish, s->supply ? SIZE_MAX : max)};
     if (job.max == 0)
         return HD_SHARD_COMPLETE;
     job.pieces = malloc(job.max * sizeof *job.pieces);
     if (!job.pieces)
         return HD_E_NOMEM;
     for (int k = 0; k < HD_SHARD_KINDS; k++)
-        for (size_t i = 0; i < want[k].n; i++)
-            list_missing(&job, (struct hd_shard_unit){(enum hd_shard_kind)k, want[k].list[i]});
+        for (size_t i = 0; i < wish->units[k].n; i++)
+            list_missing(&job, wish,
+                         (struct hd_shard_unit){(enum hd_shard_kind)k, wish->units[k].list[i]});
     int rc;
     if (s->supply) {
         rc = load_supplied(&job, max, max == SIZE_MAX, err);

@@ -1,4 +1,4 @@
-/* logits.c - logits of the owned vocab blocks: for each row and block the log-sum-exp, if wanted
+/* logits.c - logits of some vocab blocks: for each row and block the log-sum-exp, if wanted
  * also that of logit / temperature, then every logit or the best few (best first; equal ones by
  * token id, so that no order of work shows). */
 #include "worker/compute_impl.h"
@@ -10,6 +10,7 @@
 
 struct logits_job {
     struct hd_compute *c;
+    const struct hd_shard *shard;
     const struct hd_rows *rows;
     struct hd_unit_list blocks;
     struct split split;
@@ -25,8 +26,8 @@ struct pair {
 
 static uint32_t block_rows(const struct hd_compute *c, uint32_t block)
 {
-    uint32_t left = c->o.model->shape.vocab - block * c->units->vocab_width;
-    return left < c->units->vocab_width ? left : c->units->vocab_width;
+    uint32_t left = c->o.model->shape.vocab - block * c->units.vocab_width;
+    return left < c->units.vocab_width ? left : c->units.vocab_width;
 }
 
 /* Bytes of one row of one block of `n` tokens. */
@@ -80,7 +81,7 @@ static void write_entry(const struct logits_job *j, size_t slot, size_t row, flo
     uint32_t block = j->blocks.list[slot], n = block_rows(c, block), want = j->rows->want[row];
     /* Only the last block of all may be narrower, and nothing follows it. */
     uint8_t *out =
-        j->payload + j->offset[row] + slot * entry_bytes(j->rows, row, c->units->vocab_width);
+        j->payload + j->offset[row] + slot * entry_bytes(j->rows, row, c->units.vocab_width);
     float temperature = j->rows->temperatures[row];
     out = write_sum(j, row, logits, n, out);
     uint8_t *at_temperature = out;
@@ -88,7 +89,7 @@ static void write_entry(const struct logits_job *j, size_t slot, size_t row, flo
     if (want == 0)
         memcpy(out, logits, n * sizeof *logits);
     else
-        best_of(logits, block * c->units->vocab_width, n, want < n ? want : n, out);
+        best_of(logits, block * c->units.vocab_width, n, want < n ? want : n, out);
     if (temperature == 1) { /* what most clients ask for: both sums are the same */
         memcpy(at_temperature, at_temperature - sizeof(float), sizeof(float));
     } else if (temperature > 0) {
@@ -103,8 +104,8 @@ static void logits_item(void *arg, size_t index, unsigned thread)
     struct logits_job *j = arg;
     struct hd_compute *c = j->c;
     struct split_item it = hd_split_item(&j->split, index);
-    size_t width = c->units->vocab_width;
-    const struct hd_weights *w = hd_shard_vocab(c->o.shard, j->blocks.list[it.unit]);
+    size_t width = c->units.vocab_width;
+    const struct hd_weights *w = hd_shard_vocab(j->shard, j->blocks.list[it.unit]);
     float *y = hd_scratch(c, thread); /* [LOGITS_TILE][vocab_width] */
     hd_multiply_inputs(
         c, j->rows,
@@ -128,12 +129,12 @@ static size_t lay_out(const struct logits_job *j, size_t *offset)
     return at;
 }
 
-int hd_compute_logits(struct hd_compute *c, const struct hd_rows *rows, struct hd_half_output *out,
-                      struct hd_error *err)
+int hd_compute_logits(struct hd_compute *c, const struct hd_half_task *work,
+                      struct hd_half_output *out, struct hd_error *err)
 {
-    struct logits_job j = {.c = c, .rows = rows};
+    const struct hd_rows *rows = work->rows;
+    struct logits_job j = {.c = c, .shard = work->from.shard, .rows = rows, .blocks = work->units};
     *out = (struct hd_half_output){0};
-    j.blocks = hd_shard_owned(c->o.shard, HD_SHARD_VOCAB);
     j.offset = c->offset;
     size_t len = lay_out(&j, c->offset);
     if (len == 0)
@@ -153,7 +154,7 @@ int hd_compute_logits(struct hd_compute *c, const struct hd_rows *rows, struct h
     hd_prepare_inputs(c, rows);
     hd_team_run(c->o.team, hd_split_items(&j.split), logits_item, &j);
     for (size_t b = 0; b < j.blocks.n; b++)
-        out->flops += hd_product_flops(hd_shard_vocab(c->o.shard, j.blocks.list[b]), rows->n);
+        out->flops += hd_product_flops(hd_shard_vocab(j.shard, j.blocks.list[b]), rows->n);
     out->bad = c->bad;
     out->n_bad = hd_list_flags(c->is_bad, rows->n, c->bad);
     return 0;

@@ -1,8 +1,28 @@
 #include "worker/node.h"
 
+#include "worker/audit.h"
 #include "worker/hold.h"
 
 #include <stdlib.h>
+
+int hd_node_new_shard(const struct hd_node *n, struct hd_shard **out)
+{
+    int rc = hd_shard_new(out, n->o.model, n->o.team);
+    if (rc == 0)
+        hd_shard_set_supply(*out, n->o.supply);
+    return rc;
+}
+
+int hd_node_new_kv(const struct hd_node *n, struct hd_kv **out)
+{
+    const struct hd_model_shape *m = &n->o.model->shape;
+    return hd_kv_new(out, &(struct hd_kv_options){.layers = m->n_layers,
+                                                  .heads = m->n_kv_heads,
+                                                  .head_dim = m->head_dim,
+                                                  .sequences = n->sizes.max_sequences,
+                                                  .max_positions = n->sizes.max_positions,
+                                                  .type = n->sizes.kv_type});
+}
 
 int hd_node_new(struct hd_node **out, const struct hd_node_options *o)
 {
@@ -10,11 +30,11 @@ int hd_node_new(struct hd_node **out, const struct hd_node_options *o)
     if (!n)
         return HD_E_NOMEM;
     n->o = *o;
-    int rc = hd_shard_new(&n->shard, o->model, o->team);
-    if (rc == 0) {
-        hd_shard_set_supply(n->shard, o->supply);
+    int rc = hd_node_new_shard(n, &n->shard);
+    if (rc == 0)
         rc = hd_hold_new(&n->hold);
-    }
+    if (rc == 0)
+        rc = hd_audit_new(&n->audit, &o->model->shape);
     if (rc < 0) {
         hd_node_free(n);
         return rc;
@@ -38,6 +58,7 @@ void hd_node_free(struct hd_node *n)
     if (!n)
         return;
     free_stores(n);
+    hd_audit_free(n->audit);
     hd_hold_free(n->hold);
     hd_shard_free(n->shard);
     free(n);
@@ -46,12 +67,7 @@ void hd_node_free(struct hd_node *n)
 static int make_stores(struct hd_node *n)
 {
     const struct hd_model_shape *m = &n->o.model->shape;
-    int rc = hd_kv_new(&n->kv, &(struct hd_kv_options){.layers = m->n_layers,
-                                                       .heads = m->n_kv_heads,
-                                                       .head_dim = m->head_dim,
-                                                       .sequences = n->sizes.max_sequences,
-                                                       .max_positions = n->sizes.max_positions,
-                                                       .type = n->sizes.kv_type});
+    int rc = hd_node_new_kv(n, &n->kv);
     if (rc < 0)
         return rc;
     rc = hd_input_log_new(&n->input_log,
@@ -67,8 +83,6 @@ static int make_stores(struct hd_node *n)
                           &(struct hd_compute_options){.model = n->o.model,
                                                        .kernels = n->o.kernels,
                                                        .team = n->o.team,
-                                                       .shard = n->shard,
-                                                       .kv = n->kv,
                                                        .activations = n->sizes.activations,
                                                        .wire = n->sizes.wire,
                                                        .max_rows = n->sizes.max_rows});
@@ -76,6 +90,7 @@ static int make_stores(struct hd_node *n)
 
 int hd_node_resize(struct hd_node *n, const struct hd_node_sizes *sizes, struct hd_error *err)
 {
+    hd_audit_leave(n);
     free_stores(n);
     hd_hold_leave(n);
     n->assigned = false;
@@ -93,6 +108,7 @@ void hd_node_forget(struct hd_node *n)
 {
     if (!n->kv)
         return;
+    hd_audit_drop(n, UINT64_MAX);
     hd_kv_clear(n->kv);
     hd_input_log_clear(n->input_log);
     n->holes = 0;
@@ -101,15 +117,27 @@ void hd_node_forget(struct hd_node *n)
 void hd_node_leave(struct hd_node *n)
 {
     hd_node_forget(n);
+    hd_audit_leave(n);
     hd_hold_leave(n);
     n->assigned = false;
 }
 
 void hd_node_drop(struct hd_node *n, uint32_t sequence)
 {
+    hd_audit_drop(n, UINT64_C(1) << sequence);
     hd_kv_drop_sequence(n->kv, sequence);
     hd_input_log_drop(n->input_log, sequence);
     n->holes &= ~(UINT64_C(1) << sequence);
+}
+
+uint64_t hd_node_weight_bytes(const struct hd_node *n)
+{
+    return hd_shard_bytes(n->shard) + hd_audit_weight_bytes(n);
+}
+
+uint64_t hd_node_kv_bytes(const struct hd_node *n)
+{
+    return (n->kv ? hd_kv_bytes(n->kv) : 0) + hd_audit_kv_bytes(n);
 }
 
 int hd_node_log_row(struct hd_node *n, struct hd_log_at at, const void *row)
@@ -150,14 +178,14 @@ void hd_node_log_again(struct hd_node *n, uint32_t sequence)
 int hd_node_step(struct hd_node *n, const struct hd_half_step *step, struct hd_half_output *out,
                  struct hd_error *err)
 {
-    if (!n->assigned || hd_shard_owned(n->shard, step->units).n == 0)
+    struct hd_half_task work = {
+        .from = hd_node_stores(n),
+        .kind = step->units,
+        .layer = step->layer,
+        .units = hd_shard_owned(n->shard, step->units),
+        .rows = &step->rows,
+    };
+    if (!n->assigned || work.units.n == 0)
         return HD_STEP_NOT_OURS;
-    switch (step->units) {
-    case HD_SHARD_HEAD:
-        return hd_compute_attention(n->compute, step->layer, &step->rows, out, err);
-    case HD_SHARD_FFN:
-        return hd_compute_ffn(n->compute, step->layer, &step->rows, out, err);
-    default:
-        return hd_compute_logits(n->compute, &step->rows, out, err);
-    }
+    return hd_compute_half(n->compute, &work, out, err);
 }

@@ -30,9 +30,11 @@ struct hd_node_sizes {
     uint32_t max_rows;      /* of a step */
     uint32_t max_positions; /* of a sequence */
     uint32_t max_sequences; /* at most HD_NODE_SEQUENCES */
+    uint32_t audit_every;   /* a half-step in so many is audited; 0: none */
 };
 
 struct hd_hold;
+struct hd_audit;
 
 struct hd_node {
     struct hd_node_options o;
@@ -41,8 +43,9 @@ struct hd_node {
     struct hd_kv *kv; /* NULL before the first resize, as are the next two */
     struct hd_input_log *input_log;
     struct hd_compute *compute;
-    uint64_t holes;       /* mask of sequences whose log is known to have one */
-    struct hd_hold *hold; /* what is held beside what is owned, see hold.h */
+    uint64_t holes;         /* mask of sequences whose log is known to have one */
+    struct hd_hold *hold;   /* what is held beside what is owned, see hold.h */
+    struct hd_audit *audit; /* what others have answered, see audit.h */
     /* An assignment of the present conversation is in force. Weights outlive a conversation (a
      * quick return need not load them again), ownership and holding do not. */
     bool assigned;
@@ -61,11 +64,24 @@ void hd_node_free(struct hd_node *n);
 /* Sizes of a new conversation with a leader; forgets every sequence, keeps the weights. 0 or
  * HD_E_NOMEM (then nothing but the weights is left and it must be called again). */
 int hd_node_resize(struct hd_node *n, const struct hd_node_sizes *sizes, struct hd_error *err);
+/* Empty stores like its own. 0 or HD_E_NOMEM. */
+int hd_node_new_shard(const struct hd_node *n, struct hd_shard **out);
+int hd_node_new_kv(const struct hd_node *n, struct hd_kv **out);
+/* Of all stores. */
+uint64_t hd_node_weight_bytes(const struct hd_node *n);
+uint64_t hd_node_kv_bytes(const struct hd_node *n);
+
 /* The conversation is over: owns and holds nothing, remembers no sequence, keeps the weights. */
 void hd_node_leave(struct hd_node *n);
 /* Drop the K/V and the log of every sequence, or of one. */
 void hd_node_forget(struct hd_node *n);
 void hd_node_drop(struct hd_node *n, uint32_t sequence);
+
+/* Where its own weights and rows are. */
+static inline struct hd_stores hd_node_stores(const struct hd_node *n)
+{
+    return (struct hd_stores){n->shard, n->kv};
+}
 
 /* Bytes of a row of a step's input, and of the log. */
 static inline size_t hd_node_row_bytes(const struct hd_node *n)

@@ -2,6 +2,7 @@
 #include "worker/rebuild.h"
 
 #include "common/util/clock.h"
+#include "worker/audit.h"
 #include "worker/hold.h"
 #include "worker/kv_work.h"
 
@@ -12,7 +13,9 @@ struct rebuild {
     struct hd_node *node;
     const struct hd_assignment *a;
     struct hd_kv_report *report;
-    uint64_t gaps; /* mask of sequences */
+    uint64_t gaps;      /* mask of sequences */
+    uint64_t sequences; /* mask of those that need something; the needs by their numbers: */
+    const struct hd_sequence_need *need[HD_NODE_SEQUENCES];
     struct hd_kv_list list;
 };
 
@@ -114,29 +117,42 @@ static int add_lane(struct rebuild *r, const struct hd_lane_rows *rows)
     return hd_kv_list_add_lane(&r->list, r->node, rows);
 }
 
+/* In the order of the report's digest. */
 static int list_work(struct rebuild *r)
 {
     struct hd_unit_list heads = r->a->want[HD_SHARD_HEAD];
     int rc = 0;
+    for (size_t i = 0; i < r->a->n_needs; i++) {
+        r->need[r->a->needs[i].sequence] = &r->a->needs[i];
+        r->sequences |= UINT64_C(1) << r->a->needs[i].sequence;
+    }
     for (uint32_t l = 0; l < r->node->o.model->shape.n_layers; l++)
         for (size_t h = 0; h < heads.n; h++)
-            for (size_t i = 0; i < r->a->n_needs && rc == 0; i++) {
-                const struct hd_sequence_need *need = &r->a->needs[i];
-                struct hd_kv_at at = {need->sequence, l, heads.list[h]};
-                if (!(r->gaps >> need->sequence & 1))
-                    rc =
-                        add_lane(r, &(struct hd_lane_rows){at, hd_needed(r->a, need, l), SIZE_MAX});
+            for (uint64_t left = r->sequences & ~r->gaps; left && rc == 0; left &= left - 1) {
+                uint32_t s = (uint32_t)__builtin_ctzll(left);
+                struct hd_kv_at at = {s, l, heads.list[h]};
+                rc = add_lane(r,
+                              &(struct hd_lane_rows){at, hd_needed(r->a, r->need[s], l), SIZE_MAX});
             }
     return rc;
 }
 
 /* ---- Computing them ----*/
 
+static bool is_new(const struct hd_kv_report *report, uint32_t head)
+{
+    for (size_t i = 0; i < report->n_heads; i++)
+        if (report->heads[i] == head)
+            return true;
+    return false;
+}
+
 static void account(struct rebuild *r, const struct hd_kv_work *w, XXH3_state_t *hash)
 {
     struct hd_kv *kv = r->node->kv;
     size_t row = hd_kv_row_bytes(kv);
-    for (uint32_t p = w->position; p < w->position + w->n; p++) {
+    uint32_t end = is_new(r->report, w->at.head) ? w->position + (uint32_t)w->n : 0;
+    for (uint32_t p = w->position; p < end; p++) {
         XXH3_64bits_update(hash, hd_kv_k(kv, w->at, p), row);
         XXH3_64bits_update(hash, hd_kv_v(kv, w->at, p), row);
     }
@@ -189,6 +205,7 @@ int hd_rebuild(struct hd_node *n, const struct hd_assignment *a, struct hd_kv_re
     if (list_new_heads(&r) < 0)
         return hd_fail(err, HD_E_NOMEM, "out of memory for an assignment");
     drop_lost(&r);
+    hd_audit_reassign(n);
     n->assigned = false; /* until everything below has succeeded */
     int rc = load(&r, err);
     if (rc < 0)

@@ -41,7 +41,8 @@ struct hd_kv_report {
     uint64_t bytes;        /* of K/V written */
     uint64_t flops;
     uint64_t weights_us, rebuild_us; /* 0: nothing was to be loaded, computed */
-    uint64_t digest; /* XXH3 of the rebuilt rows, K then V, by layer, head, sequence, position */
+    uint64_t digest; /* XXH3 of the rebuilt rows of `heads`, K then V of each, in ascending order of
+                        layer, head, sequence, position */
 };
 
 /* An assignment without a round. 0, HD_E_NOMEM, or what packing weights said. The report must be

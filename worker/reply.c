@@ -99,6 +99,34 @@ int hd_reply_log_state(struct hd_reply *r, uint32_t sequence, bool complete)
     return 0;
 }
 
+int hd_reply_self_test(struct hd_reply *r, uint64_t seed, uint64_t digest)
+{
+    Hydac__V1__SelfTestResult *m = malloc(sizeof *m);
+    if (!m)
+        return HD_E_NOMEM;
+    hydac__v1__self_test_result__init(m);
+    r->type = HD_FRAME_SELF_TEST_RESULT;
+    r->message = &m->base;
+    m->seed = seed;
+    m->digest = digest;
+    return 0;
+}
+
+int hd_reply_audit_result(struct hd_reply *r, const struct hd_audit_answer *a)
+{
+    Hydac__V1__AuditResult *m = malloc(sizeof *m);
+    if (!m)
+        return HD_E_NOMEM;
+    hydac__v1__audit_result__init(m);
+    r->type = HD_FRAME_AUDIT_RESULT;
+    r->message = &m->base;
+    m->id = a->id;
+    m->cannot = a->cannot;
+    m->digest = a->digest;
+    m->compute_us = a->compute_us;
+    return 0;
+}
+
 int hd_reply_weights_request(struct hd_reply *r, const struct hd_weights_ask *a)
 {
     Hydac__V1__WeightsRequest *m = malloc(sizeof *m);
@@ -236,8 +264,8 @@ int hd_reply_stats(struct hd_reply *r, uint64_t id, const struct hd_node *n)
     m->id = id;
     m->log_rows = hd_input_log_appended(n->input_log);
     m->log_bytes = hd_input_log_bytes(n->input_log);
-    m->kv_bytes = hd_kv_bytes(n->kv);
-    m->weight_bytes = hd_shard_bytes(n->shard);
+    m->kv_bytes = hd_node_kv_bytes(n);
+    m->weight_bytes = hd_node_weight_bytes(n);
     m->rss_bytes = hd_rss_bytes();
     return fill_heads(m, n);
 }

@@ -3,6 +3,7 @@
 #define HD_WORKER_REPLY_H
 
 #include "hydac.pb-c.h"
+#include "worker/audit.h"
 #include "worker/fill.h"
 #include "worker/supply.h"
 
@@ -24,6 +25,8 @@ int hd_reply_kv_result(struct hd_reply *r, const struct hd_kv_report *report);
 int hd_reply_step_result(struct hd_reply *r, const Hydac__V1__Step *step,
                          const struct hd_half_output *out, uint64_t compute_us);
 int hd_reply_log_state(struct hd_reply *r, uint32_t sequence, bool complete);
+int hd_reply_self_test(struct hd_reply *r, uint64_t seed, uint64_t digest);
+int hd_reply_audit_result(struct hd_reply *r, const struct hd_audit_answer *a);
 int hd_reply_fetch(struct hd_reply *r, const struct hd_log_piece *piece);
 int hd_reply_weights_request(struct hd_reply *r, const struct hd_weights_ask *a);
 /* What the log has of the rows asked for, as many as fit a frame. */

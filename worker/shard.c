@@ -76,7 +76,7 @@ static int fail(int rc, const char *which, struct hd_error *err)
 int hd_shard_assign(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_KINDS],
                     struct hd_error *err)
 {
-    int rc = hd_shard_load_list(s, want, SIZE_MAX, err);
+    int rc = hd_shard_load_list(s, &(struct hd_shard_wish){.units = want}, SIZE_MAX, err);
     if (rc < 0)
         return fail(rc, "assigned", err);
     for (int k = 0; k < HD_SHARD_KINDS; k++)
@@ -105,8 +105,18 @@ int hd_shard_load(struct hd_shard *s, size_t max, struct hd_error *err)
     struct hd_unit_list want[HD_SHARD_KINDS];
     for (int k = 0; k < HD_SHARD_KINDS; k++)
         want[k] = hd_shard_held(s, (enum hd_shard_kind)k);
-    int rc = hd_shard_load_list(s, want, max, err);
+    int rc = hd_shard_load_list(s, &(struct hd_shard_wish){.units = want}, max, err);
     return rc < 0 ? fail(rc, "held", err) : rc;
+}
+
+int hd_shard_load_layer(struct hd_shard *s, const struct hd_shard_layer *what, size_t max,
+                        struct hd_error *err)
+{
+    struct hd_unit_list want[HD_SHARD_KINDS] = {{0}};
+    want[what->kind] = what->units;
+    struct hd_shard_wish wish = {.units = want, .one_layer = true, .layer = what->layer};
+    int rc = hd_shard_load_list(s, &wish, max, err);
+    return rc < 0 ? fail(rc, "audited", err) : rc;
 }
 
 bool hd_shard_surplus(const struct hd_shard *s, struct hd_shard_unit *u)

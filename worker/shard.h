@@ -64,6 +64,20 @@ void hd_shard_leave(struct hd_shard *s);
  * HD_SHARD_WAITING: something is missing and was asked for, call again when it has come. */
 int hd_shard_load(struct hd_shard *s, size_t max, struct hd_error *err);
 
+/* Some units in one layer (0: vocab blocks), owned, held or neither. What is neither and is loaded
+ * is as what a unit has left over: it stays until it is released, and is there when the unit comes
+ * to be owned or held. */
+struct hd_shard_layer {
+    enum hd_shard_kind kind;
+    uint32_t layer;
+    struct hd_unit_list units;
+};
+/* Loads up to `max` of these pieces; outcomes and errors as of hd_shard_load. */
+int hd_shard_load_layer(struct hd_shard *s, const struct hd_shard_layer *what, size_t max,
+                        struct hd_error *err);
+/* Frees one piece. */
+void hd_shard_release_piece(struct hd_shard *s, struct hd_shard_unit u, uint32_t layer);
+
 struct hd_unit_list hd_shard_owned(const struct hd_shard *s, enum hd_shard_kind kind);
 struct hd_unit_list hd_shard_held(const struct hd_shard *s, enum hd_shard_kind kind);
 bool hd_shard_owns(const struct hd_shard *s, struct hd_shard_unit u);

@@ -28,7 +28,12 @@ struct hd_shard {
 bool hd_shard_has_any(const struct hd_shard *s, struct hd_shard_unit u);
 /* Loads at most `max` missing pieces of these units; outcomes as of hd_shard_load. SIZE_MAX: all
  * of them, waiting for those that come from the supply. */
-int hd_shard_load_list(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_KINDS],
-                       size_t max, struct hd_error *err);
+struct hd_shard_wish {
+    const struct hd_unit_list *units; /* [HD_SHARD_KINDS] */
+    bool one_layer;                   /* `layer` only */
+    uint32_t layer;
+};
+int hd_shard_load_list(struct hd_shard *s, const struct hd_shard_wish *wish, size_t max,
+                       struct hd_error *err);
 
 #endif

@@ -4,6 +4,7 @@
  * A line each: VARIANT, a tab, what was computed, a tab, the digest (FNV-1a, 64 bits). Lines of the
  * same name must have the same digest on every host: check.py compares. libc alone. */
 #include "common/math/q8.h"
+#include "common/math/self_test.h"
 #include "tests/unit/math/random_input.h"
 
 #include <stdio.h>
@@ -217,6 +218,19 @@ static void attention(const struct digest *d, enum hd_kv_type type, size_t head_
     free(stored);
 }
 
+static void known_answers(const struct digest *d)
+{
+    static const uint64_t seeds[] = {0, 1, 2, 77, UINT64_MAX};
+    for (size_t i = 0; i < sizeof seeds / sizeof seeds[0]; i++) {
+        char name[64];
+        struct hd_self_test t;
+        if (hd_kernels_self_test(d->kernels, seeds[i], NULL, &t) < 0)
+            abort();
+        snprintf(name, sizeof name, "self_test %zu", i);
+        line(d, name, &t.digest, sizeof t.digest);
+    }
+}
+
 int main(void)
 {
     FOR_EACH_ISA(isa, k)
@@ -231,6 +245,7 @@ int main(void)
         attention(&d, HD_KV_F16, 64, 3);
         attention(&d, HD_KV_F16, 128, 5);
         attention(&d, HD_KV_F32, 80, 2);
+        known_answers(&d);
     }
     return 0;
 }

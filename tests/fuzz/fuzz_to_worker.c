@@ -49,6 +49,21 @@ static void take_step(const struct hd_check *c, const Hydac__V1__Step *m, size_t
                    m->positions[i] < c->sizes.max_positions);
 }
 
+static void take_audit(const struct hd_check *c, const Hydac__V1__Audit *m, size_t payload)
+{
+    static const uint32_t counts[] = {8, 32, 32}; /* units of each half */
+    struct hd_error err = {0};
+    if (hd_check_audit(c, m, payload, &err) < 0)
+        return;
+    FUZZ_CHECK(m->n_positions == m->n_sequences && m->n_sequences <= c->sizes.max_rows);
+    FUZZ_CHECK(m->n_units >= 1 && m->n_units <= counts[m->half]);
+    for (size_t i = 0; i < m->n_units; i++)
+        FUZZ_CHECK(m->units[i] < counts[m->half] && m->layer < model.shape.n_layers);
+    for (size_t i = 0; i < m->n_sequences; i++)
+        FUZZ_CHECK(m->sequences[i] < c->sizes.max_sequences &&
+                   m->positions[i] < c->sizes.max_positions);
+}
+
 /* A model that is taken can be cut into pieces. */
 static void take_outline(const Hydac__V1__ModelOutline *m)
 {
@@ -85,7 +100,8 @@ static const ProtobufCMessageDescriptor *const messages[] = {
     &hydac__v1__sequence_open__descriptor, &hydac__v1__sequence_close__descriptor,
     &hydac__v1__reject__descriptor,        &hydac__v1__stats_request__descriptor,
     &hydac__v1__error__descriptor,         &hydac__v1__model_outline__descriptor,
-    &hydac__v1__weights__descriptor,
+    &hydac__v1__weights__descriptor,       &hydac__v1__audit__descriptor,
+    &hydac__v1__self_test__descriptor,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -113,6 +129,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         take_outline((const Hydac__V1__ModelOutline *)m);
     else if (kind == 10)
         take_weights(&c, (const Hydac__V1__Weights *)m);
+    else if (kind == 11)
+        take_audit(&c, (const Hydac__V1__Audit *)m,
+                   ((const Hydac__V1__Audit *)m)->n_sequences * 64 * sizeof(float));
     protobuf_c_message_free_unpacked(m, NULL);
     return 0;
 }

@@ -47,6 +47,15 @@ STEP = (
     + packed(6, [3, 4, 9])
     + packed(7, [zigzag(v) for v in (20, 21, -3)])
 )
+AUDIT = (
+    number(1, 9)
+    + number(3, 2)
+    + packed(4, [0, 3, 7])
+    + packed(5, [0, 0, 1])
+    + packed(6, [3, 4, 9])
+    + packed(7, [zigzag(v) for v in (20, 21, -3)])
+    + number(10, 1)
+)
 ASSIGN = (
     number(1, 2)
     + packed(2, [0, 3, 5])
@@ -96,6 +105,8 @@ def messages():
             ("error", number(1, 7) + text(2, "why")),
             ("outline", OUTLINE),
             ("weights", number(1, 1) + number(2, 31) + number(3, 3) + number(5, 99)),
+            ("audit", AUDIT),
+            ("self-test", number(1, 1 << 60)),
         )
     ):
         put("to_worker", name, bytes([kind]) + body)

@@ -174,6 +174,7 @@ void fake_welcome(struct fake_leader *f, uint64_t epoch)
     m.max_rows = RIG_ROWS;
     m.max_positions = RIG_POSITIONS;
     m.max_sequences = RIG_SEQUENCES;
+    m.audit_every = f->audit_every;
     fake_send(f, HD_FRAME_WELCOME, &m.base, NULL, 0);
 }
 
@@ -220,4 +221,27 @@ void fake_step(struct fake_leader *f, const struct rig_rows *rows, uint64_t epoc
     m.want = (uint32_t *)rows->want;
     m.temperatures = (float *)rows->temperatures;
     fake_send(f, HD_FRAME_STEP, &m.base, step.rows.x, rows->n * hd_node_row_bytes(f->rig->node));
+}
+
+void fake_audit(struct fake_leader *f, const struct rig_rows *rows, Hydac__V1__Half half,
+                bool fresh)
+{
+    static const uint64_t first_id = 1000;
+    struct hd_half_step step = rig_step(f->rig, rows, HD_SHARD_HEAD, 0);
+    struct hd_unit_list units = hd_shard_owned(f->rig->node->shard, (enum hd_shard_kind)half);
+    Hydac__V1__Audit m = HYDAC__V1__AUDIT__INIT;
+    m.id = first_id + half;
+    m.fresh = fresh;
+    m.half = half;
+    m.n_units = units.n;
+    m.units = (uint32_t *)units.list;
+    m.n_sequences = m.n_positions = rows->n;
+    m.sequences = (uint32_t *)rows->sequences;
+    m.positions = (uint32_t *)rows->positions;
+    m.n_shifts = half == HYDAC__V1__HALF__LOGITS ? 0 : rows->n;
+    m.shifts = (int32_t *)rows->shifts;
+    m.n_want = m.n_temperatures = half == HYDAC__V1__HALF__LOGITS ? rows->n : 0;
+    m.want = (uint32_t *)rows->want;
+    m.temperatures = (float *)rows->temperatures;
+    fake_send(f, HD_FRAME_AUDIT, &m.base, step.rows.x, rows->n * hd_node_row_bytes(f->rig->node));
 }

@@ -7,7 +7,7 @@
 #include "rig.h"
 #include "worker/worker.h"
 
-#define FAKE_FRAMES 16
+#define FAKE_FRAMES 64
 
 struct fake_leader {
     uv_loop_t loop;
@@ -25,7 +25,8 @@ struct fake_leader {
     struct hd_log log;
     struct hd_worker *worker;
     struct rig *rig;
-    uint32_t group; /* of the Steps that fake_step sends */
+    uint32_t group;       /* of the Steps that fake_step sends */
+    uint32_t audit_every; /* of the Welcome */
 };
 
 /* Starts both; the model and the activations are those of `r`, which must outlive it. */
@@ -51,6 +52,9 @@ void fake_welcome(struct fake_leader *f, uint64_t epoch);
 /* AssignHeads of every unit; `need` may be NULL. Does not wait for the answer. */
 void fake_assign_all(struct fake_leader *f, const struct rig *r, uint64_t epoch,
                      Hydac__V1__SequenceNeed *need);
+/* Audit of such a half-step, of all units; `fresh` or not. */
+void fake_audit(struct fake_leader *f, const struct rig_rows *rows, Hydac__V1__Half half,
+                bool fresh);
 void fake_step(struct fake_leader *f, const struct rig_rows *rows, uint64_t epoch,
                Hydac__V1__Half half);
 

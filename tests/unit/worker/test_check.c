@@ -124,6 +124,94 @@ Test(check, a_step_for_logits_has_wants_and_temperatures)
     expect_error(hd_check_step(&check, &m, 256 * 4, &err), "temperatures");
 }
 
+/* ---- Audits ----*/
+
+Test(check, an_audit_is_a_step_of_some_units)
+{
+    enum { N = 3 };
+    uint32_t sequences[N] = {0, 1, 1}, positions[N] = {0, 4, 5}, units[2] = {0, 0};
+    int32_t shifts[N] = {0};
+    size_t bytes = N * 256 * 4;
+    Hydac__V1__Audit m = HYDAC__V1__AUDIT__INIT;
+    m.n_sequences = m.n_positions = m.n_shifts = N;
+    m.sequences = sequences;
+    m.positions = positions;
+    m.shifts = shifts;
+    m.units = units;
+    check.sizes.activations = HD_ACTIVATIONS_F32;
+    expect_error(hd_check_audit(&check, &m, bytes, &err), "Audit: no units");
+    m.n_units = 1;
+    cr_assert_eq(hd_check_audit(&check, &m, bytes, &err), 0, "%s", err.text);
+    const uint32_t counts[] = {rig.units.heads, rig.units.ffn_blocks};
+    for (int half = HYDAC__V1__HALF__ATTENTION; half <= HYDAC__V1__HALF__FFN; half++) {
+        m.half = (Hydac__V1__Half)half;
+        units[0] = counts[half] - 1;
+        cr_assert_eq(hd_check_audit(&check, &m, bytes, &err), 0, "%s", err.text);
+        units[0] = counts[half];
+        expect_error(hd_check_audit(&check, &m, bytes, &err), "Audit: ");
+        units[0] = UINT32_MAX;
+        expect_error(hd_check_audit(&check, &m, bytes, &err), "Audit: ");
+        units[0] = 0;
+        m.n_units = 2;
+        expect_error(hd_check_audit(&check, &m, bytes, &err), "not ascending");
+        m.n_units = 1;
+    }
+    expect_error(hd_check_audit(&check, &m, bytes - 1, &err), "Audit: ");
+    expect_error(hd_check_audit(&check, &m, bytes + 1, &err), "bytes for 3 rows of ");
+    m.layer = rig.model->shape.n_layers;
+    expect_error(hd_check_audit(&check, &m, bytes, &err), "Audit: layer 4 of 4");
+    m.layer--;
+    positions[2] = 4;
+    expect_error(hd_check_audit(&check, &m, bytes, &err), "Audit: row 2: positions of sequence 1");
+    positions[2] = RIG_POSITIONS;
+    expect_error(hd_check_audit(&check, &m, bytes, &err), "Audit: row 2: position 256 of 256");
+    positions[2] = 5;
+    sequences[0] = RIG_SEQUENCES;
+    expect_error(hd_check_audit(&check, &m, bytes, &err), "Audit: row 0: ");
+    sequences[0] = 0;
+    shifts[1] = HD_WORKER_MAX_SHIFT + 1;
+    expect_error(hd_check_audit(&check, &m, bytes, &err), "Audit: row 1: shift 101");
+    shifts[1] = 0;
+    m.n_shifts--;
+    expect_error(hd_check_audit(&check, &m, bytes, &err), "2 shifts");
+    m.n_shifts = N;
+    m.half = (Hydac__V1__Half)3;
+    expect_error(hd_check_audit(&check, &m, bytes, &err), "Audit: half 3 does not exist");
+    m.half = (Hydac__V1__Half)-1;
+    expect_error(hd_check_audit(&check, &m, bytes, &err), "Audit: half -1 does not exist");
+    m.half = HYDAC__V1__HALF__LOGITS;
+    expect_error(hd_check_audit(&check, &m, bytes, &err), "3 shifts, 0 wants");
+    m.n_sequences = m.n_positions = m.n_shifts = 0;
+    expect_error(hd_check_audit(&check, &m, 0, &err), "Audit: 0 rows");
+}
+
+Test(check, the_largest_audit_fits_a_frame)
+{
+    enum { MOST = 512 };
+    static uint32_t all[MOST], numbers[RIG_ROWS];
+    static float temperatures[RIG_ROWS];
+    Hydac__V1__Audit m = HYDAC__V1__AUDIT__INIT;
+    for (uint32_t i = 0; i < MOST; i++)
+        all[i] = i;
+    for (uint32_t i = 0; i < RIG_ROWS; i++) {
+        numbers[i] = UINT32_MAX;
+        temperatures[i] = 0.3f;
+    }
+    m.id = UINT64_MAX;
+    m.half = HYDAC__V1__HALF__LOGITS;
+    m.layer = UINT32_MAX;
+    m.fresh = true;
+    m.units = all;
+    m.n_units = rig.units.ffn_blocks > rig.units.vocab_blocks ? rig.units.ffn_blocks
+                                                              : rig.units.vocab_blocks;
+    m.n_sequences = m.n_positions = m.n_shifts = m.n_want = m.n_temperatures = RIG_ROWS;
+    m.sequences = m.positions = m.want = numbers;
+    m.shifts = (int32_t *)numbers;
+    m.temperatures = temperatures;
+    cr_assert_leq(m.n_units, MOST);
+    cr_assert_leq(hydac__v1__audit__get_packed_size(&m), hd_check_limits(&check).max_body);
+}
+
 /* ---- The interrupted step ----*/
 
 Test(check, the_second_group_is_not_ahead_of_the_first)

@@ -86,6 +86,29 @@ RIG_TEST(rebuild, the_digest_and_the_rows_do_not_depend_on_threads_or_on_what_is
     rig_close(&b);
 }
 
+/* It is of the new heads' rows alone, in the order of their numbers. */
+RIG_TEST(rebuild, the_digest_does_not_depend_on_the_order_of_needs_or_on_other_rows)
+{
+    struct rig a, b;
+    struct hd_kv_report ra, rb;
+    struct hd_sequence_need swapped[] = {both[1], both[0]};
+    open_tiny(&a, 0, 1, *activations);
+    open_tiny(&b, 0x2, 3, *activations);
+    feed(&a, LAYERS, 0, N0);
+    feed(&b, LAYERS, 0, N0);
+    hd_kv_drop_head(b.node->kv, 1); /* what it owns is to be computed as well */
+    struct hd_assignment need = {.needs = both, .n_needs = 2, .layers_done = {LAYERS}};
+    cr_assert_eq(rig_own_heads(&a, 0x5, &need, &ra), 0);
+    need.needs = swapped;
+    cr_assert_eq(rig_own_heads(&b, 0x7, &need, &rb), 0);
+    cr_assert_eq(rb.rows_rebuilt, 3 * LAYERS * (N0 + N1));
+    cr_assert_eq(ra.digest, rb.digest);
+    hd_kv_report_deinit(&ra);
+    hd_kv_report_deinit(&rb);
+    rig_close(&a);
+    rig_close(&b);
+}
+
 RIG_TEST(rebuild, the_interrupted_step_is_needed_in_the_finished_layers_only)
 {
     struct rig r;
