@@ -191,6 +191,23 @@ static int read_table(struct reader *r, const struct hd_config_key *key)
     }
 }
 
+/* [one, two] */
+static int read_words(struct reader *r, const struct hd_config_key *key)
+{
+    hd_config_no_words(key, r->config);
+    for (;;) {
+        int rc = next(r);
+        if (rc < 0 || r->event.type == YAML_SEQUENCE_END_EVENT)
+            return rc;
+        if (r->event.type != YAML_SCALAR_EVENT)
+            return fail_here(r, "a word was expected; write [one, two]");
+        struct hd_config_scalar s = scalar(r);
+        rc = hd_config_add_words(key, &s, r->config, r->err);
+        if (rc < 0)
+            return at_mark(r, r->event.start_mark);
+    }
+}
+
 /* ---- Sections and keys --------------------------------------------------------------------- */
 
 static int read_value(struct reader *r, const struct hd_config_key *key)
@@ -200,6 +217,8 @@ static int read_value(struct reader *r, const struct hd_config_key *key)
         return rc;
     if (key->type == HD_CONFIG_TABLE)
         return read_table(r, key);
+    if (key->type == HD_CONFIG_WORDS && r->event.type == YAML_SEQUENCE_START_EVENT)
+        return read_words(r, key);
     if (r->event.type != YAML_SCALAR_EVENT)
         return fail_here(r, "a single value was expected; write it behind the colon");
     struct hd_config_scalar s = scalar(r);

@@ -1,10 +1,10 @@
 /* config.h - strict YAML configuration from a table, through libyaml.
  *
  * The file is a mapping of sections, each a mapping of scalars (or of sequences, for
- * HD_CONFIG_TABLE). Everything unexpected is one error "FILE:LINE:COLUMN: what; what to do":
- * an unknown section or key, a key given twice, a wrong type, a value out of range, a second
- * document, an alias, a tag. Values not in the file keep what the struct held (the defaults); after
- * an error the struct is partly filled and not to be used. */
+ * HD_CONFIG_TABLE and HD_CONFIG_WORDS). Everything unexpected is one error "FILE:LINE:COLUMN: what;
+ * what to do": an unknown section or key, a key given twice, a wrong type, a value out of range, a
+ * second document, an alias, a tag. Values not in the file keep what the struct held (the
+ * defaults); after an error the struct is partly filled and not to be used. */
 #ifndef HD_UTIL_CONFIG_H
 #define HD_UTIL_CONFIG_H
 
@@ -25,6 +25,7 @@ enum hd_config_type {
     HD_CONFIG_BOOL,   /* bool: true | false */
     HD_CONFIG_ENUM,   /* int: index into `words` */
     HD_CONFIG_SIZE,   /* uint64_t bytes: "512M", "4G", "65536"; min..max */
+    HD_CONFIG_WORDS,  /* char[size]: words with one space between them; [a, b] or a,b */
     HD_CONFIG_TABLE,  /* mapping name -> sequence of unsigned integers, through `add` */
 };
 
@@ -32,7 +33,7 @@ struct hd_config_key {
     const char *section, *key;
     enum hd_config_type type;
     size_t offset; /* in the struct */
-    size_t size;   /* STRING: size of the array */
+    size_t size;   /* STRING, WORDS: size of the array */
     double min, max;
     const char *const *words; /* ENUM: NULL-terminated */
     /* TABLE: called for each entry; returns 0 or fills err (text only, without the place). */

@@ -16,6 +16,10 @@ const struct hd_config_key *hd_config_find(const struct hd_config_key *keys, con
                                            const char *key);
 /* Refuses control characters: they would also end up in error sentences. Text only, as below. */
 int hd_config_printable(const struct hd_config_scalar *s, struct hd_error *err);
+/* WORDS: no words yet, and one more: those of a scalar with commas between them. Text only. */
+void hd_config_no_words(const struct hd_config_key *key, void *config);
+int hd_config_add_words(const struct hd_config_key *key, const struct hd_config_scalar *s,
+                        void *config, struct hd_error *err);
 /* Checks the scalar against the key and stores it. The error is text only, without the place. Not
  * for TABLE. */
 int hd_config_assign(const struct hd_config_key *key, const struct hd_config_scalar *s,

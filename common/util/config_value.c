@@ -156,6 +156,49 @@ static int assign_enum(const struct hd_config_key *key, const struct hd_config_s
                    s->text, list);
 }
 
+void hd_config_no_words(const struct hd_config_key *key, void *config)
+{
+    ((char *)config + key->offset)[0] = '\0';
+}
+
+/* A word of `len` bytes behind those that are there. */
+static int add_word(const struct hd_config_key *key, const char *word, size_t len, char *to,
+                    struct hd_error *err)
+{
+    size_t n = strlen(to);
+    if (len == 0 || memchr(word, ' ', len))
+        return hd_fail(err, HD_E_CONFIG, "a word is empty or has a space in it; write [one, two]");
+    if (n + (n > 0) + len >= key->size)
+        return hd_fail(err, HD_E_CONFIG, "the list has more than %zu bytes; shorten it",
+                       key->size - 1);
+    if (n > 0)
+        to[n++] = ' ';
+    memcpy(to + n, word, len);
+    to[n + len] = '\0';
+    return 0;
+}
+
+int hd_config_add_words(const struct hd_config_key *key, const struct hd_config_scalar *s,
+                        void *config, struct hd_error *err)
+{
+    int rc = hd_config_printable(s, err);
+    for (size_t at = 0; rc == 0; at++) {
+        size_t len = strcspn(s->text + at, ",");
+        rc = add_word(key, s->text + at, len, (char *)config + key->offset, err);
+        at += len;
+        if (at >= s->len)
+            break;
+    }
+    return rc;
+}
+
+static int assign_words(const struct hd_config_key *key, const struct hd_config_scalar *s,
+                        void *config, struct hd_error *err)
+{
+    hd_config_no_words(key, config);
+    return s->len == 0 ? 0 : hd_config_add_words(key, s, config, err);
+}
+
 int hd_config_assign(const struct hd_config_key *key, const struct hd_config_scalar *s,
                      void *config, struct hd_error *err)
 {
@@ -176,6 +219,8 @@ int hd_config_assign(const struct hd_config_key *key, const struct hd_config_sca
         return assign_enum(key, s, to, err);
     case HD_CONFIG_SIZE:
         return assign_size(key, s, to, err);
+    case HD_CONFIG_WORDS:
+        return assign_words(key, s, config, err);
     case HD_CONFIG_TABLE:
         break;
     }

@@ -48,9 +48,12 @@ struct hd_api_options {
     const struct hd_log *log;
     struct hd_api_backend backend;
     const struct sockaddr *listen;
-    /* Files, NULL or "" = none: what a client must know (/v1 and /hydac), and HTTPS's certificate
-     * chain with its private key, PEM; read by hd_api_new. */
-    const char *api_key_file, *cert_file, *cert_key_file;
+    /* Files, NULL or "" = none: what a client must know (/v1 and /hydac), what who changes the
+     * cluster must, and HTTPS's certificate chain with its private key, PEM; read by hd_api_new. */
+    const char *api_key_file, *admin_key_file, *cert_file, *cert_key_file;
+    /* Words with a blank between them, NULL or "" = none, "*" = all; must outlive the API: names of
+     * this leader besides loopback ones, and origins of web pages that may ask. */
+    const char *allowed_hosts, *allowed_origins;
     unsigned max_connections; /* at once; 0 = 256 */
     size_t max_body;          /* bytes of a request's body; 0 = 4 MiB */
     unsigned request_ms; /* from a connection, or its last reply, to a whole request; 0 = 30 s */

@@ -36,20 +36,27 @@ enum hd_call_state {
     HD_CALL_ANSWERED,  /* a whole reply was handed to libmicrohttpd */
 };
 
+/* A request's first line. */
+struct hd_head {
+    const char *url, *method, *version;
+};
+
 /* One HTTP exchange. */
 struct hd_call {
     struct hd_api *api;
     struct hd_call *next;
     struct MHD_Connection *conn;
     enum hd_call_state state;
-    bool too_large, suspended;
-    bool denied;              /* without the key */
-    size_t dropped;           /* bytes of a body that is too large, or of one that is denied */
-    bool completed;           /* libmicrohttpd is through with it */
-    bool gone;                /* the client is; nothing is worth sending */
-    bool ended;               /* no more will be added to the stream */
-    bool status_pending;      /* the backend will call on_status */
-    struct hd_text body, out; /* out: not sent yet */
+    bool suspended;
+    struct hd_refusal refusal; /* status not 0: decided before the body was there */
+    size_t dropped;            /* bytes of the body of what is refused */
+    bool last;                 /* the connection ends with the reply */
+    bool preflight;            /* of a web page that may ask */
+    bool completed;            /* libmicrohttpd is through with it */
+    bool gone;                 /* the client is; nothing is worth sending */
+    bool ended;                /* no more will be added to the stream */
+    bool status_pending;       /* the backend will call on_status */
+    struct hd_text body, out;  /* out: not sent yet */
     size_t out_sent;
     unsigned status;  /* HTTP status of the reply in `out`; 0: none yet */
     const char *type; /* ... and its Content-Type; NULL: JSON. Static */
@@ -62,10 +69,15 @@ struct hd_call {
     bool watching, watch_closing;
 };
 
+struct hd_api_key {
+    char text[HD_API_KEY_SIZE + 2]; /* room for the newline that the file may have */
+    size_t len;                     /* 0: there is none */
+};
+
 struct hd_api_keys {
-    char key[HD_API_KEY_SIZE + 2]; /* room for the newline that the file may have */
-    size_t len;                    /* 0: whoever asks is answered */
-    char *cert, *cert_key;         /* PEM, NULL: no HTTPS */
+    struct hd_api_key api;   /* none: whoever asks is answered */
+    struct hd_api_key admin; /* none: see hd_api_admit */
+    char *cert, *cert_key;   /* PEM, NULL: no HTTPS */
 };
 
 struct hd_client; /* clients.c */
@@ -98,9 +110,35 @@ int hd_api_listen(const struct sockaddr *addr, int *fd, struct hd_error *err);
 /* keys.c */
 int hd_api_keys_load(struct hd_api_keys *k, const struct hd_api_options *o, struct hd_error *err);
 void hd_api_keys_wipe(struct hd_api_keys *k);
-bool hd_api_needs_key(const struct hd_api *a, const char *url);
-/* The key is not needed, or was shown. */
-bool hd_api_allows(const struct hd_api *a, struct MHD_Connection *conn, const char *url);
+/* What an asker is to be known for: everything but health and metrics. */
+bool hd_api_is_guarded(const char *url);
+/* May it be asked, by whom it is asked, the way it is asked? 0, or HD_E_RANGE with *r. */
+int hd_api_admit(const struct hd_api *a, const struct hd_call *c, const char *url,
+                 const char *method, struct hd_refusal *r);
+
+/* framing.c: of a request whose headers have come */
+struct hd_header {
+    const char *name;
+    size_t name_len;
+    const char *value; /* NUL-terminated */
+    size_t len;
+};
+/* Why it is doubtful where the request ends, the rest of a sentence; NULL: it is not. */
+const char *hd_framing_fault(struct MHD_Connection *conn, const struct hd_head *head);
+bool hd_framing_is_chunked(struct MHD_Connection *conn);
+bool hd_framing_has_body(struct MHD_Connection *conn);
+
+/* origin.c */
+/* Host and Origin are this machine's, or listed. 0, or HD_E_RANGE with *r. */
+int hd_origin_check(const struct hd_api *a, struct MHD_Connection *conn, struct hd_refusal *r);
+/* A program on this machine asks, no web page and nobody through a proxy that says so. */
+bool hd_origin_is_local(struct MHD_Connection *conn);
+/* What lets web pages of http.allowed_origins read the answer, and what tells their browser before
+ * they ask (to hd_cors_check's 0, else HD_E_RANGE with *r). */
+void hd_cors_add(const struct hd_api *a, struct MHD_Connection *conn, struct MHD_Response *r);
+bool hd_cors_is_preflight(struct MHD_Connection *conn, const char *method);
+int hd_cors_check(const struct hd_api *a, struct MHD_Connection *conn, struct hd_refusal *r);
+void hd_cors_add_preflight(struct MHD_Connection *conn, struct MHD_Response *r);
 
 /* clients.c */
 void hd_client_changed(void *api, struct MHD_Connection *conn, void **client,
@@ -130,6 +168,8 @@ void hd_call_watch(struct hd_call *c);
 void hd_call_unwatch(struct hd_call *c);
 
 /* routes.c: the body is there; sets a reply, or leaves the call waiting or streaming */
+/* Whether asking there changes the cluster. */
+bool hd_route_is_admin(const char *url);
 void hd_call_route(struct hd_call *c, const char *url, const char *method);
 
 /* generate.c */

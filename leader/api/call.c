@@ -5,7 +5,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 void hd_call_wake(struct hd_call *c)
 {
@@ -109,8 +108,15 @@ void hd_call_refuse(struct hd_call *c, const struct hd_refusal *r)
 
 static void add_headers(struct MHD_Response *r, const struct hd_call *c, const char *type)
 {
+    hd_cors_add(c->api, c->conn, r);
+    if (c->last)
+        MHD_add_response_header(r, "Connection", "close");
+    if (c->preflight && c->status == 204) {
+        hd_cors_add_preflight(c->conn, r);
+        return; /* there is no body */
+    }
     MHD_add_response_header(r, "Content-Type", type);
-    if (c->status == 429)
+    if (c->status == 429 || c->status == 503)
         MHD_add_response_header(r, "Retry-After", "1");
     if (c->status == 401)
         MHD_add_response_header(r, "WWW-Authenticate", "Bearer");
@@ -120,7 +126,7 @@ static void add_headers(struct MHD_Response *r, const struct hd_call *c, const c
 
 static enum MHD_Result send_reply(struct hd_call *c)
 {
-    const char *text = c->out.len > 0 ? c->out.data : out_of_memory;
+    const char *text = c->out.len > 0 ? c->out.data : c->status == 204 ? "" : out_of_memory;
     struct MHD_Response *r =
         MHD_create_response_from_buffer(strlen(text), (void *)text, MHD_RESPMEM_MUST_COPY);
     if (!r)
@@ -170,28 +176,41 @@ static enum MHD_Result send_stream(struct hd_call *c)
 }
 
 /* ---- Requests -------------------------------------------------------------------------------*/
-static void refuse_size(struct hd_call *c)
+static int refuse_size(struct hd_call *c)
 {
-    struct hd_refusal r;
-    hd_refuse(&r, 413, NULL, "request_too_large", "The body is larger than %zu bytes.",
-              c->api->o.max_body);
-    hd_call_refuse(c, &r);
+    return hd_refuse(&c->refusal, 413, NULL, "request_too_large",
+                     "The body is larger than %zu bytes.", c->api->o.max_body);
 }
 
-/* One sentence for a key that is wrong and for one that is missing. */
-static void refuse_key(struct hd_call *c)
+/* Nothing that comes behind such a request is served: it may be a part of it. */
+static enum MHD_Result refuse_framing(struct hd_call *c, const char *fault)
 {
-    struct hd_refusal r;
-    hd_refuse(&r, 401, NULL, "invalid_api_key",
-              "This needs the API key of the leader; send it as Authorization: Bearer KEY, or as "
-              "X-Api-Key: KEY.");
-    hd_call_refuse(c, &r);
+    hd_refuse(&c->refusal, 400, NULL, "invalid_request",
+              "It is not certain where this request ends: %s.", fault);
+    c->last = true;
+    hd_call_refuse(c, &c->refusal);
+    return send_reply(c);
 }
 
-/* Headers are there. A body that is much too large is refused before it is sent; one that is a
- * little too large is read and dropped, so that the client surely sees the answer. */
-static enum MHD_Result begin(struct hd_api *a, struct MHD_Connection *conn, const char *url,
-                             void **call)
+/* A body that is much too large is refused before it is sent; one that is a little too large is
+ * read and dropped, so that the client surely sees the answer. */
+static enum MHD_Result expect_body(struct hd_call *c)
+{
+    const char *length = MHD_lookup_connection_value(c->conn, MHD_HEADER_KIND, "Content-Length");
+    const char *expect = MHD_lookup_connection_value(c->conn, MHD_HEADER_KIND, "Expect");
+    uint64_t len = length ? strtoull(length, NULL, 10) : 0;
+    if (len > c->api->o.max_body && c->refusal.status == 0)
+        refuse_size(c);
+    if (c->refusal.status == 0 || len <= (expect ? 0 : HD_MAX_DRAIN))
+        return MHD_YES;
+    hd_call_refuse(c, &c->refusal);
+    return send_reply(c);
+}
+
+/* Headers are there. Behind a body in chunks nothing more is taken from the connection: how a chunk
+ * ends is read leniently by some, and the library does not show it. */
+static enum MHD_Result begin(struct hd_api *a, struct MHD_Connection *conn,
+                             const struct hd_head *head, void **call)
 {
     if (a->closing)
         return MHD_NO;
@@ -203,42 +222,38 @@ static enum MHD_Result begin(struct hd_api *a, struct MHD_Connection *conn, cons
     c->next = a->calls;
     a->calls = c;
     *call = c;
-    c->denied = !hd_api_allows(a, conn, url);
-    const char *length = MHD_lookup_connection_value(conn, MHD_HEADER_KIND, "Content-Length");
-    const char *expect = MHD_lookup_connection_value(conn, MHD_HEADER_KIND, "Expect");
-    uint64_t len = length ? strtoull(length, NULL, 10) : 0;
-    uint64_t most = (c->denied ? 0 : a->o.max_body) + (expect ? 0 : HD_MAX_DRAIN);
-    if (len <= most)
-        return MHD_YES;
-    if (c->denied)
-        refuse_key(c);
-    else
-        refuse_size(c);
-    return send_reply(c);
+    const char *fault = hd_framing_fault(conn, head);
+    if (fault)
+        return refuse_framing(c, fault);
+    c->last = hd_framing_is_chunked(conn);
+    c->preflight = hd_cors_is_preflight(conn, head->method);
+    hd_api_admit(a, c, head->url, head->method, &c->refusal);
+    return expect_body(c);
 }
 
 static enum MHD_Result take_body(struct hd_call *c, const char *data, size_t len)
 {
-    if (c->denied || c->too_large || len > c->api->o.max_body - c->body.len) {
-        c->too_large = !c->denied;
+    if (c->refusal.status == 0 && len > c->api->o.max_body - c->body.len)
+        refuse_size(c);
+    if (c->refusal.status != 0) {
         c->dropped += len;
         return c->dropped > HD_MAX_DRAIN ? MHD_NO : MHD_YES;
     }
     return hd_text_add(&c->body, data, len) == 0 ? MHD_YES : MHD_NO;
 }
 
-static void start(struct hd_call *c, const char *url, const char *method)
+static void start(struct hd_call *c, const struct hd_head *head)
 {
     c->state = HD_CALL_WAITING;
     /* What anybody may ask does not make a connection one that stays. */
-    if (!c->denied && (hd_api_needs_key(c->api, url) || c->api->keys.len == 0))
+    if (c->refusal.status == 0 && (hd_api_is_guarded(head->url) || c->api->keys.api.len == 0))
         hd_client_busy(c->conn, true);
-    if (c->denied)
-        refuse_key(c);
-    else if (c->too_large)
-        refuse_size(c);
+    if (c->refusal.status != 0)
+        hd_call_refuse(c, &c->refusal);
+    else if (c->preflight)
+        c->status = 204;
     else
-        hd_call_route(c, url, method);
+        hd_call_route(c, head->url, head->method);
     hd_text_deinit(&c->body);
 }
 
@@ -247,15 +262,16 @@ enum MHD_Result hd_call_access(void *api, struct MHD_Connection *conn, const cha
                                size_t *len, void **call)
 {
     struct hd_call *c = *call;
+    const struct hd_head head = {.url = url, .method = method, .version = version};
     if (!c)
-        return begin(api, conn, url, call);
+        return begin(api, conn, &head, call);
     if (*len > 0) {
         size_t n = *len;
         *len = 0;
         return take_body(c, data, n);
     }
     if (c->state == HD_CALL_READING)
-        start(c, url, method);
+        start(c, &head);
     if (c->gone)
         return MHD_NO;
     if (c->state == HD_CALL_STREAMING)

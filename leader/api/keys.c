@@ -9,13 +9,21 @@
 
 /* ---- Files ---------------------------------------------------------------------------------- */
 
-static int load_api_key(struct hd_api_keys *k, const char *path, struct hd_error *err)
+static bool given(const char *path)
 {
-    int rc = hd_secret_read(path, k->key, sizeof k->key, &k->len, err);
+    return path && path[0];
+}
+
+static int load_key(struct hd_api_key *k, const char *setting, const char *path,
+                    struct hd_error *err)
+{
+    if (!given(path))
+        return 0;
+    int rc = hd_secret_read(path, k->text, sizeof k->text, &k->len, err);
     if (rc < 0)
-        return hd_fail_in(err, "http.api_key_file");
-    rc = hd_api_key_check(k->key, &k->len, err);
-    return rc < 0 ? hd_fail_in(err, "http.api_key_file: %s", path) : 0;
+        return hd_fail_in(err, "%s", setting);
+    rc = hd_api_key_check(k->text, &k->len, err);
+    return rc < 0 ? hd_fail_in(err, "%s: %s", setting, path) : 0;
 }
 
 /* All of a file that everybody may read; malloc'ed, NUL-terminated. */
@@ -53,14 +61,11 @@ static int load_pair(struct hd_api_keys *k, const struct hd_api_options *o, stru
     return load_certificate(&k->cert, o->cert_file, err);
 }
 
-static bool given(const char *path)
-{
-    return path && path[0];
-}
-
 int hd_api_keys_load(struct hd_api_keys *k, const struct hd_api_options *o, struct hd_error *err)
 {
-    int rc = given(o->api_key_file) ? load_api_key(k, o->api_key_file, err) : 0;
+    int rc = load_key(&k->api, "http.api_key_file", o->api_key_file, err);
+    if (rc == 0)
+        rc = load_key(&k->admin, "http.admin_key_file", o->admin_key_file, err);
     if (rc == 0 && given(o->cert_file))
         rc = load_pair(k, o, err);
     return rc;
@@ -96,15 +101,73 @@ static const char *shown_key(struct MHD_Connection *conn)
     return key ? key : "";
 }
 
-bool hd_api_needs_key(const struct hd_api *a, const char *url)
+static bool shows(struct MHD_Connection *conn, const struct hd_api_key *key)
 {
-    return a->keys.len > 0 && (below(url, "/v1") || below(url, "/hydac"));
+    const char *shown = shown_key(conn);
+    return key->len > 0 && hd_secret_equal(key->text, key->len, shown, strlen(shown));
 }
 
-bool hd_api_allows(const struct hd_api *a, struct MHD_Connection *conn, const char *url)
+bool hd_api_is_guarded(const char *url)
 {
-    if (!hd_api_needs_key(a, url))
-        return true;
-    const char *key = shown_key(conn);
-    return hd_secret_equal(a->keys.key, a->keys.len, key, strlen(key));
+    return below(url, "/v1") || below(url, "/hydac");
+}
+
+/* One sentence for a key that is wrong and for one that is missing. */
+static int refuse_key(struct hd_refusal *r, bool admin)
+{
+    return hd_refuse(r, 401, NULL, admin ? "invalid_admin_key" : "invalid_api_key",
+                     "This needs the %s key of the leader; send it as Authorization: Bearer KEY, "
+                     "or as X-Api-Key: KEY.",
+                     admin ? "admin" : "API");
+}
+
+/* What changes the cluster is for who has the admin key, which opens everything else as well. Where
+ * there is none it is for programs on this machine, with the API key if there is one of these. */
+static int check_asker(const struct hd_api *a, struct MHD_Connection *conn, const char *url,
+                       struct hd_refusal *r)
+{
+    bool admin = hd_route_is_admin(url);
+    if (shows(conn, &a->keys.admin))
+        return 0;
+    if (admin && a->keys.admin.len > 0)
+        return refuse_key(r, true);
+    if (a->keys.api.len > 0 && !shows(conn, &a->keys.api))
+        return refuse_key(r, false);
+    if (a->keys.api.len == 0 && hd_origin_check(a, conn, r) < 0)
+        return HD_E_RANGE;
+    if (admin && !hd_origin_is_local(conn))
+        return hd_refuse(r, 403, NULL, "admin_only",
+                         "What changes the cluster is asked on the leader's own machine, by no web "
+                         "page and through no proxy; elsewhere it needs the key of "
+                         "http.admin_key_file.");
+    return 0;
+}
+
+static bool is_json(const char *type)
+{
+    static const char json[] = "application/json";
+    size_t n = strcspn(type, "; \t");
+    const char *rest = type + n + strspn(type + n, " \t");
+    return n == sizeof json - 1 && strncasecmp(type, json, n) == 0 && (!*rest || *rest == ';');
+}
+
+/* A web page can send anything but this without a preflight. */
+static int check_type(struct MHD_Connection *conn, struct hd_refusal *r)
+{
+    const char *type = MHD_lookup_connection_value(conn, MHD_HEADER_KIND, "Content-Type");
+    if (type ? is_json(type) : !hd_framing_has_body(conn))
+        return 0;
+    return hd_refuse(r, 415, NULL, "unsupported_media_type",
+                     "The body must be JSON; send Content-Type: application/json with it.");
+}
+
+int hd_api_admit(const struct hd_api *a, const struct hd_call *c, const char *url,
+                 const char *method, struct hd_refusal *r)
+{
+    if (c->preflight)
+        return hd_cors_check(a, c->conn, r);
+    if (!hd_api_is_guarded(url))
+        return 0;
+    int rc = check_asker(a, c->conn, url, r);
+    return rc == 0 && strcmp(method, "POST") == 0 ? check_type(c->conn, r) : rc;
 }

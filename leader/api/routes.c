@@ -103,17 +103,26 @@ static void post_chat(struct hd_call *c)
 static const struct route {
     const char *path, *method;
     void (*run)(struct hd_call *c);
+    bool admin; /* it changes the cluster */
 } routes[] = {
     {"/v1/completions", "POST", post_completions},
     {"/v1/chat/completions", "POST", post_chat},
     {"/v1/models", "GET", get_models},
     {"/health", "GET", get_health},
     {"/hydac/status", "GET", get_status},
-    {"/hydac/drain", "POST", post_drain},
-    {"/hydac/undrain", "POST", post_undrain},
-    {"/hydac/rebalance", "POST", post_rebalance},
+    {"/hydac/drain", "POST", post_drain, true},
+    {"/hydac/undrain", "POST", post_undrain, true},
+    {"/hydac/rebalance", "POST", post_rebalance, true},
     {"/metrics", "GET", get_metrics},
 };
+
+bool hd_route_is_admin(const char *url)
+{
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++)
+        if (routes[i].admin && strcmp(routes[i].path, url) == 0)
+            return true;
+    return false;
+}
 
 void hd_call_route(struct hd_call *c, const char *url, const char *method)
 {

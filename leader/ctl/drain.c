@@ -11,7 +11,7 @@
 #define TIMEOUT_MS 30000 /* of one exchange with the leader */
 
 static const char drain_usage[] =
-    "hydac drain [--leader URL] [--api-key-file FILE] [--undo] [--no-wait] NAME\n"
+    "hydac drain [--leader URL] [--admin-key-file FILE] [--undo] [--no-wait] NAME\n"
     "\n"
     "Gives all that the worker owns to others, beside the answers that run, and waits until it "
     "owns\n"
@@ -19,25 +19,27 @@ static const char drain_usage[] =
     "or\n"
     "until it connects anew. (A worker that is stopped by SIGTERM does the same by itself.)\n"
     "\n"
-    "  --leader URL         default: $HYDAC_LEADER, else " HD_DEFAULT_LEADER "\n"
-    "  --api-key-file FILE  the leader's API key; default: $HYDAC_API_KEY\n"
-    "  --undo               let it take part again\n"
-    "  --no-wait            do not wait\n";
+    "  --leader URL           default: $HYDAC_LEADER, else " HD_DEFAULT_LEADER "\n"
+    "  --admin-key-file FILE  the leader's admin key; default: $HYDAC_ADMIN_KEY, else the API key\n"
+    "  --api-key-file FILE    the leader's API key; default: $HYDAC_API_KEY\n"
+    "  --undo                 let it take part again\n"
+    "  --no-wait              do not wait\n";
 
 static const char rebalance_usage[] =
-    "hydac rebalance [--leader URL] [--api-key-file FILE]\n"
+    "hydac rebalance [--leader URL] [--admin-key-file FILE]\n"
     "\n"
     "Levels the load by the cluster's strategy, beside the answers that run. The leader does it "
     "by\n"
     "itself for workers that come; after losses it leaves units where they are until it is asked.\n"
     "\n"
-    "  --leader URL         default: $HYDAC_LEADER, else " HD_DEFAULT_LEADER "\n"
-    "  --api-key-file FILE  the leader's API key; default: $HYDAC_API_KEY\n";
+    "  --leader URL           default: $HYDAC_LEADER, else " HD_DEFAULT_LEADER "\n"
+    "  --admin-key-file FILE  the leader's admin key; default: $HYDAC_ADMIN_KEY, else the API key\n"
+    "  --api-key-file FILE    the leader's API key; default: $HYDAC_API_KEY\n";
 
 /* ---- Exchanges with the leader ----*/
 
 struct leader {
-    const char *base, *key_file; /* key_file NULL: none is given */
+    const char *base, *key_file, *admin_key_file; /* files NULL: none is given */
     struct hd_http_key key;
 };
 
@@ -76,13 +78,17 @@ static int ask(const struct leader *l, const char *path, json_t *body, struct hd
     free(text);
     if (rc < 0 || a.status == 202)
         return rc;
-    if (a.status == 401)
-        return hd_fail(err, HD_E_IO,
-                       "the leader at %s wants its API key; give it with --api-key-file FILE",
-                       l->base);
     json_t *o = json_loadb(a.text, a.len, 0, NULL);
-    const char *why = json_string_value(json_object_get(json_object_get(o, "error"), "message"));
-    rc = hd_fail(err, HD_E_STATE, "%s", why ? why : "the leader does not know this command");
+    const json_t *error = json_object_get(o, "error");
+    const char *why = json_string_value(json_object_get(error, "message"));
+    const char *code = json_string_value(json_object_get(error, "code"));
+    bool admin = code && strcmp(code, "invalid_admin_key") == 0;
+    if (a.status == 401)
+        rc = hd_fail(err, HD_E_IO,
+                     "the leader at %s wants its %s key; give it with --%s-key-file FILE", l->base,
+                     admin ? "admin" : "API", admin ? "admin" : "api");
+    else
+        rc = hd_fail(err, HD_E_STATE, "%s", why ? why : "the leader does not know this command");
     json_decref(o);
     return rc;
 }
@@ -191,6 +197,7 @@ int hd_cmd_drain(int argc, char **argv)
     const struct hd_arg args[] = {
         {"--leader", HD_ARG_STRING, &l.base},
         {"--api-key-file", HD_ARG_STRING, &l.key_file},
+        {"--admin-key-file", HD_ARG_STRING, &l.admin_key_file},
         {"--undo", HD_ARG_FLAG, &undo},
         {"--no-wait", HD_ARG_FLAG, &no_wait},
         {NULL},
@@ -202,7 +209,7 @@ int hd_cmd_drain(int argc, char **argv)
         fprintf(stderr, "hydac: drain takes the name of one worker; hydac status lists them\n");
         return 2;
     }
-    if (hd_http_key_get(&l.key, l.key_file, &err) < 0)
+    if (hd_http_admin_key_get(&l.key, l.admin_key_file, l.key_file, &err) < 0)
         return hd_complain(&err);
     rc = drain(&l, names.items[0], undo, no_wait);
     hd_secret_wipe(&l.key, sizeof l.key);
@@ -216,12 +223,13 @@ int hd_cmd_rebalance(int argc, char **argv)
     const struct hd_arg args[] = {
         {"--leader", HD_ARG_STRING, &l.base},
         {"--api-key-file", HD_ARG_STRING, &l.key_file},
+        {"--admin-key-file", HD_ARG_STRING, &l.admin_key_file},
         {NULL},
     };
     int rc = hd_cmd_args(argc, argv, args, NULL, rebalance_usage);
     if (rc != 0)
         return hd_cmd_args_status(rc);
-    rc = hd_http_key_get(&l.key, l.key_file, &err);
+    rc = hd_http_admin_key_get(&l.key, l.admin_key_file, l.key_file, &err);
     if (rc == 0)
         rc = ask(&l, "/hydac/rebalance", json_object(), &err);
     hd_secret_wipe(&l.key, sizeof l.key);

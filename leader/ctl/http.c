@@ -46,25 +46,39 @@ static int open_curl(struct transfer *t, const char *base, const char *path, str
     return 0;
 }
 
+static int key_from_file(struct hd_http_key *key, const char *file, struct hd_error *err)
+{
+    size_t len = 0;
+    int rc = hd_secret_read(file, key->text, sizeof key->text, &len, err);
+    if (rc == 0 && hd_api_key_check(key->text, &len, err) < 0)
+        rc = hd_fail_in(err, "%s", file);
+    return rc;
+}
+
+/* "" when there is no such variable. */
+static int key_from_variable(struct hd_http_key *key, const char *name, struct hd_error *err)
+{
+    const char *word = getenv(name);
+    size_t len = word ? strlen(word) : 0;
+    key->text[0] = '\0';
+    if (len == 0)
+        return 0;
+    if (len >= HD_API_KEY_SIZE)
+        return hd_fail(err, HD_E_FORMAT, "$%s has more than %d bytes", name, HD_API_KEY_SIZE - 1);
+    memcpy(key->text, word, len + 1);
+    return hd_api_key_check(key->text, &len, err) < 0 ? hd_fail_in(err, "$%s", name) : 0;
+}
+
 int hd_http_key_get(struct hd_http_key *key, const char *file, struct hd_error *err)
 {
-    const char *word = getenv("HYDAC_API_KEY");
-    size_t len = 0;
-    key->text[0] = '\0';
-    if (file) {
-        int rc = hd_secret_read(file, key->text, sizeof key->text, &len, err);
-        if (rc == 0 && hd_api_key_check(key->text, &len, err) < 0)
-            rc = hd_fail_in(err, "%s", file);
-        return rc;
-    }
-    if (!word || !word[0])
-        return 0;
-    len = strlen(word);
-    if (len >= HD_API_KEY_SIZE)
-        return hd_fail(err, HD_E_FORMAT, "$HYDAC_API_KEY has more than %d bytes",
-                       HD_API_KEY_SIZE - 1);
-    memcpy(key->text, word, len + 1);
-    return hd_api_key_check(key->text, &len, err) < 0 ? hd_fail_in(err, "$HYDAC_API_KEY") : 0;
+    return file ? key_from_file(key, file, err) : key_from_variable(key, "HYDAC_API_KEY", err);
+}
+
+int hd_http_admin_key_get(struct hd_http_key *key, const char *file, const char *api_key_file,
+                          struct hd_error *err)
+{
+    int rc = file ? key_from_file(key, file, err) : key_from_variable(key, "HYDAC_ADMIN_KEY", err);
+    return rc < 0 || key->text[0] ? rc : hd_http_key_get(key, api_key_file, err);
 }
 
 static int add_header(struct transfer *t, const char *line)

@@ -14,6 +14,10 @@ struct hd_http_key {
     char text[HD_API_KEY_SIZE + 2]; /* room for the newline that the file may have */
 };
 int hd_http_key_get(struct hd_http_key *key, const char *file, struct hd_error *err);
+/* For what changes the cluster: the admin key from the file, else from $HYDAC_ADMIN_KEY, else what
+ * hd_http_key_get finds. */
+int hd_http_admin_key_get(struct hd_http_key *key, const char *file, const char *api_key_file,
+                          struct hd_error *err);
 
 /* GET base + path. 0 with the status and the body (malloc'ed, NUL-terminated), or HD_E_IO.
  * timeout_ms 0: none. */

@@ -85,6 +85,13 @@ static const struct hd_config_key keys[] = {
      .max = MAX_FORGET_S},
     {"http", "listen", STRING(http_listen)},
     {"http", "api_key_file", STRING(api_key_file)},
+    {"http", "admin_key_file", STRING(admin_key_file)},
+    {"http", "allowed_hosts", HD_CONFIG_WORDS, AT(allowed_hosts),
+     .size = sizeof((struct hd_leader_config *)0)->allowed_hosts},
+    {"http", "allowed_origins", HD_CONFIG_WORDS, AT(allowed_origins),
+     .size = sizeof((struct hd_leader_config *)0)->allowed_origins},
+    {"http", "max_connections", HD_CONFIG_UINT, AT(max_connections), .min = 1,
+     .max = HD_LEADER_MAX_CONNECTIONS},
     {"http", "open", HD_CONFIG_BOOL, AT(http_open)},
     {"http", "cert", STRING(http_cert)},
     {"http", "cert_key", STRING(http_cert_key)},
@@ -122,6 +129,7 @@ static const struct hd_config_flag flags[] = {
     {"--http", "http.listen"},
     {"--key", "cluster.key"},
     {"--api-key-file", "http.api_key_file"},
+    {"--admin-key-file", "http.admin_key_file"},
     {"--state", "state.dir"},
     {"--min-workers", "cluster.min_workers"},
     {"--recovery", "recovery.policy"},
@@ -142,6 +150,7 @@ static const char usage[] =
     "  --http ADDRESS        where HTTP is served (http.listen: 127.0.0.1:8080)\n"
     "  --key FILE            the cluster's key, from hydac keygen (cluster.key)\n"
     "  --api-key-file FILE   clients must know what is in it (http.api_key_file)\n"
+    "  --admin-key-file FILE  drain and the like need what is in it (http.admin_key_file)\n"
     "  --state DIR           where files are kept (state.dir)\n"
     "  --min-workers N       wait for so many workers (cluster.min_workers: 1)\n"
     "  --recovery POLICY     reuse, standby or full (recovery.policy: reuse)\n"
@@ -164,6 +173,9 @@ static const char usage[] =
     "  cluster.busy_poll_us 2000 (how long to look for an answer before the thread sleeps)\n"
     "  cluster.forget_after_s 3600 (who has been offline for so long is not listed any more)\n"
     "  cluster.tls auto | on | off       http.open false | true\n"
+    "  http.allowed_hosts NAME,NAME (what this leader is called, besides names of its machine)\n"
+    "  http.allowed_origins URL,URL (the web pages that may ask)\n"
+    "  http.max_connections 1024\n"
     "  http.cert FILE, http.cert_key FILE (HTTPS: certificate chain and private key, PEM)\n"
     "  heartbeat.interval_ms 50          heartbeat.phi_suspect 3\n"
     "  heartbeat.phi_offline 8           recovery.step_deadline_ms 30000\n"
@@ -192,6 +204,7 @@ void hd_leader_config_defaults(struct hd_leader_config *c)
         .min_workers = 1,
         .forget_after_s = 3600,
         .http_listen = "127.0.0.1:8080",
+        .max_connections = HD_LEADER_CONNECTIONS,
         .log_level = HD_LOG_INFO,
         .heartbeat_interval_ms = 50,
         .phi_suspect = 3,

@@ -8,11 +8,13 @@
 #include "common/util/config.h"
 #include "leader/core/plan.h"
 
-#define HD_LEADER_MAX_SEQUENCES 64         /* alive at once: a set of them is one 64-bit mask */
-#define HD_LEADER_MAX_ROWS      1024       /* rows of the largest step */
-#define HD_LEADER_OVERLAP_ROWS  64         /* half of fewer is done as soon as woken for */
-#define HD_LEADER_MAX_QUEUE     65536      /* requests that may wait */
-#define HD_LEADER_MAX_CONTEXT   (1u << 24) /* positions; frames count them in 32 bits */
+#define HD_LEADER_MAX_SEQUENCES   64    /* alive at once: a set of them is one 64-bit mask */
+#define HD_LEADER_MAX_ROWS        1024  /* rows of the largest step */
+#define HD_LEADER_OVERLAP_ROWS    64    /* half of fewer is done as soon as woken for */
+#define HD_LEADER_MAX_QUEUE       65536 /* requests that may wait */
+#define HD_LEADER_CONNECTIONS     1024  /* more than answer and wait at the defaults: 429 first */
+#define HD_LEADER_MAX_CONNECTIONS 65536 /* of HTTP; descriptors allow fewer */
+#define HD_LEADER_MAX_CONTEXT     (1u << 24) /* positions; frames count them in 32 bits */
 
 enum {
     HD_LEADER_ACTIVATIONS_AUTO, /* 8 bits for quantized weights */
@@ -30,11 +32,15 @@ struct hd_leader_config {
     uint64_t forget_after_s;  /* cluster.forget_after_s: offline for so long; 0 = never */
     char http_listen[256];    /* http.listen, numeric address */
     char api_key_file[4096];  /* http.api_key_file: what a client must know, "" = nothing */
-    bool http_open;           /* http.open: reachable from elsewhere without a key */
-    char http_cert[4096];     /* http.cert: PEM file of the certificate chain, "" = no HTTPS */
-    char http_cert_key[4096]; /* http.cert_key: PEM file of its private key */
-    char state_dir[4096];     /* state.dir */
-    int log_level;            /* log.level: enum hd_log_level */
+    char admin_key_file[4096];  /* http.admin_key_file: what admin calls need, "" = see README */
+    char allowed_hosts[4096];   /* http.allowed_hosts: words, besides loopback */
+    char allowed_origins[4096]; /* http.allowed_origins: words: web pages that may ask */
+    uint64_t max_connections;   /* http.max_connections */
+    bool http_open;             /* http.open: reachable from elsewhere without a key */
+    char http_cert[4096];       /* http.cert: PEM file of the certificate chain, "" = no HTTPS */
+    char http_cert_key[4096];   /* http.cert_key: PEM file of its private key */
+    char state_dir[4096];       /* state.dir */
+    int log_level;              /* log.level: enum hd_log_level */
 
     uint64_t heartbeat_interval_ms;  /* heartbeat.interval_ms */
     double phi_suspect, phi_offline; /* heartbeat.phi_*: -log10 of the chance that it still lives */

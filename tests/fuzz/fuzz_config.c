@@ -6,7 +6,7 @@
 #include <string.h>
 
 struct config {
-    char string[32];
+    char string[32], words[16];
     uint64_t uint, size;
     double real;
     bool flag;
@@ -31,6 +31,7 @@ static const struct hd_config_key keys[] = {
     {"b", "flag", HD_CONFIG_BOOL, AT(flag)},
     {"c", "word", HD_CONFIG_ENUM, AT(word), .words = words},
     {"c", "table", HD_CONFIG_TABLE, .add = add},
+    {"c", "words", HD_CONFIG_WORDS, AT(words), sizeof((struct config *)0)->words},
     {0},
 };
 

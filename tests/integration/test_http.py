@@ -128,6 +128,48 @@ def test_lying_content_length(served):
     assert served.client.request("GET", "/health")[0] == 200
 
 
+def raw(served, data):
+    """All that comes back until the leader ends the connection."""
+    answer = b""
+    with socket.create_connection((served.client.host, served.client.port), timeout=60) as s:
+        s.sendall(data)
+        while more := s.recv(65536):
+            answer += more
+    return answer
+
+
+POST = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+AMBIGUOUS = {
+    "two lengths": POST + b"Content-Length: 2\r\nContent-Length: 0\r\n\r\n{}",
+    "length and chunks": POST + b"Content-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "blank before the colon": POST + b"Content-Length : 2\r\n\r\n{}",
+    "folded": POST + b"X: a\r\n Content-Length: 99\r\nContent-Length: 2\r\n\r\n{}",
+    "no host": b"GET /health HTTP/1.1\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", AMBIGUOUS)
+def test_ambiguous_framing(served, name):
+    """400 and the end; what comes behind is not served."""
+    answer = raw(served, AMBIGUOUS[name] + b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"max_model_len" not in answer
+
+
+def test_cross_site(served):
+    """What a page of another site can send without asking first: a form, or a rebound name."""
+    form = {"Content-Type": "text/plain"}
+    url = f"{served.client.host}:{served.client.port}"
+    for path, body in (("/hydac/drain", '{"worker": "w1"}'), ("/v1/completions", json.dumps(good()))):
+        for status, headers in (
+            (403, {**form, "Origin": "https://evil.example", "Host": url}),
+            (403, {**HEADERS, "Host": "evil.example"}),
+            (415, {**form, "Host": url}),
+        ):
+            check_error(served.client.request("POST", path, body, headers), status)
+    assert not any(w.get("draining") for w in served.status()["workers"])
+
+
 def test_models(served):
     reply = served.client.get("/v1/models")
     assert reply["object"] == "list"

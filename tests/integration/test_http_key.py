@@ -97,6 +97,28 @@ def test_command_line(daemons, key_file, tmp_path):
         assert said.returncode == 1 and "cannot read" in said.stderr
 
 
+def test_admin_key(daemons, key_file, tmp_path):
+    """What changes the cluster needs a key of its own, and the command line gives it."""
+    admin = tmp_path / "admin.key"
+    admin.write_text(secrets.token_hex(24))
+    os.chmod(admin, 0o600)
+    c = daemons(leader_args=["--api-key-file", str(key_file), "--admin-key-file", str(admin)])
+    c.start("w1")
+    c.start("w2")
+    cluster.until(lambda: c.client.request("GET", "/health")[0] == 200, "the cluster serves")
+    drain = ["drain", "--leader", c.client.url, "w1"]
+    for command in (drain, ["rebalance", "--leader", c.client.url]):
+        said = hydac(*command, "--api-key-file", str(key_file))
+        assert said.returncode == 1 and "--admin-key-file FILE" in said.stderr
+        said = hydac(*command, "--admin-key-file", str(admin))
+        assert said.returncode == 0, said.stderr
+        said = hydac(*command, HYDAC_ADMIN_KEY=admin.read_text())
+        assert said.returncode == 0, said.stderr
+    assert "owns nothing" in hydac(*drain, "--admin-key-file", str(admin)).stdout
+    for key in (key_file, admin):
+        assert key.read_text().strip() not in c.leader.output()
+
+
 def test_https(daemons, certificate, key_file):
     cert, key = certificate
     args = [f"--http.cert={cert}", f"--http.cert_key={key}", "--api-key-file", str(key_file)]

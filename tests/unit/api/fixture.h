@@ -40,7 +40,7 @@ struct fixture_options {
     bool no_tokenizer;
     size_t max_body;
     unsigned max_connections, request_ms;
-    const char *api_key_file;
+    const char *api_key_file, *admin_key_file, *allowed_hosts, *allowed_origins;
 };
 void fixture_open(struct fixture *f, const struct fixture_options *o);
 void fixture_close(struct fixture *f); /* also checks that every request was ended or cancelled */

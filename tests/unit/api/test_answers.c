@@ -98,13 +98,15 @@ Test(answers, streams_and_others_share_a_connection)
     struct client c;
     fixture_open(&f, NULL);
     client_open(&f, &c);
-    client_send(&c, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 29\r\n\r\n");
+    client_send(
+        &c, "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            "Content-Length: 29\r\n\r\n");
     client_send(&c, body);
     struct hd_request *r = fake_request(&f, 0);
     fake_token(r, 'x');
     fake_end(r, HD_FINISH_STOP);
     client_until(&f, &c, "\r\n0\r\n\r\n"); /* the end of a chunked body */
-    client_send(&c, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+    client_send(&c, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
     client_until(&f, &c, "\"ok\"");
     cr_assert_not(c.eof);
     client_close(&c);

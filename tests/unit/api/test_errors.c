@@ -137,8 +137,8 @@ Test(errors, body_too_large)
     expect_error(&f, "/v1/completions", body, 400, "", "invalid_json");
     struct client c;
     client_open(&f, &c);
-    client_send(&c, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
-                    "Content-Length: 5000\r\n\r\n");
+    client_send(&c, "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+                    "Content-Type: application/json\r\nContent-Length: 5000\r\n\r\n");
     client_until(&f, &c, "request_too_large");
     cr_assert_eq(client_status(&c), 413);
     client_close(&c);
@@ -217,8 +217,9 @@ Test(errors, malformed_http)
     static const char *const bad[] = {
         "\x01\x02\x03\xff\xfe garbage\r\n\r\n",
         "GET\r\n\r\n",
-        "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: minus\r\n\r\n",
-        "POST /v1/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: minus\r\n\r\n",
+        "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: "
+        "chunked\r\n\r\nzz\r\n",
     };
     struct fixture f;
     fixture_open(&f, NULL);
@@ -246,7 +247,7 @@ Test(errors, headers_too_long)
     long_header[40000] = '\0';
     fixture_open(&f, NULL);
     client_open(&f, &c);
-    client_send(&c, "GET /health HTTP/1.1\r\nHost: x\r\nX-Long: ");
+    client_send(&c, "GET /health HTTP/1.1\r\nHost: localhost\r\nX-Long: ");
     client_send(&c, long_header);
     client_until(&f, &c, "HTTP/1.1 4");
     cr_assert_geq(client_status(&c), 400);

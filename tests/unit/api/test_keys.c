@@ -142,6 +142,7 @@ Test(keys, with_it_everything_is_as_always)
     open_with_key(&f);
     client_open(&f, &c);
     client_send(&c, "POST /v1/completions HTTP/1.0\r\nAuthorization: Bearer " KEY "\r\n"
+                    "Content-Type: application/json\r\n"
                     "Content-Length: 16\r\n\r\n{\"prompt\":\"abc\"}");
     struct hd_request *r = fake_request(&f, 0);
     fake_text(r, "ok");

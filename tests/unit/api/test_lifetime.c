@@ -49,7 +49,8 @@ Test(lifetime, gone_before_the_body_is_there)
     struct client c;
     fixture_open(&f, NULL);
     client_open(&f, &c);
-    client_send(&c, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{");
+    client_send(&c,
+                "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{");
     fixture_turn(&f);
     client_close(&c);
     exchange(&f, &c, "/health", NULL);

@@ -15,6 +15,7 @@ struct settings {
     double ratio;
     bool on;
     int color;
+    char names[12];
     int entries;
     char last[16];
     uint32_t values[HD_CONFIG_MAX_VALUES];
@@ -45,6 +46,7 @@ static const struct hd_config_key keys[] = {
     {"b", "color", HD_CONFIG_ENUM, AT(color), .words = colors},
     {"b", "bytes", HD_CONFIG_SIZE, AT(bytes), .min = 1024, .max = 4294967296.0},
     {"c", "table", HD_CONFIG_TABLE, .add = add},
+    {"d", "names", HD_CONFIG_WORDS, AT(names), .size = sizeof((struct settings *)0)->names},
     {0},
 };
 
@@ -85,6 +87,27 @@ Test(config, every_type)
     cr_assert_str_eq(s.last, "w2");
     cr_assert_eq(s.n, 3);
     cr_assert_eq(s.values[2], 9);
+}
+
+Test(config, lists_of_words)
+{
+    cr_assert_str_eq(good("d: {names: [one, 'two', 3]}").names, "one two 3");
+    cr_assert_str_eq(good("d: {names: one}").names, "one");
+    cr_assert_str_eq(good("d: {names: 'one,two'}").names, "one two");
+    cr_assert_str_eq(good("d: {names: []}").names, "");
+    cr_assert_str_eq(good("d: {names: ''}").names, "");
+    cr_assert_str_eq(good("d: {names: [12345678901]}").names, "12345678901");
+    static const char *const wrong[] = {
+        "d: {names: [one, [two]]}",      "d: {names: ['one two']}",  "d: {names: [one, '']}",
+        "d: {names: [one, two, three]}", "d: {names: 123456789012}", "d: {names: 'one,'}",
+        "d: {names: {one: two}}",        "d: {names: [\"a\\tb\"]}",
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct settings s = {0};
+        struct hd_error err = {0};
+        cr_expect_eq(parse(wrong[i], &s, &err), HD_E_CONFIG, "accepted: %s", wrong[i]);
+        cr_expect_eq(strncmp(err.text, "f.yaml:1:", 9), 0, "%s", err.text);
+    }
 }
 
 Test(config, what_is_not_there_stays)
@@ -133,7 +156,7 @@ static void check_wrong(const struct wrong *cases, size_t n)
 Test(config, wrong_names)
 {
     static const struct wrong cases[] = {
-        {"z:\n  x: 1\n", "f.yaml:1:1: unknown section \"z\"; there are a, b, c"},
+        {"z:\n  x: 1\n", "f.yaml:1:1: unknown section \"z\"; there are a, b, c, d"},
         {"a:\n  path: x\n  counts: 2\n",
          "f.yaml:3:3: unknown key \"counts\" in section \"a\"; it has path, count"},
         {"a:\n  count: 1\n  path: x\n  count: 2\n",

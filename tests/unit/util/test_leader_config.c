@@ -51,6 +51,9 @@ Test(leader_config, defaults)
     cr_assert_eq(c->cluster_tls, HD_TLS_AUTO);
     cr_assert_str_eq(c->api_key_file, "");
     cr_assert_not(c->http_open);
+    cr_assert_str_eq(c->allowed_hosts, "");
+    cr_assert_str_eq(c->allowed_origins, "");
+    cr_assert_eq(c->max_connections, 1024);
     cr_assert_str_eq(c->http_cert, "");
     cr_assert_str_eq(c->http_cert_key, "");
     cr_assert_eq(c->min_workers, 1);
@@ -90,6 +93,10 @@ Test(leader_config, every_key)
                       "  listen: ':80'\n"
                       "  api_key_file: /a\n"
                       "  open: true\n"
+                      "  admin_key_file: /b\n"
+                      "  allowed_hosts: [leader, leader.lan]\n"
+                      "  allowed_origins: https://chat.example\n"
+                      "  max_connections: 65536\n"
                       "  cert: /c.pem\n"
                       "  cert_key: /ck.pem\n"
                       "state: {dir: /s}\n"
@@ -115,6 +122,10 @@ Test(leader_config, every_key)
     cr_assert_eq(c->forget_after_s, 0);
     cr_assert_str_eq(c->api_key_file, "/a");
     cr_assert(c->http_open);
+    cr_assert_str_eq(c->admin_key_file, "/b");
+    cr_assert_str_eq(c->allowed_hosts, "leader leader.lan");
+    cr_assert_str_eq(c->allowed_origins, "https://chat.example");
+    cr_assert_eq(c->max_connections, 65536);
     cr_assert_str_eq(c->http_cert, "/c.pem");
     cr_assert_str_eq(c->http_cert_key, "/ck.pem");
     cr_assert_eq(c->min_workers, 3);
@@ -299,6 +310,11 @@ Test(leader_config, usage_names_everything)
                                         "http.listen",
                                         "http.api_key_file",
                                         "http.open",
+                                        "--admin-key-file",
+                                        "http.admin_key_file",
+                                        "http.allowed_hosts",
+                                        "http.allowed_origins",
+                                        "http.max_connections",
                                         "http.cert",
                                         "http.cert_key",
                                         "state.dir",
