@@ -1,5 +1,6 @@
 /* main.c - hydac-worker: arguments, signals, the loop. */
 #include "common/service/service.h"
+#include "common/util/log_sink.h"
 #include "common/util/process.h"
 #include "worker/keeper.h"
 #include "worker/worker.h"
@@ -56,7 +57,7 @@ static void on_signal(uv_signal_t *handle, int number)
 static void on_refused(void *arg, const char *why)
 {
     struct program *p = arg;
-    fprintf(stderr, "hydac-worker: cannot work for the leader: %s\n", why);
+    hd_log_say(&p->log, "hydac-worker: cannot work for the leader: %s", why);
     stop(p, 1);
 }
 
@@ -91,7 +92,7 @@ static int serve(struct program *p, const struct hd_worker_config *c)
                                   .arg = p};
     p->config = c;
     if (hd_worker_new(&p->worker, &o, &err) < 0) {
-        fprintf(stderr, "hydac-worker: %s\n", err.text);
+        hd_log_say(&p->log, "hydac-worker: %s", err.text);
         return 1;
     }
     watch_signals(p);
@@ -104,8 +105,11 @@ static int serve(struct program *p, const struct hd_worker_config *c)
 
 static struct hd_worker_config config; /* large: paths */
 
+#define LAST_WORDS_MS 1000 /* for whoever reads the log, at the end */
+
 int main(int argc, char **argv)
 {
+    hd_open_stdio();
     pid_t parent = getppid();
     struct hd_error err = {0};
     struct program p = {.log = {.fd = 2}};
@@ -129,13 +133,21 @@ int main(int argc, char **argv)
     }
     p.log.level = (enum hd_log_level)config.log_level;
     p.log.who = config.name;
-    if (hd_keeper_start() < 0)
+    int keeper = hd_keeper_start() < 0 ? errno : 0;
+    if (hd_log_sink_new(&p.log.sink, 2, &err) < 0) {
+        fprintf(stderr, "hydac-worker: %s\n", err.text);
+        return 1;
+    }
+    hd_log_sink_on_crash(p.log.sink);
+    if (keeper != 0)
         hd_warn(&p.log, "no_keeper", "reason=\"%s\" effect=\"a kill is noticed later\"",
-                strerror(errno));
+                strerror(keeper));
     uv_loop_init(&p.loop);
     hd_service_start(&p.service, &p.loop);
     rc = serve(&p, &config);
     hd_service_end(&p.service);
     uv_loop_close(&p.loop);
+    hd_log_sink_on_crash(NULL);
+    hd_log_sink_free(p.log.sink, LAST_WORDS_MS);
     return rc;
 }

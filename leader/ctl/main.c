@@ -1,6 +1,8 @@
 /* main.c - hydac: the command line. */
 #include "leader/ctl/ctl.h"
 
+#include "common/util/process.h"
+
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +71,7 @@ int hd_cmd_args_status(int rc)
 
 int main(int argc, char **argv)
 {
+    hd_open_stdio();
     const char *name = argc > 1 ? argv[1] : "";
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         fputs(usage, stdout);

@@ -1,5 +1,6 @@
 /* main.c - hydac-leader: arguments, signals, the loop. */
 #include "common/service/service.h"
+#include "common/util/log_sink.h"
 #include "common/util/process.h"
 #include "leader/daemon/leader.h"
 
@@ -80,14 +81,17 @@ static int serve(struct program *p, const struct hd_leader_config *c)
     }
     uv_run(&p->loop, UV_RUN_DEFAULT);
     if (rc < 0)
-        fprintf(stderr, "hydac-leader: %s\n", err.text);
+        hd_log_say(&p->log, "hydac-leader: %s", err.text);
     return rc < 0 ? 1 : 0;
 }
 
 static struct hd_leader_config config; /* large: fixed assignment tables */
 
+#define LAST_WORDS_MS 1000 /* for whoever reads the log, at the end */
+
 int main(int argc, char **argv)
 {
+    hd_open_stdio();
     pid_t parent = getppid();
     struct hd_error err = {0};
     struct program p = {.log = {.fd = 2, .who = "leader"}};
@@ -105,15 +109,19 @@ int main(int argc, char **argv)
         fprintf(stderr, "hydac-leader: %s\n", err.text);
         return 2;
     }
-    if (config.die_with_parent && hd_die_with_parent(parent, &err) < 0) {
+    if ((config.die_with_parent && hd_die_with_parent(parent, &err) < 0) ||
+        hd_log_sink_new(&p.log.sink, 2, &err) < 0) {
         fprintf(stderr, "hydac-leader: %s\n", err.text);
         return 1;
     }
     p.log.level = (enum hd_log_level)config.log_level;
+    hd_log_sink_on_crash(p.log.sink);
     uv_loop_init(&p.loop);
     hd_service_start(&p.service, &p.loop);
     rc = serve(&p, &config);
     hd_service_end(&p.service);
     uv_loop_close(&p.loop);
+    hd_log_sink_on_crash(NULL);
+    hd_log_sink_free(p.log.sink, LAST_WORDS_MS);
     return rc;
 }

@@ -60,6 +60,11 @@ def keygen(path):
     return path
 
 
+def shell(before):
+    """What to put before a program's arguments so that a shell does that first."""
+    return ["sh", "-c", before + '\nexec "$@"', "sh"] if before else []
+
+
 class Process:
     """One of our programs, with its output kept in a file."""
 
@@ -190,7 +195,8 @@ class Up(Base):
 class Daemons(Base):
     """A leader and workers started one by one, so that workers can come and go."""
 
-    def __init__(self, model, leader_args=(), worker_args=(), key=False):
+    def __init__(self, model, leader_args=(), worker_args=(), key=False, under=""):
+        """`under`: what a shell does before it becomes the leader: "ulimit -n 40", "exec 2>&-"."""
         self.model, self.worker_args = model, list(worker_args)
         self.folder = tempfile.mkdtemp(prefix="hydac-test-")
         self.key = keygen(os.path.join(self.folder, "cluster.key")) if key else None
@@ -201,7 +207,7 @@ class Daemons(Base):
         args += ["--http.listen", "127.0.0.1:0", "--ports-file", ports]
         args += ["--state.dir", os.path.join(self.folder, "leader"), *leader_args]
         args += ["--key", self.key] if key else []
-        self.leader = Process(args, os.path.join(self.folder, "leader.log"))
+        self.leader = Process(shell(under) + args, os.path.join(self.folder, "leader.log"))
 
         def listening():
             if not self.leader.running():
@@ -215,7 +221,7 @@ class Daemons(Base):
             raise
         self.client = Client(f"http://127.0.0.1:{self.ports['http']}")
 
-    def start(self, name, *more, key=True, program=WORKER):
+    def start(self, name, *more, key=True, program=WORKER, under=""):
         """Starts (again) the worker of that name; key: the cluster's, False for none, or a path."""
         self.starts += 1
         args = [program, "--model.path", self.model, "--worker.name", name]
@@ -224,7 +230,7 @@ class Daemons(Base):
         path = self.key if key is True else key
         args += ["--key", path] if path else []
         log = os.path.join(self.folder, f"{name}-{self.starts}.log")
-        self.workers[name] = Process(args + self.worker_args + list(more), log)
+        self.workers[name] = Process(shell(under) + args + self.worker_args + list(more), log)
         return self.workers[name]
 
     def start_all(self, n):
