@@ -9,6 +9,7 @@
 
 #include <stdint.h>
 
+/* Never changes once it is open: any threads may use it at once. */
 struct hd_tokenizer;
 
 /* From whatever the model carries. HD_E_NOTFOUND when it carries none (token ids still work),

@@ -4,25 +4,23 @@
  * the loop's timers, and a resumed connection is run from `later`. */
 #include "leader/api/api_impl.h"
 
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <stdio.h>
-#include <unistd.h>
 
-#define DEFAULT_CONNECTIONS 256u
+#define DEFAULT_CONNECTIONS 1024u
 #define DEFAULT_BODY        ((size_t)4 << 20)
+#define DEFAULT_BODIES      ((size_t)64 << 20)
 #define DEFAULT_REQUEST_MS  30000u /* a prompt of megabytes over a slow line */
-#define SWEEP_MS            1000u  /* between looks for those who take longer */
+#define SWEEP_MS            250u   /* between looks for those who take longer */
 
-static void run(struct hd_api *a);
 static void stop(struct hd_api *a);
 
 static void on_timer(uv_timer_t *t)
 {
-    run(t->data);
+    hd_api_run(t->data);
 }
 
-static void run(struct hd_api *a)
+void hd_api_run(struct hd_api *a)
 {
     MHD_UNSIGNED_LONG_LONG ms;
     if (a->closing)
@@ -40,7 +38,7 @@ static void run(struct hd_api *a)
 
 static void on_poll(uv_poll_t *p, int status, int events)
 {
-    run(p->data);
+    hd_api_run(p->data);
 }
 
 static void on_later(uv_async_t *h)
@@ -49,7 +47,7 @@ static void on_later(uv_async_t *h)
     for (struct hd_call *c = a->calls; c; c = c->next)
         if (c->cancel)
             hd_call_cancel(c);
-    run(a);
+    hd_api_run(a);
 }
 
 void hd_api_later(struct hd_api *a)
@@ -69,9 +67,10 @@ static void on_log(void *api, const char *fmt, va_list ap)
     hd_debug(a->o.log, "http", "message=\"%s\"", text);
 }
 
-static struct MHD_Daemon *make_mhd(struct hd_api *a, int fd)
+static struct MHD_Daemon *make_mhd(struct hd_api *a)
 {
-    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    unsigned flags =
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | MHD_USE_NO_LISTEN_SOCKET;
     struct MHD_OptionItem https[] = {
         {MHD_OPTION_HTTPS_MEM_CERT, 0, a->keys.cert},
         {MHD_OPTION_HTTPS_MEM_KEY, 0, a->keys.cert_key},
@@ -80,35 +79,27 @@ static struct MHD_Daemon *make_mhd(struct hd_api *a, int fd)
     };
     if (a->keys.cert)
         flags |= MHD_USE_TLS;
-    return MHD_start_daemon(flags, 0, NULL, NULL, hd_call_access, a, MHD_OPTION_EXTERNAL_LOGGER,
-                            on_log, a, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-                            a->o.max_connections, MHD_OPTION_CONNECTION_TIMEOUT, HD_IDLE_S,
-                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HD_MAX_HEADERS,
-                            MHD_OPTION_NOTIFY_CONNECTION, hd_client_changed, a,
-                            MHD_OPTION_NOTIFY_COMPLETED, hd_call_completed, a, MHD_OPTION_ARRAY,
-                            a->keys.cert ? https : &https[3], MHD_OPTION_END);
+    return MHD_start_daemon(
+        flags, 0, NULL, NULL, hd_call_access, a, MHD_OPTION_EXTERNAL_LOGGER, on_log, a,
+        MHD_OPTION_CONNECTION_LIMIT, a->door.places + a->door.extra, MHD_OPTION_CONNECTION_TIMEOUT,
+        HD_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HD_MAX_HEADERS,
+        MHD_OPTION_NOTIFY_CONNECTION, hd_client_changed, a, MHD_OPTION_NOTIFY_COMPLETED,
+        hd_call_completed, a, MHD_OPTION_ARRAY, a->keys.cert ? https : &https[3], MHD_OPTION_END);
 }
 
 static int start_mhd(struct hd_api *a, struct hd_error *err)
 {
-    int fd;
-    int rc = hd_api_listen(a->o.listen, &fd, err);
+    int rc = hd_door_open(a, err);
     if (rc < 0)
         return rc;
-    a->mhd = make_mhd(a, fd);
-    if (!a->mhd) {
-        close(fd);
-        return a->keys.cert ? hd_fail(err, HD_E_CONFIG,
-                                      "HTTPS does not start; check that http.cert and "
-                                      "http.cert_key are a certificate and its key, in PEM")
-                            : hd_fail(err, HD_E_IO, "HTTP: libmicrohttpd does not start");
-    }
-    struct sockaddr_storage ss;
-    socklen_t len = sizeof ss;
-    if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0)
-        a->port = ntohs(ss.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&ss)->sin6_port
-                                                 : ((struct sockaddr_in *)&ss)->sin_port);
-    return 0;
+    a->mhd = make_mhd(a);
+    if (a->mhd)
+        return 0;
+    hd_door_end(a);
+    return a->keys.cert ? hd_fail(err, HD_E_CONFIG,
+                                  "HTTPS does not start; check that http.cert and http.cert_key "
+                                  "are a certificate and its key, in PEM")
+                        : hd_fail(err, HD_E_IO, "HTTP: libmicrohttpd does not start");
 }
 
 static void on_handle_closed(uv_handle_t *h)
@@ -124,30 +115,53 @@ static void close_handle(struct hd_api *a, uv_handle_t *h)
     uv_close(h, on_handle_closed);
 }
 
+static void on_sweep(uv_timer_t *t)
+{
+    struct hd_api *a = t->data;
+    hd_clients_sweep(a);
+    hd_door_look(a);
+}
+
 static int start_loop(struct hd_api *a, struct hd_error *err)
 {
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(a->mhd, MHD_DAEMON_INFO_EPOLL_FD);
     int rc = info ? uv_poll_init(a->o.loop, &a->poll, info->epoll_fd) : UV_ENOSYS;
     if (rc < 0)
         goto err;
+    a->poll.data = a;
+    a->handles++;
+    rc = hd_door_start(a);
+    if (rc < 0)
+        goto err_after_poll;
     rc = uv_async_init(a->o.loop, &a->later, on_later);
     if (rc < 0)
         goto err_after_poll;
     uv_timer_init(a->o.loop, &a->timer);
     uv_timer_init(a->o.loop, &a->deadline);
     uv_timer_init(a->o.loop, &a->sweep);
-    a->poll.data = a->timer.data = a->deadline.data = a->sweep.data = a->later.data = a;
-    a->handles = 5;
+    a->timer.data = a->deadline.data = a->sweep.data = a->later.data = a;
+    a->handles += 4;
     uint64_t sweep_ms = a->o.request_ms < SWEEP_MS ? a->o.request_ms : SWEEP_MS;
-    uv_timer_start(&a->sweep, hd_clients_sweep, sweep_ms, sweep_ms);
+    uv_timer_start(&a->sweep, on_sweep, sweep_ms, sweep_ms);
     uv_poll_start(&a->poll, UV_READABLE, on_poll);
     return 0;
 
 err_after_poll:
-    a->handles = 1;
     close_handle(a, (uv_handle_t *)&a->poll);
 err:
     return hd_fail(err, HD_E_IO, "HTTP: cannot watch libmicrohttpd: %s", uv_strerror(rc));
+}
+
+static void set_defaults(struct hd_api_options *o)
+{
+    if (o->max_connections == 0)
+        o->max_connections = DEFAULT_CONNECTIONS;
+    if (o->max_body == 0)
+        o->max_body = DEFAULT_BODY;
+    if (o->max_bodies == 0)
+        o->max_bodies = DEFAULT_BODIES;
+    if (o->request_ms == 0)
+        o->request_ms = DEFAULT_REQUEST_MS;
 }
 
 int hd_api_new(struct hd_api **out, const struct hd_api_options *o, struct hd_error *err)
@@ -156,29 +170,27 @@ int hd_api_new(struct hd_api **out, const struct hd_api_options *o, struct hd_er
     if (!a)
         return hd_fail(err, HD_E_NOMEM, "HTTP: out of memory");
     a->o = *o;
-    if (a->o.max_connections == 0)
-        a->o.max_connections = DEFAULT_CONNECTIONS;
-    if (a->o.max_body == 0)
-        a->o.max_body = DEFAULT_BODY;
-    if (a->o.request_ms == 0)
-        a->o.request_ms = DEFAULT_REQUEST_MS;
+    set_defaults(&a->o);
     int rc = hd_api_keys_load(&a->keys, o, err);
     if (rc == 0)
         rc = start_mhd(a, err);
     if (rc < 0)
         goto err_after_alloc;
-    rc = start_loop(a, err);
+    rc = hd_jobs_new(&a->jobs, o->loop, err);
+    if (rc == 0)
+        rc = start_loop(a, err);
     if (rc < 0)
         goto err_after_mhd;
     *out = a;
     return 0;
 
 err_after_mhd:
+    hd_door_shut(a);
+    hd_door_end(a);
     MHD_stop_daemon(a->mhd);
-    if (a->handles > 0) { /* freed when the handle is closed */
-        a->closing = true;
-        return rc;
-    }
+    a->closing = true;
+    hd_api_maybe_closed(a); /* freed when handles and threads are */
+    return rc;
 err_after_alloc:
     hd_api_keys_wipe(&a->keys);
     free(a);
@@ -190,9 +202,24 @@ unsigned hd_api_port(const struct hd_api *a)
     return a->port;
 }
 
+static void on_jobs_closed(void *api)
+{
+    struct hd_api *a = api;
+    a->handles--;
+    hd_api_maybe_closed(a);
+}
+
 void hd_api_maybe_closed(struct hd_api *a)
 {
-    if (!a->closing || a->handles > 0 || a->calls)
+    if (!a->closing || a->calls)
+        return;
+    if (a->jobs) { /* a thread is free: no call has work for it */
+        struct hd_jobs *jobs = a->jobs;
+        a->jobs = NULL;
+        a->handles++;
+        hd_jobs_close(jobs, on_jobs_closed, a);
+    }
+    if (a->handles > 0)
         return;
     void (*closed)(void *arg) = a->closed;
     void *arg = a->closed_arg;
@@ -212,6 +239,7 @@ static void stop(struct hd_api *a)
     }
     a->closing = true;
     close_handle(a, (uv_handle_t *)&a->poll);
+    hd_door_end(a);
     close_handle(a, (uv_handle_t *)&a->timer);
     close_handle(a, (uv_handle_t *)&a->deadline);
     close_handle(a, (uv_handle_t *)&a->sweep);
@@ -229,9 +257,7 @@ void hd_api_close(struct hd_api *a, void (*closed)(void *arg), void *arg)
     a->closed = closed;
     a->closed_arg = arg;
     a->draining = true;
-    MHD_socket fd = MHD_quiesce_daemon(a->mhd); /* no new connections */
-    if (fd != MHD_INVALID_SOCKET)
-        close(fd);
+    hd_door_shut(a);
     uv_timer_start(&a->deadline, on_deadline, HD_DRAIN_MS, 0);
     hd_api_later(a);
 }

@@ -1,13 +1,13 @@
 /* api.h - the leader's HTTP: OpenAI's completions and chat, models, health, status,
  * metrics.
  *
- * libmicrohttpd driven from the libuv loop through its epoll descriptor: no thread of its own. The
- * API knows no cluster: what it needs comes through `struct hd_api_backend`, so that tests run it
- * against a backend that needs no model. */
+ * libmicrohttpd driven from the libuv loop through its epoll descriptor; bodies are read, and long
+ * answers written, by threads (jobs.h). The API knows no cluster: what it needs comes through
+ * `struct hd_api_backend`, so that tests run it against a backend that needs no model. */
 #ifndef HD_API_API_H
 #define HD_API_API_H
 
-#include "common/text/tokenizer.h"
+#include "common/text/bound.h"
 #include "common/util/log.h"
 #include "leader/engine/request.h"
 #include "leader/metrics/serving.h"
@@ -22,6 +22,7 @@ struct hd_api_backend {
     uint32_t context;  /* positions: prompt + answer must fit */
     uint32_t vocab;
     const struct hd_tokenizer *tokenizer; /* NULL: only token ids are accepted */
+    struct hd_token_bound bound;          /* ... of the tokenizer; zeroes: not known */
     /* Queue a request. 0 and *out; HD_E_LIMIT: the queue is full; HD_E_STATE: shutting down;
      * HD_E_RANGE: options that cannot be met (err says which). Events never fire from within. */
     int (*submit)(void *arg, const struct hd_request_options *o, const struct hd_request_events *ev,
@@ -54,8 +55,10 @@ struct hd_api_options {
     /* Words with a blank between them, NULL or "" = none, "*" = all; must outlive the API: names of
      * this leader besides loopback ones, and origins of web pages that may ask. */
     const char *allowed_hosts, *allowed_origins;
-    unsigned max_connections; /* at once; 0 = 256 */
+    unsigned max_connections; /* at once; 0 = 1024; descriptors may allow fewer */
+    unsigned spare_files;     /* descriptors that are left to others */
     size_t max_body;          /* bytes of a request's body; 0 = 4 MiB */
+    size_t max_bodies;        /* ... and of all that are being read; 0 = 64 MiB */
     unsigned request_ms; /* from a connection, or its last reply, to a whole request; 0 = 30 s */
 };
 int hd_api_new(struct hd_api **out, const struct hd_api_options *o, struct hd_error *err);

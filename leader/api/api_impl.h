@@ -1,13 +1,14 @@
 /* api_impl.h - the API's insides, shared by its own files only.
  *
- * Happy path of an exchange: headers -> body collected -> routed -> submitted -> suspended ->
- * tokens collected -> resumed -> sent -> completed (freed).
+ * Happy path of an exchange: headers -> body collected -> routed -> suspended -> body parsed and
+ * tokenized by a thread -> submitted -> tokens collected -> resumed -> sent -> completed (freed).
  *
  * Failure modes: 1. what the client asks is refused: one error object, the connection lives on;
  * 2. the client goes away: noticed by our own watch (libmicrohttpd does not look at suspended
  * connections), the request is cancelled; 3. the client reads too slowly: more than HD_MAX_UNSENT
  * bytes wait for it, cancelled; 4. the request fails midway: an error event ends the stream; 5. the
- * API is closed: replies that are ready are sent within HD_DRAIN_MS, then connections end.
+ * API is closed: replies that are ready are sent within HD_DRAIN_MS, then connections end; 6. a
+ * thread has the call in hand while 2, 3 or 5 happen: it is freed when the thread is through.
  *
  * Events of the engine may neither submit nor cancel, so that what they decide is done a little
  * later, from the async handle `later`. */
@@ -15,6 +16,7 @@
 #define HD_API_API_IMPL_H
 
 #include "common/util/secret.h"
+#include "leader/api/jobs.h"
 #include "leader/api/generation.h"
 
 #include <microhttpd.h>
@@ -24,10 +26,12 @@
 #define HD_IDLE_S      60u         /* a connection on which nothing moves is closed */
 #define HD_MAX_HEADERS 32768u      /* bytes of a request's line and headers */
 #define HD_MAX_PEM     65536u      /* bytes of a certificate chain, or of its key: some twenty */
-/* Places that are kept free for who comes next: so many may come between two looks at the list. */
-#define HD_SPARE_CONNECTIONS 32u
-#define HD_STREAM_BLOCK      4096u /* bytes that libmicrohttpd asks for at a time */
-#define HD_DRAIN_MS          1000u /* for replies under way when the API is closed */
+#define HD_SMALL_BODY  65536u      /* bytes: larger ones are for the lane of large jobs */
+/* Places besides max_connections, for telling those who find all of these taken. */
+#define HD_TURNED_AWAY  64u
+#define HD_GRACE_MS     1000u /* a connection has so long to send a request before it makes room */
+#define HD_STREAM_BLOCK 4096u /* bytes that libmicrohttpd asks for at a time */
+#define HD_DRAIN_MS     1000u /* for replies under way when the API is closed */
 
 enum hd_call_state {
     HD_CALL_READING,   /* the body is coming in */
@@ -50,6 +54,11 @@ struct hd_call {
     bool suspended;
     struct hd_refusal refusal; /* status not 0: decided before the body was there */
     size_t dropped;            /* bytes of the body of what is refused */
+    size_t max_body;           /* bytes, by what is asked for */
+    size_t held;               /* bytes of the body that are counted in the API's `bodies` */
+    struct hd_job job;         /* of a thread */
+    bool working;              /* ... which has the body and gen */
+    char *text;                /* what it has made */
     bool last;                 /* the connection ends with the reply */
     bool preflight;            /* of a web page that may ask */
     bool completed;            /* libmicrohttpd is through with it */
@@ -60,7 +69,7 @@ struct hd_call {
     size_t out_sent;
     unsigned status;  /* HTTP status of the reply in `out`; 0: none yet */
     const char *type; /* ... and its Content-Type; NULL: JSON. Static */
-    bool generating;  /* gen is in use */
+    bool chat;        /* what is generated is a turn of a conversation */
     bool counted;     /* how it ended was */
     struct hd_generation gen;
     struct hd_request *request; /* alive in the backend, else NULL */
@@ -82,10 +91,25 @@ struct hd_api_keys {
 
 struct hd_client; /* clients.c */
 
+/* The listening socket, and how many have come in. */
+struct hd_door_http {
+    int fd;
+    uv_poll_t poll;
+    bool listening;   /* polled; else there is no room, or no descriptor */
+    bool shut;        /* for good */
+    unsigned places;  /* for clients */
+    unsigned extra;   /* ... besides, for those who are turned away */
+    unsigned clients; /* connections, those turned away included */
+    uint64_t told_us; /* when the log last said that it is full */
+};
+
 struct hd_api {
     struct hd_api_options o;
     struct hd_api_keys keys;
     struct MHD_Daemon *mhd;
+    struct hd_jobs *jobs;
+    struct hd_door_http door;
+    size_t bodies; /* bytes, of all calls */
     uv_poll_t poll;
     uv_timer_t timer;
     uv_timer_t deadline; /* of closing */
@@ -104,8 +128,13 @@ struct hd_api {
 /* api.c */
 void hd_api_later(struct hd_api *a);
 void hd_api_maybe_closed(struct hd_api *a);
-/* listen.c: a listening socket, or a negative error */
-int hd_api_listen(const struct sockaddr *addr, int *fd, struct hd_error *err);
+void hd_api_run(struct hd_api *a); /* libmicrohttpd, for a turn */
+/* door.c: listens, and takes clients in as long as there is room */
+int hd_door_open(struct hd_api *a, struct hd_error *err);
+int hd_door_start(struct hd_api *a); /* takes clients in; its handle is one of the API's */
+void hd_door_look(struct hd_api *a); /* there may be room again */
+void hd_door_shut(struct hd_api *a); /* no new clients */
+void hd_door_end(struct hd_api *a);  /* ... and the handle goes */
 
 /* keys.c */
 int hd_api_keys_load(struct hd_api_keys *k, const struct hd_api_options *o, struct hd_error *err);
@@ -143,9 +172,19 @@ void hd_cors_add_preflight(struct MHD_Connection *conn, struct MHD_Response *r);
 /* clients.c */
 void hd_client_changed(void *api, struct MHD_Connection *conn, void **client,
                        enum MHD_ConnectionNotificationCode what);
-/* A request of this connection was taken (true), or is through. */
-void hd_client_busy(struct MHD_Connection *conn, bool busy);
-void hd_clients_sweep(uv_timer_t *timer);
+enum hd_client_state {
+    HD_CLIENT_IDLE,    /* has not sent a request, at least not all its headers */
+    HD_CLIENT_SENDING, /* the body of one that was not refused; it never makes room */
+    HD_CLIENT_BUSY,    /* its request was taken: nor has it a deadline */
+};
+void hd_client_now(struct MHD_Connection *conn, enum hd_client_state state);
+/* It came when all places were taken by requests: it is told so. */
+bool hd_client_is_turned_away(struct MHD_Connection *conn);
+/* Looks for who takes too long. */
+void hd_clients_sweep(struct hd_api *a);
+/* All places are taken: true when somebody goes, now or soon, to make room; false: all of them are
+ * taken by requests. */
+bool hd_clients_make_room(struct hd_api *a);
 
 /* call.c */
 enum MHD_Result hd_call_access(void *api, struct MHD_Connection *conn, const char *url,
@@ -158,6 +197,10 @@ void hd_call_wake(struct hd_call *c);
 void hd_call_reply(struct hd_call *c, unsigned status, json_t *object);   /* takes it over */
 void hd_call_reply_text(struct hd_call *c, const char *type, char *text); /* likewise; 200 */
 void hd_call_refuse(struct hd_call *c, const struct hd_refusal *r);
+/* Lets a thread do `run`, then the loop `done`, unless the client has gone meanwhile. */
+void hd_call_work(struct hd_call *c, const struct hd_job *job);
+/* First thing in `done`: false when the call is of no use any more, and maybe freed. */
+bool hd_call_worked(struct hd_call *c);
 /* Counts how a generation ended, the first time. */
 void hd_call_count(struct hd_call *c, enum hd_outcome how);
 void hd_call_cancel(struct hd_call *c); /* the backend's request, at once */
@@ -168,8 +211,9 @@ void hd_call_watch(struct hd_call *c);
 void hd_call_unwatch(struct hd_call *c);
 
 /* routes.c: the body is there; sets a reply, or leaves the call waiting or streaming */
-/* Whether asking there changes the cluster. */
+/* Whether asking there changes the cluster, and whether bodies are prompts, which may be large. */
 bool hd_route_is_admin(const char *url);
+bool hd_route_takes_prompts(const char *url);
 void hd_call_route(struct hd_call *c, const char *url, const char *method);
 
 /* generate.c */

@@ -39,9 +39,16 @@ void hd_call_cancel(struct hd_call *c)
     c->api->o.backend.cancel(c->api->o.backend.arg, r);
 }
 
+static void free_body(struct hd_call *c)
+{
+    c->api->bodies -= c->held;
+    c->held = 0;
+    hd_text_deinit(&c->body);
+}
+
 void hd_call_free_if_done(struct hd_call *c)
 {
-    if (!c->completed || c->watching || c->status_pending)
+    if (!c->completed || c->watching || c->status_pending || c->working)
         return;
     struct hd_call **at = &c->api->calls;
     while (*at != c)
@@ -50,8 +57,9 @@ void hd_call_free_if_done(struct hd_call *c)
     if (c->api->draining)
         hd_api_later(c->api); /* it may have been the last */
     hd_generation_deinit(&c->gen);
-    hd_text_deinit(&c->body);
+    free_body(c);
     hd_text_deinit(&c->out);
+    free(c->text);
     free(c);
 }
 
@@ -64,10 +72,35 @@ void hd_call_completed(void *api, struct MHD_Connection *conn, void **call,
         return;
     hd_call_cancel(c);
     hd_call_unwatch(c);
-    hd_client_busy(conn, false);
+    hd_client_now(conn, HD_CLIENT_IDLE);
+    if (c->working && hd_jobs_cancel(c->api->jobs, &c->job))
+        c->working = false;
     c->completed = c->gone = true;
     c->suspended = false;
     hd_call_free_if_done(c);
+}
+
+/* ---- Threads ---- */
+
+void hd_call_work(struct hd_call *c, const struct hd_job *job)
+{
+    c->job = *job;
+    c->job.arg = c;
+    c->working = true;
+    hd_call_watch(c);
+    hd_jobs_add(c->api->jobs, &c->job);
+}
+
+bool hd_call_worked(struct hd_call *c)
+{
+    struct hd_api *a = c->api;
+    c->working = false;
+    free_body(c);
+    if (!c->completed)
+        return !c->gone;
+    hd_call_free_if_done(c);
+    hd_api_maybe_closed(a);
+    return false;
 }
 
 /* ---- Replies --------------------------------------------------------------------------------*/
@@ -77,14 +110,11 @@ static const char out_of_memory[] =
 
 static void reply(struct hd_call *c, unsigned status, const char *type, char *text)
 {
-    hd_text_clear(&c->out);
-    c->status = status;
-    c->type = type;
-    if (!text || hd_text_add(&c->out, text, strlen(text)) < 0) {
-        c->status = 500;
-        c->type = NULL; /* it says so in JSON */
-    }
-    free(text);
+    hd_text_deinit(&c->out);
+    c->out.data = text;
+    c->out.len = text ? strlen(text) : 0;
+    c->status = text ? status : 500;
+    c->type = text ? type : NULL; /* "out of memory" is JSON */
     hd_call_wake(c);
 }
 
@@ -126,11 +156,14 @@ static void add_headers(struct MHD_Response *r, const struct hd_call *c, const c
 
 static enum MHD_Result send_reply(struct hd_call *c)
 {
-    const char *text = c->out.len > 0 ? c->out.data : c->status == 204 ? "" : out_of_memory;
-    struct MHD_Response *r =
-        MHD_create_response_from_buffer(strlen(text), (void *)text, MHD_RESPMEM_MUST_COPY);
+    bool own = c->out.len > 0; /* it may be long, and is handed over */
+    void *text = own ? c->out.data : (void *)(c->status == 204 ? "" : out_of_memory);
+    struct MHD_Response *r = MHD_create_response_from_buffer(
+        strlen(text), text, own ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
     if (!r)
         return MHD_NO;
+    if (own)
+        c->out = (struct hd_text){0};
     add_headers(r, c, c->type ? c->type : "application/json");
     enum MHD_Result rc = MHD_queue_response(c->conn, c->status, r);
     MHD_destroy_response(r);
@@ -179,7 +212,22 @@ static enum MHD_Result send_stream(struct hd_call *c)
 static int refuse_size(struct hd_call *c)
 {
     return hd_refuse(&c->refusal, 413, NULL, "request_too_large",
-                     "The body is larger than %zu bytes.", c->api->o.max_body);
+                     "The body is larger than %zu bytes.", c->max_body);
+}
+
+static int refuse_memory(struct hd_call *c)
+{
+    return hd_refuse(&c->refusal, 429, NULL, "too_many_bodies",
+                     "The requests that are being read have %zu bytes already; try again later.",
+                     c->api->bodies);
+}
+
+/* It was taken in to be told so. */
+static void turn_away(struct hd_call *c)
+{
+    hd_refuse(&c->refusal, 503, NULL, "too_many_connections",
+              "The leader serves %u connections already; try again later.", c->api->door.places);
+    c->last = true;
 }
 
 /* Nothing that comes behind such a request is served: it may be a part of it. */
@@ -199,12 +247,18 @@ static enum MHD_Result expect_body(struct hd_call *c)
     const char *length = MHD_lookup_connection_value(c->conn, MHD_HEADER_KIND, "Content-Length");
     const char *expect = MHD_lookup_connection_value(c->conn, MHD_HEADER_KIND, "Expect");
     uint64_t len = length ? strtoull(length, NULL, 10) : 0;
-    if (len > c->api->o.max_body && c->refusal.status == 0)
+    if (len > c->max_body && c->refusal.status == 0)
         refuse_size(c);
     if (c->refusal.status == 0 || len <= (expect ? 0 : HD_MAX_DRAIN))
         return MHD_YES;
     hd_call_refuse(c, &c->refusal);
     return send_reply(c);
+}
+
+/* What anybody may ask does not make a connection one that stays. */
+static bool is_known(const struct hd_call *c, const struct hd_head *head)
+{
+    return hd_api_is_guarded(head->url) || c->api->keys.api.len == 0;
 }
 
 /* Headers are there. Behind a body in chunks nothing more is taken from the connection: how a chunk
@@ -227,34 +281,46 @@ static enum MHD_Result begin(struct hd_api *a, struct MHD_Connection *conn,
         return refuse_framing(c, fault);
     c->last = hd_framing_is_chunked(conn);
     c->preflight = hd_cors_is_preflight(conn, head->method);
-    hd_api_admit(a, c, head->url, head->method, &c->refusal);
+    c->max_body = a->o.max_body;
+    if (!hd_route_takes_prompts(head->url) && c->max_body > HD_SMALL_BODY)
+        c->max_body = HD_SMALL_BODY;
+    if (hd_client_is_turned_away(conn))
+        turn_away(c);
+    else if (hd_api_admit(a, c, head->url, head->method, &c->refusal) == 0 && is_known(c, head))
+        hd_client_now(conn, HD_CLIENT_SENDING);
     return expect_body(c);
 }
 
 static enum MHD_Result take_body(struct hd_call *c, const char *data, size_t len)
 {
-    if (c->refusal.status == 0 && len > c->api->o.max_body - c->body.len)
+    struct hd_api *a = c->api;
+    if (c->refusal.status == 0 && len > c->max_body - c->body.len)
         refuse_size(c);
+    if (c->refusal.status == 0 && len > a->o.max_bodies - a->bodies)
+        refuse_memory(c);
     if (c->refusal.status != 0) {
+        free_body(c);
         c->dropped += len;
         return c->dropped > HD_MAX_DRAIN ? MHD_NO : MHD_YES;
     }
+    a->bodies += len;
+    c->held += len;
     return hd_text_add(&c->body, data, len) == 0 ? MHD_YES : MHD_NO;
 }
 
 static void start(struct hd_call *c, const struct hd_head *head)
 {
     c->state = HD_CALL_WAITING;
-    /* What anybody may ask does not make a connection one that stays. */
-    if (c->refusal.status == 0 && (hd_api_is_guarded(head->url) || c->api->keys.api.len == 0))
-        hd_client_busy(c->conn, true);
+    if (c->refusal.status == 0 && is_known(c, head))
+        hd_client_now(c->conn, HD_CLIENT_BUSY);
     if (c->refusal.status != 0)
         hd_call_refuse(c, &c->refusal);
     else if (c->preflight)
         c->status = 204;
     else
         hd_call_route(c, head->url, head->method);
-    hd_text_deinit(&c->body);
+    if (!c->working) /* else a thread has it */
+        free_body(c);
 }
 
 enum MHD_Result hd_call_access(void *api, struct MHD_Connection *conn, const char *url,

@@ -2,9 +2,10 @@
  *
  * libmicrohttpd closes a connection on which nothing moves; that lets a stranger who sends a byte
  * now and then hold it for ever, and as many of them as it takes. So each connection has a deadline
- * for its next request, and when places become few the one that has waited longest makes room for
- * the newest. A connection whose request was taken (with the key, if there is one) is never cut
- * here. The socket is shut down: libmicrohttpd sees the end and cleans up as always. */
+ * for its next request, and when all places are taken the one that has waited longest makes room
+ * for the newest, not before HD_GRACE_MS. A connection whose request was taken (with the key, if
+ * there is one) is never cut here, and one that is sending its body only at its deadline. The
+ * socket is shut down: libmicrohttpd sees the end and cleans up as always. */
 #include "leader/api/api_impl.h"
 
 #include "common/util/clock.h"
@@ -15,7 +16,8 @@
 struct hd_client {
     struct hd_client *next;
     int fd;
-    bool busy, cut;
+    enum hd_client_state state;
+    bool cut, turned_away;
     uint64_t since_us; /* without a request */
 };
 
@@ -27,17 +29,19 @@ static void cut(struct hd_api *a, struct hd_client *c, const char *why)
 }
 
 /* The list has the oldest last: connections join it at its head, and again after each request. */
-static void make_room(struct hd_api *a)
+bool hd_clients_make_room(struct hd_api *a)
 {
     struct hd_client *longest = NULL;
-    unsigned n = 0;
+    uint64_t grace = HD_GRACE_MS < a->o.request_ms ? HD_GRACE_MS : a->o.request_ms;
     for (struct hd_client *c = a->clients; c; c = c->next) {
-        n += !c->cut;
-        if (!c->busy && !c->cut && (!longest || c->since_us <= longest->since_us))
+        if (c->cut)
+            return true;
+        if (c->state == HD_CLIENT_IDLE && (!longest || c->since_us <= longest->since_us))
             longest = c;
     }
-    if (n + HD_SPARE_CONNECTIONS > a->o.max_connections && longest)
+    if (longest && hd_now_us() - longest->since_us > grace * 1000)
         cut(a, longest, "another client wants the place");
+    return longest != NULL;
 }
 
 static void started(struct hd_api *a, struct MHD_Connection *conn, void **context)
@@ -45,19 +49,26 @@ static void started(struct hd_api *a, struct MHD_Connection *conn, void **contex
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct hd_client *c = calloc(1, sizeof *c);
+    bool turned_away = a->door.clients++ >= a->door.places;
     if (!c || !info) { /* without a deadline of its own; libmicrohttpd's remains */
         free(c);
         return;
     }
-    *c = (struct hd_client){.next = a->clients, .fd = info->connect_fd, .since_us = hd_now_us()};
+    *c = (struct hd_client){.next = a->clients,
+                            .fd = info->connect_fd,
+                            .turned_away = turned_away,
+                            .since_us = hd_now_us()};
     a->clients = c;
     *context = c;
-    make_room(a);
 }
 
 static void ended(struct hd_api *a, struct hd_client *c)
 {
     struct hd_client **at = &a->clients;
+    a->door.clients--;
+    hd_door_look(a);
+    if (!c)
+        return;
     while (*at != c)
         at = &(*at)->next;
     *at = c->next;
@@ -69,26 +80,38 @@ void hd_client_changed(void *api, struct MHD_Connection *conn, void **context,
 {
     if (what == MHD_CONNECTION_NOTIFY_STARTED)
         started(api, conn, context);
-    else if (*context)
+    else
         ended(api, *context);
 }
 
-void hd_client_busy(struct MHD_Connection *conn, bool busy)
+static struct hd_client *client_of(struct MHD_Connection *conn)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    struct hd_client *c = info ? info->socket_context : NULL;
-    if (!c)
-        return;
-    c->busy = busy;
-    c->since_us = hd_now_us();
+    return info ? info->socket_context : NULL;
 }
 
-void hd_clients_sweep(uv_timer_t *timer)
+void hd_client_now(struct MHD_Connection *conn, enum hd_client_state state)
 {
-    struct hd_api *a = timer->data;
+    struct hd_client *c = client_of(conn);
+    if (!c)
+        return;
+    if (state != HD_CLIENT_SENDING) /* the deadline is the whole request's */
+        c->since_us = hd_now_us();
+    c->state = state;
+}
+
+bool hd_client_is_turned_away(struct MHD_Connection *conn)
+{
+    const struct hd_client *c = client_of(conn);
+    return c && c->turned_away;
+}
+
+void hd_clients_sweep(struct hd_api *a)
+{
     uint64_t now = hd_now_us();
     for (struct hd_client *c = a->clients; c; c = c->next)
-        if (!c->busy && !c->cut && now - c->since_us > a->o.request_ms * UINT64_C(1000))
+        if (c->state != HD_CLIENT_BUSY && !c->cut &&
+            now - c->since_us > a->o.request_ms * UINT64_C(1000))
             cut(a, c, "no whole request in time");
 }

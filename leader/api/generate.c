@@ -30,15 +30,43 @@ static void give_up(struct hd_call *c, int rc)
     c->gone = true;
 }
 
+/* On a thread, or on the loop if it is short. */
+static void write_whole(void *call)
+{
+    struct hd_call *c = call;
+    json_t *o = hd_generation_whole(&c->gen);
+    c->text = o ? json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(o);
+}
+
+static void reply_whole(struct hd_call *c)
+{
+    hd_call_reply_text(c, NULL, c->text);
+    c->text = NULL;
+}
+
+static void on_written(void *call)
+{
+    struct hd_call *c = call;
+    if (hd_call_worked(c))
+        reply_whole(c);
+}
+
 /* The answer is whole: the stream's end, or the one object. */
 static void finish(struct hd_call *c)
 {
+    static const struct hd_job job = {
+        .run = write_whole, .done = on_written, .lane = HD_LANE_LARGE};
     bool full = strcmp(c->gen.finish, "length") == 0;
     hd_call_count(c, full ? HD_OUTCOME_LENGTH : HD_OUTCOME_STOP);
     c->ended = true;
+    if (!c->gen.p.stream && hd_generation_is_long(&c->gen)) {
+        hd_call_work(c, &job);
+        return;
+    }
     if (!c->gen.p.stream) {
-        json_t *o = hd_generation_whole(&c->gen);
-        hd_call_reply(c, o ? 200 : 500, o);
+        write_whole(c);
+        reply_whole(c);
         return;
     }
     int rc = add_event(c, hd_generation_chunk(&c->gen));
@@ -156,7 +184,6 @@ static void submit(struct hd_call *c)
         refuse_submit(c, rc, &err);
         return;
     }
-    hd_call_watch(c);
     if (!c->gen.p.stream)
         return;
     c->state = HD_CALL_STREAMING;
@@ -167,21 +194,40 @@ static void submit(struct hd_call *c)
     }
 }
 
-void hd_call_generate(struct hd_call *c, bool chat)
+/* On a thread: the body, which is freed here too, to what is asked for or to why not. */
+static void read_body(void *call)
 {
-    struct hd_refusal r;
+    struct hd_call *c = call;
+    const struct hd_api_backend *b = &c->api->o.backend;
     json_error_t bad;
     json_t *body = json_loadb(hd_text_str(&c->body), c->body.len, JSON_REJECT_DUPLICATES, &bad);
-    if (!body) {
-        hd_refuse(&r, 400, NULL, "invalid_json",
+    hd_text_deinit(&c->body);
+    if (!body)
+        hd_refuse(&c->refusal, 400, NULL, "invalid_json",
                   "The body is not valid JSON: line %d, column %d: %s", bad.line, bad.column,
                   bad.text);
-        hd_call_refuse(c, &r);
+    else if (hd_generation_init(&c->gen, b, body, c->chat, &c->refusal) < 0)
+        hd_generation_deinit(&c->gen);
+}
+
+static void on_read(void *call)
+{
+    struct hd_call *c = call;
+    if (!hd_call_worked(c))
         return;
-    }
-    c->generating = true;
-    if (hd_generation_init(&c->gen, &c->api->o.backend, body, chat, &r) < 0)
-        hd_call_refuse(c, &r);
+    if (c->refusal.status != 0)
+        hd_call_refuse(c, &c->refusal);
     else
         submit(c);
+    if (c->state == HD_CALL_STREAMING)
+        hd_call_wake(c);
+}
+
+void hd_call_generate(struct hd_call *c, bool chat)
+{
+    bool large = c->body.len > HD_SMALL_BODY;
+    c->chat = chat;
+    hd_call_work(c, &(struct hd_job){.run = read_body,
+                                     .done = on_read,
+                                     .lane = large ? HD_LANE_LARGE : HD_LANE_SMALL});
 }

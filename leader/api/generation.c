@@ -84,13 +84,12 @@ static int echo_ids(struct hd_generation *g)
     return rc;
 }
 
-int hd_generation_init(struct hd_generation *g, const struct hd_api_backend *b, json_t *body,
-                       bool chat, struct hd_refusal *r)
+static int read_all(struct hd_generation *g, json_t *body, struct hd_refusal *r)
 {
-    *g = (struct hd_generation){.backend = b, .body = body, .p = {.chat = chat}};
+    const struct hd_api_backend *b = g->backend;
     int rc = hd_params_read(&g->p, body, b->model, r);
     if (rc == 0)
-        rc = hd_prompt_read(&g->prompt, body, chat, b, r);
+        rc = hd_prompt_read(&g->prompt, body, g->p.chat, b, r);
     if (rc == 0)
         rc = check_length(g, r);
     if (rc < 0)
@@ -98,8 +97,20 @@ int hd_generation_init(struct hd_generation *g, const struct hd_api_backend *b, 
     rc = prepare(g);
     if (rc == 0 && g->p.echo && !g->prompt.text && b->tokenizer)
         rc = echo_ids(g);
+    if (g->p.n_stops > 0)
+        g->stop = json_incref(json_object_get(body, "stop"));
+    g->prompt.text = NULL; /* the body's */
+    return rc < 0 ? no_memory(r) : 0;
+}
+
+int hd_generation_init(struct hd_generation *g, const struct hd_api_backend *b, json_t *body,
+                       bool chat, struct hd_refusal *r)
+{
+    *g = (struct hd_generation){.backend = b, .p = {.chat = chat}};
+    int rc = read_all(g, body, r);
+    json_decref(body); /* it may be large, and the answer take long */
     if (rc < 0)
-        return no_memory(r);
+        return rc;
     if (!g->p.has_seed) /* JSON can give it back exactly */
         g->p.sampling.seed = random_u64() >> 1;
     snprintf(g->id, sizeof g->id, "%s-%016" PRIx64, chat ? "chatcmpl" : "cmpl", random_u64());
@@ -111,7 +122,7 @@ int hd_generation_init(struct hd_generation *g, const struct hd_api_backend *b, 
 void hd_generation_deinit(struct hd_generation *g)
 {
     free(g->prompt.ids);
-    json_decref(g->body);
+    json_decref(g->stop);
     hd_stops_deinit(&g->stops);
     hd_text_deinit(&g->text);
     json_decref(g->logprobs);

@@ -10,7 +10,7 @@
 struct hd_generation {
     const struct hd_api_backend *backend; /* borrowed */
     struct hd_params p;
-    json_t *body; /* owns the strings that p and prompt point to */
+    json_t *stop; /* owns the strings that p.stops point to; NULL: none */
     struct hd_prompt prompt;
     char id[48];
     int64_t created; /* seconds since 1970 */
@@ -32,7 +32,8 @@ struct hd_generation {
     json_t *failovers;
 };
 
-/* Takes over `body`. 0, or HD_E_RANGE with *r; hd_generation_deinit is right in both cases. */
+/* From any thread. Takes over `body`. 0, or HD_E_RANGE with *r; hd_generation_deinit is right in
+ * both cases. */
 int hd_generation_init(struct hd_generation *g, const struct hd_api_backend *b, json_t *body,
                        bool chat, struct hd_refusal *r);
 void hd_generation_deinit(struct hd_generation *g);
@@ -50,5 +51,7 @@ bool hd_generation_has_news(const struct hd_generation *g);
 json_t *hd_generation_chunk(struct hd_generation *g); /* clears what was collected */
 json_t *hd_generation_usage_chunk(const struct hd_generation *g);
 json_t *hd_generation_whole(struct hd_generation *g);
+/* Making that takes longer than a moment. */
+bool hd_generation_is_long(const struct hd_generation *g);
 
 #endif

@@ -3,6 +3,8 @@
 
 #include "leader/api/scores.h"
 
+#define LONG 1000 /* scores in an answer: about a millisecond */
+
 static json_t *empty_like(const json_t *logprobs, bool chat)
 {
     return logprobs ? hd_logprobs_new(chat) : NULL;
@@ -110,6 +112,12 @@ json_t *hd_generation_usage_chunk(const struct hd_generation *g)
         return NULL;
     }
     return o;
+}
+
+bool hd_generation_is_long(const struct hd_generation *g)
+{
+    size_t scored = g->completion_tokens + (g->p.echo ? g->prompt.n : 0);
+    return g->p.logprobs && scored * (1 + g->p.top_logprobs) > LONG;
 }
 
 json_t *hd_generation_whole(struct hd_generation *g)

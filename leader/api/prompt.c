@@ -21,12 +21,30 @@ static int no_tokenizer(struct hd_refusal *r, const char *param)
                      "This model carries no tokenizer; give 'prompt' as an array of token ids.");
 }
 
+static int too_long(struct hd_refusal *r, const char *param, const char *number, size_t n,
+                    uint32_t context)
+{
+    return hd_refuse(r, 400, param, "context_length_exceeded",
+                     "The context is %u tokens, but the prompt has %s%zu; shorten it.", context,
+                     number, n);
+}
+
+/* Refuses, without encoding it, a text that cannot fit, whatever is put around it. */
+static int check_fits(const char *param, const char *text, size_t len,
+                      const struct hd_api_backend *b, struct hd_refusal *r)
+{
+    size_t n = hd_token_bound_fewest(&b->bound, text, len);
+    return n > b->context ? too_long(r, param, "more than ", n, b->context) : 0;
+}
+
 static int from_ids(struct hd_prompt *out, const json_t *ids, const struct hd_api_backend *b,
                     struct hd_refusal *r)
 {
     size_t n = json_array_size(ids);
     if (n == 0)
         return bad_prompt(r);
+    if (n > b->context)
+        return too_long(r, "prompt", "", n, b->context);
     out->ids = malloc(n * sizeof *out->ids);
     if (!out->ids)
         return no_memory(r);
@@ -65,6 +83,8 @@ static int from_text(struct hd_prompt *out, const json_t *v, const struct hd_api
     if (!b->tokenizer)
         return no_tokenizer(r, "prompt");
     out->text = json_string_value(v);
+    if (check_fits("prompt", out->text, json_string_length(v), b, r) < 0)
+        return HD_E_RANGE;
     if (hd_tokenizer_encode(b->tokenizer, out->text, json_string_length(v), true, &out->ids,
                             &out->n) < 0)
         return no_memory(r);
@@ -137,10 +157,24 @@ static int read_message(struct hd_chat_message *m, struct hd_text *content, cons
     return 0;
 }
 
+/* A template may leave out blanks around a text, and whole messages, but not the last question. */
+static int check_question(const struct hd_chat_message *last, const struct hd_api_backend *b,
+                          struct hd_refusal *r)
+{
+    static const char blanks[] = " \t\r\n\v\f";
+    const char *text = last->content + strspn(last->content, blanks);
+    size_t len = strlen(text);
+    while (len > 0 && strchr(blanks, text[len - 1]))
+        len--;
+    return strcmp(last->role, "user") == 0 ? check_fits("messages", text, len, b, r) : 0;
+}
+
 static int encode_chat(struct hd_prompt *out, const struct hd_chat_message *m, size_t n,
                        const struct hd_api_backend *b, struct hd_refusal *r)
 {
     struct hd_error err = {0};
+    if (check_question(&m[n - 1], b, r) < 0)
+        return HD_E_RANGE;
     int rc = hd_chat_encode(b->tokenizer, m, n, &out->ids, &out->n, &err);
     if (rc == HD_E_NOMEM)
         return no_memory(r);

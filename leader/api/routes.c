@@ -124,6 +124,14 @@ bool hd_route_is_admin(const char *url)
     return false;
 }
 
+bool hd_route_takes_prompts(const char *url)
+{
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++)
+        if (strcmp(routes[i].path, url) == 0)
+            return routes[i].run == post_completions || routes[i].run == post_chat;
+    return false;
+}
+
 void hd_call_route(struct hd_call *c, const char *url, const char *method)
 {
     struct hd_refusal r;

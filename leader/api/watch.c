@@ -30,7 +30,7 @@ void hd_call_watch(struct hd_call *c)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(c->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
-    if (!info || uv_poll_init(c->api->o.loop, &c->watch, info->connect_fd) < 0)
+    if (c->watching || !info || uv_poll_init(c->api->o.loop, &c->watch, info->connect_fd) < 0)
         return;
     c->watch.data = c;
     c->watching = true;

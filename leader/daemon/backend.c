@@ -80,6 +80,7 @@ int hd_backend_open(struct hd_leader *l, const struct sockaddr *addr, struct hd_
                     .metrics = hd_metrics_text,
                     .serving = &l->serving},
         .listen = addr,
+        .spare_files = HD_SPARE_FILES,
         .api_key_file = l->o.config->api_key_file,
         .admin_key_file = l->o.config->admin_key_file,
         .allowed_hosts = l->o.config->allowed_hosts,
@@ -88,6 +89,8 @@ int hd_backend_open(struct hd_leader *l, const struct sockaddr *addr, struct hd_
         .cert_file = l->o.config->http_cert,
         .cert_key_file = l->o.config->http_cert_key,
     };
+    if (l->tokenizer)
+        hd_token_bound_init(&o.backend.bound, l->tokenizer);
     int rc = hd_api_new(&l->api, &o, err);
     if (rc < 0)
         l->api = NULL;

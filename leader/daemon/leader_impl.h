@@ -26,10 +26,13 @@
 #include "leader/engine/engine.h"
 #include "leader/metrics/recoveries.h"
 
-#define HD_STATS_WAIT_MS  500 /* status does not wait longer for a worker's counters */
-#define HD_EVENTS         64  /* latest state changes kept for the status */
-#define HD_FAILOVERS      32  /* latest recoveries likewise */
-#define HD_EPOCHS         64  /* latest epochs whose time of assignment is kept */
+#define HD_STATS_WAIT_MS 500 /* status does not wait longer for a worker's counters */
+/* Descriptors that HTTP clients leave: for all workers and as many that are not welcomed yet, a
+ * connection for weights besides each, files. */
+#define HD_SPARE_FILES    (HD_MAX_WORKERS * 2 + HD_MAX_HALF_OPEN + 16)
+#define HD_EVENTS         64                  /* latest state changes kept for the status */
+#define HD_FAILOVERS      32                  /* latest recoveries likewise */
+#define HD_EPOCHS         64                  /* latest epochs whose time of assignment is kept */
 #define HD_MAX_QUEUED     (UINT64_C(1) << 30) /* bytes that may wait for a worker that reads slowly */
 #define HD_MAX_REPLY_BODY (4u << 20)          /* Stats of 512 layers x heads is the largest */
 

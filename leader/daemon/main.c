@@ -88,6 +88,7 @@ static int serve(struct program *p, const struct hd_leader_config *c)
 static struct hd_leader_config config; /* large: fixed assignment tables */
 
 #define LAST_WORDS_MS 1000 /* for whoever reads the log, at the end */
+#define MORE_FILES    1024 /* besides HTTP's */
 
 int main(int argc, char **argv)
 {
@@ -116,6 +117,7 @@ int main(int argc, char **argv)
     }
     p.log.level = (enum hd_log_level)config.log_level;
     hd_log_sink_on_crash(p.log.sink);
+    hd_raise_file_limit(HD_LEADER_MAX_CONNECTIONS + MORE_FILES);
     uv_loop_init(&p.loop);
     hd_service_start(&p.service, &p.loop);
     rc = serve(&p, &config);

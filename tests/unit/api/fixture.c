@@ -1,4 +1,5 @@
 #include "fixture.h"
+#include "stub_tokenizer.h"
 
 #include <criterion/criterion.h>
 #include <netinet/in.h>
@@ -10,8 +11,6 @@
 
 #define TURN_MS   10
 #define MAX_TURNS 2000 /* without any progress: a hang fails the test */
-
-extern struct hd_tokenizer *const stub_tokenizer;
 
 static int fake_submit(void *arg, const struct hd_request_options *o,
                        const struct hd_request_events *ev, void *ev_arg, struct hd_request **out,
@@ -80,12 +79,14 @@ void fixture_open(struct fixture *f, const struct fixture_options *o)
     struct hd_error err = {0};
     o = o ? o : &none;
     *f = (struct fixture){.log = {.level = HD_LOG_ERROR, .fd = 2, .who = "test"}};
+    stub_begin();
     uv_loop_init(&f->loop);
     struct hd_api_options a = {
         .loop = &f->loop,
         .log = &f->log,
         .listen = (struct sockaddr *)&any,
         .max_body = o->max_body,
+        .max_bodies = o->max_bodies,
         .max_connections = o->max_connections,
         .request_ms = o->request_ms,
         .api_key_file = o->api_key_file,
@@ -97,6 +98,7 @@ void fixture_open(struct fixture *f, const struct fixture_options *o)
                     .context = 64,
                     .vocab = 512,
                     .tokenizer = o->no_tokenizer ? NULL : stub_tokenizer,
+                    .bound = {.most = o->bytes_a_token},
                     .submit = fake_submit,
                     .cancel = fake_cancel,
                     .not_ready = fake_not_ready,
@@ -106,6 +108,7 @@ void fixture_open(struct fixture *f, const struct fixture_options *o)
                     .metrics = fake_metrics,
                     .serving = &f->serving},
     };
+    memset(a.backend.bound.kept, true, sizeof a.backend.bound.kept);
     hd_serving_init(&f->serving);
     cr_assert_eq(hd_api_new(&f->api, &a, &err), 0, "%s", err.text);
 }
@@ -210,6 +213,15 @@ void client_close(struct client *c)
 void client_send(struct client *c, const char *text)
 {
     cr_assert_eq(send(c->fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+}
+
+void client_send_large(struct fixture *f, struct client *c, const char *text)
+{
+    for (size_t at = 0, len = strlen(text); at < len;) {
+        ssize_t n = send(c->fd, text + at, len - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+        at += n > 0 ? (size_t)n : 0;
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+    }
 }
 
 void client_post(struct client *c, const char *path, const char *body)

@@ -38,7 +38,7 @@ struct fixture {
 
 struct fixture_options {
     bool no_tokenizer;
-    size_t max_body;
+    size_t max_body, max_bodies, bytes_a_token;
     unsigned max_connections, request_ms;
     const char *api_key_file, *admin_key_file, *allowed_hosts, *allowed_origins;
 };
@@ -63,6 +63,8 @@ struct client {
 void client_open(struct fixture *f, struct client *c);
 void client_close(struct client *c);
 void client_send(struct client *c, const char *text);
+/* More than the socket's buffers hold: the loop runs meanwhile. */
+void client_send_large(struct fixture *f, struct client *c, const char *text);
 /* POST with the body, HTTP/1.0: the answer ends with the connection, streams are not chunked. */
 void client_post(struct client *c, const char *path, const char *body);
 void client_get(struct client *c, const char *path);

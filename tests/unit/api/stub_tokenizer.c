@@ -1,16 +1,45 @@
 /* stub_tokenizer.c - a tokenizer without a model: id = byte, 256 and above have no text. */
-#include "common/text/tokenizer.h"
+#include "stub_tokenizer.h"
+
 #include "leader/core/core.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <uv.h>
 
 struct hd_tokenizer {
     char bytes[256];
 };
 static struct hd_tokenizer the_one;
-extern struct hd_tokenizer *const stub_tokenizer;
 struct hd_tokenizer *const stub_tokenizer = &the_one;
+atomic_uint stub_encoded, stub_inside, stub_on_loop;
+
+static pthread_t loop_thread;
+static uv_sem_t gate;
+
+void stub_begin(void)
+{
+    loop_thread = pthread_self();
+    stub_encoded = stub_inside = stub_on_loop = 0;
+    uv_sem_init(&gate, 0);
+}
+
+void stub_release(void)
+{
+    uv_sem_post(&gate);
+}
+
+static void enter(const char *text, size_t len)
+{
+    stub_encoded++;
+    if (pthread_equal(pthread_self(), loop_thread))
+        stub_on_loop++;
+    if (len < sizeof STUB_WAITS - 1 || memcmp(text, STUB_WAITS, sizeof STUB_WAITS - 1) != 0)
+        return;
+    stub_inside++;
+    uv_sem_wait(&gate);
+    stub_inside--;
+}
 
 int32_t hd_tokenizer_bos(const struct hd_tokenizer *t)
 {
@@ -25,6 +54,7 @@ bool hd_tokenizer_adds_bos(const struct hd_tokenizer *t)
 int hd_tokenizer_encode(const struct hd_tokenizer *t, const char *text, size_t len, bool special,
                         int32_t **ids, size_t *n)
 {
+    enter(text, len);
     *n = len;
     *ids = len ? malloc(len * sizeof **ids) : NULL;
     for (size_t i = 0; i < len; i++)
@@ -74,6 +104,7 @@ int hd_detok_finish(struct hd_detok *d, char **text)
 int hd_chat_encode(const struct hd_tokenizer *t, const struct hd_chat_message *m, size_t n,
                    int32_t **ids, size_t *n_ids, struct hd_error *err)
 {
+    enter(m[0].content, strlen(m[0].content));
     *ids = malloc(n * sizeof **ids); /* the first letter of each message */
     *n_ids = n;
     for (size_t i = 0; i < n; i++)

@@ -104,6 +104,65 @@ Test(clients, no_place_left)
     fixture_close(&f);
 }
 
+/* All places are taken by requests: who comes next is told so, and to come back; a place that is
+ * free again is given to the next one. */
+Test(clients, all_places_are_taken)
+{
+    enum { PLACES = 4 };
+    struct fixture f;
+    struct fixture_options o = {.max_connections = PLACES};
+    struct client taken[PLACES], c;
+    fixture_open(&f, &o);
+    for (unsigned i = 0; i < PLACES; i++) {
+        client_open(&f, &taken[i]);
+        client_post(&taken[i], "/v1/completions", "{\"prompt\":\"abc\"}");
+        fake_request(&f, i);
+    }
+    for (int i = 0; i < 10; i++) {
+        exchange(&f, &c, i % 2 ? "/v1/completions" : "/health",
+                 i % 2 ? "{\"prompt\":\"a\"}" : NULL);
+        cr_expect_eq(client_status(&c), 503);
+        cr_expect_not_null(strstr(c.in, "too_many_connections"), "%s", c.in);
+        cr_expect_not_null(strstr(c.in, "Retry-After: 1\r\n"), "%s", c.in);
+        cr_expect_not_null(strstr(c.in, "Connection: close\r\n"), "%s", c.in);
+        client_close(&c);
+    }
+    fake_end(fake_request(&f, 0), HD_FINISH_STOP);
+    client_until_eof(&f, &taken[0]);
+    exchange(&f, &c, "/health", NULL);
+    cr_expect_eq(client_status(&c), 200);
+    client_close(&c);
+    for (unsigned i = 1; i < PLACES; i++) {
+        cr_expect_not(taken[i].eof);
+        fake_end(fake_request(&f, i), HD_FINISH_STOP);
+        client_until_eof(&f, &taken[i]);
+        cr_expect_eq(client_status(&taken[i]), 200);
+    }
+    for (unsigned i = 0; i < PLACES; i++)
+        client_close(&taken[i]);
+    fixture_close(&f);
+}
+
+/* Many more at once than there are places, all of which send a request: each is answered. */
+Test(clients, a_rush)
+{
+    enum { MANY = 150 };
+    struct fixture f;
+    struct fixture_options o = {.max_connections = 8};
+    struct client c[MANY];
+    fixture_open(&f, &o);
+    for (int i = 0; i < MANY; i++) {
+        client_open(&f, &c[i]);
+        client_get(&c[i], "/health");
+    }
+    for (int i = 0; i < MANY; i++) {
+        client_until_eof(&f, &c[i]);
+        cr_expect_eq(client_status(&c[i]), 200, "%d: %s", i, c[i].in);
+        client_close(&c[i]);
+    }
+    fixture_close(&f);
+}
+
 /* More headers than a request may have: an answer, or the end; never memory. */
 Test(clients, endless_headers)
 {

@@ -1,0 +1,177 @@
+#include "leader/api/jobs.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define LARGE_NICE 10 /* a tenth of a core that is wanted by others, all of one that is not */
+
+struct queue {
+    struct hd_job *first, **end;
+};
+
+struct lane {
+    struct hd_jobs *jobs;
+    enum hd_lane kind;
+    uv_thread_t thread;
+    uv_cond_t work;
+    struct queue waiting;
+};
+
+struct hd_jobs {
+    uv_async_t wake; /* of the loop: jobs are done */
+    uv_mutex_t lock;
+    struct lane lanes[HD_LANES];
+    unsigned running; /* threads that were started */
+    struct queue done;
+    bool ending;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+static void push(struct queue *q, struct hd_job *job)
+{
+    job->next = NULL;
+    *q->end = job;
+    q->end = &job->next;
+}
+
+static struct hd_job *pop(struct queue *q)
+{
+    struct hd_job *job = q->first;
+    if (!job)
+        return NULL;
+    q->first = job->next;
+    if (!q->first)
+        q->end = &q->first;
+    return job;
+}
+
+static void run_lane(void *lane)
+{
+    struct lane *l = lane;
+    struct hd_jobs *j = l->jobs;
+    if (l->kind == HD_LANE_LARGE) /* Linux: of this thread alone */
+        setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LARGE_NICE);
+    uv_mutex_lock(&j->lock);
+    for (;;) {
+        struct hd_job *job = pop(&l->waiting);
+        if (!job && j->ending)
+            break;
+        if (!job) {
+            uv_cond_wait(&l->work, &j->lock);
+            continue;
+        }
+        uv_mutex_unlock(&j->lock);
+        job->run(job->arg);
+        uv_mutex_lock(&j->lock);
+        push(&j->done, job);
+        uv_async_send(&j->wake);
+    }
+    uv_mutex_unlock(&j->lock);
+}
+
+static void on_wake(uv_async_t *wake)
+{
+    struct hd_jobs *j = wake->data;
+    for (;;) {
+        uv_mutex_lock(&j->lock);
+        struct hd_job *job = pop(&j->done);
+        uv_mutex_unlock(&j->lock);
+        if (!job)
+            return;
+        job->done(job->arg);
+    }
+}
+
+static void end_threads(struct hd_jobs *j)
+{
+    uv_mutex_lock(&j->lock);
+    j->ending = true;
+    for (unsigned i = 0; i < j->running; i++)
+        uv_cond_signal(&j->lanes[i].work);
+    uv_mutex_unlock(&j->lock);
+    for (unsigned i = 0; i < j->running; i++)
+        uv_thread_join(&j->lanes[i].thread);
+}
+
+static void on_closed(uv_handle_t *wake)
+{
+    struct hd_jobs *j = wake->data;
+    void (*closed)(void *arg) = j->closed;
+    void *arg = j->closed_arg;
+    for (unsigned i = 0; i < HD_LANES; i++)
+        uv_cond_destroy(&j->lanes[i].work);
+    uv_mutex_destroy(&j->lock);
+    free(j);
+    if (closed)
+        closed(arg);
+}
+
+void hd_jobs_close(struct hd_jobs *j, void (*closed)(void *arg), void *arg)
+{
+    end_threads(j);
+    assert(!j->done.first);
+    j->closed = closed;
+    j->closed_arg = arg;
+    uv_close((uv_handle_t *)&j->wake, on_closed);
+}
+
+int hd_jobs_new(struct hd_jobs **out, uv_loop_t *loop, struct hd_error *err)
+{
+    struct hd_jobs *j = calloc(1, sizeof *j);
+    int rc = j ? uv_async_init(loop, &j->wake, on_wake) : UV_ENOMEM;
+    if (rc < 0) {
+        free(j);
+        return hd_fail(err, HD_E_IO, "HTTP: cannot make threads: %s", uv_strerror(rc));
+    }
+    j->wake.data = j;
+    j->done.end = &j->done.first;
+    uv_mutex_init(&j->lock);
+    for (unsigned i = 0; i < HD_LANES; i++) {
+        struct lane *l = &j->lanes[i];
+        l->jobs = j;
+        l->kind = (enum hd_lane)i;
+        l->waiting.end = &l->waiting.first;
+        uv_cond_init(&l->work);
+    }
+    while (rc == 0 && j->running < HD_LANES) {
+        struct lane *l = &j->lanes[j->running];
+        rc = uv_thread_create(&l->thread, run_lane, l);
+        j->running += rc == 0;
+    }
+    if (rc < 0) {
+        hd_jobs_close(j, NULL, NULL);
+        return hd_fail(err, HD_E_IO, "HTTP: cannot make threads: %s", uv_strerror(rc));
+    }
+    *out = j;
+    return 0;
+}
+
+void hd_jobs_add(struct hd_jobs *j, struct hd_job *job)
+{
+    struct lane *l = &j->lanes[job->lane];
+    uv_mutex_lock(&j->lock);
+    push(&l->waiting, job);
+    uv_cond_signal(&l->work);
+    uv_mutex_unlock(&j->lock);
+}
+
+bool hd_jobs_cancel(struct hd_jobs *j, struct hd_job *job)
+{
+    struct queue *q = &j->lanes[job->lane].waiting;
+    uv_mutex_lock(&j->lock);
+    struct hd_job **at = &q->first;
+    while (*at && *at != job)
+        at = &(*at)->next;
+    bool found = *at != NULL;
+    if (found) {
+        *at = job->next;
+        if (!*at)
+            q->end = at;
+    }
+    uv_mutex_unlock(&j->lock);
+    return found;
+}

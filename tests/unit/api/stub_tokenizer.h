@@ -1,0 +1,19 @@
+/* stub_tokenizer.h - a tokenizer without a model, that can be made to take its time. */
+#ifndef HD_TESTS_API_STUB_TOKENIZER_H
+#define HD_TESTS_API_STUB_TOKENIZER_H
+
+#include "common/text/tokenizer.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define STUB_WAITS "WAIT" /* a text that begins so is encoded when stub_release was called */
+
+extern struct hd_tokenizer *const stub_tokenizer;
+extern atomic_uint stub_encoded; /* texts and conversations, begun */
+extern atomic_uint stub_inside;  /* that wait now */
+extern atomic_uint stub_on_loop; /* by the thread that called stub_begin */
+void stub_begin(void);
+void stub_release(void); /* one of them, also one that comes later */
+
+#endif
