@@ -81,9 +81,12 @@ void hd_input_log_free(struct hd_input_log *log)
 /* A file without a name. Not every file system has O_TMPFILE. */
 static int open_unnamed(const char *dir, struct hd_error *err)
 {
-    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    int fd = dir[0] == '\0' ? memfd_create("input-log", MFD_CLOEXEC)
+                            : open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd >= 0)
         return fd;
+    if (dir[0] == '\0')
+        return hd_fail(err, HD_E_IO, "cannot keep the input log in memory: %s", strerror(errno));
     char path[PATH_MAX];
     int n = snprintf(path, sizeof path, "%s/input-log-XXXXXX", dir);
     if (n < 0 || (size_t)n >= sizeof path)
@@ -94,6 +97,15 @@ static int open_unnamed(const char *dir, struct hd_error *err)
                        strerror(errno));
     unlink(path);
     return fd;
+}
+
+int hd_input_log_try_dir(const char *dir, struct hd_error *err)
+{
+    int fd = open_unnamed(dir, err);
+    if (fd < 0)
+        return fd;
+    close(fd);
+    return 0;
 }
 
 static int begin(struct hd_input_log *log, struct sequence_log *s, struct hd_error *err)

@@ -28,7 +28,7 @@
 struct hd_input_log;
 
 struct hd_input_log_options {
-    const char *dir; /* state folder; copied */
+    const char *dir; /* state folder; copied; "": memory alone, which nothing relieves */
     uint32_t layers;
     size_t row_bytes;       /* the log knows no more of a row */
     uint32_t sequences;     /* sequence numbers are below this */
@@ -40,6 +40,8 @@ struct hd_log_at {
     uint32_t sequence, layer, position;
 };
 
+/* Whether files can be made there: 0 or HD_E_IO. */
+int hd_input_log_try_dir(const char *dir, struct hd_error *err);
 /* 0, or HD_E_NOMEM. No file is made yet. */
 int hd_input_log_new(struct hd_input_log **out, const struct hd_input_log_options *o);
 void hd_input_log_free(struct hd_input_log *log);

@@ -4,6 +4,7 @@
 #include "common/net/tls.h"
 #include "common/util/cpus.h"
 #include "worker/bootstrap.h"
+#include "worker/input_log.h"
 #include "worker/probe.h"
 #include "worker/session.h"
 
@@ -17,6 +18,7 @@
 struct hd_worker {
     struct hd_worker_options o;
     struct hd_model *model;
+    const char *state_dir;      /* the configuration's; "": it cannot be used */
     struct hd_tls_context *tls; /* NULL: no key */
     unsigned threads;
     enum hd_isa isa;
@@ -40,8 +42,24 @@ static int make_state_dir(const char *path, struct hd_error *err)
     }
     if (mkdir(part, 0700) != 0 && errno != EEXIST)
         return hd_fail(err, HD_E_IO, "cannot make the state folder %s: %s", path, strerror(errno));
-    if (access(path, R_OK | W_OK | X_OK) != 0)
-        return hd_fail(err, HD_E_IO, "cannot use the state folder %s: %s", path, strerror(errno));
+    return hd_input_log_try_dir(path, err);
+}
+
+/* With a model file of its own a worker can do without the folder. */
+static int use_state_dir(struct hd_worker *w, struct hd_error *err)
+{
+    struct hd_error why = {0};
+    w->state_dir = w->o.config->state_dir;
+    if (make_state_dir(w->state_dir, &why) == 0)
+        return 0;
+    if (w->o.config->model[0] == '\0')
+        return hd_fail(err, HD_E_IO,
+                       "%s; weights that come from the leader are kept there: give another with "
+                       "--state DIR, or a model file with --model PATH",
+                       why.text);
+    hd_warn(w->o.log, "no_state_folder",
+            "reason=\"%s\" effect=\"the input log is kept in memory, not in files\"", why.text);
+    w->state_dir = "";
     return 0;
 }
 
@@ -134,7 +152,7 @@ static int start_crew(struct hd_worker *w, struct hd_error *err)
         .loop = w->o.loop,
         .model = w->model,
         .log = w->o.log,
-        .state_dir = w->o.config->state_dir,
+        .state_dir = w->state_dir,
         .log_limit = w->o.config->log_limit,
         .keep_log = w->o.config->log_keep,
         .threads = w->threads,
@@ -188,7 +206,7 @@ static int open_cache(struct hd_worker *w, struct hd_error *err)
 {
     return hd_weights_cache_open(
         &w->cache,
-        &(struct hd_weights_cache_options){.state_dir = w->o.config->state_dir,
+        &(struct hd_weights_cache_options){.state_dir = w->state_dir,
                                            .model = w->model,
                                            .log = w->o.log,
                                            .limit = w->o.config->cache_limit},
@@ -226,8 +244,6 @@ int hd_worker_new(struct hd_worker **out, const struct hd_worker_options *o, str
 {
     enum hd_isa isa;
     int rc = choose_isa(o->config, &isa, err);
-    if (rc == 0)
-        rc = make_state_dir(o->config->state_dir, err);
     if (rc < 0)
         return rc;
     struct hd_worker *w = calloc(1, sizeof *w);
@@ -236,7 +252,8 @@ int hd_worker_new(struct hd_worker **out, const struct hd_worker_options *o, str
     w->o = *o;
     w->isa = isa;
     w->threads = o->config->threads ? (unsigned)o->config->threads : hd_cpus();
-    if (o->config->key[0])
+    rc = use_state_dir(w, err);
+    if (rc == 0 && o->config->key[0])
         rc = hd_tls_context_load(&w->tls, "cluster.key", o->config->key, err);
     bool has_file = o->config->model[0] != '\0';
     if (rc == 0 && has_file)

@@ -94,6 +94,31 @@ static void keep(struct hd_input_log *log, uint32_t layer, uint32_t first, uint3
         cr_assert_eq(append(log, 0, layer, p, &err), HD_LOG_KEPT, "position %u", p);
 }
 
+/* Without a folder. */
+Test(input_log, in_memory)
+{
+    struct hd_input_log *log = make("", 3 * CHUNK_BYTES);
+    struct hd_error err;
+    size_t n;
+    for (uint32_t p = 0; p < 150; p++)
+        for (uint32_t l = 0; l < LAYERS; l++)
+            cr_assert_eq(append(log, 1, l, p, &err), HD_LOG_KEPT);
+    const float *row = hd_input_log_rows(log, (struct hd_log_at){1, 1, 130}, &n);
+    cr_assert_not_null(row);
+    cr_expect_eq(n, 20);
+    cr_expect_eq(row[0], 1113000);
+    cr_expect_eq(append(log, 2, 0, 0, &err), HD_LOG_GAP); /* the limit holds here too */
+    hd_input_log_free(log);
+}
+
+Test(input_log, folders_that_cannot_be_used)
+{
+    struct hd_error err = {0};
+    cr_expect_eq(hd_input_log_try_dir(dir, &err), 0, "%s", err.text);
+    cr_expect_eq(hd_input_log_try_dir("/proc", &err), HD_E_IO);
+    cr_expect_not_null(strstr(err.text, "/proc"), "%s", err.text);
+}
+
 Test(input_log, a_repeated_row_is_not_written_again)
 {
     struct hd_input_log *log = make(dir, 1 << 20);
