@@ -79,7 +79,7 @@ struct hd_call {
 };
 
 struct hd_api_key {
-    char text[HD_API_KEY_SIZE + 2]; /* room for the newline that the file may have */
+    char text[HD_API_KEY_SIZE + 8]; /* room for what editors add: see hd_api_key_check */
     size_t len;                     /* 0: there is none */
 };
 

@@ -11,7 +11,7 @@
 /* The leader's API key: from the file, else from $HYDAC_API_KEY, else "". HD_E_IO, HD_E_CONFIG,
  * HD_E_FORMAT. */
 struct hd_http_key {
-    char text[HD_API_KEY_SIZE + 2]; /* room for the newline that the file may have */
+    char text[HD_API_KEY_SIZE + 8]; /* room for what editors add: see hd_api_key_check */
 };
 int hd_http_key_get(struct hd_http_key *key, const char *file, struct hd_error *err);
 /* For what changes the cluster: the admin key from the file, else from $HYDAC_ADMIN_KEY, else what

@@ -218,8 +218,7 @@ Test(errors, malformed_http)
         "\x01\x02\x03\xff\xfe garbage\r\n\r\n",
         "GET\r\n\r\n",
         "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: minus\r\n\r\n",
-        "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: "
-        "chunked\r\n\r\nzz\r\n",
+        "POST /v1/completions HTTP/1.1\r\nHost: ::1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     };
     struct fixture f;
     fixture_open(&f, NULL);

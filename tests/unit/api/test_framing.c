@@ -53,8 +53,7 @@ Test(framing, doubtful_length)
         POST "Content-Length: 0x2\r\n\r\n{}",
         POST "Content-Length: \r\n\r\n{}",
         POST "Content-Length: 2\t2\r\n\r\n{}",
-        "GET /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Length: "
-        "0\r\n\r\n{}",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Length: 0\r\n\r\n{}",
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         expect_refused(cases[i], strlen(cases[i]));
