@@ -39,6 +39,7 @@ static const struct hd_config_key keys[] = {
     {"state", "dir", STRING(state_dir)},
     {"input_log", "limit", HD_CONFIG_SIZE, AT(log_limit), .min = MIN_LOG, .max = MAX_LOG},
     {"input_log", "keep", HD_CONFIG_BOOL, AT(log_keep)},
+    {"memory", "limit", HD_CONFIG_SIZE, AT(memory_limit), .min = 0, .max = MAX_CACHE},
     {"weights", "cache_limit", HD_CONFIG_SIZE, AT(cache_limit), .min = 0, .max = MAX_CACHE},
     {"retry", "min_ms", HD_CONFIG_UINT, AT(retry_min_ms), .min = 1, .max = MAX_RETRY_MS},
     {"retry", "max_ms", HD_CONFIG_UINT, AT(retry_max_ms), .min = 1, .max = MAX_RETRY_MS},
@@ -88,6 +89,7 @@ static const char usage[] =
     "  compute.isa auto | portable | avx2 | avx512 | amx | neon\n"
     "  input_log.limit 4G\n"
     "  input_log.keep true: false = log nothing; a head that moves here costs a replay\n"
+    "  memory.limit 0: weights and K/V are to fit 7/8 of it; 0 = the machine's, or the group's\n"
     "  weights.cache_limit 16G: weights from the leader kept on disk; 0 = those in use\n"
     "  retry.min_ms 100\n"
     "  retry.max_ms 5000\n"

@@ -23,6 +23,7 @@ struct hd_worker_config {
     int isa;                             /* compute.isa: HD_WORKER_ISA_AUTO, or enum hd_isa + 1 */
     char state_dir[4096];                /* state.dir */
     uint64_t log_limit;                  /* input_log.limit: bytes */
+    uint64_t memory_limit;               /* memory.limit: bytes for units; 0 = all there is */
     uint64_t cache_limit;                /* weights.cache_limit: bytes; 0 = what it works with */
     bool log_keep;                       /* input_log.keep: false = log nothing */
     uint64_t drain_ms;                   /* worker.drain_ms: wait before leaving, 0 = do not */

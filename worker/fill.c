@@ -166,7 +166,7 @@ int hd_fill_rows(struct hd_fill *f, const struct hd_log_answer *answer, struct h
     f->under_way = false;
     f->next_us = hd_pace_next(f->pace, answer->now_us, answer->now_us - f->sent_us);
     if (!kept) /* live rows need not say so again */
-        f->node->holes |= bit;
+        hd_node_log_hole(f->node, p->sequence);
     if (!kept || p->count == 0)
         f->failed |= bit;
     hd_hold_behind(f->node, bit);

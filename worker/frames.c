@@ -1,4 +1,5 @@
 /* frames.c - what the leader sends: unpacked, checked, answered or handed to the crew. */
+#include "common/util/memory.h"
 #include "worker/session_impl.h"
 
 #include <inttypes.h>
@@ -16,7 +17,9 @@ int hd_session_hello(struct hd_session *s)
     m.software = (char *)"hydac " HYDAC_VERSION;
     m.threads = s->o.threads;
     m.multiply_adds_per_s = s->o.speed;
-    m.memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    m.memory_bytes = hd_memory();
+    if (c->memory_limit > 0 && c->memory_limit < m.memory_bytes)
+        m.memory_bytes = c->memory_limit;
     m.log_limit_bytes = c->log_keep ? c->log_limit : 0;
     m.pid = (uint32_t)getpid();
     m.wires = 1u << HD_WIRE_EXACT | 1u << HD_WIRE_COMPACT;

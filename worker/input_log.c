@@ -20,7 +20,7 @@ struct extent {
 
 struct sequence_log {
     int fd;          /* -1: no file yet */
-    bool full;       /* it could not grow */
+    bool given_up;   /* no more rows are taken */
     uint32_t chunks; /* claimed, in the order in which they were needed */
     /* [max_chunks], by position: mapped [layers][HD_LOG_CHUNK] rows, or NULL. The list itself is
      * NULL before the first row, as is the next one. */
@@ -147,6 +147,25 @@ static int map_chunk(struct hd_input_log *log, struct sequence_log *s, uint8_t *
     return 0;
 }
 
+static bool has_tail(const struct hd_input_log *log, const struct sequence_log *s)
+{
+    for (uint32_t l = 0; s->extents && l < log->o.layers; l++)
+        if (s->extents[l].end != 0)
+            return true;
+    return false;
+}
+
+/* Gives up another sequence that is not whole. False: there is none. */
+static bool make_room(struct hd_input_log *log, uint32_t except)
+{
+    for (uint32_t s = 0; s < log->o.sequences; s++)
+        if (s != except && has_tail(log, &log->sequence[s])) {
+            hd_input_log_give_up(log, s);
+            return true;
+        }
+    return false;
+}
+
 /* Makes room for a position. 0, or what went wrong; err says it the first time. */
 static int need_chunk(struct hd_input_log *log, struct hd_log_at at, struct hd_error *err)
 {
@@ -154,12 +173,17 @@ static int need_chunk(struct hd_input_log *log, struct hd_log_at at, struct hd_e
     uint32_t index = at.position / HD_LOG_CHUNK;
     if (s->chunk && s->chunk[index])
         return 0;
-    if (s->full)
+    if (s->given_up)
         return HD_E_LIMIT;
     int rc = begin(log, s, err);
     if (rc == 0)
         rc = map_chunk(log, s, &s->chunk[index], err);
-    s->full = rc < 0;
+    while (rc < 0 && make_room(log, at.sequence)) {
+        rc = map_chunk(log, s, &s->chunk[index], err);
+        err->code = rc;
+    }
+    if (rc < 0)
+        hd_input_log_give_up(log, at.sequence);
     return rc;
 }
 
@@ -214,9 +238,15 @@ int hd_input_log_append(struct hd_input_log *log, struct hd_log_at at, const voi
     return HD_LOG_KEPT;
 }
 
+void hd_input_log_give_up(struct hd_input_log *log, uint32_t sequence)
+{
+    hd_input_log_drop(log, sequence);
+    log->sequence[sequence].given_up = true;
+}
+
 void hd_input_log_try_again(struct hd_input_log *log, uint32_t sequence)
 {
-    log->sequence[sequence].full = false;
+    log->sequence[sequence].given_up = false;
 }
 
 uint32_t hd_input_log_count(const struct hd_input_log *log, uint32_t sequence, uint32_t layer)

@@ -12,18 +12,17 @@
  * Rows of a layer are a prefix from position 0 and, after something was missed, a tail of rows that
  * came since: a row at `count` extends the prefix, one at `end` the tail, one beyond `count` begins
  * a tail when there is none. When the prefix reaches the tail they are one. Any other row, or one
- * for which there is no space, is left out (a gap); serving goes on. After a failure to grow a
- * sequence's file is not enlarged any more, until hd_input_log_try_again. A row that is there
- * already is not written again. */
+ * for which there is no space, is left out (a gap); serving goes on. A row that is there already is
+ * not written again.
+ *
+ * A log with a gap is good for nothing, and at the limit it would keep out what comes next. So when
+ * there is no space for a row sequences with a tail, which are not whole yet, are given up, and if
+ * that is not enough the row's own: their space is free again, and no row of theirs is taken until
+ * hd_input_log_try_again. */
 #ifndef HD_WORKER_INPUT_LOG_H
 #define HD_WORKER_INPUT_LOG_H
 
-#include "common/util/error.h"
-
-#include <stddef.h>
-#include <stdint.h>
-
-#define HD_LOG_CHUNK 64 /* positions; the unit in which files grow */
+#include "common/model/model.h" /* HD_LOG_CHUNK */
 
 struct hd_input_log;
 
@@ -51,7 +50,9 @@ enum { HD_LOG_KEPT = 0, HD_LOG_GAP = 1 };
  * if that is because the file could not grow, err says why the first time (else err->code is 0). */
 int hd_input_log_append(struct hd_input_log *log, struct hd_log_at at, const void *row,
                         struct hd_error *err);
-/* The sequence's file may grow again. */
+/* Its rows are dropped, and no more are taken. */
+void hd_input_log_give_up(struct hd_input_log *log, uint32_t sequence);
+/* They are taken again. */
 void hd_input_log_try_again(struct hd_input_log *log, uint32_t sequence);
 /* Positions 0 .. count-1 of this layer are in the log: its prefix. */
 uint32_t hd_input_log_count(const struct hd_input_log *log, uint32_t sequence, uint32_t layer);

@@ -165,8 +165,15 @@ uint64_t hd_node_log_inputs(struct hd_node *n, uint32_t layer, const struct hd_r
             lost |= UINT64_C(1) << at.sequence;
     }
     lost &= ~n->holes;
-    n->holes |= lost;
+    for (uint64_t left = lost; left; left &= left - 1)
+        hd_node_log_hole(n, (uint32_t)__builtin_ctzll(left));
     return lost;
+}
+
+void hd_node_log_hole(struct hd_node *n, uint32_t sequence)
+{
+    n->holes |= UINT64_C(1) << sequence;
+    hd_input_log_give_up(n->input_log, sequence);
 }
 
 void hd_node_log_again(struct hd_node *n, uint32_t sequence)

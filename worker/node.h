@@ -95,6 +95,8 @@ static inline size_t hd_node_row_bytes(const struct hd_node *n)
 uint64_t hd_node_log_inputs(struct hd_node *n, uint32_t layer, const struct hd_rows *rows);
 /* Keeps one row: HD_LOG_KEPT or HD_LOG_GAP. */
 int hd_node_log_row(struct hd_node *n, struct hd_log_at at, const void *row);
+/* The sequence's log has a hole, which is known: what there is of it is given up. */
+void hd_node_log_hole(struct hd_node *n, uint32_t sequence);
 /* A sequence's log is to be completed: it may grow again, and its next hole is a first one. */
 void hd_node_log_again(struct hd_node *n, uint32_t sequence);
 

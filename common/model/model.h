@@ -87,6 +87,8 @@ void hd_model_close(struct hd_model *m);
  * double, rounded to f32; without libm, so that all machines have the same bits. */
 void hd_model_rope(const struct hd_model *m, uint32_t pos, float *cs);
 
+/* Positions by which a worker's input log grows; the leader reckons with it, too. */
+#define HD_LOG_CHUNK 64
 /* Bytes of a row of a half-step's input as it travels and is logged. */
 size_t hd_model_row_bytes(const struct hd_model *m, enum hd_activations a);
 

@@ -189,6 +189,7 @@ int hd_core_step(struct hd_core *c, const struct hd_event *ev, struct hd_actions
         return rc;
     c->out = out;
     c->now_us = ev->now_us;
+    core_pace_pass(c);
     dispatch(c, ev);
     core_settle(c);
     core_dismiss(c);
@@ -282,6 +283,11 @@ enum hd_cluster_state hd_core_state(const struct hd_core *c)
     return c->state;
 }
 
+uint64_t hd_core_reliefs(const struct hd_core *c)
+{
+    return c->pace.reliefs;
+}
+
 bool hd_core_worker(const struct hd_core *c, unsigned slot, uint64_t now_us,
                     struct hd_worker_view *out)
 {
@@ -305,6 +311,10 @@ bool hd_core_worker(const struct hd_core *c, unsigned slot, uint64_t now_us,
         .draining = w->draining,
         .covers = core_covering(c) & core_bit(slot),
         .logs_filled = (unsigned)__builtin_popcountll(w->filling),
+        .pace = core_pace_of(w),
+        .slow_since_us = w->pace.slow ? w->pace.since_us : 0,
+        .slowness = w->pace.slowness,
+        .share = w->pace.relieved ? w->pace.share : 1,
     };
     return true;
 }

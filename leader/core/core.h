@@ -43,13 +43,30 @@ enum hd_worker_state { HD_WORKER_EMPTY, HD_WORKER_ONLINE, HD_WORKER_SUSPECT, HD_
 enum hd_cluster_state { HD_CLUSTER_WAITING, HD_CLUSTER_ASSIGNING, HD_CLUSTER_READY };
 enum hd_loss_cause { HD_LOSS_CLOSED, HD_LOSS_SILENT, HD_LOSS_DEADLINE, HD_LOSS_PROTOCOL };
 enum hd_half { HD_HALF_ATTENTION, HD_HALF_FFN, HD_HALF_LOGITS };
+/* Slow, and nothing is done about it; slow, and its units are with others, or on their way. */
+enum hd_pace { HD_PACE_STEADY, HD_PACE_SLOW, HD_PACE_RELIEVED };
 enum hd_recovery { HD_RECOVERY_REUSE, HD_RECOVERY_STANDBY, HD_RECOVERY_FULL };
 
 const char *hd_worker_state_name(enum hd_worker_state s);
 const char *hd_cluster_state_name(enum hd_cluster_state s);
 /* "closed", "silent", "deadline", "protocol" */
 const char *hd_loss_cause_name(enum hd_loss_cause c);
+const char *hd_pace_name(enum hd_pace p);         /* "steady", "slow", "relieved" */
 const char *hd_recovery_name(enum hd_recovery r); /* "reuse", "standby", "full" */
+
+/* Workers' input logs grow by so many positions, which take so many bytes; 0: not known, any number
+ * fits. */
+struct hd_log_unit {
+    uint32_t positions;
+    uint64_t bytes;
+};
+
+/* What becomes of workers that have become slow (pace.h). */
+struct hd_relief_options {
+    bool automatic;    /* their units go to others by themselves, and back */
+    uint64_t slice_us; /* of measuring; 0: half a second */
+    uint64_t hold_us;  /* first time for which they are to be well; 0: 10 s */
+};
 
 struct hd_core_options {
     uint32_t units[HD_UNIT_KINDS];
@@ -63,6 +80,8 @@ struct hd_core_options {
     const char *target; /* of strategy `single`: a worker's name, NULL or "" = any; borrowed */
     struct hd_unit_cost unit[HD_UNIT_KINDS]; /* for the strategies that measure */
     struct hd_detector_options detector;
+    struct hd_relief_options relief;
+    struct hd_log_unit log;
     uint64_t step_deadline_us; /* a half-step or an assignment that takes longer: worker lost */
     uint64_t assign_deadline_us;
     uint64_t forget_after_us; /* offline for so long: forgotten; 0: never */
@@ -181,6 +200,8 @@ enum hd_action_type {
     HD_ACT_ROWS,         /* to slot: the rows in hand (HD_EV_ROWS) are for it (fetch) */
     HD_ACT_NO_ROWS,      /* to slot: nobody has the rows it asked for (fetch) */
     HD_ACT_DRAINED,      /* to slot: nothing more is wanted of it, it may go */
+    HD_ACT_PACE,         /* for the log: slot has become slow, or is well again (pace, slowness,
+                          * share) */
 };
 
 /* What one recovery cost; see README for the meaning of each number. */
@@ -225,6 +246,8 @@ struct hd_action {
     enum hd_worker_state state;
     enum hd_loss_cause cause;
     struct hd_failover failover;
+    enum hd_pace pace;
+    double slowness, share;
     struct hd_fetch fetch; /* FETCH, ROWS, NO_ROWS */
 };
 struct hd_actions {
@@ -298,10 +321,28 @@ struct hd_worker_view {
     bool draining;        /* it is to own nothing */
     bool covers;          /* its log holds every live sequence from the start */
     unsigned logs_filled; /* sequences whose log it completes just now */
+    enum hd_pace pace;
+    uint64_t slow_since_us; /* 0: it is not */
+    double slowness;        /* times as slow as usual, of late; 0: not measured */
+    double share;           /* of its units that it is to keep: 1 unless it is relieved */
 };
+/* Times that a worker was relieved for being slow. */
+uint64_t hd_core_reliefs(const struct hd_core *c);
 /* False for an EMPTY slot. */
 bool hd_core_worker(const struct hd_core *c, unsigned slot, uint64_t now_us,
                     struct hd_worker_view *out);
+/* What a worker's input log has room for. */
+struct hd_log_view {
+    uint64_t limit_bytes; /* 0: it keeps none */
+    uint64_t positions;   /* that it can hold in all; UINT64_MAX: not known */
+    unsigned sequences;   /* alive */
+    unsigned covers;      /* ... that it holds from their start */
+    unsigned too_large;   /* ... that its limit keeps out */
+};
+void hd_core_log_view(const struct hd_core *c, unsigned slot, struct hd_log_view *out);
+/* Positions that the largest log of a connected worker can hold; UINT64_MAX: any number, or nobody
+ * keeps a log. */
+uint64_t hd_core_log_room(const struct hd_core *c);
 /* What strategies are told of the workers: list[HD_MAX_WORKERS]. */
 void hd_core_measured(const struct hd_core *c, struct hd_plan_worker *list);
 /* A sentence why the cluster is not READY ("waiting for workers: 1 of 2"), "" when it is. */

@@ -7,12 +7,13 @@
 #define HD_CORE_CORE_IMPL_H
 
 #include "leader/core/core.h"
+#include "leader/core/pace.h"
 
 #define MAX_REPORTS 16 /* recoveries that wait for their end; the oldest is reported early */
 /* The most actions of one event: each worker lost (close, state), assigned, sent a half-step of
- * each group, told to fill its log, sent on a fetch, with room to spare; reserved before the event
- * is applied. */
-#define MAX_ACTIONS (10 * HD_MAX_WORKERS + 4 * MAX_REPORTS)
+ * each group, told to fill its log, sent on a fetch, slow or well, with room to spare; reserved
+ * before the event is applied. */
+#define MAX_ACTIONS (11 * HD_MAX_WORKERS + 4 * MAX_REPORTS)
 
 struct worker {
     enum hd_worker_state state;
@@ -28,13 +29,15 @@ struct worker {
     uint64_t covers;                            /* ... and whose log it has from position 0 on */
     uint64_t filling;                           /* ... and whose log it completes just now */
     uint64_t cannot;                            /* ... and whose log it could not complete */
-    bool keeps_log;
-    bool planned;                      /* was there when a plan was made */
-    bool draining, leaving, dismissed; /* to own nothing; to stop; was told that it may */
-    uint64_t weights_us;               /* when it asked for weights last */
-    uint64_t weights_asked;            /* requests since it was last told what to own or to hold */
-    unsigned late_moves;               /* moves in a row that it was not ready for in time */
+    uint64_t no_room;                           /* ... and that its log's limit keeps out */
+    uint64_t log_limit;                         /* bytes; 0: it keeps none */
+    bool planned;                               /* was there when a plan was made */
+    bool draining, leaving, dismissed;          /* to own nothing; to stop; was told that it may */
+    uint64_t weights_us;                        /* when it asked for weights last */
+    uint64_t weights_asked; /* requests since it was last told what to own or to hold */
+    unsigned late_moves;    /* moves in a row that it was not ready for in time */
     uint64_t steps, answered, failures, joins;
+    struct pace pace;
 };
 
 struct sequence {
@@ -52,7 +55,8 @@ struct half {
     enum hd_half half;
     uint32_t layer;
     bool single;         /* one row of each sequence: all of them decode */
-    uint64_t awaited;    /* slots */
+    uint64_t asked;      /* slots that are to answer it */
+    uint64_t awaited;    /* ... and have not yet */
     uint64_t order;      /* of what was sent: who is awaited answers in this order */
     uint64_t alone;      /* slots that had nothing else to answer when it was sent */
     uint64_t since_us;   /* sent at, moved on by our own lateness */
@@ -128,6 +132,7 @@ struct hd_core {
     uint64_t halves_sent;
     struct waiting waiting;
     struct hd_half_totals totals[2]; /* [half.single] */
+    struct pace_slice pace;
 
     struct report reports[MAX_REPORTS];
     unsigned n_reports;
@@ -152,7 +157,8 @@ void core_push_state(struct hd_core *c, unsigned slot);
 /* membership.c */
 uint64_t core_alive(const struct hd_core *c); /* slots ONLINE or SUSPECT */
 uint64_t core_suspects(const struct hd_core *c);
-/* Who may own units: who is alive and not being drained; all, when all are. */
+/* Who may own units: who is alive, not being drained, and not relieved of all for being slow; the
+ * slow, when there is nobody else; all, when all are drained. */
 uint64_t core_usable(const struct hd_core *c);
 /* Who is alive and has a log that holds every live sequence from its start. */
 uint64_t core_covering(const struct hd_core *c);
@@ -171,7 +177,8 @@ void core_half(struct hd_core *c, const struct hd_event *ev);
 void core_result(struct hd_core *c, const struct hd_event *ev);
 void core_step_done(struct hd_core *c);
 void core_replayed(struct hd_core *c, const struct hd_event *ev);
-bool core_any_half(const struct hd_core *c); /* the engine wants one */
+bool core_any_half(const struct hd_core *c);    /* the engine wants one */
+uint64_t core_awaited(const struct hd_core *c); /* slots from which anything is awaited */
 /* What was in hand when an epoch began goes to the workers again, the first group's first. */
 void core_send_halves(struct hd_core *c);
 /* No half-step is with the workers any more; they may be sent again. */
@@ -214,7 +221,17 @@ void core_rows(struct hd_core *c, const struct hd_event *ev);
 void core_fetches_lost(struct hd_core *c, unsigned slot);
 void core_fetches_end(struct hd_core *c, uint64_t sequences);
 
+/* room.c */
+/* It has a log, and that can hold anything at all. */
+bool core_keeps_log(const struct hd_core *c, const struct worker *w);
+/* Its log's limit has room for the sequence and some growth, beside what it covers and completes.
+ */
+bool core_log_fits(const struct hd_core *c, unsigned slot, unsigned sequence);
+/* Who is alive and covers the most positions of live sequences; nobody, when nobody covers any. */
+uint64_t core_best_covering(const struct hd_core *c);
+
 /* report.c */
+bool core_owns_any(const struct hd_core *c, unsigned slot);
 void core_report_loss(struct hd_core *c, unsigned slot, enum hd_loss_cause cause);
 void core_report_assigned(struct hd_core *c, uint32_t heads_reused);
 void core_report_kv(struct hd_core *c, const struct hd_kv_info *kv);

@@ -11,12 +11,16 @@
 /* Somebody beside `slot` whose log holds the sequence from the start. */
 static int find_source(const struct hd_core *c, unsigned slot, uint32_t sequence)
 {
+    int slow = -1;
     for (unsigned i = 1; i < HD_MAX_WORKERS; i++) {
         unsigned s = (slot + i) % HD_MAX_WORKERS; /* several that come at once ask different ones */
-        if (c->workers[s].state == HD_WORKER_ONLINE && c->workers[s].covers & core_bit(sequence))
+        if (c->workers[s].state != HD_WORKER_ONLINE || !(c->workers[s].covers & core_bit(sequence)))
+            continue;
+        if (!c->workers[s].pace.slow)
             return (int)s;
+        slow = (int)s;
     }
-    return -1;
+    return slow;
 }
 
 void core_fill_logs(struct hd_core *c)
@@ -24,16 +28,21 @@ void core_fill_logs(struct hd_core *c)
     uint64_t alive = core_alive(c);
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
         struct worker *w = &c->workers[s];
-        if (!(alive & core_bit(s)) || !w->keeps_log)
+        if (!(alive & core_bit(s)) || !core_keeps_log(c, w))
             continue;
         uint64_t lacks = c->live & w->knows & ~(w->covers | w->filling | w->cannot), fill = 0;
-        for (uint32_t q = 0; q < HD_MAX_SEQUENCES && lacks; q++)
-            if (lacks & core_bit(q) && find_source(c, s, q) >= 0)
+        w->no_room &= ~lacks;
+        for (; lacks; lacks &= lacks - 1) {
+            unsigned q = core_first(lacks);
+            if (!core_log_fits(c, s, q)) {
+                w->no_room |= core_bit(q);
+            } else if (find_source(c, s, q) >= 0) {
                 fill |= core_bit(q);
-        if (!fill)
-            continue;
-        w->filling |= fill;
-        core_push(c, HD_ACT_FILL, s)->sequences = fill;
+                w->filling |= core_bit(q);
+            }
+        }
+        if (fill)
+            core_push(c, HD_ACT_FILL, s)->sequences = fill;
     }
 }
 
@@ -47,7 +56,10 @@ void core_log_state(struct hd_core *c, const struct hd_event *ev)
         return; /* it has ended meanwhile */
     w->filling &= ~bit;
     w->covers = ev->complete ? w->covers | bit : w->covers & ~bit;
-    w->cannot = ev->complete ? w->cannot & ~bit : w->cannot | bit;
+    /* What its limit keeps out it is asked for again when others have ended. */
+    bool no_room = !ev->complete && !core_log_fits(c, ev->slot, ev->sequence);
+    w->no_room = no_room ? w->no_room | bit : w->no_room & ~bit;
+    w->cannot = ev->complete || no_room ? w->cannot & ~bit : w->cannot | bit;
     c->restless = true;
 }
 
@@ -135,5 +147,6 @@ void core_fetches_end(struct hd_core *c, uint64_t sequences)
             f->active = false;
         c->workers[s].filling &= ~sequences;
         c->workers[s].cannot &= ~sequences;
+        c->workers[s].no_room &= ~sequences;
     }
 }

@@ -36,7 +36,8 @@ uint64_t core_usable(const struct hd_core *c)
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
         if (c->workers[s].draining)
             set &= ~core_bit(s);
-    return set ? set : alive;
+    uint64_t rested = set & ~core_pace_resting(c);
+    return rested ? rested : set ? set : alive;
 }
 
 uint64_t core_covering(const struct hd_core *c)
@@ -88,7 +89,7 @@ static void take_slot(struct hd_core *c, unsigned slot, const struct hd_event *e
         .last_seen_us = c->now_us,
         .memory_bytes = ev->hello.memory_bytes,
         .multiply_adds_per_s = ev->hello.multiply_adds_per_s,
-        .keeps_log = ev->hello.log_limit_bytes > 0,
+        .log_limit = ev->hello.log_limit_bytes,
         .knows = c->live, /* it hears of their ends; their beginnings it fetches (fill.c) */
     };
     if (strcmp(w->name, ev->hello.name) == 0) {
@@ -99,6 +100,7 @@ static void take_slot(struct hd_core *c, unsigned slot, const struct hd_event *e
     }
     fresh.joins++;
     strcpy(fresh.name, ev->hello.name); /* core_hello has checked its length */
+    core_pace_back(c, &fresh, w);
     hd_detector_init(&fresh.detector, &c->o.detector, c->now_us);
     *w = fresh;
     set_state(c, slot, HD_WORKER_ONLINE);
@@ -165,6 +167,7 @@ void core_ack(struct hd_core *c, const struct hd_event *ev)
     double rtt = (double)(c->now_us - ev->sent_us);
     w->rtt_us = w->answered_beat ? w->rtt_us + (rtt - w->rtt_us) / 8 : rtt;
     w->answered_beat = true;
+    core_pace_beat(c, ev->slot, rtt);
 }
 
 /* A worker that fetches what it was told to load gets on, however slow the network is. It has more
@@ -249,6 +252,7 @@ void core_tick(struct hd_core *c, const struct hd_event *ev)
         check_silence(c, s);
     }
     check_deadlines(c);
+    core_pace_tick(c);
     c->heartbeat++;
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
         if (is_alive(&c->workers[s]))
@@ -263,9 +267,11 @@ void core_lose(struct hd_core *c, unsigned slot, enum hd_loss_cause cause)
     if (!is_alive(w))
         return;
     core_report_loss(c, slot, cause);
+    if ((cause == HD_LOSS_SILENT || cause == HD_LOSS_DEADLINE) && core_owns_any(c, slot))
+        core_pace_slipped(c, slot);
     set_state(c, slot, HD_WORKER_OFFLINE);
     w->failures++;
-    w->knows = w->covers = w->filling = w->cannot = 0;
+    w->knows = w->covers = w->filling = w->cannot = w->no_room = 0;
     w->draining = w->leaving = w->dismissed = false;
     c->assigning &= ~core_bit(slot);
     hd_holds_drop(&c->hold, core_bit(slot));

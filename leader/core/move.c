@@ -72,7 +72,7 @@ static bool plan_next(struct hd_core *c)
     hd_plan_copy(&c->next, &c->plan);
     if (core_unmeasured(c))
         return false;
-    if (owners(&c->plan) & core_alive(c) & ~usable &&
+    if ((core_pace_trim(c, &c->next) | (owners(&c->plan) & core_alive(c) & ~usable)) &&
         !core_fill_plan(c, &c->next, usable, core_covering(c)))
         return false;
     if (c->rebalance)
@@ -129,8 +129,9 @@ static void begin_move(struct hd_core *c)
     c->rebalance = false;
     plan_standby(c);
     c->moves = list_holds(c);
-    c->preparing = hd_holds_differ(&c->hold, &c->held) & core_alive(c);
-    c->moving = c->moves || c->preparing;
+    uint64_t told = hd_holds_differ(&c->hold, &c->held) & core_alive(c);
+    c->preparing = told & ~core_pace_resting(c); /* who is slow has only to let go */
+    c->moving = c->moves || told;
     if (!c->moving)
         return;
     c->round++;
@@ -139,7 +140,7 @@ static void begin_move(struct hd_core *c)
         for (uint32_t u = 0; u < c->hold.count[k]; u++)
             c->held.mask[k][u] &= c->hold.mask[k][u]; /* the rest is released */
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
-        if (c->preparing & core_bit(s)) {
+        if (told & core_bit(s)) {
             c->workers[s].weights_asked = 0;
             core_push(c, HD_ACT_PREPARE, s)->round = c->round;
         }

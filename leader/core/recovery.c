@@ -37,7 +37,7 @@ bool core_fill_plan(struct hd_core *c, struct hd_plan *p, uint64_t workers, uint
     struct hd_plan_input in = {
         .workers = workers,
         .preferred = preferred,
-        .avoid = core_suspects(c) | (workers & ~core_usable(c)),
+        .avoid = core_suspects(c) | core_pace_partial(c) | (workers & ~core_usable(c)),
         .fixed = c->o.fixed,
         .names = c->names,
         .target = c->o.target,
@@ -80,6 +80,8 @@ static bool plan_orphans(struct hd_core *c)
     hd_plan_copy(&c->scratch, &c->plan);
     if (c->o.recovery != HD_RECOVERY_FULL) {
         preferred = c->live ? core_covering(c) : 0;
+        if (!preferred)
+            preferred = core_best_covering(c); /* the rest is replayed */
         hd_standby_claim(&c->scratch, &c->held, alive, core_usable(c) & ~core_suspects(c));
     }
     if (!core_fill_plan(c, &c->scratch, alive, preferred))
@@ -98,6 +100,16 @@ static void leave_ready(struct hd_core *c)
     core_recall_halves(c);
 }
 
+/* Who is slow and is to own nothing holds up no epoch: it is told, and logs what comes. What is
+ * replayed everybody has to have dropped. */
+static uint64_t not_awaited(const struct hd_core *c, uint64_t replay)
+{
+    uint64_t set = replay | c->replayed ? 0 : core_pace_resting(c);
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
+        set &= ~hd_plan_owners(&c->plan, k);
+    return set;
+}
+
 /* The plan is made; tell everybody. `replay`: sequences that start again from position 0. */
 static void begin_epoch(struct hd_core *c, uint64_t replay, bool clear)
 {
@@ -109,14 +121,14 @@ static void begin_epoch(struct hd_core *c, uint64_t replay, bool clear)
             c->held.mask[k][u] &= c->hold.mask[k][u];
     leave_ready(c);
     c->state = HD_CLUSTER_ASSIGNING;
-    c->assigning = core_alive(c);
+    c->assigning = core_alive(c) & ~not_awaited(c, replay);
     c->assign_since_us = c->now_us;
     c->gaps = 0;
     c->replaying |= replay;
     if (replay)
         core_push(c, HD_ACT_REPLAY, 0)->sequences = replay;
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
-        if (!(c->assigning & core_bit(s)))
+        if (!(core_alive(c) & core_bit(s)))
             continue;
         c->workers[s].knows |= c->live;
         c->workers[s].weights_asked = 0;
@@ -253,10 +265,12 @@ void core_kv_result(struct hd_core *c, const struct hd_event *ev)
         return;
     }
     core_report_kv(c, &ev->kv);
-    if (ev->kv.epoch != c->epoch || !(c->assigning & core_bit(ev->slot)))
+    if (ev->kv.epoch != c->epoch)
+        return;
+    w->confirmed = c->epoch;
+    if (!(c->assigning & core_bit(ev->slot)))
         return;
     c->assigning &= ~core_bit(ev->slot);
-    w->confirmed = c->epoch;
     for (size_t i = 0; i < ev->kv.n_gaps; i++) {
         c->gaps |= core_bit(ev->kv.gaps[i]);
         w->covers &= ~core_bit(ev->kv.gaps[i]);

@@ -30,7 +30,7 @@ static uint64_t live_positions(const struct hd_core *c)
     return n;
 }
 
-static bool owns_any(const struct hd_core *c, unsigned slot)
+bool core_owns_any(const struct hd_core *c, unsigned slot)
 {
     for (int k = 0; k < HD_UNIT_KINDS; k++)
         if (hd_plan_owned(&c->plan, k, slot, NULL) > 0)
@@ -41,7 +41,7 @@ static bool owns_any(const struct hd_core *c, unsigned slot)
 void core_report_loss(struct hd_core *c, unsigned slot, enum hd_loss_cause cause)
 {
     const struct worker *w = &c->workers[slot];
-    if (!owns_any(c, slot))
+    if (!core_owns_any(c, slot))
         return;
     if (c->n_reports == MAX_REPORTS)
         emit_first(c);

@@ -20,7 +20,7 @@ void core_seq_open(struct hd_core *c, const struct hd_event *ev)
         if (!(alive & core_bit(s)))
             continue;
         c->workers[s].knows |= bit;
-        c->workers[s].covers |= c->workers[s].keeps_log ? bit : 0;
+        c->workers[s].covers |= core_keeps_log(c, &c->workers[s]) ? bit : 0;
         core_push(c, HD_ACT_SEQ_OPEN, s)->sequence = seq;
     }
 }
@@ -62,7 +62,7 @@ static void recall(struct hd_core *c, struct half *h)
         if (spared & core_bit(s))
             c->workers[s].steps--; /* it was not given the time to answer */
     h->sent = false;
-    h->awaited = 0;
+    h->asked = h->awaited = 0;
 }
 
 void core_recall_halves(struct hd_core *c)
@@ -110,7 +110,7 @@ void core_replayed(struct hd_core *c, const struct hd_event *ev)
     c->replayed |= again;
     core_fetches_end(c, again);
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
-        if (alive & core_bit(s) && c->workers[s].keeps_log)
+        if (alive & core_bit(s) && core_keeps_log(c, &c->workers[s]))
             c->workers[s].covers |= again & c->workers[s].knows; /* it will see every row */
 }
 
@@ -140,8 +140,7 @@ static uint64_t half_owners(const struct hd_core *c, const struct half *h)
     return hd_plan_owners(&c->plan, kind[h->half]);
 }
 
-/* Slots from which anything is awaited. */
-static uint64_t all_awaited(const struct hd_core *c)
+uint64_t core_awaited(const struct hd_core *c)
 {
     uint64_t set = 0;
     for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
@@ -152,17 +151,18 @@ static uint64_t all_awaited(const struct hd_core *c)
 static void send_half(struct hd_core *c, unsigned group)
 {
     struct half *h = &c->half[group];
-    uint64_t owners = half_owners(c, h), to = owners, busy = all_awaited(c);
+    uint64_t owners = half_owners(c, h), to = owners, busy = core_awaited(c);
     if (h->half == HD_HALF_ATTENTION)
         to = core_alive(c); /* all of them log it */
     if (!busy)
         c->waiting = (struct waiting){.since_us = c->now_us};
     h->sent = true;
-    h->awaited = owners;
+    h->asked = h->awaited = owners;
     h->order = ++c->halves_sent;
     h->alone = owners & ~busy;
     h->since_us = c->now_us;
     h->slowest_us = 0;
+    core_pace_sent(c, group, owners);
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
         if (to & core_bit(s))
             core_push(c, HD_ACT_SEND_HALF, s)->group = group;

@@ -92,6 +92,25 @@ static void format_heads(const json_t *heads, char *out, size_t size)
     }
 }
 
+/* What a person wants to know first: why it owns nothing, or holds up the others. */
+static const char *state_of(const json_t *worker)
+{
+    const char *state = text_of(worker, "state"), *pace = text_of(worker, "pace");
+    if (json_is_true(json_object_get(worker, "draining")))
+        return "draining";
+    bool online = strcmp(state, "online") == 0 && *pace != '-';
+    return online && strcmp(pace, "steady") != 0 ? pace : state;
+}
+
+/* Sentences of the leader's about workers that limit something. */
+static void print_notes(const json_t *s)
+{
+    size_t i;
+    json_t *note;
+    json_array_foreach(json_object_get(json_object_get(s, "cluster"), "notes"), i, note)
+        printf("note     %s\n", json_string_value(note));
+}
+
 static void print_workers(const json_t *list)
 {
     size_t i;
@@ -102,8 +121,7 @@ static void print_workers(const json_t *list)
     {
         char heads[64];
         format_heads(json_object_get(w, "heads"), heads, sizeof heads);
-        const char *state =
-            json_is_true(json_object_get(w, "draining")) ? "draining" : text_of(w, "state");
+        const char *state = state_of(w);
         printf("%-16s %-8s %-14s %5.0f %6.0f %8.0f %8.2f %6.0f %7.2f%% %8.1f %8.1f %8.1f\n",
                text_of(w, "name"), state, heads, number_of(w, "ffn_blocks"),
                number_of(w, "vocab_blocks"), number_of(w, "last_seen_ms"), number_of(w, "rtt_ms"),
@@ -148,6 +166,7 @@ static void print_table(const json_t *s)
     print_traffic(s);
     print_advice(s);
     print_releases(s);
+    print_notes(s);
     print_workers(json_object_get(s, "workers"));
     print_failovers(json_object_get(s, "failovers"));
 }

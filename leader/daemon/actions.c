@@ -14,19 +14,6 @@ struct hd_peer *hd_peer_by_id(struct hd_leader *l, uint64_t id)
     return NULL;
 }
 
-/* The workers' logs bound what can be alive at once: positions of the smallest of them. Who keeps
- * no log does not count. */
-static void update_live_limit(struct hd_leader *l)
-{
-    uint64_t row =
-        l->model->shape.n_layers * (uint64_t)hd_model_row_bytes(l->model, l->activations);
-    uint64_t limit = UINT64_MAX;
-    for (unsigned i = 0; i < HD_MAX_WORKERS; i++)
-        if (l->slots[i] && l->slots[i]->log_limit > 0 && l->slots[i]->log_limit < limit)
-            limit = l->slots[i]->log_limit;
-    hd_engine_set_live_limit(l->engine, limit == UINT64_MAX ? limit : limit / row);
-}
-
 static void do_welcome(struct hd_leader *l, const struct hd_action *a)
 {
     struct hd_peer *p = hd_peer_by_id(l, a->conn);
@@ -64,26 +51,44 @@ static void do_close(struct hd_leader *l, const struct hd_action *a)
     hd_conn_close(p->conn, false);
 }
 
+static void add_event(struct hd_leader *l, const char *worker, const char *state, const char *cause)
+{
+    struct hd_state_change *e = &l->events[l->n_events++ % HD_EVENTS];
+    e->at_us = hd_now_us();
+    snprintf(e->worker, sizeof e->worker, "%s", worker);
+    e->state = state;
+    e->cause = cause;
+}
+
 static void do_worker_state(struct hd_leader *l, const struct hd_action *a)
 {
     struct hd_worker_view v;
     if (!hd_core_worker(l->core, a->slot, hd_now_us(), &v))
         return;
-    struct hd_state_change *e = &l->events[l->n_events++ % HD_EVENTS];
-    e->at_us = hd_now_us();
-    snprintf(e->worker, sizeof e->worker, "%s", v.name);
-    e->state = hd_worker_state_name(a->state);
-    e->cause = a->state == HD_WORKER_OFFLINE ? hd_loss_cause_name(a->cause) : "";
+    const char *state = hd_worker_state_name(a->state);
+    const char *cause = a->state == HD_WORKER_OFFLINE ? hd_loss_cause_name(a->cause) : "";
+    add_event(l, v.name, state, cause);
     hd_log_write(l->o.log, a->state == HD_WORKER_ONLINE ? HD_LOG_INFO : HD_LOG_WARN, "worker_state",
-                 "worker=%s state=%s%s%s epoch=%llu", v.name, e->state, *e->cause ? " cause=" : "",
-                 e->cause, (unsigned long long)hd_core_epoch(l->core));
-    update_live_limit(l);
+                 "worker=%s state=%s%s%s epoch=%llu", v.name, state, *cause ? " cause=" : "", cause,
+                 (unsigned long long)hd_core_epoch(l->core));
+    hd_leader_update_limits(l);
 }
 
 static void do_forgotten(struct hd_leader *l, const struct hd_action *a)
 {
     hd_info(l->o.log, "worker_forgotten", "worker=%s offline_s=%llu", a->name,
             (unsigned long long)l->o.config->forget_after_s);
+}
+
+static void do_pace(struct hd_leader *l, const struct hd_action *a)
+{
+    struct hd_worker_view v;
+    if (!hd_core_worker(l->core, a->slot, hd_now_us(), &v))
+        return;
+    add_event(l, v.name, hd_pace_name(a->pace), "");
+    hd_log_write(l->o.log, a->pace == HD_PACE_STEADY ? HD_LOG_INFO : HD_LOG_WARN, "worker_pace",
+                 "worker=%s pace=%s slowness=%.1f share=%.2f", v.name, hd_pace_name(a->pace),
+                 a->slowness, a->share);
 }
 
 static void do_failover(struct hd_leader *l, const struct hd_action *a)
@@ -117,6 +122,7 @@ static void do_replay(struct hd_leader *l, const struct hd_action *a)
 
 static void do_ready(struct hd_leader *l, bool ready)
 {
+    hd_leader_update_limits(l);
     if (ready) {
         hd_info(l->o.log, "ready", "epoch=%llu", (unsigned long long)hd_core_epoch(l->core));
         l->not_ready_since_us = 0;
@@ -229,6 +235,9 @@ static void perform(struct hd_leader *l, const struct hd_action *a)
         break;
     case HD_ACT_FAILOVER:
         do_failover(l, a);
+        break;
+    case HD_ACT_PACE:
+        do_pace(l, a);
         break;
     }
 }

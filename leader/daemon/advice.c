@@ -66,7 +66,9 @@ json_t *hd_advice_json(const struct hd_leader *l)
     hd_core_measured(l->core, measured);
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
         in.workers |= l->slots[s] ? UINT64_C(1) << s : 0;
-        in.without_log |= l->slots[s] && l->slots[s]->log_limit == 0 ? UINT64_C(1) << s : 0;
+        struct hd_log_view log;
+        hd_core_log_view(l->core, s, &log);
+        in.without_log |= l->slots[s] && log.positions == 0 ? UINT64_C(1) << s : 0;
     }
     if (hd_advise(&in, &a) < 0)
         return json_null();

@@ -18,6 +18,7 @@ static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const policies[] = {"reuse", "standby", "full", NULL};
 static const char *const strategies[] = {"even", "fixed", "single", "weighted", "bandwidth", NULL};
 static const char *const activations[] = {"auto", "f32", NULL};
+static const char *const rebalances[] = {"auto", "manual", NULL};
 static const char *const kv_types[] = {"f16", "f32", NULL};
 
 #define STRATEGY_FIXED 1
@@ -81,6 +82,7 @@ static const struct hd_config_key keys[] = {
     {"cluster", "busy_poll_us", HD_CONFIG_UINT, AT(busy_poll_us), .min = 0,
      .max = HD_MAX_BUSY_POLL_US},
     {"cluster", "min_workers", HD_CONFIG_UINT, AT(min_workers), .min = 1, .max = HD_MAX_WORKERS},
+    {"cluster", "rebalance", HD_CONFIG_ENUM, AT(rebalance), .words = rebalances},
     {"cluster", "forget_after_s", HD_CONFIG_UINT, AT(forget_after_s), .min = 0,
      .max = MAX_FORGET_S},
     {"http", "listen", STRING(http_listen)},
@@ -172,6 +174,8 @@ static const char usage[] =
     "  cluster.socket PATH (a Unix socket besides, for workers on this machine)\n"
     "  cluster.busy_poll_us 2000 (how long to look for an answer before the thread sleeps)\n"
     "  cluster.forget_after_s 3600 (who has been offline for so long is not listed any more)\n"
+    "  cluster.rebalance auto | manual (units of a worker that has become slow go to others, and\n"
+    "                                  back, by themselves; or the status only says so)\n"
     "  cluster.tls auto | on | off       http.open false | true\n"
     "  http.allowed_hosts NAME,NAME (what this leader is called, besides names of its machine)\n"
     "  http.allowed_origins URL,URL (the web pages that may ask)\n"

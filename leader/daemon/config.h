@@ -21,6 +21,12 @@ enum {
     HD_LEADER_ACTIVATIONS_F32,
 };
 
+/* What becomes of a worker that has become slow. */
+enum hd_rebalance {
+    HD_REBALANCE_AUTO,   /* its units go to others, and back when it is well */
+    HD_REBALANCE_MANUAL, /* the status says so */
+};
+
 struct hd_leader_config {
     char model[4096];         /* model.path: a GGUF file or a model folder */
     char cluster_listen[256]; /* cluster.listen: where workers connect, numeric address */
@@ -29,6 +35,7 @@ struct hd_leader_config {
     int cluster_tls;          /* cluster.tls: enum hd_tls_mode */
     uint64_t busy_poll_us;    /* cluster.busy_poll_us: after a half-step's inputs, 0 = not at all */
     uint64_t min_workers;     /* cluster.min_workers: nothing is served with fewer at the start */
+    int rebalance;            /* cluster.rebalance: enum hd_rebalance */
     uint64_t forget_after_s;  /* cluster.forget_after_s: offline for so long; 0 = never */
     char http_listen[256];    /* http.listen, numeric address */
     char api_key_file[4096];  /* http.api_key_file: what a client must know, "" = nothing */

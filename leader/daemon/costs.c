@@ -21,12 +21,17 @@ static void add_layer(struct hd_unit_cost cost[HD_UNIT_KINDS], const struct hd_l
         add_matrix(&cost[HD_UNIT_FFN], of_ffn[i]);
 }
 
-double hd_leader_kv_bytes(const struct hd_leader *l)
+double hd_leader_kv_position_bytes(const struct hd_leader *l)
 {
     const struct hd_model_shape *m = &l->model->shape;
     double element = l->o.config->kv_type == HD_KV_F32 ? 4 : 2;
+    return 2.0 * m->n_layers * m->head_dim * element;
+}
+
+double hd_leader_kv_bytes(const struct hd_leader *l)
+{
     uint32_t positions = l->context < PLANNED_POSITIONS ? l->context : PLANNED_POSITIONS;
-    return 2.0 * positions * m->n_layers * m->head_dim * element;
+    return positions * hd_leader_kv_position_bytes(l);
 }
 
 void hd_leader_unit_costs(const struct hd_leader *l, struct hd_unit_cost cost[HD_UNIT_KINDS])

@@ -53,7 +53,6 @@ static void on_hello(struct hd_peer *p, const struct hd_frame *f)
         refuse_wire(p, m->name);
         goto out;
     }
-    p->log_limit = m->log_limit_bytes;
     struct hd_event ev = {
         .type = HD_EV_HELLO,
         .conn = p->id,

@@ -111,6 +111,9 @@ static int make_core(struct hd_leader *l, struct hd_error *err)
         .fixed = &c->fixed,
         .target = c->single,
         .detector = hd_detector_defaults(c->heartbeat_interval_ms * 1000),
+        .log = {HD_LOG_CHUNK, l->model->shape.n_layers * (uint64_t)HD_LOG_CHUNK *
+                                  hd_model_row_bytes(l->model, l->activations)},
+        .relief = {.automatic = c->rebalance == HD_REBALANCE_AUTO},
         .step_deadline_us = c->step_deadline_ms * 1000,
         .assign_deadline_us = c->assign_deadline_ms * 1000,
         .forget_after_us = c->forget_after_s * 1000000,
@@ -145,7 +148,6 @@ static int make_engine(struct hd_leader *l, struct hd_error *err)
         .max_rows = (unsigned)c->max_rows,
         .max_queue = (unsigned)c->queue,
         .context = l->context,
-        .max_live_positions = UINT64_MAX,
         .serving = &l->serving,
     };
     return hd_engine_new(&l->engine, &o, err);

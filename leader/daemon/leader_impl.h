@@ -41,15 +41,14 @@ struct hd_peer {
     struct hd_leader *leader;
     struct hd_conn *conn;
     struct hd_peer *next;
-    uint64_t id;       /* what the core calls it until it has a slot */
-    uint64_t since_us; /* accepted at */
-    bool greeted;      /* said Hello */
-    char software[48]; /* its name and release, printable; "" before Hello */
-    bool asked_model;  /* it has none of its own */
-    int slot;          /* -1 before Welcome */
-    bool forgotten;    /* written off: its frames are ignored */
-    bool dropped;      /* had to make room for a newer one; gone in a moment */
-    uint64_t log_limit;
+    uint64_t id;                /* what the core calls it until it has a slot */
+    uint64_t since_us;          /* accepted at */
+    bool greeted;               /* said Hello */
+    char software[48];          /* its name and release, printable; "" before Hello */
+    bool asked_model;           /* it has none of its own */
+    int slot;                   /* -1 before Welcome */
+    bool forgotten;             /* written off: its frames are ignored */
+    bool dropped;               /* had to make room for a newer one; gone in a moment */
     bool has_loaded;            /* its first weights */
     unsigned weights_in_flight; /* of its requests for weights, not answered yet */
     uint64_t weights_sent;      /* bytes */
@@ -144,6 +143,18 @@ void hd_leader_maybe_closed(struct hd_leader *l);
 void hd_leader_unit_costs(const struct hd_leader *l, struct hd_unit_cost cost[HD_UNIT_KINDS]);
 /* ... and what of a head's bytes are K/V, in all layers. */
 double hd_leader_kv_bytes(const struct hd_leader *l);
+/* ... and of one position. */
+double hd_leader_kv_position_bytes(const struct hd_leader *l);
+
+/* shares.c: what the workers' logs and memory have room for, and who is slow */
+/* Somebody came or went, or the owners changed. */
+void hd_leader_update_limits(struct hd_leader *l);
+/* {"positions_logged", "positions", "by"}: what bounds the live sequences; null: nothing does. */
+json_t *hd_limits_json(const struct hd_leader *l);
+/* Sentences about workers that limit something: for a person. */
+json_t *hd_notes_json(const struct hd_leader *l);
+/* What concerns one worker is added to its object. */
+void hd_share_json(const struct hd_leader *l, unsigned slot, json_t *worker);
 
 /* advice.c */
 json_t *hd_advice_json(const struct hd_leader *l);

@@ -18,6 +18,7 @@ struct totals {
     double moving, preparing, standby, missing, draining, filling;
     double heads_lost, heads_rebuilt, heads_ready, heads_reused;
     double rows_rebuilt, rows_kept, rows_replayed;
+    double reliefs;
 };
 
 /* What has one for each worker that ever joined. */
@@ -25,7 +26,7 @@ struct worker_values {
     char name[64];
     enum hd_worker_state state;
     bool connected;
-    double heads, ffn_blocks, vocab_blocks, asked, answered, failures, joins;
+    double heads, ffn_blocks, vocab_blocks, asked, answered, failures, joins, slow, share;
     /* of a connected one */
     double phi, rtt_s, rate, kv_bytes, log_bytes, weight_bytes, rss_bytes, busy_s, in, out;
 };
@@ -85,6 +86,9 @@ static const struct gauge totals[] = {
     {{"hydac_kv_rows_kept_total", "counter", "K/V rows untouched by losses."}, TOTAL(rows_kept)},
     {{"hydac_rows_replayed_total", "counter", "Tokens run again from the start after losses."},
      TOTAL(rows_replayed)},
+    {{"hydac_relief_total", "counter",
+      "Times that units went away from a worker because it had become slow."},
+     TOTAL(reliefs)},
 };
 
 static const struct gauge of_workers[] = {
@@ -96,6 +100,10 @@ static const struct gauge of_workers[] = {
     {{"hydac_worker_half_steps_answered_total", "counter", "Half-steps that it answered in time."},
      WORKER(answered)},
     {{"hydac_worker_failures_total", "counter", "Times that it was lost."}, WORKER(failures)},
+    {{"hydac_worker_slow", "gauge", "1 while it takes a multiple of its usual time, else 0."},
+     WORKER(slow)},
+    {{"hydac_worker_share", "gauge", "Of its units that it is to keep while it is slow; 1: all."},
+     WORKER(share)},
     {{"hydac_worker_joins_total", "counter", "Times that it joined."}, WORKER(joins)},
 };
 
@@ -152,6 +160,7 @@ static void read_totals(const struct hd_leader *l, struct totals *t)
         .rows_rebuilt = (double)r->rows_rebuilt,
         .rows_kept = (double)r->rows_kept,
         .rows_replayed = (double)r->rows_replayed,
+        .reliefs = (double)hd_core_reliefs(l->core),
     };
 }
 
@@ -202,6 +211,8 @@ static bool read_worker(const struct hd_leader *l, unsigned slot, struct worker_
         .answered = (double)v.answered,
         .failures = (double)v.failures,
         .joins = (double)v.joins,
+        .slow = v.pace != HD_PACE_STEADY,
+        .share = v.share,
         .phi = v.phi,
         .rtt_s = v.rtt_ms / 1e3,
         .rate = v.rate,

@@ -47,6 +47,7 @@ int hd_engine_new(struct hd_engine **out, const struct hd_engine_options *o, str
     if (!e)
         return hd_fail(err, HD_E_NOMEM, "no memory for the engine");
     e->o = *o;
+    e->limit = (struct hd_live_limit){.logged = UINT64_MAX, .held = UINT64_MAX};
     if (e->o.max_sequences > HD_MAX_SEQUENCES)
         e->o.max_sequences = HD_MAX_SEQUENCES;
     if (!alloc_rows(e) || !load_norms(e)) {
@@ -115,6 +116,18 @@ static int check_options(const struct hd_engine *e, const struct hd_request_opti
     return 0;
 }
 
+bool hd_request_too_large(const struct hd_engine *e, const struct hd_request *r,
+                          struct hd_error *err)
+{
+    if (r->capacity <= e->limit.held)
+        return false;
+    hd_fail(err, HD_E_RANGE,
+            "%u positions of prompt and answer are more than the memory of worker %s has room for "
+            "(%llu); ask for fewer tokens, or add memory or a worker",
+            r->capacity, e->limit.by, (unsigned long long)e->limit.held);
+    return true;
+}
+
 static struct hd_request *request_new(const struct hd_engine *e, const struct hd_request_options *o)
 {
     struct hd_request *r = calloc(1, sizeof *r);
@@ -145,12 +158,9 @@ int hd_engine_submit(struct hd_engine *e, const struct hd_request_options *o,
     struct hd_request *r = request_new(e, o);
     if (!r)
         return hd_fail(err, HD_E_NOMEM, "no memory for a request of %zu tokens", o->n_tokens);
-    if (r->capacity > e->o.max_live_positions) {
-        rc = hd_fail(err, HD_E_RANGE,
-                     "%u positions are more than the workers' input logs hold (%llu)", r->capacity,
-                     (unsigned long long)e->o.max_live_positions);
+    if (hd_request_too_large(e, r, err)) {
         free_list(r);
-        return rc;
+        return err->code;
     }
     r->ev = *ev;
     r->arg = arg;
@@ -213,9 +223,14 @@ void hd_engine_set_ready(struct hd_engine *e, bool ready)
     e->ready = ready;
 }
 
-void hd_engine_set_live_limit(struct hd_engine *e, uint64_t positions)
+void hd_engine_set_live_limit(struct hd_engine *e, const struct hd_live_limit *limit)
 {
-    e->o.max_live_positions = positions;
+    e->limit = *limit;
+}
+
+const struct hd_live_limit *hd_engine_live_limit(const struct hd_engine *e)
+{
+    return &e->limit;
 }
 
 uint64_t hd_engine_replay(struct hd_engine *e, uint64_t mask)

@@ -63,13 +63,11 @@ struct hd_engine_options {
     unsigned overlap_rows;                /* a step of so many rows goes in two groups; 0: never */
     const struct hd_tokenizer *tokenizer; /* for stop tokens; NULL: the model's eos */
     struct hd_engine_ops ops;
-    unsigned max_sequences;      /* alive at once, at most HD_MAX_SEQUENCES */
-    unsigned max_rows;           /* of a step */
-    unsigned max_queue;          /* waiting requests */
-    uint32_t context;            /* positions of a sequence */
-    uint64_t max_live_positions; /* summed over live sequences (what the workers' logs can hold);
-                                  * can be lowered later: hd_engine_set_live_limit */
-    struct hd_serving *serving;  /* counts queue and token times there; NULL: nowhere */
+    unsigned max_sequences;     /* alive at once, at most HD_MAX_SEQUENCES */
+    unsigned max_rows;          /* of a step */
+    unsigned max_queue;         /* waiting requests */
+    uint32_t context;           /* positions of a sequence */
+    struct hd_serving *serving; /* counts queue and token times there; NULL: nowhere */
 };
 
 int hd_engine_new(struct hd_engine **out, const struct hd_engine_options *o, struct hd_error *err);
@@ -86,7 +84,15 @@ void hd_engine_fail(struct hd_engine *e, uint64_t before_us, const char *why);
 /* Starts a step if none is under way and there is work. Call after submit, and when ready again. */
 void hd_engine_kick(struct hd_engine *e);
 void hd_engine_set_ready(struct hd_engine *e, bool ready); /* no new step starts while not ready */
-void hd_engine_set_live_limit(struct hd_engine *e, uint64_t positions);
+/* Positions of all live sequences together. None at first. */
+struct hd_live_limit {
+    uint64_t logged; /* that the best input log has room for: a request beyond waits until it is
+                      * alone, then it is served all the same */
+    uint64_t held;   /* that every worker has memory for: a request beyond is refused */
+    char by[64];     /* whose memory that is */
+};
+void hd_engine_set_live_limit(struct hd_engine *e, const struct hd_live_limit *limit);
+const struct hd_live_limit *hd_engine_live_limit(const struct hd_engine *e);
 
 /* A worker's answer to the half-step in hand of a group (the core has accepted it). */
 struct hd_half_result {

@@ -59,6 +59,7 @@ struct hd_engine {
     struct hd_request *waiting, *running;
     unsigned n_waiting, n_running;
     uint64_t live_positions;
+    struct hd_live_limit limit;
     uint64_t used_sequences; /* mask of numbers in use */
     bool ready;
 
@@ -106,6 +107,9 @@ void hd_step_abandon(struct hd_engine *e);
  * forgotten, and the half-step is to be asked for again. */
 bool hd_step_decide(struct hd_engine *e);
 void hd_step_finish(struct hd_engine *e);
+/* It asks for more positions than there is memory for: says whose, and is true. */
+bool hd_request_too_large(const struct hd_engine *e, const struct hd_request *r,
+                          struct hd_error *err);
 void hd_request_end(struct hd_engine *e, struct hd_request *r, enum hd_finish how,
                     const char *error);
 

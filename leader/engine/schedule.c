@@ -25,14 +25,33 @@ static uint32_t free_sequence(const struct hd_engine *e)
     return HD_NO_SEQUENCE;
 }
 
-/* First come, first served: the head of the queue waits until there is room for it. */
+static bool has_room(const struct hd_engine *e, const struct hd_request *r)
+{
+    uint64_t positions = e->live_positions + positions_of(r);
+    return positions <= e->limit.logged && positions <= e->limit.held;
+}
+
+/* When the first of the queue came there was memory for it, and now there is less. */
+static bool refuse_first(struct hd_engine *e)
+{
+    struct hd_error err = {0};
+    if (!hd_request_too_large(e, e->waiting, &err))
+        return false;
+    hd_request_end(e, e->waiting, HD_FINISH_ERROR, err.text);
+    hd_requests_sweep(e);
+    return true;
+}
+
+/* First come, first served: the head of the queue waits until there is room for it. Alone it is
+ * served also without a log that could hold it: then a loss costs its replay. */
 void hd_schedule_admit(struct hd_engine *e)
 {
     while (e->waiting) {
         struct hd_request *r = e->waiting;
+        if (refuse_first(e))
+            continue;
         uint32_t sequence = free_sequence(e);
-        bool room = e->live_positions + positions_of(r) <= e->o.max_live_positions;
-        if (sequence == HD_NO_SEQUENCE || (!room && e->n_running > 0))
+        if (sequence == HD_NO_SEQUENCE || (!has_room(e, r) && e->n_running > 0))
             return;
         e->waiting = r->next;
         e->n_waiting--;

@@ -197,7 +197,6 @@ static void open_engine(struct rig *r, const struct hd_kernels *kernels)
         .max_rows = ROWS,
         .max_queue = 1,
         .context = CONTEXT,
-        .max_live_positions = UINT64_MAX,
     };
     check(hd_engine_new(&r->engine, &o, &err) == 0, &err);
     hd_engine_set_ready(r->engine, true);

@@ -165,6 +165,28 @@ static void worker_state(struct sim *s, const struct hd_action *a)
                  hd_loss_cause_name(a->cause));
 }
 
+static void pace(struct sim *s, const struct hd_action *a)
+{
+    struct hd_worker_view v;
+    hd_core_worker(s->core, a->slot, s->now, &v);
+    struct sim_worker *w = &s->workers[v.name[1] - '0'];
+    note(s, hd_pace_name(a->pace), a->slot, (uint64_t)(a->share * 100));
+    if (a->pace != HD_PACE_STEADY && !s->options.relief.automatic && a->pace != HD_PACE_SLOW)
+        sim_fail(s, "%s was relieved, and nobody is to be", v.name);
+    if (a->pace == HD_PACE_RELIEVED && !w->relieved_at) {
+        w->relieved_at = s->now;
+        w->reliefs++;
+        s->relieved++;
+    } else if (a->pace == HD_PACE_STEADY && w->relieved_at) {
+        /* Back and forth takes longer and longer. */
+        if (s->now - w->relieved_at < s->options.relief.hold_us)
+            sim_fail(s, "%s got its share back after %llu us", v.name,
+                     (unsigned long long)(s->now - w->relieved_at));
+        w->relieved_at = 0;
+        s->returned++;
+    }
+}
+
 static void set_ready(struct sim *s, bool ready)
 {
     note(s, ready ? "ready" : "not ready", 0, 0);
@@ -229,6 +251,9 @@ static void perform(struct sim *s, const struct hd_action *a)
         break;
     case HD_ACT_FAILOVER:
         check_report(s, &a->failover);
+        break;
+    case HD_ACT_PACE:
+        pace(s, a);
         break;
     }
 }

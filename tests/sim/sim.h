@@ -88,6 +88,11 @@ struct sim_worker {
     uint64_t conn;     /* 0: none */
     uint64_t epoch;
     uint64_t busy_until, stopped_until, blocked_until;
+    uint64_t pulse_at;
+    uint64_t slow_until;  /* it stands still for the most of the time ... */
+    unsigned slow_times;  /* ... or, when this is not 0, takes so many times as long */
+    uint64_t relieved_at; /* last; 0: it has its share */
+    unsigned reliefs;
     uint64_t sent_at[2]; /* latest delivery on its connection: to the worker, to the leader */
     uint64_t owned[HD_UNIT_KINDS];
     uint64_t held[HD_UNIT_KINDS], hold[HD_UNIT_KINDS]; /* ready; to be held */
@@ -172,6 +177,7 @@ struct sim {
     /* what happened */
     bool joined_late, all_lost, prepared, gave_up_log;
     unsigned losses, forgotten, recoveries, replays, moves, fills, drained, standby_used;
+    unsigned relieved, returned; /* for being slow; got their share back */
     unsigned pairs,
         pairs_lost; /* steps in two groups; of the second's half-steps, those asked for again */
 };
@@ -191,6 +197,7 @@ enum sim_event_type {
     CANCEL, /* likewise */
     CONNECT,
     FAULT,
+    PULSE,      /* worker, which is slow, stands still for a moment */
     BACKGROUND, /* worker has a moment for what it prepares */
     OPERATOR,   /* somebody drains worker, or asks for levelling */
     HEAL,       /* the end of all faults */

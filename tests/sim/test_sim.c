@@ -91,6 +91,32 @@ static void fault(struct sim *s, unsigned i)
         random_fault(s, i);
 }
 
+/* Slow for a while, once or by fits and starts: it stands still for nine tenths of the time, or all
+ * that it computes takes so many times as long. */
+static void plan_slowness(struct sim *s)
+{
+    for (unsigned i = 0; i < s->n_workers; i++) {
+        if (!sim_chance(s, 30))
+            continue;
+        bool stops = s->kind != SIM_JITTER && sim_chance(s, 50); /* there it would look lost */
+        s->workers[i].slow_times = stops ? 0 : 3 + (unsigned)sim_below(s, 8);
+        for (unsigned n = 1 + (unsigned)sim_below(s, 4); n > 0; n--)
+            sim_at(s, 20000 + sim_below(s, 900000), PULSE, i, NULL);
+    }
+}
+
+static void pulse(struct sim *s, unsigned i)
+{
+    struct sim_worker *w = &s->workers[i];
+    if (s->now >= w->slow_until)
+        w->slow_until = s->now + 100000 + sim_below(s, 900000);
+    else if (w->slow_until - s->now < 40000 || s->now != w->pulse_at)
+        return; /* it is over, or begins while it is slow already */
+    w->stopped_until = later(w->stopped_until, s->now + (w->slow_times ? 0 : 36000));
+    w->pulse_at = s->now + 40000;
+    sim_at(s, w->pulse_at, PULSE, i, NULL);
+}
+
 static void plan_faults(struct sim *s)
 {
     unsigned n = s->kind == SIM_MIXED ? 1 + (unsigned)sim_below(s, 3) : 0;
@@ -152,6 +178,7 @@ static void start(struct sim *s)
         .strategy = pick_strategy(s, heads),
         .fixed = &s->fixed,
         .detector = hd_detector_defaults(50000),
+        .relief = {.automatic = !sim_chance(s, 20), .slice_us = 20000, .hold_us = 60000},
         .step_deadline_us = 400000,
         .assign_deadline_us = 400000,
         .forget_after_us = s->seed / SIM_CLASSES % 2 ? 200000 : 0,
@@ -181,6 +208,8 @@ static void start(struct sim *s)
     s->tick_due = 50000;
     sim_at(s, s->tick_due, TICK, 0, NULL);
     plan_faults(s);
+    if (sim_chance(s, 40))
+        plan_slowness(s);
 }
 
 /* ---- Running it ----*/
@@ -243,6 +272,9 @@ static void happen(struct sim *s, struct sim_event *e)
     case FAULT:
         fault(s, e->worker);
         break;
+    case PULSE:
+        pulse(s, e->worker);
+        break;
     case BACKGROUND:
         sim_worker_background(s, e->worker);
         break;
@@ -304,7 +336,7 @@ static void finish(struct sim *s)
 
 struct totals {
     unsigned long losses, forgotten, recoveries, replays, moves, fills, drained, standby_used,
-        pairs, pairs_lost;
+        pairs, pairs_lost, relieved, returned;
 };
 
 static void run_seed(uint64_t seed, bool trace, struct totals *t)
@@ -325,6 +357,8 @@ static void run_seed(uint64_t seed, bool trace, struct totals *t)
     t->standby_used += s.standby_used;
     t->pairs += s.pairs;
     t->pairs_lost += s.pairs_lost;
+    t->relieved += s.relieved;
+    t->returned += s.returned;
     finish(&s);
 }
 
@@ -348,8 +382,10 @@ int main(int argc, char **argv)
     printf("%llu seeds: %lu losses (%lu for so long that they were forgotten), %lu recoveries (%lu "
            "heads from standby), %lu replays, %lu "
            "preparations, %lu logs filled, %lu workers drained, %lu steps in two groups (%lu times "
-           "the second's half-step was lost)\n",
+           "the second's half-step was lost), %lu workers relieved for being slow, %lu got their "
+           "share "
+           "back\n",
            (unsigned long long)seeds, t.losses, t.forgotten, t.recoveries, t.standby_used,
-           t.replays, t.moves, t.fills, t.drained, t.pairs, t.pairs_lost);
+           t.replays, t.moves, t.fills, t.drained, t.pairs, t.pairs_lost, t.relieved, t.returned);
     return 0;
 }

@@ -348,7 +348,10 @@ static void step(struct sim *s, unsigned worker, const struct sim_msg *m)
     result.units[kind] = w->owned[kind];
     for (size_t i = 0; i < m->n_rows; i++)
         result.rows[i].x = partial(s, worker, m, &m->rows[i]);
-    sim_worker_emit(s, worker, 50 + sim_below(s, sim_chance(s, 3) ? 30000 : 500), &result);
+    uint64_t cost = 50 + sim_below(s, sim_chance(s, 3) ? 30000 : 500);
+    if (s->now < w->slow_until && w->slow_times)
+        cost += 500 * w->slow_times;
+    sim_worker_emit(s, worker, cost, &result);
 }
 
 void sim_worker_leave(struct sim *s, unsigned worker)

@@ -209,6 +209,9 @@ static void say_action(struct trace *t, const struct hd_action *a)
     case HD_ACT_DRAINED:
         say(t, "drained %s", name);
         break;
+    case HD_ACT_PACE:
+        say(t, "%s %s share=%.2f", name, hd_pace_name(a->pace), a->share);
+        break;
     }
 }
 
@@ -349,10 +352,12 @@ static void parse_drain(struct hd_event *ev, const char *w)
 
 static void parse_worker(struct trace *t, struct hd_event *ev, struct lists *l, char **rest)
 {
+    const char *w;
     ev->slot = slot_of(t, word(rest));
     switch (ev->type) {
     case HD_EV_ACK:
-        ev->sent_us = t->now_us - 300;
+        w = word(rest);
+        ev->sent_us = t->now_us - (w ? strtoull(w, NULL, 10) : 300);
         break;
     case HD_EV_KV_RESULT:
         parse_kv(ev, l, rest);
@@ -402,13 +407,15 @@ static enum hd_event_type type_of(const char *w)
     return 0;
 }
 
-/* "speed=N", "nolog", or "other" for a worker with another model. */
+/* "speed=N", "log=BYTES", "nolog", or "other" for a worker with another model. */
 static void parse_hello(struct hd_event *ev, const char *w)
 {
     ev->hello.model_digest = DIGEST;
     ev->hello.log_limit_bytes = w && strcmp(w, "nolog") == 0 ? 0 : 1 << 20;
     if (w && strncmp(w, "speed=", 6) == 0)
         ev->hello.multiply_adds_per_s = strtoull(w + 6, NULL, 10);
+    else if (w && strncmp(w, "log=", 4) == 0)
+        ev->hello.log_limit_bytes = strtoull(w + 4, NULL, 10);
     else if (w && strcmp(w, "nolog") != 0)
         ev->hello.model_digest = DIGEST + 1;
 }

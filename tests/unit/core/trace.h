@@ -1,7 +1,8 @@
 /* trace.h - drive the core with words and read what it does as words.
  *
  * A scenario is a table of { event, actions expected }. Events:
- *   hello NAME [other|nolog|speed=N] | closed NAME | broke NAME | ack NAME
+ *   hello NAME [other|nolog|log=BYTES|speed=N] | closed NAME | broke NAME
+ *   ack NAME [ROUND TRIP IN US]
  *   tick MS [late MS]                          time moves on by MS first
  *   kv NAME EPOCH [heads=0,1] [ready=1] [gaps=2] [rows=N] [kept=N] [round=N]
  *   open SEQ | close SEQ | half STEP A|F|L LAYER SEQ:ROWS ... | done

@@ -69,7 +69,6 @@ void solo_open_with(struct solo *f, unsigned max_rows, enum hd_activations activ
         .max_rows = max_rows,
         .max_queue = 4,
         .context = 60,
-        .max_live_positions = UINT64_MAX,
         .serving = &f->serving,
     };
     hd_serving_init(&f->serving);

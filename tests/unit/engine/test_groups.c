@@ -250,7 +250,6 @@ static void open_fixture(struct fixture *f, unsigned overlap_rows, uint64_t seed
         .max_rows = 9,
         .max_queue = CLIENTS,
         .context = CONTEXT,
-        .max_live_positions = UINT64_MAX,
     };
     cr_assert_eq(hd_engine_new(&f->engine, &o, &err), 0, "%s", err.text);
     hd_engine_set_ready(f->engine, true);

@@ -70,7 +70,6 @@ static void start(enum hd_wire wire)
         .max_rows = ROWS,
         .max_queue = 1,
         .context = 60,
-        .max_live_positions = UINT64_MAX,
     };
     struct hd_request_options ro = {.tokens = ids, .n_tokens = ROWS, .max_tokens = 2};
     hd_engine_free(engine);

@@ -1,4 +1,5 @@
 #include "common/util/cpus.h"
+#include "common/util/memory.h"
 
 #include <criterion/criterion.h>
 #include <sched.h>
@@ -71,6 +72,22 @@ Test(cpus, lowest_limit_of_the_groups_above)
     cr_assert_eq(limit(), 3);
     put("/cpu.max", "100000 100000\n");
     cr_assert_eq(limit(), 1);
+}
+
+Test(cpus, memory_of_a_container)
+{
+    char self[96];
+    snprintf(self, sizeof self, "%s", path_of("/self"));
+    put("/self", "0::/a\n");
+    cr_assert_eq(mkdir(path_of("/a"), 0700), 0);
+    cr_assert_eq(hd_memory_of_group(root, self), 0);
+    put("/memory.max", "8589934592\n");
+    cr_assert_eq(hd_memory_of_group(root, self), UINT64_C(8) << 30);
+    put("/a/memory.max", "max\n");
+    cr_assert_eq(hd_memory_of_group(root, self), UINT64_C(8) << 30);
+    put("/a/memory.max", "1048576\n");
+    cr_assert_eq(hd_memory_of_group(root, self), 1 << 20);
+    cr_assert(hd_memory() > 0);
 }
 
 Test(cpus, what_makes_no_sense_is_no_limit)

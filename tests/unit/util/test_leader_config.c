@@ -58,6 +58,7 @@ Test(leader_config, defaults)
     cr_assert_str_eq(c->http_cert_key, "");
     cr_assert_eq(c->min_workers, 1);
     cr_assert_eq(c->forget_after_s, 3600);
+    cr_assert_eq(c->rebalance, HD_REBALANCE_AUTO);
     cr_assert_eq(c->busy_poll_us, 2000);
     cr_assert_eq(c->log_level, HD_LOG_INFO);
     cr_assert_eq(c->heartbeat_interval_ms, 50);
@@ -88,7 +89,7 @@ Test(leader_config, every_key)
     int rc = run_file(c,
                       "model: {path: other.gguf}\n"
                       "cluster: {listen: '[::1]:0', min_workers: 3, key: /k, tls: on,\n"
-                      "          busy_poll_us: 50, forget_after_s: 0}\n"
+                      "          busy_poll_us: 50, forget_after_s: 0, rebalance: manual}\n"
                       "http:\n"
                       "  listen: ':80'\n"
                       "  api_key_file: /a\n"
@@ -120,6 +121,7 @@ Test(leader_config, every_key)
     cr_assert_eq(c->cluster_tls, HD_TLS_ON);
     cr_assert_eq(c->busy_poll_us, 50);
     cr_assert_eq(c->forget_after_s, 0);
+    cr_assert_eq(c->rebalance, HD_REBALANCE_MANUAL);
     cr_assert_str_eq(c->api_key_file, "/a");
     cr_assert(c->http_open);
     cr_assert_str_eq(c->admin_key_file, "/b");
@@ -304,6 +306,7 @@ Test(leader_config, usage_names_everything)
                                         "cluster.listen",
                                         "cluster.min_workers",
                                         "cluster.forget_after_s",
+                                        "cluster.rebalance",
                                         "cluster.busy_poll_us",
                                         "cluster.key",
                                         "cluster.tls",

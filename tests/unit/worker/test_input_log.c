@@ -181,9 +181,7 @@ Test(input_log, only_chunks_with_rows_are_claimed)
     cr_assert_eq(hd_input_log_bytes(log), 2 * CHUNK_BYTES);
     cr_assert_eq(append(log, 0, 0, HD_LOG_CHUNK, &err), HD_LOG_GAP, "the prefix is bounded, too");
     cr_assert_eq(err.code, HD_E_LIMIT);
-    keep(log, 0, 3 * HD_LOG_CHUNK + 1, 3 * HD_LOG_CHUNK + 2);
-    hd_input_log_drop(log, 0);
-    cr_assert_eq(hd_input_log_bytes(log), 0);
+    cr_assert_eq(hd_input_log_bytes(log), 0, "what has a gap is given up");
     hd_input_log_free(log);
 }
 
@@ -199,15 +197,30 @@ Test(input_log, the_limit_holds_for_all_sequences_together)
     cr_assert_eq(err.code, HD_E_LIMIT);
     cr_assert_eq(append(log, 0, 0, HD_LOG_CHUNK + 1, &err), HD_LOG_GAP);
     cr_assert_eq(err.code, 0, "said once");
-    cr_assert_eq(hd_input_log_bytes(log), 2 * CHUNK_BYTES);
-    hd_input_log_drop(log, 0);
-    cr_assert_eq(append(log, 2, 0, 0, &err), HD_LOG_KEPT, "the space is free again");
+    cr_assert_eq(hd_input_log_count(log, 0, 0), 0);
+    cr_assert_eq(hd_input_log_bytes(log), CHUNK_BYTES, "a log with a gap takes no space");
+    cr_assert_eq(append(log, 2, 0, 0, &err), HD_LOG_KEPT, "so that the next one has it");
     cr_assert_eq(append(log, 1, 0, HD_LOG_CHUNK, &err), HD_LOG_GAP);
     cr_assert_eq(err.code, HD_E_LIMIT);
-    hd_input_log_drop(log, 2);
-    cr_assert_eq(append(log, 1, 0, HD_LOG_CHUNK, &err), HD_LOG_GAP, "not before it is asked for");
+    cr_assert_eq(append(log, 1, 0, 0, &err), HD_LOG_GAP, "not before it is asked for");
     hd_input_log_try_again(log, 1);
-    cr_assert_eq(append(log, 1, 0, HD_LOG_CHUNK, &err), HD_LOG_KEPT);
+    cr_assert_eq(append(log, 1, 0, 0, &err), HD_LOG_KEPT);
+    hd_input_log_free(log);
+}
+
+/* What is being completed gives way to what is whole. */
+Test(input_log, a_log_that_is_not_whole_makes_room)
+{
+    struct hd_input_log *log = make(dir, 2 * CHUNK_BYTES);
+    struct hd_error err;
+    keep(log, 0, 0, HD_LOG_CHUNK);
+    cr_assert_eq(append(log, 1, 0, 5, &err), HD_LOG_KEPT);
+    cr_assert_eq(hd_input_log_tail(log, 1, 0), 5);
+    keep(log, 0, HD_LOG_CHUNK, HD_LOG_CHUNK + 1);
+    cr_assert_eq(hd_input_log_count(log, 0, 0), HD_LOG_CHUNK + 1);
+    cr_assert_eq(hd_input_log_tail(log, 1, 0), 0);
+    cr_assert_eq(append(log, 1, 0, 6, &err), HD_LOG_GAP);
+    cr_assert_eq(hd_input_log_bytes(log), 2 * CHUNK_BYTES);
     hd_input_log_free(log);
 }
 
@@ -233,7 +246,7 @@ Test(input_log, a_missing_folder_is_a_gap_with_a_reason)
     hd_input_log_free(log);
 }
 
-Test(input_log, a_file_that_cannot_grow_is_a_gap_and_what_it_holds_stays)
+Test(input_log, a_file_that_cannot_grow_is_a_gap_and_given_up)
 {
     signal(SIGXFSZ, SIG_IGN);
     struct rlimit small = {.rlim_cur = CHUNK_BYTES, .rlim_max = CHUNK_BYTES};
@@ -244,10 +257,7 @@ Test(input_log, a_file_that_cannot_grow_is_a_gap_and_what_it_holds_stays)
         cr_assert_eq(append(log, 0, 1, p, &err), HD_LOG_KEPT);
     cr_assert_eq(append(log, 0, 1, HD_LOG_CHUNK, &err), HD_LOG_GAP);
     cr_assert_eq(err.code, HD_E_IO, "%s", err.text);
-    cr_assert_eq(hd_input_log_count(log, 0, 1), HD_LOG_CHUNK);
-    size_t n;
-    const float *x = hd_input_log_rows(log, (struct hd_log_at){0, 1, 10}, &n);
-    cr_assert_eq(n, HD_LOG_CHUNK - 10);
-    cr_assert_eq(x[0], 100000 + 1000);
+    cr_assert_eq(hd_input_log_count(log, 0, 1), 0);
+    cr_assert_eq(hd_input_log_bytes(log), 0);
     hd_input_log_free(log);
 }
