@@ -3,16 +3,15 @@
 
 #include "common/net/tls.h"
 #include "common/util/cpus.h"
+#include "common/util/state_dir.h"
 #include "worker/bootstrap.h"
 #include "worker/input_log.h"
 #include "worker/probe.h"
 #include "worker/session.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 struct hd_worker {
@@ -30,27 +29,12 @@ struct hd_worker {
     void *closed_arg;
 };
 
-/* The state folder and what is missing of the folders above it. */
-static int make_state_dir(const char *path, struct hd_error *err)
-{
-    char part[sizeof((struct hd_worker_config *)0)->state_dir];
-    snprintf(part, sizeof part, "%s", path);
-    for (char *slash = part + 1; (slash = strchr(slash, '/')); slash++) {
-        *slash = '\0';
-        mkdir(part, 0700); /* what went wrong shows at the last one */
-        *slash = '/';
-    }
-    if (mkdir(part, 0700) != 0 && errno != EEXIST)
-        return hd_fail(err, HD_E_IO, "cannot make the state folder %s: %s", path, strerror(errno));
-    return hd_input_log_try_dir(path, err);
-}
-
 /* With a model file of its own a worker can do without the folder. */
 static int use_state_dir(struct hd_worker *w, struct hd_error *err)
 {
     struct hd_error why = {0};
     w->state_dir = w->o.config->state_dir;
-    if (make_state_dir(w->state_dir, &why) == 0)
+    if (hd_state_dir_make(w->state_dir, &why) == 0 && hd_input_log_try_dir(w->state_dir, &why) == 0)
         return 0;
     if (w->o.config->model[0] == '\0')
         return hd_fail(err, HD_E_IO,

@@ -1,9 +1,12 @@
 #include "common/util/state_dir.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* `base` up to `stop`, and `tail` behind it; false when it is not an absolute path that fits. */
 static bool join(char *path, size_t size, const char *base, const char *stop, const char *tail)
@@ -21,4 +24,23 @@ void hd_state_dir_default(char *path, size_t size)
         join(path, size, getenv("HOME"), "", "/.local/state/hydac"))
         return;
     snprintf(path, size, "/var/lib/hydac");
+}
+
+int hd_state_dir_make(const char *path, struct hd_error *err)
+{
+    char *part = strdup(path);
+    if (!part)
+        return hd_fail(err, HD_E_NOMEM, "out of memory");
+    for (char *slash = part + (*part != 0); (slash = strchr(slash, '/')); slash++) {
+        *slash = '\0';
+        mkdir(part, 0700); /* what went wrong shows at the last one */
+        *slash = '/';
+    }
+    int rc = 0;
+    if (mkdir(part, 0700) != 0 && errno != EEXIST)
+        rc = hd_fail(err, HD_E_IO, "cannot make the state folder %s: %s", path, strerror(errno));
+    else if (access(part, R_OK | W_OK | X_OK) != 0)
+        rc = hd_fail(err, HD_E_IO, "cannot use the state folder %s: %s", path, strerror(errno));
+    free(part);
+    return rc;
 }
