@@ -1,6 +1,6 @@
-/* Opening a GGUF file: one pass of a cursor that cannot leave the mapping, then the checks that
- * need the whole (alignment, each tensor's bytes). Nothing is allocated for a count that the
- * rest of the file could not hold. */
+/* Opening a GGUF file: one pass of a cursor that cannot leave the mapping and makes all that it
+ * passes over its own (map.h), then the checks that need the whole (alignment, each tensor's
+ * bytes). Nothing is allocated for a count that the rest of the file could not hold. */
 #include "common/model/gguf_impl.h"
 #include "common/model/kind.h"
 #include "common/util/size.h"
@@ -34,6 +34,10 @@ static const uint8_t *take(struct cursor *c, size_t n)
 
     if (n > left(c)) {
         damaged(c, "the file ends too early");
+        return NULL;
+    }
+    if (hd_map_own(&c->g->map, c->at + n) < 0) {
+        hd_fail(c->err, HD_E_IO, "%s: byte %zu: it cannot be read", c->g->path, c->at);
         return NULL;
     }
     c->at += n;
@@ -353,6 +357,8 @@ static int parse(struct hd_gguf *g, struct hd_error *err)
     if (pad > left(&c))
         return damaged(&c, "the file ends before its data");
     g->data_at = c.at + pad;
+    if (hd_map_own_only(&g->map, g->data_at) < 0)
+        return hd_fail(err, HD_E_IO, "%s: cannot be mapped", g->path);
     return check_infos(g, alignment, err);
 }
 

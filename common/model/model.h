@@ -3,7 +3,9 @@
  * hd_model_open takes a .gguf file, or a Hugging Face folder (config.json, model.safetensors, or
  * parts of it with model.safetensors.index.json). Tensors are views into read-only mappings:
  * opening costs no reading of weights, and one mapping is shared by all processes of a machine. A
- * file must not be cut shorter while it is open: replace it by renaming another one over it. */
+ * file that is cut shorter or overwritten while it is open gives other bytes, zeros where there are
+ * none any more (guard.h), and no signal: whoever uses them compares digests (digests.h). Replace a
+ * model by renaming another file over it. */
 #ifndef HD_MODEL_MODEL_H
 #define HD_MODEL_MODEL_H
 

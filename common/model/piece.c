@@ -5,6 +5,12 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+const char *hd_piece_kind_name(enum hd_piece_kind kind)
+{
+    static const char *const names[] = {"head", "FFN block", "vocab block"};
+    return names[kind];
+}
+
 /* ---- All pieces ----*/
 
 static uint32_t units_of(const struct hd_units *u, enum hd_piece_kind kind)
@@ -166,6 +172,13 @@ void hd_piece_copy(const struct hd_cuts *c, size_t offset, size_t n, uint8_t *ou
         n -= some;
         offset = 0;
     }
+}
+
+const uint8_t *hd_piece_first_byte(const struct hd_cuts *c)
+{
+    const struct hd_cut *first = &c->cut[0];
+    return first->t.data + first->row0 * first->t.row_bytes +
+           hd_dtype_row_bytes(first->t.type, kept_of(first).col0);
 }
 
 void hd_piece_view(struct hd_cuts *c, const uint8_t *bytes)

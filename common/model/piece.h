@@ -16,6 +16,9 @@
 
 enum hd_piece_kind { HD_PIECE_HEAD, HD_PIECE_FFN, HD_PIECE_VOCAB, HD_PIECE_KINDS };
 
+/* "head", "FFN block", "vocab block" */
+const char *hd_piece_kind_name(enum hd_piece_kind kind);
+
 /* The layer of a vocab block is 0. */
 struct hd_piece_at {
     enum hd_piece_kind kind;
@@ -51,6 +54,8 @@ struct hd_cuts hd_piece_cuts(const struct hd_model *m, const struct hd_units *u,
 size_t hd_piece_bytes(const struct hd_cuts *c);
 /* Bytes [offset, offset + n) of the piece, gathered from the matrices; they exist. */
 void hd_piece_copy(const struct hd_cuts *c, size_t offset, size_t n, uint8_t *out);
+/* Where the first of its bytes lies, to say where it is in a file. */
+const uint8_t *hd_piece_first_byte(const struct hd_cuts *c);
 /* The same cuts of a piece whose bytes are given (borrowed; at least 4 bytes aligned). */
 void hd_piece_view(struct hd_cuts *c, const uint8_t *bytes);
 /* XXH3 of a piece's bytes; never 0, which stands for none. */

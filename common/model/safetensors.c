@@ -2,7 +2,6 @@
 
 #include "common/model/json.h"
 #include "common/model/kind.h"
-#include "common/model/map.h"
 #include "common/model/rules.h"
 #include "common/util/size.h"
 
@@ -146,7 +145,7 @@ static int open_header(struct shard *s, size_t *data_at, struct hd_error *err)
 
     if (rc < 0)
         return rc;
-    if (s->map.len >= sizeof len)
+    if (s->map.len >= sizeof len && hd_map_own(&s->map, sizeof len) == 0)
         memcpy(&len, s->map.data, sizeof len);
     if (len < 2 || len > HD_SAFETENSORS_MAX_HEADER) {
         const char *what = hd_kind_of_bytes(s->map.data, s->map.len);
@@ -160,6 +159,8 @@ static int open_header(struct shard *s, size_t *data_at, struct hd_error *err)
                        "%s: it ends within its header, %zu bytes of %llu: the download has not "
                        "ended, fetch it again",
                        s->path, s->map.len - sizeof len, (unsigned long long)len);
+    if (hd_map_own(&s->map, sizeof len + len) < 0 || hd_map_own_only(&s->map, sizeof len + len) < 0)
+        return hd_fail(err, HD_E_IO, "%s: its header cannot be read", s->path);
     s->header = hd_json_object(s->path, (const char *)s->map.data + sizeof len, len, err);
     *data_at = sizeof len + len;
     return s->header ? 0 : HD_E_FORMAT;
@@ -414,6 +415,14 @@ void hd_safetensors_type(const struct hd_safetensors *s, const char *name, char 
     const char *type = i < 0 ? "none" : s->entries[i].dtype;
 
     hd_printable(out, size, (struct hd_str){type, strlen(type)});
+}
+
+const struct hd_map *hd_safetensors_map(const struct hd_safetensors *s, size_t i, const char **path)
+{
+    if (i >= s->n_shards)
+        return NULL;
+    *path = s->shards[i].path;
+    return &s->shards[i].map;
 }
 
 const struct hd_names *hd_safetensors_names(const struct hd_safetensors *s)

@@ -6,6 +6,7 @@
 #ifndef HD_MODEL_SAFETENSORS_H
 #define HD_MODEL_SAFETENSORS_H
 
+#include "common/model/map.h"
 #include "common/model/names.h"
 #include "common/util/warnings.h"
 
@@ -26,6 +27,9 @@ void hd_safetensors_close(struct hd_safetensors *s);
 int hd_safetensors_tensor(const struct hd_safetensors *s, const char *name, struct hd_tensor *out);
 /* Its type in the words of the file ("F8_E4M3"). */
 void hd_safetensors_type(const struct hd_safetensors *s, const char *name, char *out, size_t size);
+/* File i and its path; NULL behind the last. */
+const struct hd_map *hd_safetensors_map(const struct hd_safetensors *s, size_t i,
+                                        const char **path);
 /* Names of all tensors. */
 const struct hd_names *hd_safetensors_names(const struct hd_safetensors *s);
 

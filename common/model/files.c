@@ -1,0 +1,76 @@
+#include "common/model/files.h"
+
+#include "common/model/gguf_impl.h"
+#include "common/model/guard.h"
+#include "common/model/model_impl.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+/* The map of file i and its path; NULL behind the last. */
+static const struct hd_map *map_of(const struct hd_model *m, size_t i, const char **path)
+{
+    if (m->gguf) {
+        *path = m->gguf->path;
+        return i == 0 ? &m->gguf->map : NULL;
+    }
+    return m->impl ? hd_safetensors_map(m->impl, i, path) : NULL;
+}
+
+uint64_t hd_model_stamp(const struct hd_model *m)
+{
+    const struct hd_map *map;
+    const char *path;
+    uint64_t stamp = 0;
+
+    for (size_t i = 0; (map = map_of(m, i, &path)); i++)
+        stamp = XXH3_64bits_withSeed(&map->id, sizeof map->id, stamp);
+    return stamp || !map_of(m, 0, &path) ? stamp : 1;
+}
+
+static int check_file(const struct hd_map *map, const char *path, struct hd_error *err)
+{
+    struct hd_file_id now;
+
+    if (hd_map_id(map, &now) < 0)
+        return hd_fail(err, HD_E_IO, "%s: %s", path, strerror(errno));
+    if (now.size != map->id.size)
+        return hd_fail(err, HD_E_IO,
+                       "%s has changed since it was opened: it had %" PRIu64 " bytes, now %" PRIu64,
+                       path, map->id.size, now.size);
+    if (now.mtime_ns != map->id.mtime_ns)
+        return hd_fail(err, HD_E_IO, "%s has been written to since it was opened", path);
+    if (map->guard && hd_guard_lost(map->guard) > 0)
+        return hd_fail(err, HD_E_IO, "%s cannot be read: %zu pages of it are lost", path,
+                       hd_guard_lost(map->guard));
+    return 0;
+}
+
+int hd_model_check_files(const struct hd_model *m, struct hd_error *err)
+{
+    const struct hd_map *map;
+    const char *path;
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && (map = map_of(m, i, &path)); i++)
+        rc = check_file(map, path, err);
+    return rc;
+}
+
+const char *hd_model_where(const struct hd_model *m, const uint8_t *byte, uint64_t *offset)
+{
+    const struct hd_map *map;
+    const char *path;
+
+    for (size_t i = 0; (map = map_of(m, i, &path)); i++)
+        if (byte >= map->data && byte < map->data + map->len) {
+            *offset = (uint64_t)(byte - map->data);
+            return path;
+        }
+    *offset = 0;
+    return NULL;
+}
