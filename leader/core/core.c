@@ -179,6 +179,9 @@ static void dispatch(struct hd_core *c, const struct hd_event *ev)
     case HD_EV_REBALANCE:
         core_rebalance(c);
         break;
+    case HD_EV_MODEL_KNOWN:
+        c->o.wait_for_model = false;
+        break;
     }
 }
 
@@ -221,6 +224,8 @@ static void set_reason(struct hd_core *c)
                  (unsigned long long)c->epoch, names);
     } else if (c->state == HD_CLUSTER_WAITING && c->plan_error[0]) {
         memcpy(c->reason, c->plan_error, sizeof c->reason);
+    } else if (c->state == HD_CLUSTER_WAITING && c->o.wait_for_model) {
+        snprintf(c->reason, sizeof c->reason, "the leader reads its model's file through, once");
     } else if (c->state == HD_CLUSTER_WAITING && core_unmeasured(c)) {
         list_names(c, core_unmeasured(c), names, sizeof names);
         snprintf(c->reason, sizeof c->reason, "waiting for the first heartbeat of %s", names);

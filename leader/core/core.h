@@ -87,6 +87,7 @@ struct hd_core_options {
     uint64_t forget_after_us; /* offline for so long: forgotten; 0: never */
     uint64_t model_digest;
     uint64_t max_weights_requests; /* of a worker, for one assignment: what it needs at most */
+    bool wait_for_model; /* workers may join, but are given nothing before HD_EV_MODEL_KNOWN */
 };
 
 /* ---- Events ---------------------------------------------------------------------------------*/
@@ -112,6 +113,7 @@ enum hd_event_type {
     HD_EV_WEIGHTS,     /* slot asks for weights: it gets on with what it is to load */
     HD_EV_DRAIN,       /* slot, on: it is to own nothing; leaving: it asks itself, to stop */
     HD_EV_REBALANCE,   /* level the load, now that nobody fails */
+    HD_EV_MODEL_KNOWN, /* what workers load can be checked, and all who have joined know how */
 };
 
 struct hd_hello_info {

@@ -182,7 +182,7 @@ static void start_fresh(struct hd_core *c, uint64_t replay)
 static bool enough(const struct hd_core *c)
 {
     unsigned n = (unsigned)__builtin_popcountll(core_alive(c));
-    return n >= (c->served ? 1 : c->o.min_workers) && !core_unmeasured(c);
+    return n >= (c->served ? 1 : c->o.min_workers) && !core_unmeasured(c) && !c->o.wait_for_model;
 }
 
 static void serve(struct hd_core *c)

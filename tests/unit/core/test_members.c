@@ -27,6 +27,30 @@ Test(core_members, first_plan)
     trace_deinit(&t);
 }
 
+/* While the leader does not know yet what its model's bytes are workers join and are given nothing,
+ * and those who go are not missed. */
+Test(core_members, nothing_is_given_before_the_model_is_known)
+{
+    struct trace t;
+    struct hd_core_options o = trace_options();
+    static const struct trace_line lines[] = {
+        {"hello w1", "welcome w1; w1 online"},
+        {"hello w2", "welcome w2; w2 online"},
+        {"tick 50", "beat w1; beat w2"},
+        {"closed w2", "w2 offline closed"},
+        {"hello w3", "welcome w3; w3 online"},
+        {"known", "assign w1 e1 h0,1 f0,1 v0; assign w3 e1 h2,3 f2,3 v1"},
+        {"kv w1 1 heads=0,1", ""},
+        {"kv w3 1 heads=2,3", "ready"},
+        {NULL, NULL},
+    };
+    o.wait_for_model = true;
+    trace_start(&t, 0, &o);
+    cr_assert_not_null(strstr(hd_core_reason(t.core), "reads its model's file"));
+    trace_play(&t, lines);
+    trace_deinit(&t);
+}
+
 /* A step, half by half; attention goes to all, the rest to owners. */
 Test(core_members, step)
 {

@@ -398,7 +398,7 @@ static enum hd_event_type type_of(const char *w)
         {"done", HD_EV_STEP_DONE},    {"log", HD_EV_LOG_STATE},
         {"fetch", HD_EV_FETCH},       {"rows", HD_EV_ROWS},
         {"drain", HD_EV_DRAIN},       {"rebalance", HD_EV_REBALANCE},
-        {"weights", HD_EV_WEIGHTS},
+        {"weights", HD_EV_WEIGHTS},   {"known", HD_EV_MODEL_KNOWN},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(words[i].word, w) == 0)
@@ -441,6 +441,7 @@ static void parse(struct trace *t, struct hd_event *ev, struct lists *l, char *t
         parse_half(ev, l, &rest);
         break;
     case HD_EV_STEP_DONE:
+    case HD_EV_MODEL_KNOWN:
     case HD_EV_REBALANCE:
         break;
     default:

@@ -8,7 +8,7 @@
  *   open SEQ | close SEQ | half STEP A|F|L LAYER SEQ:ROWS ... | done
  *   result NAME EPOCH STEP A|F|L LAYER         Aa, Ab, Fa, Fb: of the first or second of two groups
  *   log NAME SEQ complete|gap | fetch NAME ID SEQ LAYER POSITION COUNT
- *   rows NAME ID COUNT for NAME | drain NAME on|off|leaving | rebalance | weights NAME
+ *   rows NAME ID COUNT for NAME | drain NAME on|off|leaving | rebalance | weights NAME | known
  * Actions are joined by "; "; those for the second group end with "b". A replay is answered on the
  * spot, as the daemon does. */
 #ifndef HD_TESTS_TRACE_H
