@@ -13,6 +13,7 @@ static bool alloc_rows(struct hd_engine *e)
     e->residual = calloc(n * dim, sizeof *e->residual);
     e->row_bytes = hd_model_row_bytes(e->o.model, e->o.activations);
     e->sum_bytes = hd_model_sum_bytes(e->o.model, e->o.wire);
+    e->embedding = aligned_alloc(64, (e->o.model->embedding.row_bytes + 63) / 64 * 64);
     e->normalised = calloc(dim, sizeof *e->normalised);
     e->x = aligned_alloc(64, (n * e->row_bytes + 63) / 64 * 64);
     e->acc = calloc(n * dim, sizeof *e->acc);
@@ -22,8 +23,9 @@ static bool alloc_rows(struct hd_engine *e)
     e->temperatures = calloc(n, sizeof *e->temperatures);
     e->shifts = calloc(n, sizeof *e->shifts);
     e->by_sequence = calloc(n, sizeof *e->by_sequence);
-    return e->rows && e->residual && e->normalised && e->x && e->acc && e->sequences &&
-           e->positions && e->want && e->temperatures && e->shifts && e->by_sequence;
+    return e->rows && e->residual && e->embedding && e->normalised && e->x && e->acc &&
+           e->sequences && e->positions && e->want && e->temperatures && e->shifts &&
+           e->by_sequence;
 }
 
 static bool load_norms(struct hd_engine *e)
@@ -78,6 +80,7 @@ void hd_engine_free(struct hd_engine *e)
     free_list(e->running);
     free(e->rows);
     free(e->residual);
+    free(e->embedding);
     free(e->normalised);
     free(e->x);
     free(e->acc);
@@ -210,12 +213,12 @@ void hd_engine_fail(struct hd_engine *e, uint64_t before_us, const char *why)
 
 void hd_engine_kick(struct hd_engine *e)
 {
-    if (!e->ready || e->n_rows > 0)
-        return;
-    hd_schedule_admit(e);
-    hd_schedule_rows(e);
-    if (e->n_rows > 0)
-        hd_step_begin(e);
+    bool begun = false;
+    while (!begun && e->ready && e->n_rows == 0) {
+        hd_schedule_admit(e);
+        hd_schedule_rows(e);
+        begun = e->n_rows == 0 || hd_step_begin(e);
+    }
 }
 
 void hd_engine_set_ready(struct hd_engine *e, bool ready)

@@ -25,6 +25,7 @@
 #include "leader/engine/request.h"
 #include "leader/metrics/serving.h"
 
+struct hd_digests;
 struct hd_engine;
 
 /* The half-step in hand of a group. Valid until it is done, reset or replayed. */
@@ -52,11 +53,16 @@ struct hd_engine_ops {
     void (*half)(void *arg, const struct hd_half_work *work); /* do this half-step */
     void (*step_done)(void *arg, uint64_t step);              /* its rows are committed */
     void (*step_abandoned)(void *arg);                        /* forget the half-steps in hand */
+    /* The file's bytes of this token's embedding are not what they were. Returns the reason that
+     * requests which need them end with; must not call the engine. Only with `digests`. */
+    const char *(*wrong_row)(void *arg, int32_t token);
 };
 
 struct hd_engine_options {
     const struct hd_model *model;
     const struct hd_units *units;
+    const struct hd_digests *digests; /* rows of the embedding must have these; NULL: whatever they
+                                       * are. May be filled later, before the engine is ready */
     const struct hd_kernels *kernels;
     enum hd_activations activations;
     enum hd_wire wire;                    /* as every worker answers; it fits the model */

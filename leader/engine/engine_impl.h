@@ -68,6 +68,7 @@ struct hd_engine {
     size_t n_rows;
     struct hd_row *rows; /* [max_rows] */
     float *residual;     /* [max_rows][dim] */
+    uint8_t *embedding;  /* one row of the file's, to be checked */
     float *normalised;   /* [dim], of one row */
     size_t row_bytes;
     size_t sum_bytes; /* of a row of partial sums that is not wide */
@@ -99,7 +100,8 @@ void hd_groups_form(struct hd_engine *e);
 void hd_groups_join(struct hd_engine *e);
 
 /* step.c */
-void hd_step_begin(struct hd_engine *e);
+/* False: what a row begins with is not to be had; its request has ended, there is no step. */
+bool hd_step_begin(struct hd_engine *e);
 void hd_step_abandon(struct hd_engine *e);
 
 /* finish.c: what a finished step means to its requests */

@@ -3,6 +3,7 @@
 #include "leader/engine/engine_impl.h"
 
 #include "common/math/q8.h"
+#include "common/model/digests.h"
 #include "common/util/clock.h"
 
 #include <math.h>
@@ -111,22 +112,55 @@ static bool any_sampled(const struct hd_engine *e)
     return false;
 }
 
-void hd_step_begin(struct hd_engine *e)
+/* The row's residual is its token's embedding. False: the file's bytes of it are wrong. */
+static bool embed(struct hd_engine *e, size_t i)
 {
-    const struct hd_model *m = e->o.model;
+    struct hd_tensor t = e->o.model->embedding;
+    size_t token = (size_t)e->rows[i].r->tokens[e->rows[i].position], row = token;
+    if (e->o.digests) {
+        if (!hd_digests_row(e->o.digests, (uint32_t)token, e->embedding))
+            return false;
+        t.data = e->embedding;
+        row = 0;
+    }
+    hd_dequant(&t, row, 0, t.cols, e->residual + i * t.cols);
+    return true;
+}
+
+/* False: some could not begin; their requests have ended. */
+static bool embed_all(struct hd_engine *e)
+{
+    bool good = true;
+    for (size_t i = 0; i < e->n_rows; i++) {
+        struct hd_request *r = e->rows[i].r;
+        if (r->ended || embed(e, i))
+            continue;
+        good = false;
+        hd_request_end(e, r, HD_FINISH_ERROR,
+                       e->o.ops.wrong_row(e->o.ops.arg, r->tokens[e->rows[i].position]));
+    }
+    return good;
+}
+
+bool hd_step_begin(struct hd_engine *e)
+{
     uint64_t now = hd_now_us();
+    if (!embed_all(e)) {
+        hd_step_abandon(e);
+        hd_requests_sweep(e);
+        return false;
+    }
     for (size_t i = 0; i < e->n_rows; i++) {
         struct hd_request *r = e->rows[i].r;
         if (r->started_us == 0) {
             r->started_us = now;
             hd_serving_started(e->o.serving, r->submitted_us, now);
         }
-        hd_dequant(&m->embedding, (size_t)r->tokens[e->rows[i].position], 0, m->shape.dim,
-                   e->residual + i * m->shape.dim);
     }
     e->step++;
     hd_groups_form(e);
     issue_ready(e);
+    return true;
 }
 
 void hd_step_abandon(struct hd_engine *e)

@@ -1,5 +1,6 @@
 #include "tests/unit/engine/solo.h"
 
+#include "common/model/digests.h"
 #include "leader/engine/sample.h"
 
 #include <criterion/criterion.h>
@@ -49,12 +50,30 @@ static void op_abandoned(void *arg)
     f->wanted = false;
 }
 
+static const char *op_wrong_row(void *arg, int32_t token)
+{
+    struct solo *f = arg;
+    f->wrong_rows++;
+    return "the file has changed";
+}
+
+static struct hd_digests *digests_of(const struct hd_model *m)
+{
+    static const _Atomic bool go_on;
+    struct hd_digests *d;
+    struct hd_error err = {0};
+    cr_assert_eq(hd_digests_new(&d, m), 0);
+    cr_assert_eq(hd_digests_make(d, 1, &go_on, &err), 0, "%s", err.text);
+    return d;
+}
+
 void solo_open_with(struct solo *f, unsigned max_rows, enum hd_activations activations,
                     uint32_t blocks)
 {
     *f = (struct solo){0};
     struct hd_error err = {0};
     tiny_model_open(&f->tiny, HD_F32);
+    f->digests = digests_of(f->tiny.model);
     if (blocks > 0) {
         f->tiny.units.vocab_width = (f->tiny.model->shape.vocab + blocks - 1) / blocks;
         f->tiny.units.vocab_blocks = blocks;
@@ -64,7 +83,8 @@ void solo_open_with(struct solo *f, unsigned max_rows, enum hd_activations activ
         .units = &f->tiny.units,
         .kernels = hd_kernels_get(HD_ISA_PORTABLE),
         .activations = activations,
-        .ops = {f, op_open, op_close, op_half, op_done, op_abandoned},
+        .digests = f->digests,
+        .ops = {f, op_open, op_close, op_half, op_done, op_abandoned, op_wrong_row},
         .max_sequences = 3,
         .max_rows = max_rows,
         .max_queue = 4,
@@ -84,6 +104,7 @@ void solo_open(struct solo *f, unsigned max_rows)
 void solo_close(struct solo *f)
 {
     hd_engine_free(f->engine);
+    hd_digests_free(f->digests);
     tiny_model_close(&f->tiny);
 }
 

@@ -10,7 +10,9 @@ enum { SOLO_TOKENS = 64 };
 
 struct solo {
     struct tiny_model tiny;
+    struct hd_digests *digests; /* of the tiny model */
     struct hd_engine *engine;
+    unsigned wrong_rows;    /* of the embedding, told by the engine */
     uint64_t open;          /* sequences */
     uint32_t positions[64]; /* committed by sequence */
     unsigned abandoned, largest, halves;

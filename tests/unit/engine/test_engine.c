@@ -1,9 +1,13 @@
 /* Requests through the engine: batches, chunks, replays, the queue, the end. */
+#include "common/model/files.h"
+#include "leader/engine/engine_impl.h"
 #include "tests/unit/engine/solo.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The distributions here are flat: the best few of each block are not always enough, and then every
  * logit is asked for, of these rows only. Others in the batch, and a reset in between, change
@@ -206,5 +210,34 @@ Test(engine, old_requests_fail_with_the_reason_and_young_ones_stay)
     solo_ask(&f, &b, 30, 10, 20);
     solo_run(&f);
     cr_assert(b.ended && b.n == 20);
+    solo_close(&f);
+}
+
+/* The leader's file is overwritten while it runs: who needs what was there ends with the reason,
+ * all others get their tokens. */
+Test(engine, a_wrong_row_of_the_embedding_ends_its_request_only)
+{
+    struct solo_client plain, wrong, beside;
+    struct solo f;
+    uint64_t offset;
+    solo_open(&f, 64);
+    solo_ask(&f, &plain, 10, 5, 12);
+    solo_run(&f);
+    cr_assert_eq(f.wrong_rows, 0);
+    struct hd_request *r = solo_ask(&f, &wrong, 40, 9, 12);
+    solo_ask(&f, &beside, 10, 5, 12);
+    const struct hd_tensor *t = &f.tiny.model->embedding;
+    const uint8_t *row = t->data + (size_t)r->tokens[8] * t->row_bytes;
+    cr_assert_not_null(hd_model_where(f.tiny.model, row, &offset));
+    int fd = open(f.tiny.path, O_WRONLY);
+    cr_assert_eq(pwrite(fd, "wrong", 5, (off_t)offset), 5);
+    close(fd);
+    solo_run(&f);
+    cr_assert_eq(f.wrong_rows, 1);
+    cr_assert(wrong.ended && wrong.finish == HD_FINISH_ERROR && wrong.n == 0);
+    cr_assert_str_eq(wrong.error, "the file has changed");
+    cr_assert(beside.ended && beside.finish == HD_FINISH_LENGTH);
+    cr_assert_eq(memcmp(beside.tokens, plain.tokens, sizeof plain.tokens), 0);
+    cr_assert_eq(f.open, 0);
     solo_close(&f);
 }
