@@ -1,11 +1,13 @@
 /* arrivals.c - between the supply of weights, which the compute thread asks, and the connection:
  * requests go out as replies do, answers pass by the queue of jobs, since the job in hand may be
  * what waits for them. */
+#include "common/model/files.h"
 #include "common/util/clock.h"
 #include "worker/crew_impl.h"
 #include "worker/hold.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static void ask(void *arg, const struct hd_weights_ask *a)
@@ -19,8 +21,7 @@ static void ask(void *arg, const struct hd_weights_ask *a)
 void hd_crew_forget_supply(struct hd_crew *c)
 {
     c->look_ahead = false;
-    if (c->supply)
-        hd_supply_begin(c->supply);
+    hd_supply_begin(c->supply);
 }
 
 static int take_one(struct hd_crew *c, const struct hd_job *job, struct hd_error *err)
@@ -63,12 +64,62 @@ static int wait_for_weights(void *arg, struct hd_error *err)
     return over ? hd_fail(err, HD_E_STATE, "the leader is gone; its weights do not come") : rc;
 }
 
+/* ---- Bytes that are not the leader's ----*/
+
+#define TOLD_ONE_BY_ONE 16 /* pieces with a log line of their own; the others are counted */
+
+/* Where the piece lies, for a person. */
+static void say_where(const struct hd_crew *c, struct hd_piece_at at, enum hd_supply_source from,
+                      char *text, size_t size)
+{
+    const struct hd_units *u = hd_shard_units(c->node->shard);
+    struct hd_cuts cuts = hd_piece_cuts(c->o.model, u, at);
+    uint64_t offset;
+    const char *path = hd_model_where(c->o.model, hd_piece_first_byte(&cuts), &offset);
+    if (from == HD_SUPPLY_FILE && path)
+        snprintf(text, size, "%s %u of layer %u is not the leader's: %s, from byte %" PRIu64 " on",
+                 hd_piece_kind_name(at.kind), at.unit, at.layer, path, offset);
+    else
+        snprintf(text, size, "what was kept of %s %u of layer %u is not the leader's",
+                 hd_piece_kind_name(at.kind), at.unit, at.layer);
+}
+
+static void on_refused(void *arg, struct hd_piece_at at, enum hd_supply_source from)
+{
+    struct hd_crew *c = arg;
+    char text[512];
+    struct hd_supply_totals t;
+    hd_supply_totals(c->supply, &t);
+    say_where(c, at, from, text, sizeof text);
+    if (t.refused <= TOLD_ONE_BY_ONE)
+        hd_warn(c->o.log, "piece_refused", "reason=\"%s\" effect=\"it is fetched from the leader\"",
+                text);
+    struct hd_damaged d = {.kind = HD_DAMAGE_FILE, .at = at, .repaired = true, .text = text};
+    struct hd_reply *r = hd_reply_new(c->joined);
+    hd_crew_finish(c, r, r ? hd_reply_damage(r, &d) : 0);
+}
+
+void hd_crew_learn_digests(struct hd_crew *c, const struct hd_job *job)
+{
+    const Hydac__V1__PieceDigests *m = (const Hydac__V1__PieceDigests *)job->message;
+    const uint64_t *digests = (const uint64_t *)job->frame.payload; /* 64 bytes aligned */
+    const struct hd_units *u = hd_shard_units(c->node->shard);
+    for (uint32_t i = 0; i < m->count; i++) {
+        uint64_t before = hd_supply_digest(c->supply, m->first + i);
+        if (before == 0 || before == digests[i])
+            continue;
+        struct hd_piece_at at = hd_piece_nth(c->o.model, u, m->first + i);
+        hd_shard_release_piece(
+            c->node->shard, (struct hd_shard_unit){(enum hd_shard_kind)at.kind, at.unit}, at.layer);
+    }
+    hd_supply_learn(c->supply, m->first, digests, m->count);
+}
+
 int hd_crew_new_supply(struct hd_crew *c)
 {
-    if (!c->o.cache)
-        return 0;
     return hd_supply_new(&c->supply, &(struct hd_supply_options){.model = c->o.model,
                                                                  .cache = c->o.cache,
+                                                                 .refused = on_refused,
                                                                  .ask = ask,
                                                                  .wait = wait_for_weights,
                                                                  .arg = c});
@@ -94,8 +145,6 @@ void hd_crew_take_arrived(struct hd_crew *c)
 
 uint64_t hd_crew_supply_at(const struct hd_crew *c)
 {
-    if (!c->supply)
-        return UINT64_MAX;
     bool idle = !c->hold_pending && !hd_supply_on_the_way(c->supply);
     return hd_supply_wants_more(c->supply) || (c->look_ahead && idle) ? c->supply_us : UINT64_MAX;
 }
@@ -133,23 +182,23 @@ static void want_lists(struct hd_crew *c, const struct hd_unit_list *lists)
 
 void hd_crew_want(struct hd_crew *c, const struct hd_assignment *a)
 {
-    if (!c->supply)
-        return;
     hd_supply_set_window(c->supply, HD_WEIGHTS_IN_FLIGHT);
     hd_supply_unwant_all(c->supply);
     want_lists(c, a->want);
     want_lists(c, a->hold);
     hd_supply_look_again(c->supply);
-    c->look_ahead = true;
+    c->look_ahead = c->o.cache != NULL; /* there is where to keep what comes ahead */
 }
 
 void hd_crew_log_weights(const struct hd_crew *c, const struct hd_supply_totals *before)
 {
     struct hd_supply_totals t;
-    if (!c->supply)
-        return;
     hd_supply_totals(c->supply, &t);
-    hd_info(c->o.log, "weights", "fetched=%" PRIu64 " fetched_bytes=%" PRIu64 " kept=%" PRIu64,
-            t.fetched - before->fetched, t.fetched_bytes - before->fetched_bytes,
-            t.kept - before->kept);
+    if (t.refused > before->refused)
+        hd_warn(c->o.log, "weights_refused", "pieces=%" PRIu64 " since_start=%" PRIu64,
+                t.refused - before->refused, t.refused);
+    if (c->o.cache || t.fetched > before->fetched)
+        hd_info(c->o.log, "weights", "fetched=%" PRIu64 " fetched_bytes=%" PRIu64 " kept=%" PRIu64,
+                t.fetched - before->fetched, t.fetched_bytes - before->fetched_bytes,
+                t.kept - before->kept);
 }

@@ -63,8 +63,7 @@ static void run_slice(struct hd_crew *c)
 {
     struct hd_error err = {0};
     uint64_t t0 = hd_now_us();
-    if (c->supply)
-        hd_supply_set_window(c->supply, 1); /* what nobody waits for holds up nobody */
+    hd_supply_set_window(c->supply, 1); /* what nobody waits for holds up nobody */
     int rc = hd_hold_slice(c->node, &err);
     uint64_t now = hd_now_us();
     c->hold_pending = rc > HD_HOLD_IDLE;

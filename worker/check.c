@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define VARINT32 5    /* bytes of the longest unsigned 32-bit number in a message */
 #define MARGIN   4096 /* tags, lengths and single numbers of any message */
@@ -107,6 +108,10 @@ int hd_check_assign(const struct hd_check *c, const Hydac__V1__AssignHeads *m, s
                                         {m->hold_ffn_blocks, m->n_hold_ffn_blocks},
                                         {m->hold_vocab_blocks, m->n_hold_vocab_blocks}};
     int rc = check_lists(c, own, err);
+    size_t units = m->n_heads + m->n_ffn_blocks + m->n_vocab_blocks + m->n_hold_heads +
+                   m->n_hold_ffn_blocks + m->n_hold_vocab_blocks;
+    if (rc == 0 && units > 0 && c->n_digests < c->n_pieces)
+        rc = hd_fail(err, HD_E_PROTO, "AssignHeads: before the digests of all pieces");
     if (rc == 0 && check_lists(c, hold, err) < 0)
         rc = hd_fail_in(err, "held units");
     if (rc == 0)
@@ -165,12 +170,34 @@ int hd_check_rows(const struct hd_check *c, const Hydac__V1__Rows *m, size_t pay
 
 /* ---- Weights ----*/
 
+int hd_check_digests(const struct hd_check *c, const Hydac__V1__PieceDigests *m,
+                     const struct hd_frame *f, struct hd_error *err)
+{
+    if (m->first != c->n_digests)
+        return hd_fail(err, HD_E_PROTO,
+                       "PieceDigests: from piece %llu on, expected was %llu of %llu",
+                       (unsigned long long)m->first, (unsigned long long)c->n_digests,
+                       (unsigned long long)c->n_pieces);
+    if (m->count < 1 || m->count > HD_PIECE_DIGESTS_MAX || m->count > c->n_pieces - m->first)
+        return hd_fail(err, HD_E_PROTO, "PieceDigests: %u pieces from %llu on, there are %llu",
+                       m->count, (unsigned long long)m->first, (unsigned long long)c->n_pieces);
+    if (f->payload_len != m->count * sizeof(uint64_t))
+        return hd_fail(err, HD_E_PROTO, "PieceDigests: %u bytes for %u digests", f->payload_len,
+                       m->count);
+    for (uint32_t i = 0; i < m->count; i++) {
+        uint64_t digest;
+        memcpy(&digest, f->payload + i * sizeof digest, sizeof digest);
+        if (digest == 0)
+            return hd_fail(err, HD_E_PROTO, "PieceDigests: piece %llu has none",
+                           (unsigned long long)(m->first + i));
+    }
+    return 0;
+}
+
 int hd_check_weights(const struct hd_check *c, const Hydac__V1__Weights *m, size_t payload_len,
                      struct hd_error *err)
 {
     struct hd_piece_at at = {(enum hd_piece_kind)m->kind, m->unit, m->layer};
-    if (!c->supplied)
-        return hd_fail(err, HD_E_PROTO, "Weights: this worker has a file of its own");
     if (m->kind >= HD_PIECE_KINDS || !hd_piece_exists(c->model, c->units, at))
         return hd_fail(err, HD_E_PROTO, "Weights: kind %u, unit %u, layer %u does not exist",
                        m->kind, m->unit, m->layer);
@@ -279,7 +306,7 @@ struct hd_frame_limits hd_check_limits(const struct hd_check *c)
     uint64_t assign = 2 * VARINT32 * units + /* owned and held; an audit has a step and units */
                       HD_NODE_SEQUENCES * (uint64_t)(8 * VARINT32); /* a need: 4, tags, length */
     uint64_t payload = rows * hd_model_row_bytes(c->model, c->sizes.activations);
-    if (c->supplied && payload < HD_WEIGHTS_CHUNK)
+    if (payload < HD_WEIGHTS_CHUNK) /* a list of digests is smaller */
         payload = HD_WEIGHTS_CHUNK;
     return (struct hd_frame_limits){
         .max_body = (uint32_t)(step + assign + MARGIN),

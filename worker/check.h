@@ -16,7 +16,7 @@ struct hd_check {
     const struct hd_model *model;
     const struct hd_units *units;
     struct hd_node_sizes sizes;
-    bool supplied; /* the model has no data: weights come from the leader */
+    uint64_t n_pieces, n_digests; /* of the model; of them told by PieceDigests so far */
 };
 
 /* All return 0 or HD_E_PROTO, with the sentence that goes back to the leader. */
@@ -31,6 +31,9 @@ int hd_check_fill(const struct hd_check *c, const Hydac__V1__FillLog *m, struct 
 int hd_check_fetch(const struct hd_check *c, const Hydac__V1__Fetch *m, struct hd_error *err);
 int hd_check_rows(const struct hd_check *c, const Hydac__V1__Rows *m, size_t payload_len,
                   struct hd_error *err);
+/* Whole lists of digests, in order, before any AssignHeads (which needs all). */
+int hd_check_digests(const struct hd_check *c, const Hydac__V1__PieceDigests *m,
+                     const struct hd_frame *f, struct hd_error *err);
 int hd_check_weights(const struct hd_check *c, const Hydac__V1__Weights *m, size_t payload_len,
                      struct hd_error *err);
 int hd_check_sequence(const struct hd_check *c, uint32_t sequence, struct hd_error *err);

@@ -42,7 +42,7 @@ struct hd_crew_options {
     bool keep_log;
     unsigned threads;
     enum hd_isa isa;
-    struct hd_weights_cache *cache; /* weights come from the leader, and are kept there; or NULL */
+    struct hd_weights_cache *cache; /* what comes from the leader is kept there; or NULL */
     void (*on_reply)(void *arg, struct hd_reply *r); /* r is freed afterwards; NULL: see above */
     void *arg;
 };
@@ -61,6 +61,7 @@ enum hd_job_type {
     HD_JOB_AUDIT,     /* message, frame's payload */
     HD_JOB_SELF_TEST, /* id: the seed */
     HD_JOB_WEIGHTS,   /* message, frame's payload: passes by the others */
+    HD_JOB_DIGESTS,   /* message, frame's payload */
 };
 
 struct hd_job {

@@ -56,7 +56,7 @@ struct hd_crew {
     bool hold_pending;        /* there may be a slice to do */
     bool audit_pending;       /* ... of an audit */
     uint64_t hold_us;         /* neither before this */
-    struct hd_supply *supply; /* NULL: the model has its data */
+    struct hd_supply *supply; /* where weights come from */
     bool look_ahead;          /* there may be pieces to fetch before they are needed */
     bool told_complete;       /* in the log, with so many pieces fetched */
     uint64_t told_fetched;
@@ -92,6 +92,8 @@ void hd_crew_run_audit(struct hd_crew *c); /* one slice */
 
 /* arrivals.c */
 int hd_crew_new_supply(struct hd_crew *c); /* 0 or HD_E_NOMEM */
+/* HD_JOB_DIGESTS. Weights that a leader of before had other digests of are dropped. */
+void hd_crew_learn_digests(struct hd_crew *c, const struct hd_job *job);
 void hd_crew_take_arrived(struct hd_crew *c);
 /* Another conversation: nothing is on the way. */
 void hd_crew_forget_supply(struct hd_crew *c);

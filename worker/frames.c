@@ -59,6 +59,7 @@ static int on_welcome(struct incoming *in, struct hd_error *err)
         .max_sequences = m->max_sequences,
         .audit_every = m->audit_every,
     };
+    s->check.n_digests = 0;
     s->conversation++;
     s->epoch = m->epoch;
     hd_way_pause_shortest(&s->way);
@@ -151,6 +152,19 @@ static int on_rows(struct incoming *in, struct hd_error *err)
     if (rc < 0)
         return rc;
     struct hd_job job = {.type = HD_JOB_ROWS, .message = in->m, .frame = *in->f};
+    in->m = NULL;
+    memset(in->f, 0, sizeof *in->f);
+    return submit(in, &job, err);
+}
+
+static int on_digests(struct incoming *in, struct hd_error *err)
+{
+    const Hydac__V1__PieceDigests *m = (const Hydac__V1__PieceDigests *)in->m;
+    int rc = hd_check_digests(&in->s->check, m, in->f, err);
+    if (rc < 0)
+        return rc;
+    in->s->check.n_digests += m->count;
+    struct hd_job job = {.type = HD_JOB_DIGESTS, .message = in->m, .frame = *in->f};
     in->m = NULL;
     memset(in->f, 0, sizeof *in->f);
     return submit(in, &job, err);
@@ -268,6 +282,7 @@ static const struct {
     [HD_FRAME_FILL_LOG] = {JOINED, false, &hydac__v1__fill_log__descriptor, on_fill_log},
     [HD_FRAME_FETCH] = {JOINED, false, &hydac__v1__fetch__descriptor, on_fetch},
     [HD_FRAME_ROWS] = {JOINED, false, &hydac__v1__rows__descriptor, on_rows},
+    [HD_FRAME_PIECE_DIGESTS] = {JOINED, false, &hydac__v1__piece_digests__descriptor, on_digests},
     [HD_FRAME_WEIGHTS] = {JOINED, false, &hydac__v1__weights__descriptor, on_weights},
     [HD_FRAME_AUDIT] = {JOINED, false, &hydac__v1__audit__descriptor, on_audit},
     [HD_FRAME_SELF_TEST] = {JOINED, false, &hydac__v1__self_test__descriptor, on_self_test},

@@ -72,8 +72,7 @@ void hd_crew_run_audit(struct hd_crew *c)
 {
     struct hd_audit_answer answer;
     uint64_t t0 = hd_now_us();
-    if (c->supply)
-        hd_supply_set_window(c->supply, 1); /* what nobody waits for holds up nobody */
+    hd_supply_set_window(c->supply, 1); /* what nobody waits for holds up nobody */
     int rc = hd_audit_slice(c->node, &answer);
     uint64_t now = hd_now_us();
     c->audit_pending = rc != HD_AUDIT_IDLE && hd_audit_pending(c->node);

@@ -100,8 +100,7 @@ static void do_assign(struct hd_crew *c, const struct hd_job *job)
     struct hd_supply_totals before = {0};
     hd_fill_drop(c->fill, forgotten(&a));
     hd_crew_want(c, &a);
-    if (c->supply)
-        hd_supply_totals(c->supply, &before);
+    hd_supply_totals(c->supply, &before);
     int rc = hd_rebuild(c->node, &a, &report, &err);
     hd_crew_log_weights(c, &before);
     c->epoch = job->epoch;
@@ -254,6 +253,7 @@ static void (*const jobs[])(struct hd_crew *c, const struct hd_job *job) = {
     [HD_JOB_STATS] = do_stats,
     [HD_JOB_AUDIT] = hd_crew_do_audit,
     [HD_JOB_SELF_TEST] = hd_crew_do_self_test,
+    [HD_JOB_DIGESTS] = hd_crew_learn_digests,
 };
 
 void hd_crew_run_job(struct hd_crew *c, const struct hd_job *job)

@@ -1,5 +1,8 @@
 /* load.c - the weights of units: which are there, packing what is missing, freeing. A piece is one
- * unit in one layer (a vocab block is one piece). */
+ * unit in one layer (a vocab block is one piece).
+ *
+ * With a supply every piece is packed from a buffer whose bytes have the leader's digest, whatever
+ * they come from. Without one they are the model's, and nobody compares. */
 #include "worker/pack.h"
 #include "worker/shard_impl.h"
 
@@ -96,35 +99,73 @@ struct piece {
     struct hd_shard_unit u;
     uint32_t layer;
     struct hd_piece_bytes *bytes; /* NULL: the model has its data */
+    bool refused;                 /* the model's data are not what they should be */
+};
+
+/* What a thread gathers a piece into. */
+struct buffer {
+    uint8_t *data;
+    size_t len;
 };
 
 struct load_job {
     struct hd_shard *s;
     struct piece *pieces;
     size_t n, max;
-    _Atomic int rc; /* the first failure */
+    struct buffer *buffers; /* [threads] */
+    _Atomic int rc;         /* the first failure */
 };
+
+static struct hd_piece_at place_of(const struct piece *p)
+{
+    return (struct hd_piece_at){(enum hd_piece_kind)p->u.kind, p->u.unit, p->layer};
+}
+
+static int grow(struct buffer *b, size_t len)
+{
+    if (b->len >= len)
+        return 0;
+    free(b->data);
+    b->data = aligned_alloc(HD_PIECE_ALIGN, len); /* a multiple, as cuts are padded */
+    b->len = b->data ? len : 0;
+    return b->data ? 0 : HD_E_NOMEM;
+}
+
+static int pack_piece(struct hd_shard *s, const struct piece *p, const uint8_t *bytes)
+{
+    struct hd_unit_at at = {.model = s->model,
+                            .units = &s->units,
+                            .unit = p->u.unit,
+                            .layer = p->layer,
+                            .bytes = bytes};
+    if (p->u.kind == HD_SHARD_HEAD)
+        return hd_pack_head(&s->head[p->u.unit][p->layer], &at);
+    if (p->u.kind == HD_SHARD_FFN)
+        return hd_pack_ffn(&s->ffn[p->u.unit][p->layer], &at);
+    return hd_pack_vocab(s->vocab[p->u.unit], &at);
+}
+
+/* What is packed is what was hashed: the bytes are gathered once, and the file may change behind.
+ */
+static int pack_own(struct hd_shard *s, struct piece *p, struct buffer *b)
+{
+    struct hd_piece_at at = place_of(p);
+    int rc = grow(b, hd_supply_piece_bytes(s->supply, at));
+    if (rc < 0)
+        return rc;
+    p->refused = !hd_supply_read_own(s->supply, at, b->data);
+    return p->refused ? 0 : pack_piece(s, p, b->data);
+}
 
 static void load_one(void *arg, size_t index, unsigned thread)
 {
     struct load_job *job = arg;
-    struct hd_shard *s = job->s;
-    struct piece p = job->pieces[index];
-    struct hd_unit_at at = {.model = s->model,
-                            .units = &s->units,
-                            .unit = p.u.unit,
-                            .layer = p.layer,
-                            .bytes = p.bytes ? p.bytes->data : NULL};
-    int rc;
-    (void)thread;
+    struct piece *p = &job->pieces[index];
     if (atomic_load_explicit(&job->rc, memory_order_relaxed) < 0)
         return;
-    if (p.u.kind == HD_SHARD_HEAD)
-        rc = hd_pack_head(&s->head[p.u.unit][p.layer], &at);
-    else if (p.u.kind == HD_SHARD_FFN)
-        rc = hd_pack_ffn(&s->ffn[p.u.unit][p.layer], &at);
-    else
-        rc = hd_pack_vocab(s->vocab[p.u.unit], &at);
+    int rc = p->bytes         ? pack_piece(job->s, p, p->bytes->data)
+             : job->s->supply ? pack_own(job->s, p, &job->buffers[thread])
+                              : pack_piece(job->s, p, NULL);
     int none = 0;
     if (rc < 0)
         atomic_compare_exchange_strong(&job->rc, &none, rc);
@@ -133,7 +174,14 @@ static void load_one(void *arg, size_t index, unsigned thread)
 /* Packs the pieces of the list, for which there is room. */
 static int pack_all(struct load_job *job)
 {
+    unsigned threads = hd_team_threads(job->s->team);
+    job->buffers = calloc(threads, sizeof *job->buffers);
+    if (!job->buffers)
+        return HD_E_NOMEM;
     hd_team_run(job->s->team, job->n, load_one, job);
+    for (unsigned i = 0; i < threads; i++)
+        free(job->buffers[i].data);
+    free(job->buffers);
     for (size_t i = 0; i < job->n; i++)
         job->s->bytes += piece_bytes(job->s, job->pieces[i].u, job->pieces[i].layer);
     return atomic_load(&job->rc);
@@ -151,7 +199,7 @@ static void list_missing(struct load_job *job, const struct hd_shard_wish *wish,
 {
     for (uint32_t l = 0; l < layers_of(job->s, u.kind) && job->n < job->max; l++)
         if (is_missing(job->s, wish, u, l))
-            job->pieces[job->n++] = (struct piece){u, l, NULL};
+            job->pieces[job->n++] = (struct piece){.u = u, .layer = l};
 }
 
 /* Those that are missing, at most max. */
@@ -177,18 +225,21 @@ static int make_room_for(struct load_job *job)
 
 /* ---- From the supply ----*/
 
-/* Moves what is at hand of the list, at most `max` pieces, to the batch. */
-static int take_supplied(struct load_job *missing, struct load_job *batch, size_t max)
+/* Moves what is at hand of the list to the batch: at most `max` pieces, and `some` of them whose
+ * bytes are in memory. */
+static int take_supplied(struct load_job *missing, struct load_job *batch, size_t max, size_t some)
 {
-    size_t kept = 0;
+    size_t kept = 0, in_memory = 0;
     int rc = 0;
     for (size_t i = 0; i < missing->n; i++) {
         struct piece p = missing->pieces[i];
-        if (rc >= 0 && batch->n < max) {
-            struct hd_piece_at at = {(enum hd_piece_kind)p.u.kind, p.u.unit, p.layer};
-            rc = hd_supply_get(batch->s->supply, at, &p.bytes);
+        bool taken = false;
+        if (rc >= 0 && batch->n < max && in_memory < some) {
+            rc = hd_supply_get(batch->s->supply, place_of(&p), &p.bytes);
+            taken = rc == HD_SUPPLY_HERE || rc == HD_SUPPLY_OWN;
+            in_memory += rc == HD_SUPPLY_HERE;
         }
-        if (p.bytes)
+        if (taken)
             batch->pieces[batch->n++] = p;
         else
             missing->pieces[kept++] = p;
@@ -197,13 +248,20 @@ static int take_supplied(struct load_job *missing, struct load_job *batch, size_
     return rc < 0 ? rc : 0;
 }
 
-static int pack_batch(struct load_job *batch)
+/* Packs the batch. What was refused is missing again, and comes from elsewhere. */
+static int pack_batch(struct load_job *batch, struct load_job *missing)
 {
     int rc = make_room_for(batch);
     if (rc == 0)
         rc = pack_all(batch);
-    for (size_t i = 0; i < batch->n; i++)
-        hd_piece_bytes_unref(batch->pieces[i].bytes);
+    for (size_t i = 0; i < batch->n; i++) {
+        struct piece *p = &batch->pieces[i];
+        hd_piece_bytes_unref(p->bytes);
+        if (!p->refused)
+            continue;
+        hd_supply_refuse_own(batch->s->supply, place_of(p));
+        missing->pieces[missing->n++] = (struct piece){.u = p->u, .layer = p->layer};
+    }
     return rc;
 }
 
@@ -213,15 +271,14 @@ static int load_supplied(struct load_job *missing, size_t max, bool wait, struct
     struct hd_shard *s = missing->s;
     size_t some = 2 * (size_t)hd_team_threads(s->team);
     struct load_job batch = {.s = s};
-    if (max < some)
-        some = max;
-    batch.pieces = malloc(some * sizeof *batch.pieces);
+    max = max < missing->n ? max : missing->n;
+    batch.pieces = malloc(max * sizeof *batch.pieces);
     int rc = batch.pieces ? 0 : HD_E_NOMEM;
     bool loaded = false;
     while (rc == 0 && missing->n > 0) {
         batch.n = 0;
-        rc = take_supplied(missing, &batch, some);
-        int packed = pack_batch(&batch);
+        rc = take_supplied(missing, &batch, max, some);
+        int packed = pack_batch(&batch, missing);
         rc = rc < 0 ? rc : packed;
         loaded = loaded || batch.n > 0;
         if (rc < 0 || !wait)

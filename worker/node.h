@@ -19,7 +19,8 @@ struct hd_node_options {
     const char *state_dir;
     uint64_t log_limit;       /* bytes of input log */
     bool keep_log;            /* false: no input is logged */
-    struct hd_supply *supply; /* where weights come from; NULL: the model has its data */
+    struct hd_supply *supply; /* where weights come from; NULL: the model has its data, and there is
+                               * nobody to compare them with */
 };
 
 /* What the leader's Welcome fixes. */

@@ -139,8 +139,24 @@ int hd_reply_weights_request(struct hd_reply *r, const struct hd_weights_ask *a)
     m->unit = a->at.unit;
     m->layer = a->at.layer;
     m->offset = a->offset;
-    m->have_digest = a->have;
     return 0;
+}
+
+int hd_reply_damage(struct hd_reply *r, const struct hd_damaged *d)
+{
+    Hydac__V1__Damage *m = malloc(sizeof *m);
+    if (!m)
+        return HD_E_NOMEM;
+    hydac__v1__damage__init(m);
+    r->type = HD_FRAME_DAMAGE;
+    r->message = &m->base;
+    m->kind = (uint32_t)d->kind;
+    m->unit_kind = (uint32_t)d->at.kind;
+    m->unit = d->at.unit;
+    m->layer = d->at.layer;
+    m->repaired = d->repaired;
+    m->text = strdup(d->text); /* protobuf-c frees it */
+    return m->text ? 0 : HD_E_NOMEM;
 }
 
 int hd_reply_fetch(struct hd_reply *r, const struct hd_log_piece *piece)

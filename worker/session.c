@@ -140,8 +140,8 @@ int hd_session_new(struct hd_session **out, const struct hd_session_options *o)
     s->o = *o;
     hd_model_units(o->model, &s->units);
     s->check.model = o->model;
-    s->check.supplied = o->supplied;
     s->check.units = &s->units;
+    s->check.n_pieces = hd_piece_count(o->model, &s->units);
     s->way = (struct hd_way){.loop = o->loop, .config = o->config, .log = o->log, .tls = o->tls};
     hd_way_init(&s->way, on_address, s);
     *out = s;

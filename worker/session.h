@@ -27,7 +27,6 @@ struct hd_session_options {
     const struct hd_worker_config *config;
     const struct hd_log *log;
     const struct hd_model *model;
-    bool supplied;              /* it has no data: weights come from the leader */
     struct hd_tls_context *tls; /* NULL: plaintext; borrowed until closed */
     unsigned threads;
     uint64_t speed; /* multiply-adds a second, 0 = unknown */

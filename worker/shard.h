@@ -46,7 +46,8 @@ struct hd_shard;
 int hd_shard_new(struct hd_shard **out, const struct hd_model *model, struct hd_team *team);
 void hd_shard_free(struct hd_shard *s);
 
-/* Weights come from there instead of the model's file. Borrowed; before anything is loaded. */
+/* Weights come from there, and are compared with the leader's digests. Without a supply they are
+ * the model's data as they are. Borrowed; before anything is loaded. */
 struct hd_supply;
 void hd_shard_set_supply(struct hd_shard *s, struct hd_supply *supply);
 

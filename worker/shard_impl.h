@@ -14,7 +14,7 @@ struct unit_set {
 struct hd_shard {
     const struct hd_model *model;
     struct hd_team *team;
-    struct hd_supply *supply; /* NULL: the model has its data */
+    struct hd_supply *supply; /* NULL: the model has its data, which nobody checks */
     struct hd_units units;
     uint32_t count[HD_SHARD_KINDS]; /* units there are of each kind */
     struct unit_set owned[HD_SHARD_KINDS], held[HD_SHARD_KINDS];

@@ -7,13 +7,10 @@
 /* A piece that is on the way (`at` is known, not all of it has come) or here. */
 struct parcel {
     bool used;
-    bool wanted;  /* somebody will take it; else it is only kept */
-    bool started; /* its beginning was asked for */
-    bool agreed;  /* ... and answered: the rest may be asked for */
+    bool wanted; /* somebody will take it; else it is only kept */
     bool here;
     struct hd_piece_at at;
     size_t index;
-    uint64_t have;  /* the digest that was said to be kept */
     uint64_t since; /* a number that grows with each parcel */
     size_t asked, got;
     struct hd_piece_bytes *bytes;
@@ -24,6 +21,7 @@ struct hd_supply {
     struct hd_units units;
     size_t n;            /* pieces */
     uint64_t *digest;    /* [n]: as the leader says; 0 = it has not said */
+    bool *refused;       /* [n]: the own file has other bytes */
     size_t next_ahead;   /* the piece that is looked at next; n: all were */
     unsigned window;     /* chunks */
     unsigned on_the_way; /* chunks */
@@ -42,8 +40,9 @@ int hd_supply_new(struct hd_supply **out, const struct hd_supply_options *o)
     hd_model_units(o->model, &s->units);
     s->n = hd_piece_count(o->model, &s->units);
     s->digest = calloc(s->n, sizeof *s->digest);
-    if (!s->digest) {
-        free(s);
+    s->refused = calloc(s->n, sizeof *s->refused);
+    if (!s->digest || !s->refused) {
+        hd_supply_free(s);
         return HD_E_NOMEM;
     }
     *out = s;
@@ -70,6 +69,7 @@ void hd_supply_free(struct hd_supply *s)
         return;
     hd_supply_begin(s);
     free(s->digest);
+    free(s->refused);
     free(s);
 }
 
@@ -78,17 +78,31 @@ void hd_supply_set_window(struct hd_supply *s, unsigned chunks)
     s->window = chunks;
 }
 
-static size_t piece_bytes(const struct hd_supply *s, struct hd_piece_at at)
+size_t hd_supply_piece_bytes(const struct hd_supply *s, struct hd_piece_at at)
 {
     struct hd_cuts cuts = hd_piece_cuts(s->o.model, &s->units, at);
     return hd_piece_bytes(&cuts);
 }
 
+void hd_supply_learn(struct hd_supply *s, size_t first, const uint64_t *digests, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (s->digest[first + i] != digests[i])
+            s->refused[first + i] = false;
+        s->digest[first + i] = digests[i];
+    }
+}
+
+uint64_t hd_supply_digest(const struct hd_supply *s, size_t index)
+{
+    return s->digest[index];
+}
+
 /* ---- Asking ----*/
 
-static void ask(struct hd_supply *s, struct parcel *p, uint64_t have)
+static void ask(struct hd_supply *s, struct parcel *p)
 {
-    struct hd_weights_ask a = {.at = p->at, .offset = p->asked, .have = have};
+    struct hd_weights_ask a = {.at = p->at, .offset = p->asked};
     size_t left = p->bytes->len - p->asked;
     p->asked += left < HD_WEIGHTS_CHUNK ? left : HD_WEIGHTS_CHUNK;
     s->on_the_way++;
@@ -101,7 +115,7 @@ static struct parcel *next_to_ask(struct hd_supply *s)
     struct parcel *best = NULL;
     for (size_t i = 0; i < HD_SUPPLY_OPEN; i++) {
         struct parcel *p = &s->parcels[i];
-        bool may = p->used && !p->here && (!p->started || (p->agreed && p->asked < p->bytes->len));
+        bool may = p->used && !p->here && p->asked < p->bytes->len;
         if (may && (!best || p->since < best->since))
             best = p;
     }
@@ -121,10 +135,8 @@ bool hd_supply_on_the_way(const struct hd_supply *s)
 void hd_supply_pump(struct hd_supply *s)
 {
     struct parcel *p;
-    while (s->on_the_way < s->window && (p = next_to_ask(s)) != NULL) {
-        ask(s, p, p->started ? 0 : p->have);
-        p->started = true;
-    }
+    while (s->on_the_way < s->window && (p = next_to_ask(s)) != NULL)
+        ask(s, p);
 }
 
 static struct parcel *find(struct hd_supply *s, struct hd_piece_at at)
@@ -152,20 +164,19 @@ static struct parcel *find_free(struct hd_supply *s)
 }
 
 /* HD_SUPPLY_LATER or HD_E_NOMEM. */
-static int open_parcel(struct hd_supply *s, struct hd_piece_at at, uint64_t have, bool wanted)
+static int open_parcel(struct hd_supply *s, struct hd_piece_at at, bool wanted)
 {
     struct parcel *p = find_free(s);
     if (!p)
         return HD_SUPPLY_LATER;
     close_parcel(p);
-    struct hd_piece_bytes *bytes = hd_piece_bytes_new(piece_bytes(s, at));
+    struct hd_piece_bytes *bytes = hd_piece_bytes_new(hd_supply_piece_bytes(s, at));
     if (!bytes)
         return HD_E_NOMEM;
     *p = (struct parcel){.used = true,
                          .wanted = wanted,
                          .at = at,
                          .index = hd_piece_index(s->o.model, &s->units, at),
-                         .have = have,
                          .since = ++s->n_parcels,
                          .bytes = bytes};
     return HD_SUPPLY_LATER;
@@ -173,19 +184,46 @@ static int open_parcel(struct hd_supply *s, struct hd_piece_at at, uint64_t have
 
 /* ---- Getting ----*/
 
-/* HD_CACHE_HIT, HD_CACHE_MISS or HD_E_NOMEM. */
-static int read_kept(struct hd_supply *s, size_t index, struct hd_piece_bytes **out)
+static bool has_own(const struct hd_supply *s, struct hd_piece_at at)
 {
-    if (!s->o.cache || s->digest[index] == 0)
+    struct hd_cuts cuts = hd_piece_cuts(s->o.model, &s->units, at);
+    return cuts.cut[0].t.data != NULL;
+}
+
+bool hd_supply_read_own(const struct hd_supply *s, struct hd_piece_at at, uint8_t *to)
+{
+    struct hd_cuts cuts = hd_piece_cuts(s->o.model, &s->units, at);
+    size_t n = hd_piece_bytes(&cuts);
+    hd_piece_copy(&cuts, 0, n, to);
+    return hd_piece_digest(to, n) == s->digest[hd_piece_index(s->o.model, &s->units, at)];
+}
+
+static void refuse(struct hd_supply *s, struct hd_piece_at at, enum hd_supply_source from)
+{
+    s->totals.refused++;
+    s->o.refused(s->o.arg, at, from);
+}
+
+void hd_supply_refuse_own(struct hd_supply *s, struct hd_piece_at at)
+{
+    bool *refused = &s->refused[hd_piece_index(s->o.model, &s->units, at)];
+    if (!*refused)
+        refuse(s, at, HD_SUPPLY_FILE);
+    *refused = true;
+}
+
+/* HD_CACHE_HIT, HD_CACHE_MISS or HD_E_NOMEM. What is damaged is not there any more. */
+static int read_kept(struct hd_supply *s, struct hd_piece_at at, size_t index,
+                     struct hd_piece_bytes **out)
+{
+    if (!s->o.cache)
         return HD_CACHE_MISS;
     int rc = hd_weights_cache_read(s->o.cache, index, s->digest[index], out);
     s->totals.kept += rc == HD_CACHE_HIT;
-    return rc;
-}
-
-static uint64_t kept_digest(struct hd_supply *s, size_t index)
-{
-    return s->o.cache ? hd_weights_cache_digest(s->o.cache, index) : 0;
+    if (rc != HD_CACHE_DAMAGED)
+        return rc;
+    refuse(s, at, HD_SUPPLY_KEPT);
+    return HD_CACHE_MISS;
 }
 
 int hd_supply_get(struct hd_supply *s, struct hd_piece_at at, struct hd_piece_bytes **out)
@@ -202,13 +240,14 @@ int hd_supply_get(struct hd_supply *s, struct hd_piece_at at, struct hd_piece_by
         return HD_SUPPLY_LATER;
     }
     size_t index = hd_piece_index(s->o.model, &s->units, at);
-    int rc = read_kept(s, index, out);
+    if (has_own(s, at) && !s->refused[index])
+        return HD_SUPPLY_OWN;
+    int rc = read_kept(s, at, index, out);
     if (rc != HD_CACHE_MISS)
         return rc < 0 ? rc : HD_SUPPLY_HERE;
     if (!find_free(s))
         return HD_SUPPLY_LATER;
-    /* What is kept has been found damaged when the digest is known: it is not spoken of. */
-    rc = open_parcel(s, at, s->digest[index] ? 0 : kept_digest(s, index), true);
+    rc = open_parcel(s, at, true);
     if (rc == HD_SUPPLY_LATER)
         hd_supply_pump(s);
     return rc;
@@ -221,33 +260,6 @@ int hd_supply_wait(struct hd_supply *s, struct hd_error *err)
 }
 
 /* ---- What comes ----*/
-
-/* "You have it." Then it is read, if somebody waits for it; all of it comes if that fails. */
-static int take_agreement(struct hd_supply *s, struct parcel *p, const struct hd_weights_answer *a,
-                          struct hd_error *err)
-{
-    struct hd_piece_bytes *kept = NULL;
-    if (a->offset != 0 || p->have == 0 || a->digest != p->have)
-        return hd_fail(err, HD_E_PROTO, "Weights: nothing came of a piece that is not here");
-    s->digest[p->index] = a->digest;
-    if (!p->wanted) {
-        close_parcel(p);
-        return 0;
-    }
-    int rc = read_kept(s, p->index, &kept);
-    if (rc < 0)
-        return hd_fail(err, rc, "out of memory for weights");
-    if (rc == HD_CACHE_MISS) {
-        p->have = 0;
-        p->asked = 0;
-        p->started = false;
-        return 0;
-    }
-    hd_piece_bytes_unref(p->bytes);
-    p->bytes = kept;
-    p->here = true;
-    return 0;
-}
 
 /* All of it has come. */
 static int finish(struct hd_supply *s, struct parcel *p, struct hd_error *err)
@@ -274,17 +286,12 @@ int hd_supply_take(struct hd_supply *s, const struct hd_weights_answer *a, struc
         s->on_the_way == 0)
         return hd_fail(err, HD_E_PROTO, "Weights: bytes that nobody has asked for");
     s->on_the_way--;
-    if (a->n == 0)
-        return take_agreement(s, p, a, err);
     size_t left = p->bytes->len - (size_t)a->offset;
-    if (a->n != (left < HD_WEIGHTS_CHUNK ? left : HD_WEIGHTS_CHUNK) ||
-        (a->offset == 0 && a->digest == 0))
+    if (a->n != (left < HD_WEIGHTS_CHUNK ? left : HD_WEIGHTS_CHUNK))
         return hd_fail(err, HD_E_PROTO, "Weights: %zu bytes from %llu of %zu", a->n,
                        (unsigned long long)a->offset, p->bytes->len);
-    if (a->offset == 0) {
-        s->digest[p->index] = a->digest;
-        p->agreed = true;
-    }
+    if (a->offset == 0 && a->digest != s->digest[p->index])
+        return hd_fail(err, HD_E_PROTO, "Weights: another digest than that of PieceDigests");
     memcpy(p->bytes->data + a->offset, a->data, a->n);
     p->got += a->n;
     return p->got < p->bytes->len ? 0 : finish(s, p, err);
@@ -309,12 +316,12 @@ bool hd_supply_ahead(struct hd_supply *s)
     while (s->o.cache && s->next_ahead < s->n) {
         size_t index = s->next_ahead++;
         struct hd_piece_at at = hd_piece_nth(s->o.model, &s->units, index);
-        uint64_t have = kept_digest(s, index);
-        bool known = have != 0 && have == s->digest[index];
+        uint64_t have = hd_weights_cache_digest(s->o.cache, index);
+        bool known = have == s->digest[index];
         if (known || find(s, at) ||
-            (have == 0 && !hd_weights_cache_has_room(s->o.cache, piece_bytes(s, at))))
+            (have == 0 && !hd_weights_cache_has_room(s->o.cache, hd_supply_piece_bytes(s, at))))
             continue;
-        if (open_parcel(s, at, have, false) < 0)
+        if (open_parcel(s, at, false) < 0)
             return false;
         hd_supply_pump(s);
         return true;

@@ -157,7 +157,7 @@ int hd_weights_cache_read(struct hd_weights_cache *c, size_t index, uint64_t dig
     }
     hd_piece_bytes_unref(b);
     forget_piece(c, index, whole ? "its digest is not that of its bytes" : "it is too short");
-    return HD_CACHE_MISS;
+    return HD_CACHE_DAMAGED;
 }
 
 /* Writes it beside, then renames it. 0 or an errno. */

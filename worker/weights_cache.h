@@ -12,8 +12,9 @@
  * wanted is kept, however much it is, and nothing else.
  *
  * Failure modes: 1. the disk is full or fails: said once in the log, the piece is not kept; 2. a
- * file is damaged, or somebody has removed it: HD_CACHE_MISS, and it is removed. Two workers may
- * share a folder. Any thread may call; `want` and reads belong to the compute thread. */
+ * file is damaged, or somebody has removed it: HD_CACHE_DAMAGED or HD_CACHE_MISS, and it is
+ * removed. Two workers may share a folder. Any thread may call; `want` and reads belong to the
+ * compute thread. */
 #ifndef HD_WORKER_WEIGHTS_CACHE_H
 #define HD_WORKER_WEIGHTS_CACHE_H
 
@@ -53,8 +54,9 @@ void hd_weights_cache_close(struct hd_weights_cache *c);
 
 /* What the piece's file says its digest is; 0: there is none. */
 uint64_t hd_weights_cache_digest(struct hd_weights_cache *c, size_t index);
-enum { HD_CACHE_HIT = 1, HD_CACHE_MISS = 2 };
-/* HD_CACHE_HIT: *out holds the bytes, which have this digest. HD_CACHE_MISS, or HD_E_NOMEM. */
+enum { HD_CACHE_HIT = 1, HD_CACHE_MISS = 2, HD_CACHE_DAMAGED = 3 };
+/* HD_CACHE_HIT: *out holds the bytes, which have this digest. HD_CACHE_MISS. HD_CACHE_DAMAGED: its
+ * file had other bytes, and is gone now. Or HD_E_NOMEM. */
 int hd_weights_cache_read(struct hd_weights_cache *c, size_t index, uint64_t digest,
                           struct hd_piece_bytes **out);
 /* To be kept if there is room; takes a reference of its own. */

@@ -156,7 +156,6 @@ static int make_session(struct hd_worker *w, struct hd_error *err)
         .config = w->o.config,
         .log = w->o.log,
         .model = w->model,
-        .supplied = w->cache != NULL,
         .tls = w->tls,
         .threads = w->threads,
         .speed = hd_probe(&probe),

@@ -23,6 +23,8 @@ static void do_welcome(struct hd_leader *l, const struct hd_action *a)
     l->slots[a->slot] = p;
     hd_conn_set_limits(p->conn, hd_worker_frame_limits(l));
     hd_send_welcome(l, p);
+    if (l->digests_known && hd_send_digests(l, p) < 0)
+        hd_conn_close(p->conn, false);
 }
 
 void hd_peer_refuse(struct hd_peer *p, unsigned code, const char *why)
@@ -130,7 +132,7 @@ static void do_ready(struct hd_leader *l, bool ready)
         hd_warn(l->o.log, "not_ready", "reason=\"%s\"", hd_core_reason(l->core));
         l->not_ready_since_us = hd_now_us();
     }
-    if (l->o.serving)
+    if (l->o.serving && !l->changed[0])
         l->o.serving(l->o.arg, ready ? NULL : hd_core_reason(l->core));
     hd_engine_set_ready(l->engine, ready);
     hd_engine_kick(l->engine);

@@ -12,6 +12,8 @@ static int submit(void *arg, const struct hd_request_options *o, const struct hd
     struct hd_leader *l = arg;
     if (l->closing)
         return hd_fail(err, HD_E_STATE, "the leader is stopping");
+    if (l->changed[0])
+        return hd_fail(err, HD_E_STATE, "%s", l->changed);
     int rc = hd_engine_submit(l->engine, o, ev, ev_arg, out, err);
     if (rc == 0)
         hd_engine_kick(l->engine);
@@ -27,6 +29,8 @@ static void cancel(void *arg, struct hd_request *r)
 static const char *not_ready(void *arg)
 {
     const struct hd_leader *l = arg;
+    if (l->changed[0])
+        return l->changed;
     return hd_core_state(l->core) == HD_CLUSTER_READY ? NULL : hd_core_reason(l->core);
 }
 

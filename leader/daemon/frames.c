@@ -49,6 +49,10 @@ static void on_hello(struct hd_peer *p, const struct hd_frame *f)
     }
     p->greeted = true;
     keep_software(p, m->software);
+    if (p->leader->changed[0]) {
+        hd_peer_refuse(p, HD_REJECT_SHUTDOWN, p->leader->changed);
+        goto out;
+    }
     if (p->leader->wire != HD_WIRE_EXACT && !(m->wires >> p->leader->wire & 1)) {
         refuse_wire(p, m->name);
         goto out;
@@ -277,6 +281,21 @@ out:
         hydac__v1__rows__free_unpacked(m, NULL);
 }
 
+static void on_damage(struct hd_peer *p, const struct hd_frame *f)
+{
+    Hydac__V1__Damage *m = hydac__v1__damage__unpack(NULL, f->body_len, f->body);
+    if (!m || m->kind >= HD_DAMAGE_KINDS) {
+        hd_peer_broke_rules(p, "Damage cannot be read");
+        goto out;
+    }
+    p->wrong_pieces += m->kind == HD_DAMAGE_FILE;
+    hd_warn(p->leader->o.log, "damage", "slot=%d kind=%u repaired=%d text=\"%s\"", p->slot, m->kind,
+            m->repaired, m->text);
+out:
+    if (m)
+        hydac__v1__damage__free_unpacked(m, NULL);
+}
+
 static void on_drain(struct hd_peer *p)
 {
     struct hd_event ev = {
@@ -331,6 +350,9 @@ void hd_peer_frame(struct hd_peer *p, const struct hd_frame *f)
         break;
     case HD_FRAME_WEIGHTS_REQUEST:
         hd_peer_weights_request(p, f);
+        break;
+    case HD_FRAME_DAMAGE:
+        on_damage(p, f);
         break;
     case HD_FRAME_DRAIN:
         on_drain(p);

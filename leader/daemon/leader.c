@@ -1,6 +1,7 @@
 /* leader.c - the daemon as an object: made, ticking, closed. */
 #include "leader/daemon/leader.h"
 
+#include "common/model/digests.h"
 #include "common/net/address.h"
 #include "common/util/clock.h"
 #include "leader/daemon/leader_impl.h"
@@ -65,9 +66,9 @@ static int open_model(struct hd_leader *l, struct hd_error *err)
     hd_warnings_log(&l->model->warnings, l->o.log, "model_warning");
     const struct hd_model_shape *m = &l->model->shape;
     hd_model_units(l->model, &l->units);
-    rc = hd_weights_init_digests(l, err);
+    rc = hd_digests_new(&l->digests, l->model);
     if (rc < 0)
-        return rc;
+        return hd_fail(err, rc, "no memory for the list of pieces");
     l->activations =
         c->activations == HD_LEADER_ACTIVATIONS_F32 ? HD_ACTIVATIONS_F32 : l->model->activations;
     l->wire = (enum hd_wire)c->wire;
@@ -119,6 +120,7 @@ static int make_core(struct hd_leader *l, struct hd_error *err)
         .forget_after_us = c->forget_after_s * 1000000,
         .model_digest = l->model->digest,
         .max_weights_requests = hd_weights_max_requests(l),
+        .wait_for_model = true,
     };
     memcpy(o.cost, unit_costs, sizeof o.cost);
     hd_leader_unit_costs(l, o.unit);
@@ -133,6 +135,7 @@ static int make_engine(struct hd_leader *l, struct hd_error *err)
     struct hd_engine_options o = {
         .model = l->model,
         .units = &l->units,
+        .digests = l->digests,
         .kernels = hd_kernels_get(hd_isa_best()),
         .activations = l->activations,
         .wire = l->wire,
@@ -143,7 +146,8 @@ static int make_engine(struct hd_leader *l, struct hd_error *err)
                 .sequence_close = engine_sequence_close,
                 .half = engine_half,
                 .step_done = engine_step_done,
-                .step_abandoned = engine_step_abandoned},
+                .step_abandoned = engine_step_abandoned,
+                .wrong_row = hd_digests_wrong_row},
         .max_sequences = (unsigned)c->max_sequences,
         .max_rows = (unsigned)c->max_rows,
         .max_queue = (unsigned)c->queue,
@@ -178,6 +182,7 @@ static void on_tick(uv_timer_t *timer)
     hd_leader_event(l, &ev);
     hd_cluster_check_greetings(l, now);
     hd_status_tick(l, now);
+    hd_digests_tick(l, now);
     give_up_waiting(l, now);
 }
 
@@ -214,6 +219,8 @@ static int start(struct hd_leader *l, struct hd_error *err)
         rc = hd_cluster_listen_local(l, err);
     if (rc == 0)
         rc = hd_backend_open(l, (const struct sockaddr *)&http, err);
+    if (rc == 0)
+        rc = hd_digests_start(l, err);
     return rc;
 }
 
@@ -264,11 +271,11 @@ void hd_leader_maybe_closed(struct hd_leader *l)
     void *arg = l->closed_arg;
     for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
         hd_shared_unref(l->payloads[g].bytes);
-    free(l->piece_digests);
     hd_actions_deinit(&l->actions);
     hd_engine_free(l->engine);
     hd_core_free(l->core);
     hd_tokenizer_free(l->tokenizer);
+    hd_digests_free(l->digests);
     hd_model_close(l->model);
     hd_tls_context_free(l->tls);
     free(l);
@@ -301,6 +308,7 @@ void hd_leader_close(struct hd_leader *l, void (*closed)(void *arg), void *arg)
     if (l->closing)
         return;
     l->closing = true;
+    atomic_store(&l->stop_reading, true);
     l->closed = closed;
     l->closed_arg = arg;
     if (l->engine)

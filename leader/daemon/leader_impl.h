@@ -12,6 +12,7 @@
 #ifndef HD_DAEMON_LEADER_IMPL_H
 #define HD_DAEMON_LEADER_IMPL_H
 
+#include "common/model/piece.h"
 #include "common/net/address.h"
 #include "common/net/bounds.h"
 #include "common/net/conn.h"
@@ -52,7 +53,8 @@ struct hd_peer {
     bool has_loaded;            /* its first weights */
     unsigned weights_in_flight; /* of its requests for weights, not answered yet */
     uint64_t weights_sent;      /* bytes */
-    bool weights_asked;         /* it has no file */
+    bool weights_asked;         /* it has no file, or one with other bytes */
+    uint64_t wrong_pieces;      /* of its file, that it told of */
     struct hd_peer_totals {
         uint64_t busy_us, kv_bytes, log_bytes, weight_bytes, rss_bytes;
     } seen; /* from the last HeartbeatAck */
@@ -103,13 +105,18 @@ struct hd_leader {
         uint64_t step;
         enum hd_half half;
         uint32_t layer;
-    } payloads[HD_MAX_GROUPS]; /* of the half-steps in hand, shared by all workers */
-    struct hd_shared *rows;    /* that a worker has just sent for another; during the event only */
-    uint64_t *piece_digests;   /* [pieces]; 0 = not known yet */
-    unsigned weights_jobs;     /* on the thread pool */
-    double load_rate;          /* bytes of weights a second that workers load; 0 = unknown */
-    uint64_t rows_replayed;    /* since the last failover report */
-    uint64_t results_dropped;  /* nobody waited for them: of an old epoch, or sent twice */
+    } payloads[HD_MAX_GROUPS];  /* of the half-steps in hand, shared by all workers */
+    struct hd_shared *rows;     /* that a worker has just sent for another; during the event only */
+    struct hd_digests *digests; /* of the model; filled once digests_known */
+    bool digests_known;
+    _Atomic bool stop_reading; /* for the thread that makes them */
+    bool has_state;            /* what they make can be kept */
+    uint64_t files_checked_us;
+    char changed[640];        /* the model is not what it was: why nothing is served; "" = it is */
+    unsigned weights_jobs;    /* on the thread pool */
+    double load_rate;         /* bytes of weights a second that workers load; 0 = unknown */
+    uint64_t rows_replayed;   /* since the last failover report */
+    uint64_t results_dropped; /* nobody waited for them: of an old epoch, or sent twice */
     uint64_t assigned_us[HD_EPOCHS]; /* when an epoch's last assignment went to the network */
     uint64_t not_ready_since_us;     /* 0 while ready */
 
@@ -128,8 +135,19 @@ struct hd_leader {
     void *closed_arg;
 };
 
-/* weights.c: for workers that have no model; the frames are the caller's */
-int hd_weights_init_digests(struct hd_leader *l, struct hd_error *err);
+/* digests.c */
+/* Reads them, or begins to make them; HD_EV_MODEL_KNOWN follows. */
+int hd_digests_start(struct hd_leader *l, struct hd_error *err);
+void hd_digests_tick(struct hd_leader *l, uint64_t now_us);
+/* Behind its Welcome. As hd_peer_send. */
+int hd_send_digests(struct hd_leader *l, struct hd_peer *p);
+/* The leader's own file is not what it was: no request is taken any more. */
+void hd_leader_changed(struct hd_leader *l, const char *what);
+const char *hd_digests_wrong_row(void *leader, int32_t token); /* hd_engine_ops.wrong_row */
+void hd_digests_wrong_piece(struct hd_leader *l, struct hd_piece_at at);
+
+/* weights.c: for workers that have no model, or one with other bytes; the frames are the caller's
+ */
 /* More than these nobody needs to get all there is, twice. */
 uint64_t hd_weights_max_requests(const struct hd_leader *l);
 void hd_peer_model_request(struct hd_peer *p);

@@ -66,7 +66,10 @@ static void add_connection(json_t *o, const struct hd_peer *p)
     json_object_set_new(o, "log_bytes", json_integer((json_int_t)p->seen.log_bytes));
     json_object_set_new(o, "weight_bytes", json_integer((json_int_t)p->seen.weight_bytes));
     json_object_set_new(o, "weights_sent_bytes", json_integer((json_int_t)p->weights_sent));
-    json_object_set_new(o, "weights_from", json_string(p->weights_asked ? "leader" : "file"));
+    json_object_set_new(o, "weights_from",
+                        json_string(!p->weights_asked      ? "file"
+                                    : p->wrong_pieces == 0 ? "leader"
+                                                           : "file and leader"));
     json_object_set_new(o, "rss_bytes", json_integer((json_int_t)p->seen.rss_bytes));
     json_object_set_new(o, "busy_us", json_integer((json_int_t)p->seen.busy_us));
     json_object_set_new(o, "bytes_in", json_integer((json_int_t)hd_conn_bytes_in(p->conn)));
@@ -184,17 +187,22 @@ static json_t *half_steps_json(const struct hd_core *core)
 static json_t *cluster_json(const struct hd_leader *l)
 {
     const struct hd_leader_config *c = l->o.config;
-    return json_pack("{ss ss sI ss ss ss sI sI so so so so so ss ss sb}", "state",
-                     hd_cluster_state_name(hd_core_state(l->core)), "reason",
-                     hd_core_reason(l->core), "epoch", (json_int_t)hd_core_epoch(l->core),
-                     "recovery", hd_recovery_name((enum hd_recovery)c->recovery), "strategy",
-                     hd_strategies[c->strategy]->name, "wire", hd_wires[l->wire], "min_workers",
-                     (json_int_t)c->min_workers, "results_dropped", (json_int_t)l->results_dropped,
-                     "moves", move_json(l), "half_steps", half_steps_json(l->core), "traffic",
-                     hd_traffic_json(&l->traffic), "limits", hd_limits_json(l), "notes",
-                     hd_notes_json(l), "rebalance",
-                     c->rebalance == HD_REBALANCE_AUTO ? "auto" : "manual", "software",
-                     "hydac " HYDAC_VERSION, "tls", l->tls != NULL);
+    json_t *o = json_pack("{ss ss sI ss ss ss sI sI so so so so so ss ss sb}", "state",
+                          hd_cluster_state_name(hd_core_state(l->core)), "reason",
+                          hd_core_reason(l->core), "epoch", (json_int_t)hd_core_epoch(l->core),
+                          "recovery", hd_recovery_name((enum hd_recovery)c->recovery), "strategy",
+                          hd_strategies[c->strategy]->name, "wire", hd_wires[l->wire],
+                          "min_workers", (json_int_t)c->min_workers, "results_dropped",
+                          (json_int_t)l->results_dropped, "moves", move_json(l), "half_steps",
+                          half_steps_json(l->core), "traffic", hd_traffic_json(&l->traffic),
+                          "limits", hd_limits_json(l), "notes", hd_notes_json(l), "rebalance",
+                          c->rebalance == HD_REBALANCE_AUTO ? "auto" : "manual", "software",
+                          "hydac " HYDAC_VERSION, "tls", l->tls != NULL);
+    if (o && l->changed[0]) {
+        json_object_set_new(o, "state", json_string("model_changed"));
+        json_object_set_new(o, "reason", json_string(l->changed));
+    }
+    return o;
 }
 
 static json_t *status_json(const struct hd_leader *l, struct hd_status_query *q)

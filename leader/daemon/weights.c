@@ -1,13 +1,14 @@
-/* weights.c - the model for workers that have no file: its outline, and its weights by pieces.
+/* weights.c - the model for workers that have no file, or one with other bytes: its outline, and
+ * its weights by pieces.
  *
- * Happy path: WeightsRequest -> the piece's bytes are gathered, and for its beginning hashed, on
- * libuv's thread pool, since they may have to come from the disk -> Weights. A digest is kept once
- * it is known, so that workers that have the piece cost nothing more. Failure modes: 1. a piece
- * that does not exist, or more requests than are allowed at once: the worker broke the rules; 2.
- * the worker is gone when the bytes are there: they are dropped; 3. no memory for them: the
- * connection ends. */
+ * Happy path: WeightsRequest -> the piece's bytes are gathered, and for its beginning compared with
+ * its digest, on libuv's thread pool, since they may have to come from the disk -> Weights. Failure
+ * modes: 1. a piece that does not exist, or more requests than are allowed at once: the worker
+ * broke the rules; 2. the worker is gone when the bytes are there: they are dropped; 3. no memory
+ * for them: the connection ends; 4. the piece is not what it was: the leader stops taking requests
+ * (digests.c), and the worker is sent away. */
+#include "common/model/digests.h"
 #include "common/model/outline.h"
-#include "common/model/piece.h"
 #include "leader/daemon/leader_impl.h"
 
 #include <stdlib.h>
@@ -63,54 +64,47 @@ struct weights_job {
     struct hd_leader *leader;
     uint64_t peer; /* its id: it may be gone */
     struct hd_piece_at at;
-    size_t index;
-    uint64_t offset, have;
-    uint64_t digest; /* 0: not known yet */
+    uint64_t offset;
+    uint64_t digest; /* that it must have */
     struct hd_shared *payload;
-    bool no_memory;
+    bool no_memory, wrong;
 };
-
-int hd_weights_init_digests(struct hd_leader *l, struct hd_error *err)
-{
-    size_t n = hd_piece_count(l->model, &l->units);
-    l->piece_digests = calloc(n, sizeof *l->piece_digests);
-    return l->piece_digests ? 0 : hd_fail(err, HD_E_NOMEM, "no memory for the list of pieces");
-}
 
 uint64_t hd_weights_max_requests(const struct hd_leader *l)
 {
     size_t n = hd_piece_count(l->model, &l->units), requests = 0;
     for (size_t i = 0; i < n; i++) {
         struct hd_cuts c = hd_piece_cuts(l->model, &l->units, hd_piece_nth(l->model, &l->units, i));
-        requests += 2 + hd_piece_bytes(&c) / HD_WEIGHTS_CHUNK; /* what is kept may be damaged */
+        requests += 1 + hd_piece_bytes(&c) / HD_WEIGHTS_CHUNK;
     }
     return requests;
 }
 
-/* Pool thread: the digest of the whole piece. */
-static void find_digest(struct weights_job *j, const struct hd_cuts *cuts, size_t bytes)
+/* Pool thread: is the whole piece what it was? No memory counts as yes: the payload fails next. */
+static bool is_wrong(const struct weights_job *j, const struct hd_cuts *cuts, size_t bytes)
 {
     uint8_t *whole = malloc(bytes);
     if (!whole)
-        return;
+        return false;
     hd_piece_copy(cuts, 0, bytes, whole);
-    j->digest = hd_piece_digest(whole, bytes);
+    bool wrong = hd_piece_digest(whole, bytes) != j->digest;
     free(whole);
+    return wrong;
 }
 
+/* Chunks behind the first are not looked at: the worker hashes the whole piece. */
 static void gather(uv_work_t *work)
 {
     struct weights_job *j = work->data;
     struct hd_cuts cuts = hd_piece_cuts(j->leader->model, &j->leader->units, j->at);
     size_t bytes = hd_piece_bytes(&cuts), n = bytes - (size_t)j->offset;
-    if (j->offset == 0 && j->digest == 0)
-        find_digest(j, &cuts, bytes);
-    if (j->offset == 0 && j->digest != 0 && j->have == j->digest)
-        return; /* the worker has it */
+    j->wrong = j->offset == 0 && is_wrong(j, &cuts, bytes);
+    if (j->wrong)
+        return;
     n = n < HD_WEIGHTS_CHUNK ? n : HD_WEIGHTS_CHUNK;
     j->payload = hd_shared_new(n);
-    j->no_memory = !j->payload || (j->offset == 0 && j->digest == 0);
-    if (!j->no_memory)
+    j->no_memory = !j->payload;
+    if (j->payload)
         hd_piece_copy(&cuts, (size_t)j->offset, n, hd_shared_data(j->payload));
 }
 
@@ -122,8 +116,15 @@ static int send_weights(struct hd_peer *p, const struct weights_job *j)
     m.layer = j->at.layer;
     m.offset = j->offset;
     m.digest = j->offset == 0 ? j->digest : 0;
-    p->weights_sent += j->payload ? hd_shared_len(j->payload) : 0;
+    p->weights_sent += hd_shared_len(j->payload);
     return hd_peer_send(p, HD_FRAME_WEIGHTS, &m.base, j->payload);
+}
+
+/* What nobody has cannot be waited for: the worker goes, and others may have it. */
+static void send_away(struct hd_peer *p)
+{
+    hd_send_reject(p, HD_REJECT_SHUTDOWN, p->leader->changed);
+    hd_conn_close(p->conn, true);
 }
 
 static void on_gathered(uv_work_t *work, int status)
@@ -131,13 +132,15 @@ static void on_gathered(uv_work_t *work, int status)
     struct weights_job *j = work->data;
     struct hd_leader *l = j->leader;
     struct hd_peer *p = hd_peer_by_id(l, j->peer);
-    if (j->digest)
-        l->piece_digests[j->index] = j->digest;
     if (p)
         p->weights_in_flight--;
+    if (j->wrong && !l->closing)
+        hd_digests_wrong_piece(l, j->at);
     if (p && !p->forgotten && !l->closing) {
         if (status < 0 || j->no_memory)
             hd_conn_close(p->conn, false);
+        else if (j->wrong)
+            send_away(p);
         else
             send_weights(p, j);
     }
@@ -168,10 +171,8 @@ static void start_job(struct hd_peer *p, const Hydac__V1__WeightsRequest *m)
     *j = (struct weights_job){.leader = l,
                               .peer = p->id,
                               .at = {(enum hd_piece_kind)m->kind, m->unit, m->layer},
-                              .offset = m->offset,
-                              .have = m->have_digest};
-    j->index = hd_piece_index(l->model, &l->units, j->at);
-    j->digest = l->piece_digests[j->index];
+                              .offset = m->offset};
+    j->digest = l->digests->piece[hd_piece_index(l->model, &l->units, j->at)];
     j->work.data = j;
     if (uv_queue_work(l->o.loop, &j->work, gather, on_gathered) < 0) {
         free(j);
@@ -186,6 +187,7 @@ void hd_peer_weights_request(struct hd_peer *p, const struct hd_frame *f)
 {
     Hydac__V1__WeightsRequest *m = hydac__v1__weights_request__unpack(NULL, f->body_len, f->body);
     const char *wrong = !m                           ? "WeightsRequest cannot be read"
+                        : !p->leader->digests_known  ? "WeightsRequest before any assignment"
                         : !is_possible(p->leader, m) ? "WeightsRequest for what does not exist"
                         : p->weights_in_flight >= HD_WEIGHTS_IN_FLIGHT
                             ? "more WeightsRequests at once than are allowed"

@@ -5,7 +5,7 @@
                                          [--repeat 5] [--no-file]
 
 The first start after the file was made or read for the first time may wait for the disk; the later ones
-find it in memory. With --no-file the workers are given no model: in their first start they fetch the
+find it in memory, and the leader in its state folder what its bytes are. With --no-file the workers are given no model: in their first start they fetch the
 weights from the leader, in the later ones they have kept them.
 """
 
@@ -29,7 +29,8 @@ def first_token(o, model, state):
     """Seconds until the leader listens, and until the first token."""
     begin = time.monotonic()
     threads = [f"--compute.threads={o.threads}"] if o.threads else []
-    with Daemons(model, [f"--cluster.min_workers={o.workers}"], threads) as c:
+    leader = [f"--cluster.min_workers={o.workers}", "--state.dir", os.path.join(state, "leader")]
+    with Daemons(model, leader, threads) as c:
         listening = time.monotonic() - begin
         for i in range(o.workers):
             more = ["--model.path", ""] if o.no_file else []

@@ -84,14 +84,31 @@ static void take_outline(const Hydac__V1__ModelOutline *m)
     hd_model_close(made);
 }
 
-static void take_weights(struct hd_check *c, const Hydac__V1__Weights *m)
+static void take_weights(const struct hd_check *c, const Hydac__V1__Weights *m)
 {
     struct hd_error err = {0};
-    c->supplied = true;
     if (hd_check_weights(c, m, 0, &err) < 0)
         return;
     struct hd_piece_at at = {(enum hd_piece_kind)m->kind, m->unit, m->layer};
     FUZZ_CHECK(hd_piece_index(&model, &units, at) < hd_piece_count(&model, &units));
+}
+
+/* With the payload that its count asks for, if that can be; the second half of the list is told. */
+static void take_digests(struct hd_check *c, const Hydac__V1__PieceDigests *m)
+{
+    static uint64_t digests[HD_PIECE_DIGESTS_MAX + 1];
+    struct hd_error err = {0};
+    uint32_t n = m->count < HD_PIECE_DIGESTS_MAX ? m->count : HD_PIECE_DIGESTS_MAX + 1;
+    struct hd_frame f = {.payload = (uint8_t *)digests, .payload_len = n * 8};
+    memset(digests, 1, sizeof digests);
+    c->n_pieces = hd_piece_count(&model, &units);
+    c->n_digests = c->n_pieces / 2;
+    if (hd_check_digests(c, m, &f, &err) < 0) {
+        FUZZ_CHECK(err.text[0]);
+        return;
+    }
+    FUZZ_CHECK(m->count > 0 && m->first + m->count <= c->n_pieces);
+    FUZZ_CHECK(m->count * sizeof *digests <= hd_check_limits(c).max_payload);
 }
 
 static const ProtobufCMessageDescriptor *const messages[] = {
@@ -101,7 +118,7 @@ static const ProtobufCMessageDescriptor *const messages[] = {
     &hydac__v1__reject__descriptor,        &hydac__v1__stats_request__descriptor,
     &hydac__v1__error__descriptor,         &hydac__v1__model_outline__descriptor,
     &hydac__v1__weights__descriptor,       &hydac__v1__audit__descriptor,
-    &hydac__v1__self_test__descriptor,
+    &hydac__v1__self_test__descriptor,     &hydac__v1__piece_digests__descriptor,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -132,6 +149,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     else if (kind == 11)
         take_audit(&c, (const Hydac__V1__Audit *)m,
                    ((const Hydac__V1__Audit *)m)->n_sequences * 64 * sizeof(float));
+    else if (kind == 13)
+        take_digests(&c, (const Hydac__V1__PieceDigests *)m);
     protobuf_c_message_free_unpacked(m, NULL);
     return 0;
 }

@@ -107,6 +107,7 @@ def messages():
             ("weights", number(1, 1) + number(2, 31) + number(3, 3) + number(5, 99)),
             ("audit", AUDIT),
             ("self-test", number(1, 1 << 60)),
+            ("digests", number(1, 96) + number(2, 96)),
         )
     ):
         put("to_worker", name, bytes([kind]) + body)

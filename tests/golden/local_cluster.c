@@ -1,5 +1,6 @@
 #include "tests/golden/local_cluster.h"
 
+#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,8 +85,13 @@ void local_cluster_stop(struct local_cluster *c)
     c->leader = NULL;
 }
 
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    return remove(path);
+}
+
 void local_cluster_clean(struct local_cluster *c)
 {
     if (*c->dir)
-        rmdir(c->dir);
+        nftw(c->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }

@@ -164,6 +164,12 @@ void fake_send(struct fake_leader *f, int type, const ProtobufCMessage *m, const
 
 void fake_welcome(struct fake_leader *f, uint64_t epoch)
 {
+    fake_welcome_only(f, epoch);
+    fake_digests(f, 0);
+}
+
+void fake_welcome_only(struct fake_leader *f, uint64_t epoch)
+{
     struct hd_frame hello = fake_take(f, HD_FRAME_HELLO);
     hd_frame_clear(&hello);
     Hydac__V1__Welcome m = HYDAC__V1__WELCOME__INIT;
@@ -176,6 +182,17 @@ void fake_welcome(struct fake_leader *f, uint64_t epoch)
     m.max_sequences = RIG_SEQUENCES;
     m.audit_every = f->audit_every;
     fake_send(f, HD_FRAME_WELCOME, &m.base, NULL, 0);
+}
+
+void fake_digests(struct fake_leader *f, size_t others)
+{
+    Hydac__V1__PieceDigests m = HYDAC__V1__PIECE_DIGESTS__INIT;
+    struct hd_digests *d = rig_digests(f->rig->model);
+    m.count = (uint32_t)d->n;
+    for (size_t i = 0; i < others; i++)
+        d->piece[i]++;
+    fake_send(f, HD_FRAME_PIECE_DIGESTS, &m.base, d->piece, d->n * sizeof *d->piece);
+    hd_digests_free(d);
 }
 
 static uint32_t *count_up(uint32_t *list, uint32_t n)

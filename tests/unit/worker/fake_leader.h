@@ -47,8 +47,11 @@ void fake_wait_gone(struct fake_leader *f);
 void fake_send(struct fake_leader *f, int type, const ProtobufCMessage *m, const void *payload,
                size_t len);
 
-/* Hello -> Welcome with the rig's sizes and this epoch. */
+/* Hello -> Welcome with the rig's sizes and this epoch, and the digests of its model. */
 void fake_welcome(struct fake_leader *f, uint64_t epoch);
+void fake_welcome_only(struct fake_leader *f, uint64_t epoch);
+/* The digests; so many of them are not those of the rig's model. */
+void fake_digests(struct fake_leader *f, size_t others);
 /* AssignHeads of every unit; `need` may be NULL. Does not wait for the answer. */
 void fake_assign_all(struct fake_leader *f, const struct rig *r, uint64_t epoch,
                      Hydac__V1__SequenceNeed *need);

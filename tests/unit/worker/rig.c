@@ -20,6 +20,16 @@ struct criterion_test_params rig_activations(void)
     return cr_make_param_array(enum hd_activations, both, 2);
 }
 
+struct hd_digests *rig_digests(const struct hd_model *model)
+{
+    static const _Atomic bool go_on;
+    struct hd_digests *d;
+    struct hd_error err = {0};
+    cr_assert_eq(hd_digests_new(&d, model), 0);
+    cr_assert_eq(hd_digests_make(d, 2, &go_on, &err), 0, "%s", err.text);
+    return d;
+}
+
 void rig_open(struct rig *r, const struct rig_options *o)
 {
     struct hd_error err = {0};

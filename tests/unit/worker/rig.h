@@ -2,6 +2,7 @@
 #ifndef HD_TESTS_WORKER_RIG_H
 #define HD_TESTS_WORKER_RIG_H
 
+#include "common/model/digests.h"
 #include "worker/hold.h"
 
 #include <criterion/criterion.h>
@@ -40,6 +41,9 @@ struct rig_options {
     }                                                                                              \
     ParameterizedTest(enum hd_activations *activations, suite, name)
 struct criterion_test_params rig_activations(void);
+
+/* Of that model's file; hd_digests_free. */
+struct hd_digests *rig_digests(const struct hd_model *model);
 
 void rig_open(struct rig *r, const struct rig_options *o);
 void rig_close(struct rig *r);

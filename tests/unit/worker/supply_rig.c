@@ -1,5 +1,6 @@
 #include "supply_rig.h"
 
+#include "common/model/files.h"
 #include "common/model/outline.h"
 #include "common/model/synth.h"
 #include "worker/supply.h"
@@ -33,9 +34,6 @@ int world_answer(struct world *w, struct hd_error *err)
                                   .digest = a.offset == 0 ? hd_piece_digest(bytes, n) : 0,
                                   .data = bytes + a.offset,
                                   .n = left < HD_WEIGHTS_CHUNK ? left : HD_WEIGHTS_CHUNK};
-    if (a.have != 0 && a.have == m.digest)
-        m.n = 0;
-    w->empty += m.n == 0;
     if (++w->requests == w->lies_after)
         bytes[a.offset] ^= 1;
     int rc = hd_supply_take(w->supply, &m, err);
@@ -49,6 +47,21 @@ static int wait_for(void *arg, struct hd_error *err)
     return w->n_asked > 0 ? world_answer(w, err) : hd_fail(err, HD_E_STATE, "nothing will come");
 }
 
+static void on_refused(void *arg, struct hd_piece_at at, enum hd_supply_source from)
+{
+    struct world *w = arg;
+    w->refused[from]++;
+    w->last_refused = at;
+}
+
+/* The worker hears of the leader's digests. */
+static void learn(struct world *w)
+{
+    struct hd_digests *d = rig_digests(w->file);
+    hd_supply_learn(w->supply, 0, d->piece, d->n);
+    hd_digests_free(d);
+}
+
 /* A worker starts, with what the folder holds. */
 void world_start(struct world *w, uint64_t limit)
 {
@@ -58,12 +71,14 @@ void world_start(struct world *w, uint64_t limit)
     cr_assert_eq(hd_weights_cache_open(&w->cache, &o, &err), 0, "%s", err.text);
     cr_assert_eq(hd_supply_new(&w->supply, &(struct hd_supply_options){.model = w->outline,
                                                                        .cache = w->cache,
+                                                                       .refused = on_refused,
                                                                        .ask = ask,
                                                                        .wait = wait_for,
                                                                        .arg = w}),
                  0);
     w->n_asked = w->most_asked = 0;
-    w->requests = w->empty = 0;
+    w->requests = w->refused[HD_SUPPLY_FILE] = w->refused[HD_SUPPLY_KEPT] = 0;
+    learn(w);
 }
 
 void world_stop(struct world *w)
@@ -76,6 +91,31 @@ void world_restart(struct world *w, uint64_t limit)
 {
     world_stop(w);
     world_start(w, limit);
+}
+
+void world_give_file(struct world *w)
+{
+    char command[256];
+    struct hd_error err = {0};
+    world_stop(w);
+    hd_model_close(w->outline);
+    snprintf(w->own, sizeof w->own, "%s/own.gguf", w->dir);
+    snprintf(command, sizeof command, "cp %s/model.gguf %s", w->dir, w->own);
+    cr_assert_eq(system(command), 0);
+    cr_assert_eq(hd_model_open(&w->outline, w->own, &err), 0, "%s", err.text);
+    world_start(w, PLENTY);
+}
+
+void world_overwrite(struct world *w, const uint8_t *byte, size_t n)
+{
+    uint64_t offset;
+    uint8_t *junk = malloc(n);
+    memset(junk, 0x5A, n);
+    cr_assert_not_null(hd_model_where(w->outline, byte, &offset));
+    int fd = open(w->own, O_WRONLY);
+    cr_assert_eq(pwrite(fd, junk, n, (off_t)offset), (ssize_t)n);
+    close(fd);
+    free(junk);
 }
 
 static void make_outline(struct world *w)

@@ -13,14 +13,17 @@ struct world {
     char dir[64];
     struct hd_log log;
     struct hd_model *file;    /* the leader's */
-    struct hd_model *outline; /* the worker's */
+    struct hd_model *outline; /* the worker's; or its file, see world_give_file */
+    char own[96];             /* path of that; "" */
     struct hd_units units;
     struct hd_weights_cache *cache;
     struct hd_supply *supply;
     struct hd_weights_ask asked[QUEUE]; /* not answered yet */
     size_t n_asked, most_asked;
-    uint64_t requests, empty; /* all, and those that were answered without bytes */
-    uint64_t lies_after;      /* the answer of this number is damaged; 0: none is */
+    uint64_t requests;
+    uint64_t lies_after; /* the answer of this number is damaged; 0: none is */
+    uint64_t refused[2]; /* by enum hd_supply_source */
+    struct hd_piece_at last_refused;
 };
 
 /* A new folder, a model of that type; the worker starts. */
@@ -30,6 +33,11 @@ void world_end(struct world *w);
 void world_start(struct world *w, uint64_t limit);
 void world_stop(struct world *w);
 void world_restart(struct world *w, uint64_t limit);
+
+/* The worker starts anew with a file of its own, a copy of the leader's. */
+void world_give_file(struct world *w);
+/* Writes n bytes of that file anew, where a byte of a tensor lies. */
+void world_overwrite(struct world *w, const uint8_t *byte, size_t n);
 
 /* Answers the oldest request. */
 int world_answer(struct world *w, struct hd_error *err);

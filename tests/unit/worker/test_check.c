@@ -93,7 +93,9 @@ Test(check, a_step_has_the_bytes_of_its_rows)
         cr_assert_eq(hd_check_step(&check, &m, bytes, &err), 0, "%s", err.text);
         expect_error(hd_check_step(&check, &m, bytes - 1, &err), "Step: ");
         expect_error(hd_check_step(&check, &m, bytes + 1, &err), "bytes for 3 rows of ");
-        cr_assert_eq(hd_check_limits(&check).max_payload, bytes / N * RIG_ROWS);
+        size_t largest = bytes / N * RIG_ROWS; /* or a chunk of weights */
+        largest = largest > HD_WEIGHTS_CHUNK ? largest : HD_WEIGHTS_CHUNK;
+        cr_assert_eq(hd_check_limits(&check).max_payload, largest);
         m.group = HD_NODE_GROUPS - 1;
         cr_assert_eq(hd_check_step(&check, &m, bytes, &err), 0, "%s", err.text);
         m.group++;
@@ -353,4 +355,45 @@ RIG_TEST(check, rows_have_the_bytes_that_they_say)
     m.layer = 0;
     m.sequence = RIG_SEQUENCES;
     expect_error(hd_check_rows(&check, &m, 0, &err), "Rows");
+}
+
+/* ---- Digests ----*/
+
+Test(check, digests_come_in_order_and_whole)
+{
+    static uint64_t list[HD_PIECE_DIGESTS_MAX + 1];
+    Hydac__V1__PieceDigests m = HYDAC__V1__PIECE_DIGESTS__INIT;
+    struct hd_frame f = {.payload = (uint8_t *)list, .payload_len = 8 * sizeof *list};
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        list[i] = i + 1;
+    check.n_pieces = hd_piece_count(rig.model, &rig.units);
+    check.n_digests = check.n_pieces - 8;
+    m.first = check.n_digests;
+    m.count = 8;
+    cr_assert_eq(hd_check_digests(&check, &m, &f, &err), 0, "%s", err.text);
+    m.first--;
+    expect_error(hd_check_digests(&check, &m, &f, &err), "expected was");
+    m.first += 2;
+    expect_error(hd_check_digests(&check, &m, &f, &err), "expected was");
+    m.first--;
+    m.count = 9; /* one behind the last */
+    f.payload_len = 9 * sizeof *list;
+    expect_error(hd_check_digests(&check, &m, &f, &err), "9 pieces from");
+    m.count = 0;
+    expect_error(hd_check_digests(&check, &m, &f, &err), "0 pieces from");
+    m.count = 8;
+    expect_error(hd_check_digests(&check, &m, &f, &err), "72 bytes for 8 digests");
+    f.payload_len = 8 * sizeof *list;
+    list[3] = 0;
+    expect_error(hd_check_digests(&check, &m, &f, &err), "has none");
+    list[3] = 4;
+    check.n_pieces += HD_PIECE_DIGESTS_MAX; /* as of a larger model */
+    m.count = HD_PIECE_DIGESTS_MAX + 1;
+    f.payload_len = m.count * (uint32_t)sizeof *list;
+    expect_error(hd_check_digests(&check, &m, &f, &err), "pieces from");
+    m.count--;
+    f.payload_len -= (uint32_t)sizeof *list;
+    cr_assert_eq(hd_check_digests(&check, &m, &f, &err), 0, "%s", err.text);
+    cr_assert_leq(f.payload_len, hd_check_limits(&check).max_payload);
+    cr_assert_leq(hydac__v1__piece_digests__get_packed_size(&m), HD_FRAME_SMALL_BODY);
 }

@@ -257,6 +257,62 @@ Test(session, a_lost_connection_is_made_again_and_all_sequences_are_forgotten)
     free(x);
 }
 
+/* ---- What weights must be ----*/
+
+static void expect_text(struct fake_leader *f, const char *text)
+{
+    struct hd_frame frame = fake_take(f, HD_FRAME_ERROR);
+    Hydac__V1__Error *m = hydac__v1__error__unpack(NULL, frame.body_len, frame.body);
+    cr_assert_not_null(strstr(m->text, text), "%s", m->text);
+    hydac__v1__error__free_unpacked(m, NULL);
+    hd_frame_clear(&frame);
+    fake_wait_gone(f);
+}
+
+Test(session, nothing_is_owned_before_all_digests_are_known)
+{
+    struct fake_leader f;
+    fake_start(&f, &rig);
+    fake_welcome_only(&f, 4);
+    fake_assign_all(&f, &rig, 4, NULL);
+    expect_text(&f, "before the digests of all pieces");
+    fake_welcome(&f, 5);
+    fake_assign_all(&f, &rig, 5, NULL);
+    take_kv_result(&f, 5, 3);
+    fake_stop(&f);
+}
+
+/* Weights that are loaded outlive a conversation; not one whose leader has another file. What the
+ * worker's file does not have is told, and asked for. */
+Test(session, another_leaders_weights_are_not_kept)
+{
+    const uint32_t layers = rig.model->shape.n_layers; /* pieces of head 0 */
+    struct fake_leader f;
+    fake_start(&f, &rig);
+    fake_welcome(&f, 4);
+    fake_assign_all(&f, &rig, 4, NULL);
+    take_kv_result(&f, 4, 3);
+    hd_conn_close(f.conn, false);
+    fake_wait_gone(&f);
+    fake_welcome_only(&f, 6);
+    fake_digests(&f, layers);
+    fake_assign_all(&f, &rig, 7, NULL);
+    for (uint32_t i = 0; i < layers; i++) {
+        struct hd_frame frame = fake_take(&f, HD_FRAME_DAMAGE);
+        Hydac__V1__Damage *m = hydac__v1__damage__unpack(NULL, frame.body_len, frame.body);
+        cr_assert(m->kind == HD_DAMAGE_FILE && m->unit_kind == HD_PIECE_HEAD && m->unit == 0);
+        cr_assert_eq(m->layer, i);
+        cr_assert_not_null(strstr(m->text, "model.gguf, from byte "), "%s", m->text);
+        hydac__v1__damage__free_unpacked(m, NULL);
+        hd_frame_clear(&frame);
+    }
+    for (uint32_t i = 0; i < layers; i++) {
+        struct hd_frame frame = fake_take(&f, HD_FRAME_WEIGHTS_REQUEST);
+        hd_frame_clear(&frame);
+    }
+    fake_stop(&f);
+}
+
 /* ---- A leader that makes no sense ----*/
 
 Test(session, garbage_ends_the_connection_and_nothing_else)
@@ -284,6 +340,7 @@ enum nonsense {
     BAD_OLD_ASSIGN,
     BAD_TYPE,
     BAD_BODY,
+    BAD_DIGESTS,
     NONSENSES
 };
 
@@ -321,6 +378,8 @@ static void send_nonsense(struct fake_leader *f, enum nonsense what, const float
         fake_send(f, HD_FRAME_ASSIGN, &assign.base, NULL, 0);
     else if (what == BAD_TYPE)
         fake_send(f, HD_FRAME_KV_RESULT, NULL, NULL, 0);
+    else if (what == BAD_DIGESTS) /* a second time */
+        fake_digests(f, 0);
     else if (what ==
              BAD_BODY) /* field 2 of AssignHeads is a list of numbers, and these never end */
         fake_send(f, HD_FRAME_ASSIGN, &binary.base, NULL, 0);

@@ -16,9 +16,7 @@ Test(supply, fetched_once)
     world_get_all(&w);
     cr_assert_eq(world_totals(&w).fetched, 0);
     cr_assert_eq(world_totals(&w).kept, world_pieces(&w));
-    cr_assert_eq(w.empty, world_pieces(&w), "each was asked about once");
-    world_get_all(&w);
-    cr_assert_eq(w.requests, world_pieces(&w), "and never again");
+    cr_assert_eq(w.requests, 0, "what is kept has the leader's digest");
     world_end(&w);
 }
 
@@ -28,12 +26,12 @@ Test(supply, large_pieces)
     struct world w;
     struct hd_error err = {0};
     world_begin(&w, HD_F32, PLENTY);
-    world_get_all(&w);
-    cr_assert_gt(w.requests, world_pieces(&w));
-    world_restart(&w, 0);
     hd_supply_set_window(w.supply, 1);
     cr_assert_eq(world_get(&w, 0, &err), 0);
     cr_assert_eq(w.most_asked, 1);
+    hd_supply_set_window(w.supply, HD_WEIGHTS_IN_FLIGHT);
+    world_get_all(&w);
+    cr_assert_gt(w.requests, world_pieces(&w));
     world_end(&w);
 }
 
@@ -54,6 +52,7 @@ Test(supply, damage_is_noticed)
     world_get_all(&w);
     cr_assert_eq(world_totals(&w).fetched, 4);
     cr_assert_eq(world_totals(&w).kept, world_pieces(&w) - 4);
+    cr_assert_eq(w.refused[HD_SUPPLY_KEPT], 2, "one is gone, one too short to be listed");
     world_restart(&w, PLENTY);
     world_get_all(&w);
     cr_assert_eq(world_totals(&w).fetched, 0);
@@ -92,7 +91,7 @@ Test(supply, lies)
     cr_assert_eq(hd_supply_take(w.supply, &unasked, &err), HD_E_PROTO);
     struct hd_piece_bytes *b;
     cr_assert_eq(hd_supply_get(w.supply, unasked.at, &b), HD_SUPPLY_LATER);
-    cr_assert_eq(hd_supply_take(w.supply, &unasked, &err), HD_E_PROTO, "it has nothing of it");
+    cr_assert_eq(hd_supply_take(w.supply, &unasked, &err), HD_E_PROTO, "no bytes");
     world_end(&w);
 }
 
@@ -110,11 +109,7 @@ Test(supply, ahead)
         }
     cr_assert_eq(world_totals(&w).fetched, world_pieces(&w));
     world_restart(&w, PLENTY);
-    while (hd_supply_ahead(w.supply))
-        cr_assert_eq(world_answer(&w, &err), 0);
-    cr_assert_eq(w.empty, world_pieces(&w));
-    w.lies_after = 0;
-    w.requests = 0;
+    cr_assert_not(hd_supply_ahead(w.supply));
     world_get_all(&w);
     cr_assert_eq(w.requests, 0, "a takeover does not wait for the network");
     world_end(&w);
@@ -142,44 +137,139 @@ static void same_weights(const struct hd_weights *a, const struct hd_weights *b)
     free(y);
 }
 
+static void expect_same(const struct world *w, const struct hd_shard *a, const struct hd_shard *b)
+{
+    cr_assert_eq(hd_shard_bytes(a), hd_shard_bytes(b));
+    for (uint32_t l = 0; l < w->file->shape.n_layers; l++) {
+        for (uint32_t h = 0; h < w->units.heads; h++) {
+            same_weights(&hd_shard_head(a, h, l)->q, &hd_shard_head(b, h, l)->q);
+            same_weights(&hd_shard_head(a, h, l)->k, &hd_shard_head(b, h, l)->k);
+            same_weights(&hd_shard_head(a, h, l)->v, &hd_shard_head(b, h, l)->v);
+            same_weights(&hd_shard_head(a, h, l)->o, &hd_shard_head(b, h, l)->o);
+        }
+        for (uint32_t f = 0; f < w->units.ffn_blocks; f++) {
+            same_weights(&hd_shard_ffn(a, f, l)->gate, &hd_shard_ffn(b, f, l)->gate);
+            same_weights(&hd_shard_ffn(a, f, l)->up, &hd_shard_ffn(b, f, l)->up);
+            same_weights(&hd_shard_ffn(a, f, l)->down, &hd_shard_ffn(b, f, l)->down);
+        }
+    }
+    for (uint32_t v = 0; v < w->units.vocab_blocks; v++)
+        same_weights(hd_shard_vocab(a, v), hd_shard_vocab(b, v));
+}
+
+/* All units, packed from a model; with a supply, or unchecked. */
+static struct hd_shard *pack_all(const struct world *w, const struct hd_model *m,
+                                 struct hd_supply *supply, struct hd_team *team)
+{
+    struct hd_error err = {0};
+    struct hd_shard *s;
+    uint32_t list[64];
+    for (uint32_t i = 0; i < 64; i++)
+        list[i] = i;
+    struct hd_unit_list want[HD_SHARD_KINDS] = {
+        {list, w->units.heads}, {list, w->units.ffn_blocks}, {list, w->units.vocab_blocks}};
+    cr_assert_eq(hd_shard_new(&s, m, team), 0);
+    hd_shard_set_supply(s, supply);
+    cr_assert_eq(hd_shard_assign(s, want, &err), HD_SHARD_LOADED, "%s", err.text);
+    return s;
+}
+
+/* The worker's shard is that of the leader's file. */
+static void packs_the_leaders(const struct world *w)
+{
+    struct hd_team *team;
+    struct hd_team_options o = {.threads = 2, .name = "test"};
+    cr_assert_eq(hd_team_new(&team, &o), 0);
+    struct hd_shard *a = pack_all(w, w->file, NULL, team);
+    struct hd_shard *b = pack_all(w, w->outline, w->supply, team);
+    expect_same(w, a, b);
+    hd_shard_free(a);
+    hd_shard_free(b);
+    hd_team_free(team);
+}
+
+static const enum hd_dtype all_types[] = {HD_F32, HD_F16, HD_BF16, HD_Q8_0, HD_Q4_0, HD_Q4_1};
+#define N_TYPES (sizeof all_types / sizeof *all_types)
+
 Test(supply, packs_the_same)
 {
-    static const enum hd_dtype all[] = {HD_F32, HD_F16, HD_BF16, HD_Q8_0, HD_Q4_0, HD_Q4_1};
-    for (size_t t = 0; t < sizeof all / sizeof *all; t++) {
+    for (size_t t = 0; t < N_TYPES; t++) {
         struct world w;
-        struct hd_error err = {0};
-        struct hd_shard *a, *b;
-        struct hd_team *team;
-        struct hd_team_options o = {.threads = 2, .name = "test"};
-        uint32_t list[64];
-        world_begin(&w, all[t], PLENTY);
-        cr_assert_eq(hd_team_new(&team, &o), 0);
-        cr_assert_eq(hd_shard_new(&a, w.file, team), 0);
-        cr_assert_eq(hd_shard_new(&b, w.outline, team), 0);
-        hd_shard_set_supply(b, w.supply);
-        for (uint32_t i = 0; i < 64; i++)
-            list[i] = i;
-        struct hd_unit_list want[HD_SHARD_KINDS] = {
-            {list, w.units.heads}, {list, w.units.ffn_blocks}, {list, w.units.vocab_blocks}};
-        cr_assert_eq(hd_shard_assign(a, want, &err), HD_SHARD_LOADED, "%s", err.text);
-        cr_assert_eq(hd_shard_assign(b, want, &err), HD_SHARD_LOADED, "%s", err.text);
-        cr_assert_eq(hd_shard_bytes(a), hd_shard_bytes(b));
-        for (uint32_t l = 0; l < w.file->shape.n_layers; l++) {
-            for (uint32_t h = 0; h < w.units.heads; h++) {
-                same_weights(&hd_shard_head(a, h, l)->q, &hd_shard_head(b, h, l)->q);
-                same_weights(&hd_shard_head(a, h, l)->k, &hd_shard_head(b, h, l)->k);
-                same_weights(&hd_shard_head(a, h, l)->o, &hd_shard_head(b, h, l)->o);
-            }
-            for (uint32_t f = 0; f < w.units.ffn_blocks; f++) {
-                same_weights(&hd_shard_ffn(a, f, l)->up, &hd_shard_ffn(b, f, l)->up);
-                same_weights(&hd_shard_ffn(a, f, l)->down, &hd_shard_ffn(b, f, l)->down);
-            }
-        }
-        for (uint32_t v = 0; v < w.units.vocab_blocks; v++)
-            same_weights(hd_shard_vocab(a, v), hd_shard_vocab(b, v));
-        hd_shard_free(a);
-        hd_shard_free(b);
-        hd_team_free(team);
+        world_begin(&w, all_types[t], PLENTY);
+        packs_the_leaders(&w);
+        cr_assert_eq(world_totals(&w).fetched, world_pieces(&w));
         world_end(&w);
     }
+}
+
+/* ---- A worker with a file of its own ----*/
+
+Test(supply, a_whole_file_needs_nobody)
+{
+    for (size_t t = 0; t < N_TYPES; t++) {
+        struct world w;
+        world_begin(&w, all_types[t], PLENTY);
+        world_give_file(&w);
+        packs_the_leaders(&w);
+        cr_assert_eq(w.requests + w.refused[HD_SUPPLY_FILE], 0);
+        world_end(&w);
+    }
+}
+
+/* Zeros in the middle of a matrix: all FFN blocks of that layer, and nothing else, from the leader;
+ * each is told of once. */
+Test(supply, wrong_bytes_come_from_the_leader)
+{
+    struct world w;
+    world_begin(&w, HD_Q4_0, PLENTY);
+    world_give_file(&w);
+    const struct hd_tensor *t = &w.outline->layers[1].down;
+    world_overwrite(&w, t->data + t->rows / 2 * t->row_bytes, t->row_bytes);
+    packs_the_leaders(&w);
+    cr_assert_eq(w.refused[HD_SUPPLY_FILE], w.units.ffn_blocks);
+    cr_assert_eq(world_totals(&w).fetched, w.units.ffn_blocks);
+    cr_assert_eq(w.last_refused.kind, HD_PIECE_FFN);
+    cr_assert_eq(w.last_refused.layer, 1);
+    packs_the_leaders(&w);
+    cr_assert_eq(w.refused[HD_SUPPLY_FILE], w.units.ffn_blocks, "told once");
+    cr_assert_eq(world_totals(&w).kept, w.units.ffn_blocks, "and kept");
+    world_end(&w);
+}
+
+/* The file ends before its data while it is open. */
+Test(supply, a_file_that_is_gone)
+{
+    struct world w;
+    world_begin(&w, HD_F16, PLENTY);
+    world_give_file(&w);
+    cr_assert_eq(truncate(w.own, 4096), 0);
+    packs_the_leaders(&w);
+    cr_assert_gt(w.refused[HD_SUPPLY_FILE], world_pieces(&w) / 2);
+    cr_assert_eq(world_totals(&w).fetched, w.refused[HD_SUPPLY_FILE]);
+    world_end(&w);
+}
+
+/* Another leader has other weights behind the same name: what was refused may be right for it. */
+Test(supply, another_leader)
+{
+    struct world w;
+    struct hd_piece_bytes *b;
+    world_begin(&w, HD_Q4_0, 0);
+    world_give_file(&w);
+    struct hd_piece_at at = hd_piece_nth(w.file, &w.units, 0);
+    const struct hd_tensor *t = &w.outline->layers[0].wq;
+    world_overwrite(&w, t->data, 1);
+    uint8_t *bytes = malloc(hd_supply_piece_bytes(w.supply, at));
+    cr_assert_eq(hd_supply_get(w.supply, at, &b), HD_SUPPLY_OWN);
+    cr_assert_not(hd_supply_read_own(w.supply, at, bytes));
+    hd_supply_refuse_own(w.supply, at);
+    cr_assert_eq(hd_supply_get(w.supply, at, &b), HD_SUPPLY_LATER);
+    hd_supply_begin(w.supply);
+    w.n_asked = 0;
+    uint64_t digest = hd_piece_digest(bytes, hd_supply_piece_bytes(w.supply, at));
+    hd_supply_learn(w.supply, 0, &digest, 1);
+    cr_assert_eq(hd_supply_get(w.supply, at, &b), HD_SUPPLY_OWN);
+    cr_assert(hd_supply_read_own(w.supply, at, bytes));
+    free(bytes);
+    world_end(&w);
 }
