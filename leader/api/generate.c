@@ -208,6 +208,7 @@ static void read_body(void *call)
                   bad.text);
     else if (hd_generation_init(&c->gen, b, body, c->chat, &c->refusal) < 0)
         hd_generation_deinit(&c->gen);
+    c->job.wasted = c->refusal.status != 0;
 }
 
 static void on_read(void *call)

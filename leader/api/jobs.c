@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define PAUSE      3  /* times the length of a large job that came to nothing */
 #define LARGE_NICE 10 /* a tenth of a core that is wanted by others, all of one that is not */
 
 struct queue {
@@ -49,6 +50,14 @@ static struct hd_job *pop(struct queue *q)
     return job;
 }
 
+/* Under the lock, but not while it waits. */
+static void pause_lane(struct lane *l, uint64_t ns)
+{
+    uint64_t now = uv_hrtime(), until = now + ns;
+    for (; now < until && !l->jobs->ending; now = uv_hrtime())
+        uv_cond_timedwait(&l->work, &l->jobs->lock, until - now);
+}
+
 static void run_lane(void *lane)
 {
     struct lane *l = lane;
@@ -65,10 +74,15 @@ static void run_lane(void *lane)
             continue;
         }
         uv_mutex_unlock(&j->lock);
+        uint64_t began = uv_hrtime();
         job->run(job->arg);
+        uint64_t took = uv_hrtime() - began;
+        bool wasted = job->wasted && l->kind == HD_LANE_LARGE;
         uv_mutex_lock(&j->lock);
         push(&j->done, job);
         uv_async_send(&j->wake);
+        if (wasted)
+            pause_lane(l, PAUSE * took);
     }
     uv_mutex_unlock(&j->lock);
 }

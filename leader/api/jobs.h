@@ -2,7 +2,9 @@
  * a body, templates, tokenizing, writing a long answer.
  *
  * Two lanes, a thread each, first come first served: a small job never waits behind large ones, and
- * large ones, at a lower priority, take little from whoever computes on the same cores.
+ * large ones, at a lower priority, take little from whoever computes on the same cores. Behind a
+ * large one that came to nothing the lane pauses for three times as long as it took: who sends what
+ * is refused, as fast as he can, gets a quarter of a core at most.
  *
  * Happy path: add -> run, on the thread -> done, on the loop. A job that is cancelled in time does
  * neither; one that runs already cannot be stopped, and its `done` comes. */
@@ -21,6 +23,7 @@ struct hd_job {
     void (*done)(void *arg); /* on the loop, afterwards */
     void *arg;
     enum hd_lane lane;
+    bool wasted;         /* set by `run`: it came to nothing */
     struct hd_job *next; /* the pool's own, as is what follows */
 };
 
