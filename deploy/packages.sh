@@ -15,13 +15,13 @@
 set -eu
 
 run="
-libuv1 libprotobuf-c1 libyaml-0-2 libxxhash0 libpcre2-8-0 libjansson4 libmicrohttpd12 libsystemd0
+libuv1 libprotobuf-c1 libyaml-0-2 libxxhash0 libjansson4 libmicrohttpd12 libsystemd0
 libcurl4 libssl3"
 build="
 gcc libc6-dev meson ninja-build pkg-config
 libuv1-dev libprotobuf-c-dev protobuf-c-compiler libyaml-dev libxxhash-dev
-libpcre2-dev libjansson-dev libmicrohttpd-dev libsystemd-dev libcurl4-openssl-dev libopenblas-dev
-libssl-dev python3 python3-pip ca-certificates"
+libjansson-dev libmicrohttpd-dev libsystemd-dev libcurl4-openssl-dev libopenblas-dev
+libssl-dev python3 python3-pip ca-certificates cargo-web rustc-web"
 test="
 libcriterion-dev python3-pytest python3-yaml openssl iproute2 nftables valgrind"
 check="

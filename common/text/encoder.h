@@ -1,49 +1,39 @@
-/* encoder.h - the tokenizer as its parts see it: vocabulary, merges, pre-splitter, chat family.
- * Internal to common/text and its tests. */
+/* encoder.h - the tokenizer as its parts see it. Internal to common/text and its tests. */
 #ifndef HD_TEXT_ENCODER_H
 #define HD_TEXT_ENCODER_H
 
-#include "common/text/bpe.h"
-#include "common/text/pretokenize.h"
+#include "common/text/rust/hydac_text.h"
 #include "common/text/tokenizer.h"
 #include "common/text/vocab.h"
 
-/* A chat family with what the model's own template says about it. */
-struct hd_chat {
-    enum hd_chat_family family;
-    int32_t open;       /* <|im_start|> or <|start_header_id|> */
-    int32_t header_end; /* <|end_header_id|>; -1: the family has none */
-    int32_t close;      /* <|im_end|> or <|eot_id|> */
-    bool bos;           /* the template begins with BOS */
-    bool trim;          /* the template strips blanks around a message */
-    char *system;       /* system text when the first message is none; NULL: no such message */
-    char *preamble;     /* comes before the first system text; NULL: nothing */
-};
-/* Reads the family out of a template; one that we do not know is HD_CHAT_NONE, not an error.
- * HD_E_NOMEM. */
-int hd_chat_init(struct hd_chat *c, const struct hd_vocab *v, struct hd_str chat_template,
-                 struct hd_error *err);
-void hd_chat_deinit(struct hd_chat *c);
-
 struct hd_tokenizer {
-    struct hd_vocab vocab;
-    struct hd_bpe bpe;
-    struct hd_presplit presplit;
-    struct hd_chat chat;
+    struct hdt *core;
+    uint32_t n;    /* ids: the largest + 1 */
+    uint8_t *stop; /* [n] 1: ends a turn */
     int32_t bos, eos;
-    bool adds_bos;
+    bool adds_bos, adds_eos;
+    char *no_chat; /* why there is no chat, malloc'ed; NULL: there is one */
 };
 
-/* What an encoding took: grows with the text's length, n log n at worst. */
-struct hd_encode_work {
-    uint64_t matches;   /* calls of the regular expression matcher */
-    uint64_t fallbacks; /* pieces left whole because of a match error */
-    uint64_t pops;      /* candidate merges looked at */
+/* A tokenizer around `core`, which it owns from here on, also after an error. HD_E_FORMAT (an id
+ * out of range), HD_E_NOMEM. `ends` may be freed after the call. */
+struct hd_text_ends {
+    int32_t bos, eos; /* -1: none */
+    bool adds_bos, adds_eos;
+    const int32_t *stops; /* [n_stops] ids that end a turn, besides eos and the known names */
+    size_t n_stops;
 };
+int hd_tokenizer_wrap(struct hd_tokenizer **out, struct hdt *core, const struct hd_text_ends *ends,
+                      struct hd_error *err);
 
-/* hd_tokenizer_encode behind the ids that `out` has already. `work` may be NULL. HD_E_NOMEM (`out`
- * may then hold a part), HD_E_LIMIT for a text above HD_TEXT_MAX_BYTES. */
-int hd_encode_append(const struct hd_tokenizer *t, struct hd_str text, bool special,
-                     struct hd_ids *out, struct hd_encode_work *work);
+/* What the file was served in spite of. */
+void hd_tokenizer_notes(const struct hd_tokenizer *t, struct hd_warnings *w);
+
+/* Gives the tokenizer its chat template. One that is not understood is no error: a warning, and the
+ * reason at each chat. `vars`: {"bos_token": "<s>", ...}; NULL: none. HD_E_NOMEM. */
+int hd_chat_init(struct hd_tokenizer *t, struct hd_str source, const json_t *vars,
+                 struct hd_warnings *w, struct hd_error *err);
+/* No chat, and why. HD_E_NOMEM. */
+int hd_chat_none(struct hd_tokenizer *t, const char *why, struct hd_error *err);
 
 #endif

@@ -12,13 +12,14 @@ static const char *const stop_names[] = {
 
 /* ---- Life -----------------------------------------------------------------------------------*/
 
-int hd_tokenizer_open(struct hd_tokenizer **out, const struct hd_model *m, struct hd_error *err)
+int hd_tokenizer_open(struct hd_tokenizer **out, const struct hd_model *m, struct hd_warnings *w,
+                      struct hd_error *err)
 {
     *out = NULL;
     if (m->gguf)
-        return hd_vocab_from_gguf(out, m, err);
+        return hd_vocab_from_gguf(out, m, w, err);
     if (m->folder)
-        return hd_vocab_from_folder(out, m, err);
+        return hd_vocab_from_folder(out, m, w, err);
     return hd_fail(err, HD_E_NOTFOUND,
                    "tokenizer: the model carries none; prompts must be given as token ids");
 }
@@ -27,49 +28,53 @@ static int mark_stop(struct hd_tokenizer *t, int32_t id, const char *what, struc
 {
     if (id < 0)
         return 0;
-    if ((uint32_t)id >= t->vocab.n)
+    if ((uint32_t)id >= t->n)
         return hd_fail(err, HD_E_FORMAT, "tokenizer: %s is token %d of a vocabulary of %u", what,
-                       id, t->vocab.n);
-    t->vocab.tokens[id].stop = true;
+                       id, t->n);
+    t->stop[id] = 1;
     return 0;
 }
 
-static int mark_stops(struct hd_tokenizer *t, const struct hd_vocab_source *s, struct hd_error *err)
+static int mark_stops(struct hd_tokenizer *t, const struct hd_text_ends *e, struct hd_error *err)
 {
-    int rc = mark_stop(t, s->eos, "end of text", err);
+    int rc = mark_stop(t, e->eos, "end of text", err);
 
-    for (size_t i = 0; rc == 0 && i < s->n_stops; i++)
-        rc = mark_stop(t, s->stops[i], "an end of turn", err);
-    for (size_t i = 0; rc == 0 && i < sizeof stop_names / sizeof *stop_names; i++)
-        rc = mark_stop(t, hd_vocab_find_special(&t->vocab, stop_names[i], strlen(stop_names[i])),
-                       stop_names[i], err);
-    if (rc == 0 && s->bos >= 0 && (uint32_t)s->bos >= t->vocab.n)
+    for (size_t i = 0; rc == 0 && i < e->n_stops; i++)
+        rc = mark_stop(t, e->stops[i], "an end of turn", err);
+    for (size_t i = 0; rc == 0 && i < sizeof stop_names / sizeof *stop_names; i++) {
+        struct hd_str name = {stop_names[i], strlen(stop_names[i])};
+
+        rc = mark_stop(t, hdt_find(t->core, name), stop_names[i], err);
+    }
+    if (rc == 0 && e->bos >= 0 && (uint32_t)e->bos >= t->n)
         rc = hd_fail(err, HD_E_FORMAT, "tokenizer: begin of text is token %d of a vocabulary of %u",
-                     s->bos, t->vocab.n);
+                     e->bos, t->n);
     return rc;
 }
 
-int hd_tokenizer_build(struct hd_tokenizer **out, const struct hd_vocab_source *s,
-                       struct hd_error *err)
+int hd_tokenizer_wrap(struct hd_tokenizer **out, struct hdt *core, const struct hd_text_ends *ends,
+                      struct hd_error *err)
 {
     struct hd_tokenizer *t = calloc(1, sizeof *t);
     int rc;
 
     *out = NULL;
-    if (!t)
+    if (!t) {
+        hdt_free(core);
         return hd_fail(err, HD_E_NOMEM, "tokenizer: no memory");
-    t->bos = s->bos;
-    t->eos = s->eos;
-    t->adds_bos = s->adds_bos && s->bos >= 0;
-    rc = hd_vocab_init(&t->vocab, s, err);
+    }
+    t->core = core;
+    t->n = hdt_size(core);
+    t->bos = ends->bos;
+    t->eos = ends->eos;
+    t->adds_bos = ends->adds_bos && ends->bos >= 0;
+    t->adds_eos = ends->adds_eos && ends->eos >= 0;
+    t->stop = calloc(t->n ? t->n : 1, 1);
+    rc = t->stop ? 0 : hd_fail(err, HD_E_NOMEM, "tokenizer: no memory for %u tokens", t->n);
     if (rc == 0)
-        rc = hd_bpe_init(&t->bpe, &t->vocab, s, err);
+        rc = mark_stops(t, ends, err);
     if (rc == 0)
-        rc = hd_presplit_init(&t->presplit, s->patterns, s->n_patterns, err);
-    if (rc == 0)
-        rc = mark_stops(t, s, err);
-    if (rc == 0)
-        rc = hd_chat_init(&t->chat, &t->vocab, s->chat_template, err);
+        rc = hd_chat_none(t, "the model has no chat template", err);
     if (rc < 0) {
         hd_tokenizer_free(t);
         return rc;
@@ -78,22 +83,88 @@ int hd_tokenizer_build(struct hd_tokenizer **out, const struct hd_vocab_source *
     return 0;
 }
 
+/* The limits that keep a file from asking for any amount of memory. */
+static int check_parts(const struct hdt_parts *p, struct hd_error *err)
+{
+    size_t total = 0;
+
+    if (p->n_entries == 0 || p->n_entries > HD_MAX_VOCAB)
+        return hd_fail(err, HD_E_LIMIT, "tokenizer: %zu tokens; a vocabulary has 1 to %d",
+                       p->n_entries, HD_MAX_VOCAB);
+    if (p->n_merges > p->n_entries * 4)
+        return hd_fail(err, HD_E_LIMIT, "tokenizer: %zu merges for %zu tokens", p->n_merges,
+                       p->n_entries);
+    if (p->n_patterns > HD_PRESPLIT_MAX)
+        return hd_fail(err, HD_E_LIMIT, "tokenizer: %zu pre-split patterns, at most %d",
+                       p->n_patterns, HD_PRESPLIT_MAX);
+    for (size_t i = 0; i < p->n_entries; i++) {
+        if (p->entries[i].text.len > HD_VOCAB_MAX_BYTES - total)
+            return hd_fail(err, HD_E_LIMIT, "tokenizer: token texts are longer than %zu MiB",
+                           HD_VOCAB_MAX_BYTES >> 20);
+        total += p->entries[i].text.len;
+    }
+    return 0;
+}
+
+int hd_tokenizer_build(struct hd_tokenizer **out, const struct hd_vocab_source *s,
+                       struct hd_error *err)
+{
+    struct hdt_parts p = s->parts;
+    struct hdt *core = NULL;
+    int rc = check_parts(&p, err);
+
+    *out = NULL;
+    if (rc < 0)
+        return rc;
+    if (p.rows == 0)
+        p.rows = (uint32_t)p.n_entries;
+    rc = hdt_from_parts(&core, &p, err);
+    if (rc < 0)
+        return err ? hd_fail_in(err, "tokenizer") : rc;
+    return hd_tokenizer_wrap(out, core,
+                             &(struct hd_text_ends){.bos = s->bos,
+                                                    .eos = s->eos,
+                                                    .adds_bos = s->adds_bos,
+                                                    .adds_eos = s->adds_eos,
+                                                    .stops = s->stops,
+                                                    .n_stops = s->n_stops},
+                             err);
+}
+
+void hd_tokenizer_notes(const struct hd_tokenizer *t, struct hd_warnings *w)
+{
+    struct hd_str note;
+
+    for (size_t i = 0; (note = hdt_note(t->core, i)).data; i++)
+        hd_warnings_add(w, "tokenizer: %.*s", (int)note.len, note.data);
+}
+
 void hd_tokenizer_free(struct hd_tokenizer *t)
 {
     if (!t)
         return;
-    hd_chat_deinit(&t->chat);
-    hd_presplit_deinit(&t->presplit);
-    hd_bpe_deinit(&t->bpe);
-    hd_vocab_deinit(&t->vocab);
+    hdt_free(t->core);
+    free(t->stop);
+    free(t->no_chat);
     free(t);
+}
+
+int hd_merge_parse(struct hd_str text, struct hdt_merge *out)
+{
+    const char *blank = text.len > 2 ? memchr(text.data, ' ', text.len) : NULL;
+
+    if (!blank || blank == text.data || blank + 1 == text.data + text.len)
+        return HD_E_FORMAT;
+    out->left = (struct hd_str){text.data, (size_t)(blank - text.data)};
+    out->right = (struct hd_str){blank + 1, text.len - out->left.len - 1};
+    return 0;
 }
 
 /* ---- Facts ----------------------------------------------------------------------------------*/
 
 uint32_t hd_tokenizer_vocab(const struct hd_tokenizer *t)
 {
-    return t->vocab.n;
+    return t->n;
 }
 
 int32_t hd_tokenizer_bos(const struct hd_tokenizer *t)
@@ -111,97 +182,30 @@ bool hd_tokenizer_adds_bos(const struct hd_tokenizer *t)
     return t->adds_bos;
 }
 
+bool hd_tokenizer_adds_eos(const struct hd_tokenizer *t)
+{
+    return t->adds_eos;
+}
+
 bool hd_tokenizer_is_stop(const struct hd_tokenizer *t, int32_t id)
 {
-    return id >= 0 && (uint32_t)id < t->vocab.n && t->vocab.tokens[id].stop;
+    return id >= 0 && (uint32_t)id < t->n && t->stop[id];
 }
 
 struct hd_str hd_tokenizer_piece(const struct hd_tokenizer *t, int32_t id, bool special)
 {
-    if (id < 0 || (uint32_t)id >= t->vocab.n)
-        return (struct hd_str){"", 0};
-    uint8_t kind = t->vocab.tokens[id].kind;
-    if (!special && (kind == HD_TOKEN_CONTROL || kind == HD_TOKEN_UNUSED))
-        return (struct hd_str){"", 0};
-    return hd_vocab_text(&t->vocab, id);
-}
+    bool hidden;
+    struct hd_str s = hdt_piece(t->core, id, &hidden);
 
-/* ---- Encoding -------------------------------------------------------------------------------*/
-
-struct encoding {
-    const struct hd_tokenizer *t;
-    struct hd_bpe_scratch scratch;
-    struct hd_ids *out;
-};
-
-static int encode_word(void *arg, struct hd_str word)
-{
-    struct encoding *e = arg;
-
-    return hd_bpe_encode(&e->t->bpe, &e->t->vocab, word, &e->scratch, e->out);
-}
-
-/* Special tokens are cut out at their leftmost place, the longest first; the text between them goes
- * through the pre-splitter, a stretch at a time. */
-static int encode_all(struct encoding *e, struct hd_word_sink *sink, struct hd_str text,
-                      bool special)
-{
-    const struct hd_vocab *v = &e->t->vocab;
-    size_t from = 0, at = 0;
-    int rc = 0;
-
-    while (rc == 0 && at < text.len) {
-        int32_t id = hd_vocab_match(v, text.data + at, text.len - at, special);
-
-        if (id < 0) {
-            at++;
-            continue;
-        }
-        rc = hd_presplit_run(&e->t->presplit, (struct hd_str){text.data + from, at - from}, sink);
-        if (rc == 0)
-            rc = hd_ids_push(e->out, id);
-        at += v->tokens[id].len;
-        from = at;
-    }
-    if (rc < 0)
-        return rc;
-    return hd_presplit_run(&e->t->presplit, (struct hd_str){text.data + from, text.len - from},
-                           sink);
-}
-
-int hd_encode_append(const struct hd_tokenizer *t, struct hd_str text, bool special,
-                     struct hd_ids *out, struct hd_encode_work *work)
-{
-    struct encoding e = {.t = t, .out = out};
-    struct hd_word_sink sink = {.word = encode_word, .arg = &e};
-    int rc;
-
-    if (text.len > HD_TEXT_MAX_BYTES)
-        return HD_E_LIMIT;
-    if (work)
-        *work = (struct hd_encode_work){0};
-    if (text.len == 0) /* and `data` may be NULL */
-        return 0;
-    rc = encode_all(&e, &sink, text, special);
-    if (work)
-        *work = (struct hd_encode_work){sink.matches, sink.fallbacks, e.scratch.pops};
-    hd_bpe_scratch_deinit(&e.scratch);
-    return rc;
+    return hidden && !special ? (struct hd_str){"", 0} : s;
 }
 
 int hd_tokenizer_encode(const struct hd_tokenizer *t, const char *text, size_t len, bool special,
                         int32_t **ids, size_t *n)
 {
-    struct hd_ids list = {0};
-    int rc = hd_encode_append(t, (struct hd_str){text, len}, special, &list, NULL);
-
     *ids = NULL;
     *n = 0;
-    if (rc < 0 || list.n == 0) {
-        free(list.v);
-        return rc;
-    }
-    *ids = list.v;
-    *n = list.n;
-    return 0;
+    if (len > HD_TEXT_MAX_BYTES)
+        return HD_E_LIMIT;
+    return hdt_encode(t->core, (struct hd_str){text, len}, special, ids, n, NULL);
 }

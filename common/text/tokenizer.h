@@ -1,11 +1,16 @@
-/* tokenizer.h - byte-level BPE (GPT-2 family), from a GGUF's metadata or a tokenizer.json.
+/* tokenizer.h - text to token ids and back, and conversations to prompts: from a GGUF's metadata or
+ * a Hugging Face folder.
  *
- * Text -> special tokens cut out -> the model's pre-split regular expression(s) (PCRE2) -> bytes
- * mapped to the GPT-2 alphabet -> merges in rank order -> ids. */
+ * The work is done by the crates `tokenizers` and `minijinja` (rust/), the reference for
+ * tokenizer.json and the field's renderer of chat templates; their tables of Unicode are part of
+ * the program, so that a text has the same ids on every machine.
+ *
+ * A tokenizer that is open never changes: any number of threads may use one at once. */
 #ifndef HD_TEXT_TOKENIZER_H
 #define HD_TEXT_TOKENIZER_H
 
 #include "common/model/model.h"
+#include "common/util/warnings.h"
 
 #include <stdint.h>
 
@@ -13,26 +18,32 @@
 struct hd_tokenizer;
 
 /* From whatever the model carries. HD_E_NOTFOUND when it carries none (token ids still work),
- * HD_E_UNSUPPORTED for a family we do not know (SentencePiece...), HD_E_FORMAT. */
-int hd_tokenizer_open(struct hd_tokenizer **out, const struct hd_model *m, struct hd_error *err);
+ * HD_E_UNSUPPORTED for what we would do differently, HD_E_FORMAT. What is served but maybe not as
+ * meant is added to `w` (may be NULL). */
+int hd_tokenizer_open(struct hd_tokenizer **out, const struct hd_model *m, struct hd_warnings *w,
+                      struct hd_error *err);
 void hd_tokenizer_free(struct hd_tokenizer *t);
 
 uint32_t hd_tokenizer_vocab(const struct hd_tokenizer *t);
 int32_t hd_tokenizer_bos(const struct hd_tokenizer *t); /* -1: none */
 int32_t hd_tokenizer_eos(const struct hd_tokenizer *t);
-bool hd_tokenizer_adds_bos(const struct hd_tokenizer *t);
+bool hd_tokenizer_adds_bos(const struct hd_tokenizer *t); /* in front of a prompt of text */
+bool hd_tokenizer_adds_eos(const struct hd_tokenizer *t); /* behind it */
 /* True for ids that end a turn (eos, <|im_end|>, <|eot_id|>, <|end_of_text|>...). */
 bool hd_tokenizer_is_stop(const struct hd_tokenizer *t, int32_t id);
 
-/* Encode `len` bytes of UTF-8 (invalid bytes are encoded as bytes, never refused; a byte that the
- * vocabulary has no token for is left out, as the reference does). `special`: whether the text of a
- * special token in the input becomes that token. *ids is malloc'ed, owned by the caller, NULL when
- * n is 0. Does not add BOS. HD_E_NOMEM; HD_E_LIMIT above 64 MiB. */
+/* Encode `len` bytes of UTF-8 (invalid bytes are encoded as single bytes, never refused; a byte
+ * that the vocabulary has no token for is left out, as the reference does). `special`: whether the
+ * text of a control token in the input becomes that token. *ids is malloc'ed, owned by the caller,
+ * NULL when n is 0. Does not add BOS or EOS. HD_E_NOMEM; HD_E_LIMIT above 64 MiB; HD_E_RANGE: the
+ * text has a token that the model's embedding has no row for. */
 int hd_tokenizer_encode(const struct hd_tokenizer *t, const char *text, size_t len, bool special,
                         int32_t **ids, size_t *n);
 
-/* Bytes of one token (a token may end inside a UTF-8 character), not NUL-terminated. Special
- * tokens give 0 bytes unless `special`. Valid as long as the tokenizer. Unknown id: 0 bytes. */
+/* Bytes of one token (a token may end inside a UTF-8 character), not NUL-terminated. Control
+ * tokens give 0 bytes unless `special`. Valid as long as the tokenizer. Unknown id: 0 bytes. What
+ * the reference does at the beginning of a whole text only (SentencePiece's first blank) is left
+ * out: an answer goes on behind a prompt. */
 struct hd_str hd_tokenizer_piece(const struct hd_tokenizer *t, int32_t id, bool special);
 
 /* ---- A stream of tokens to text that is always whole UTF-8: keeps the bytes of an unfinished
@@ -54,14 +65,11 @@ struct hd_chat_message {
     const char *role; /* "system", "user", "assistant", ... */
     const char *content;
 };
-enum hd_chat_family { HD_CHAT_NONE, HD_CHAT_CHATML, HD_CHAT_LLAMA3 };
-/* The family that the model's own template belongs to (by its markers). */
-enum hd_chat_family hd_tokenizer_chat_family(const struct hd_tokenizer *t);
-/* The prompt's ids for a conversation, ending where the assistant's answer begins. Special tokens
- * come from the template only: text of a message never becomes a control token. SmolLM2's default
- * system message is added as its template does. *ids malloc'ed. HD_E_UNSUPPORTED when the model
- * has no template we know; HD_E_NOMEM, HD_E_LIMIT. Where a template adds a date (Llama 3.1), it is
- * the one that the template itself falls back to, not today's. */
+/* The prompt's ids for a conversation, ending where the assistant's answer begins: the model's own
+ * template, rendered as transformers renders it. Control tokens come from the template only: text
+ * of a message never becomes one. *ids malloc'ed. HD_E_UNSUPPORTED when the model has no template
+ * or one that does what we cannot do (err says which); HD_E_RANGE when the template refuses the
+ * conversation (err has its words), or because of a message; HD_E_NOMEM, HD_E_LIMIT. */
 int hd_chat_encode(const struct hd_tokenizer *t, const struct hd_chat_message *messages, size_t n,
                    int32_t **ids, size_t *n_ids, struct hd_error *err);
 

@@ -44,13 +44,3 @@ int hd_utf8_next(const char *p, size_t len)
     }
     return follow + 1;
 }
-
-uint32_t hd_utf8_value(const char *p, int n)
-{
-    static const unsigned char mask[5] = {0, 0x7F, 0x1F, 0x0F, 0x07};
-    uint32_t v = (unsigned char)p[0] & mask[n];
-
-    for (int i = 1; i < n; i++)
-        v = v << 6 | ((unsigned char)p[i] & 0x3F);
-    return v;
-}

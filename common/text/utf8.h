@@ -3,15 +3,11 @@
 #define HD_TEXT_UTF8_H
 
 #include <stddef.h>
-#include <stdint.h>
 
 /* The character at p (len >= 1 bytes are there). Returns its length, 1 to 4; 0 when the bytes are
  * the beginning of a character that goes on after p + len; -k when the first k bytes (1 to 3) can
  * belong to no character: the "maximal subpart" that one U+FFFD stands for. Overlong forms,
  * surrogates and values above U+10FFFF are not characters. */
 int hd_utf8_next(const char *p, size_t len);
-
-/* The code point of a character whose length `n` hd_utf8_next has told. */
-uint32_t hd_utf8_value(const char *p, int n);
 
 #endif

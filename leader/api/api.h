@@ -23,6 +23,7 @@ struct hd_api_backend {
     uint32_t vocab;
     const struct hd_tokenizer *tokenizer; /* NULL: only token ids are accepted */
     struct hd_token_bound bound;          /* ... of the tokenizer; zeroes: not known */
+    const char *no_tokenizer;             /* why there is none, a sentence; NULL: unknown */
     /* Queue a request. 0 and *out; HD_E_LIMIT: the queue is full; HD_E_STATE: shutting down;
      * HD_E_RANGE: options that cannot be met (err says which). Events never fire from within. */
     int (*submit)(void *arg, const struct hd_request_options *o, const struct hd_request_events *ev,

@@ -15,10 +15,12 @@ static int bad_prompt(struct hd_refusal *r)
                      "'prompt' must be one string or one non-empty array of token ids.");
 }
 
-static int no_tokenizer(struct hd_refusal *r, const char *param)
+static int no_tokenizer(const struct hd_api_backend *b, struct hd_refusal *r, const char *param)
 {
     return hd_refuse(r, 400, param, "no_tokenizer",
-                     "This model carries no tokenizer; give 'prompt' as an array of token ids.");
+                     "No text is accepted for this model, give 'prompt' as an array of token ids: "
+                     "%s.",
+                     b->no_tokenizer ? b->no_tokenizer : "it carries no tokenizer");
 }
 
 static int too_long(struct hd_refusal *r, const char *param, const char *number, size_t n,
@@ -77,18 +79,37 @@ static int add_bos(struct hd_prompt *out, const struct hd_tokenizer *t, struct h
     return 0;
 }
 
+/* And the end token behind it, for the few models that want that. */
+static int add_eos(struct hd_prompt *out, const struct hd_tokenizer *t, struct hd_refusal *r)
+{
+    if (!hd_tokenizer_adds_eos(t))
+        return 0;
+    int32_t *ids = realloc(out->ids, (out->n + 1) * sizeof *ids);
+    if (!ids)
+        return no_memory(r);
+    ids[out->n++] = hd_tokenizer_eos(t);
+    out->ids = ids;
+    return 0;
+}
+
 static int from_text(struct hd_prompt *out, const json_t *v, const struct hd_api_backend *b,
                      struct hd_refusal *r)
 {
     if (!b->tokenizer)
-        return no_tokenizer(r, "prompt");
+        return no_tokenizer(b, r, "prompt");
     out->text = json_string_value(v);
     if (check_fits("prompt", out->text, json_string_length(v), b, r) < 0)
         return HD_E_RANGE;
-    if (hd_tokenizer_encode(b->tokenizer, out->text, json_string_length(v), true, &out->ids,
-                            &out->n) < 0)
+    int rc = hd_tokenizer_encode(b->tokenizer, out->text, json_string_length(v), true, &out->ids,
+                                 &out->n);
+    if (rc == HD_E_NOMEM)
         return no_memory(r);
-    int rc = add_bos(out, b->tokenizer, r);
+    if (rc < 0)
+        return hd_refuse(r, 400, "prompt", "invalid_value",
+                         "'prompt' has a text that the model has no token for.");
+    rc = add_bos(out, b->tokenizer, r);
+    if (rc == 0)
+        rc = add_eos(out, b->tokenizer, r);
     if (rc == 0 && out->n == 0)
         return bad_prompt(r);
     return rc;
@@ -178,8 +199,10 @@ static int encode_chat(struct hd_prompt *out, const struct hd_chat_message *m, s
     int rc = hd_chat_encode(b->tokenizer, m, n, &out->ids, &out->n, &err);
     if (rc == HD_E_NOMEM)
         return no_memory(r);
-    if (rc < 0)
+    if (rc == HD_E_UNSUPPORTED)
         return hd_refuse(r, 400, "messages", "no_chat_template", "%s", err.text);
+    if (rc < 0)
+        return hd_refuse(r, 400, "messages", "invalid_value", "%s", err.text);
     return out->n > 0 ? 0 : no_memory(r);
 }
 
@@ -192,7 +215,7 @@ static int read_messages(struct hd_prompt *out, const json_t *body, const struct
         return hd_refuse(r, 400, "messages", "missing_required_parameter",
                          "'messages' must be a non-empty array.");
     if (!b->tokenizer)
-        return no_tokenizer(r, "messages");
+        return no_tokenizer(b, r, "messages");
     struct hd_chat_message *m = calloc(n, sizeof *m);
     struct hd_text *content = calloc(n, sizeof *content);
     int rc = m && content ? 0 : no_memory(r);

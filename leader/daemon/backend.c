@@ -75,6 +75,7 @@ int hd_backend_open(struct hd_leader *l, const struct sockaddr *addr, struct hd_
                     .context = l->context,
                     .vocab = l->model->shape.vocab,
                     .tokenizer = l->tokenizer,
+                    .no_tokenizer = l->tokenizer ? NULL : l->no_tokenizer,
                     .submit = submit,
                     .cancel = cancel,
                     .not_ready = not_ready,

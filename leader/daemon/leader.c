@@ -57,6 +57,24 @@ static void engine_step_abandoned(void *arg)
 
 /* ---- Making it ----*/
 
+/* A model whose tokenizer cannot be used is served to those who give token ids. */
+static int open_tokenizer(struct hd_leader *l, struct hd_error *err)
+{
+    struct hd_warnings warnings = {0};
+    int rc = hd_tokenizer_open(&l->tokenizer, l->model, &warnings, err);
+
+    hd_warnings_log(&warnings, l->o.log, "tokenizer_warning");
+    if (rc == 0 || rc == HD_E_NOMEM || rc == HD_E_IO)
+        return rc;
+    /* Clients are not told where the file is. */
+    const char *why = strstr(err->text, "tokenizer: ");
+    snprintf(l->no_tokenizer, sizeof l->no_tokenizer, "%s", why ? why : "the file is damaged");
+    hd_warn(l->o.log, "no_tokenizer", "reason=\"%s\" effect=\"only token ids are accepted\"",
+            err->text);
+    *err = (struct hd_error){0};
+    return 0;
+}
+
 static int open_model(struct hd_leader *l, struct hd_error *err)
 {
     const struct hd_leader_config *c = l->o.config;
@@ -77,14 +95,9 @@ static int open_model(struct hd_leader *l, struct hd_error *err)
             err, HD_E_CONFIG,
             "compute.wire: compact sums are blocks of 32 values, a row has %u; use exact", m->dim);
     l->context = c->context && c->context < m->context ? (uint32_t)c->context : m->context;
-    rc = hd_tokenizer_open(&l->tokenizer, l->model, err);
-    if (rc == HD_E_NOTFOUND || rc == HD_E_UNSUPPORTED) {
-        hd_warn(l->o.log, "no_tokenizer", "reason=\"%s\" effect=\"only token ids are accepted\"",
-                err->text);
-        *err = (struct hd_error){0};
-    } else if (rc < 0) {
+    rc = open_tokenizer(l, err);
+    if (rc < 0)
         return rc;
-    }
     hd_info(l->o.log, "model",
             "name=\"%s\" digest=%016" PRIx64 " layers=%u dim=%u heads=%u kv_heads=%u context=%u "
             "activations=%s wire=%s",

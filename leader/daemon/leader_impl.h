@@ -75,7 +75,8 @@ struct hd_leader {
     enum hd_activations activations;
     enum hd_wire wire;
     uint32_t context; /* positions of a sequence: the config's limit, or the model's */
-    struct hd_tokenizer *tokenizer; /* NULL: the model carries none */
+    struct hd_tokenizer *tokenizer; /* NULL: none that can be used */
+    char no_tokenizer[512];         /* why */
     struct hd_core *core;
     struct hd_engine *engine;
     struct hd_api *api;

@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     const struct hd_model_shape *s = &m->shape;
     FUZZ_CHECK(s->n_layers <= HD_MAX_LAYERS && s->dim <= HD_MAX_DIM && s->vocab <= HD_MAX_VOCAB);
-    if (hd_tokenizer_open(&t, m, &err) == 0)
+    if (hd_tokenizer_open(&t, m, NULL, &err) == 0)
         hd_tokenizer_free(t);
     hd_model_close(m);
     return 0;

@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct hd_error err = {0};
     fuzz_file("tokenizer.json", data, size);
     m.folder = (char *)fuzz_folder();
-    if (hd_tokenizer_open(&t, &m, &err) < 0) {
+    if (hd_tokenizer_open(&t, &m, NULL, &err) < 0) {
         FUZZ_CHECK(err.text[0]);
         return 0;
     }

@@ -51,6 +51,16 @@ bool hd_tokenizer_adds_bos(const struct hd_tokenizer *t)
     return false;
 }
 
+bool hd_tokenizer_adds_eos(const struct hd_tokenizer *t)
+{
+    return false;
+}
+
+int32_t hd_tokenizer_eos(const struct hd_tokenizer *t)
+{
+    return -1;
+}
+
 int hd_tokenizer_encode(const struct hd_tokenizer *t, const char *text, size_t len, bool special,
                         int32_t **ids, size_t *n)
 {

@@ -17,7 +17,7 @@ int fixture_open_folder(struct hd_tokenizer **out, const char *folder, struct hd
     struct hd_model m = {.shape.vocab = FIXTURE_VOCAB, .bos = -1, .eos = -1};
 
     m.folder = (char *)folder;
-    return hd_tokenizer_open(out, &m, err);
+    return hd_tokenizer_open(out, &m, NULL, err);
 }
 
 int fixture_open_gguf(struct hd_tokenizer **out, const char *path, struct hd_error *err)
@@ -28,7 +28,7 @@ int fixture_open_gguf(struct hd_tokenizer **out, const char *path, struct hd_err
     *out = NULL;
     if (rc < 0)
         return rc;
-    rc = hd_tokenizer_open(out, &m, err);
+    rc = hd_tokenizer_open(out, &m, NULL, err);
     hd_gguf_close(m.gguf);
     return rc;
 }

@@ -23,7 +23,7 @@ Test(text_synth, a_synthesized_model_has_a_tokenizer)
     struct hd_synth_options o = {.shape = "tiny", .type = HD_F32, .seed = 1, .out = path};
     cr_assert_eq(hd_synth_write(&o, &err), 0, "%s", err.text);
     cr_assert_eq(hd_model_open(&model, path, &err), 0, "%s", err.text);
-    cr_assert_eq(hd_tokenizer_open(&t, model, &err), 0, "%s", err.text);
+    cr_assert_eq(hd_tokenizer_open(&t, model, NULL, &err), 0, "%s", err.text);
     cr_expect_eq(hd_tokenizer_vocab(t), model->shape.vocab);
     cr_expect(round_trips(t, "any text: \xF0\x9F\x98\x80\x00\xFF", 16));
     cr_assert_eq(hd_chat_encode(t, &m, 1, &ids, &n, &err), 0, "%s", err.text);
