@@ -110,8 +110,11 @@ bool hd_audit_pending(const struct hd_node *n)
     return n->audit->n > 0;
 }
 
+/* Only attention reads what is kept of a sequence. */
 static bool speaks_of(const struct order *order, uint64_t sequences)
 {
+    if (order->o.step.units != HD_SHARD_HEAD)
+        return false;
     for (size_t i = 0; i < order->o.step.rows.n; i++)
         if (sequences >> order->o.step.rows.sequences[i] & 1)
             return true;
