@@ -134,6 +134,8 @@ void hd_generation_deinit(struct hd_generation *g)
     *g = (struct hd_generation){0};
 }
 
+_Static_assert(sizeof((struct hd_generation *)0)->id == HD_REQUEST_ID, "an id fits");
+
 void hd_generation_options(const struct hd_generation *g, struct hd_request_options *o)
 {
     *o = (struct hd_request_options){
@@ -146,6 +148,7 @@ void hd_generation_options(const struct hd_generation *g, struct hd_request_opti
         .top_logprobs = g->p.top_logprobs,
         .prompt_logprobs = g->p.echo && g->p.logprobs,
     };
+    memcpy(o->id, g->id, sizeof o->id);
 }
 
 /* ---- Tokens ---------------------------------------------------------------------------------*/
@@ -187,6 +190,7 @@ static int end_by_stop(struct hd_generation *g)
 int hd_generation_token(struct hd_generation *g, const struct hd_token_event *t)
 {
     int rc = add_scores(g, t);
+    g->suspect |= t->suspect;
     if (rc < 0 || t->prompt)
         return rc;
     note_time(g);
@@ -221,6 +225,7 @@ static int take_report(struct hd_generation *g, const struct hd_request_end *end
 int hd_generation_end(struct hd_generation *g, const struct hd_request_end *end)
 {
     g->finish = end->finish == HD_FINISH_STOP ? "stop" : "length";
+    g->suspect |= end->suspect;
     int rc = g->p.hydac ? take_report(g, end) : 0;
     if (rc < 0 || !g->backend->tokenizer)
         return rc;

@@ -24,6 +24,7 @@ struct hd_generation {
     json_t *prompt_scores; /* likewise of the prompt's */
     size_t characters;     /* of all tokens scored so far (text_offset) */
     bool begun;            /* a chunk was made */
+    bool suspect;          /* something that may have gone into it was found damaged */
 
     uint32_t completion_tokens;
     uint64_t submitted_us, first_us, last_us, max_gap_us;

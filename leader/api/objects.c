@@ -35,15 +35,25 @@ static json_t *usage(const struct hd_generation *g)
                      (json_int_t)g->prompt.n + g->completion_tokens);
 }
 
-/* "hydac" of an object; members that do not apply are left out. */
+static bool is_suspect(const struct hd_generation *g)
+{
+    return g->suspect && g->finish;
+}
+
+/* "hydac" of an object; members that do not apply are left out. Who has not asked for it hears of
+ * what must not be kept from him. */
 static json_t *extension(struct hd_generation *g)
 {
+    if (!g->p.hydac)
+        return json_pack("{s:b}", "suspect", true);
     json_t *o = json_pack("{s:o, s:o*, s:o*}", "tokens", take_list(&g->tokens), "logprobs",
                           take_list(&g->scores), "prompt_logprobs", take_list(&g->prompt_scores));
     if (o && g->finish) {
         int rc = json_object_set(o, "timings", g->timings);
         rc |= json_object_set(o, "failovers", g->failovers);
         rc |= json_object_set_new(o, "seed", json_integer((json_int_t)g->p.sampling.seed));
+        if (is_suspect(g))
+            rc |= json_object_set_new(o, "suspect", json_true());
         if (rc != 0) {
             json_decref(o);
             return NULL;
@@ -70,7 +80,7 @@ bool hd_generation_has_news(const struct hd_generation *g)
 /* Adds "hydac" where it was asked for; frees *o and returns NULL when memory is out. */
 static json_t *extend(struct hd_generation *g, json_t *o)
 {
-    if (o && g->p.hydac && json_object_set_new(o, "hydac", extension(g)) < 0) {
+    if (o && (g->p.hydac || is_suspect(g)) && json_object_set_new(o, "hydac", extension(g)) < 0) {
         json_decref(o);
         o = NULL;
     }

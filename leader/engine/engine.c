@@ -184,29 +184,14 @@ void hd_engine_cancel(struct hd_engine *e, struct hd_request *r)
         hd_requests_sweep(e);
 }
 
-static bool fails(const struct hd_request *r, uint64_t before_us)
+static bool submitted_before(const struct hd_request *r, uint64_t before_us)
 {
-    return r->cancelled || r->submitted_us < before_us;
+    return r->submitted_us < before_us;
 }
 
 void hd_engine_fail(struct hd_engine *e, uint64_t before_us, const char *why)
 {
-    struct hd_request *lists[] = {e->running, e->waiting};
-    bool any = false;
-    for (size_t i = 0; i < 2; i++)
-        for (struct hd_request *r = lists[i]; r; r = r->next)
-            any |= fails(r, before_us);
-    if (!any)
-        return;
-    if (e->n_rows > 0) {
-        hd_step_abandon(e);
-        e->o.ops.step_abandoned(e->o.ops.arg);
-    }
-    for (size_t i = 0; i < 2; i++)
-        for (struct hd_request *r = lists[i]; r; r = r->next)
-            if (fails(r, before_us) && !r->cancelled && !r->ended)
-                hd_request_end(e, r, HD_FINISH_ERROR, why);
-    hd_requests_sweep(e);
+    hd_requests_fail(e, submitted_before, before_us, why);
 }
 
 /* ---- Steps ----*/

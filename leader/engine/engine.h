@@ -125,6 +125,28 @@ uint64_t hd_engine_replay(struct hd_engine *e, uint64_t mask);
 /* Note a finished recovery in every request that is alive. */
 void hd_engine_failover(struct hd_engine *e, const struct hd_failover *f);
 
+/* ---- What was found to be wrong afterwards (trust.c). Times are of hd_now_us. ----*/
+#define HD_ENDED_REQUESTS 64         /* latest ones of which is known when they ran */
+#define HD_ALL_SEQUENCES  UINT32_MAX /* every request */
+
+struct hd_ended_request {
+    char id[HD_REQUEST_ID];
+    uint32_t sequence;
+    uint64_t started_us, ended_us;
+};
+/* End with this error every request whose client has heard of a token since `since_us`; the step in
+ * hand is given up, as by hd_engine_fail. */
+void hd_engine_fail_told(struct hd_engine *e, uint64_t since_us, const char *why);
+/* ... every request that has begun to be computed. */
+void hd_engine_fail_running(struct hd_engine *e, const char *why);
+/* Their answers say that they are suspect: the sequence's request, or all that have begun. Returns
+ * how many were not marked yet. */
+unsigned hd_engine_suspect(struct hd_engine *e, uint32_t sequence);
+/* Calls `take` for each that has ended at or after `since_us` and was of that sequence, the latest
+ * first, as far as they are remembered. */
+void hd_engine_ended(const struct hd_engine *e, uint64_t since_us, uint32_t sequence,
+                     void (*take)(void *arg, const struct hd_ended_request *r), void *arg);
+
 struct hd_engine_stats {
     unsigned waiting, running;
     uint64_t requests, tokens, prompt_tokens, steps, rows, wide_rows;

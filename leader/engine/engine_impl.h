@@ -21,11 +21,13 @@ struct hd_request {
     uint32_t sequence; /* HD_NO_SEQUENCE while it waits */
     int32_t *tokens;   /* [capacity] */
     uint32_t capacity, n_tokens, n_prompt;
-    uint32_t done;   /* positions committed */
-    uint32_t scored; /* prompt positions whose logits were reported */
-    bool cancelled;  /* its client is gone; removed when no step holds it */
-    bool ended;      /* its last event was sent, likewise */
-    bool bad;        /* a worker saw a number that is not finite */
+    uint32_t done;    /* positions committed */
+    uint32_t scored;  /* prompt positions whose logits were reported */
+    bool cancelled;   /* its client is gone; removed when no step holds it */
+    bool ended;       /* its last event was sent, likewise */
+    bool bad;         /* a worker saw a number that is not finite */
+    bool suspect;     /* hd_engine_suspect */
+    uint64_t told_us; /* when its client heard of a token last, of the prompt's or the answer's */
     struct hd_failover *failovers;
     size_t n_failovers;
     uint64_t submitted_us, started_us, first_us, last_us, max_gap_us;
@@ -82,9 +84,19 @@ struct hd_engine {
     struct hd_seq_rows *by_sequence;
     struct hd_logits logits;
 
+    struct hd_ended_request ended[HD_ENDED_REQUESTS]; /* a ring */
+    uint64_t n_ended;
+
     float *norms; /* [2 * n_layers + 1][dim]: attention and FFN of each layer, then the output's */
     struct hd_engine_stats stats;
 };
+
+/* trust.c */
+/* Ends those requests for which `which` is true; the step in hand is given up if there are any. */
+typedef bool hd_which_requests(const struct hd_request *r, uint64_t us);
+void hd_requests_fail(struct hd_engine *e, hd_which_requests *which, uint64_t us, const char *why);
+/* The request is about to be freed: later findings may concern it yet. */
+void hd_request_note_end(struct hd_engine *e, const struct hd_request *r);
 
 /* schedule.c */
 void hd_schedule_admit(struct hd_engine *e);

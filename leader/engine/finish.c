@@ -31,6 +31,7 @@ void hd_request_end(struct hd_engine *e, struct hd_request *r, enum hd_finish ho
         .completion_tokens = r->n_tokens - r->n_prompt,
         .failovers = r->failovers,
         .n_failovers = r->n_failovers,
+        .suspect = r->suspect,
     };
     fill_timings(r, &end.timings);
     r->ended = true;
@@ -41,7 +42,8 @@ void hd_request_end(struct hd_engine *e, struct hd_request *r, enum hd_finish ho
 /* Report token `id` with what the options ask of the row's logits. Candidates are reordered. */
 static void report(struct hd_engine *e, struct hd_request *r, size_t row, bool prompt, int32_t id)
 {
-    struct hd_token_event t = {.prompt = prompt, .id = id, .logprob = NAN};
+    struct hd_token_event t = {.prompt = prompt, .id = id, .logprob = NAN, .suspect = r->suspect};
+    r->told_us = hd_now_us();
     t.index = prompt ? r->scored + 1 : r->n_tokens - r->n_prompt;
     struct hd_logprob top[HD_MAX_TOP_LOGPROBS];
     if (r->o.logprobs || r->o.top_logprobs) {

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #define HD_MAX_TOP_LOGPROBS 20
+#define HD_REQUEST_ID       48 /* with its end */
 
 struct hd_sampling {
     double temperature; /* 0 = greedy: the best logit, ties to the lower id */
@@ -23,10 +24,11 @@ struct hd_request_options {
     size_t n_tokens;
     uint32_t max_tokens; /* 0 is allowed with prompt_logprobs: only the prompt is scored */
     struct hd_sampling sampling;
-    bool ignore_eos;       /* go on after a stop token */
-    bool logprobs;         /* fill hd_token_event.logprob */
-    uint32_t top_logprobs; /* 0 .. HD_MAX_TOP_LOGPROBS alternatives for each token */
-    bool prompt_logprobs;  /* events for the prompt's tokens too, before the answer's */
+    bool ignore_eos;        /* go on after a stop token */
+    bool logprobs;          /* fill hd_token_event.logprob */
+    uint32_t top_logprobs;  /* 0 .. HD_MAX_TOP_LOGPROBS alternatives for each token */
+    bool prompt_logprobs;   /* events for the prompt's tokens too, before the answer's */
+    char id[HD_REQUEST_ID]; /* by which its client and the log know it; "" = none */
 };
 
 struct hd_logprob {
@@ -41,6 +43,7 @@ struct hd_token_event {
     float logprob;                /* NAN when not asked for, and for the prompt's first token */
     const struct hd_logprob *top; /* best first; valid during the call */
     uint32_t n_top;
+    bool suspect; /* something that may have gone into it was found damaged since */
 };
 
 enum hd_finish {
@@ -64,6 +67,7 @@ struct hd_request_end {
     struct hd_timings timings;
     const struct hd_failover *failovers; /* that this request lived through, in order */
     size_t n_failovers;
+    bool suspect; /* something that may have gone into it was found damaged */
 };
 
 struct hd_candidate;

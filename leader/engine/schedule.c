@@ -107,6 +107,7 @@ void hd_schedule_rows(struct hd_engine *e)
 void hd_request_release(struct hd_engine *e, struct hd_request *r)
 {
     if (r->sequence != HD_NO_SEQUENCE) {
+        hd_request_note_end(e, r);
         e->used_sequences &= ~(UINT64_C(1) << r->sequence);
         e->live_positions -= positions_of(r);
         e->o.ops.sequence_close(e->o.ops.arg, r->sequence);

@@ -211,6 +211,7 @@ static void on_end(void *arg, const struct hd_request_end *end)
     cr_assert_not(c->ended, "ended twice");
     c->ended = true;
     c->finish = end->finish;
+    c->suspect = end->suspect;
     snprintf(c->error, sizeof c->error, "%s", end->error ? end->error : "");
 }
 
@@ -237,6 +238,7 @@ struct hd_request *solo_ask_so(struct solo *f, struct solo_client *c, int32_t fi
                                    .max_tokens = answer,
                                    .sampling = sampling,
                                    .ignore_eos = true};
+    snprintf(o.id, sizeof o.id, "r%d", (int)first);
     *c = (struct solo_client){0};
     cr_assert_eq(hd_engine_submit(f->engine, &o, &solo_events, c, &r, &err), 0, "%s", err.text);
     return r;

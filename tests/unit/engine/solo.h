@@ -29,7 +29,7 @@ struct solo_client {
     int32_t scored[SOLO_TOKENS];
     unsigned n_scored, n_logits;
     float logprob;
-    bool ended;
+    bool ended, suspect;
     enum hd_finish finish;
     char error[200];
 };
@@ -41,7 +41,8 @@ void solo_open(struct solo *f, unsigned max_rows);
 void solo_close(struct solo *f);
 
 /* Submit a request of `prompt` tokens for an answer of `answer`; `first` decides which, and in
- * solo_ask the seed too. What comes goes to `c`, which is cleared. */
+ * solo_ask the seed too. Its id is "r" and that number. What comes goes to `c`, which is cleared.
+ */
 struct hd_request *solo_ask_so(struct solo *f, struct solo_client *c, int32_t first,
                                unsigned prompt, unsigned answer, struct hd_sampling sampling);
 struct hd_request *solo_ask(struct solo *f, struct solo_client *c, int32_t first, unsigned prompt,
