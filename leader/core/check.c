@@ -75,8 +75,12 @@ static const char *check_half(const struct hd_core *c, unsigned group)
         return "a half-step that was sent is awaited from somebody";
     if (h->awaited & ~core_alive(c))
         return "only workers that are alive are awaited";
-    if (h->active && c->state == HD_CLUSTER_READY && !h->sent)
+    if (h->active && c->state == HD_CLUSTER_READY && !h->sent && !h->held)
         return "when ready the half-steps in hand are with the workers";
+    if (h->held && (h->sent || !h->active))
+        return "only what is in hand waits for an audit";
+    if (h->held && c->state == HD_CLUSTER_READY && !core_audit_full(c))
+        return "nothing waits for an audit longer than it must";
     if (h->again && !h->active)
         return "what is asked for again is in hand";
     return c->layers_done[group] > c->o.n_layers ? "no more layers are done than there are" : NULL;

@@ -19,7 +19,7 @@ const char *hd_cluster_state_name(enum hd_cluster_state s)
 
 const char *hd_loss_cause_name(enum hd_loss_cause c)
 {
-    static const char *const names[] = {"closed", "silent", "deadline", "protocol"};
+    static const char *const names[] = {"closed", "silent", "deadline", "protocol", "wrong"};
     return names[c];
 }
 
@@ -55,6 +55,9 @@ int hd_core_new(struct hd_core **out, const struct hd_core_options *o, struct hd
     if (!c)
         return hd_fail(err, HD_E_NOMEM, "no memory for the cluster's state");
     c->o = *o;
+    core_audit_init(c);
+    if (c->o.trust.drain_after > HD_MAX_DRAIN_AFTER)
+        c->o.trust.drain_after = HD_MAX_DRAIN_AFTER;
     if (c->o.min_workers == 0)
         c->o.min_workers = 1;
     if (c->o.recovery != HD_RECOVERY_STANDBY)
@@ -181,6 +184,15 @@ static void dispatch(struct hd_core *c, const struct hd_event *ev)
         break;
     case HD_EV_MODEL_KNOWN:
         c->o.wait_for_model = false;
+        break;
+    case HD_EV_SELF_TEST:
+        core_tested(c, ev);
+        break;
+    case HD_EV_AUDIT:
+        core_audit_result(c, ev);
+        break;
+    case HD_EV_DAMAGE:
+        core_damage(c, ev);
         break;
     }
 }
@@ -314,6 +326,8 @@ bool hd_core_worker(const struct hd_core *c, unsigned slot, uint64_t now_us,
         .success_rate = w->steps ? (double)w->answered / (double)w->steps : 1,
         .joins = w->joins,
         .draining = w->draining,
+        .failing = w->failing,
+        .testing = c->untested & core_bit(slot),
         .covers = core_covering(c) & core_bit(slot),
         .logs_filled = (unsigned)__builtin_popcountll(w->filling),
         .pace = core_pace_of(w),

@@ -36,20 +36,29 @@
 #include "leader/core/detector.h"
 #include "leader/core/holds.h"
 
-#define HD_MAX_SEQUENCES 64
-#define HD_MAX_GROUPS    2 /* of a step's rows: while workers compute one, the other is on its way */
+#define HD_MAX_SEQUENCES   64
+#define HD_MAX_GROUPS      2 /* of a step's rows: while workers compute one, the other is on its way */
+#define HD_MAX_ROUNDS      4  /* audited half-steps whose audits are not all answered */
+#define HD_MAX_DRAIN_AFTER 16 /* found damages that are remembered of a worker */
 
 enum hd_worker_state { HD_WORKER_EMPTY, HD_WORKER_ONLINE, HD_WORKER_SUSPECT, HD_WORKER_OFFLINE };
 enum hd_cluster_state { HD_CLUSTER_WAITING, HD_CLUSTER_ASSIGNING, HD_CLUSTER_READY };
-enum hd_loss_cause { HD_LOSS_CLOSED, HD_LOSS_SILENT, HD_LOSS_DEADLINE, HD_LOSS_PROTOCOL };
+enum hd_loss_cause {
+    HD_LOSS_CLOSED,
+    HD_LOSS_SILENT,
+    HD_LOSS_DEADLINE,
+    HD_LOSS_PROTOCOL,
+    HD_LOSS_WRONG /* it computed wrong bits */
+};
 enum hd_half { HD_HALF_ATTENTION, HD_HALF_FFN, HD_HALF_LOGITS };
+#define HD_HALVES (HD_HALF_LOGITS + 1)
 /* Slow, and nothing is done about it; slow, and its units are with others, or on their way. */
 enum hd_pace { HD_PACE_STEADY, HD_PACE_SLOW, HD_PACE_RELIEVED };
 enum hd_recovery { HD_RECOVERY_REUSE, HD_RECOVERY_STANDBY, HD_RECOVERY_FULL };
 
 const char *hd_worker_state_name(enum hd_worker_state s);
 const char *hd_cluster_state_name(enum hd_cluster_state s);
-/* "closed", "silent", "deadline", "protocol" */
+/* "closed", "silent", "deadline", "protocol", "wrong" */
 const char *hd_loss_cause_name(enum hd_loss_cause c);
 const char *hd_pace_name(enum hd_pace p);         /* "steady", "slow", "relieved" */
 const char *hd_recovery_name(enum hd_recovery r); /* "reuse", "standby", "full" */
@@ -88,6 +97,15 @@ struct hd_core_options {
     uint64_t model_digest;
     uint64_t max_weights_requests; /* of a worker, for one assignment: what it needs at most */
     bool wait_for_model; /* workers may join, but are given nothing before HD_EV_MODEL_KNOWN */
+    struct hd_trust_options {
+        uint32_t audit_every;      /* about one half-step in so many; 0 = none, 1 = all */
+        uint64_t seed;             /* of what is random: when, which layer, who */
+        uint64_t deadline_us;      /* of an audit and of the self test */
+        uint64_t quarantine_us;    /* a name that was wrong is refused for so long */
+        unsigned drain_after;      /* damages of memory within an hour; 0 = never */
+        bool self_test;            /* who joins must first give the right answer: */
+        uint64_t self_test_digest; /* common/math/self_test.h, of a seed that the daemon knows */
+    } trust;
 };
 
 /* ---- Events ---------------------------------------------------------------------------------*/
@@ -96,8 +114,8 @@ enum hd_event_type {
     HD_EV_CLOSED,      /* the connection of `slot` ended */
     HD_EV_ACK,         /* slot, seq, sent_us */
     HD_EV_KV_RESULT,   /* slot, kv */
-    HD_EV_RESULT,      /* slot, epoch, step, half, layer, group, bytes, compute_us: a StepResult
-                        * came (before it is used) */
+    HD_EV_RESULT,      /* slot, epoch, step, half, layer, group, bytes, compute_us, digest: a
+                        * StepResult came (before it is used) */
     HD_EV_BROKE_RULES, /* slot sent what makes no sense: cut it off */
     HD_EV_TICK,        /* call about every heartbeat interval; late_us = how late the loop was */
     HD_EV_SEQ_OPEN,    /* sequence */
@@ -114,6 +132,16 @@ enum hd_event_type {
     HD_EV_DRAIN,       /* slot, on: it is to own nothing; leaving: it asks itself, to stop */
     HD_EV_REBALANCE,   /* level the load, now that nobody fails */
     HD_EV_MODEL_KNOWN, /* what workers load can be checked, and all who have joined know how */
+    HD_EV_SELF_TEST,   /* slot, digest: its answer to the self test */
+    HD_EV_AUDIT,       /* slot, audit, cannot, digest: its answer to an audit */
+    HD_EV_DAMAGE,      /* slot, damage: something of its own was not what it had been */
+};
+
+/* What a worker found (proto's Damage), as far as the core has to know. */
+struct hd_damage_info {
+    bool memory;       /* weights, K/V or log in its memory: such a machine may be failing */
+    bool replay;       /* the sequence cannot be mended there: it is to start again */
+    uint32_t sequence; /* with replay */
 };
 
 struct hd_hello_info {
@@ -168,13 +196,18 @@ struct hd_event {
     struct hd_fetch fetch;      /* FETCH, ROWS */
     bool complete;              /* LOG_STATE */
     bool on, leaving;           /* DRAIN */
+    uint64_t digest;            /* RESULT that is audited (hd_core_audit_of; 0: cannot be compared),
+                                 * SELF_TEST, AUDIT */
+    uint64_t audit;             /* AUDIT: the number of HD_ACT_AUDIT */
+    bool cannot;                /* AUDIT: it has not what it takes */
+    struct hd_damage_info damage;
 };
 
 /* ---- Actions --------------------------------------------------------------------------------*/
 enum hd_action_type {
     HD_ACT_WELCOME,      /* conn got slot */
     HD_ACT_REJECT,       /* conn: reason code, text */
-    HD_ACT_CLOSE,        /* cut off the connection of slot */
+    HD_ACT_CLOSE,        /* cut off the connection of slot; with a text: say it in a Reject first */
     HD_ACT_HEARTBEAT,    /* to slot: seq, now */
     HD_ACT_PREPARE,      /* to slot: as ASSIGN, under the present epoch and with a round: what it
                           * owns stays, what it is to hold (hd_core_hold) it makes ready beside the
@@ -204,6 +237,17 @@ enum hd_action_type {
     HD_ACT_DRAINED,      /* to slot: nothing more is wanted of it, it may go */
     HD_ACT_PACE,         /* for the log: slot has become slow, or is well again (pace, slowness,
                           * share) */
+    HD_ACT_SELF_TEST,    /* to slot: the known answer test */
+    HD_ACT_AUDIT,        /* to slot: what `subject` has answered to the audited half-step `round`,
+                          * as audit number `audit`; again: use nothing that was kept */
+    HD_ACT_AUDITED,      /* `round` is over: what was kept of it can go */
+    HD_ACT_DIFFER,       /* for the log: slot and subject have other bits, of `round` */
+    HD_ACT_WRONG,        /* slot's worker, `name`, computed wrong bits: end requests that have heard
+                          * anything since since_us; those that stay are replayed next */
+    HD_ACT_DOUBT,        /* slot and subject contradict each other and nobody can say who is right:
+                          * end all requests that are being computed */
+    HD_ACT_FAILING,      /* for the log: slot is drained, for its memory was damaged again and
+                          * again */
 };
 
 /* What one recovery cost; see README for the meaning of each number. */
@@ -240,11 +284,15 @@ struct hd_action {
     unsigned group; /* SEND_HALF, RESET_HALF, HALF_DONE */
     uint32_t sequence;
     uint64_t sequences;         /* REPLAY, FILL: mask of sequence numbers */
-    uint64_t round;             /* PREPARE */
+    uint64_t round;             /* PREPARE: of the move; AUDIT, AUDITED, DIFFER: of the audit */
     bool clear;                 /* ASSIGN */
-    unsigned code;              /* REJECT: enum hd_reject */
-    const char *text;           /* REJECT: static */
-    char name[HD_NAME_MAX + 1]; /* FORGOTTEN */
+    unsigned code;              /* REJECT, CLOSE with a text: enum hd_reject */
+    const char *text;           /* REJECT, CLOSE: static; NULL: nothing is said */
+    char name[HD_NAME_MAX + 1]; /* FORGOTTEN, WRONG */
+    unsigned subject;           /* AUDIT, DIFFER, DOUBT: a slot */
+    uint64_t audit;             /* AUDIT: the question's number */
+    bool again;                 /* AUDIT */
+    uint64_t since_us;          /* WRONG, DOUBT: what was computed before then was confirmed */
     enum hd_worker_state state;
     enum hd_loss_cause cause;
     struct hd_failover failover;
@@ -321,6 +369,8 @@ struct hd_worker_view {
     double success_rate; /* answered / steps, 1 when steps is 0 */
     uint64_t joins;
     bool draining;        /* it is to own nothing */
+    bool failing;         /* ... because of its memory */
+    bool testing;         /* it has not given the known answer yet */
     bool covers;          /* its log holds every live sequence from the start */
     unsigned logs_filled; /* sequences whose log it completes just now */
     enum hd_pace pace;
@@ -349,6 +399,24 @@ uint64_t hd_core_log_room(const struct hd_core *c);
 void hd_core_measured(const struct hd_core *c, struct hd_plan_worker *list);
 /* A sentence why the cluster is not READY ("waiting for workers: 1 of 2"), "" when it is. */
 const char *hd_core_reason(const struct hd_core *c);
+
+/* ---- Trust (audit.c, verdict.c, trust.c) ----*/
+/* The audit that the half-step in hand of the group is for; 0: none. */
+uint64_t hd_core_audit_of(const struct hd_core *c, unsigned group);
+struct hd_audit_totals {
+    uint64_t rounds;      /* half-steps that were audited */
+    uint64_t equal;       /* answers that a second worker confirmed */
+    uint64_t unequal;     /* ... that it did not, and then somebody was found wrong */
+    uint64_t undecided;   /* ... and nobody could be blamed */
+    uint64_t not_audited; /* nobody could, or did in time */
+    uint64_t late;        /* questions that were not answered in time */
+    uint64_t skipped;     /* half-steps that were due while too many were under way */
+    uint64_t wrong;       /* workers cut off for wrong bits, wrong self tests included */
+};
+const struct hd_audit_totals *hd_core_audit_totals(const struct hd_core *c);
+/* The i-th name that is refused for a while; NULL when there are no more. */
+const char *hd_core_quarantined(const struct hd_core *c, size_t i, uint64_t now_us,
+                                uint64_t *left_us);
 
 /* NULL when every invariant holds, else the name of the broken one: each unit owned once by a live
  * worker while READY; no confirmed epoch beyond the present; nobody awaited who is not online... */

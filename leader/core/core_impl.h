@@ -13,7 +13,10 @@
 /* The most actions of one event: each worker lost (close, state), assigned, sent a half-step of
  * each group, told to fill its log, sent on a fetch, slow or well, with room to spare; reserved
  * before the event is applied. */
-#define MAX_ACTIONS (11 * HD_MAX_WORKERS + 4 * MAX_REPORTS)
+#define MAX_ACTIONS (11 * HD_MAX_WORKERS + 4 * MAX_REPORTS + MAX_AUDIT_ACTIONS)
+/* An event may end every audit under way, by asking others for each of them, or those who spoke. */
+#define MAX_OPINIONS      4
+#define MAX_AUDIT_ACTIONS (HD_MAX_ROUNDS * HD_MAX_WORKERS * (MAX_OPINIONS + 1))
 
 struct worker {
     enum hd_worker_state state;
@@ -38,6 +41,15 @@ struct worker {
     unsigned late_moves;    /* moves in a row that it was not ready for in time */
     uint64_t steps, answered, failures, joins;
     struct pace pace;
+    uint64_t
+        clean_us[HD_HALVES]; /* when the latest of its answers that was confirmed was asked for,
+                              * or it joined; apart, because it may fail in one kind only */
+    bool contributed;        /* others have used what it said: sums, rows of its log */
+    uint64_t welcomed;       /* the epoch when it joined */
+    uint64_t tested_us;      /* the self test was sent at, moved on by our own lateness */
+    bool failing;            /* drained because of its memory */
+    unsigned n_damages;      /* of its memory, while it was here */
+    uint64_t damaged_us[HD_MAX_DRAIN_AFTER]; /* the latest of them, a ring */
 };
 
 struct sequence {
@@ -54,6 +66,7 @@ struct half {
     uint64_t step;
     enum hd_half half;
     uint32_t layer;
+    uint64_t sequences;  /* of its rows */
     bool single;         /* one row of each sequence: all of them decode */
     uint64_t asked;      /* slots that are to answer it */
     uint64_t awaited;    /* ... and have not yet */
@@ -61,6 +74,65 @@ struct half {
     uint64_t alone;      /* slots that had nothing else to answer when it was sent */
     uint64_t since_us;   /* sent at, moved on by our own lateness */
     uint64_t slowest_us; /* the longest computing among the answers so far */
+    struct round *audit; /* it is audited; NULL: no */
+    bool held;           /* not sent although it could be: too many audits are under way */
+};
+
+/* ---- Audits. What follows is of audit.c and verdict.c ----*/
+struct opinion {
+    unsigned slot;
+    uint64_t digest;   /* what it says the answer is */
+    uint64_t again;    /* ... when it was asked to compute afresh; 0: it did not say */
+    uint64_t asked;    /* the question that it has not answered; 0: none */
+    uint64_t asked_us; /* moved on by our own lateness */
+};
+/* Whether one worker's answer to an audited half-step was right.
+ *
+ *   IDLE --half-step done--> ASKED
+ *   ASKED --two say the same--> IDLE: who says something else was wrong
+ *   ASKED --they differ, or it cannot, is late, is lost--> ASKED: another one
+ *   ASKED --they differ and nobody is left to ask--> AGAIN: all who spoke compute afresh
+ *   AGAIN --all have spoken--> IDLE: who says something else than before was wrong; or nobody knows
+ *   ASKED, AGAIN --the inputs are no more what they were--> IDLE: not audited */
+struct question {
+    enum { AUDIT_IDLE, AUDIT_ASKED, AUDIT_AGAIN } state;
+    unsigned n;                            /* opinions; in ASKED the last has yet to be given */
+    struct opinion opinions[MAX_OPINIONS]; /* the first is the worker's own, its answer */
+    uint64_t tried;                        /* slots */
+};
+/* One audited half-step. */
+struct round {
+    uint64_t id; /* 0: not in use */
+    bool open;   /* the half-step is in hand */
+    enum hd_half half;
+    uint32_t layer;
+    uint64_t sequences; /* of its rows */
+    uint64_t at_us;     /* sent */
+    uint64_t subjects;  /* slots that have answered it */
+    uint64_t digests[HD_MAX_WORKERS];
+    struct question of[HD_MAX_WORKERS]; /* by subject */
+};
+struct audits {
+    uint64_t random;
+    uint32_t at, target; /* half-steps since the window began; the one to audit */
+    bool due;            /* the next of this kind, in the layer, is audited */
+    enum hd_half kind;
+    uint32_t layer;   /* stays for a while: loading weights is what an audit costs */
+    unsigned left;    /* audits for which it stays */
+    uint64_t partner; /* likewise: which of the others audits a worker */
+    uint64_t unsure;  /* sequences whose logs may have other rows than were computed with */
+    uint64_t rounds_begun, questions;
+    struct round rounds[HD_MAX_ROUNDS];
+    struct {
+        bool open; /* two differed, and then one of them could not be asked any more */
+        unsigned slots[2];
+        uint64_t since_us, at_us; /* confirmed up to; noticed at, moved on by our own lateness */
+    } differed;
+    struct hd_audit_totals totals;
+};
+struct quarantine {
+    char name[HD_NAME_MAX + 1];
+    uint64_t until_us;
 };
 
 /* The time in which something is with the workers. */
@@ -134,6 +206,11 @@ struct hd_core {
     struct hd_half_totals totals[2]; /* [half.single] */
     struct pace_slice pace;
 
+    struct audits audits;
+    struct quarantine quarantine[HD_MAX_WORKERS];
+    uint64_t untested; /* slots that have not given the known answer: they are not alive yet */
+    uint64_t spoiled;  /* sequences that an epoch has to begin anew, now */
+
     struct report reports[MAX_REPORTS];
     unsigned n_reports;
     char reason[256];
@@ -155,7 +232,7 @@ struct hd_action *core_push(struct hd_core *c, enum hd_action_type type, unsigne
 void core_push_state(struct hd_core *c, unsigned slot);
 
 /* membership.c */
-uint64_t core_alive(const struct hd_core *c); /* slots ONLINE or SUSPECT */
+uint64_t core_alive(const struct hd_core *c); /* slots ONLINE or SUSPECT, and tested */
 uint64_t core_suspects(const struct hd_core *c);
 /* Who may own units: who is alive, not being drained, and not relieved of all for being slow; the
  * slow, when there is nobody else; all, when all are drained. */
@@ -187,6 +264,48 @@ void core_recall_halves(struct hd_core *c);
 uint32_t core_inflight(const struct sequence *q);
 /* The engine gives up the step in hand: none of its rows count. */
 void core_abandon_step(struct hd_core *c);
+
+/* Held back for an audit, and can be sent now. */
+void core_send_held(struct hd_core *c);
+
+/* audit.c: which half-steps are audited, and by whom */
+void core_audit_init(struct hd_core *c);
+/* The half-step is audited: its round. NULL: it is not. */
+struct round *core_audit_begin(struct hd_core *c, const struct half *half);
+/* It would be, but too many audits are under way, and all are to be audited. */
+bool core_audit_full(const struct hd_core *c);
+void core_audit_sent(struct hd_core *c, struct half *h); /* (again): nobody has answered */
+void core_audit_answer(struct hd_core *c, struct half *h, const struct hd_event *result);
+void core_audit_done(struct hd_core *c, struct half *h); /* all have: ask others */
+void core_audit_drop(struct hd_core *c, struct half *h); /* it is given up */
+/* Somebody who can be asked for an opinion, beside those of `tried`; -1: nobody. */
+int core_audit_partner(const struct hd_core *c, const struct round *r, unsigned subject,
+                       uint64_t tried);
+void core_audit_ask(struct hd_core *c, struct round *r, unsigned subject, struct opinion *o);
+/* No question of the round is open: it ends. */
+void core_audit_settle(struct hd_core *c, struct round *r);
+
+/* verdict.c: what the answers mean */
+/* The worker was found wrong: that explains whatever differed. */
+void core_audit_explained(struct hd_core *c, unsigned slot);
+void core_audit_result(struct hd_core *c, const struct hd_event *ev);
+void core_audit_lost(struct hd_core *c, unsigned slot, enum hd_loss_cause cause);
+void core_audit_taken(struct hd_core *c, unsigned slot); /* by another than before */
+/* The step in hand is given up: its rows come again, and if somebody is wrong now and then they are
+ * others than those that were logged. */
+void core_audit_abandoned(struct hd_core *c);
+/* What these sequences' logs and K/V held is gone, or another one's. */
+void core_audit_spoiled(struct hd_core *c, uint64_t sequences);
+void core_audit_tick(struct hd_core *c, uint64_t late_us);
+
+/* trust.c: who is let in, and what becomes of who was wrong */
+/* `half`: in what it was wrong. */
+void core_wrong(struct hd_core *c, unsigned slot, enum hd_half half);
+bool core_is_quarantined(const struct hd_core *c, const char *name);
+void core_test(struct hd_core *c, unsigned slot); /* it has just joined */
+void core_tested(struct hd_core *c, const struct hd_event *ev);
+uint64_t core_untested_late(const struct hd_core *c);
+void core_damage(struct hd_core *c, const struct hd_event *ev);
 
 /* recovery.c */
 void core_kv_result(struct hd_core *c, const struct hd_event *ev);

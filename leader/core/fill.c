@@ -127,6 +127,7 @@ void core_rows(struct hd_core *c, const struct hd_event *ev)
         return;
     }
     f->active = false;
+    c->workers[ev->slot].contributed = true;
     f->rows.count = ev->fetch.count;
     push_fetch(c, HD_ACT_ROWS, f->rows.requester, f->rows);
 }

@@ -22,12 +22,12 @@ static void set_state(struct hd_core *c, unsigned slot, enum hd_worker_state sta
 
 uint64_t core_suspects(const struct hd_core *c)
 {
-    return c->suspects;
+    return c->suspects & ~c->untested;
 }
 
 uint64_t core_alive(const struct hd_core *c)
 {
-    return c->online | c->suspects;
+    return (c->online | c->suspects) & ~c->untested;
 }
 
 uint64_t core_usable(const struct hd_core *c)
@@ -90,23 +90,28 @@ static void take_slot(struct hd_core *c, unsigned slot, const struct hd_event *e
         .memory_bytes = ev->hello.memory_bytes,
         .multiply_adds_per_s = ev->hello.multiply_adds_per_s,
         .log_limit = ev->hello.log_limit_bytes,
-        .knows = c->live, /* it hears of their ends; their beginnings it fetches (fill.c) */
+        .clean_us = {c->now_us, c->now_us, c->now_us},
     };
     if (strcmp(w->name, ev->hello.name) == 0) {
         fresh.steps = w->steps;
         fresh.answered = w->answered;
         fresh.failures = w->failures;
         fresh.joins = w->joins;
+        fresh.contributed = w->contributed; /* the machine is the same, and what it has said */
+        if (w->contributed)                 /* may be in what is computed now */
+            memcpy(fresh.clean_us, w->clean_us, sizeof fresh.clean_us);
     }
     fresh.joins++;
     strcpy(fresh.name, ev->hello.name); /* core_hello has checked its length */
     core_pace_back(c, &fresh, w);
     hd_detector_init(&fresh.detector, &c->o.detector, c->now_us);
+    core_audit_taken(c, slot);
     *w = fresh;
     set_state(c, slot, HD_WORKER_ONLINE);
     c->restless = true;
     core_push(c, HD_ACT_WELCOME, slot)->conn = ev->conn;
     core_push_state(c, slot);
+    core_test(c, slot);
 }
 
 static bool is_name(const char *name)
@@ -125,6 +130,12 @@ void core_hello(struct hd_core *c, const struct hd_event *ev)
     }
     if (!is_name(h->name)) {
         reject(c, ev->conn, HD_REJECT_NAME, "a worker needs a name: 1 to 63 of A-Z a-z 0-9 . _ -");
+        return;
+    }
+    if (core_is_quarantined(c, h->name)) {
+        reject(c, ev->conn, HD_REJECT_WRONG,
+               "a worker of this name has computed wrong bits; it is let in again after "
+               "integrity.quarantine_s, or when the leader was started anew");
         return;
     }
     int slot = slot_named(c, h->name);
@@ -219,6 +230,7 @@ static void check_deadlines(struct hd_core *c)
             late |= c->half[g].awaited;
     if (unready)
         late |= core_move_late(c, unready);
+    late |= core_untested_late(c);
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
         if (late & core_bit(s))
             core_lose(c, s, HD_LOSS_DEADLINE);
@@ -248,11 +260,13 @@ void core_tick(struct hd_core *c, const struct hd_event *ev)
         if (!is_alive(&c->workers[s]))
             continue;
         c->workers[s].weights_us += ev->late_us;
+        c->workers[s].tested_us += ev->late_us;
         hd_detector_excuse(&c->workers[s].detector, ev->late_us);
         check_silence(c, s);
     }
     check_deadlines(c);
     core_pace_tick(c);
+    core_audit_tick(c, ev->late_us);
     c->heartbeat++;
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
         if (is_alive(&c->workers[s]))
@@ -272,15 +286,23 @@ void core_lose(struct hd_core *c, unsigned slot, enum hd_loss_cause cause)
     set_state(c, slot, HD_WORKER_OFFLINE);
     w->failures++;
     w->knows = w->covers = w->filling = w->cannot = w->no_room = 0;
-    w->draining = w->leaving = w->dismissed = false;
+    w->draining = w->leaving = w->dismissed = w->failing = false;
+    c->untested &= ~core_bit(slot);
     c->assigning &= ~core_bit(slot);
     hd_holds_drop(&c->hold, core_bit(slot));
     hd_holds_drop(&c->held, core_bit(slot));
     core_move_forget(c);
-    if (cause != HD_LOSS_CLOSED)
-        core_push(c, HD_ACT_CLOSE, slot);
+    if (cause != HD_LOSS_CLOSED) {
+        struct hd_action *cut = core_push(c, HD_ACT_CLOSE, slot);
+        cut->code = HD_REJECT_WRONG;
+        cut->text = cause == HD_LOSS_WRONG
+                        ? "this worker has computed wrong bits: its processor or "
+                          "its memory may be failing"
+                        : NULL;
+    }
     struct hd_action *a = core_push(c, HD_ACT_WORKER_STATE, slot);
     a->state = w->state;
     a->cause = cause;
     core_fetches_lost(c, slot);
+    core_audit_lost(c, slot, cause);
 }

@@ -227,13 +227,17 @@ void hd_core_move_view(const struct hd_core *c, struct hd_move_view *out)
 void core_drain(struct hd_core *c, const struct hd_event *ev)
 {
     struct worker *w = &c->workers[ev->slot];
-    if (!(core_alive(c) & core_bit(ev->slot)))
+    if (!((core_alive(c) | c->untested) & core_bit(ev->slot)))
         return;
     if (w->draining && !ev->on) { /* it takes part again: what it gave away comes back */
         w->planned = false;
         c->rebalance = true;
     }
     w->draining = ev->on;
+    if (!ev->on) { /* somebody has looked at it */
+        w->failing = false;
+        w->n_damages = 0;
+    }
     w->leaving = w->leaving || (ev->on && ev->leaving);
     core_move_forget(c);
 }
@@ -247,10 +251,10 @@ void core_rebalance(struct hd_core *c)
 /* Who is to stop may go when nothing depends on it, or when there is nobody to take over. */
 void core_dismiss(struct hd_core *c)
 {
-    uint64_t alive = core_alive(c), needed = 0, others = 0, leaving = 0;
+    uint64_t alive = core_alive(c) | c->untested, needed = 0, others = 0, leaving = 0;
     for (uint64_t left = alive; left; left &= left - 1) {
         unsigned s = core_first(left);
-        others |= c->workers[s].draining ? 0 : core_bit(s);
+        others |= c->workers[s].draining || c->untested & core_bit(s) ? 0 : core_bit(s);
         leaving |= c->workers[s].leaving ? core_bit(s) : 0;
     }
     if (!leaving)

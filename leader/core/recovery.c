@@ -124,6 +124,7 @@ static void begin_epoch(struct hd_core *c, uint64_t replay, bool clear)
     c->assigning = core_alive(c) & ~not_awaited(c, replay);
     c->assign_since_us = c->now_us;
     c->gaps = 0;
+    c->spoiled = 0;
     c->replaying |= replay;
     if (replay)
         core_push(c, HD_ACT_REPLAY, 0)->sequences = replay;
@@ -167,7 +168,7 @@ static void recover(struct hd_core *c)
         stop_serving(c);
         return;
     }
-    begin_epoch(c, full ? c->live : 0, full);
+    begin_epoch(c, full ? c->live : c->spoiled & c->live, full);
     core_report_assigned(c, reused);
 }
 
@@ -222,6 +223,8 @@ void core_settle(struct hd_core *c)
 {
     if (c->state != HD_CLUSTER_WAITING && !is_complete(c))
         recover(c);
+    else if (c->state != HD_CLUSTER_WAITING && c->spoiled & c->live)
+        begin_epoch(c, c->spoiled & c->live, false);
     else if (c->state == HD_CLUSTER_ASSIGNING && c->assigning == 0)
         all_confirmed(c);
     else if (c->state == HD_CLUSTER_WAITING && enough(c))
@@ -230,6 +233,7 @@ void core_settle(struct hd_core *c)
         core_fill_logs(c);
     if (core_move(c))
         begin_epoch(c, 0, false);
+    core_send_held(c);
 }
 
 /* False when the message names what does not exist or is not the sender's. */

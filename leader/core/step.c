@@ -36,9 +36,11 @@ void core_seq_close(struct hd_core *c, const struct hd_event *ev)
         core_abandon_step(c); /* sequences end between steps, or with the step they are in */
     c->live &= ~bit;
     c->replayed &= ~bit;
+    c->spoiled &= ~bit;
     c->restless = true; /* it was perhaps the one that a log lacked */
     c->sequences[seq] = (struct sequence){0};
     core_fetches_end(c, bit);
+    core_audit_spoiled(c, bit);
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
         if (c->workers[s].knows & bit)
             core_push(c, HD_ACT_SEQ_CLOSE, s)->sequence = seq;
@@ -76,6 +78,7 @@ static void forget_group(struct hd_core *c, unsigned group)
 {
     for (unsigned i = 0; i < HD_MAX_SEQUENCES; i++)
         c->sequences[i].inflight[group] = 0;
+    core_audit_drop(c, &c->half[group]);
     c->layers_done[group] = 0;
     c->half[group] = (struct half){0};
 }
@@ -90,6 +93,7 @@ static void forget_groups(struct hd_core *c)
 
 void core_abandon_step(struct hd_core *c)
 {
+    core_audit_abandoned(c);
     core_recall_halves(c);
     forget_groups(c);
 }
@@ -106,6 +110,7 @@ void core_replayed(struct hd_core *c, const struct hd_event *ev)
         q->base = 0;
     }
     core_abandon_step(c);
+    core_audit_spoiled(c, again);
     c->replaying &= ~ev->sequences;
     c->replayed |= again;
     core_fetches_end(c, again);
@@ -163,6 +168,7 @@ static void send_half(struct hd_core *c, unsigned group)
     h->since_us = c->now_us;
     h->slowest_us = 0;
     core_pace_sent(c, group, owners);
+    core_audit_sent(c, h);
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
         if (to & core_bit(s))
             core_push(c, HD_ACT_SEND_HALF, s)->group = group;
@@ -179,13 +185,32 @@ bool core_any_half(const struct hd_core *c)
     return any;
 }
 
+/* Sends it, unless it has to wait until an audit is over. */
+static void start_half(struct hd_core *c, unsigned group)
+{
+    struct half *h = &c->half[group];
+    h->held = !h->audit && core_audit_full(c);
+    if (h->held)
+        return;
+    if (!h->audit)
+        h->audit = core_audit_begin(c, h);
+    send_half(c, group);
+}
+
+void core_send_held(struct hd_core *c)
+{
+    for (unsigned g = 0; g < HD_MAX_GROUPS && c->state == HD_CLUSTER_READY; g++)
+        if (c->half[g].held)
+            start_half(c, g);
+}
+
 void core_send_halves(struct hd_core *c)
 {
     for (unsigned g = 0; g < HD_MAX_GROUPS; g++) {
         if (!c->half[g].active)
             continue;
         c->half[g].again = true;
-        send_half(c, g);
+        start_half(c, g);
     }
 }
 
@@ -210,16 +235,21 @@ void core_half(struct hd_core *c, const struct hd_event *ev)
         if (seq < HD_MAX_SEQUENCES && c->live & core_bit(seq))
             c->sequences[seq].inflight[ev->group] = ev->rows[i].rows;
     }
+    uint64_t sequences = 0;
+    for (size_t i = 0; i < ev->n_rows; i++)
+        if (ev->rows[i].sequence < HD_MAX_SEQUENCES)
+            sequences |= core_bit(ev->rows[i].sequence);
     *h = (struct half){
         .active = true,
         .step = ev->step,
         .half = ev->half,
         .layer = ev->layer,
+        .sequences = sequences,
         .single = is_single(ev),
     };
     c->layers_done[ev->group] = layers_before(c, h);
     if (c->state == HD_CLUSTER_READY)
-        send_half(c, ev->group);
+        start_half(c, ev->group);
 }
 
 /* It answers a half-step that is awaited from its sender. */
@@ -273,6 +303,7 @@ static void finish_half(struct hd_core *c, unsigned group)
     if (h->half == HD_HALF_ATTENTION)
         c->layers_done[group] = h->layer + 1;
     h->active = h->sent = h->again = false;
+    core_audit_done(c, h);
     core_report_done(c); /* before the answer goes on: it may be the last its request hears */
     core_push(c, HD_ACT_HALF_DONE, 0)->group = group;
 }
@@ -308,6 +339,7 @@ void core_result(struct hd_core *c, const struct hd_event *ev)
     core_heard(c, ev->slot);
     core_push(c, HD_ACT_USE_RESULT, ev->slot);
     c->workers[ev->slot].answered++;
+    core_audit_answer(c, h, ev);
     core_report_work(c, ev->flops);
     measure_link(c, ev);
     c->totals[h->single].flops += ev->flops;

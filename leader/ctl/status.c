@@ -144,6 +144,32 @@ static void print_releases(const json_t *s)
     }
 }
 
+/* What was found of wrong bits; nothing when all is well. */
+static void print_integrity(const json_t *s)
+{
+    const json_t *integrity = json_object_get(s, "integrity");
+    const json_t *audits = json_object_get(integrity, "audits");
+    size_t i;
+    json_t *w;
+    if (number_of(integrity, "wrong_workers") + number_of(audits, "undecided") > 0)
+        printf("wrong    %.0f workers were cut off for wrong bits; %.0f audits could not be "
+               "decided\n",
+               number_of(integrity, "wrong_workers"), number_of(audits, "undecided"));
+    json_array_foreach(json_object_get(integrity, "quarantined"), i, w)
+        printf("refused  %s for %.0f s more\n", text_of(w, "worker"), number_of(w, "left_s"));
+    json_array_foreach(json_object_get(s, "workers"), i, w)
+    {
+        const json_t *of = json_object_get(w, "integrity"), *d = json_object_get(of, "damages");
+        double kv = number_of(d, "kv"), weights = number_of(d, "weights");
+        double log = number_of(d, "log"), file = number_of(d, "file");
+        if (kv + weights + log + file > 0)
+            printf("damage   %s: %.0f in weights, %.0f in K/V, %.0f in the log, %.0f in its "
+                   "file%s\n",
+                   text_of(w, "name"), weights, kv, log, file,
+                   json_is_true(json_object_get(of, "failing")) ? "; drained for it" : "");
+    }
+}
+
 static void print_failovers(const json_t *list)
 {
     size_t i;
@@ -167,6 +193,7 @@ static void print_table(const json_t *s)
     print_advice(s);
     print_releases(s);
     print_notes(s);
+    print_integrity(s);
     print_workers(json_object_get(s, "workers"));
     print_failovers(json_object_get(s, "failovers"));
 }

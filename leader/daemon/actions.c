@@ -21,6 +21,7 @@ static void do_welcome(struct hd_leader *l, const struct hd_action *a)
         return;
     p->slot = (int)a->slot;
     l->slots[a->slot] = p;
+    hd_trust_welcome(l, a->slot);
     hd_conn_set_limits(p->conn, hd_worker_frame_limits(l));
     hd_send_welcome(l, p);
     if (l->digests_known && hd_send_digests(l, p) < 0)
@@ -49,17 +50,21 @@ static void do_close(struct hd_leader *l, const struct hd_action *a)
     if (!p)
         return;
     l->slots[a->slot] = NULL;
+    if (a->text) {
+        hd_peer_refuse(p, a->code, a->text);
+        return;
+    }
     p->forgotten = true;
     hd_conn_close(p->conn, false);
 }
 
-static void add_event(struct hd_leader *l, const char *worker, const char *state, const char *cause)
+struct hd_state_change *hd_leader_note(struct hd_leader *l, const char *worker, const char *state,
+                                       const char *cause)
 {
     struct hd_state_change *e = &l->events[l->n_events++ % HD_EVENTS];
-    e->at_us = hd_now_us();
+    *e = (struct hd_state_change){.at_us = hd_now_us(), .state = state, .cause = cause};
     snprintf(e->worker, sizeof e->worker, "%s", worker);
-    e->state = state;
-    e->cause = cause;
+    return e;
 }
 
 static void do_worker_state(struct hd_leader *l, const struct hd_action *a)
@@ -69,7 +74,7 @@ static void do_worker_state(struct hd_leader *l, const struct hd_action *a)
         return;
     const char *state = hd_worker_state_name(a->state);
     const char *cause = a->state == HD_WORKER_OFFLINE ? hd_loss_cause_name(a->cause) : "";
-    add_event(l, v.name, state, cause);
+    hd_leader_note(l, v.name, state, cause);
     hd_log_write(l->o.log, a->state == HD_WORKER_ONLINE ? HD_LOG_INFO : HD_LOG_WARN, "worker_state",
                  "worker=%s state=%s%s%s epoch=%llu", v.name, state, *cause ? " cause=" : "", cause,
                  (unsigned long long)hd_core_epoch(l->core));
@@ -87,7 +92,7 @@ static void do_pace(struct hd_leader *l, const struct hd_action *a)
     struct hd_worker_view v;
     if (!hd_core_worker(l->core, a->slot, hd_now_us(), &v))
         return;
-    add_event(l, v.name, hd_pace_name(a->pace), "");
+    hd_leader_note(l, v.name, hd_pace_name(a->pace), "");
     hd_log_write(l->o.log, a->pace == HD_PACE_STEADY ? HD_LOG_INFO : HD_LOG_WARN, "worker_pace",
                  "worker=%s pace=%s slowness=%.1f share=%.2f", v.name, hd_pace_name(a->pace),
                  a->slowness, a->share);
@@ -176,6 +181,12 @@ static void do_send(struct hd_leader *l, const struct hd_action *a)
     case HD_ACT_DRAINED:
         rc = hd_send_drained(p);
         break;
+    case HD_ACT_SELF_TEST:
+        rc = hd_send_self_test(l, p);
+        break;
+    case HD_ACT_AUDIT:
+        rc = hd_send_audit(l, p, a);
+        break;
     default:
         rc = hd_send_sequence(l, p, a->sequence, a->type == HD_ACT_SEQ_OPEN);
         break;
@@ -207,7 +218,18 @@ static void perform(struct hd_leader *l, const struct hd_action *a)
     case HD_ACT_ROWS:
     case HD_ACT_NO_ROWS:
     case HD_ACT_DRAINED:
+    case HD_ACT_SELF_TEST:
+    case HD_ACT_AUDIT:
         do_send(l, a);
+        break;
+    case HD_ACT_AUDITED:
+        hd_audit_forget(l, a->round);
+        break;
+    case HD_ACT_DIFFER:
+    case HD_ACT_WRONG:
+    case HD_ACT_DOUBT:
+    case HD_ACT_FAILING:
+        hd_trust_act(l, a);
         break;
     case HD_ACT_RESET_HALF:
         hd_engine_reset_half(l->engine, a->group);

@@ -6,6 +6,7 @@
 #include "common/net/tls.h"
 #include "common/util/log.h"
 #include "common/util/state_dir.h"
+#include "leader/core/core.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -117,6 +118,11 @@ static const struct hd_config_key keys[] = {
     {"compute", "overlap_rows", HD_CONFIG_UINT, AT(overlap_rows), .min = 0,
      .max = HD_LEADER_MAX_ROWS},
     {"cache", "kv_type", HD_CONFIG_ENUM, AT(kv_type), .words = kv_types},
+    {"integrity", "scrub_s", HD_CONFIG_UINT, AT(scrub_s), .min = 0, .max = MAX_MS / 1000},
+    {"integrity", "audit", HD_CONFIG_UINT, AT(audit_every), .min = 0, .max = HD_LEADER_MAX_AUDIT},
+    {"integrity", "drain_after", HD_CONFIG_UINT, AT(drain_after), .min = 0,
+     .max = HD_MAX_DRAIN_AFTER},
+    {"integrity", "quarantine_s", HD_CONFIG_UINT, AT(quarantine_s), .min = 0, .max = MAX_FORGET_S},
     {"limits", "max_sequences", HD_CONFIG_UINT, AT(max_sequences), .min = 1,
      .max = HD_LEADER_MAX_SEQUENCES},
     {"limits", "max_rows", HD_CONFIG_UINT, AT(max_rows), .min = 1, .max = HD_LEADER_MAX_ROWS},
@@ -190,6 +196,10 @@ static const char usage[] =
     "  compute.activations auto | f32 (auto: 8 bits for quantized weights)\n"
     "  compute.wire exact | compact (a quarter of the bytes up; the text depends on the plan)\n"
     "  compute.overlap_rows 64 (steps of so many rows go in two groups; 0: never)\n"
+    "  integrity.scrub_s 60 (workers look over their memory so often; 0: never)\n"
+    "  integrity.audit 256 (one half-step in so many is computed twice; 0: none, 1: all)\n"
+    "  integrity.drain_after 3 (damages of its memory within an hour; 0: never)\n"
+    "  integrity.quarantine_s 600 (who computed wrong bits is refused for so long)\n"
     "  limits.max_sequences 8            limits.max_rows 128\n"
     "  limits.context 0 (the model's)    limits.queue 256\n"
     "\n"
@@ -221,6 +231,10 @@ void hd_leader_config_defaults(struct hd_leader_config *c)
         .max_rows = 128,
         .overlap_rows = HD_LEADER_OVERLAP_ROWS,
         .queue = 256,
+        .scrub_s = 60,
+        .audit_every = 256,
+        .drain_after = 3,
+        .quarantine_s = 600,
     };
     hd_state_dir_default(c->state_dir, sizeof c->state_dir);
 }

@@ -15,6 +15,7 @@
 #define HD_LEADER_CONNECTIONS     1024  /* more than answer and wait at the defaults: 429 first */
 #define HD_LEADER_MAX_CONNECTIONS 65536 /* of HTTP; descriptors allow fewer */
 #define HD_LEADER_MAX_CONTEXT     (1u << 24) /* positions; frames count them in 32 bits */
+#define HD_LEADER_MAX_AUDIT       1000000    /* half-steps between two audits: hours of decoding */
 
 enum {
     HD_LEADER_ACTIVATIONS_AUTO, /* 8 bits for quantized weights */
@@ -67,6 +68,11 @@ struct hd_leader_config {
     uint64_t max_sequences, max_rows; /* limits.* */
     uint64_t context;                 /* limits.context: positions, 0 = the model's */
     uint64_t queue;                   /* limits.queue: waiting requests */
+
+    uint64_t scrub_s;     /* integrity.scrub_s: workers look over their memory so often; 0: never */
+    uint64_t audit_every; /* integrity.audit: one half-step in so many; 0: none, 1: all */
+    uint64_t drain_after; /* integrity.drain_after: damages of memory within an hour; 0: never */
+    uint64_t quarantine_s; /* integrity.quarantine_s: who computed wrong bits is refused; 0: not */
 
     char ports_file[4096]; /* --ports-file: where to write the ports, "" = nowhere */
     bool die_with_parent;  /* --die-with-parent: end when the parent process does */

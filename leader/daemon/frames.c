@@ -89,7 +89,11 @@ static void on_ack(struct hd_peer *p, const struct hd_frame *f)
                                       .log_bytes = m->log_bytes,
                                       .weight_bytes = m->weight_bytes,
                                       .rss_bytes = m->rss_bytes,
-                                      .busy_us = m->busy_us};
+                                      .busy_us = m->busy_us,
+                                      .scrub_rounds = m->scrub_rounds,
+                                      .scrub_clean_us = m->scrub_clean_us,
+                                      .audits = m->audits,
+                                      .integrity_us = m->integrity_us};
     struct hd_event ev = {
         .type = HD_EV_ACK, .slot = (unsigned)p->slot, .seq = m->seq, .sent_us = m->sent_us};
     hydac__v1__heartbeat_ack__free_unpacked(m, NULL);
@@ -200,10 +204,13 @@ static void on_step_result(struct hd_peer *p, const struct hd_frame *f)
                           .compute_us = m->compute_us,
                           .flops = m->flops};
     count_received(p, f, (int)m->half);
-    if (hd_core_expects(l->core, &ev) && use_result(p, f, m, &err) < 0)
+    bool expected = hd_core_expects(l->core, &ev);
+    if (expected && use_result(p, f, m, &err) < 0) {
         hd_peer_broke_rules(p, err.text);
-    else
+    } else {
+        ev.digest = expected ? hd_audit_answer(p, f, m) : 0;
         hd_leader_event(l, &ev);
+    }
     hydac__v1__step_result__free_unpacked(m, NULL);
 }
 
@@ -281,21 +288,6 @@ out:
         hydac__v1__rows__free_unpacked(m, NULL);
 }
 
-static void on_damage(struct hd_peer *p, const struct hd_frame *f)
-{
-    Hydac__V1__Damage *m = hydac__v1__damage__unpack(NULL, f->body_len, f->body);
-    if (!m || m->kind >= HD_DAMAGE_KINDS) {
-        hd_peer_broke_rules(p, "Damage cannot be read");
-        goto out;
-    }
-    p->wrong_pieces += m->kind == HD_DAMAGE_FILE;
-    hd_warn(p->leader->o.log, "damage", "slot=%d kind=%u repaired=%d text=\"%s\"", p->slot, m->kind,
-            m->repaired, m->text);
-out:
-    if (m)
-        hydac__v1__damage__free_unpacked(m, NULL);
-}
-
 static void on_drain(struct hd_peer *p)
 {
     struct hd_event ev = {
@@ -351,11 +343,17 @@ void hd_peer_frame(struct hd_peer *p, const struct hd_frame *f)
     case HD_FRAME_WEIGHTS_REQUEST:
         hd_peer_weights_request(p, f);
         break;
-    case HD_FRAME_DAMAGE:
-        on_damage(p, f);
-        break;
     case HD_FRAME_DRAIN:
         on_drain(p);
+        break;
+    case HD_FRAME_SELF_TEST_RESULT:
+        hd_peer_self_test_result(p, f);
+        break;
+    case HD_FRAME_AUDIT_RESULT:
+        hd_peer_audit_result(p, f);
+        break;
+    case HD_FRAME_DAMAGE:
+        hd_peer_damage(p, f);
         break;
     case HD_FRAME_ERROR:
         on_error(p, f);

@@ -136,6 +136,7 @@ static int make_core(struct hd_leader *l, struct hd_error *err)
         .wait_for_model = true,
     };
     memcpy(o.cost, unit_costs, sizeof o.cost);
+    hd_trust_options(l, &o.trust);
     hd_leader_unit_costs(l, o.unit);
     o.detector.phi_suspect = c->phi_suspect;
     o.detector.phi_offline = c->phi_offline;
@@ -221,6 +222,8 @@ static int start(struct hd_leader *l, struct hd_error *err)
     if (rc == 0)
         rc = open_model(l, err);
     if (rc == 0)
+        rc = hd_trust_init(l, err);
+    if (rc == 0)
         rc = make_core(l, err);
     if (rc == 0)
         rc = make_engine(l, err);
@@ -284,6 +287,7 @@ void hd_leader_maybe_closed(struct hd_leader *l)
     void *arg = l->closed_arg;
     for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
         hd_shared_unref(l->payloads[g].bytes);
+    hd_audit_forget(l, 0);
     hd_actions_deinit(&l->actions);
     hd_engine_free(l->engine);
     hd_core_free(l->core);

@@ -31,7 +31,8 @@
 /* Descriptors that HTTP clients leave: for all workers and as many that are not welcomed yet, a
  * connection for weights besides each, files. */
 #define HD_SPARE_FILES    (HD_MAX_WORKERS * 2 + HD_MAX_HALF_OPEN + 16)
-#define HD_EVENTS         64                  /* latest state changes kept for the status */
+#define HD_EVENTS         64 /* latest state changes kept for the status */
+#define HD_EVENT_TEXT     256
 #define HD_FAILOVERS      32                  /* latest recoveries likewise */
 #define HD_EPOCHS         64                  /* latest epochs whose time of assignment is kept */
 #define HD_MAX_QUEUED     (UINT64_C(1) << 30) /* bytes that may wait for a worker that reads slowly */
@@ -57,6 +58,7 @@ struct hd_peer {
     uint64_t wrong_pieces;      /* of its file, that it told of */
     struct hd_peer_totals {
         uint64_t busy_us, kv_bytes, log_bytes, weight_bytes, rss_bytes;
+        uint64_t scrub_rounds, scrub_clean_us, audits, integrity_us;
     } seen; /* from the last HeartbeatAck */
 };
 
@@ -64,6 +66,7 @@ struct hd_state_change {
     uint64_t at_us;
     char worker[64];
     const char *state, *cause;
+    char text[HD_EVENT_TEXT]; /* requests that have ended and may be wrong, "" = none */
 };
 
 struct hd_status_query;
@@ -120,6 +123,25 @@ struct hd_leader {
     uint64_t results_dropped; /* nobody waited for them: of an old epoch, or sent twice */
     uint64_t assigned_us[HD_EPOCHS]; /* when an epoch's last assignment went to the network */
     uint64_t not_ready_since_us;     /* 0 while ready */
+
+    struct hd_audit_record {
+        uint64_t round; /* 0: not in use */
+        enum hd_half half;
+        uint32_t layer;
+        size_t rows;
+        struct hd_shared *payload;
+        uint32_t *sequences, *positions, *want; /* [rows], one block with the next two */
+        float *temperatures;
+        int32_t *shifts;
+        struct hd_audited_units {
+            uint32_t *list; /* that the worker had when it answered; of LOGITS one */
+            size_t n;
+        } of[HD_MAX_WORKERS];
+    } audits[HD_MAX_ROUNDS]; /* audited half-steps, until their audits are over */
+    struct hd_self_test_key {
+        uint64_t seed, digest;
+    } self_test; /* the known answer that every worker must give */
+    uint64_t damages[HD_MAX_WORKERS][HD_DAMAGE_KINDS]; /* by slot, since the name in it joined */
 
     struct hd_state_change events[HD_EVENTS];
     uint64_t n_events;
@@ -201,6 +223,37 @@ struct hd_peer *hd_peer_by_id(struct hd_leader *l, uint64_t id);
 /* Give the event to the core and carry out what it wants, unless that is under way already (then
  * the actions queue up behind). */
 void hd_leader_event(struct hd_leader *l, struct hd_event *ev);
+
+/* audit.c: what is kept of audited half-steps */
+/* The digest of an answer that the engine has taken, 0 if it is not audited (or cannot be). */
+uint64_t hd_audit_answer(struct hd_peer *p, const struct hd_frame *f,
+                         const Hydac__V1__StepResult *m);
+int hd_send_audit(struct hd_leader *l, struct hd_peer *p, const struct hd_action *a);
+void hd_audit_forget(struct hd_leader *l, uint64_t round); /* 0: all */
+void hd_peer_audit_result(struct hd_peer *p, const struct hd_frame *f);
+
+/* trust.c: the known answer, and what follows when somebody was wrong */
+int hd_trust_init(struct hd_leader *l, struct hd_error *err);
+void hd_trust_options(const struct hd_leader *l, struct hd_trust_options *o);
+/* Somebody else has taken the slot, or the same worker anew. */
+void hd_trust_welcome(struct hd_leader *l, unsigned slot);
+int hd_send_self_test(struct hd_leader *l, struct hd_peer *p);
+void hd_peer_self_test_result(struct hd_peer *p, const struct hd_frame *f);
+/* HD_ACT_DIFFER, HD_ACT_WRONG, HD_ACT_DOUBT, HD_ACT_FAILING */
+void hd_trust_act(struct hd_leader *l, const struct hd_action *a);
+/* Names in the log, and in *text ("a, b"), those requests that have ended and may be wrong. */
+void hd_trust_name_ended(struct hd_leader *l, uint64_t since_us, uint32_t sequence,
+                         char text[HD_EVENT_TEXT]);
+json_t *hd_trust_json(const struct hd_leader *l);
+json_t *hd_trust_worker_json(const struct hd_leader *l, unsigned slot,
+                             const struct hd_worker_view *v);
+/* An event for the status. */
+struct hd_state_change *hd_leader_note(struct hd_leader *l, const char *worker, const char *state,
+                                       const char *cause);
+
+/* damage.c: a Damage frame */
+void hd_peer_damage(struct hd_peer *p, const struct hd_frame *f);
+const char *hd_damage_name(enum hd_damage kind);
 
 /* messages.c: frames out; all return what hd_conn_send returns */
 /* As hd_conn_send; counted once the peer has a slot. */

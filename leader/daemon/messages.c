@@ -35,6 +35,8 @@ int hd_send_welcome(struct hd_leader *l, struct hd_peer *p)
     m.max_rows = (uint32_t)c->max_rows;
     m.max_positions = l->context;
     m.max_sequences = (uint32_t)c->max_sequences;
+    m.scrub_s = (uint32_t)c->scrub_s;
+    m.audit_every = (uint32_t)c->audit_every;
     return hd_peer_send(p, HD_FRAME_WELCOME, &m.base, NULL);
 }
 

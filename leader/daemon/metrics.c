@@ -19,6 +19,7 @@ struct totals {
     double heads_lost, heads_rebuilt, heads_ready, heads_reused;
     double rows_rebuilt, rows_kept, rows_replayed;
     double reliefs;
+    double wrong_workers, quarantined;
 };
 
 /* What has one for each worker that ever joined. */
@@ -29,6 +30,8 @@ struct worker_values {
     double heads, ffn_blocks, vocab_blocks, asked, answered, failures, joins, slow, share;
     /* of a connected one */
     double phi, rtt_s, rate, kv_bytes, log_bytes, weight_bytes, rss_bytes, busy_s, in, out;
+    double scrub_rounds, audits, integrity_s;
+    double damages[HD_DAMAGE_KINDS]; /* of any */
 };
 
 struct workers {
@@ -89,6 +92,10 @@ static const struct gauge totals[] = {
     {{"hydac_relief_total", "counter",
       "Times that units went away from a worker because it had become slow."},
      TOTAL(reliefs)},
+    {{"hydac_wrong_workers_total", "counter", "Workers cut off because they computed wrong bits."},
+     TOTAL(wrong_workers)},
+    {{"hydac_workers_quarantined", "gauge", "Names that are refused because of that."},
+     TOTAL(quarantined)},
 };
 
 static const struct gauge of_workers[] = {
@@ -124,6 +131,13 @@ static const struct gauge of_connected[] = {
     {{"hydac_worker_received_bytes_total", "counter", "Bytes from it, of this connection."},
      WORKER(in)},
     {{"hydac_worker_sent_bytes_total", "counter", "Bytes to it, of this connection."}, WORKER(out)},
+    {{"hydac_worker_scrub_rounds_total", "counter", "Times that it has looked over its memory."},
+     WORKER(scrub_rounds)},
+    {{"hydac_worker_audits_total", "counter", "Audits of others that it has answered."},
+     WORKER(audits)},
+    {{"hydac_worker_integrity_seconds_total", "counter",
+      "Compute time it has spent on both, since it started."},
+     WORKER(integrity_s)},
 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -161,7 +175,11 @@ static void read_totals(const struct hd_leader *l, struct totals *t)
         .rows_kept = (double)r->rows_kept,
         .rows_replayed = (double)r->rows_replayed,
         .reliefs = (double)hd_core_reliefs(l->core),
+        .wrong_workers = (double)hd_core_audit_totals(l->core)->wrong,
     };
+    uint64_t left;
+    for (size_t i = 0; hd_core_quarantined(l->core, i, hd_now_us(), &left); i++)
+        t->quarantined++;
 }
 
 static void read_moves(const struct hd_leader *l, struct totals *t)
@@ -194,6 +212,9 @@ static void read_connection(const struct hd_peer *p, struct worker_values *w)
     w->busy_s = (double)p->seen.busy_us / 1e6;
     w->in = (double)hd_conn_bytes_in(p->conn);
     w->out = (double)hd_conn_bytes_out(p->conn);
+    w->scrub_rounds = (double)p->seen.scrub_rounds;
+    w->audits = (double)p->seen.audits;
+    w->integrity_s = (double)p->seen.integrity_us / 1e6;
 }
 
 static bool read_worker(const struct hd_leader *l, unsigned slot, struct worker_values *w)
@@ -218,6 +239,8 @@ static bool read_worker(const struct hd_leader *l, unsigned slot, struct worker_
         .rate = v.rate,
     };
     snprintf(w->name, sizeof w->name, "%s", v.name);
+    for (int k = 0; k < HD_DAMAGE_KINDS; k++)
+        w->damages[k] = (double)l->damages[slot][k];
     if (l->slots[slot])
         read_connection(l->slots[slot], w);
     return true;
@@ -298,6 +321,39 @@ static void put_recoveries(FILE *out, const struct hd_leader *l)
     put_by_cause(out, l, &stall, l->recoveries.stall);
 }
 
+static void put_audits(FILE *out, const struct hd_leader *l)
+{
+    static const struct hd_family f = {"hydac_audits_total", "counter",
+                                       "Answers of workers that another one computed too, or "
+                                       "should have, by what came of it."};
+    const struct hd_audit_totals *t = hd_core_audit_totals(l->core);
+    const struct {
+        const char *result;
+        uint64_t n;
+    } results[] = {{"equal", t->equal},
+                   {"unequal", t->unequal},
+                   {"undecided", t->undecided},
+                   {"not_audited", t->not_audited}};
+    hd_exposition_family(out, &f);
+    for (size_t i = 0; i < COUNT(results); i++) {
+        const struct hd_label labels[] = {{"result", results[i].result}, {0}};
+        hd_exposition_sample(out, f.name, labels, (double)results[i].n);
+    }
+}
+
+static void put_damages(FILE *out, const struct workers *w)
+{
+    static const struct hd_family f = {"hydac_worker_damage_total", "counter",
+                                       "What it found damaged, by kind."};
+    hd_exposition_family(out, &f);
+    for (size_t i = 0; i < w->n; i++)
+        for (int k = 0; k < HD_DAMAGE_KINDS; k++) {
+            const struct hd_label labels[] = {
+                {"worker", w->list[i].name}, {"kind", hd_damage_name((enum hd_damage)k)}, {0}};
+            hd_exposition_sample(out, f.name, labels, w->list[i].damages[k]);
+        }
+}
+
 static void put_states(FILE *out, const struct workers *w)
 {
     static const struct hd_family f = {"hydac_worker_state", "gauge",
@@ -338,6 +394,8 @@ static void put_all(FILE *out, const struct hd_leader *l)
     hd_traffic_expose(out, &l->traffic);
     put_serving(out, &l->serving);
     put_recoveries(out, l);
+    put_audits(out, l);
+    put_damages(out, &w);
     put_states(out, &w);
     for (size_t i = 0; i < COUNT(of_workers); i++)
         put_of_workers(out, &w, &of_workers[i], true);

@@ -95,6 +95,7 @@ static json_t *worker_json(const struct hd_leader *l, unsigned slot, const struc
     json_object_set_new(o, "log_complete", json_boolean(v->covers));
     json_object_set_new(o, "logs_filled", json_integer(v->logs_filled));
     hd_share_json(l, slot, o);
+    json_object_set_new(o, "integrity", hd_trust_worker_json(l, slot, v));
     if (l->slots[slot])
         add_connection(o, l->slots[slot]);
     return o;
@@ -135,9 +136,10 @@ static json_t *events_json(const struct hd_leader *l)
     uint64_t now = hd_now_us(), first = l->n_events > HD_EVENTS ? l->n_events - HD_EVENTS : 0;
     for (uint64_t i = first; i < l->n_events; i++) {
         const struct hd_state_change *e = &l->events[i % HD_EVENTS];
-        json_array_append_new(list, json_pack("{sf ss ss ss}", "at_ms_ago",
+        json_array_append_new(list, json_pack("{sf ss ss ss ss*}", "at_ms_ago",
                                               (double)(now - e->at_us) / 1e3, "worker", e->worker,
-                                              "state", e->state, "cause", e->cause));
+                                              "state", e->state, "cause", e->cause, "requests",
+                                              e->text[0] ? e->text : NULL));
     }
     return list;
 }
@@ -207,11 +209,12 @@ static json_t *cluster_json(const struct hd_leader *l)
 
 static json_t *status_json(const struct hd_leader *l, struct hd_status_query *q)
 {
-    return json_pack("{so so s{si si si} so so so so so}", "model", model_json(l), "cluster",
+    return json_pack("{so so s{si si si} so so so so so so}", "model", model_json(l), "cluster",
                      cluster_json(l), "units", "heads", (int)l->units.heads, "ffn_blocks",
                      (int)l->units.ffn_blocks, "vocab_blocks", (int)l->units.vocab_blocks,
                      "workers", workers_json(l, q), "engine", engine_json(l), "failovers",
-                     failovers_json(l), "advice", hd_advice_json(l), "events", events_json(l));
+                     failovers_json(l), "integrity", hd_trust_json(l), "advice", hd_advice_json(l),
+                     "events", events_json(l));
 }
 
 /* ---- Queries ----*/

@@ -5,7 +5,7 @@
 #include "leader/core/core.h"
 #include "leader/metrics/histogram.h"
 
-#define HD_LOSS_CAUSES (HD_LOSS_PROTOCOL + 1)
+#define HD_LOSS_CAUSES (HD_LOSS_WRONG + 1)
 
 struct hd_recoveries {
     /* By cause; the policy is one for all of a leader's life. Seconds. */

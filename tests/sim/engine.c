@@ -60,9 +60,11 @@ static void sequence_event(struct sim *s, enum hd_event_type type, int sequence)
     sim_leader_event(s, &ev);
 }
 
-static void end_request(struct sim_request *r)
+static void end_request(struct sim *s, struct sim_request *r)
 {
     r->ends++;
+    r->ended_at = s->now;
+    r->ended_halves = s->halves;
 }
 
 /* Only between steps: free the sequences of what has ended. */
@@ -71,7 +73,7 @@ static void sweep(struct sim *s)
     for (unsigned i = 0; i < s->engine.n_requests; i++) {
         struct sim_request *r = &s->engine.requests[i];
         if (r->submitted && r->cancelled && r->ends == 0)
-            end_request(r);
+            end_request(s, r);
         if (r->ends == 0 || r->sequence < 0)
             continue;
         int sequence = r->sequence;
@@ -93,7 +95,27 @@ void sim_engine_fail_all(struct sim *s)
     for (unsigned i = 0; i < s->engine.n_requests; i++) {
         struct sim_request *r = &s->engine.requests[i];
         if (r->submitted && r->ends == 0)
-            end_request(r);
+            end_request(s, r);
+    }
+    sweep(s);
+}
+
+void sim_engine_fail_told(struct sim *s, uint64_t since)
+{
+    struct hd_event abandoned = {.type = HD_EV_REPLAYED};
+    bool any = false;
+    for (unsigned i = 0; i < s->engine.n_requests; i++) {
+        struct sim_request *r = &s->engine.requests[i];
+        if (r->sequence < 0 || r->ends || r->told_at < since)
+            continue;
+        r->failed = any = true;
+        end_request(s, r);
+    }
+    if (!any)
+        return;
+    if (s->engine.n_rows > 0) {
+        s->engine.n_rows = 0;
+        sim_leader_event(s, &abandoned);
     }
     sweep(s);
 }
@@ -180,6 +202,7 @@ static void ask(struct sim *s, unsigned group)
                           .groups = e->n_groups,
                           .rows = rows};
     p->state = SIM_IN_HAND;
+    s->halves++;
     sim_engine_reset_half(s, group);
     for (size_t i = 0; i < p->n_rows; i++) {
         uint32_t sequence = (uint32_t)p->rows[i].r->sequence;
@@ -265,12 +288,15 @@ static void sample(struct sim *s, const struct sim_step_row *row)
     if (!row->sampled || r->ends || r->cancelled)
         return;
     uint32_t token = sim_token(row->sum);
-    if (token != r->expected[r->n_tokens])
+    bool wrong = token != r->expected[r->n_tokens];
+    if (wrong && !r->wrong && !s->lying)
         sim_fail(s, "request %u: token %u is wrong", (unsigned)(r - s->engine.requests),
                  r->n_tokens - r->n_prompt);
+    r->wrong |= wrong;
+    r->told_at = s->now;
     r->tokens[r->n_tokens++] = token;
     if (r->n_tokens == r->n_prompt + r->n_want)
-        end_request(r);
+        end_request(s, r);
 }
 
 static void finish_step(struct sim *s)

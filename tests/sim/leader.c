@@ -160,6 +160,9 @@ static void worker_state(struct sim *s, const struct hd_action *a)
     if (a->state != HD_WORKER_OFFLINE)
         return;
     s->losses++;
+    if (s->kind == SIM_LIAR && a->cause != HD_LOSS_WRONG)
+        sim_fail(s, "a false alarm: the worker in slot %u was lost (%s)", a->slot,
+                 hd_loss_cause_name(a->cause));
     if (s->kind == SIM_CALM || s->kind == SIM_JITTER)
         sim_fail(s, "a false alarm: worker in slot %u was lost (%s)", a->slot,
                  hd_loss_cause_name(a->cause));
@@ -255,6 +258,9 @@ static void perform(struct sim *s, const struct hd_action *a)
     case HD_ACT_PACE:
         pace(s, a);
         break;
+    default:
+        sim_trust_act(s, a);
+        break;
     }
 }
 
@@ -340,8 +346,10 @@ void sim_leader_receive(struct sim *s, const struct sim_msg *m)
         ev.half = m->half;
         ev.layer = m->layer;
         ev.group = m->group;
-        if (hd_core_expects(s->core, &ev))
+        if (hd_core_expects(s->core, &ev)) {
+            ev.digest = sim_trust_answer(s, (unsigned)slot, m);
             sim_engine_use(s, m);
+        }
         break;
     case MSG_LOG_STATE:
         ev.type = HD_EV_LOG_STATE;
@@ -359,7 +367,8 @@ void sim_leader_receive(struct sim *s, const struct sim_msg *m)
         ev.on = ev.leaving = true;
         break;
     default:
-        sim_fail(s, "a worker sent what only the leader sends");
+        if (!sim_trust_event(s, m, &ev))
+            sim_fail(s, "a worker sent what only the leader sends");
     }
     sim_leader_event(s, &ev);
 }

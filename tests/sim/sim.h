@@ -38,6 +38,11 @@ enum sim_msg_type {
     MSG_ROWS,
     MSG_DRAIN,
     MSG_DRAINED,
+    MSG_SELF_TEST,
+    MSG_TESTED,
+    MSG_AUDIT,
+    MSG_AUDITED,
+    MSG_DAMAGE,
     MSG_FIN, /* the connection ends */
 };
 struct sim_row {
@@ -55,7 +60,9 @@ struct sim_msg {
     uint64_t hold[HD_UNIT_KINDS];  /* ASSIGN: held besides; KV: [HD_UNIT_HEAD] = ready */
     uint64_t round;
     struct hd_fetch fetch; /* FETCH, ROWS; ROWS: the rows are in `rows` */
-    bool complete;         /* LOG_STATE */
+    bool complete;         /* LOG_STATE; DAMAGE: of memory, else a sequence is to be replayed */
+    uint64_t digest;       /* TESTED, AUDITED */
+    bool again, cannot;    /* AUDIT; AUDITED */
     bool clear;
     struct hd_seq_need needs[SIM_SEQUENCES];
     size_t n_needs;
@@ -80,7 +87,24 @@ struct sim_fill {
     bool active;
     uint32_t base[SIM_LAYERS]; /* rows below are to be there */
 };
+/* What one worker does wrong, in silence. */
+enum sim_lie {
+    LIE_NEVER,
+    LIE_ALWAYS,    /* all its sums are wrong */
+    LIE_LATER,     /* ... from some time on */
+    LIE_HALF,      /* ... of one kind of half-step */
+    LIE_SOMETIMES, /* ... now and then */
+    LIE_AUDITING,  /* what it says of others' */
+    LIE_TEST,      /* the known answer */
+    LIE_KINDS
+};
+#define SIM_AUDITS 8 /* that wait at a worker */
 struct sim_worker {
+    enum sim_lie lie;
+    bool stubborn; /* it says the same wrong thing whenever it is asked; else another one, or the
+                    * truth where it is not about its own sums */
+    struct sim_msg audits[SIM_AUDITS];
+    unsigned n_audits;
     bool running;
     bool keeps_log;
     uint32_t log_most; /* positions that its log can hold */
@@ -121,6 +145,10 @@ struct sim_request {
     int sequence;                         /* -1: waits, or has ended */
     bool submitted, cancelled;
     unsigned ends; /* must come to 1 */
+    bool wrong;    /* a token was not what it must be */
+    bool failed;   /* ended with an error */
+    bool named;    /* ended, and then found to be doubtful */
+    uint64_t told_at, ended_at, ended_halves;
 };
 struct sim_step_row {
     struct sim_request *r;
@@ -149,7 +177,23 @@ struct sim_engine {
 };
 
 /* ---- The world ----*/
-enum sim_class { SIM_CALM, SIM_ONE_DEATH, SIM_JITTER, SIM_MIXED, SIM_STORM, SIM_CLASSES };
+enum sim_class {
+    SIM_CALM,
+    SIM_ONE_DEATH,
+    SIM_JITTER,
+    SIM_LIAR, /* all is calm, but one computes wrong bits */
+    SIM_MIXED,
+    SIM_STORM,
+    SIM_LIAR_STORM,
+    SIM_CLASSES
+};
+
+/* What the leader keeps of an audited half-step. */
+struct sim_audit {
+    uint64_t round; /* 0: not in use */
+    struct sim_msg step;
+    uint64_t units[HD_MAX_WORKERS];
+};
 
 struct sim_event;
 struct sim {
@@ -174,8 +218,15 @@ struct sim {
     unsigned conn_worker[SIM_CONNS];
     uint64_t n_conns;
     uint64_t leader_stalled_until, tick_due, waiting_since;
+    struct sim_audit audits[HD_MAX_ROUNDS];
+    unsigned liar, lie_half; /* n_workers: none */
+    uint64_t lies_from;      /* LIE_LATER */
+    bool lying;              /* wrong sums may be in what is computed now */
+    uint64_t halves, lie_halves,
+        differed_halves; /* half-steps asked for; ... when the first lie was told */
     /* what happened */
     bool joined_late, all_lost, prepared, gave_up_log;
+    unsigned asked, equal, blamed, doubts, ended_wrong, failing;
     unsigned losses, forgotten, recoveries, replays, moves, fills, drained, standby_used;
     unsigned relieved, returned; /* for being slow; got their share back */
     unsigned pairs,
@@ -199,6 +250,7 @@ enum sim_event_type {
     FAULT,
     PULSE,      /* worker, which is slow, stands still for a moment */
     BACKGROUND, /* worker has a moment for what it prepares */
+    AUDITING,   /* worker has a moment for an audit */
     OPERATOR,   /* somebody drains worker, or asks for levelling */
     HEAL,       /* the end of all faults */
 };
@@ -227,6 +279,21 @@ void sim_worker_emit(struct sim *s, unsigned worker, uint64_t cost, struct sim_m
 void sim_worker_wake(struct sim *s, unsigned worker); /* there is something for a quiet moment */
 uint32_t sim_needed(const struct sim_msg *m, const struct hd_seq_need *need, uint32_t layer);
 
+/* What the row gives with these units; FFN, LOGITS. */
+uint64_t sim_other_half(const struct sim_msg *m, const struct sim_row *r, uint64_t units);
+
+/* trust.c: liars, audits and damage, on both sides */
+void sim_trust_options(struct sim *s);
+void sim_trust_lie(struct sim *s, unsigned worker, struct sim_msg *result); /* a RESULT, told */
+void sim_trust_test(struct sim *s, unsigned worker, const struct sim_msg *m);
+void sim_trust_take(struct sim *s, unsigned worker, const struct sim_msg *m); /* an AUDIT */
+void sim_trust_work(struct sim *s, unsigned worker);
+void sim_trust_damage(struct sim *s, unsigned worker);
+uint64_t sim_trust_answer(struct sim *s, unsigned slot, const struct sim_msg *result);
+void sim_trust_act(struct sim *s, const struct hd_action *a);
+bool sim_trust_event(struct sim *s, const struct sim_msg *m, struct hd_event *ev);
+void sim_trust_check(struct sim *s);
+
 /* log.c */
 void sim_log_fill(struct sim *s, unsigned worker, const struct sim_msg *m);
 void sim_log_take_rows(struct sim *s, unsigned worker, const struct sim_msg *m);
@@ -242,6 +309,7 @@ void sim_engine_reset_half(struct sim *s, unsigned group);
 void sim_engine_half_done(struct sim *s, unsigned group);
 void sim_engine_replay(struct sim *s, uint64_t mask);
 void sim_engine_fail_all(struct sim *s);
+void sim_engine_fail_told(struct sim *s, uint64_t since); /* 0: all that run */
 void sim_engine_cancel(struct sim *s, struct sim_request *r);
 void sim_engine_fill_step(const struct sim *s, struct sim_msg *msg); /* of msg->group */
 

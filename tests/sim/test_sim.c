@@ -47,7 +47,7 @@ static void kill_worker(struct sim *s, unsigned i, bool comes_back)
 static void random_fault(struct sim *s, unsigned i)
 {
     struct sim_worker *w = &s->workers[i];
-    switch (sim_below(s, 8)) {
+    switch (sim_below(s, 9)) {
     case 0:
     case 1:
         kill_worker(s, i, sim_chance(s, 70));
@@ -64,7 +64,10 @@ static void random_fault(struct sim *s, unsigned i)
     case 5:
         sim_leader_operate(s, i);
         break;
-    case 6: /* it hangs: heartbeats are answered, nothing else */
+    case 6:
+        sim_trust_damage(s, i);
+        break;
+    case 7: /* it hangs: heartbeats are answered, nothing else */
         w->busy_until = s->now + 700000;
         break;
     default:
@@ -119,7 +122,8 @@ static void pulse(struct sim *s, unsigned i)
 
 static void plan_faults(struct sim *s)
 {
-    unsigned n = s->kind == SIM_MIXED ? 1 + (unsigned)sim_below(s, 3) : 0;
+    unsigned n =
+        s->kind == SIM_MIXED || s->kind == SIM_LIAR_STORM ? 1 + (unsigned)sim_below(s, 3) : 0;
     if (s->kind == SIM_STORM)
         n = 4 + (unsigned)sim_below(s, 12);
     if (s->kind == SIM_ONE_DEATH && s->n_workers > 1)
@@ -130,7 +134,8 @@ static void plan_faults(struct sim *s)
                (unsigned)sim_below(s, s->n_workers), NULL);
     for (unsigned i = 0; i < s->n_workers && s->kind == SIM_JITTER; i++)
         sim_at(s, 100000 + sim_below(s, 600000), FAULT, i, NULL);
-    for (unsigned i = 0; i < 3 && s->kind != SIM_ONE_DEATH && sim_chance(s, 50); i++)
+    for (unsigned i = 0;
+         i < 3 && s->kind != SIM_ONE_DEATH && s->kind != SIM_LIAR && sim_chance(s, 50); i++)
         sim_at(s, 5000 + sim_below(s, 900000), OPERATOR, (unsigned)sim_below(s, s->n_workers),
                NULL);
     sim_at(s, FAULTS_END_US, HEAL, 0, NULL);
@@ -139,7 +144,8 @@ static void plan_faults(struct sim *s)
 /* From now on all is well; some may be gone for good, unless there are too few to begin with. */
 static void heal(struct sim *s)
 {
-    bool enough = running(s) >= s->options.min_workers;
+    unsigned refused = s->liar < s->n_workers && s->workers[s->liar].running;
+    bool enough = running(s) >= s->options.min_workers + refused;
     for (unsigned i = 0; i < s->n_workers; i++)
         if (!s->workers[i].running && !enough && s->kind != SIM_ONE_DEATH)
             sim_at(s, s->now, CONNECT, i, NULL);
@@ -186,6 +192,7 @@ static void start(struct sim *s)
     };
     if (s->kind >= SIM_MIXED)
         s->options.min_workers = 1 + (unsigned)sim_below(s, s->n_workers);
+    sim_trust_options(s);
     if (hd_core_new(&s->core, &s->options, &err) < 0)
         sim_fail(s, "%s", err.text);
     s->engine.n_requests = 2 + (unsigned)sim_below(s, SIM_REQUESTS - 1);
@@ -228,6 +235,7 @@ static uint64_t possible_at(const struct sim *s, const struct sim_event *e)
     case EMIT:
     case CONNECT:
     case BACKGROUND:
+    case AUDITING:
         return w[e->worker].stopped_until;
     default:
         return 0;
@@ -278,6 +286,9 @@ static void happen(struct sim *s, struct sim_event *e)
     case BACKGROUND:
         sim_worker_background(s, e->worker);
         break;
+    case AUDITING:
+        sim_trust_work(s, e->worker);
+        break;
     case OPERATOR:
         sim_leader_operate(s, e->worker);
         break;
@@ -295,13 +306,14 @@ static bool is_over(const struct sim *s)
     return s->now > FAULTS_END_US + 400000 && hd_core_state(s->core) == HD_CLUSTER_READY;
 }
 
-static void check_ends(const struct sim *s)
+static void check_ends(struct sim *s)
 {
     for (unsigned i = 0; i < s->engine.n_requests; i++)
         if (s->engine.requests[i].ends != 1)
             sim_fail(s, "request %u ended %u times", i, s->engine.requests[i].ends);
     if (s->kind == SIM_ONE_DEATH && s->n_workers > 1 && s->losses != 1)
         sim_fail(s, "one worker died and %u were lost", s->losses);
+    sim_trust_check(s);
     if (s->options.recovery != HD_RECOVERY_FULL && !s->joined_late && !s->all_lost &&
         !s->gave_up_log && s->engine.rows_replayed)
         sim_fail(s, "%llu rows were replayed", (unsigned long long)s->engine.rows_replayed);
@@ -335,6 +347,7 @@ static void finish(struct sim *s)
 }
 
 struct totals {
+    unsigned long asked, equal, blamed, doubts, ended_wrong, failing, liars;
     unsigned long losses, forgotten, recoveries, replays, moves, fills, drained, standby_used,
         pairs, pairs_lost, relieved, returned;
 };
@@ -347,6 +360,13 @@ static void run_seed(uint64_t seed, bool trace, struct totals *t)
     s.trace = trace;
     start(&s);
     run(&s);
+    t->asked += s.asked;
+    t->equal += s.equal;
+    t->blamed += s.blamed;
+    t->doubts += s.doubts;
+    t->ended_wrong += s.ended_wrong;
+    t->failing += s.failing;
+    t->liars += s.liar < s.n_workers;
     t->losses += s.losses;
     t->forgotten += s.forgotten;
     t->recoveries += s.recoveries;
@@ -387,5 +407,8 @@ int main(int argc, char **argv)
            "back\n",
            (unsigned long long)seeds, t.losses, t.forgotten, t.recoveries, t.standby_used,
            t.replays, t.moves, t.fills, t.drained, t.pairs, t.pairs_lost, t.relieved, t.returned);
+    printf("%lu liars: %lu blamed, %lu times nobody could be, %lu audits, %lu of them equal; %lu "
+           "answers ended wrong before that; %lu workers drained for their memory\n",
+           t.liars, t.blamed, t.doubts, t.asked, t.equal, t.ended_wrong, t.failing);
     return 0;
 }

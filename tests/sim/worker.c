@@ -41,6 +41,10 @@ static void drop_sequence(struct sim_worker *w, uint32_t sequence)
     if (w->fill[sequence].active && w->fetch_sequence == sequence)
         w->fetch_id = 0;
     w->fill[sequence].active = false;
+    for (unsigned i = 0; i < w->n_audits; i++)
+        for (size_t r = 0; r < w->audits[i].n_rows; r++)
+            w->audits[i].cannot |=
+                w->audits[i].half == HD_HALF_ATTENTION && w->audits[i].rows[r].sequence == sequence;
     w->said_gap &= ~(UINT64_C(1) << sequence);
 }
 
@@ -52,6 +56,7 @@ void sim_worker_reset(struct sim_worker *w)
     for (uint32_t q = 0; q < SIM_SEQUENCES; q++)
         drop_sequence(w, q);
     w->epoch = w->round = w->fetch_id = 0;
+    w->n_audits = 0;
     w->busy_until = 0;
 }
 
@@ -301,7 +306,7 @@ static uint64_t attention(struct sim *s, unsigned worker, const struct sim_msg *
         uint64_t row = sim_kv_row(m->layer, h, r->x);
         if (r->position == *valid)
             kv[(*valid)++] = row;
-        else if (kv[r->position] != row)
+        else if (kv[r->position] != row && !s->lying)
             sim_fail(s, "w%u: position %u of sequence %u was another row before", worker,
                      r->position, r->sequence);
         sum += sim_attention(m->layer, h, r->x, kv, r->position);
@@ -309,20 +314,21 @@ static uint64_t attention(struct sim *s, unsigned worker, const struct sim_msg *
     return sum;
 }
 
+uint64_t sim_other_half(const struct sim_msg *m, const struct sim_row *r, uint64_t units)
+{
+    uint64_t sum = 0;
+    for (uint32_t b = 0; b < 64; b++)
+        if (units >> b & 1)
+            sum += m->half == HD_HALF_FFN ? sim_ffn(m->layer, b, r->x) : sim_logits(b, r->x);
+    return sum;
+}
+
 static uint64_t partial(struct sim *s, unsigned worker, const struct sim_msg *m,
                         const struct sim_row *r)
 {
-    const struct sim_worker *w = &s->workers[worker];
-    uint64_t sum = 0;
     if (m->half == HD_HALF_ATTENTION)
         return attention(s, worker, m, r);
-    for (uint32_t b = 0; b < 64 && m->half == HD_HALF_FFN; b++)
-        if (w->owned[HD_UNIT_FFN] >> b & 1)
-            sum += sim_ffn(m->layer, b, r->x);
-    for (uint32_t b = 0; b < 64 && m->half == HD_HALF_LOGITS; b++)
-        if (w->owned[HD_UNIT_VOCAB] >> b & 1)
-            sum += sim_logits(b, r->x);
-    return sum;
+    return sim_other_half(m, r, s->workers[worker].owned[m->half]);
 }
 
 static void step(struct sim *s, unsigned worker, const struct sim_msg *m)
@@ -348,6 +354,7 @@ static void step(struct sim *s, unsigned worker, const struct sim_msg *m)
     result.units[kind] = w->owned[kind];
     for (size_t i = 0; i < m->n_rows; i++)
         result.rows[i].x = partial(s, worker, m, &m->rows[i]);
+    sim_trust_lie(s, worker, &result);
     uint64_t cost = 50 + sim_below(s, sim_chance(s, 3) ? 30000 : 500);
     if (s->now < w->slow_until && w->slow_times)
         cost += 500 * w->slow_times;
@@ -406,6 +413,12 @@ void sim_worker_receive(struct sim *s, unsigned worker, const struct sim_msg *m)
     case MSG_REJECT:
     case MSG_FIN:
         lost_connection(s, worker);
+        break;
+    case MSG_SELF_TEST:
+        sim_trust_test(s, worker, m);
+        break;
+    case MSG_AUDIT:
+        sim_trust_take(s, worker, m);
         break;
     default:
         sim_fail(s, "w%u got what only a worker sends", worker);

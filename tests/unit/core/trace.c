@@ -131,6 +131,37 @@ static void say_failover(struct trace *t, const struct hd_action *a)
     say(t, " positions=%" PRIu64, f->positions);
 }
 
+static void say_trust(struct trace *t, const struct hd_action *a)
+{
+    const char *name = name_of(t, a->slot), *subject = name_of(t, a->subject);
+    switch (a->type) {
+    case HD_ACT_SELF_TEST:
+        say(t, "test %s", name);
+        break;
+    case HD_ACT_AUDIT:
+        say(t, "ask %s#%" PRIu64 " of %s r%" PRIu64 "%s", name, a->audit, subject, a->round,
+            a->again ? " again" : "");
+        break;
+    case HD_ACT_AUDITED:
+        say(t, "audited r%" PRIu64, a->round);
+        break;
+    case HD_ACT_DIFFER:
+        say(t, "differ %s %s", name, subject);
+        break;
+    case HD_ACT_WRONG:
+        say(t, "wrong %s since %" PRIu64, a->name, a->since_us / 1000);
+        break;
+    case HD_ACT_DOUBT:
+        say(t, "doubt %s %s since %" PRIu64, name, subject, a->since_us / 1000);
+        break;
+    case HD_ACT_FAILING:
+        say(t, "failing %s", name);
+        break;
+    default:
+        cr_fatal("an action without words");
+    }
+}
+
 static void say_action(struct trace *t, const struct hd_action *a)
 {
     const char *name = name_of(t, a->slot), *group = a->group ? " b" : "";
@@ -140,12 +171,13 @@ static void say_action(struct trace *t, const struct hd_action *a)
         break;
     case HD_ACT_REJECT:
         say(t, "reject %s",
-            a->code == HD_REJECT_MODEL  ? "model"
-            : a->code == HD_REJECT_NAME ? "name"
-                                        : "full");
+            a->code == HD_REJECT_MODEL   ? "model"
+            : a->code == HD_REJECT_NAME  ? "name"
+            : a->code == HD_REJECT_WRONG ? "wrong"
+                                         : "full");
         break;
     case HD_ACT_CLOSE:
-        say(t, "cut %s", name);
+        say(t, "cut %s%s", name, a->text ? " with a word" : "");
         break;
     case HD_ACT_HEARTBEAT:
         say(t, "beat %s", name);
@@ -211,6 +243,9 @@ static void say_action(struct trace *t, const struct hd_action *a)
         break;
     case HD_ACT_PACE:
         say(t, "%s %s share=%.2f", name, hd_pace_name(a->pace), a->share);
+        break;
+    default:
+        say_trust(t, a);
         break;
     }
 }
@@ -350,6 +385,21 @@ static void parse_drain(struct hd_event *ev, const char *w)
     ev->leaving = strcmp(w, "leaving") == 0;
 }
 
+static void parse_digest(struct hd_event *ev, char **rest)
+{
+    const char *w = word(rest);
+    ev->cannot = w && strcmp(w, "cannot") == 0;
+    ev->digest = w ? strtoull(w, NULL, 10) : 0;
+}
+
+/* "memory", or a sequence that is to be replayed */
+static void parse_damage(struct hd_event *ev, const char *w)
+{
+    ev->damage.memory = strcmp(w, "memory") == 0;
+    ev->damage.replay = !ev->damage.memory;
+    ev->damage.sequence = (uint32_t)strtoul(w, NULL, 10);
+}
+
 static void parse_worker(struct trace *t, struct hd_event *ev, struct lists *l, char **rest)
 {
     const char *w;
@@ -367,6 +417,17 @@ static void parse_worker(struct trace *t, struct hd_event *ev, struct lists *l, 
         ev->step = number(rest);
         parse_half_name(ev, word(rest));
         ev->layer = (uint32_t)number(rest);
+        parse_digest(ev, rest);
+        break;
+    case HD_EV_SELF_TEST:
+        parse_digest(ev, rest);
+        break;
+    case HD_EV_AUDIT:
+        ev->audit = number(rest);
+        parse_digest(ev, rest);
+        break;
+    case HD_EV_DAMAGE:
+        parse_damage(ev, word(rest));
         break;
     case HD_EV_LOG_STATE:
         ev->sequence = (uint32_t)number(rest);
@@ -399,6 +460,8 @@ static enum hd_event_type type_of(const char *w)
         {"fetch", HD_EV_FETCH},       {"rows", HD_EV_ROWS},
         {"drain", HD_EV_DRAIN},       {"rebalance", HD_EV_REBALANCE},
         {"weights", HD_EV_WEIGHTS},   {"known", HD_EV_MODEL_KNOWN},
+        {"tested", HD_EV_SELF_TEST},  {"audit", HD_EV_AUDIT},
+        {"damage", HD_EV_DAMAGE},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(words[i].word, w) == 0)

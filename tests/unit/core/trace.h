@@ -6,9 +6,10 @@
  *   tick MS [late MS]                          time moves on by MS first
  *   kv NAME EPOCH [heads=0,1] [ready=1] [gaps=2] [rows=N] [kept=N] [round=N]
  *   open SEQ | close SEQ | half STEP A|F|L LAYER SEQ:ROWS ... | done
- *   result NAME EPOCH STEP A|F|L LAYER         Aa, Ab, Fa, Fb: of the first or second of two groups
+ *   result NAME EPOCH STEP A|F|L LAYER [DIGEST]  Aa, Ab, Fa, Fb: of one of two groups
  *   log NAME SEQ complete|gap | fetch NAME ID SEQ LAYER POSITION COUNT
  *   rows NAME ID COUNT for NAME | drain NAME on|off|leaving | rebalance | weights NAME | known
+ *   tested NAME DIGEST | audit NAME NUMBER DIGEST|cannot | damage NAME memory|SEQ
  * Actions are joined by "; "; those for the second group end with "b". A replay is answered on the
  * spot, as the daemon does. */
 #ifndef HD_TESTS_TRACE_H

@@ -1,0 +1,223 @@
+/* audit.c - which half-steps are computed by a second worker as well, and by whom.
+ *
+ * Happy path: one half-step of each window of `audit_every` is picked at random. When all answers
+ * to it are in, each worker that answered is audited by another one, which is sent the inputs
+ * behind the half-step's own and computes the same units beside the steps. Its digest comes some
+ * time later (verdict.c). Nothing is delayed, and a half-step that is not audited costs a counter.
+ *
+ * What an audit costs is loading another's weights and K/V. So who audits whom, and in which layer,
+ * stays for a while; LOGITS has no layer and the daemon asks for one vocab block only.
+ *
+ * Failure modes: 1. the half-step is given up: so is its audit; 2. it is sent again in another
+ * epoch: the answers count that are used; 3. too many audits are under way: it is not audited, and
+ * that is counted. With audit_every = 1 there are no such: the half-step waits until one is over.
+ */
+#include "leader/core/core_impl.h"
+
+#define LAYER_AUDITS 16 /* of ATTENTION and FFN before another layer is looked at */
+
+/* splitmix64 (Steele, Lea, Flood, 2014) */
+static uint64_t random_below(struct audits *a, uint64_t n)
+{
+    uint64_t z = a->random += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return (z ^ z >> 31) % n;
+}
+
+uint64_t hd_core_audit_of(const struct hd_core *c, unsigned group)
+{
+    return group < HD_MAX_GROUPS && c->half[group].audit ? c->half[group].audit->id : 0;
+}
+
+const struct hd_audit_totals *hd_core_audit_totals(const struct hd_core *c)
+{
+    return &c->audits.totals;
+}
+
+/* ---- When ----*/
+
+/* A window is longer than a step: then each of them can wait for the layer that is looked at. */
+static bool stays(const struct hd_core *c)
+{
+    return c->o.trust.audit_every > 2 * c->o.n_layers + 1;
+}
+
+static bool is_due(struct hd_core *c, const struct half *half)
+{
+    struct audits *a = &c->audits;
+    if (a->at == 0)
+        a->target = (uint32_t)random_below(a, c->o.trust.audit_every);
+    if (a->at == a->target) {
+        a->due = true;
+        a->kind = half->half;
+    }
+    a->at = (a->at + 1) % c->o.trust.audit_every;
+    if (!a->due || !stays(c))
+        return a->due;
+    return half->half == a->kind && (half->half == HD_HALF_LOGITS || half->layer == a->layer);
+}
+
+static void next_layer(struct hd_core *c)
+{
+    struct audits *a = &c->audits;
+    a->left = LAYER_AUDITS;
+    a->layer = (uint32_t)random_below(a, c->o.n_layers);
+    a->partner = random_below(a, HD_MAX_WORKERS);
+}
+
+void core_audit_init(struct hd_core *c)
+{
+    c->audits.random = c->o.trust.seed;
+    next_layer(c);
+}
+
+/* HD_MAX_ROUNDS: all are in use. */
+static unsigned free_round(const struct audits *a)
+{
+    unsigned i = 0;
+    while (i < HD_MAX_ROUNDS && a->rounds[i].id != 0)
+        i++;
+    return i;
+}
+
+/* One worker alone has nobody who could check it. */
+static bool can_audit(const struct hd_core *c)
+{
+    uint64_t alive = core_alive(c);
+    return c->o.trust.audit_every > 0 && (alive & (alive - 1));
+}
+
+bool core_audit_full(const struct hd_core *c)
+{
+    return c->o.trust.audit_every == 1 && can_audit(c) && free_round(&c->audits) == HD_MAX_ROUNDS;
+}
+
+struct round *core_audit_begin(struct hd_core *c, const struct half *half)
+{
+    struct audits *a = &c->audits;
+    if (!can_audit(c) || !is_due(c, half))
+        return NULL;
+    a->due = false;
+    if (half->half == HD_HALF_ATTENTION && half->sequences & a->unsure)
+        return NULL; /* whose log is right cannot be told */
+    unsigned i = free_round(a);
+    if (i == HD_MAX_ROUNDS) {
+        a->totals.skipped++;
+        return NULL;
+    }
+    struct round *r = &a->rounds[i];
+    *r = (struct round){.id = ++a->rounds_begun,
+                        .open = true,
+                        .half = half->half,
+                        .layer = half->layer,
+                        .sequences = half->sequences};
+    if (half->half != HD_HALF_LOGITS && --a->left == 0)
+        next_layer(c);
+    return r;
+}
+
+/* ---- The half-step ----*/
+
+void core_audit_sent(struct hd_core *c, struct half *h)
+{
+    if (!h->audit)
+        return;
+    h->audit->subjects = 0;
+    h->audit->at_us = c->now_us;
+}
+
+void core_audit_answer(struct hd_core *c, struct half *h, const struct hd_event *result)
+{
+    c->workers[result->slot].contributed = true;
+    if (!h->audit || result->digest == 0)
+        return;
+    h->audit->subjects |= core_bit(result->slot);
+    h->audit->digests[result->slot] = result->digest;
+}
+
+void core_audit_drop(struct hd_core *c, struct half *h)
+{
+    if (h->audit) {
+        h->audit->subjects = 0;
+        h->audit->open = false;
+        core_audit_settle(c, h->audit);
+    }
+    h->audit = NULL;
+}
+
+/* ---- Who ----*/
+
+/* Who can give an opinion: for ATTENTION the K/V of the rows before is needed, so the log. */
+static uint64_t capable(const struct hd_core *c, const struct round *r)
+{
+    uint64_t set = core_usable(c) & ~core_suspects(c);
+    for (uint64_t left = r->half == HD_HALF_ATTENTION ? set : 0; left; left &= left - 1) {
+        unsigned s = core_first(left);
+        if ((c->workers[s].covers & r->sequences) != r->sequences)
+            set &= ~core_bit(s);
+    }
+    return set;
+}
+
+int core_audit_partner(const struct hd_core *c, const struct round *r, unsigned subject,
+                       uint64_t tried)
+{
+    uint64_t set = capable(c, r) & ~tried & ~core_bit(subject);
+    unsigned n = (unsigned)__builtin_popcountll(set);
+    unsigned skip = n ? (unsigned)(c->audits.partner % n) : 0;
+    for (unsigned i = 1; i < HD_MAX_WORKERS && n > 0; i++) {
+        unsigned s = (subject + i) % HD_MAX_WORKERS;
+        if (set & core_bit(s) && skip-- == 0)
+            return (int)s;
+    }
+    return -1;
+}
+
+void core_audit_ask(struct hd_core *c, struct round *r, unsigned subject, struct opinion *o)
+{
+    struct hd_action *a = core_push(c, HD_ACT_AUDIT, o->slot);
+    o->asked = ++c->audits.questions;
+    o->asked_us = c->now_us;
+    r->of[subject].tried |= core_bit(o->slot);
+    a->round = r->id;
+    a->subject = subject;
+    a->audit = o->asked;
+    a->again = r->of[subject].state == AUDIT_AGAIN;
+}
+
+void core_audit_done(struct hd_core *c, struct half *h)
+{
+    struct round *r = h->audit;
+    if (!r)
+        return;
+    h->audit = NULL;
+    r->open = false;
+    c->audits.totals.rounds++;
+    for (uint64_t left = r->subjects; left; left &= left - 1) {
+        unsigned s = core_first(left);
+        int partner = core_audit_partner(c, r, s, 0);
+        struct question *q = &r->of[s];
+        if (partner < 0) {
+            c->audits.totals.not_audited++;
+            continue;
+        }
+        q->state = AUDIT_ASKED;
+        q->n = 2;
+        q->opinions[0] = (struct opinion){.slot = s, .digest = r->digests[s]};
+        q->opinions[1] = (struct opinion){.slot = (unsigned)partner};
+        core_audit_ask(c, r, s, &q->opinions[1]);
+    }
+    core_audit_settle(c, r);
+}
+
+void core_audit_settle(struct hd_core *c, struct round *r)
+{
+    if (r->id == 0 || r->open)
+        return;
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
+        if (r->of[s].state != AUDIT_IDLE)
+            return;
+    core_push(c, HD_ACT_AUDITED, 0)->round = r->id;
+    r->id = 0;
+}
