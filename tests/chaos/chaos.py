@@ -4,7 +4,8 @@
     HYDAC_BUILD=build tests/chaos/chaos.py [--seed S] [--minutes T | --kills N] [--model M] ...
 
 Passes only if every stream's tokens are those of the undisturbed run and every request ends with
-tokens or one error, which is allowed only when no worker was left for longer than the limit.
+tokens or one error, which is allowed only when no worker was left for longer than the limit, or when a worker was found to have
+computed wrong bits that may be part of the answer.
 """
 
 import argparse
@@ -27,7 +28,7 @@ import streams  # noqa: E402
 from cluster import HYDAC  # noqa: E402
 
 SUMMED = ("heads_lost", "heads_rebuilt", "rows_rebuilt", "rows_replayed")
-UNDONE = ("start", "joined", "prompt", "continue", "heal", "fast", "honest")
+UNDONE = ("start", "joined", "found", "prompt", "continue", "heal", "fast", "honest")
 HANG = 300.0  # seconds after which a stream is taken never to end
 
 
@@ -49,6 +50,7 @@ class Chaos:
         self.hit = collections.Counter()  # (kind, verb) of faults made while streams ran
         self.survived = collections.Counter()  # those in waves whose streams gave every token
         self.alone_since, self.longest_outage = None, 0.0
+        self.blamed = self.lied_at = 0  # findings of wrong bits before this wave, before this lie
         self.longest_gap = self.longest_rejoin = 0.0
 
     # ---- The undisturbed run
@@ -90,7 +92,10 @@ class Chaos:
             c.resume(name)
         elif verb.startswith("lie "):
             self.note_hit(verb)
+            self.lied_at = c.blamed()
             c.lie(name, verb[len("lie ") :])
+        elif verb == "found":
+            self.until_found()
         elif verb == "honest":
             c.honest(name)
         elif verb.startswith("cut "):
@@ -104,6 +109,14 @@ class Chaos:
             self.running.append(self.follow(streams.PREFILL))
         self.acts[verb] += 1
         self.note_outage()
+
+    def until_found(self):
+        """Meanwhile there is always something to lie about."""
+        end = time.monotonic() + HANG
+        while self.c.blamed() == self.lied_at:
+            if time.monotonic() > end:
+                raise Failure("wrong bits are not found")
+            self.pass_time(0.05)
 
     def note_hit(self, verb):
         if any(not f.finished.is_set() for f in self.running):
@@ -161,6 +174,7 @@ class Chaos:
 
     def wave(self, wave):
         self.waves += 1
+        self.blamed = self.c.blamed()
         before = self.hit.copy()
         self.running, self.together = [], len(wave.requests)
         self.more = itertools.cycle(wave.requests)
@@ -180,9 +194,10 @@ class Chaos:
         return not self.failures
 
     def judge(self, f, may_refuse):
-        verdict = f.verdict(self.expected[f.index], may_refuse)
+        doubted = f.id in self.c.doubtful() or (self.c.blamed() > self.blamed and f.was_told())
+        verdict = f.verdict(self.expected[f.index], may_refuse, doubted)
         self.longest_gap = max(self.longest_gap, f.longest_gap)
-        if verdict in ("same", "refused"):
+        if verdict in ("same", "refused", "doubted"):
             self.verdicts[verdict] += 1
         else:
             what = f"wave {self.waves}, request {f.index}: {verdict}"
@@ -250,6 +265,7 @@ class Chaos:
         print(
             f"streams: {sum(account['streams'].values())} compared, {self.verdicts['same']} "
             f"identical, {self.verdicts['refused']} refused after the limit, "
+            f"{self.verdicts['doubted']} called wrong by the leader, "
             f"{len(self.failures)} wrong, in {self.waves} waves"
         )
 

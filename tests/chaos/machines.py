@@ -34,6 +34,7 @@ class Cluster(Base):
         args += [f"--cluster.min_workers={len(names)}", f"--recovery.step_deadline_ms={DEADLINE}"]
         args += [f"--recovery.assign_deadline_ms={ASSIGN_DEADLINE}"]
         args += [*self.tls, "--http.open=true"]
+        args += ["--integrity.audit=8", "--integrity.quarantine_s=0"]
         self.leader = Process(args, os.path.join(self.folder, "leader.log"))
         self.ports = until(lambda: read_json(ports), "the leader listens")
         self.client = Client(f"http://{at}:{self.ports['http']}")
@@ -117,6 +118,15 @@ class Cluster(Base):
         """The leader's own account of each, as a dict of strings."""
         lines = [line for line in self.leader.output().splitlines() if " failover " in line]
         return [dict(re.findall(r"(\w+)=(\S+)", line)) for line in lines]
+
+    def blamed(self):
+        """How often somebody was cut off for wrong bits, or nobody could be."""
+        log = self.leader.output()
+        return log.count(" worker_wrong ") + log.count(" workers_contradict ")
+
+    def doubtful(self):
+        """Ids of requests that had ended when it was found."""
+        return set(re.findall(r" ended_request_suspect id=(\S+)", self.leader.output()))
 
     def logs(self, name):
         logs = [f for f in os.listdir(self.folder) if f.startswith(name) and f.endswith(".log")]

@@ -125,6 +125,14 @@ def liar(r, names):
     return [(0, f"lie {lie}", names[0]), (r.uniform(0.2, 1), "honest", names[0])]
 
 
+def wrong_bits(r, names):
+    """Well-formed, so that only another worker can tell: all must be there."""
+    a = names[0]
+    lie = r.choice(("other sums", "one bit of one sum", "another digest each time"))
+    there = ((0, "joined", n) for n in names)
+    return [*there, (0, f"lie {lie}", a), (0, "found", a), (r.uniform(0, 0.3), "honest", a)]
+
+
 def hung(r, names):
     """It answers heartbeats and nothing else, until a deadline ends it."""
     return [(0, "lie never computes", names[0]), (r.uniform(1.6, 2.2), "honest", names[0])]
@@ -184,7 +192,7 @@ def slow_and_another_killed(r, names):
 PROCESSES = (one, two_at_once, several_at_once, second_in_recovery, in_assignment, again)
 PROCESSES += (while_joining, other_while_joining, all_but_one, everybody, in_prefill, stopped)
 PROCESSES += (stopped_briefly, stopped_then_killed, stopped_and_another_killed, beyond_the_limit)
-PROCESSES += (liar, hung, liar_and_another_killed, lie_in_recovery)
+PROCESSES += (liar, wrong_bits, hung, liar_and_another_killed, lie_in_recovery)
 LINKS = (cut("both"), cut("in"), cut("out"), cut_briefly, cut_and_another_killed, power_lost)
 LINKS += (slow, slow_and_another_killed)
 

@@ -43,7 +43,7 @@ class Follower(threading.Thread):
         self.leave_after, self.left = leave_after, False
         self.client, self.index, self.request = client, index, request
         self.answer, self.errors, self.done = Answer(), [], False
-        self.finished = threading.Event()
+        self.finished, self.id = threading.Event(), None
         self.longest_gap = 0.0  # between two events; the first may have waited for others
         self.start()
 
@@ -56,6 +56,7 @@ class Follower(threading.Thread):
                 now = time.monotonic()
                 self.longest_gap = max(self.longest_gap, now - (last or now))
                 last = now
+                self.id = event.get("id", self.id)
                 if "error" in event:
                     self.errors.append(event["error"].get("message", "?"))
                 if self.leave_after and len(self.answer.tokens) >= self.leave_after:
@@ -70,11 +71,19 @@ class Follower(threading.Thread):
         finally:
             self.finished.set()
 
-    def verdict(self, expected, may_refuse):
-        """ "same" (as far as the client wanted it), "refused", or a sentence that says what is wrong."""
+    def was_told(self):
+        """It ended with the word that it may be wrong."""
+        words = ("computed wrong bits", "compute different bits")
+        return len(self.errors) == 1 and any(w in self.errors[0] for w in words)
+
+    def verdict(self, expected, may_refuse, doubted=False):
+        """ "same" (as far as the client wanted it), "refused", "doubted" (the leader has said that it
+        may be wrong), or a sentence that says what is wrong."""
         tokens = self.answer.tokens
         if not self.finished.is_set():
             return f"hangs after {len(tokens)} of {len(expected)} tokens"
+        if doubted:
+            return "doubted"
         wrong = next((i for i, (a, b) in enumerate(zip(tokens, expected)) if a != b), None)
         if wrong is not None:
             return f"token {wrong} is {tokens[wrong]}, undisturbed {expected[wrong]}"

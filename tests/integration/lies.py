@@ -113,6 +113,24 @@ def weights_request(kind, unit=0, offset=0):
     return frame(wire.WEIGHTS_REQUEST, fields)
 
 
+def other_sums(payload):
+    """A high bit of every 32-bit sum is another."""
+    changed = bytearray(payload)
+    changed[2::4] = bytes(b ^ 0x40 for b in changed[2::4])
+    return bytes(changed)
+
+
+def other_digest(change):
+    """Of what it was asked to compute."""
+
+    def replacement(f):
+        digest = wire.numbers(f.body).get(AUDITED_DIGEST[f.kind], 0)
+        return [frame(f.kind, f.body + wire.number(AUDITED_DIGEST[f.kind], change(digest)))]
+
+    return replacement
+
+
+AUDITED_DIGEST = {wire.SELF_TEST_RESULT: 2, wire.AUDIT_RESULT: 3}  # the field
 LOGITS = 2
 RESULT, KV, ACK = wire.STEP_RESULT, wire.KV_RESULT, wire.HEARTBEAT_ACK
 
@@ -205,4 +223,19 @@ IN_COMPACT_SUMS = {
         "partial sums of 305 bytes where 306 were expected",
     ),
 }
-LIES = {name: lie for name, (lie, _) in (IN_A_STEP | IN_A_RECOVERY).items()} | HARMLESS
+# Well-formed and wrong: only another worker can tell.
+WRONG = {
+    "other sums": instead(RESULT, in_sums(other_sums)),
+    "one bit of one sum": instead(RESULT, in_sums(lambda p: bytes([p[0] ^ 1]) + p[1:])),
+    "another digest, always the same": instead(
+        wire.AUDIT_RESULT, other_digest(lambda d: d ^ 1 << 40)
+    ),
+    "another digest each time": instead(
+        wire.AUDIT_RESULT, other_digest(lambda d: random.getrandbits(63))
+    ),
+    "another answer to the self test": instead(
+        wire.SELF_TEST_RESULT, other_digest(lambda d: d ^ 1)
+    ),
+}
+LIES = {name: lie for name, (lie, _) in (IN_A_STEP | IN_A_RECOVERY).items()}
+LIES |= HARMLESS | WRONG

@@ -181,7 +181,7 @@ def test_an_answer_that_is_left(cluster):
 def test_cardinality_is_bounded(cluster):
     """Labels that a client can choose do not exist, those that a worker can choose are its name."""
     allowed = {"le", "policy", "cause", "finished_reason", "worker", "state", "version"}
-    allowed |= {"model_name", "digest", "cluster_tls", "kind", "direction"}
+    allowed |= {"model_name", "digest", "cluster_tls", "kind", "direction", "result"}
     for family in metrics_of(cluster).values():
         for _, labels in family.samples:
             assert {name for name, _ in labels} <= allowed
