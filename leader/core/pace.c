@@ -166,7 +166,8 @@ static void learn(struct hd_core *c, const struct measures *m, unsigned slot)
 {
     struct worker *w = &c->workers[slot];
     struct pace *p = &w->pace;
-    p->usual += (m->factor[slot] - p->usual) / USUAL_MEMORY;
+    p->known += p->known < USUAL_MEMORY;
+    p->usual += (m->factor[slot] - p->usual) / p->known;
     p->usual = bounded(m, p->usual, others(m, m->usual, slot));
     p->us_per_byte += (w->us_per_byte - p->us_per_byte) / LINK_MEMORY;
 }
@@ -265,7 +266,7 @@ static void become_steady(struct hd_core *c, unsigned slot)
     p->slow = p->relieved = false;
     p->share = 1;
     p->bad = p->well = 0;
-    p->usual = 0; /* it has to show anew what is usual */
+    p->usual = p->known = 0; /* it has to show anew what is usual */
     w->planned = false;
     c->rebalance |= partly;
     core_move_forget(c);
@@ -282,7 +283,7 @@ static void judge(struct hd_core *c, const struct measures *m, unsigned slot)
     double slowness = usual > 0 ? m->unusual[slot] / usual : 1;
     bool harm = alone ? p->late >= LATE_SHARE
                       : (double)p->behind_us >= PACE_HARM * (double)c->pace.waited_us;
-    bool bad = slowness >= PACE_SLOW && harm;
+    bool bad = slowness >= PACE_SLOW && harm && p->known >= PACE_KNOWN;
     p->bad = (p->bad << 1 | bad) & ((1u << PACE_SLICES) - 1);
     p->well = slowness < PACE_WELL ? p->well + 1 : 0;
     p->slowness = p->slowness > 0 ? (p->slowness + slowness) / 2 : slowness;
