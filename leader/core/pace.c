@@ -11,6 +11,7 @@
 #define DRIFT        1024 /* heartbeats: a way that has become twice as long is known in a minute */
 #define USUAL_MEMORY 16   /* slices */
 #define MOST_UNUSUAL 2    /* times the others' that a usual pace may be */
+#define MOST_ALONE   8    /* times what was expected, when there are no others */
 
 static double at_most(double v, double most)
 {
@@ -134,11 +135,11 @@ static double others(const struct measures *m, const double *value, unsigned slo
     return n > 0 ? list[(n - 1) / 2] : 0;
 }
 
-/* A usual pace, no more than a small multiple of the others'. */
+/* A usual pace, no more than a small multiple of the others', or of what was expected. */
 static double bounded(const struct measures *m, double usual, double theirs)
 {
     bool alone = !(m->slots & (m->slots - 1));
-    return alone ? usual : at_most(usual, MOST_UNUSUAL * theirs);
+    return at_most(usual, alone ? MOST_ALONE : MOST_UNUSUAL * theirs);
 }
 
 static void measure(struct hd_core *c, struct measures *m)
@@ -166,7 +167,8 @@ static void learn(struct hd_core *c, const struct measures *m, unsigned slot)
 {
     struct worker *w = &c->workers[slot];
     struct pace *p = &w->pace;
-    p->usual += (m->factor[slot] - p->usual) / USUAL_MEMORY;
+    p->known += p->known < USUAL_MEMORY;
+    p->usual += (m->factor[slot] - p->usual) / p->known;
     p->usual = bounded(m, p->usual, others(m, m->usual, slot));
     p->us_per_byte += (w->us_per_byte - p->us_per_byte) / LINK_MEMORY;
 }
@@ -265,7 +267,7 @@ static void become_steady(struct hd_core *c, unsigned slot)
     p->slow = p->relieved = false;
     p->share = 1;
     p->bad = p->well = 0;
-    p->usual = 0; /* it has to show anew what is usual */
+    p->usual = p->known = 0; /* it has to show anew what is usual */
     w->planned = false;
     c->rebalance |= partly;
     core_move_forget(c);
@@ -280,13 +282,14 @@ static void judge(struct hd_core *c, const struct measures *m, unsigned slot)
     bool alone = m->slots == core_bit(slot);
     double usual = alone ? 1 : others(m, m->unusual, slot);
     double slowness = usual > 0 ? m->unusual[slot] / usual : 1;
-    bool harm = alone ? p->late >= LATE_SHARE
-                      : (double)p->behind_us >= PACE_HARM * (double)c->pace.waited_us;
-    bool bad = slowness >= PACE_SLOW && harm;
+    bool late = p->late >= LATE_SHARE;
+    bool harm = alone ? late : (double)p->behind_us >= PACE_HARM * (double)c->pace.waited_us;
+    bool judged = late || p->known >= PACE_KNOWN;
+    bool bad = slowness >= PACE_SLOW && harm && judged;
     p->bad = (p->bad << 1 | bad) & ((1u << PACE_SLICES) - 1);
     p->well = slowness < PACE_WELL ? p->well + 1 : 0;
     p->slowness = p->slowness > 0 ? (p->slowness + slowness) / 2 : slowness;
-    if (!bad && !p->slow)
+    if (!bad && !p->slow && !late)
         learn(c, m, slot);
     if (p->well == 0)
         p->well_since_us = c->now_us;

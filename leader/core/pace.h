@@ -27,6 +27,7 @@
 #define PACE_SLICE_US     500000
 #define PACE_SLICE_HALVES 4 /* half-steps that a slice has at least */
 #define PACE_SLICES       5 /* that are remembered ... */
+#define PACE_KNOWN        4 /* slices to learn from first: a start has its own slowness */
 #define PACE_BAD          4 /* ... and of these bad: slow for two seconds at least */
 #define PACE_SLOW         2.5
 #define PACE_WELL         1.5
@@ -45,6 +46,7 @@ struct pace {
     double expected_us; /* ... and by its speed and link should have been */
     /* learnt */
     double usual;       /* waited / expected while all is well; 0: unknown */
+    unsigned known;     /* slices that it was learnt from, up to 16 */
     double us_per_byte; /* its link, likewise */
     double rtt_us;      /* of the quickest heartbeats of late; 0: none yet */
     double late;        /* share of late heartbeats, of the last 32 or so */

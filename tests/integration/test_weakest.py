@@ -119,7 +119,8 @@ def test_a_slow_worker_is_relieved_and_comes_back(model, strategy):
                 text = c.client.request("GET", "/metrics")[2].decode()
                 assert f'hydac_worker_slow{{worker="{name}"}} 1' in text
             until(lambda: (c.worker(name) or {}).get("pace") == "steady", "it is well", 180)
-            until(lambda: owns(c.worker(name)), "it has its share again", 180)
+            if strategy == "even":  # by bandwidth one of them may own all, by now another one
+                until(lambda: owns(c.worker(name)), "it has its share again", 180)
 
 
 def test_by_hand(model):

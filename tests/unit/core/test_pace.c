@@ -131,7 +131,7 @@ static void set_pace(struct cluster *c, uint64_t answer_us, uint64_t beat_us)
 static const struct hd_fixed_table all_to_w3 = {
     .entries = {{.name = "w3", .heads = {0, 1, 2, 3, 4, 5}, .n_heads = 6}}, .n = 1};
 
-static void start(struct cluster *c, const char *strategy, bool automatic)
+static void begin(struct cluster *c, const char *strategy, bool automatic)
 {
     struct hd_core_options o = trace_options();
     memset(c, 0, sizeof *c);
@@ -149,6 +149,11 @@ static void start(struct cluster *c, const char *strategy, bool automatic)
     play(c, "hello w3 speed=1000000");
     idle(c, 0.1);
     play(c, "open 0");
+}
+
+static void start(struct cluster *c, const char *strategy, bool automatic)
+{
+    begin(c, strategy, automatic);
     serve(c, 3);
     cr_assert_eq(hd_core_state(c->t.core), HD_CLUSTER_READY);
     cr_assert(units_of(c, 2) > 0);
@@ -208,6 +213,21 @@ Test(core_pace, who_owns_everything)
     serve(&c, 14);
     cr_assert_eq(units_of(&c, 2), 36);
     end(&c);
+}
+
+/* It stands still from its first half-step on, so what is usual nobody knows. */
+Test(core_pace, slow_from_the_start)
+{
+    static const char *const of[] = {"even", "fixed"};
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        struct cluster c;
+        begin(&c, of[i], true);
+        cr_assert(units_of(&c, 2) > 0);
+        set_pace(&c, 45000, 45000);
+        serve(&c, 6);
+        cr_assert_eq(units_of(&c, 2), 0, "%s", of[i]);
+        end(&c);
+    }
 }
 
 /* The same while nothing is asked: it shows by its heartbeats that it is well. */
