@@ -357,6 +357,9 @@ void hd_peer_frame(struct hd_peer *p, const struct hd_frame *f)
     case HD_FRAME_DRAIN:
         on_drain(p);
         break;
+    case HD_FRAME_DAMAGE:
+        hd_peer_damage(p, f);
+        break;
     case HD_FRAME_ERROR:
         on_error(p, f);
         break;

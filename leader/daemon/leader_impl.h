@@ -202,6 +202,9 @@ struct hd_peer *hd_peer_by_id(struct hd_leader *l, uint64_t id);
  * the actions queue up behind). */
 void hd_leader_event(struct hd_leader *l, struct hd_event *ev);
 
+/* damage.c: a Damage frame */
+void hd_peer_damage(struct hd_peer *p, const struct hd_frame *f);
+
 /* messages.c: frames out; all return what hd_conn_send returns */
 /* As hd_conn_send; counted once the peer has a slot. */
 int hd_peer_send(struct hd_peer *p, int type, const ProtobufCMessage *m, struct hd_shared *payload);
