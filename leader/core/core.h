@@ -167,6 +167,7 @@ struct hd_event {
     uint64_t flops;             /* RESULT: multiply-adds x 2 it took */
     struct hd_fetch fetch;      /* FETCH, ROWS */
     bool complete;              /* LOG_STATE */
+    bool again;                 /* LOG_STATE: not complete, but it can be completed */
     bool on, leaving;           /* DRAIN */
 };
 
