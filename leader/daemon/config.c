@@ -12,6 +12,7 @@
 
 #define MAX_MS       86400000.0 /* a day: longer than any wait that makes sense */
 #define MAX_FORGET_S 31536000.0 /* a year: who wants to keep names for longer writes 0 */
+#define MAX_SCRUB_S  86400.0    /* a day: damage that is found later has long done its harm */
 
 /* Words in the order of the enumerations they name. */
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
@@ -116,6 +117,7 @@ static const struct hd_config_key keys[] = {
     {"compute", "wire", HD_CONFIG_ENUM, AT(wire), .words = hd_wires},
     {"compute", "overlap_rows", HD_CONFIG_UINT, AT(overlap_rows), .min = 0,
      .max = HD_LEADER_MAX_ROWS},
+    {"integrity", "scrub_s", HD_CONFIG_UINT, AT(scrub_s), .min = 0, .max = MAX_SCRUB_S},
     {"cache", "kv_type", HD_CONFIG_ENUM, AT(kv_type), .words = kv_types},
     {"limits", "max_sequences", HD_CONFIG_UINT, AT(max_sequences), .min = 1,
      .max = HD_LEADER_MAX_SEQUENCES},
@@ -190,6 +192,7 @@ static const char usage[] =
     "  compute.activations auto | f32 (auto: 8 bits for quantized weights)\n"
     "  compute.wire exact | compact (a quarter of the bytes up; the text depends on the plan)\n"
     "  compute.overlap_rows 64 (steps of so many rows go in two groups; 0: never)\n"
+    "  integrity.scrub_s 60 (workers look over their memory once in so long; 0: never)\n"
     "  limits.max_sequences 8            limits.max_rows 128\n"
     "  limits.context 0 (the model's)    limits.queue 256\n"
     "\n"
@@ -220,6 +223,7 @@ void hd_leader_config_defaults(struct hd_leader_config *c)
         .max_sequences = 8,
         .max_rows = 128,
         .overlap_rows = HD_LEADER_OVERLAP_ROWS,
+        .scrub_s = HD_LEADER_SCRUB_S,
         .queue = 256,
     };
     hd_state_dir_default(c->state_dir, sizeof c->state_dir);

@@ -11,6 +11,7 @@
 #define HD_LEADER_MAX_SEQUENCES   64    /* alive at once: a set of them is one 64-bit mask */
 #define HD_LEADER_MAX_ROWS        1024  /* rows of the largest step */
 #define HD_LEADER_OVERLAP_ROWS    64    /* half of fewer is done as soon as woken for */
+#define HD_LEADER_SCRUB_S         60    /* a round over a gigabyte: 0.2 % of a core */
 #define HD_LEADER_MAX_QUEUE       65536 /* requests that may wait */
 #define HD_LEADER_CONNECTIONS     1024  /* more than answer and wait at the defaults: 429 first */
 #define HD_LEADER_MAX_CONNECTIONS 65536 /* of HTTP; descriptors allow fewer */
@@ -63,6 +64,7 @@ struct hd_leader_config {
     int activations;                  /* compute.activations: how rows travel and are multiplied */
     int wire;                         /* compute.wire: enum hd_wire */
     uint64_t overlap_rows;            /* compute.overlap_rows: two groups of so many; 0: never */
+    uint64_t scrub_s;                 /* integrity.scrub_s: of a round over a worker's memory */
     int kv_type;                      /* cache.kv_type: enum hd_kv_type */
     uint64_t max_sequences, max_rows; /* limits.* */
     uint64_t context;                 /* limits.context: positions, 0 = the model's */

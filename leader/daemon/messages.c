@@ -35,6 +35,7 @@ int hd_send_welcome(struct hd_leader *l, struct hd_peer *p)
     m.max_rows = (uint32_t)c->max_rows;
     m.max_positions = l->context;
     m.max_sequences = (uint32_t)c->max_sequences;
+    m.scrub_s = (uint32_t)c->scrub_s;
     return hd_peer_send(p, HD_FRAME_WELCOME, &m.base, NULL);
 }
 
