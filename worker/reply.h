@@ -38,7 +38,9 @@ struct hd_damaged {
 };
 int hd_reply_damage(struct hd_reply *r, const struct hd_damaged *d);
 /* What the log has of the rows asked for, as many as fit a frame. */
-int hd_reply_rows(struct hd_reply *r, const Hydac__V1__Fetch *fetch, const struct hd_node *n);
+int hd_reply_rows(struct hd_reply *r, const Hydac__V1__Fetch *fetch, struct hd_node *n);
+struct hd_finding;
+int hd_reply_damage(struct hd_reply *r, const struct hd_finding *f);
 int hd_reply_stats(struct hd_reply *r, uint64_t id, const struct hd_node *n);
 
 /* Resident memory of this process in bytes; 0 when the system does not say. */
