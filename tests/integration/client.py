@@ -20,6 +20,7 @@ class Answer:
     def __init__(self):
         self.tokens, self.text, self.finish_reason = [], "", None
         self.failovers, self.timings, self.error = [], None, None
+        self.suspect = False
 
     def add(self, event):
         if "error" in event:
@@ -31,6 +32,7 @@ class Answer:
         self.tokens += extra.get("tokens", ())
         self.failovers = extra.get("failovers", self.failovers)
         self.timings = extra.get("timings", self.timings)
+        self.suspect = extra.get("suspect", self.suspect)
 
 
 class Stream:
