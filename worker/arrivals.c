@@ -5,6 +5,7 @@
 #include "common/util/clock.h"
 #include "worker/crew_impl.h"
 #include "worker/hold.h"
+#include "worker/scrub.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -87,16 +88,20 @@ static void say_where(const struct hd_crew *c, struct hd_piece_at at, enum hd_su
 static void on_refused(void *arg, struct hd_piece_at at, enum hd_supply_source from)
 {
     struct hd_crew *c = arg;
-    char text[512];
+    struct hd_finding f = {
+        .kind = HD_DAMAGE_FILE,
+        .unit = {(enum hd_shard_kind)at.kind, at.unit},
+        .layer = at.layer,
+        .repaired = true,
+    };
     struct hd_supply_totals t;
     hd_supply_totals(c->supply, &t);
-    say_where(c, at, from, text, sizeof text);
+    say_where(c, at, from, f.text, sizeof f.text);
     if (t.refused <= TOLD_ONE_BY_ONE)
         hd_warn(c->o.log, "piece_refused", "reason=\"%s\" effect=\"it is fetched from the leader\"",
-                text);
-    struct hd_damaged d = {.kind = HD_DAMAGE_FILE, .at = at, .repaired = true, .text = text};
+                f.text);
     struct hd_reply *r = hd_reply_new(c->joined);
-    hd_crew_finish(c, r, r ? hd_reply_damage(r, &d) : 0);
+    hd_crew_finish(c, r, r ? hd_reply_damage(r, &f) : 0);
 }
 
 void hd_crew_learn_digests(struct hd_crew *c, const struct hd_job *job)

@@ -134,7 +134,7 @@ static void project_item(void *arg, size_t index, unsigned thread)
 
 /* ---- K/V ----*/
 
-/* Rotates a K row in place and stores it with its V row. */
+/* Rotates a K row in place, stores it with its V row and seals both. */
 struct kv_row {
     struct hd_kv *kv;
     struct hd_kv_at at;
@@ -147,6 +147,7 @@ static void store_row(struct hd_compute *c, struct kv_row to, float *k, const fl
     hd_rope(c->o.kernels, k, hd, hd_rope_table_at(&c->rope, to.position));
     hd_kv_store(c->o.kernels, type, k, hd_kv_k(to.kv, to.at, to.position), hd);
     hd_kv_store(c->o.kernels, type, v, hd_kv_v(to.kv, to.at, to.position), hd);
+    hd_kv_seal(to.kv, to.at, to.position);
 }
 
 static struct hd_kv_at lane_of(const struct attention_job *j, size_t slot, size_t row)

@@ -15,8 +15,11 @@ uint64_t hd_crew_background_at(const struct hd_crew *c)
 {
     uint64_t at = c->hold_pending || c->audit_pending ? c->hold_us : UINT64_MAX;
     uint64_t supply = hd_crew_supply_at(c);
+    uint64_t scrub = hd_crew_scrub_at(c);
     at = c->fill_us < at ? c->fill_us : at;
-    return supply < at ? supply : at;
+    at = scrub < at ? scrub : at;
+    at = supply < at ? supply : at;
+    return hd_crew_must_repair(c) ? 0 : at;
 }
 
 void hd_crew_send_log_state(struct hd_crew *c, uint64_t sequences, bool complete)
@@ -81,7 +84,9 @@ void hd_crew_background(struct hd_crew *c)
 {
     uint64_t now = hd_now_us();
     hd_crew_take_arrived(c);
-    if (now >= c->fill_us)
+    if (hd_crew_must_repair(c))
+        hd_crew_run_repair(c);
+    else if (now >= c->fill_us)
         run_fill(c);
     else if (c->hold_pending && now >= c->hold_us)
         run_slice(c);
@@ -89,4 +94,5 @@ void hd_crew_background(struct hd_crew *c)
         hd_crew_run_audit(c);
     else if (now >= hd_crew_supply_at(c))
         hd_crew_run_supply(c);
+    hd_crew_run_scrub(c);
 }

@@ -146,6 +146,11 @@ int hd_compute_positions(struct hd_compute *c, uint32_t positions)
     return hd_rope_table_reserve(&c->rope, positions);
 }
 
+struct hd_rope_table *hd_compute_angles(struct hd_compute *c)
+{
+    return &c->rope;
+}
+
 /* ---- Cutting ----*/
 
 struct split hd_split(const struct hd_compute *c, size_t units, size_t groups, size_t rows)

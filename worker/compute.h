@@ -81,10 +81,15 @@ struct hd_kv_work {
     uint32_t position;
     size_t n;
     const uint8_t *x; /* [n] of the model's row bytes */
+    bool logged;      /* x lies in the input log (kv_work.h) */
+    uint32_t bad;     /* the first position whose row there is damaged; UINT32_MAX: none */
 };
 void hd_compute_kv(struct hd_compute *c, const struct hd_stores *to, unsigned thread,
                    const struct hd_kv_work *work);
 /* Prepares positions 0 .. positions-1 for hd_compute_kv. 0 or HD_E_NOMEM. */
 int hd_compute_positions(struct hd_compute *c, uint32_t positions);
+
+/* The angles of the positions so far. */
+struct hd_rope_table *hd_compute_angles(struct hd_compute *c);
 
 #endif

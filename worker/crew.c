@@ -60,14 +60,16 @@ static int set_up(struct hd_crew *c, struct hd_error *err)
         hd_team_free(c->team);
         return hd_fail(err, rc, "out of memory for the list of weights");
     }
-    rc = hd_node_new(&c->node, &(struct hd_node_options){.model = c->o.model,
-                                                         .kernels = hd_kernels_get(c->o.isa),
-                                                         .team = c->team,
-                                                         .log = c->o.log,
-                                                         .state_dir = c->o.state_dir,
-                                                         .log_limit = c->o.log_limit,
-                                                         .keep_log = c->o.keep_log,
-                                                         .supply = c->supply});
+    struct hd_node_options node = {.model = c->o.model,
+                                   .kernels = hd_kernels_get(c->o.isa),
+                                   .team = c->team,
+                                   .log = c->o.log,
+                                   .state_dir = c->o.state_dir,
+                                   .log_limit = c->o.log_limit,
+                                   .keep_log = c->o.keep_log,
+                                   .supply = c->supply};
+    hd_crew_watch_findings(c, &node);
+    rc = hd_node_new(&c->node, &node);
     if (rc == 0)
         rc = hd_fill_new(&c->fill, c->node, &c->pace);
     if (rc < 0) {
@@ -98,6 +100,7 @@ static bool is_due(const struct hd_crew *c)
 static void wait_for_change(struct hd_crew *c)
 {
     uint64_t until_us = c->lent ? UINT64_MAX : hd_crew_background_at(c);
+    c->sleeps_until_us = until_us;
     struct timespec t = {.tv_sec = (time_t)(until_us / 1000000),
                          .tv_nsec = (long)(until_us % 1000000 * 1000)};
     if (until_us == UINT64_MAX)
@@ -143,7 +146,7 @@ static bool take_job(struct hd_crew *c, struct hd_job **job)
         wait_for_change(c);
     c->idle = false;
     bool go_on = !c->stop;
-    *job = go_on ? pop(&c->jobs) : NULL;
+    *job = go_on && !hd_crew_must_repair(c) ? pop(&c->jobs) : NULL;
     pthread_mutex_unlock(&c->lock);
     return go_on;
 }
@@ -177,6 +180,7 @@ static void *compute_thread(void *arg)
         }
         hd_crew_run_job(c, job);
         hd_crew_wake_background(c);
+        hd_crew_run_scrub(c);
         hd_crew_free_job(job);
     }
     hd_fill_free(c->fill);
@@ -293,7 +297,7 @@ static bool is_quick(const struct hd_crew *c, const struct hd_job *job)
 static bool run_here(struct hd_crew *c, const struct hd_job *job)
 {
     pthread_mutex_lock(&c->lock);
-    c->lent = c->idle && !c->jobs.first && !c->stop && is_quick(c, job);
+    c->lent = c->idle && !c->jobs.first && !c->stop && is_quick(c, job) && !hd_crew_must_repair(c);
     bool lent = c->lent;
     pthread_mutex_unlock(&c->lock);
     if (!lent)
@@ -302,10 +306,11 @@ static bool run_here(struct hd_crew *c, const struct hd_job *job)
     atomic_store(&c->conversation, job->conversation);
     hd_crew_run_job(c, &copy);
     hd_crew_wake_background(c);
+    hd_crew_run_scrub(c);
     clear_job(&copy);
     pthread_mutex_lock(&c->lock);
     c->lent = false;
-    if (c->arrived.first || hd_crew_background_at(c) != UINT64_MAX)
+    if (c->arrived.first || hd_crew_background_at(c) < c->sleeps_until_us)
         pthread_cond_signal(&c->changed);
     pthread_mutex_unlock(&c->lock);
     return true;
@@ -354,6 +359,8 @@ void hd_crew_totals(const struct hd_crew *c, struct hd_crew_totals *t)
     t->log_bytes = atomic_load(&c->log_bytes);
     t->weight_bytes = atomic_load(&c->weight_bytes);
     t->audits = atomic_load(&c->audits);
+    t->scrub_rounds = atomic_load(&c->scrub_rounds);
+    t->scrub_clean_began_us = atomic_load(&c->scrub_clean_began_us);
     t->integrity_us = atomic_load(&c->integrity_us);
 }
 

@@ -18,6 +18,9 @@
  * audits of what others have answered (audit.h), and completing the input log (fill.h); paced
  * (pace.h), so that a job waits for one slice at most.
  *
+ * Between two jobs, too, comes a slice of looking whether memory is what it was (scrub.h,
+ * crew_scrub.c); what is found is repaired before the next job.
+ *
  * An assignment may have to wait for weights that come from the leader (arrivals.c): they pass by
  * the queue; the wait ends with the conversation, or when the crew is closed.
  *
@@ -79,7 +82,8 @@ struct hd_job {
 /* Since the start; for HeartbeatAck. */
 struct hd_crew_totals {
     uint64_t steps, busy_us, kv_bytes, log_bytes, weight_bytes;
-    uint64_t audits, integrity_us;
+    uint64_t audits, scrub_rounds, integrity_us;
+    uint64_t scrub_clean_began_us; /* the last round that found nothing; 0: there was none */
 };
 
 int hd_crew_new(struct hd_crew **out, const struct hd_crew_options *o, struct hd_error *err);

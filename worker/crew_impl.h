@@ -40,12 +40,13 @@ struct hd_crew {
     bool started;
     struct hd_error start_error; /* code < 0: the thread could not start and has ended */
     bool stop;
-    bool idle; /* the compute thread waits in take_job */
-    bool lent; /* the loop thread has what is the compute thread's own */
+    bool idle;                /* the compute thread waits in take_job */
+    bool lent;                /* the loop thread has what is the compute thread's own */
+    uint64_t sleeps_until_us; /* of the compute thread, while idle */
 
     _Atomic uint64_t conversation, newest_epoch; /* of the latest job submitted */
     _Atomic uint64_t steps, busy_us, kv_bytes, log_bytes, weight_bytes;
-    _Atomic uint64_t audits, integrity_us;
+    _Atomic uint64_t audits, scrub_rounds, scrub_clean_began_us, integrity_us;
 
     /* The compute thread's own, or the loop thread's while `lent`: */
     unsigned quick_us[HD_SHARD_KINDS]; /* what the last half-step of few rows took; 0: none yet */
@@ -113,5 +114,17 @@ uint64_t hd_crew_background_at(const struct hd_crew *c);
 void hd_crew_background(struct hd_crew *c);
 /* LogState of sequences (a mask). */
 void hd_crew_send_log_state(struct hd_crew *c, uint64_t sequences, bool complete);
+
+/* crew_scrub.c */
+/* The node is to say what it finds damaged: a Damage, and for a log a LogState. */
+void hd_crew_watch_findings(struct hd_crew *c, struct hd_node_options *o);
+void hd_crew_begin_scrub(struct hd_crew *c);
+/* When the compute thread is to wake for a slice. */
+uint64_t hd_crew_scrub_at(const struct hd_crew *c);
+/* A slice, if one is due. */
+void hd_crew_run_scrub(struct hd_crew *c);
+/* Something is to be repaired before the next job; doing so, on the compute thread. */
+bool hd_crew_must_repair(const struct hd_crew *c);
+void hd_crew_run_repair(struct hd_crew *c);
 
 #endif

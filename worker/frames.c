@@ -1,4 +1,5 @@
 /* frames.c - what the leader sends: unpacked, checked, answered or handed to the crew. */
+#include "common/util/clock.h"
 #include "common/util/memory.h"
 #include "worker/session_impl.h"
 
@@ -58,6 +59,7 @@ static int on_welcome(struct incoming *in, struct hd_error *err)
         .max_positions = m->max_positions,
         .max_sequences = m->max_sequences,
         .audit_every = m->audit_every,
+        .scrub_s = m->scrub_s,
     };
     s->check.n_digests = 0;
     s->conversation++;
@@ -101,6 +103,8 @@ static int on_heartbeat(struct incoming *in, struct hd_error *err)
     ack.weight_bytes = t.weight_bytes;
     ack.rss_bytes = hd_rss_bytes();
     ack.audits = t.audits;
+    ack.scrub_rounds = t.scrub_rounds;
+    ack.scrub_clean_us = t.scrub_clean_began_us ? hd_now_us() - t.scrub_clean_began_us : 0;
     ack.integrity_us = t.integrity_us;
     /* What keeps it from being sent also ends the connection. */
     hd_conn_send(in->s->conn, HD_FRAME_HEARTBEAT_ACK, &ack.base, NULL);

@@ -143,11 +143,14 @@ static void count_rebuilt(struct hd_node *n)
 static int catch_up(struct hd_node *n, struct hd_error *err)
 {
     uint64_t t0 = hd_now_us();
-    int rc = list_behind(n);
-    if (rc == 0 && n->hold->list.n == 0)
-        return HD_HOLD_IDLE;
-    if (rc == 0)
-        rc = hd_kv_list_run(&n->hold->list, n);
+    int rc;
+    do {
+        rc = list_behind(n);
+        if (rc == 0 && n->hold->list.n == 0)
+            return HD_HOLD_IDLE;
+        if (rc == 0)
+            rc = hd_kv_list_run(&n->hold->list, n);
+    } while (rc == HD_KV_AGAIN);
     if (rc < 0)
         return hd_fail(err, rc, "out of memory for K/V of the held heads");
     count_rebuilt(n);
@@ -202,6 +205,11 @@ int hd_hold_report(struct hd_node *n, struct hd_kv_report *report)
     for (size_t i = 0; i < heads.n; i++)
         report->heads[report->n_heads++] = heads.list[i];
     return 0;
+}
+
+void hd_hold_load_again(struct hd_node *n)
+{
+    n->hold->loading = true;
 }
 
 /* ---- Following the steps ----*/

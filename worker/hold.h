@@ -42,6 +42,9 @@ bool hd_hold_pending(const struct hd_node *n);
  * log does not reach them; the digest is 0. 0 or HD_E_NOMEM; hd_kv_report_deinit in any case. */
 int hd_hold_report(struct hd_node *n, struct hd_kv_report *report);
 
+/* A piece of something held was released. */
+void hd_hold_load_again(struct hd_node *n);
+
 /* The rows of an attention half whose answer is out. */
 void hd_hold_follow(struct hd_node *n, uint32_t layer, const struct hd_rows *rows);
 /* The log of these sequences (a mask) has got rows that were not followed. */

@@ -2,6 +2,7 @@
 #include "worker/input_log.h"
 
 #include "common/util/size.h"
+#include "worker/seal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,13 +19,18 @@ struct extent {
     uint32_t first, end; /* of the tail; both 0: there is none */
 };
 
+struct chunk {
+    uint8_t *rows;   /* mapped [layers][HD_LOG_CHUNK], or NULL */
+    uint32_t *seals; /* likewise */
+};
+
 struct sequence_log {
     int fd;          /* -1: no file yet */
     bool given_up;   /* no more rows are taken */
     uint32_t chunks; /* claimed, in the order in which they were needed */
-    /* [max_chunks], by position: mapped [layers][HD_LOG_CHUNK] rows, or NULL. The list itself is
-     * NULL before the first row, as is the next one. */
-    uint8_t **chunk;
+    /* [max_chunks], by position. The list itself is NULL before the first row, as is the next one.
+     */
+    struct chunk *chunk;
     struct extent *extents; /* [layers] */
 };
 
@@ -33,7 +39,8 @@ struct hd_input_log {
     char *dir;
     size_t chunk_bytes; /* a multiple of the page size */
     uint32_t max_chunks;
-    uint64_t bytes, appended;
+    uint64_t bytes, appended;      /* bytes: of the files */
+    uint64_t n_chunks;             /* of all sequences */
     struct sequence_log *sequence; /* [sequences] */
 };
 
@@ -125,8 +132,13 @@ static int begin(struct hd_input_log *log, struct sequence_log *s, struct hd_err
     return 0;
 }
 
+static size_t seal_bytes(const struct hd_input_log *log)
+{
+    return (size_t)log->o.layers * HD_LOG_CHUNK * sizeof(uint32_t);
+}
+
 /* Claims and maps the next chunk of the file. */
-static int map_chunk(struct hd_input_log *log, struct sequence_log *s, uint8_t **chunk,
+static int map_chunk(struct hd_input_log *log, struct sequence_log *s, struct chunk *chunk,
                      struct hd_error *err)
 {
     if (log->chunk_bytes > log->o.limit || log->bytes > log->o.limit - log->chunk_bytes)
@@ -141,9 +153,15 @@ static int map_chunk(struct hd_input_log *log, struct sequence_log *s, uint8_t *
     if (p == MAP_FAILED)
         return hd_fail(err, HD_E_IO, "cannot map the input log in %s: %s", log->dir,
                        strerror(errno));
+    uint32_t *seals = malloc(seal_bytes(log));
+    if (!seals) {
+        munmap(p, log->chunk_bytes);
+        return hd_fail(err, HD_E_NOMEM, "out of memory for the input log's digests");
+    }
     s->chunks++;
     log->bytes += log->chunk_bytes;
-    *chunk = p;
+    log->n_chunks++;
+    *chunk = (struct chunk){p, seals};
     return 0;
 }
 
@@ -171,7 +189,7 @@ static int need_chunk(struct hd_input_log *log, struct hd_log_at at, struct hd_e
 {
     struct sequence_log *s = &log->sequence[at.sequence];
     uint32_t index = at.position / HD_LOG_CHUNK;
-    if (s->chunk && s->chunk[index])
+    if (s->chunk && s->chunk[index].rows)
         return 0;
     if (s->given_up)
         return HD_E_LIMIT;
@@ -187,11 +205,19 @@ static int need_chunk(struct hd_input_log *log, struct hd_log_at at, struct hd_e
     return rc;
 }
 
+static size_t in_chunk(struct hd_log_at at)
+{
+    return (size_t)at.layer * HD_LOG_CHUNK + at.position % HD_LOG_CHUNK;
+}
+
+static const struct chunk *chunk_of(const struct hd_input_log *log, struct hd_log_at at)
+{
+    return &log->sequence[at.sequence].chunk[at.position / HD_LOG_CHUNK];
+}
+
 static uint8_t *row_at(const struct hd_input_log *log, struct hd_log_at at)
 {
-    const struct sequence_log *s = &log->sequence[at.sequence];
-    size_t in_chunk = (size_t)at.layer * HD_LOG_CHUNK + at.position % HD_LOG_CHUNK;
-    return s->chunk[at.position / HD_LOG_CHUNK] + in_chunk * log->o.row_bytes;
+    return chunk_of(log, at)->rows + in_chunk(at) * log->o.row_bytes;
 }
 
 static struct extent extent_of(const struct hd_input_log *log, uint32_t sequence, uint32_t layer)
@@ -233,6 +259,7 @@ int hd_input_log_append(struct hd_input_log *log, struct hd_log_at at, const voi
         need_chunk(log, at, err) < 0)
         return HD_LOG_GAP;
     memcpy(row_at(log, at), row, log->o.row_bytes);
+    chunk_of(log, at)->seals[in_chunk(at)] = hd_seal(row, log->o.row_bytes);
     extend(&log->sequence[at.sequence].extents[at.layer], at.position);
     log->appended++;
     return HD_LOG_KEPT;
@@ -270,12 +297,69 @@ const void *hd_input_log_rows(const struct hd_input_log *log, struct hd_log_at a
     return row_at(log, at);
 }
 
+/* ---- Damage ----*/
+
+uint32_t hd_input_log_end(const struct hd_input_log *log, uint32_t sequence, uint32_t layer)
+{
+    struct extent e = extent_of(log, sequence, layer);
+    return e.end > e.count ? e.end : e.count;
+}
+
+uint32_t hd_input_log_bad_row(const struct hd_input_log *log, struct hd_log_at at, uint32_t end)
+{
+    struct extent e = extent_of(log, at.sequence, at.layer);
+    for (; at.position < end; at.position++)
+        if (has_row(&e, at.position) &&
+            chunk_of(log, at)->seals[in_chunk(at)] != hd_seal(row_at(log, at), log->o.row_bytes))
+            return at.position;
+    return UINT32_MAX;
+}
+
+void hd_input_log_cut(struct hd_input_log *log, struct hd_log_at at)
+{
+    struct extent *e = &log->sequence[at.sequence].extents[at.layer];
+    uint32_t behind = at.position + 1;
+    if (at.position < e->count) {
+        if (e->end == 0 && behind < e->count)
+            *e = (struct extent){.first = behind, .end = e->count};
+        e->count = at.position;
+    } else if (behind < e->end) {
+        e->first = behind;
+    } else {
+        e->first = e->end = 0;
+    }
+}
+
+bool hd_input_log_resident(const struct hd_input_log *log, struct hd_log_at at)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    at.position -= at.position % HD_LOG_CHUNK;
+    if (!chunk_of(log, at)->rows)
+        return false; /* between prefix and tail */
+    uint8_t *first = row_at(log, at);
+    size_t before = (uintptr_t)first % page, bytes = HD_LOG_CHUNK * log->o.row_bytes + before;
+    for (size_t done = 0; done < bytes;) {
+        unsigned char here[64]; /* one byte for a page */
+        size_t left = bytes - done, n = left < sizeof here * page ? left : sizeof here * page;
+        if (mincore(first - before + done, n, here) < 0)
+            return true;
+        for (size_t i = 0; i < (n + page - 1) / page; i++)
+            if (!(here[i] & 1))
+                return false;
+        done += n;
+    }
+    return true;
+}
+
 void hd_input_log_drop(struct hd_input_log *log, uint32_t sequence)
 {
     struct sequence_log *s = &log->sequence[sequence];
     for (uint32_t c = 0; s->chunk && c < log->max_chunks; c++)
-        if (s->chunk[c])
-            munmap(s->chunk[c], log->chunk_bytes);
+        if (s->chunk[c].rows) {
+            munmap(s->chunk[c].rows, log->chunk_bytes);
+            free(s->chunk[c].seals);
+        }
+    log->n_chunks -= s->chunks;
     log->bytes -= (uint64_t)s->chunks * log->chunk_bytes;
     free(s->chunk);
     free(s->extents);
@@ -292,7 +376,7 @@ void hd_input_log_clear(struct hd_input_log *log)
 
 uint64_t hd_input_log_bytes(const struct hd_input_log *log)
 {
-    return log->bytes;
+    return log->bytes + log->n_chunks * seal_bytes(log);
 }
 
 uint64_t hd_input_log_appended(const struct hd_input_log *log)

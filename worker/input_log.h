@@ -18,7 +18,11 @@
  * A log with a gap is good for nothing, and at the limit it would keep out what comes next. So when
  * there is no space for a row sequences with a tail, which are not whole yet, are given up, and if
  * that is not enough the row's own: their space is free again, and no row of theirs is taken until
- * hd_input_log_try_again. */
+ * hd_input_log_try_again.
+ *
+ * Each row has a digest from the moment it comes, in memory beside the file: 4 bytes a row. A row
+ * that is no longer what it was is cut out: what lies before it stays the prefix, and what lies
+ * behind it becomes the tail, unless there is a tail of live rows already: then that one stays. */
 #ifndef HD_WORKER_INPUT_LOG_H
 #define HD_WORKER_INPUT_LOG_H
 
@@ -63,10 +67,24 @@ uint32_t hd_input_log_tail(const struct hd_input_log *log, uint32_t sequence, ui
  * is dropped. */
 const void *hd_input_log_rows(const struct hd_input_log *log, struct hd_log_at at, size_t *n);
 
+/* ---- Damage (scrub.h) ----*/
+
+/* The first row of a layer in positions [at.position, end) that is there and not what was appended;
+ * UINT32_MAX: there is none. Several threads may ask at once, while nobody changes the log. */
+uint32_t hd_input_log_bad_row(const struct hd_input_log *log, struct hd_log_at at, uint32_t end);
+/* Takes a row that is there out of the log. */
+void hd_input_log_cut(struct hd_input_log *log, struct hd_log_at at);
+/* Past the last row of a layer, prefix or tail. */
+uint32_t hd_input_log_end(const struct hd_input_log *log, uint32_t sequence, uint32_t layer);
+/* Are the rows of a layer in at.position's chunk in memory? Else they are on the disk, where no
+ * memory can damage them, and looking at them would bring them back. */
+bool hd_input_log_resident(const struct hd_input_log *log, struct hd_log_at at);
+
 void hd_input_log_drop(struct hd_input_log *log, uint32_t sequence);
 void hd_input_log_clear(struct hd_input_log *log);
 
-uint64_t hd_input_log_bytes(const struct hd_input_log *log);    /* claimed by all files now */
+uint64_t hd_input_log_bytes(
+    const struct hd_input_log *log); /* claimed by all files now, and their digests */
 uint64_t hd_input_log_appended(const struct hd_input_log *log); /* rows written since the start */
 
 #endif

@@ -33,6 +33,7 @@ static void do_join(struct hd_crew *c, const struct hd_job *job)
     hd_crew_forget_supply(c);
     if (hd_node_resize(c->node, &job->sizes, &err) < 0)
         hd_crew_send_error(c, job->conversation, &err);
+    hd_crew_begin_scrub(c);
 }
 
 static void do_leave(struct hd_crew *c)

@@ -1,8 +1,16 @@
-/* kv.c - see kv.h. A block holds K and V of HD_ATTN_BLOCK positions in one allocation. */
+/* kv.c - see kv.h. A block holds K and V of HD_ATTN_BLOCK positions in one allocation, and behind
+ * them what proves them. */
 #include "worker/kv.h"
+
+#include "worker/seal.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+struct seals {
+    uint64_t seen_us;
+    uint32_t row[HD_ATTN_BLOCK]; /* of K and V of each position */
+};
 
 struct lane {
     void **k;        /* [cap]: K of each block; also what is freed */
@@ -25,9 +33,20 @@ static size_t lanes_of_sequence(const struct hd_kv *kv)
     return (size_t)kv->o.layers * kv->o.heads;
 }
 
+/* K of a block, or V. */
+static size_t half_bytes(const struct hd_kv *kv)
+{
+    return HD_ATTN_BLOCK * kv->row_bytes;
+}
+
 static size_t block_bytes(const struct hd_kv *kv)
 {
-    return 2 * HD_ATTN_BLOCK * kv->row_bytes;
+    return 2 * half_bytes(kv) + sizeof(struct seals);
+}
+
+static struct seals *seals_of(const struct hd_kv *kv, const struct lane *lane, uint32_t block)
+{
+    return (struct seals *)(void *)((uint8_t *)lane->v[block] + half_bytes(kv));
 }
 
 static struct lane *find_lane(const struct hd_kv *kv, struct hd_kv_at at)
@@ -91,7 +110,7 @@ static int add_block(struct hd_kv *kv, struct hd_kv_at at, struct lane *lane)
     /* Kernels may load whole blocks; what they load beyond the last row must be a number. */
     memset(block, 0, block_bytes(kv));
     lane->k[lane->blocks] = block;
-    lane->v[lane->blocks] = (uint8_t *)block + block_bytes(kv) / 2;
+    lane->v[lane->blocks] = (uint8_t *)block + half_bytes(kv);
     lane->blocks++;
     kv->bytes += block_bytes(kv);
     hd_kv_counters(kv, at.layer, at.head)->bytes += block_bytes(kv);
@@ -130,6 +149,43 @@ void *hd_kv_v(const struct hd_kv *kv, struct hd_kv_at at, uint32_t position)
 size_t hd_kv_row_bytes(const struct hd_kv *kv)
 {
     return kv->row_bytes;
+}
+
+void hd_kv_seal(struct hd_kv *kv, struct hd_kv_at at, uint32_t position)
+{
+    struct lane *lane = find_lane(kv, at);
+    seals_of(kv, lane, position / HD_ATTN_BLOCK)->row[position % HD_ATTN_BLOCK] =
+        hd_seal_pair(hd_kv_k(kv, at, position), hd_kv_v(kv, at, position), kv->row_bytes);
+}
+
+uint32_t hd_kv_bad_row(const struct hd_kv *kv, struct hd_kv_at at, uint32_t block)
+{
+    const struct lane *lane = find_lane(kv, at);
+    uint32_t first = block * HD_ATTN_BLOCK, valid = lane ? lane->valid : 0;
+    for (uint32_t i = 0; i < HD_ATTN_BLOCK && first + i < valid; i++) {
+        const uint8_t *k = (const uint8_t *)lane->k[block] + i * kv->row_bytes;
+        const uint8_t *v = (const uint8_t *)lane->v[block] + i * kv->row_bytes;
+        if (seals_of(kv, lane, block)->row[i] != hd_seal_pair(k, v, kv->row_bytes))
+            return first + i;
+    }
+    return UINT32_MAX;
+}
+
+uint64_t *hd_kv_seen_us(const struct hd_kv *kv, struct hd_kv_at at, uint32_t block)
+{
+    return &seals_of(kv, find_lane(kv, at), block)->seen_us;
+}
+
+void hd_kv_cut(struct hd_kv *kv, struct hd_kv_at at, uint32_t position)
+{
+    struct lane *lane = find_lane(kv, at);
+    if (lane && lane->valid > position)
+        lane->valid = position;
+}
+
+bool hd_kv_has(const struct hd_kv *kv, uint32_t sequence)
+{
+    return kv->sequence[sequence] != NULL;
 }
 
 void hd_kv_commit(struct hd_kv *kv, struct hd_kv_at at, uint32_t positions)

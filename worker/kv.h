@@ -4,10 +4,13 @@
  * position in them is first needed, and a count of valid positions. Rows become valid in order, so
  * the valid ones are always 0 .. valid-1. A valid row is never written again and never shortened
  * away: it is a function of the sequence's tokens alone, and a row that was computed before its
- * step was interrupted is what the retry would compute. The only way back is to drop a lane whole.
+ * step was interrupted is what the retry would compute. The only ways back are to drop a lane
+ * whole, and hd_kv_cut: a row is not what was written, so it and what lies behind it is computed
+ * again.
  *
- * Distinct rows may be written by several threads at once; every other call belongs to the one
- * thread that owns the store. */
+ * Who writes a row seals it: its digest is made while it is in that core's cache. Distinct rows may
+ * be written and sealed by several threads at once, and checked while nobody writes; every other
+ * call belongs to the one thread that owns the store. */
 #ifndef HD_WORKER_KV_H
 #define HD_WORKER_KV_H
 
@@ -56,10 +59,24 @@ void *hd_kv_k(const struct hd_kv *kv, struct hd_kv_at at, uint32_t position);
 void *hd_kv_v(const struct hd_kv *kv, struct hd_kv_at at, uint32_t position);
 /* Bytes of one K row (and of one V row). */
 size_t hd_kv_row_bytes(const struct hd_kv *kv);
-/* Declares the rows below `positions` written. Never lowers the count. */
+/* Makes the digest of a row that was just written. */
+void hd_kv_seal(struct hd_kv *kv, struct hd_kv_at at, uint32_t position);
+/* Declares the rows below `positions` written and sealed. Never lowers the count. */
 void hd_kv_commit(struct hd_kv *kv, struct hd_kv_at at, uint32_t positions);
 uint32_t hd_kv_valid(const struct hd_kv *kv, struct hd_kv_at at);
 struct hd_kv_view hd_kv_view(const struct hd_kv *kv, struct hd_kv_at at);
+
+/* ---- Damage (scrub.h) ----*/
+
+/* The first valid row of a block (positions block * HD_ATTN_BLOCK and on) that is not what was
+ * sealed; UINT32_MAX: all are. */
+uint32_t hd_kv_bad_row(const struct hd_kv *kv, struct hd_kv_at at, uint32_t block);
+/* When a block was looked at last: for the scrub, which sets it. 0: never. The block is there. */
+uint64_t *hd_kv_seen_us(const struct hd_kv *kv, struct hd_kv_at at, uint32_t block);
+/* Rows from `position` on are valid no more. */
+void hd_kv_cut(struct hd_kv *kv, struct hd_kv_at at, uint32_t position);
+/* Does the store have anything of this sequence? */
+bool hd_kv_has(const struct hd_kv *kv, uint32_t sequence);
 
 void hd_kv_drop_sequence(struct hd_kv *kv, uint32_t sequence);
 void hd_kv_drop_head(struct hd_kv *kv, uint32_t head);

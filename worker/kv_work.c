@@ -1,5 +1,8 @@
 #include "worker/kv_work.h"
 
+#include "common/util/clock.h"
+#include "worker/scrub.h"
+
 #include <stdlib.h>
 
 #define FIRST_ITEMS 64
@@ -39,7 +42,7 @@ int hd_kv_list_add_lane(struct hd_kv_list *l, struct hd_node *n, const struct hd
         return 0;
     int rc = hd_kv_reserve(kv, at, rows->end);
     while (rc == 0 && p < rows->end && l->n < rows->max) {
-        struct hd_kv_work w = {.at = at, .position = p};
+        struct hd_kv_work w = {.at = at, .position = p, .logged = true};
         w.x = hd_input_log_rows(n->input_log, (struct hd_log_at){at.sequence, at.layer, p}, &w.n);
         if (w.n > rows->end - p)
             w.n = rows->end - p;
@@ -50,20 +53,42 @@ int hd_kv_list_add_lane(struct hd_kv_list *l, struct hd_node *n, const struct hd
 }
 
 struct run {
-    const struct hd_kv_list *list;
-    struct hd_compute *compute;
+    struct hd_kv_list *list;
+    struct hd_node *node;
     struct hd_stores to;
 };
 
 static void compute_item(void *arg, size_t index, unsigned thread)
 {
     const struct run *r = arg;
-    hd_compute_kv(r->compute, &r->to, thread, &r->list->work[index]);
+    struct hd_kv_work *w = &r->list->work[index];
+    struct hd_log_at at = {w->at.sequence, w->at.layer, w->position};
+    w->bad = UINT32_MAX;
+    if (w->logged)
+        w->bad = hd_input_log_bad_row(r->node->input_log, at, w->position + (uint32_t)w->n);
+    if (w->bad == UINT32_MAX)
+        hd_compute_kv(r->node->compute, &r->to, thread, w);
 }
 
-int hd_kv_list_run(const struct hd_kv_list *l, struct hd_node *n)
+/* Several heads' items may have met the same row: it is cut out once. */
+static int cut_bad_rows(const struct hd_kv_list *l, struct hd_node *n)
 {
-    struct run run = {l, n->compute, stores_of(l, n)};
+    int rc = HD_KV_DONE;
+    for (size_t i = 0; i < l->n; i++) {
+        struct hd_kv_at lane = l->work[i].at;
+        struct hd_log_at at = {lane.sequence, lane.layer, l->work[i].bad};
+        if (l->work[i].bad == UINT32_MAX)
+            continue;
+        rc = HD_KV_AGAIN;
+        if (hd_input_log_bad_row(n->input_log, at, at.position + 1) == at.position)
+            hd_scrub_log_row(n, at, hd_now_us());
+    }
+    return rc;
+}
+
+int hd_kv_list_run(struct hd_kv_list *l, struct hd_node *n)
+{
+    struct run run = {l, n, stores_of(l, n)};
     uint32_t end = 0;
     for (size_t i = 0; i < l->n; i++)
         if (l->work[i].position + l->work[i].n > end)
@@ -71,9 +96,11 @@ int hd_kv_list_run(const struct hd_kv_list *l, struct hd_node *n)
     if (hd_compute_positions(n->compute, end) < 0)
         return HD_E_NOMEM;
     hd_team_run(n->o.team, l->n, compute_item, &run);
+    if (cut_bad_rows(l, n) == HD_KV_AGAIN)
+        return HD_KV_AGAIN;
     for (size_t i = 0; i < l->n; i++)
         hd_kv_commit(run.to.kv, l->work[i].at, l->work[i].position + (uint32_t)l->work[i].n);
-    return 0;
+    return HD_KV_DONE;
 }
 
 uint64_t hd_kv_list_rows(const struct hd_kv_list *l)

@@ -14,25 +14,36 @@ static uint32_t layers_of(const struct hd_shard *s, enum hd_shard_kind kind)
     return kind == HD_SHARD_VOCAB ? 1 : s->model->shape.n_layers;
 }
 
-static uint64_t bytes_of(const struct hd_weights *w)
+size_t hd_shard_parts(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer,
+                      struct hd_shard_part parts[HD_PIECE_MAX_CUTS])
 {
-    return (uint64_t)w->groups * w->group_bytes;
+    const struct hd_weights *w[HD_PIECE_MAX_CUTS] = {NULL};
+    if (!hd_shard_has_any(s, u))
+        return 0;
+    if (u.kind == HD_SHARD_HEAD) {
+        const struct hd_head_weights *h = &s->head[u.unit][layer];
+        w[0] = &h->q, w[1] = &h->k, w[2] = &h->v, w[3] = &h->o;
+    } else if (u.kind == HD_SHARD_FFN) {
+        const struct hd_ffn_weights *f = &s->ffn[u.unit][layer];
+        w[0] = &f->gate, w[1] = &f->up, w[2] = &f->down;
+    } else {
+        w[0] = s->vocab[u.unit];
+    }
+    size_t n = 0;
+    for (; n < HD_PIECE_MAX_CUTS && w[n] && w[n]->data; n++)
+        parts[n] = (struct hd_shard_part){w[n]->data, w[n]->groups * w[n]->group_bytes};
+    return n;
 }
 
 /* Bytes of a piece; 0 when it is not there. */
 static uint64_t piece_bytes(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer)
 {
-    if (!hd_shard_has_any(s, u))
-        return 0;
-    if (u.kind == HD_SHARD_HEAD) {
-        const struct hd_head_weights *w = &s->head[u.unit][layer];
-        return bytes_of(&w->q) + bytes_of(&w->k) + bytes_of(&w->v) + bytes_of(&w->o);
-    }
-    if (u.kind == HD_SHARD_FFN) {
-        const struct hd_ffn_weights *w = &s->ffn[u.unit][layer];
-        return bytes_of(&w->gate) + bytes_of(&w->up) + bytes_of(&w->down);
-    }
-    return bytes_of(s->vocab[u.unit]);
+    struct hd_shard_part parts[HD_PIECE_MAX_CUTS];
+    size_t n = hd_shard_parts(s, u, layer, parts);
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += parts[i].bytes;
+    return bytes;
 }
 
 bool hd_shard_has_any(const struct hd_shard *s, struct hd_shard_unit u)
@@ -138,11 +149,16 @@ static int pack_piece(struct hd_shard *s, const struct piece *p, const uint8_t *
                             .unit = p->u.unit,
                             .layer = p->layer,
                             .bytes = bytes};
+    int rc;
     if (p->u.kind == HD_SHARD_HEAD)
-        return hd_pack_head(&s->head[p->u.unit][p->layer], &at);
-    if (p->u.kind == HD_SHARD_FFN)
-        return hd_pack_ffn(&s->ffn[p->u.unit][p->layer], &at);
-    return hd_pack_vocab(s->vocab[p->u.unit], &at);
+        rc = hd_pack_head(&s->head[p->u.unit][p->layer], &at);
+    else if (p->u.kind == HD_SHARD_FFN)
+        rc = hd_pack_ffn(&s->ffn[p->u.unit][p->layer], &at);
+    else
+        rc = hd_pack_vocab(s->vocab[p->u.unit], &at);
+    if (rc == 0)
+        hd_shard_seal(s, p->u, p->layer);
+    return rc;
 }
 
 /* What is packed is what was hashed: the bytes are gathered once, and the file may change behind.

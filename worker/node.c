@@ -2,6 +2,7 @@
 
 #include "worker/audit.h"
 #include "worker/hold.h"
+#include "worker/scrub.h"
 
 #include <stdlib.h>
 
@@ -35,6 +36,8 @@ int hd_node_new(struct hd_node **out, const struct hd_node_options *o)
         rc = hd_hold_new(&n->hold);
     if (rc == 0)
         rc = hd_audit_new(&n->audit, &o->model->shape);
+    if (rc == 0)
+        rc = hd_scrub_new(&n->scrub);
     if (rc < 0) {
         hd_node_free(n);
         return rc;
@@ -60,6 +63,7 @@ void hd_node_free(struct hd_node *n)
     free_stores(n);
     hd_audit_free(n->audit);
     hd_hold_free(n->hold);
+    hd_scrub_free(n->scrub);
     hd_shard_free(n->shard);
     free(n);
 }
@@ -94,7 +98,7 @@ int hd_node_resize(struct hd_node *n, const struct hd_node_sizes *sizes, struct 
     free_stores(n);
     hd_hold_leave(n);
     n->assigned = false;
-    n->holes = 0;
+    n->holes = n->lost = 0;
     n->sizes = *sizes;
     int rc = make_stores(n);
     if (rc < 0) {
@@ -111,7 +115,7 @@ void hd_node_forget(struct hd_node *n)
     hd_audit_drop(n, UINT64_MAX);
     hd_kv_clear(n->kv);
     hd_input_log_clear(n->input_log);
-    n->holes = 0;
+    n->holes = n->lost = 0;
 }
 
 void hd_node_leave(struct hd_node *n)
@@ -128,6 +132,7 @@ void hd_node_drop(struct hd_node *n, uint32_t sequence)
     hd_kv_drop_sequence(n->kv, sequence);
     hd_input_log_drop(n->input_log, sequence);
     n->holes &= ~(UINT64_C(1) << sequence);
+    n->lost &= ~(UINT64_C(1) << sequence);
 }
 
 uint64_t hd_node_weight_bytes(const struct hd_node *n)
@@ -182,6 +187,14 @@ void hd_node_log_again(struct hd_node *n, uint32_t sequence)
     hd_input_log_try_again(n->input_log, sequence);
 }
 
+static bool is_lost(const struct hd_node *n, const struct hd_half_step *step)
+{
+    for (size_t i = 0; n->lost && i < step->rows.n; i++)
+        if (n->lost >> step->rows.sequences[i] & 1)
+            return step->units == HD_SHARD_HEAD;
+    return false;
+}
+
 int hd_node_step(struct hd_node *n, const struct hd_half_step *step, struct hd_half_output *out,
                  struct hd_error *err)
 {
@@ -192,7 +205,7 @@ int hd_node_step(struct hd_node *n, const struct hd_half_step *step, struct hd_h
         .units = hd_shard_owned(n->shard, step->units),
         .rows = &step->rows,
     };
-    if (!n->assigned || work.units.n == 0)
+    if (!n->assigned || work.units.n == 0 || is_lost(n, step))
         return HD_STEP_NOT_OURS;
     return hd_compute_half(n->compute, &work, out, err);
 }

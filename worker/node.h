@@ -11,6 +11,8 @@
 #define HD_NODE_SEQUENCES 64 /* a set of sequences is one 64-bit mask */
 #define HD_NODE_GROUPS    2  /* in which the rows of a step may come */
 
+struct hd_finding;
+
 struct hd_node_options {
     const struct hd_model *model;
     const struct hd_kernels *kernels;
@@ -21,6 +23,9 @@ struct hd_node_options {
     bool keep_log;            /* false: no input is logged */
     struct hd_supply *supply; /* where weights come from; NULL: the model has its data, and there is
                                * nobody to compare them with */
+    /* Something was found damaged (scrub.h); NULL: nobody wants to know. */
+    void (*found)(void *arg, const struct hd_finding *f);
+    void *found_arg;
 };
 
 /* What the leader's Welcome fixes. */
@@ -32,10 +37,12 @@ struct hd_node_sizes {
     uint32_t max_positions; /* of a sequence */
     uint32_t max_sequences; /* at most HD_NODE_SEQUENCES */
     uint32_t audit_every;   /* a half-step in so many is audited; 0: none */
+    uint32_t scrub_s;       /* seconds of a round over all that is in memory; 0: none (scrub.h) */
 };
 
 struct hd_hold;
 struct hd_audit;
+struct hd_scrub;
 
 struct hd_node {
     struct hd_node_options o;
@@ -47,6 +54,9 @@ struct hd_node {
     uint64_t holes;         /* mask of sequences whose log is known to have one */
     struct hd_hold *hold;   /* what is held beside what is owned, see hold.h */
     struct hd_audit *audit; /* what others have answered, see audit.h */
+    struct hd_scrub *scrub; /* looks whether memory is what it was, see scrub.h */
+    uint64_t lost; /* mask of sequences of which K/V was damaged that no log gives again: no step of
+                      theirs is computed until they are dropped and replayed */
     /* An assignment of the present conversation is in force. Weights outlive a conversation (a
      * quick return need not load them again), ownership and holding do not. */
     bool assigned;
@@ -102,8 +112,8 @@ void hd_node_log_hole(struct hd_node *n, uint32_t sequence);
 void hd_node_log_again(struct hd_node *n, uint32_t sequence);
 
 enum { HD_STEP_DONE = 0, HD_STEP_NOT_OURS = 1 };
-/* HD_STEP_DONE: *out is filled. HD_STEP_NOT_OURS: no unit of this kind is owned, nothing is to be
- * sent. Or an error of compute.h. */
+/* HD_STEP_DONE: *out is filled. HD_STEP_NOT_OURS: no unit of this kind is owned, or a row's
+ * sequence is lost: nothing is to be sent. Or an error of compute.h. */
 int hd_node_step(struct hd_node *n, const struct hd_half_step *step, struct hd_half_output *out,
                  struct hd_error *err);
 

@@ -77,6 +77,8 @@ uint64_t hd_find_gaps(const struct hd_node *n, const struct hd_assignment *a,
                       struct hd_unit_list heads, struct hd_kv_report *report)
 {
     uint64_t gaps = 0;
+    report->n_gaps = 0;
+    report->positions = 0;
     for (size_t i = 0; i < a->n_needs; i++) {
         const struct hd_sequence_need *need = &a->needs[i];
         if (has_gap(n, a, need, heads)) {
@@ -126,6 +128,8 @@ static int list_work(struct rebuild *r)
         r->need[r->a->needs[i].sequence] = &r->a->needs[i];
         r->sequences |= UINT64_C(1) << r->a->needs[i].sequence;
     }
+    r->list.n = 0;
+    r->report->rows_kept = 0;
     for (uint32_t l = 0; l < r->node->o.model->shape.n_layers; l++)
         for (size_t h = 0; h < heads.n; h++)
             for (uint64_t left = r->sequences & ~r->gaps; left && rc == 0; left &= left - 1) {
@@ -172,7 +176,7 @@ static int compute(struct rebuild *r)
     uint64_t t0 = hd_now_us();
     XXH3_state_t *hash = XXH3_createState();
     int rc = hash ? hd_kv_list_run(&r->list, r->node) : HD_E_NOMEM;
-    if (rc < 0) {
+    if (rc != HD_KV_DONE) {
         XXH3_freeState(hash);
         return rc;
     }
@@ -186,6 +190,19 @@ static int compute(struct rebuild *r)
     if (r->list.n > 0)
         r->report->rebuild_us = hd_now_us() - t0;
     return 0;
+}
+
+/* Once more for each row of the log that turns out to be damaged. */
+static int list_and_compute(struct rebuild *r)
+{
+    int rc;
+    do {
+        r->gaps = hd_find_gaps(r->node, r->a, r->a->want[HD_SHARD_HEAD], r->report);
+        rc = list_work(r);
+        if (rc == 0)
+            rc = compute(r);
+    } while (rc == HD_KV_AGAIN);
+    return rc;
 }
 
 static int load(struct rebuild *r, struct hd_error *err)
@@ -210,15 +227,13 @@ int hd_rebuild(struct hd_node *n, const struct hd_assignment *a, struct hd_kv_re
     int rc = load(&r, err);
     if (rc < 0)
         return rc;
-    r.gaps = hd_find_gaps(n, a, a->want[HD_SHARD_HEAD], report);
     list_ready(&r);
-    rc = list_work(&r);
-    if (rc == 0)
-        rc = compute(&r);
+    rc = list_and_compute(&r);
     hd_kv_list_deinit(&r.list);
     if (rc < 0)
         return hd_fail(err, rc, "out of memory for rebuilding K/V");
     n->assigned = true;
+    n->lost &= r.gaps;
     hd_hold_set(n, a);
     return 0;
 }

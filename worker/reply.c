@@ -2,6 +2,8 @@
 
 #include "common/net/conn.h"
 #include "common/net/frame.h"
+#include "common/util/clock.h"
+#include "worker/scrub.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,23 +144,6 @@ int hd_reply_weights_request(struct hd_reply *r, const struct hd_weights_ask *a)
     return 0;
 }
 
-int hd_reply_damage(struct hd_reply *r, const struct hd_damaged *d)
-{
-    Hydac__V1__Damage *m = malloc(sizeof *m);
-    if (!m)
-        return HD_E_NOMEM;
-    hydac__v1__damage__init(m);
-    r->type = HD_FRAME_DAMAGE;
-    r->message = &m->base;
-    m->kind = (uint32_t)d->kind;
-    m->unit_kind = (uint32_t)d->at.kind;
-    m->unit = d->at.unit;
-    m->layer = d->at.layer;
-    m->repaired = d->repaired;
-    m->text = strdup(d->text); /* protobuf-c frees it */
-    return m->text ? 0 : HD_E_NOMEM;
-}
-
 int hd_reply_fetch(struct hd_reply *r, const struct hd_log_piece *piece)
 {
     Hydac__V1__Fetch *m = malloc(sizeof *m);
@@ -191,13 +176,47 @@ static uint32_t copy_rows(const struct hd_node *n, struct hd_log_at at, uint32_t
     return done;
 }
 
-int hd_reply_rows(struct hd_reply *r, const Hydac__V1__Fetch *fetch, const struct hd_node *n)
+/* How many of these rows are whole, up to the first that is not: that one goes, so that it does not
+ * spread. */
+static uint32_t whole_rows(struct hd_node *n, struct hd_log_at at, uint32_t most)
+{
+    uint32_t bad = hd_input_log_bad_row(n->input_log, at, at.position + most);
+    if (bad == UINT32_MAX)
+        return most;
+    most = bad - at.position;
+    at.position = bad;
+    hd_scrub_log_row(n, at, hd_now_us());
+    return most;
+}
+
+int hd_reply_damage(struct hd_reply *r, const struct hd_finding *f)
+{
+    Hydac__V1__Damage *m = malloc(sizeof *m);
+    if (!m)
+        return HD_E_NOMEM;
+    hydac__v1__damage__init(m);
+    r->type = HD_FRAME_DAMAGE;
+    r->message = &m->base;
+    m->kind = (uint32_t)f->kind;
+    m->unit_kind = (uint32_t)f->unit.kind;
+    m->unit = f->unit.unit;
+    m->layer = f->layer;
+    m->sequence = f->sequence;
+    m->since_us = f->since_us;
+    m->repaired = f->repaired;
+    m->replay = f->replay;
+    m->text = strdup(f->text);
+    return m->text ? 0 : HD_E_NOMEM;
+}
+
+int hd_reply_rows(struct hd_reply *r, const Hydac__V1__Fetch *fetch, struct hd_node *n)
 {
     struct hd_log_at at = {fetch->sequence, fetch->layer, fetch->position};
     uint32_t have = hd_input_log_count(n->input_log, at.sequence, at.layer);
     uint32_t most = have > at.position ? have - at.position : 0;
     most = most < fetch->count ? most : fetch->count;
     most = most < n->sizes.max_rows ? most : n->sizes.max_rows;
+    most = whole_rows(n, at, most);
     Hydac__V1__Rows *m = malloc(sizeof *m);
     if (!m)
         return HD_E_NOMEM;

@@ -29,16 +29,10 @@ int hd_reply_self_test(struct hd_reply *r, uint64_t seed, uint64_t digest);
 int hd_reply_audit_result(struct hd_reply *r, const struct hd_audit_answer *a);
 int hd_reply_fetch(struct hd_reply *r, const struct hd_log_piece *piece);
 int hd_reply_weights_request(struct hd_reply *r, const struct hd_weights_ask *a);
-/* What is found damaged of a piece. */
-struct hd_damaged {
-    enum hd_damage kind;
-    struct hd_piece_at at;
-    bool repaired;
-    const char *text; /* for a person */
-};
-int hd_reply_damage(struct hd_reply *r, const struct hd_damaged *d);
 /* What the log has of the rows asked for, as many as fit a frame. */
-int hd_reply_rows(struct hd_reply *r, const Hydac__V1__Fetch *fetch, const struct hd_node *n);
+int hd_reply_rows(struct hd_reply *r, const Hydac__V1__Fetch *fetch, struct hd_node *n);
+struct hd_finding;
+int hd_reply_damage(struct hd_reply *r, const struct hd_finding *f);
 int hd_reply_stats(struct hd_reply *r, uint64_t id, const struct hd_node *n);
 
 /* Resident memory of this process in bytes; 0 when the system does not say. */

@@ -1,6 +1,7 @@
 /* rope.h - cosines and sines of the positions seen so far, computed once for each.
  *
- * Grows on one thread, between parallel loops; read by all of them. */
+ * Grows on one thread, between parallel loops; read by all of them. Each position has a digest, so
+ * that damage is found, and computed anew. */
 #ifndef HD_WORKER_ROPE_H
 #define HD_WORKER_ROPE_H
 
@@ -9,12 +10,18 @@
 struct hd_rope_table {
     const struct hd_model *model; /* borrowed */
     float *cs;                    /* [positions][head_dim/2][2], room for `cap` positions */
+    uint32_t *seals;              /* [positions], likewise */
     uint32_t positions, cap;
 };
 
 /* Makes positions 0 .. positions-1 readable. 0 or HD_E_NOMEM. */
 int hd_rope_table_reserve(struct hd_rope_table *t, uint32_t positions);
 void hd_rope_table_deinit(struct hd_rope_table *t);
+
+/* The first position from `from` on, of at most n, that is not what was computed; UINT32_MAX: all
+ * are. hd_rope_table_mend computes it again. */
+uint32_t hd_rope_table_bad(const struct hd_rope_table *t, uint32_t from, uint32_t n);
+void hd_rope_table_mend(struct hd_rope_table *t, uint32_t position);
 
 /* [head_dim/2][2] = {cos, sin} of a position that was reserved. */
 static inline const float *hd_rope_table_at(const struct hd_rope_table *t, uint32_t position)

@@ -25,10 +25,12 @@ int hd_shard_new(struct hd_shard **out, const struct hd_model *model, struct hd_
     s->head = calloc(s->units.heads, sizeof *s->head);
     s->ffn = calloc(s->units.ffn_blocks, sizeof *s->ffn);
     s->vocab = calloc(s->units.vocab_blocks, sizeof *s->vocab);
-    if (!ok || !s->head || !s->ffn || !s->vocab) {
+    s->seals = calloc(hd_piece_count(model, &s->units), sizeof *s->seals);
+    if (!ok || !s->head || !s->ffn || !s->vocab || !s->seals) {
         hd_shard_free(s);
         return HD_E_NOMEM;
     }
+    hd_shard_seal_tables(s);
     *out = s;
     return 0;
 }
@@ -81,7 +83,17 @@ int hd_shard_assign(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_
         return fail(rc, "assigned", err);
     for (int k = 0; k < HD_SHARD_KINDS; k++)
         set_list(&s->owned[k], want[k]);
+    hd_shard_seal_tables(s);
     return rc;
+}
+
+int hd_shard_mend(struct hd_shard *s, struct hd_error *err)
+{
+    struct hd_unit_list owned[HD_SHARD_KINDS];
+    for (int k = 0; k < HD_SHARD_KINDS; k++)
+        owned[k] = hd_shard_owned(s, (enum hd_shard_kind)k);
+    int rc = hd_shard_load_list(s, &(struct hd_shard_wish){.units = owned}, SIZE_MAX, err);
+    return rc < 0 ? fail(rc, "damaged", err) : rc;
 }
 
 void hd_shard_hold(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_KINDS])
@@ -92,12 +104,14 @@ void hd_shard_hold(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_K
             if (!hd_shard_owns(s, (struct hd_shard_unit){(enum hd_shard_kind)k, want[k].list[i]}))
                 s->held[k].list[s->held[k].n++] = want[k].list[i];
     }
+    hd_shard_seal_tables(s);
 }
 
 void hd_shard_leave(struct hd_shard *s)
 {
     for (int k = 0; k < HD_SHARD_KINDS; k++)
         s->owned[k].n = s->held[k].n = 0;
+    hd_shard_seal_tables(s);
 }
 
 int hd_shard_load(struct hd_shard *s, size_t max, struct hd_error *err)
@@ -151,6 +165,7 @@ void hd_shard_free(struct hd_shard *s)
     free(s->head);
     free(s->ffn);
     free(s->vocab);
+    free(s->seals);
     free(s);
 }
 

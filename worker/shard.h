@@ -12,7 +12,7 @@
 
 #include "common/math/kernels.h"
 #include "common/math/team.h"
-#include "common/model/model.h"
+#include "common/model/piece.h"
 
 enum hd_shard_kind { HD_SHARD_HEAD, HD_SHARD_FFN, HD_SHARD_VOCAB, HD_SHARD_KINDS };
 
@@ -90,6 +90,38 @@ bool hd_shard_surplus(const struct hd_shard *s, struct hd_shard_unit *u);
 void hd_shard_release(struct hd_shard *s, struct hd_shard_unit u);
 uint64_t hd_shard_bytes(const struct hd_shard *s); /* of all that is loaded */
 const struct hd_units *hd_shard_units(const struct hd_shard *s);
+
+/* ---- Damage (scrub.h) ----
+ * Each piece has a digest of what the kernels read, made when it was packed. */
+
+/* The memory of a piece; returns how many parts it has, 0: it is not loaded. */
+struct hd_shard_part {
+    const uint8_t *data;
+    size_t bytes;
+};
+size_t hd_shard_parts(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer,
+                      struct hd_shard_part parts[HD_PIECE_MAX_CUTS]);
+/* Its digest: XXH3 of each run of the parts, with that of the runs before as the seed. A walk goes
+ * from run to run, begins empty, and may rest between two. Returns the bytes taken in, 0: at the
+ * end. */
+#define HD_PIECE_RUN (64u << 10) /* bytes at most; 4 to 10 us */
+struct hd_piece_walk {
+    size_t part, offset;
+    uint64_t digest;
+};
+size_t hd_piece_walk(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer,
+                     struct hd_piece_walk *w);
+struct hd_piece_seal {
+    uint64_t digest;
+    uint64_t seen_us; /* for the scrub, which sets it: when it was found whole; 0: never yet */
+    uint32_t serial;  /* another one each time the piece is packed */
+};
+struct hd_piece_seal *hd_shard_seal_of(const struct hd_shard *s, struct hd_shard_unit u,
+                                       uint32_t layer);
+/* Loads what is missing of the owned units; outcomes and errors as of hd_shard_assign. */
+int hd_shard_mend(struct hd_shard *s, struct hd_error *err);
+/* The lists of units are what they were when they were set. */
+bool hd_shard_tables_whole(const struct hd_shard *s);
 
 /* Weights of a unit that is loaded. */
 const struct hd_head_weights *hd_shard_head(const struct hd_shard *s, uint32_t head,

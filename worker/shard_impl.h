@@ -22,7 +22,14 @@ struct hd_shard {
     struct hd_ffn_weights **ffn;   /* [ffn_blocks]: likewise */
     struct hd_weights **vocab;     /* [vocab_blocks]: NULL or one, likewise */
     uint64_t bytes;                /* of all that is loaded */
+    struct hd_piece_seal *seals;   /* [pieces], by piece.h's numbers */
+    uint64_t tables;               /* digest of units, owned and held */
 };
+
+/* seals.c: a piece has been packed; several threads at once, for different ones. The lists of units
+ * have changed. */
+void hd_shard_seal(struct hd_shard *s, struct hd_shard_unit u, uint32_t layer);
+void hd_shard_seal_tables(struct hd_shard *s);
 
 /* load.c */
 bool hd_shard_has_any(const struct hd_shard *s, struct hd_shard_unit u);

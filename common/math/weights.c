@@ -175,6 +175,8 @@ static void pack_group(const struct hd_weights *w, const struct hd_tensor *t,
     size_t lanes = left < HD_GROUP ? left : HD_GROUP;
     const uint8_t *in[HD_GROUP];
     uint8_t *out = w->data + group * w->group_bytes;
+    size_t used = w->inputs / p.span * hd_pack_span_bytes(p);
+    memset(out + used, 0, w->group_bytes - used); /* all of it is a function of the tensor */
     for (size_t lane = 0; lane < lanes; lane++) {
         size_t output = first + lane, row = s->row_map ? s->row_map[output] : s->row0 + output;
         in[lane] = t->data + row * t->row_bytes + hd_dtype_row_bytes(t->type, s->col0);

@@ -195,6 +195,7 @@ struct hd_event {
     uint64_t flops;             /* RESULT: multiply-adds x 2 it took */
     struct hd_fetch fetch;      /* FETCH, ROWS */
     bool complete;              /* LOG_STATE */
+    bool again;                 /* LOG_STATE: not complete, but it can be completed */
     bool on, leaving;           /* DRAIN */
     uint64_t digest;            /* RESULT that is audited (hd_core_audit_of; 0: cannot be compared),
                                  * SELF_TEST, AUDIT */

@@ -5,7 +5,8 @@
  * has them, the rows pass through the leader, and when all are there it says so (LOG_STATE). From
  * then on it can take over any head. Failure modes: 1. the source is lost, or has not got the rows
  * after all: another one is asked; 2. nobody has them: the worker is told so, and waits until the
- * sequence ends; 3. the sequence ends or is replayed: nothing more is to be done. */
+ * sequence ends; 3. the sequence ends or is replayed: nothing more is to be done; 4. rows of a log
+ * are damaged: its worker says so, and it begins again. */
 #include "leader/core/core_impl.h"
 
 /* Somebody beside `slot` whose log holds the sequence from the start. */
@@ -59,7 +60,7 @@ void core_log_state(struct hd_core *c, const struct hd_event *ev)
     /* What its limit keeps out it is asked for again when others have ended. */
     bool no_room = !ev->complete && !core_log_fits(c, ev->slot, ev->sequence);
     w->no_room = no_room ? w->no_room | bit : w->no_room & ~bit;
-    w->cannot = ev->complete || no_room ? w->cannot & ~bit : w->cannot | bit;
+    w->cannot = ev->complete || no_room || ev->again ? w->cannot & ~bit : w->cannot | bit;
     c->restless = true;
 }
 

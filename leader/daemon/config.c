@@ -13,6 +13,7 @@
 
 #define MAX_MS       86400000.0 /* a day: longer than any wait that makes sense */
 #define MAX_FORGET_S 31536000.0 /* a year: who wants to keep names for longer writes 0 */
+#define MAX_SCRUB_S  86400.0    /* a day: damage that is found later has long done its harm */
 
 /* Words in the order of the enumerations they name. */
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
@@ -118,7 +119,7 @@ static const struct hd_config_key keys[] = {
     {"compute", "overlap_rows", HD_CONFIG_UINT, AT(overlap_rows), .min = 0,
      .max = HD_LEADER_MAX_ROWS},
     {"cache", "kv_type", HD_CONFIG_ENUM, AT(kv_type), .words = kv_types},
-    {"integrity", "scrub_s", HD_CONFIG_UINT, AT(scrub_s), .min = 0, .max = MAX_MS / 1000},
+    {"integrity", "scrub_s", HD_CONFIG_UINT, AT(scrub_s), .min = 0, .max = MAX_SCRUB_S},
     {"integrity", "audit", HD_CONFIG_UINT, AT(audit_every), .min = 0, .max = HD_LEADER_MAX_AUDIT},
     {"integrity", "drain_after", HD_CONFIG_UINT, AT(drain_after), .min = 0,
      .max = HD_MAX_DRAIN_AFTER},
@@ -231,7 +232,7 @@ void hd_leader_config_defaults(struct hd_leader_config *c)
         .max_rows = 128,
         .overlap_rows = HD_LEADER_OVERLAP_ROWS,
         .queue = 256,
-        .scrub_s = 60,
+        .scrub_s = HD_LEADER_SCRUB_S,
         .audit_every = 256,
         .drain_after = 3,
         .quarantine_s = 600,

@@ -11,6 +11,7 @@
 #define HD_LEADER_MAX_SEQUENCES   64    /* alive at once: a set of them is one 64-bit mask */
 #define HD_LEADER_MAX_ROWS        1024  /* rows of the largest step */
 #define HD_LEADER_OVERLAP_ROWS    64    /* half of fewer is done as soon as woken for */
+#define HD_LEADER_SCRUB_S         60    /* a round over a gigabyte: 0.2 % of a core */
 #define HD_LEADER_MAX_QUEUE       65536 /* requests that may wait */
 #define HD_LEADER_CONNECTIONS     1024  /* more than answer and wait at the defaults: 429 first */
 #define HD_LEADER_MAX_CONNECTIONS 65536 /* of HTTP; descriptors allow fewer */

@@ -237,7 +237,8 @@ static void on_log_state(struct hd_peer *p, const struct hd_frame *f)
     struct hd_event ev = {.type = HD_EV_LOG_STATE,
                           .slot = (unsigned)p->slot,
                           .sequence = m->sequence,
-                          .complete = m->complete};
+                          .complete = m->complete,
+                          .again = m->again};
     hydac__v1__log_state__free_unpacked(m, NULL);
     hd_leader_event(p->leader, &ev);
 }

@@ -178,6 +178,22 @@ Test(core_move, a_source_without_the_rows)
     play(until_fetching, lines, 3, NULL);
 }
 
+/* Rows of a log are not what they were: it is completed again, whether it was whole, or is not yet.
+ */
+Test(core_move, a_log_that_was_damaged_is_filled_again)
+{
+    static const struct trace_line lines[] = {
+        {"log w4 0 damaged", "fill w4 s0=5"},
+        {"log w1 0 damaged", "fill w1 s0=5"},
+        {"fetch w1 1 0 0 2 1", "fetch from w2 for w1#2 s0l0 2+1"},
+        {"rows w2 2 1 for w1", "rows to w1 for w1#1 s0l0 2+1"},
+        {"log w1 0 complete", ""},
+        {"log w1 0 gap", ""}, /* that one cannot */
+        {NULL, NULL},
+    };
+    play(until_fetching, lines, 3, NULL);
+}
+
 Test(core_move, a_source_is_lost)
 {
     static const struct trace_line lines[] = {

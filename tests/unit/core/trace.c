@@ -400,6 +400,13 @@ static void parse_damage(struct hd_event *ev, const char *w)
     ev->damage.sequence = (uint32_t)strtoul(w, NULL, 10);
 }
 
+/* "complete", "gap", or "damaged": it can be completed again. */
+static void parse_log_state(struct hd_event *ev, const char *state)
+{
+    ev->complete = strcmp(state, "complete") == 0;
+    ev->again = strcmp(state, "damaged") == 0;
+}
+
 static void parse_worker(struct trace *t, struct hd_event *ev, struct lists *l, char **rest)
 {
     const char *w;
@@ -431,7 +438,7 @@ static void parse_worker(struct trace *t, struct hd_event *ev, struct lists *l, 
         break;
     case HD_EV_LOG_STATE:
         ev->sequence = (uint32_t)number(rest);
-        ev->complete = strcmp(word(rest), "complete") == 0;
+        parse_log_state(ev, word(rest));
         break;
     case HD_EV_FETCH:
     case HD_EV_ROWS:

@@ -73,6 +73,7 @@ Test(leader_config, defaults)
     cr_assert_eq(c->fixed.n, 0);
     cr_assert_str_eq(c->single, "");
     cr_assert_eq(c->wire, HD_WIRE_EXACT);
+    cr_assert_eq(c->scrub_s, 60);
     cr_assert_eq(c->kv_type, 0);
     cr_assert_eq(c->max_sequences, 8);
     cr_assert_eq(c->max_rows, 128);
@@ -111,6 +112,7 @@ Test(leader_config, every_key)
                       "  wait_for_worker_ms: 0\n"
                       "assignment: {strategy: fixed, fixed: {w1: [0, 2], w2: [1]}, single: w2}\n"
                       "compute: {wire: compact}\n"
+                      "integrity: {scrub_s: 2}\n"
                       "cache: {kv_type: f32}\n"
                       "limits: {max_sequences: 64, max_rows: 1024, context: 4096, queue: 1}\n",
                       &err);
@@ -149,6 +151,7 @@ Test(leader_config, every_key)
     cr_assert_eq(c->fixed.entries[0].heads[1], 2);
     cr_assert_str_eq(c->single, "w2");
     cr_assert_eq(c->wire, HD_WIRE_COMPACT);
+    cr_assert_eq(c->scrub_s, 2);
     cr_assert_eq(c->kv_type, 1);
     cr_assert_eq(c->max_sequences, 64);
     cr_assert_eq(c->max_rows, 1024);

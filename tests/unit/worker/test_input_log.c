@@ -11,7 +11,8 @@
 
 enum { LAYERS = 2, DIM = 48, POSITIONS = 200 };
 /* Two layers of 64 rows of 192 bytes: six pages. */
-#define CHUNK_BYTES ((uint64_t)LAYERS * HD_LOG_CHUNK * DIM * sizeof(float))
+#define CHUNK_BYTES  ((uint64_t)LAYERS * HD_LOG_CHUNK * DIM * sizeof(float))
+#define WITH_DIGESTS (CHUNK_BYTES + (uint64_t)LAYERS * HD_LOG_CHUNK * 4) /* of a row 4 bytes */
 
 static char dir[64];
 
@@ -63,7 +64,7 @@ Test(input_log, rows_come_back_chunk_by_chunk)
     cr_assert_eq(hd_input_log_count(log, 1, 0), 150);
     cr_assert_eq(hd_input_log_count(log, 0, 0), 0);
     cr_assert_eq(hd_input_log_appended(log), 300);
-    cr_assert_eq(hd_input_log_bytes(log), 3 * CHUNK_BYTES);
+    cr_assert_eq(hd_input_log_bytes(log), 3 * WITH_DIGESTS);
     uint32_t seen = 0;
     while (seen < 150) {
         size_t n;
@@ -140,7 +141,7 @@ Test(input_log, a_row_that_skips_some_begins_a_tail_and_the_prefix_grows_into_it
     cr_assert_eq(hd_input_log_tail(log, 0, 0), 100);
     cr_assert_eq(hd_input_log_tail(log, 0, 1), 0, "each layer has its own");
     cr_assert_null(hd_input_log_rows(log, (struct hd_log_at){0, 0, 100}, &n), "not the prefix");
-    cr_assert_eq(hd_input_log_bytes(log), 2 * CHUNK_BYTES);
+    cr_assert_eq(hd_input_log_bytes(log), 2 * WITH_DIGESTS);
     keep(log, 0, 3, 99);
     keep(log, 0, 102, 103);
     cr_assert_eq(hd_input_log_count(log, 0, 0), 99);
@@ -176,9 +177,9 @@ Test(input_log, only_chunks_with_rows_are_claimed)
     struct hd_input_log *log = make(dir, 2 * CHUNK_BYTES);
     struct hd_error err;
     keep(log, 0, 3 * HD_LOG_CHUNK, 3 * HD_LOG_CHUNK + 1);
-    cr_assert_eq(hd_input_log_bytes(log), CHUNK_BYTES);
+    cr_assert_eq(hd_input_log_bytes(log), WITH_DIGESTS);
     keep(log, 0, 0, HD_LOG_CHUNK);
-    cr_assert_eq(hd_input_log_bytes(log), 2 * CHUNK_BYTES);
+    cr_assert_eq(hd_input_log_bytes(log), 2 * WITH_DIGESTS);
     cr_assert_eq(append(log, 0, 0, HD_LOG_CHUNK, &err), HD_LOG_GAP, "the prefix is bounded, too");
     cr_assert_eq(err.code, HD_E_LIMIT);
     cr_assert_eq(hd_input_log_bytes(log), 0, "what has a gap is given up");
@@ -198,7 +199,7 @@ Test(input_log, the_limit_holds_for_all_sequences_together)
     cr_assert_eq(append(log, 0, 0, HD_LOG_CHUNK + 1, &err), HD_LOG_GAP);
     cr_assert_eq(err.code, 0, "said once");
     cr_assert_eq(hd_input_log_count(log, 0, 0), 0);
-    cr_assert_eq(hd_input_log_bytes(log), CHUNK_BYTES, "a log with a gap takes no space");
+    cr_assert_eq(hd_input_log_bytes(log), WITH_DIGESTS, "a log with a gap takes no space");
     cr_assert_eq(append(log, 2, 0, 0, &err), HD_LOG_KEPT, "so that the next one has it");
     cr_assert_eq(append(log, 1, 0, HD_LOG_CHUNK, &err), HD_LOG_GAP);
     cr_assert_eq(err.code, HD_E_LIMIT);
@@ -220,7 +221,7 @@ Test(input_log, a_log_that_is_not_whole_makes_room)
     cr_assert_eq(hd_input_log_count(log, 0, 0), HD_LOG_CHUNK + 1);
     cr_assert_eq(hd_input_log_tail(log, 1, 0), 0);
     cr_assert_eq(append(log, 1, 0, 6, &err), HD_LOG_GAP);
-    cr_assert_eq(hd_input_log_bytes(log), 2 * CHUNK_BYTES);
+    cr_assert_eq(hd_input_log_bytes(log), 2 * WITH_DIGESTS);
     hd_input_log_free(log);
 }
 
@@ -259,5 +260,77 @@ Test(input_log, a_file_that_cannot_grow_is_a_gap_and_given_up)
     cr_assert_eq(err.code, HD_E_IO, "%s", err.text);
     cr_assert_eq(hd_input_log_count(log, 0, 1), 0);
     cr_assert_eq(hd_input_log_bytes(log), 0);
+    hd_input_log_free(log);
+}
+
+/* ---- Damage ----*/
+
+static void flip(struct hd_input_log *log, uint32_t position)
+{
+    size_t n;
+    float *row = (float *)hd_input_log_rows(log, (struct hd_log_at){0, 0, position}, &n);
+    ((uint8_t *)row)[5] ^= 4;
+}
+
+Test(input_log, a_row_that_is_not_what_came_is_found)
+{
+    struct hd_input_log *log = make(dir, 1 << 20);
+    keep(log, 0, 0, 70);
+    cr_assert_eq(hd_input_log_bad_row(log, (struct hd_log_at){0, 0, 0}, 200), UINT32_MAX);
+    flip(log, 66);
+    flip(log, 3);
+    cr_assert_eq(hd_input_log_bad_row(log, (struct hd_log_at){0, 0, 0}, 200), 3);
+    cr_assert_eq(hd_input_log_bad_row(log, (struct hd_log_at){0, 0, 4}, 66), UINT32_MAX);
+    cr_assert_eq(hd_input_log_bad_row(log, (struct hd_log_at){0, 0, 4}, 67), 66);
+    cr_assert_eq(hd_input_log_bad_row(log, (struct hd_log_at){0, 1, 0}, 200), UINT32_MAX);
+    cr_assert(hd_input_log_resident(log, (struct hd_log_at){0, 0, 66}));
+    hd_input_log_free(log);
+}
+
+Test(input_log, behind_a_row_that_was_cut_out_is_a_tail)
+{
+    struct hd_input_log *log = make(dir, 1 << 20);
+    keep(log, 0, 0, 70);
+    hd_input_log_cut(log, (struct hd_log_at){0, 0, 40});
+    cr_assert_eq(hd_input_log_count(log, 0, 0), 40);
+    cr_assert_eq(hd_input_log_tail(log, 0, 0), 41);
+    cr_assert_eq(hd_input_log_end(log, 0, 0), 70);
+    hd_input_log_cut(log, (struct hd_log_at){0, 0, 50}); /* in the tail: what lies before it goes */
+    cr_assert_eq(hd_input_log_count(log, 0, 0), 40);
+    cr_assert_eq(hd_input_log_tail(log, 0, 0), 51);
+    keep(log, 0, 70, 72); /* live rows go on */
+    keep(log, 0, 40, 51); /* and it is filled */
+    cr_assert_eq(hd_input_log_count(log, 0, 0), 72);
+    cr_assert_eq(hd_input_log_tail(log, 0, 0), 0);
+    hd_input_log_free(log);
+}
+
+Test(input_log, the_last_row_leaves_no_tail)
+{
+    struct hd_input_log *log = make(dir, 1 << 20);
+    keep(log, 0, 0, 70);
+    hd_input_log_cut(log, (struct hd_log_at){0, 0, 69});
+    cr_assert_eq(hd_input_log_count(log, 0, 0), 69);
+    cr_assert_eq(hd_input_log_tail(log, 0, 0), 0);
+    keep(log, 0, 70, 71); /* a live row begins one */
+    hd_input_log_cut(log, (struct hd_log_at){0, 0, 70});
+    cr_assert_eq(hd_input_log_tail(log, 0, 0), 0);
+    keep(log, 0, 71, 72);
+    keep(log, 0, 69, 71);
+    cr_assert_eq(hd_input_log_count(log, 0, 0), 72);
+    hd_input_log_free(log);
+}
+
+Test(input_log, a_tail_of_live_rows_outlives_damage_in_the_prefix)
+{
+    struct hd_input_log *log = make(dir, 1 << 20);
+    keep(log, 0, 0, 30);
+    keep(log, 0, 100, 102);
+    hd_input_log_cut(log, (struct hd_log_at){0, 0, 10});
+    cr_assert_eq(hd_input_log_count(log, 0, 0), 10);
+    cr_assert_eq(hd_input_log_tail(log, 0, 0), 100);
+    keep(log, 0, 102, 103);
+    keep(log, 0, 10, 100);
+    cr_assert_eq(hd_input_log_count(log, 0, 0), 103);
     hd_input_log_free(log);
 }

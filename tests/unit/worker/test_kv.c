@@ -23,7 +23,8 @@ Test(kv, blocks_come_on_demand_and_are_counted)
 {
     struct hd_kv *kv = make(HD_KV_F16);
     struct hd_kv_at at = {.sequence = 1, .layer = 2, .head = 1};
-    size_t block = (size_t)2 * HD_ATTN_BLOCK * 16 * sizeof(uint16_t);
+    /* K and V, and 4 bytes of digest a position */
+    size_t block = (size_t)2 * HD_ATTN_BLOCK * 16 * sizeof(uint16_t) + 4 * HD_ATTN_BLOCK + 8;
     cr_assert_eq(hd_kv_row_bytes(kv), 32);
     cr_assert_eq(hd_kv_bytes(kv), 0);
     cr_assert_eq(hd_kv_reserve(kv, at, 1), 0);
@@ -94,5 +95,33 @@ Test(kv, dropping_takes_what_was_named_and_nothing_else)
     cr_assert_eq(hd_kv_valid_total(kv, 0, 1), 0);
     cr_assert_eq(hd_kv_bytes(kv), 0);
     cr_assert_eq(hd_kv_valid(kv, (struct hd_kv_at){2, 0, 1}), 0);
+    hd_kv_free(kv);
+}
+
+Test(kv, a_row_that_is_not_what_was_sealed_is_found_and_cut)
+{
+    struct hd_kv *kv = make(HD_KV_F16);
+    struct hd_kv_at at = {.sequence = 1, .layer = 2, .head = 1};
+    cr_assert_eq(hd_kv_bad_row(kv, at, 0), UINT32_MAX);
+    cr_assert_eq(hd_kv_reserve(kv, at, 100), 0);
+    for (uint32_t p = 0; p < 90; p++) {
+        memset(hd_kv_k(kv, at, p), (int)p, hd_kv_row_bytes(kv));
+        memset(hd_kv_v(kv, at, p), (int)p + 100, hd_kv_row_bytes(kv));
+        hd_kv_seal(kv, at, p);
+    }
+    hd_kv_commit(kv, at, 90);
+    cr_assert_eq(hd_kv_bad_row(kv, at, 0), UINT32_MAX);
+    cr_assert_eq(hd_kv_bad_row(kv, at, 1), UINT32_MAX);
+    *(uint8_t *)hd_kv_k(kv, at, 91) ^= 1; /* no row is there yet */
+    cr_assert_eq(hd_kv_bad_row(kv, at, 1), UINT32_MAX);
+    *(uint8_t *)hd_kv_v(kv, at, 89) ^= 0x80;
+    *(uint8_t *)hd_kv_k(kv, at, 7) ^= 1;
+    cr_assert_eq(hd_kv_bad_row(kv, at, 0), 7);
+    cr_assert_eq(hd_kv_bad_row(kv, at, 1), 89);
+    hd_kv_cut(kv, at, 89);
+    cr_assert_eq(hd_kv_valid(kv, at), 89);
+    cr_assert_eq(hd_kv_bad_row(kv, at, 1), UINT32_MAX);
+    hd_kv_cut(kv, at, 95); /* nothing to cut */
+    cr_assert_eq(hd_kv_valid(kv, at), 89);
     hd_kv_free(kv);
 }
