@@ -84,8 +84,8 @@ def compare(o, with_it, without, at_the_end=None):
     with tempfile.TemporaryDirectory(prefix="hydac-pairs-") as folder:
         model = model_of(o.model, folder)
 
-        def cluster(worker_args=(), **more):
-            needed = [f"--cluster.min_workers={o.workers}"]
+        def cluster(worker_args=(), leader_args=(), **more):
+            needed = [f"--cluster.min_workers={o.workers}", *leader_args]
             return Daemons(model, needed, [*threads, *worker_args], **more)
 
         makers = {"with": lambda: cluster(**with_it), "without": lambda: cluster(**without)}
