@@ -71,7 +71,8 @@ def is_relieved(c, name):
 
 
 def measure(o, strategy, recovery):
-    args = [f"--assignment.strategy={strategy}", "--cluster.min_workers=3", f"--recovery.policy={recovery}"]
+    args = [f"--assignment.strategy={strategy}", f"--recovery.policy={recovery}"]
+    args += ["--cluster.min_workers=3", "--cluster.rebalance=auto"]
     with Daemons(o.model, leader_args=args) as c:
         for i in range(3):
             c.start(f"w{i + 1}")
@@ -108,7 +109,7 @@ def measure(o, strategy, recovery):
 def at_random(o):
     """Slow by fits and starts."""
     dice = random.Random(o.seed)
-    with Daemons(o.model, leader_args=["--cluster.min_workers=3"]) as c:
+    with Daemons(o.model, leader_args=["--cluster.min_workers=3", "--cluster.rebalance=auto"]) as c:
         c.start_all(3)
         with Load(c, o.tokens):
             first, end = epoch(c), time.monotonic() + 60 * o.random

@@ -32,10 +32,10 @@ KINDS = ("weights", "kv", "log")
 AT_ONCE = 9
 SCRIPT = os.path.join(HERE, "memory_gdb.py")
 FOUND = re.compile(r'memory_damaged kind=(\w+) what="([^"]*)" since_us=(\d+) repaired=(\w+)')
-# gdb stops a worker for a second, which is to be nobody's reason to give it up or to relieve it; nor
-# is what is found. No audit finds it first.
+# gdb stops a worker for a second, which is to be nobody's reason to give it up; nor is what is found.
+# No audit finds it first.
 PATIENT = ["--heartbeat.interval_ms=1000", "--heartbeat.phi_offline=100"]
-PATIENT += ["--cluster.rebalance=manual", "--integrity.drain_after=0", "--integrity.audit=0"]
+PATIENT += ["--integrity.drain_after=0", "--integrity.audit=0"]
 STREAMS = 3
 PROMPT, ANSWER = 120, 1200  # tokens
 

@@ -18,7 +18,6 @@ ANSWER = 400
 @pytest.fixture(scope="module")
 def served(model):
     args = ["--recovery.assign_deadline_ms=1500", "--recovery.step_deadline_ms=1500"]
-    args += ["--cluster.rebalance=manual"]  # a busy machine makes workers slow
     with Daemons(model, leader_args=["--cluster.min_workers=2", *args]) as c:
         c.start_all(2)
         yield c, c.client.complete(PROMPT, ANSWER).tokens

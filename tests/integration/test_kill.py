@@ -20,7 +20,7 @@ PREFILL_MOMENTS = (1, 64, 128)
 
 def cluster_of(model, *leader_args):
     # Every row is counted: on a busy machine a worker may be slow indeed, and nothing is to move.
-    args = ["--cluster.min_workers=3", "--cluster.rebalance=manual", *leader_args]
+    args = ["--cluster.min_workers=3", *leader_args]
     c = Daemons(model, leader_args=args)
     c.start_all(3)
     return c

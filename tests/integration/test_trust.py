@@ -22,7 +22,7 @@ class Lied:
 
     def __init__(self, model, workers, *leader_args, **middle):
         args = [f"--cluster.min_workers={workers}", "--integrity.audit=16"]
-        args += ["--cluster.rebalance=manual", *leader_args]  # a busy machine makes workers slow
+        args += leader_args
         self.cluster = Daemons(model, leader_args=args)
         self.middle = Middle(("127.0.0.1", self.cluster.ports["cluster"]), **middle)
         self.cluster.start(LIAR, "--leader.address", f"127.0.0.1:{self.middle.port}")

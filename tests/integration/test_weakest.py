@@ -105,6 +105,7 @@ def test_memory_limits_by_name(model):
 def test_a_slow_worker_is_relieved_and_comes_back(model, strategy):
     """The tokens stay the same all the while."""
     args = ["--assignment.strategy", strategy, "--cluster.min_workers", "3"]
+    args += ["--cluster.rebalance", "auto"]
     with Daemons(model, leader_args=args) as c:
         for i in range(3):
             c.start(f"w{i + 1}")
