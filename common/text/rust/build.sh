@@ -10,4 +10,10 @@ RUSTC=$2
 export RUSTC
 
 "$cargo" build --quiet --release --locked --manifest-path "$manifest" --target-dir "$target"
-cp "$target/release/libhydac_text.a" "$output"
+
+# Rust's run time brings floor, fmaf, sqrt and so on of its own, which a static link would take for the
+# C library's everywhere in the program: hydac's arithmetic is not to hang on what is linked beside it.
+library=$target/release/libhydac_text.a renamed=$output.renamed
+readelf -sW "$library" | awk '$4 == "FUNC" && $5 == "WEAK" && $6 == "HIDDEN" && $8 !~ /^_/ {
+    print $8, "hydac_text_" $8 }' | sort -u >"$renamed"
+objcopy --redefine-syms="$renamed" "$library" "$output"
