@@ -30,6 +30,7 @@ from prompts import prompt  # noqa: E402
 
 KINDS = ("weights", "kv", "log")
 AT_ONCE = 9
+STOPS = 5  # a worker may be stopped while it drops a sequence; nothing was flipped then
 SCRIPT = os.path.join(HERE, "memory_gdb.py")
 FOUND = re.compile(r'memory_damaged kind=(\w+) what="([^"]*)" since_us=(\d+) repaired=(\w+)')
 # gdb stops a worker for a second, which is to be nobody's reason to give it up; nor is what is found.
@@ -47,17 +48,18 @@ class NoDebugger(Exception):
 def gdb(pid, order):
     """What memory_gdb.py says: what it has flipped, and the blocks of rows that there are."""
     env = {**os.environ, "HYDAC_FLIPS": json.dumps(order)}
-    try:
-        args = ["gdb", "-q", "-nx", "-batch", "-p", str(pid), "-x", SCRIPT]
-        done = subprocess.run(args, env=env, capture_output=True, text=True, check=False)
-    except FileNotFoundError as e:
-        raise NoDebugger("gdb is not installed (deploy/packages.sh test)") from e
-    if "Operation not permitted" in done.stderr:
-        raise NoDebugger("gdb may not look at a process of ours")
-    between = re.search("flips-begin\n(.*)\nflips-end", done.stdout)
-    if not between:
-        raise RuntimeError(f"gdb has flipped nothing:\n{done.stdout}\n{done.stderr}")
-    return json.loads(between[1])
+    args = ["gdb", "-q", "-nx", "-batch", "-p", str(pid), "-x", SCRIPT]
+    for _ in range(STOPS):
+        try:
+            done = subprocess.run(args, env=env, capture_output=True, text=True, check=False)
+        except FileNotFoundError as e:
+            raise NoDebugger("gdb is not installed (deploy/packages.sh test)") from e
+        if "Operation not permitted" in done.stderr:
+            raise NoDebugger("gdb may not look at a process of ours")
+        between = re.search("flips-begin\n(.*)\nflips-end", done.stdout)
+        if between:
+            return json.loads(between[1])
+    raise RuntimeError(f"gdb has flipped nothing:\n{done.stdout}\n{done.stderr}")
 
 
 def flip(pid, kinds, seed):
