@@ -136,6 +136,8 @@ static int start_leader(struct hd_up *u, struct hd_error *err)
     hd_command_add_option(&l, "--log-level", u->o->log_level);
     if (u->o->wire)
         hd_command_add_option(&l, "--compute.wire", u->o->wire);
+    if (u->o->client) /* what is measured is one plan: a busy machine makes workers slow */
+        hd_command_add_option(&l, "--cluster.rebalance", "manual");
     hd_command_add(&l, "--die-with-parent");
     add_list(&l, &u->o->leader_args);
     return hd_child_start(&u->leader, &u->loop, &l, err);
