@@ -4,10 +4,10 @@
 #include "common/net/tls.h"
 #include "common/util/cpus.h"
 #include "common/util/state_dir.h"
-#include "worker/bootstrap.h"
-#include "worker/input_log.h"
-#include "worker/probe.h"
-#include "worker/session.h"
+#include "worker/cpu/probe.h"
+#include "worker/link/bootstrap.h"
+#include "worker/link/session.h"
+#include "worker/share/input_log.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -8,7 +8,7 @@
  *   instructions --compiler        what built it */
 #include "common/model/synth.h"
 #include "leader/engine/engine.h"
-#include "worker/rebuild.h"
+#include "worker/share/rebuild.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* fuzz_to_worker.c - what a leader sends, through the worker's checks. The first byte chooses the
  * message. What they let pass is used here as the worker uses it: as sizes and as indices. */
 #include "fuzz.h"
-#include "worker/bootstrap.h"
-#include "worker/check.h"
+#include "worker/link/bootstrap.h"
+#include "worker/link/check.h"
 
 #include "common/model/piece.h"
 

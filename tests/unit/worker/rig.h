@@ -3,7 +3,7 @@
 #define HD_TESTS_WORKER_RIG_H
 
 #include "common/model/digests.h"
-#include "worker/hold.h"
+#include "worker/share/hold.h"
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>

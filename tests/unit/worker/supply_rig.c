@@ -3,7 +3,7 @@
 #include "common/model/files.h"
 #include "common/model/outline.h"
 #include "common/model/synth.h"
-#include "worker/supply.h"
+#include "worker/weights/supply.h"
 
 #include <fcntl.h>
 #include <stdio.h>

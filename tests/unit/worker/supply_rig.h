@@ -4,7 +4,7 @@
 #define HD_TESTS_SUPPLY_RIG_H
 
 #include "rig.h"
-#include "worker/supply.h"
+#include "worker/weights/supply.h"
 
 #define PLENTY (UINT64_C(1) << 30)
 #define QUEUE  16

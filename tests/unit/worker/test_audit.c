@@ -3,7 +3,7 @@
 #include "common/net/answer_digest.h"
 #include "rig.h"
 #include "supply_rig.h"
-#include "worker/audit.h"
+#include "worker/trust/audit.h"
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>

@@ -2,7 +2,7 @@
 #include "common/math/self_test.h"
 #include "common/net/answer_digest.h"
 #include "fake_leader.h"
-#include "worker/audit.h"
+#include "worker/trust/audit.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

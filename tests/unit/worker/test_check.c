@@ -1,6 +1,6 @@
 /* What a leader may say of held units and of the log: limits, at the number either side. */
 #include "rig.h"
-#include "worker/check.h"
+#include "worker/link/check.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

@@ -1,6 +1,6 @@
 /* Completing a log: what is asked for and when, what is taken, and what is said at the end. */
 #include "rig.h"
-#include "worker/fill.h"
+#include "worker/share/fill.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

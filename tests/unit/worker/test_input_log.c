@@ -1,5 +1,5 @@
 /* The input log: prefixes without holes, limits that hold, files that cannot grow. */
-#include "worker/input_log.h"
+#include "worker/share/input_log.h"
 
 #include <criterion/criterion.h>
 #include <signal.h>

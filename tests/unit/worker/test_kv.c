@@ -1,5 +1,5 @@
 /* The K/V store: rows in order, blocks on demand, counters that add up. */
-#include "worker/kv.h"
+#include "worker/cpu/kv.h"
 
 #include <criterion/criterion.h>
 #include <string.h>

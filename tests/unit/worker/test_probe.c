@@ -1,6 +1,6 @@
 /* test_probe.c - the speed that a worker reports. */
 #include "tests/unit/worker/rig.h"
-#include "worker/probe.h"
+#include "worker/cpu/probe.h"
 
 #include <criterion/criterion.h>
 

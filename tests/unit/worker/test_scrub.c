@@ -2,8 +2,8 @@
  */
 #include "hydac.pb-c.h"
 #include "supply_rig.h"
-#include "worker/reply.h"
-#include "worker/scrub.h"
+#include "worker/crew/reply.h"
+#include "worker/trust/scrub.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

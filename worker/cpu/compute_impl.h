@@ -1,0 +1,119 @@
+/* compute_impl.h - scratch and helpers shared by the half-steps' files only.
+ *
+ * Scratch is laid out by slot: the units of a half-step are numbered 0, 1, ... in ascending order
+ * and slot s has a plane of its own, [max_rows][width]. */
+#ifndef HD_WORKER_COMPUTE_IMPL_H
+#define HD_WORKER_COMPUTE_IMPL_H
+
+#include "common/math/q8.h"
+#include "worker/cpu/compute.h"
+#include "worker/share/input_log.h"
+
+#define ROW_TILE 64 /* rows of a work item: its inputs and outputs stay in the L2 cache */
+#define TILE_GROUPS                                                                                \
+    4 /* output groups, HD_GROUP outputs each, of an item with a whole tile of rows */
+#define MAX_GROUPS                                                                                 \
+    32 /* ... of an item with few: the longer a piece of memory, the faster it is read */
+#define LOGITS_TILE 16 /* rows of a work item on a whole vocab block */
+
+struct hd_compute {
+    struct hd_compute_options o;
+    struct hd_units units;
+    struct hd_rope_table rope;
+    size_t n_rep; /* query heads of a KV head */
+    size_t threads;
+    size_t max_rows;
+    size_t row_bytes; /* of the inputs */
+    size_t sum_bytes; /* of sums that are not wide */
+    bool q8;          /* inputs are Q8 rows, and products of quantized weights are in integers */
+    uint8_t *inputs;  /* q8: [max_rows][hd_q8_prepared_bytes(dim)], those of the step in hand */
+    float *q;         /* [heads][max_rows][n_rep * head_dim] */
+    float *k, *v;     /* [heads][max_rows][head_dim] */
+    float *attended;  /* [heads][max_rows][n_rep * head_dim] */
+    uint8_t *fresh;   /* [heads][max_rows]: K/V of this row is to be stored */
+    float *hidden;    /* [ffn_blocks][max_rows][ffn_width] */
+    uint8_t *attended_q8;  /* q8: attended, each row prepared for products */
+    uint8_t *hidden_q8;    /* q8: hidden likewise */
+    int64_t *sum;          /* [max_rows][dim] */
+    int32_t *narrow;       /* [max_rows][dim] */
+    uint8_t *compact;      /* [max_rows][sum_bytes]: narrow as it travels; NULL: as it is */
+    uint8_t *is_bad;       /* [max_rows] */
+    uint8_t *is_wide;      /* [max_rows] */
+    uint32_t *bad, *wide;  /* [max_rows]: row numbers */
+    size_t *offset;        /* [max_rows]: where a row of logits begins in the payload */
+    float *thread_scratch; /* [threads][scratch_floats] */
+    size_t scratch_floats;
+};
+
+/* The halves, one in each file; as hd_compute_half. */
+int hd_compute_attention(struct hd_compute *c, const struct hd_half_task *work,
+                         struct hd_half_output *out, struct hd_error *err);
+int hd_compute_ffn(struct hd_compute *c, const struct hd_half_task *work,
+                   struct hd_half_output *out, struct hd_error *err);
+int hd_compute_logits(struct hd_compute *c, const struct hd_half_task *work,
+                      struct hd_half_output *out, struct hd_error *err);
+
+/* How a product over some units is cut into work items: index = (unit * parts + part) * tiles +
+ * tile. A part is up to `per` output groups, a tile up to `tile_rows` rows. */
+struct split {
+    size_t units, parts, tiles, per, tile_rows, rows;
+};
+struct split hd_split(const struct hd_compute *c, size_t units, size_t groups, size_t rows);
+struct split_item {
+    size_t unit, g0, g1; /* g1 may lie beyond the last group */
+    size_t stride;       /* of its outputs in scratch: `per` groups */
+    size_t row0, rows;
+};
+struct split_item hd_split_item(const struct split *s, size_t index);
+static inline size_t hd_split_items(const struct split *s)
+{
+    return s->units * s->parts * s->tiles;
+}
+
+static inline float *hd_scratch(const struct hd_compute *c, unsigned thread)
+{
+    return c->thread_scratch + thread * c->scratch_floats;
+}
+
+/* Products with these weights are made in integers. */
+static inline bool hd_takes_q8(const struct hd_compute *c, const struct hd_weights *w)
+{
+    return c->q8 && hd_weights_are_quantized(w);
+}
+
+/* Makes the step's inputs readable for hd_multiply_inputs. */
+void hd_prepare_inputs(struct hd_compute *c, const struct hd_rows *rows);
+/* y[r][o] = W x[r] for the groups [g0, g1) and some of the step's inputs, as hd_matmul. */
+struct input_product {
+    const struct hd_weights *w; /* [outputs][dim] */
+    size_t g0, g1, row0, rows;
+    float *y;
+    size_t y_stride; /* floats */
+};
+void hd_multiply_inputs(const struct hd_compute *c, const struct hd_rows *rows,
+                        const struct input_product *p);
+
+/* The second half of both halves: sums the units' products W [dim][inputs] * in over the units.
+ * in(r, slot) gives a unit's inputs. Then fills `out`. */
+struct unit_input {
+    const struct hd_weights *w; /* [dim][inputs] */
+    const float *x;             /* [rows][stride]; not used when q8 is given */
+    size_t stride;              /* floats */
+    const uint8_t *q8;          /* [rows][q8_stride]: prepared rows, or NULL */
+    size_t q8_stride;           /* bytes */
+};
+struct reduction {
+    struct hd_compute *c;
+    const struct hd_half_task *work;
+    struct unit_input (*in)(const struct reduction *r, size_t slot);
+    struct split split;
+};
+int hd_reduce(struct reduction *r, struct hd_half_output *out, struct hd_error *err);
+
+/* Multiply-adds x 2 of W [outputs][inputs] times so many rows. */
+uint64_t hd_product_flops(const struct hd_weights *w, size_t rows);
+
+/* Lists the rows whose flag is set; returns how many. */
+size_t hd_list_flags(const uint8_t *flags, size_t rows, uint32_t *list);
+
+#endif

@@ -1,0 +1,271 @@
+/* jobs.c - what the compute thread does with each job. */
+#include "common/util/clock.h"
+#include "worker/crew/crew_impl.h"
+#include "worker/share/hold.h"
+
+void hd_crew_finish(struct hd_crew *c, struct hd_reply *r, int rc)
+{
+    if (rc < 0) {
+        hd_reply_free(r);
+        r = NULL;
+    }
+    hd_crew_send(c, r);
+}
+
+void hd_crew_send_error(struct hd_crew *c, uint64_t conversation, const struct hd_error *err)
+{
+    struct hd_reply *r = hd_reply_new(conversation);
+    if (r) {
+        r->type = HD_FRAME_ERROR;
+        r->error = *err;
+    }
+    hd_crew_send(c, r);
+}
+
+/* ---- Who is with whom ----*/
+
+static void do_join(struct hd_crew *c, const struct hd_job *job)
+{
+    struct hd_error err = {0};
+    c->epoch = job->epoch;
+    c->joined = job->conversation;
+    c->pace = (struct hd_pace){0};
+    hd_crew_forget_supply(c);
+    if (hd_node_resize(c->node, &job->sizes, &err) < 0)
+        hd_crew_send_error(c, job->conversation, &err);
+    hd_crew_begin_scrub(c);
+}
+
+static void do_leave(struct hd_crew *c)
+{
+    hd_fill_drop(c->fill, UINT64_MAX);
+    hd_node_leave(c->node);
+    hd_crew_forget_supply(c);
+}
+
+static void do_drop(struct hd_crew *c, const struct hd_job *job)
+{
+    hd_fill_drop(c->fill, UINT64_C(1) << job->sequence);
+    hd_node_drop(c->node, job->sequence);
+}
+
+/* ---- What is owned, held and logged ----*/
+
+static size_t copy_needs(Hydac__V1__SequenceNeed *const *list, size_t n,
+                         struct hd_sequence_need *needs)
+{
+    for (size_t i = 0; i < n; i++)
+        needs[i] = (struct hd_sequence_need){
+            .sequence = list[i]->sequence,
+            .base = list[i]->committed,
+            .inflight = {list[i]->inflight, list[i]->inflight_second},
+            .replayed = list[i]->replayed,
+        };
+    return n;
+}
+
+/* The message's lists are borrowed, its needs copied to `needs` [HD_NODE_SEQUENCES]. */
+static struct hd_assignment assignment_of(const struct hd_job *job, struct hd_sequence_need *needs)
+{
+    const Hydac__V1__AssignHeads *m = (const Hydac__V1__AssignHeads *)job->message;
+    return (struct hd_assignment){
+        .want = {{m->heads, m->n_heads},
+                 {m->ffn_blocks, m->n_ffn_blocks},
+                 {m->vocab_blocks, m->n_vocab_blocks}},
+        .hold = {{m->hold_heads, m->n_hold_heads},
+                 {m->hold_ffn_blocks, m->n_hold_ffn_blocks},
+                 {m->hold_vocab_blocks, m->n_hold_vocab_blocks}},
+        .epoch = m->epoch,
+        .round = m->round,
+        .clear = m->clear,
+        .needs = needs,
+        .n_needs = copy_needs(m->sequences, m->n_sequences, needs),
+        .layers_done = {m->layers_done, m->layers_done_second},
+    };
+}
+
+static uint64_t forgotten(const struct hd_assignment *a)
+{
+    uint64_t mask = a->clear ? UINT64_MAX : 0;
+    for (size_t i = 0; i < a->n_needs; i++)
+        mask |= (uint64_t)a->needs[i].replayed << a->needs[i].sequence;
+    return mask;
+}
+
+static void do_assign(struct hd_crew *c, const struct hd_job *job)
+{
+    struct hd_sequence_need needs[HD_NODE_SEQUENCES];
+    struct hd_assignment a = assignment_of(job, needs);
+    struct hd_kv_report report;
+    struct hd_error err = {0};
+    struct hd_supply_totals before = {0};
+    hd_fill_drop(c->fill, forgotten(&a));
+    hd_crew_want(c, &a);
+    hd_supply_totals(c->supply, &before);
+    int rc = hd_rebuild(c->node, &a, &report, &err);
+    hd_crew_log_weights(c, &before);
+    c->epoch = job->epoch;
+    if (rc < 0) {
+        hd_crew_send_error(c, job->conversation, &err);
+    } else {
+        struct hd_reply *r = hd_reply_new(job->conversation);
+        hd_crew_finish(c, r, r ? hd_reply_kv_result(r, &report) : 0);
+    }
+    hd_kv_report_deinit(&report);
+}
+
+static void do_hold(struct hd_crew *c, const struct hd_job *job)
+{
+    struct hd_sequence_need needs[HD_NODE_SEQUENCES];
+    struct hd_assignment a = assignment_of(job, needs);
+    hd_hold_set(c->node, &a);
+    hd_crew_want(c, &a);
+}
+
+static void do_fill(struct hd_crew *c, const struct hd_job *job)
+{
+    const Hydac__V1__FillLog *m = (const Hydac__V1__FillLog *)job->message;
+    struct hd_sequence_need needs[HD_NODE_SEQUENCES];
+    struct hd_assignment a = {
+        .needs = needs,
+        .n_needs = copy_needs(m->sequences, m->n_sequences, needs),
+        .layers_done = {m->layers_done},
+    };
+    hd_fill_begin(c->fill, &a);
+}
+
+static void do_fetch(struct hd_crew *c, const struct hd_job *job)
+{
+    struct hd_reply *r = hd_reply_new(job->conversation);
+    const Hydac__V1__Fetch *m = (const Hydac__V1__Fetch *)job->message;
+    hd_crew_finish(c, r, r ? hd_reply_rows(r, m, c->node) : 0);
+}
+
+static void do_rows(struct hd_crew *c, const struct hd_job *job)
+{
+    const Hydac__V1__Rows *m = (const Hydac__V1__Rows *)job->message;
+    struct hd_log_answer answer = {
+        .piece = {m->id, m->sequence, m->layer, m->position, m->count},
+        .rows = job->frame.payload,
+        .now_us = hd_now_us(),
+    };
+    struct hd_error err = {0};
+    if (hd_fill_rows(c->fill, &answer, &err) < 0)
+        hd_crew_send_error(c, job->conversation, &err);
+}
+
+/* ---- Steps ----*/
+
+/* False: it failed. */
+static bool answer_step(struct hd_crew *c, const struct hd_job *job,
+                        const struct hd_half_step *step)
+{
+    struct hd_half_output out;
+    struct hd_error err = {0};
+    uint64_t t0 = hd_now_us();
+    int rc = hd_node_step(c->node, step, &out, &err);
+    if (rc == HD_STEP_NOT_OURS)
+        return true;
+    if (rc < 0) {
+        hd_crew_send_error(c, job->conversation, &err);
+        return false;
+    }
+    atomic_fetch_add(&c->steps, 1);
+    struct hd_reply *r = hd_reply_new(job->conversation);
+    if (!r)
+        hd_shared_unref(out.payload);
+    const Hydac__V1__Step *m = (const Hydac__V1__Step *)job->message;
+    uint64_t us = hd_now_us() - t0;
+    hd_crew_note_quick(c, m, us);
+    hd_crew_finish(c, r, r ? hd_reply_step_result(r, m, &out, us) : 0);
+    return true;
+}
+
+static uint64_t sequences_of(const struct hd_rows *rows)
+{
+    uint64_t mask = 0;
+    for (size_t i = 0; i < rows->n; i++)
+        mask |= UINT64_C(1) << rows->sequences[i];
+    return mask;
+}
+
+static void log_inputs(struct hd_crew *c, const struct hd_half_step *step)
+{
+    uint64_t lost = hd_node_log_inputs(c->node, step->layer, &step->rows);
+    hd_fill_drop(c->fill, lost);
+    hd_crew_send_log_state(c, lost, false);
+}
+
+static void do_step(struct hd_crew *c, const struct hd_job *job)
+{
+    const Hydac__V1__Step *m = (const Hydac__V1__Step *)job->message;
+    struct hd_half_step step = {
+        .units = (enum hd_shard_kind)m->half,
+        .layer = m->layer,
+        .rows = {.x = job->frame.payload,
+                 .n = m->n_sequences,
+                 .sequences = m->sequences,
+                 .positions = m->positions,
+                 .shifts = m->shifts,
+                 .want = m->want,
+                 .temperatures = m->temperatures},
+    };
+    if (job->epoch < c->epoch)
+        return;
+    bool present = job->epoch == atomic_load(&c->newest_epoch);
+    if (present && !answer_step(c, job, &step))
+        return;
+    /* Behind the answer nobody waits for it, and whatever reads the log is a later job. */
+    if (step.units == HD_SHARD_HEAD)
+        log_inputs(c, &step);
+    if (present && step.units == HD_SHARD_HEAD)
+        hd_hold_follow(c->node, step.layer, &step.rows);
+    else if (step.units == HD_SHARD_HEAD)
+        hd_hold_behind(c->node, sequences_of(&step.rows));
+    hd_pace_step(&c->pace, hd_now_us());
+}
+
+static void do_stats(struct hd_crew *c, const struct hd_job *job)
+{
+    struct hd_reply *r = hd_reply_new(job->conversation);
+    hd_crew_finish(c, r, r ? hd_reply_stats(r, job->id, c->node) : 0);
+}
+
+/* ---- All jobs ----*/
+
+void hd_crew_publish(struct hd_crew *c, uint64_t busy_us)
+{
+    const struct hd_node *n = c->node;
+    atomic_fetch_add(&c->busy_us, busy_us);
+    atomic_store(&c->kv_bytes, hd_node_kv_bytes(n));
+    atomic_store(&c->log_bytes, n->input_log ? hd_input_log_bytes(n->input_log) : 0);
+    atomic_store(&c->weight_bytes, hd_node_weight_bytes(n));
+}
+
+static void (*const jobs[])(struct hd_crew *c, const struct hd_job *job) = {
+    [HD_JOB_JOIN] = do_join,
+    [HD_JOB_DROP] = do_drop,
+    [HD_JOB_ASSIGN] = do_assign,
+    [HD_JOB_HOLD] = do_hold,
+    [HD_JOB_STEP] = do_step,
+    [HD_JOB_FILL] = do_fill,
+    [HD_JOB_FETCH] = do_fetch,
+    [HD_JOB_ROWS] = do_rows,
+    [HD_JOB_STATS] = do_stats,
+    [HD_JOB_AUDIT] = hd_crew_do_audit,
+    [HD_JOB_SELF_TEST] = hd_crew_do_self_test,
+    [HD_JOB_DIGESTS] = hd_crew_learn_digests,
+};
+
+void hd_crew_run_job(struct hd_crew *c, const struct hd_job *job)
+{
+    uint64_t t0 = hd_now_us();
+    if (job->type == HD_JOB_LEAVE) {
+        do_leave(c);
+    } else if (job->conversation == atomic_load(&c->conversation)) {
+        if (job->type != HD_JOB_JOIN && !c->node->kv)
+            return; /* joining failed, and the loop thread is being told */
+        jobs[job->type](c, job);
+    }
+    hd_crew_publish(c, hd_now_us() - t0);
+}

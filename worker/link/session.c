@@ -1,0 +1,248 @@
+/* session.c - see session.h. */
+#include "worker/link/session_impl.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_QUEUED (UINT64_C(1) << 30) /* bytes that may wait for a leader that reads slowly */
+
+static const char *const state_names[] = {"paused",   "resolving", "connecting",
+                                          "greeting", "joined",    "ending"};
+
+static void start(struct hd_session *s);
+static void on_timer(uv_timer_t *timer);
+
+void hd_session_set(struct hd_session *s, enum session_state to)
+{
+    bool changed = (s->state == JOINED) != (to == JOINED);
+    hd_debug(s->o.log, "session", "from=%s to=%s", state_names[s->state], state_names[to]);
+    s->state = to;
+    if (changed && s->o.joined)
+        s->o.joined(s->o.arg, to == JOINED);
+}
+
+/* ---- Ending, and beginning again ----*/
+
+static void maybe_closed(struct hd_session *s)
+{
+    if (!s->closing || s->conn || s->state == RESOLVING || s->handles > 0)
+        return;
+    void (*closed)(void *arg) = s->closed;
+    void *arg = s->closed_arg;
+    free(s);
+    closed(arg);
+}
+
+static void pause_session(struct hd_session *s, const char *why)
+{
+    hd_session_set(s, PAUSED);
+    if (s->closing || s->refused) {
+        maybe_closed(s);
+        return;
+    }
+    uv_timer_start(&s->timer, on_timer, hd_way_pause(&s->way, why), 0);
+}
+
+void hd_session_break_off(struct hd_session *s, const struct hd_error *err)
+{
+    if (s->state != GREETING && s->state != JOINED)
+        return;
+    Hydac__V1__Error m = HYDAC__V1__ERROR__INIT;
+    hd_errlog(s->o.log, "session_broken", "reason=\"%s\"", err->text);
+    m.code = (uint32_t)-err->code;
+    m.text = (char *)err->text;
+    hd_session_set(s, ENDING);
+    /* If it cannot be sent the connection is ending anyway. */
+    hd_conn_send(s->conn, HD_FRAME_ERROR, &m.base, NULL);
+    hd_conn_close(s->conn, true);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct hd_session *s = timer->data;
+    if (s->state == PAUSED) {
+        start(s);
+        return;
+    }
+    hd_warn(s->o.log, "leader_silent", "state=%s", state_names[s->state]);
+    hd_session_set(s, ENDING);
+    hd_conn_close(s->conn, false);
+}
+
+/* ---- The connection ----*/
+
+static void on_open(void *arg, struct hd_conn *conn)
+{
+    struct hd_session *s = arg;
+    hd_session_set(s, GREETING);
+    if (hd_session_hello(s) < 0)
+        hd_conn_close(conn, false);
+}
+
+static void on_frame(void *arg, struct hd_conn *conn, struct hd_frame *f)
+{
+    struct hd_session *s = arg;
+    uv_timer_start(&s->timer, on_timer, s->state == JOINED ? HD_SILENCE_MS : HD_GREETING_MS, 0);
+    hd_session_frame(s, f);
+}
+
+static void on_close(void *arg, struct hd_conn *conn, int code, const char *why)
+{
+    struct hd_session *s = arg;
+    struct hd_job leave = {.type = HD_JOB_LEAVE, .conversation = ++s->conversation};
+    s->conn = NULL;
+    if (!uv_is_closing((uv_handle_t *)&s->timer))
+        uv_timer_stop(&s->timer);
+    /* Lost for want of memory it costs nothing but memory: joining forgets everything as well. */
+    hd_crew_submit(s->crew, &leave);
+    hd_session_drained(s, "the connection has ended");
+    pause_session(s, code == 0 ? "the connection was given up" : why);
+}
+
+static void on_address(void *arg, int code, const struct sockaddr *addr, const char *why)
+{
+    struct hd_session *s = arg;
+    struct hd_error err = {0};
+    if (code < 0 || s->closing) {
+        pause_session(s, why);
+        return;
+    }
+    struct hd_conn_options o = {
+        .events = {.on_open = on_open, .on_frame = on_frame, .on_close = on_close},
+        .arg = s,
+        .limits = {.max_body = HD_FRAME_GREETING_BODY},
+        .max_queued = MAX_QUEUED,
+    };
+    if (hd_way_connect(&s->way, addr, &o, &s->conn, &err) < 0) {
+        pause_session(s, err.text);
+        return;
+    }
+    hd_session_set(s, CONNECTING);
+    uv_timer_start(&s->timer, on_timer, HD_GREETING_MS, 0);
+}
+
+static void start(struct hd_session *s)
+{
+    struct hd_error err = {0};
+    hd_session_set(s, RESOLVING);
+    if (hd_way_look_up(&s->way, &err) < 0)
+        pause_session(s, err.text);
+}
+
+/* ---- The session ----*/
+
+int hd_session_new(struct hd_session **out, const struct hd_session_options *o)
+{
+    struct hd_session *s = calloc(1, sizeof *s);
+    if (!s)
+        return HD_E_NOMEM;
+    s->o = *o;
+    hd_model_units(o->model, &s->units);
+    s->check.model = o->model;
+    s->check.units = &s->units;
+    s->check.n_pieces = hd_piece_count(o->model, &s->units);
+    s->way = (struct hd_way){.loop = o->loop, .config = o->config, .log = o->log, .tls = o->tls};
+    hd_way_init(&s->way, on_address, s);
+    *out = s;
+    return 0;
+}
+
+void hd_session_free(struct hd_session *s)
+{
+    free(s);
+}
+
+void hd_session_start(struct hd_session *s, struct hd_crew *crew)
+{
+    s->crew = crew;
+    uv_timer_init(s->o.loop, &s->timer);
+    uv_timer_init(s->o.loop, &s->drain_timer);
+    s->timer.data = s->drain_timer.data = s;
+    hd_busy_poll_init(&s->busy_poll, s->o.loop, s->o.config->busy_poll_us);
+    s->handles = 3;
+    uv_timer_start(&s->timer, on_timer, 0, 0);
+}
+
+static void log_result(struct hd_session *s, const Hydac__V1__KvResult *m)
+{
+    hd_info(s->o.log, m->round ? "prepared" : "assigned",
+            "epoch=%" PRIu64 " round=%" PRIu64 " heads=%zu ready=%zu rows_rebuilt=%" PRIu64
+            " rows_kept=%" PRIu64 " weights_us=%" PRIu64 " rebuild_us=%" PRIu64 " gaps=%zu",
+            m->epoch, m->round, m->n_heads, m->n_ready_heads, m->rows_rebuilt, m->rows_kept,
+            m->weights_us, m->rebuild_us, m->n_gaps);
+}
+
+void hd_session_reply(struct hd_session *s, struct hd_reply *r)
+{
+    static const struct hd_error no_memory = {HD_E_NOMEM, "the worker is out of memory"};
+    if (s->state != JOINED)
+        return;
+    if (!r || r->type == HD_FRAME_ERROR) {
+        hd_session_break_off(s, r ? &r->error : &no_memory);
+        return;
+    }
+    if (r->type == HD_FRAME_KV_RESULT)
+        log_result(s, (const Hydac__V1__KvResult *)r->message);
+    /* A failure closes the connection or finds it closing: on_close comes either way. */
+    if (hd_conn_send(s->conn, r->type, r->message, r->payload) == HD_E_NOMEM)
+        hd_session_break_off(s, &no_memory);
+    else if (r->type == HD_FRAME_STEP_RESULT)
+        hd_busy_poll_expect(&s->busy_poll);
+}
+
+/* ---- Leaving ----*/
+
+void hd_session_drained(struct hd_session *s, const char *why)
+{
+    void (*drained)(void *arg) = s->drained;
+    if (!drained)
+        return;
+    hd_info(s->o.log, "drained", "reason=\"%s\"", why);
+    s->drained = NULL;
+    uv_timer_stop(&s->drain_timer);
+    drained(s->drained_arg);
+}
+
+static void on_drain_timer(uv_timer_t *timer)
+{
+    hd_session_drained(timer->data, "worker.drain_ms have passed");
+}
+
+void hd_session_drain(struct hd_session *s, void (*drained)(void *arg), void *arg)
+{
+    Hydac__V1__Drain m = HYDAC__V1__DRAIN__INIT;
+    uint64_t limit_ms = s->o.config->drain_ms;
+    s->drained = drained;
+    s->drained_arg = arg;
+    if (s->state != JOINED || limit_ms == 0) {
+        hd_session_drained(s, s->state == JOINED ? "worker.drain_ms is 0" : "no leader is joined");
+        return;
+    }
+    hd_info(s->o.log, "draining", "limit_ms=%" PRIu64, limit_ms);
+    uv_timer_start(&s->drain_timer, on_drain_timer, limit_ms, 0);
+    /* What keeps it from being sent also ends the connection. */
+    hd_conn_send(s->conn, HD_FRAME_DRAIN, &m.base, NULL);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct hd_session *s = handle->data;
+    s->handles--;
+    maybe_closed(s);
+}
+
+void hd_session_close(struct hd_session *s, void (*closed)(void *arg), void *arg)
+{
+    s->closing = true;
+    s->drained = NULL;
+    s->closed = closed;
+    s->closed_arg = arg;
+    if (s->state == RESOLVING)
+        hd_resolve_cancel(&s->way.resolve);
+    else if (s->conn)
+        hd_conn_close(s->conn, false);
+    uv_close((uv_handle_t *)&s->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&s->drain_timer, on_handle_closed);
+    hd_busy_poll_close(&s->busy_poll, on_handle_closed, s);
+}

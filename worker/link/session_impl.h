@@ -1,0 +1,47 @@
+/* session_impl.h - shared by session.c (the connection) and frames.c (what comes over it). */
+#ifndef HD_WORKER_SESSION_IMPL_H
+#define HD_WORKER_SESSION_IMPL_H
+
+#include "common/net/busy_poll.h"
+#include "worker/link/check.h"
+#include "worker/link/session.h"
+#include "worker/link/way.h"
+
+enum session_state { PAUSED, RESOLVING, CONNECTING, GREETING, JOINED, ENDING };
+
+struct hd_session {
+    struct hd_session_options o;
+    struct hd_crew *crew; /* borrowed */
+    struct hd_units units;
+    enum session_state state;
+    struct hd_conn *conn; /* CONNECTING to ENDING */
+    struct hd_way way;
+    uv_timer_t timer; /* PAUSED: when to try again; later: when silence has lasted too long */
+    uint64_t conversation;
+    uint64_t epoch; /* newest announced by the leader */
+    struct hd_check check;
+    bool refused;
+    struct hd_busy_poll busy_poll;
+    uv_timer_t drain_timer;     /* when to leave though the leader has not said so */
+    void (*drained)(void *arg); /* NULL: not draining */
+    void *drained_arg;
+    bool closing;
+    unsigned handles; /* not closed yet */
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+/* session.c */
+void hd_session_set(struct hd_session *s, enum session_state to);
+/* Tell the leader what is wrong and end the connection. */
+void hd_session_break_off(struct hd_session *s, const struct hd_error *err);
+
+/* The end of draining, if there is any; `why` is for the log. */
+void hd_session_drained(struct hd_session *s, const char *why);
+
+/* frames.c */
+int hd_session_hello(struct hd_session *s);
+/* Takes any frame, and frees it. */
+void hd_session_frame(struct hd_session *s, struct hd_frame *f);
+
+#endif

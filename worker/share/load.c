@@ -1,0 +1,336 @@
+/* load.c - the weights of units: which are there, packing what is missing, freeing. A piece is one
+ * unit in one layer (a vocab block is one piece).
+ *
+ * With a supply every piece is packed from a buffer whose bytes have the leader's digest, whatever
+ * they come from. Without one they are the model's, and nobody compares. */
+#include "worker/cpu/pack.h"
+#include "worker/share/shard_impl.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+static uint32_t layers_of(const struct hd_shard *s, enum hd_shard_kind kind)
+{
+    return kind == HD_SHARD_VOCAB ? 1 : s->model->shape.n_layers;
+}
+
+size_t hd_shard_parts(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer,
+                      struct hd_shard_part parts[HD_PIECE_MAX_CUTS])
+{
+    const struct hd_weights *w[HD_PIECE_MAX_CUTS] = {NULL};
+    if (!hd_shard_has_any(s, u))
+        return 0;
+    if (u.kind == HD_SHARD_HEAD) {
+        const struct hd_head_weights *h = &s->head[u.unit][layer];
+        w[0] = &h->q, w[1] = &h->k, w[2] = &h->v, w[3] = &h->o;
+    } else if (u.kind == HD_SHARD_FFN) {
+        const struct hd_ffn_weights *f = &s->ffn[u.unit][layer];
+        w[0] = &f->gate, w[1] = &f->up, w[2] = &f->down;
+    } else {
+        w[0] = s->vocab[u.unit];
+    }
+    size_t n = 0;
+    for (; n < HD_PIECE_MAX_CUTS && w[n] && w[n]->data; n++)
+        parts[n] = (struct hd_shard_part){w[n]->data, w[n]->groups * w[n]->group_bytes};
+    return n;
+}
+
+/* Bytes of a piece; 0 when it is not there. */
+static uint64_t piece_bytes(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer)
+{
+    struct hd_shard_part parts[HD_PIECE_MAX_CUTS];
+    size_t n = hd_shard_parts(s, u, layer, parts);
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += parts[i].bytes;
+    return bytes;
+}
+
+bool hd_shard_has_any(const struct hd_shard *s, struct hd_shard_unit u)
+{
+    return u.kind == HD_SHARD_HEAD  ? s->head[u.unit] != NULL
+           : u.kind == HD_SHARD_FFN ? s->ffn[u.unit] != NULL
+                                    : s->vocab[u.unit] != NULL;
+}
+
+bool hd_shard_has(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer)
+{
+    return piece_bytes(s, u, layer) > 0;
+}
+
+void hd_shard_release_piece(struct hd_shard *s, struct hd_shard_unit u, uint32_t layer)
+{
+    if (!hd_shard_has(s, u, layer))
+        return;
+    s->bytes -= piece_bytes(s, u, layer);
+    if (u.kind == HD_SHARD_HEAD)
+        hd_head_weights_deinit(&s->head[u.unit][layer]);
+    else if (u.kind == HD_SHARD_FFN)
+        hd_ffn_weights_deinit(&s->ffn[u.unit][layer]);
+    else
+        hd_weights_deinit(s->vocab[u.unit]);
+}
+
+void hd_shard_release(struct hd_shard *s, struct hd_shard_unit u)
+{
+    if (!hd_shard_has_any(s, u))
+        return;
+    for (uint32_t l = 0; l < layers_of(s, u.kind); l++)
+        hd_shard_release_piece(s, u, l);
+    if (u.kind == HD_SHARD_HEAD) {
+        free(s->head[u.unit]);
+        s->head[u.unit] = NULL;
+    } else if (u.kind == HD_SHARD_FFN) {
+        free(s->ffn[u.unit]);
+        s->ffn[u.unit] = NULL;
+    } else {
+        free(s->vocab[u.unit]);
+        s->vocab[u.unit] = NULL;
+    }
+}
+
+/* Room for the weights, all of them empty. */
+static int make_room(struct hd_shard *s, struct hd_shard_unit u)
+{
+    if (hd_shard_has_any(s, u))
+        return 0;
+    size_t layers = layers_of(s, u.kind);
+    if (u.kind == HD_SHARD_HEAD)
+        s->head[u.unit] = calloc(layers, sizeof **s->head);
+    else if (u.kind == HD_SHARD_FFN)
+        s->ffn[u.unit] = calloc(layers, sizeof **s->ffn);
+    else
+        s->vocab[u.unit] = calloc(1, sizeof **s->vocab);
+    return hd_shard_has_any(s, u) ? 0 : HD_E_NOMEM;
+}
+
+/* ---- Packing ----*/
+
+struct piece {
+    struct hd_shard_unit u;
+    uint32_t layer;
+    struct hd_piece_bytes *bytes; /* NULL: the model has its data */
+    bool refused;                 /* the model's data are not what they should be */
+};
+
+/* What a thread gathers a piece into. */
+struct buffer {
+    uint8_t *data;
+    size_t len;
+};
+
+struct load_job {
+    struct hd_shard *s;
+    struct piece *pieces;
+    size_t n, max;
+    struct buffer *buffers; /* [threads] */
+    _Atomic int rc;         /* the first failure */
+};
+
+static struct hd_piece_at place_of(const struct piece *p)
+{
+    return (struct hd_piece_at){(enum hd_piece_kind)p->u.kind, p->u.unit, p->layer};
+}
+
+static int grow(struct buffer *b, size_t len)
+{
+    if (b->len >= len)
+        return 0;
+    free(b->data);
+    b->data = aligned_alloc(HD_PIECE_ALIGN, len); /* a multiple, as cuts are padded */
+    b->len = b->data ? len : 0;
+    return b->data ? 0 : HD_E_NOMEM;
+}
+
+static int pack_piece(struct hd_shard *s, const struct piece *p, const uint8_t *bytes)
+{
+    struct hd_unit_at at = {.model = s->model,
+                            .units = &s->units,
+                            .unit = p->u.unit,
+                            .layer = p->layer,
+                            .bytes = bytes};
+    int rc;
+    if (p->u.kind == HD_SHARD_HEAD)
+        rc = hd_pack_head(&s->head[p->u.unit][p->layer], &at);
+    else if (p->u.kind == HD_SHARD_FFN)
+        rc = hd_pack_ffn(&s->ffn[p->u.unit][p->layer], &at);
+    else
+        rc = hd_pack_vocab(s->vocab[p->u.unit], &at);
+    if (rc == 0)
+        hd_shard_seal(s, p->u, p->layer);
+    return rc;
+}
+
+/* What is packed is what was hashed: the bytes are gathered once, and the file may change behind.
+ */
+static int pack_own(struct hd_shard *s, struct piece *p, struct buffer *b)
+{
+    struct hd_piece_at at = place_of(p);
+    int rc = grow(b, hd_supply_piece_bytes(s->supply, at));
+    if (rc < 0)
+        return rc;
+    p->refused = !hd_supply_read_own(s->supply, at, b->data);
+    return p->refused ? 0 : pack_piece(s, p, b->data);
+}
+
+static void load_one(void *arg, size_t index, unsigned thread)
+{
+    struct load_job *job = arg;
+    struct piece *p = &job->pieces[index];
+    if (atomic_load_explicit(&job->rc, memory_order_relaxed) < 0)
+        return;
+    int rc = p->bytes         ? pack_piece(job->s, p, p->bytes->data)
+             : job->s->supply ? pack_own(job->s, p, &job->buffers[thread])
+                              : pack_piece(job->s, p, NULL);
+    int none = 0;
+    if (rc < 0)
+        atomic_compare_exchange_strong(&job->rc, &none, rc);
+}
+
+/* Packs the pieces of the list, for which there is room. */
+static int pack_all(struct load_job *job)
+{
+    unsigned threads = hd_team_threads(job->s->team);
+    job->buffers = calloc(threads, sizeof *job->buffers);
+    if (!job->buffers)
+        return HD_E_NOMEM;
+    hd_team_run(job->s->team, job->n, load_one, job);
+    for (unsigned i = 0; i < threads; i++)
+        free(job->buffers[i].data);
+    free(job->buffers);
+    for (size_t i = 0; i < job->n; i++)
+        job->s->bytes += piece_bytes(job->s, job->pieces[i].u, job->pieces[i].layer);
+    return atomic_load(&job->rc);
+}
+
+static bool is_missing(const struct hd_shard *s, const struct hd_shard_wish *wish,
+                       struct hd_shard_unit u, uint32_t layer)
+{
+    return (!wish->one_layer || layer == wish->layer) && !hd_shard_has(s, u, layer);
+}
+
+/* Appends the missing pieces of a unit. */
+static void list_missing(struct load_job *job, const struct hd_shard_wish *wish,
+                         struct hd_shard_unit u)
+{
+    for (uint32_t l = 0; l < layers_of(job->s, u.kind) && job->n < job->max; l++)
+        if (is_missing(job->s, wish, u, l))
+            job->pieces[job->n++] = (struct piece){.u = u, .layer = l};
+}
+
+/* Those that are missing, at most max. */
+static size_t count_missing(const struct hd_shard *s, const struct hd_shard_wish *wish, size_t max)
+{
+    size_t n = 0;
+    for (int k = 0; k < HD_SHARD_KINDS; k++)
+        for (size_t i = 0; i < wish->units[k].n && n < max; i++) {
+            struct hd_shard_unit u = {(enum hd_shard_kind)k, wish->units[k].list[i]};
+            for (uint32_t l = 0; l < layers_of(s, u.kind); l++)
+                n += is_missing(s, wish, u, l);
+        }
+    return n < max ? n : max;
+}
+
+static int make_room_for(struct load_job *job)
+{
+    int rc = 0;
+    for (size_t i = 0; i < job->n && rc == 0; i++)
+        rc = make_room(job->s, job->pieces[i].u);
+    return rc;
+}
+
+/* ---- From the supply ----*/
+
+/* Moves what is at hand of the list to the batch: at most `max` pieces, and `some` of them whose
+ * bytes are in memory. */
+static int take_supplied(struct load_job *missing, struct load_job *batch, size_t max, size_t some)
+{
+    size_t kept = 0, in_memory = 0;
+    int rc = 0;
+    for (size_t i = 0; i < missing->n; i++) {
+        struct piece p = missing->pieces[i];
+        bool taken = false;
+        if (rc >= 0 && batch->n < max && in_memory < some) {
+            rc = hd_supply_get(batch->s->supply, place_of(&p), &p.bytes);
+            taken = rc == HD_SUPPLY_HERE || rc == HD_SUPPLY_OWN;
+            in_memory += rc == HD_SUPPLY_HERE;
+        }
+        if (taken)
+            batch->pieces[batch->n++] = p;
+        else
+            missing->pieces[kept++] = p;
+    }
+    missing->n = kept;
+    return rc < 0 ? rc : 0;
+}
+
+/* Packs the batch. What was refused is missing again, and comes from elsewhere. */
+static int pack_batch(struct load_job *batch, struct load_job *missing)
+{
+    int rc = make_room_for(batch);
+    if (rc == 0)
+        rc = pack_all(batch);
+    for (size_t i = 0; i < batch->n; i++) {
+        struct piece *p = &batch->pieces[i];
+        hd_piece_bytes_unref(p->bytes);
+        if (!p->refused)
+            continue;
+        hd_supply_refuse_own(batch->s->supply, place_of(p));
+        missing->pieces[missing->n++] = (struct piece){.u = p->u, .layer = p->layer};
+    }
+    return rc;
+}
+
+/* Loads what is at hand, up to `max` pieces; with `wait` all of the list, as it comes. */
+static int load_supplied(struct load_job *missing, size_t max, bool wait, struct hd_error *err)
+{
+    struct hd_shard *s = missing->s;
+    size_t some = 2 * (size_t)hd_team_threads(s->team);
+    struct load_job batch = {.s = s};
+    max = max < missing->n ? max : missing->n;
+    batch.pieces = malloc(max * sizeof *batch.pieces);
+    int rc = batch.pieces ? 0 : HD_E_NOMEM;
+    bool loaded = false;
+    while (rc == 0 && missing->n > 0) {
+        batch.n = 0;
+        rc = take_supplied(missing, &batch, max, some);
+        int packed = pack_batch(&batch, missing);
+        rc = rc < 0 ? rc : packed;
+        loaded = loaded || batch.n > 0;
+        if (rc < 0 || !wait)
+            break;
+        if (batch.n == 0)
+            rc = hd_supply_wait(s->supply, err);
+    }
+    free(batch.pieces);
+    return rc < 0 ? rc : loaded ? HD_SHARD_LOADED : HD_SHARD_WAITING;
+}
+
+/* ---- Loading ----*/
+
+int hd_shard_load_list(struct hd_shard *s, const struct hd_shard_wish *wish, size_t max,
+                       struct hd_error *err)
+{
+    /* What is at hand of a supply may be anywhere in the list. */
+    struct load_job job = {.s = s, .max = count_missing(s, wish, s->supply ? SIZE_MAX : max)};
+    if (job.max == 0)
+        return HD_SHARD_COMPLETE;
+    job.pieces = malloc(job.max * sizeof *job.pieces);
+    if (!job.pieces)
+        return HD_E_NOMEM;
+    for (int k = 0; k < HD_SHARD_KINDS; k++)
+        for (size_t i = 0; i < wish->units[k].n; i++)
+            list_missing(&job, wish,
+                         (struct hd_shard_unit){(enum hd_shard_kind)k, wish->units[k].list[i]});
+    int rc;
+    if (s->supply) {
+        rc = load_supplied(&job, max, max == SIZE_MAX, err);
+    } else {
+        rc = make_room_for(&job);
+        if (rc == 0)
+            rc = pack_all(&job);
+        rc = rc < 0 ? rc : HD_SHARD_LOADED;
+    }
+    free(job.pieces);
+    return rc;
+}

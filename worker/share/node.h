@@ -1,0 +1,120 @@
+/* node.h - everything the compute thread owns: weights, K/V, input log, and what it does with them.
+ *
+ * No sockets, no messages, no epochs: the crew (crew.h) feeds it. One thread only. */
+#ifndef HD_WORKER_NODE_H
+#define HD_WORKER_NODE_H
+
+#include "common/util/log.h"
+#include "worker/cpu/compute.h"
+#include "worker/share/input_log.h"
+
+#define HD_NODE_SEQUENCES 64 /* a set of sequences is one 64-bit mask */
+#define HD_NODE_GROUPS    2  /* in which the rows of a step may come */
+
+struct hd_finding;
+
+struct hd_node_options {
+    const struct hd_model *model;
+    const struct hd_kernels *kernels;
+    struct hd_team *team;
+    const struct hd_log *log;
+    const char *state_dir;
+    uint64_t log_limit;       /* bytes of input log */
+    bool keep_log;            /* false: no input is logged */
+    struct hd_supply *supply; /* where weights come from; NULL: the model has its data, and there is
+                               * nobody to compare them with */
+    /* Something was found damaged (scrub.h); NULL: nobody wants to know. */
+    void (*found)(void *arg, const struct hd_finding *f);
+    void *found_arg;
+};
+
+/* What the leader's Welcome fixes. */
+struct hd_node_sizes {
+    enum hd_kv_type kv_type;
+    enum hd_activations activations;
+    enum hd_wire wire;
+    uint32_t max_rows;      /* of a step */
+    uint32_t max_positions; /* of a sequence */
+    uint32_t max_sequences; /* at most HD_NODE_SEQUENCES */
+    uint32_t audit_every;   /* a half-step in so many is audited; 0: none */
+    uint32_t scrub_s;       /* seconds of a round over all that is in memory; 0: none (scrub.h) */
+};
+
+struct hd_hold;
+struct hd_audit;
+struct hd_scrub;
+
+struct hd_node {
+    struct hd_node_options o;
+    struct hd_node_sizes sizes;
+    struct hd_shard *shard;
+    struct hd_kv *kv; /* NULL before the first resize, as are the next two */
+    struct hd_input_log *input_log;
+    struct hd_compute *compute;
+    uint64_t holes;         /* mask of sequences whose log is known to have one */
+    struct hd_hold *hold;   /* what is held beside what is owned, see hold.h */
+    struct hd_audit *audit; /* what others have answered, see audit.h */
+    struct hd_scrub *scrub; /* looks whether memory is what it was, see scrub.h */
+    uint64_t lost; /* mask of sequences of which K/V was damaged that no log gives again: no step of
+                      theirs is computed until they are dropped and replayed */
+    /* An assignment of the present conversation is in force. Weights outlive a conversation (a
+     * quick return need not load them again), ownership and holding do not. */
+    bool assigned;
+};
+
+/* Each half-step needs the units of one kind: heads, FFN blocks, vocab blocks. */
+struct hd_half_step {
+    enum hd_shard_kind units;
+    uint32_t layer;
+    struct hd_rows rows;
+};
+
+int hd_node_new(struct hd_node **out, const struct hd_node_options *o);
+void hd_node_free(struct hd_node *n);
+
+/* Sizes of a new conversation with a leader; forgets every sequence, keeps the weights. 0 or
+ * HD_E_NOMEM (then nothing but the weights is left and it must be called again). */
+int hd_node_resize(struct hd_node *n, const struct hd_node_sizes *sizes, struct hd_error *err);
+/* Empty stores like its own. 0 or HD_E_NOMEM. */
+int hd_node_new_shard(const struct hd_node *n, struct hd_shard **out);
+int hd_node_new_kv(const struct hd_node *n, struct hd_kv **out);
+/* Of all stores. */
+uint64_t hd_node_weight_bytes(const struct hd_node *n);
+uint64_t hd_node_kv_bytes(const struct hd_node *n);
+
+/* The conversation is over: owns and holds nothing, remembers no sequence, keeps the weights. */
+void hd_node_leave(struct hd_node *n);
+/* Drop the K/V and the log of every sequence, or of one. */
+void hd_node_forget(struct hd_node *n);
+void hd_node_drop(struct hd_node *n, uint32_t sequence);
+
+/* Where its own weights and rows are. */
+static inline struct hd_stores hd_node_stores(const struct hd_node *n)
+{
+    return (struct hd_stores){n->shard, n->kv};
+}
+
+/* Bytes of a row of a step's input, and of the log. */
+static inline size_t hd_node_row_bytes(const struct hd_node *n)
+{
+    return hd_model_row_bytes(n->o.model, n->sizes.activations);
+}
+
+/* Keeps the inputs of an attention half. What cannot be kept is said once in the worker's log:
+ * serving does not depend on it. Returns the sequences (a mask) whose log has got its first hole by
+ * that; never any when nothing is to be logged. */
+uint64_t hd_node_log_inputs(struct hd_node *n, uint32_t layer, const struct hd_rows *rows);
+/* Keeps one row: HD_LOG_KEPT or HD_LOG_GAP. */
+int hd_node_log_row(struct hd_node *n, struct hd_log_at at, const void *row);
+/* The sequence's log has a hole, which is known: what there is of it is given up. */
+void hd_node_log_hole(struct hd_node *n, uint32_t sequence);
+/* A sequence's log is to be completed: it may grow again, and its next hole is a first one. */
+void hd_node_log_again(struct hd_node *n, uint32_t sequence);
+
+enum { HD_STEP_DONE = 0, HD_STEP_NOT_OURS = 1 };
+/* HD_STEP_DONE: *out is filled. HD_STEP_NOT_OURS: no unit of this kind is owned, or a row's
+ * sequence is lost: nothing is to be sent. Or an error of compute.h. */
+int hd_node_step(struct hd_node *n, const struct hd_half_step *step, struct hd_half_output *out,
+                 struct hd_error *err);
+
+#endif

@@ -1,0 +1,222 @@
+/* shard.c - which units are owned and held; their weights are in load.c. */
+#include "worker/share/shard_impl.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+int hd_shard_new(struct hd_shard **out, const struct hd_model *model, struct hd_team *team)
+{
+    struct hd_shard *s = calloc(1, sizeof *s);
+    if (!s)
+        return HD_E_NOMEM;
+    s->model = model;
+    s->team = team;
+    hd_model_units(model, &s->units);
+    s->count[HD_SHARD_HEAD] = s->units.heads;
+    s->count[HD_SHARD_FFN] = s->units.ffn_blocks;
+    s->count[HD_SHARD_VOCAB] = s->units.vocab_blocks;
+    bool ok = true;
+    for (int k = 0; k < HD_SHARD_KINDS; k++) {
+        s->owned[k].list = calloc(s->count[k], sizeof(uint32_t));
+        s->held[k].list = calloc(s->count[k], sizeof(uint32_t));
+        ok = ok && s->owned[k].list && s->held[k].list;
+    }
+    s->head = calloc(s->units.heads, sizeof *s->head);
+    s->ffn = calloc(s->units.ffn_blocks, sizeof *s->ffn);
+    s->vocab = calloc(s->units.vocab_blocks, sizeof *s->vocab);
+    s->seals = calloc(hd_piece_count(model, &s->units), sizeof *s->seals);
+    if (!ok || !s->head || !s->ffn || !s->vocab || !s->seals) {
+        hd_shard_free(s);
+        return HD_E_NOMEM;
+    }
+    hd_shard_seal_tables(s);
+    *out = s;
+    return 0;
+}
+
+void hd_shard_set_supply(struct hd_shard *s, struct hd_supply *supply)
+{
+    s->supply = supply;
+}
+
+/* ---- Lists ----*/
+
+static bool list_has(struct hd_unit_list l, uint32_t unit)
+{
+    size_t lo = 0, hi = l.n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (l.list[mid] == unit)
+            return true;
+        if (l.list[mid] < unit)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return false;
+}
+
+static void set_list(struct unit_set *set, struct hd_unit_list want)
+{
+    if (want.n > 0) /* an empty list of a message has no address */
+        memmove(set->list, want.list, want.n * sizeof *want.list);
+    set->n = want.n;
+}
+
+/* Says what went wrong, if nobody has said it yet. */
+static int fail(int rc, const char *which, struct hd_error *err)
+{
+    if (err && err->code == rc)
+        return rc;
+    if (rc == HD_E_NOMEM)
+        return hd_fail(err, rc, "out of memory for the weights of the %s units", which);
+    return hd_fail(err, rc, "cannot pack the weights of the %s units (%s)", which,
+                   hd_error_name(rc));
+}
+
+int hd_shard_assign(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_KINDS],
+                    struct hd_error *err)
+{
+    int rc = hd_shard_load_list(s, &(struct hd_shard_wish){.units = want}, SIZE_MAX, err);
+    if (rc < 0)
+        return fail(rc, "assigned", err);
+    for (int k = 0; k < HD_SHARD_KINDS; k++)
+        set_list(&s->owned[k], want[k]);
+    hd_shard_seal_tables(s);
+    return rc;
+}
+
+int hd_shard_mend(struct hd_shard *s, struct hd_error *err)
+{
+    struct hd_unit_list owned[HD_SHARD_KINDS];
+    for (int k = 0; k < HD_SHARD_KINDS; k++)
+        owned[k] = hd_shard_owned(s, (enum hd_shard_kind)k);
+    int rc = hd_shard_load_list(s, &(struct hd_shard_wish){.units = owned}, SIZE_MAX, err);
+    return rc < 0 ? fail(rc, "damaged", err) : rc;
+}
+
+void hd_shard_hold(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_KINDS])
+{
+    for (int k = 0; k < HD_SHARD_KINDS; k++) {
+        s->held[k].n = 0;
+        for (size_t i = 0; i < want[k].n; i++)
+            if (!hd_shard_owns(s, (struct hd_shard_unit){(enum hd_shard_kind)k, want[k].list[i]}))
+                s->held[k].list[s->held[k].n++] = want[k].list[i];
+    }
+    hd_shard_seal_tables(s);
+}
+
+void hd_shard_leave(struct hd_shard *s)
+{
+    for (int k = 0; k < HD_SHARD_KINDS; k++)
+        s->owned[k].n = s->held[k].n = 0;
+    hd_shard_seal_tables(s);
+}
+
+int hd_shard_load(struct hd_shard *s, size_t max, struct hd_error *err)
+{
+    struct hd_unit_list want[HD_SHARD_KINDS];
+    for (int k = 0; k < HD_SHARD_KINDS; k++)
+        want[k] = hd_shard_held(s, (enum hd_shard_kind)k);
+    int rc = hd_shard_load_list(s, &(struct hd_shard_wish){.units = want}, max, err);
+    return rc < 0 ? fail(rc, "held", err) : rc;
+}
+
+int hd_shard_load_layer(struct hd_shard *s, const struct hd_shard_layer *what, size_t max,
+                        struct hd_error *err)
+{
+    struct hd_unit_list want[HD_SHARD_KINDS] = {{0}};
+    want[what->kind] = what->units;
+    struct hd_shard_wish wish = {.units = want, .one_layer = true, .layer = what->layer};
+    int rc = hd_shard_load_list(s, &wish, max, err);
+    return rc < 0 ? fail(rc, "audited", err) : rc;
+}
+
+bool hd_shard_surplus(const struct hd_shard *s, struct hd_shard_unit *u)
+{
+    for (int k = 0; k < HD_SHARD_KINDS; k++)
+        for (uint32_t i = 0; i < s->count[k]; i++) {
+            *u = (struct hd_shard_unit){(enum hd_shard_kind)k, i};
+            if (hd_shard_has_any(s, *u) && !hd_shard_owns(s, *u) && !hd_shard_holds(s, *u))
+                return true;
+        }
+    return false;
+}
+
+static void release_all(struct hd_shard *s)
+{
+    struct hd_shard_unit u;
+    hd_shard_leave(s);
+    while (hd_shard_surplus(s, &u))
+        hd_shard_release(s, u);
+}
+
+void hd_shard_free(struct hd_shard *s)
+{
+    if (!s)
+        return;
+    if (s->head && s->ffn && s->vocab)
+        release_all(s);
+    for (int k = 0; k < HD_SHARD_KINDS; k++) {
+        free(s->owned[k].list);
+        free(s->held[k].list);
+    }
+    free(s->head);
+    free(s->ffn);
+    free(s->vocab);
+    free(s->seals);
+    free(s);
+}
+
+/* ---- Views ----*/
+
+static struct hd_unit_list list_of(const struct unit_set *set)
+{
+    return (struct hd_unit_list){.list = set->list, .n = set->n};
+}
+
+struct hd_unit_list hd_shard_owned(const struct hd_shard *s, enum hd_shard_kind kind)
+{
+    return list_of(&s->owned[kind]);
+}
+
+struct hd_unit_list hd_shard_held(const struct hd_shard *s, enum hd_shard_kind kind)
+{
+    return list_of(&s->held[kind]);
+}
+
+bool hd_shard_owns(const struct hd_shard *s, struct hd_shard_unit u)
+{
+    return list_has(hd_shard_owned(s, u.kind), u.unit);
+}
+
+bool hd_shard_holds(const struct hd_shard *s, struct hd_shard_unit u)
+{
+    return list_has(hd_shard_held(s, u.kind), u.unit);
+}
+
+const struct hd_units *hd_shard_units(const struct hd_shard *s)
+{
+    return &s->units;
+}
+
+const struct hd_head_weights *hd_shard_head(const struct hd_shard *s, uint32_t head, uint32_t layer)
+{
+    return &s->head[head][layer];
+}
+
+const struct hd_ffn_weights *hd_shard_ffn(const struct hd_shard *s, uint32_t block, uint32_t layer)
+{
+    return &s->ffn[block][layer];
+}
+
+const struct hd_weights *hd_shard_vocab(const struct hd_shard *s, uint32_t block)
+{
+    return s->vocab[block];
+}
+
+uint64_t hd_shard_bytes(const struct hd_shard *s)
+{
+    return s->bytes;
+}

@@ -1,0 +1,225 @@
+/* scrub.c - see scrub.h. */
+#include "worker/share/hold.h"
+#include "worker/trust/scrub_impl.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* A slice is what a round must look at in a tenth of a second, within these: shorter ones are
+ * mostly overhead, and behind a longer one a step would wait for more than some 100 us. */
+#define SLICE_US     100000
+#define SLICE_LEAST  (64u << 10)
+#define SLICE_MOST   (1u << 20)
+#define LATE_MOST    (8u << 20)
+#define LEAST_SLICES 16 /* of a round */
+
+int hd_scrub_new(struct hd_scrub **out)
+{
+    *out = calloc(1, sizeof **out);
+    return *out ? 0 : HD_E_NOMEM;
+}
+
+void hd_scrub_free(struct hd_scrub *s)
+{
+    if (!s)
+        return;
+    hd_kv_list_deinit(&s->list);
+    free(s);
+}
+
+/* ---- Rounds ----*/
+
+void hd_scrub_begin(struct hd_node *n, uint64_t now_us)
+{
+    struct hd_scrub *s = n->scrub;
+    bool first = s->round_us == 0;
+    s->round_us = n->sizes.scrub_s * UINT64_C(1000000);
+    s->due_us = s->ideal_us = now_us;
+    if (first)
+        s->began_us = s->previous_us = now_us;
+}
+
+uint64_t hd_scrub_at(const struct hd_node *n)
+{
+    return n->scrub->round_us > 0 ? n->scrub->due_us : UINT64_MAX;
+}
+
+bool hd_scrub_broken(const struct hd_node *n)
+{
+    return n->scrub->broken;
+}
+
+void hd_scrub_totals(const struct hd_node *n, struct hd_scrub_totals *t)
+{
+    *t = n->scrub->totals;
+}
+
+/* About; never less than there is. */
+static uint64_t bytes_there_are(const struct hd_node *n)
+{
+    uint64_t bytes = hd_shard_bytes(n->shard);
+    bytes += n->kv ? hd_kv_bytes(n->kv) : 0;
+    return bytes + (n->input_log ? hd_input_log_bytes(n->input_log) : 0);
+}
+
+struct pace {
+    uint64_t bytes, period_us; /* of a slice; from one to the next */
+};
+
+static struct pace pace_of(const struct hd_node *n)
+{
+    uint64_t all = bytes_there_are(n), round_us = n->scrub->round_us;
+    uint64_t slices = round_us / SLICE_US + 1, bytes = all / slices;
+    bytes = bytes < SLICE_LEAST ? SLICE_LEAST : bytes > SLICE_MOST ? SLICE_MOST : bytes;
+    slices = all / bytes + 1;
+    slices = slices < LEAST_SLICES ? LEAST_SLICES : slices;
+    return (struct pace){bytes, round_us / slices};
+}
+
+static void end_round(struct hd_scrub *s, uint64_t now_us)
+{
+    s->totals.rounds++;
+    if (!s->dirty)
+        s->totals.clean_began_us = s->began_us;
+    s->dirty = false;
+    s->previous_us = s->began_us;
+    s->began_us = now_us;
+    s->cursor = (struct scrub_cursor){0};
+}
+
+/* How many slices are to be made up for, this one included. */
+static uint64_t slices_due(struct hd_scrub *s, struct pace pace, uint64_t now_us)
+{
+    if (now_us > s->round_us && s->ideal_us < now_us - s->round_us)
+        s->ideal_us = now_us - s->round_us; /* more than a round is not made up for */
+    uint64_t late = now_us > s->ideal_us ? (now_us - s->ideal_us) / pace.period_us : 0;
+    uint64_t most = LATE_MOST / pace.bytes;
+    return late < most ? late + 1 : most;
+}
+
+/* After a late one the next comes at half the distance. */
+static void set_due(struct hd_scrub *s, uint64_t period_us, uint64_t now_us)
+{
+    uint64_t soonest = now_us + period_us / 2;
+    s->due_us = s->ideal_us > soonest ? s->ideal_us : soonest;
+}
+
+int hd_scrub_slice(struct hd_node *n, uint64_t now_us, struct hd_error *err)
+{
+    struct hd_scrub *s = n->scrub;
+    struct pace pace = pace_of(n);
+    uint64_t slices = slices_due(s, pace, now_us);
+    int rc = 0;
+    for (uint64_t done = 0; done < slices * pace.bytes && !s->broken && rc == 0;) {
+        done += scrub_look(n, now_us, &rc);
+        if (s->cursor.phase == SCRUB_PHASES) {
+            end_round(s, now_us);
+            break;
+        }
+    }
+    s->ideal_us += slices * pace.period_us;
+    set_due(s, pace.period_us, now_us);
+    if (rc < 0)
+        return hd_fail(err, rc, "the list of units that are owned is damaged in memory");
+    return s->broken ? HD_SCRUB_BROKEN : HD_SCRUB_WHOLE;
+}
+
+/* ---- Findings ----*/
+
+uint64_t scrub_since(const struct hd_scrub *s, uint64_t seen_us, uint64_t now_us)
+{
+    return now_us - (seen_us ? seen_us : s->previous_us);
+}
+
+static const char *const kinds[HD_DAMAGE_KINDS] = {"weights", "kv", "log", "file"};
+
+void scrub_tell(struct hd_node *n, const struct hd_finding *f)
+{
+    n->scrub->dirty = true;
+    hd_warn(n->o.log, "memory_damaged",
+            "kind=%s what=\"%s\" since_us=%" PRIu64 " repaired=%s replay=%s", kinds[f->kind],
+            f->text, f->since_us, f->repaired ? "true" : "false", f->replay ? "true" : "false");
+    if (n->o.found)
+        n->o.found(n->o.found_arg, f);
+}
+
+void hd_scrub_log_row(struct hd_node *n, struct hd_log_at at, uint64_t now_us)
+{
+    struct hd_finding f = {.kind = HD_DAMAGE_LOG,
+                           .layer = at.layer,
+                           .sequence = at.sequence,
+                           .since_us = scrub_since(n->scrub, 0, now_us)};
+    snprintf(f.text, sizeof f.text, "log row of position %u, sequence %u, layer %u", at.position,
+             at.sequence, at.layer);
+    hd_input_log_cut(n->input_log, at);
+    scrub_tell(n, &f);
+}
+
+/* ---- Repair ----*/
+
+static int load_again(struct hd_node *n, struct hd_error *err)
+{
+    struct hd_finding *f = &n->scrub->found;
+    if (hd_shard_holds(n->shard, f->unit))
+        hd_hold_load_again(n);
+    int rc = hd_shard_mend(n->shard, err);
+    /* Nothing is computed with what is not there; the conversation is about to end. */
+    n->assigned = n->assigned && rc >= 0;
+    f->repaired =
+        rc >= 0 && (hd_shard_has(n->shard, f->unit, f->layer) || hd_shard_holds(n->shard, f->unit));
+    return rc < 0 ? rc : 0;
+}
+
+/* 0: the lane's rows are there again; or they cannot be made here: HD_E_LIMIT (the log lacks some),
+ * HD_E_STATE (weights are missing), HD_E_NOMEM. */
+static int compute_lane(struct hd_node *n)
+{
+    struct hd_scrub *s = n->scrub;
+    int rc;
+    if (!hd_shard_has(n->shard, s->found.unit, s->lane.layer))
+        return HD_E_STATE;
+    do {
+        struct hd_lane_rows rows = {s->lane, s->lane_end, SIZE_MAX};
+        if (hd_input_log_count(n->input_log, s->lane.sequence, s->lane.layer) < s->lane_end)
+            return HD_E_LIMIT;
+        s->list.n = 0;
+        rc = hd_kv_list_add_lane(&s->list, n, &rows);
+        if (rc == 0)
+            rc = hd_kv_list_run(&s->list, n);
+    } while (rc == HD_KV_AGAIN);
+    if (rc == 0)
+        hd_kv_counters(n->kv, s->lane.layer, s->lane.head)->rebuilt += hd_kv_list_rows(&s->list);
+    return rc;
+}
+
+/* Rows of a head that is owned come back at once, of one that is held beside the steps. */
+static void compute_again(struct hd_node *n)
+{
+    struct hd_scrub *s = n->scrub;
+    uint64_t bit = UINT64_C(1) << s->lane.sequence;
+    if (hd_shard_holds(n->shard, s->found.unit)) {
+        hd_hold_behind(n, bit);
+        s->found.repaired = true;
+    }
+    if (!hd_shard_owns(n->shard, s->found.unit))
+        return;
+    s->found.repaired = compute_lane(n) == 0;
+    s->found.replay = !s->found.repaired;
+    n->lost |= s->found.replay ? bit : 0;
+}
+
+int hd_scrub_repair(struct hd_node *n, struct hd_error *err)
+{
+    struct hd_scrub *s = n->scrub;
+    int rc = 0;
+    if (!s->broken)
+        return 0;
+    s->broken = false;
+    if (s->found.kind == HD_DAMAGE_WEIGHTS)
+        rc = load_again(n, err);
+    else
+        compute_again(n);
+    scrub_tell(n, &s->found);
+    return rc;
+}

@@ -1,0 +1,66 @@
+/* scrub.h - whether memory is still what it was: packed weights, K/V rows, log rows, angles and the
+ * lists of units have digests from the moment they are made, and slices between the jobs look at
+ * all of them again and again.
+ *
+ * Happy path: hd_scrub_begin -> hd_scrub_slice, whenever hd_scrub_at says so -> a round ends, the
+ * next begins. A round takes sizes.scrub_s, in slices of equal length; those that are late
+ * are made up for, so that a round ends in time however busy the worker is. Rounds know numbers,
+ * not addresses: what comes while one runs is looked at or left to the next one, what goes is
+ * passed over.
+ *
+ * What differs goes at once, so that nothing is computed from it any more, and is made again from
+ * its source: weights are packed anew, K/V rows computed from the input log, angles anew. That may
+ * take time or wait for the leader, so it is another call: hd_scrub_repair, before the next job. A
+ * row of the log has no source here: the leader has it filled from another worker (fill.h). Each
+ * finding is told once (node.h: found), when what can be done has been done.
+ *
+ * Failure modes: 1. weights that cannot be loaded again: hd_scrub_repair says so, and the
+ * conversation is over; 2. K/V that the log does not give: the finding says replay, and no step of
+ * the sequence is computed until it was dropped; 3. a list of units: HD_E_STATE, likewise over, for
+ * nobody here knows any more what is owned.
+ *
+ * Times are passed in, microseconds of one clock. */
+#ifndef HD_WORKER_SCRUB_H
+#define HD_WORKER_SCRUB_H
+
+#include "common/net/frame.h"
+#include "worker/share/node.h"
+
+struct hd_finding {
+    enum hd_damage kind;
+    struct hd_shard_unit unit; /* weights, K/V, file */
+    uint32_t layer;
+    uint32_t sequence; /* K/V, log */
+    uint64_t since_us; /* it was whole, or not there yet, so long ago */
+    bool repaired, replay;
+    char text[512]; /* for a person; a file has a path */
+};
+
+/* 0 or HD_E_NOMEM. Nothing is looked at before hd_scrub_begin. */
+int hd_scrub_new(struct hd_scrub **out);
+void hd_scrub_free(struct hd_scrub *s);
+
+/* sizes.scrub_s holds from now on; 0: nothing is looked at. A round that is under way goes on. */
+void hd_scrub_begin(struct hd_node *n, uint64_t now_us);
+/* When the next slice is due; UINT64_MAX: not at all. */
+uint64_t hd_scrub_at(const struct hd_node *n);
+/* A slice, due or not: 64 KiB to 1 MiB of memory, up to 8 MiB when late. HD_SCRUB_BROKEN:
+ * hd_scrub_repair comes next. Or HD_E_STATE. */
+enum { HD_SCRUB_WHOLE = 0, HD_SCRUB_BROKEN = 1 };
+int hd_scrub_slice(struct hd_node *n, uint64_t now_us, struct hd_error *err);
+/* Something that a slice has found is not repaired yet. */
+bool hd_scrub_broken(const struct hd_node *n);
+/* Makes it again. Waits for a supply. 0, or what loading weights said. */
+int hd_scrub_repair(struct hd_node *n, struct hd_error *err);
+
+/* A row of the log is not what was appended: out it goes, and it is told. For those who use rows.
+ */
+void hd_scrub_log_row(struct hd_node *n, struct hd_log_at at, uint64_t now_us);
+
+struct hd_scrub_totals {
+    uint64_t rounds;         /* whole ones, since the start */
+    uint64_t clean_began_us; /* when the last one that found nothing began; 0: there was none */
+};
+void hd_scrub_totals(const struct hd_node *n, struct hd_scrub_totals *t);
+
+#endif

@@ -1,0 +1,211 @@
+/* scrub_items.c - the walk over all that is looked at: one item, or a run of a large one, a call.
+ */
+#include "worker/trust/scrub_impl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SKIPPED 16 /* what passing over an item costs, in bytes that could have been looked at */
+
+/* Of positions whose angles are looked at together. */
+#define ANGLES_AT_ONCE 64
+
+static void next_phase(struct scrub_cursor *c)
+{
+    *c = (struct scrub_cursor){.phase = c->phase + 1};
+}
+
+/* ---- The lists of units ----*/
+
+static size_t look_at_tables(struct hd_node *n, uint64_t now_us, int *rc)
+{
+    struct hd_scrub *s = n->scrub;
+    next_phase(&s->cursor);
+    if (hd_shard_tables_whole(n->shard))
+        return SKIPPED;
+    struct hd_finding f = {.kind = HD_DAMAGE_WEIGHTS,
+                           .since_us = scrub_since(s, 0, now_us),
+                           .text = "the list of units"};
+    scrub_tell(n, &f);
+    *rc = HD_E_STATE;
+    return SKIPPED;
+}
+
+/* ---- Angles ----*/
+
+static size_t look_at_angles(struct hd_node *n, uint64_t now_us, int *rc)
+{
+    struct hd_scrub *s = n->scrub;
+    struct scrub_cursor *c = &s->cursor;
+    struct hd_rope_table *t = n->compute ? hd_compute_angles(n->compute) : NULL;
+    (void)rc;
+    if (!t || c->position >= t->positions) {
+        next_phase(c);
+        return SKIPPED;
+    }
+    uint32_t bad;
+    while ((bad = hd_rope_table_bad(t, c->position, ANGLES_AT_ONCE)) != UINT32_MAX) {
+        struct hd_finding f = {
+            .kind = HD_DAMAGE_WEIGHTS, .since_us = scrub_since(s, 0, now_us), .repaired = true};
+        snprintf(f.text, sizeof f.text, "the angles of position %u", bad);
+        hd_rope_table_mend(t, bad);
+        scrub_tell(n, &f);
+    }
+    c->position += ANGLES_AT_ONCE;
+    return ANGLES_AT_ONCE * (size_t)n->o.model->shape.head_dim * sizeof(float);
+}
+
+/* ---- Weights ----*/
+
+static void next_piece(struct scrub_cursor *c)
+{
+    c->piece++;
+    c->inside = false;
+}
+
+static const char *const unit_names[] = {"head", "FFN block", "vocab block"};
+
+/* It is not used any more; what is owned is loaded again before the next job. */
+static void drop_piece(struct hd_node *n, struct hd_piece_at at, uint64_t now_us)
+{
+    struct hd_scrub *s = n->scrub;
+    struct hd_shard_unit u = {(enum hd_shard_kind)at.kind, at.unit};
+    const struct hd_piece_seal *seal = hd_shard_seal_of(n->shard, u, at.layer);
+    s->broken = true;
+    s->found = (struct hd_finding){.kind = HD_DAMAGE_WEIGHTS,
+                                   .unit = u,
+                                   .layer = at.layer,
+                                   .since_us = scrub_since(s, seal->seen_us, now_us)};
+    snprintf(s->found.text, sizeof s->found.text, "packed weights of %s %u, layer %u",
+             unit_names[u.kind], u.unit, at.layer);
+    hd_shard_release_piece(n->shard, u, at.layer);
+}
+
+static size_t look_at_weights(struct hd_node *n, uint64_t now_us, int *rc)
+{
+    struct scrub_cursor *c = &n->scrub->cursor;
+    const struct hd_units *units = hd_shard_units(n->shard);
+    (void)rc;
+    if (c->piece >= hd_piece_count(n->o.model, units)) {
+        next_phase(c);
+        return SKIPPED;
+    }
+    struct hd_piece_at at = hd_piece_nth(n->o.model, units, c->piece);
+    struct hd_shard_unit u = {(enum hd_shard_kind)at.kind, at.unit};
+    if (!hd_shard_has(n->shard, u, at.layer)) {
+        next_piece(c);
+        return SKIPPED;
+    }
+    struct hd_piece_seal *seal = hd_shard_seal_of(n->shard, u, at.layer);
+    if (!c->inside || c->serial != seal->serial) {
+        c->inside = true;
+        c->serial = seal->serial;
+        c->entered_us = now_us;
+        c->walk = (struct hd_piece_walk){0};
+    }
+    size_t bytes = hd_piece_walk(n->shard, u, at.layer, &c->walk);
+    if (bytes > 0)
+        return bytes;
+    if (c->walk.digest != seal->digest)
+        drop_piece(n, at, now_us);
+    seal->seen_us = c->entered_us;
+    next_piece(c);
+    return SKIPPED;
+}
+
+/* ---- K/V ----*/
+
+/* The next lane, or of an odometer's digits the next. */
+static void next_lane(struct hd_node *n, struct scrub_cursor *c)
+{
+    c->block = 0;
+    if (++c->head < n->o.model->shape.n_kv_heads)
+        return;
+    c->head = 0;
+    if (++c->layer < n->o.model->shape.n_layers)
+        return;
+    c->layer = 0;
+    c->sequence++;
+}
+
+static void cut_lane(struct hd_node *n, struct hd_kv_at at, uint32_t bad, uint64_t since_us)
+{
+    struct hd_scrub *s = n->scrub;
+    s->broken = true;
+    s->lane = at;
+    s->lane_end = hd_kv_valid(n->kv, at);
+    s->found = (struct hd_finding){.kind = HD_DAMAGE_KV,
+                                   .unit = {HD_SHARD_HEAD, at.head},
+                                   .layer = at.layer,
+                                   .sequence = at.sequence,
+                                   .since_us = since_us};
+    snprintf(s->found.text, sizeof s->found.text,
+             "K/V of position %u of %u, sequence %u, layer %u, head %u", bad, s->lane_end,
+             at.sequence, at.layer, at.head);
+    hd_kv_cut(n->kv, at, bad);
+}
+
+static size_t look_at_kv(struct hd_node *n, uint64_t now_us, int *rc)
+{
+    struct scrub_cursor *c = &n->scrub->cursor;
+    (void)rc;
+    if (!n->kv || c->sequence >= n->sizes.max_sequences) {
+        next_phase(c);
+        return SKIPPED;
+    }
+    if (!hd_kv_has(n->kv, c->sequence)) {
+        c->sequence++;
+        c->layer = c->head = c->block = 0;
+        return SKIPPED;
+    }
+    struct hd_kv_at at = {c->sequence, c->layer, c->head};
+    if (c->block * HD_ATTN_BLOCK >= hd_kv_valid(n->kv, at)) {
+        next_lane(n, c);
+        return SKIPPED;
+    }
+    uint64_t *seen_us = hd_kv_seen_us(n->kv, at, c->block);
+    uint32_t bad = hd_kv_bad_row(n->kv, at, c->block);
+    if (bad != UINT32_MAX)
+        cut_lane(n, at, bad, scrub_since(n->scrub, *seen_us, now_us));
+    *seen_us = now_us;
+    c->block++;
+    return 2 * HD_ATTN_BLOCK * hd_kv_row_bytes(n->kv);
+}
+
+/* ---- The log ----*/
+
+static size_t look_at_log(struct hd_node *n, uint64_t now_us, int *rc)
+{
+    struct scrub_cursor *c = &n->scrub->cursor;
+    (void)rc;
+    if (!n->input_log || c->sequence >= n->sizes.max_sequences) {
+        next_phase(c);
+        return SKIPPED;
+    }
+    struct hd_log_at at = {c->sequence, c->layer, c->block * HD_LOG_CHUNK};
+    if (at.position >= hd_input_log_end(n->input_log, at.sequence, at.layer)) {
+        c->block = 0;
+        if (++c->layer == n->o.model->shape.n_layers) {
+            c->layer = 0;
+            c->sequence++;
+        }
+        return SKIPPED;
+    }
+    uint32_t end = at.position + HD_LOG_CHUNK;
+    c->block++;
+    if (!hd_input_log_resident(n->input_log, at))
+        return 64 * SKIPPED; /* asking is a system call */
+    while ((at.position = hd_input_log_bad_row(n->input_log, at, end)) != UINT32_MAX)
+        hd_scrub_log_row(n, at, now_us);
+    return HD_LOG_CHUNK * hd_node_row_bytes(n);
+}
+
+size_t scrub_look(struct hd_node *n, uint64_t now_us, int *rc)
+{
+    static size_t (*const look[SCRUB_PHASES])(struct hd_node * n, uint64_t now_us, int *rc) = {
+        [SCRUB_TABLES] = look_at_tables,   [SCRUB_ANGLES] = look_at_angles,
+        [SCRUB_WEIGHTS] = look_at_weights, [SCRUB_KV] = look_at_kv,
+        [SCRUB_LOG] = look_at_log,
+    };
+    return look[n->scrub->cursor.phase](n, now_us, rc);
+}
