@@ -2,7 +2,8 @@
 # Installs what hydac needs on Debian 12 (or a system with the same package names), if it is missing.
 #
 #   deploy/packages.sh run      what the installed programs need
-#   deploy/packages.sh build    compiler, libraries, and what fetches the default model
+#   deploy/packages.sh build    compiler, libraries, and what fetches the default model (without
+#                               tests: meson setup -Dtests=false)
 #   deploy/packages.sh test     what the tests need besides
 #   deploy/packages.sh check    what .ci/run needs besides: other compilers, an emulator, the formatter
 #   deploy/packages.sh all      all of the above
@@ -20,10 +21,10 @@ libcurl4 libssl3"
 build="
 gcc libc6-dev meson ninja-build pkg-config
 libuv1-dev libprotobuf-c-dev protobuf-c-compiler libyaml-dev libxxhash-dev
-libjansson-dev libmicrohttpd-dev libsystemd-dev libcurl4-openssl-dev libopenblas-dev
+libjansson-dev libmicrohttpd-dev libsystemd-dev libcurl4-openssl-dev
 libssl-dev python3 python3-pip ca-certificates cargo-web rustc-web"
 test="
-libcriterion-dev python3-pytest python3-yaml openssl iproute2 nftables valgrind gdb"
+libopenblas-dev libcriterion-dev dpkg-dev python3-pytest python3-yaml openssl iproute2 nftables valgrind gdb"
 check="
 clang clang-format libclang-rt-14-dev
 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"

@@ -71,7 +71,7 @@ fi
 
 title "Build"
 if [ ! -f "$build/build.ninja" ]; then
-    said=$(meson setup "$build" "$top" 2>&1) || die "meson setup failed: $said"
+    said=$(meson setup -Dtests=false "$build" "$top" 2>&1) || die "meson setup failed: $said"
 fi
 ninja -C "$build" leader/ctl/hydac leader/daemon/hydac-leader worker/hydac-worker
 hydac=$build/leader/ctl/hydac

@@ -91,7 +91,7 @@ fi
 say "Build in $build"
 if [ -f "$build/build.ninja" ]; then
     # Configured before a package came? Then look for it again.
-    meson setup --reconfigure "$build" >/dev/null
+    meson setup --reconfigure -Dleader=true -Dworker=true -Dtests=true "$build" >/dev/null
 else
     # shellcheck disable=SC2086 # options are words
     CC=${CC:-gcc} meson setup $options "$build"
