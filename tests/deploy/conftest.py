@@ -14,7 +14,8 @@ sys.path.insert(0, os.path.join(HERE, "..", "integration"))
 
 import cluster  # noqa: E402 (the path comes first)
 
-collect_ignore = [] if os.environ.get("HYDAC_DEPLOY") else ["test_docker.py", "test_machines.py"]
+BOOTED = ["test_docker.py", "test_machines.py", "test_parts.py"]
+collect_ignore = [] if os.environ.get("HYDAC_DEPLOY") else [*BOOTED]
 
 
 def pytest_configure(config):
