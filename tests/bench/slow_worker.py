@@ -16,37 +16,29 @@ import argparse
 import os
 import random
 import sys
-import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "integration"))
 
-from cluster import Daemons, until  # noqa: E402 (the path comes first)
+from beside import Beside  # noqa: E402 (the path comes first)
+from cluster import Daemons, until  # noqa: E402
 from halting import Halting  # noqa: E402
 from prompts import prompt  # noqa: E402
 
 STRATEGIES = ["even", "bandwidth", "weighted"]
 
 
-class Load:
+class Load(Beside):
     """Answers one request after the other."""
 
     def __init__(self, c, tokens):
-        self.c, self.tokens, self.over = c, tokens, threading.Event()
-        self.thread = threading.Thread(target=self.drive, daemon=True)
+        super().__init__()
+        self.c, self.tokens = c, tokens
 
     def drive(self):
         while not self.over.is_set():
             self.c.client.complete(prompt(16, 7), self.tokens)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, kind, value, trace):
-        self.over.set()
-        self.thread.join()
 
 
 def rate(c, seconds):

@@ -3,9 +3,9 @@
 import asyncio
 import json
 import socket
-import threading
 
 import cluster
+from beside import Beside
 from client import HEADERS, body_of
 from prompts import prompt
 
@@ -62,27 +62,21 @@ def test_descriptors_run_out(daemons):
     assert c.client.request("GET", "/health")[0] == 200
 
 
-class Heavy:
-    """A client that sends prompts of 4 MiB, one after another, until it is stopped."""
+class Heavy(Beside):
+    """A client that sends prompts of 4 MiB, one after another."""
 
     def __init__(self, served, path, body):
-        self.served, self.path, self.text = served, path, json.dumps(body)
-        self.statuses, self.stop = [], threading.Event()
-        self.thread = threading.Thread(target=self.run)
-        self.thread.start()
+        super().__init__()
+        self.served, self.path, self.text, self.statuses = served, path, json.dumps(body), []
 
-    def run(self):
+    def drive(self):
         connection = self.served.client.connect()
-        while not self.stop.is_set():
+        while not self.over.is_set():
             connection.request("POST", self.path, self.text, HEADERS)
             response = connection.getresponse()
             response.read()
             self.statuses.append(response.status)
         connection.close()
-
-    def end(self):
-        self.stop.set()
-        self.thread.join()
 
 
 def test_heavy_clients(daemons, synth):
@@ -99,12 +93,11 @@ def test_heavy_clients(daemons, synth):
     context = c.status()["model"]["context"]
     n = context - len(PROMPT)
     tokens = 0
-    while any(len(h.statuses) < 3 for h in heavy):
-        stream = c.client.stream(PROMPT, n)
-        tokens += stream.read_tokens(n)
-        stream.close()
-    for h in heavy:
-        h.end()
-        assert set(h.statuses) == {400}
+    with heavy[0], heavy[1], heavy[2]:
+        while any(len(h.statuses) < 3 for h in heavy):
+            stream = c.client.stream(PROMPT, n)
+            tokens += stream.read_tokens(n)
+            stream.close()
+    assert all(set(h.statuses) == {400} for h in heavy)
     assert tokens >= n
     assert cluster.alive(c.leader.pid)

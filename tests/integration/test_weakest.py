@@ -1,10 +1,10 @@
 """The weakest worker sets only its own share: a small log, a slow worker."""
 
 import signal
-import threading
 
 import pytest
 
+from beside import Beside
 from client import HttpError
 from cluster import Daemons, until
 from halting import Halting
@@ -19,31 +19,18 @@ def owns(w):
     return bool(w and (w["heads"] or w["ffn_blocks"] or w["vocab_blocks"]))
 
 
-class Busy:
+class Busy(Beside):
     """Answers the same request again and again, all with the same tokens."""
 
     def __init__(self, c, tokens=60):
-        self.c, self.tokens, self.over, self.failure = c, tokens, threading.Event(), None
+        super().__init__()
+        self.c, self.tokens = c, tokens
         self.expected = c.client.complete(prompt(20, 3), tokens).tokens
-        self.thread = threading.Thread(target=self.drive, daemon=True)
 
     def drive(self):
-        try:
-            while not self.over.is_set():
-                got = self.c.client.complete(prompt(20, 3), self.tokens).tokens
-                assert got == self.expected, f"other tokens: {got}"
-        except BaseException as e:  # pylint: disable=broad-except
-            self.failure = e
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, kind, value, trace):
-        self.over.set()
-        self.thread.join()
-        if self.failure:
-            raise self.failure
+        while not self.over.is_set():
+            got = self.c.client.complete(prompt(20, 3), self.tokens).tokens
+            assert got == self.expected, f"other tokens: {got}"
 
 
 def test_a_small_log_limits_nobody_else(model):
