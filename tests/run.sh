@@ -3,6 +3,8 @@
 # the exit status is 0 only if nothing failed.
 #
 #   tests/run.sh                  everything but what --deploy adds
+#   tests/run.sh --quick          a minute and a half, for the inner loop: the unit tests but for the
+#                                 longest, and those of pytest's that are marked quick
 #   tests/run.sh --unit-only      only what meson runs: unit tests and the simulated cluster
 #   tests/run.sh --asan           those, built with the address and undefined-behaviour sanitizers
 #   tests/run.sh -k EXPRESSION    only pytest's tests (golden, integration, ...) whose names match
@@ -24,14 +26,19 @@ asan=no
 binaries=yes
 deploy=no
 bare=no
+quick=no
 match=
 
 usage() {
-    sed -n '2,17s/^# \{0,1\}//p' "$0"
+    sed -n '2,19s/^# \{0,1\}//p' "$0"
 }
 
 while [ $# -gt 0 ]; do
     case "$1" in
+    --quick)
+        quick=yes
+        install=no
+        ;;
     --unit-only) binaries=no ;;
     --asan)
         asan=yes
@@ -115,7 +122,7 @@ if [ -z "${HYDAC_GOLDEN:-}" ] && [ -d ../shared/golden ]; then
 fi
 [ -n "${HYDAC_GOLDEN:-}" ] ||
     notes="run without the shared reference models (HYDAC_GOLDEN): their tests were skipped"
-if [ -z "${HYDAC_SMOLLM2:-}" ]; then
+if [ -z "${HYDAC_SMOLLM2:-}" ] && [ $quick = no ]; then
     if HYDAC_SMOLLM2=$(deploy/get-model.sh); then
         export HYDAC_SMOLLM2
     else
@@ -130,7 +137,10 @@ fi
 if [ -z "$match" ] && [ $deploy = no ]; then
     say "Unit tests and simulated cluster"
     rm -f "$build/meson-logs/testlog.json"
-    meson test -C "$build" --no-rebuild --print-errorlogs || true
+    selected=
+    [ $quick = no ] || selected="--no-suite slow"
+    # shellcheck disable=SC2086 # options are words
+    meson test -C "$build" --no-rebuild --print-errorlogs $selected || true
     cp "$build/meson-logs/testlog.json" "$results/meson.json" || touch "$results/unit.broken"
 fi
 
@@ -141,15 +151,17 @@ run_pytest() { # NAME: the folder and the name of its results
     status=0
     # Debian's own Python has the pytest that packages.sh installs.
     /usr/bin/python3 -m pytest -p no:cacheprovider -q -rsx "tests/$1" \
-        --junitxml="$results/$1.xml" ${match:+-k "$match"} || status=$?
+        --junitxml="$results/$1.xml" ${match:+-k "$match"} $marked || status=$?
     # 5: nothing was selected, which only -k may cause
     case $status in
     0 | 1) ;;
-    5) [ -n "$match" ] || touch "$results/$1.broken" ;;
+    5) [ -n "$match$marked" ] || touch "$results/$1.broken" ;;
     *) touch "$results/$1.broken" ;;
     esac
 }
 
+marked=
+[ $quick = no ] || marked="-m quick"
 if [ $binaries = yes ]; then
     HYDAC_BUILD=$(cd "$build" && pwd)
     export HYDAC_BUILD
@@ -158,6 +170,9 @@ if [ $binaries = yes ]; then
         HYDAC_DEPLOY=1
         export HYDAC_DEPLOY
         run_pytest deploy
+    elif [ $quick = yes ]; then
+        run_pytest golden
+        run_pytest integration
     else
         run_pytest golden
         run_pytest integration

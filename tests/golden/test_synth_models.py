@@ -24,6 +24,8 @@ REFERENCES = {
     for p in sorted(glob.glob(os.path.join(FIXTURES, "*.json")))
 }
 CASES = [(name, n) for name, r in REFERENCES.items() for n in range(1, r["kv_heads"] + 1)]
+QUICK = [("tiny-gqa3-q4_0", 3), ("tiny-f32", 2)]
+GREEDY = [pytest.param(*c, marks=[pytest.mark.quick] if c in QUICK else []) for c in CASES]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def test_same_bytes_everywhere(synth, name):
         assert hashlib.sha256(f.read()).hexdigest() == r["sha256"]
 
 
-@pytest.mark.parametrize("name, workers", CASES)
+@pytest.mark.parametrize("name, workers", GREEDY)
 def test_greedy(synth, name, workers):
     r = REFERENCES[name]
     assert greedy(synth(r), workers, "f16", r) == r["greedy"]

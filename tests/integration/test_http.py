@@ -78,6 +78,7 @@ def check_error(reply, status):
     return error
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", BAD_BODIES)
 def test_bad_completion(served, name):
     check_error(served.client.request("POST", "/v1/completions", BAD_BODIES[name]), 400)
@@ -107,6 +108,7 @@ def test_fills_the_context_exactly(served):
     check_error(served.client.request("POST", "/v1/completions", good(prompt=p, max_tokens=4)), 400)
 
 
+@pytest.mark.quick
 def test_paths_and_methods(served):
     request = served.client.request
     check_error(request("GET", "/nothing"), 404)
@@ -178,6 +180,7 @@ def test_models(served):
     assert served.client.post("/v1/completions", good(model=entry["id"]))["model"] == entry["id"]
 
 
+@pytest.mark.quick
 def test_completion_object(served):
     reply = served.client.post("/v1/completions", good(ignore_eos=True))
     assert reply["object"] == "text_completion"
@@ -211,6 +214,7 @@ def sse(served, path, body):
     return [json.loads(e[len("data: ") :]) for e in events[:-1]]
 
 
+@pytest.mark.quick
 def test_stream_says_what_the_whole_says(served):
     body = good(ignore_eos=True, max_tokens=40)
     events = sse(served, "/v1/completions", body)
@@ -221,6 +225,7 @@ def test_stream_says_what_the_whole_says(served):
     assert set(reasons[:-1]) <= {None}
 
 
+@pytest.mark.quick
 def test_chat_stream(served):
     body = chat(stream_options={"include_usage": True})
     *events, last = sse(served, "/v1/chat/completions", body)
@@ -253,6 +258,7 @@ def test_prompt_scores_are_the_answers(served):
     assert again[len(PROMPT) :] == first["logprobs"]
 
 
+@pytest.mark.quick
 def test_client_that_leaves(served):
     """Its work stops: the engine is empty long before the answer could have ended."""
     context = served.status()["model"]["context"]

@@ -30,6 +30,7 @@ def of_one_worker(model):
     return tokens
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_any_number_of_workers(up, of_one_worker, workers):
     assert alone(up(workers=workers)) == of_one_worker

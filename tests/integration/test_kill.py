@@ -14,7 +14,7 @@ ANSWER = 256
 LONG_PROMPT = prompt(200, 22)
 WORKERS = ("w1", "w2", "w3")
 # Seven moments in the answer, three in the prompt: tokens of it that were run before the kill.
-DECODE_MOMENTS = (1, 2, 5, 13, 34, 89, 160)
+DECODE_MOMENTS = (1, 2, 5, pytest.param(13, marks=pytest.mark.quick), 34, 89, 160)
 PREFILL_MOMENTS = (1, 64, 128)
 
 

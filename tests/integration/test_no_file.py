@@ -79,6 +79,7 @@ def test_same_tokens(no_file, expected, key):
     assert w1["weights_from"] == "leader" and w1["weights_sent_bytes"] > 0
 
 
+@pytest.mark.quick
 def test_beside_workers_with_the_file(no_file, expected):
     c = no_file()
     c.signal("w2", signal.SIGKILL)

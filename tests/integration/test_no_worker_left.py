@@ -19,6 +19,7 @@ def kill_all(c):
     until(lambda: c.client.request("GET", "/health")[0] == 503, "health is 503")
 
 
+@pytest.mark.quick
 def test_waits_then_fails_then_serves_again(daemons):
     c = daemons(leader_args=["--recovery.wait_for_worker_ms=400"])
     c.start_all(2)
