@@ -79,12 +79,12 @@ static void make_some(void *arg, size_t index, unsigned thread)
         return;
     if (index >= 2 * (size_t)layers) {
         uint32_t block = (uint32_t)(index - 2 * (size_t)layers);
-        hash_piece(k, (struct hd_piece_at){HD_PIECE_VOCAB, block, 0}, k->buffers[thread]);
+        hash_piece(k, (struct hd_piece_at){HD_UNIT_VOCAB, block, 0}, k->buffers[thread]);
         hash_rows(d, block);
         return;
     }
-    struct hd_piece_at at = {index % 2 ? HD_PIECE_FFN : HD_PIECE_HEAD, 0, (uint32_t)(index / 2)};
-    uint32_t units = at.kind == HD_PIECE_FFN ? d->units.ffn_blocks : d->units.heads;
+    struct hd_piece_at at = {index % 2 ? HD_UNIT_FFN : HD_UNIT_HEAD, 0, (uint32_t)(index / 2)};
+    uint32_t units = at.kind == HD_UNIT_FFN ? d->units.ffn_blocks : d->units.heads;
     for (; at.unit < units; at.unit++)
         hash_piece(k, at, k->buffers[thread]);
 }

@@ -5,24 +5,16 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-const char *hd_piece_kind_name(enum hd_piece_kind kind)
-{
-    static const char *const names[] = {"head", "FFN block", "vocab block"};
-    return names[kind];
-}
-
 /* ---- All pieces ----*/
 
-static uint32_t units_of(const struct hd_units *u, enum hd_piece_kind kind)
+static uint32_t units_of(const struct hd_units *u, enum hd_unit_kind kind)
 {
-    return kind == HD_PIECE_HEAD  ? u->heads
-           : kind == HD_PIECE_FFN ? u->ffn_blocks
-                                  : u->vocab_blocks;
+    return kind == HD_UNIT_HEAD ? u->heads : kind == HD_UNIT_FFN ? u->ffn_blocks : u->vocab_blocks;
 }
 
-static uint32_t layers_of(const struct hd_model *m, enum hd_piece_kind kind)
+static uint32_t layers_of(const struct hd_model *m, enum hd_unit_kind kind)
 {
-    return kind == HD_PIECE_VOCAB ? 1 : m->shape.n_layers;
+    return kind == HD_UNIT_VOCAB ? 1 : m->shape.n_layers;
 }
 
 /* Pieces of all kinds before this one. */
@@ -30,18 +22,18 @@ static size_t before(const struct hd_model *m, const struct hd_units *u, int kin
 {
     size_t n = 0;
     for (int k = 0; k < kind; k++)
-        n += (size_t)units_of(u, (enum hd_piece_kind)k) * layers_of(m, (enum hd_piece_kind)k);
+        n += (size_t)units_of(u, (enum hd_unit_kind)k) * layers_of(m, (enum hd_unit_kind)k);
     return n;
 }
 
 size_t hd_piece_count(const struct hd_model *m, const struct hd_units *u)
 {
-    return before(m, u, HD_PIECE_KINDS);
+    return before(m, u, HD_UNIT_KINDS);
 }
 
 bool hd_piece_exists(const struct hd_model *m, const struct hd_units *u, struct hd_piece_at at)
 {
-    return (unsigned)at.kind < HD_PIECE_KINDS && at.unit < units_of(u, at.kind) &&
+    return (unsigned)at.kind < HD_UNIT_KINDS && at.unit < units_of(u, at.kind) &&
            at.layer < layers_of(m, at.kind);
 }
 
@@ -52,10 +44,10 @@ size_t hd_piece_index(const struct hd_model *m, const struct hd_units *u, struct
 
 struct hd_piece_at hd_piece_nth(const struct hd_model *m, const struct hd_units *u, size_t index)
 {
-    int kind = HD_PIECE_VOCAB;
+    int kind = HD_UNIT_VOCAB;
     while (kind > 0 && index < before(m, u, kind))
         kind--;
-    struct hd_piece_at at = {.kind = (enum hd_piece_kind)kind};
+    struct hd_piece_at at = {.kind = (enum hd_unit_kind)kind};
     size_t i = index - before(m, u, kind);
     at.unit = (uint32_t)(i / layers_of(m, at.kind));
     at.layer = (uint32_t)(i % layers_of(m, at.kind));
@@ -100,9 +92,9 @@ struct hd_cuts hd_piece_cuts(const struct hd_model *m, const struct hd_units *u,
                              struct hd_piece_at at)
 {
     struct hd_cuts c = {.n = 0};
-    if (at.kind == HD_PIECE_HEAD) {
+    if (at.kind == HD_UNIT_HEAD) {
         cut_head(&c, m, at);
-    } else if (at.kind == HD_PIECE_FFN) {
+    } else if (at.kind == HD_UNIT_FFN) {
         cut_ffn(&c, m, u, at);
     } else {
         size_t first = (size_t)at.unit * u->vocab_width, left = m->shape.vocab - first;

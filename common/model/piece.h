@@ -10,18 +10,14 @@
 #define HD_MODEL_PIECE_H
 
 #include "common/model/model.h"
+#include "common/model/unit.h"
 
 #define HD_PIECE_ALIGN    64 /* of a cut in a piece's bytes: no f32 lies across a boundary */
 #define HD_PIECE_MAX_CUTS 4
 
-enum hd_piece_kind { HD_PIECE_HEAD, HD_PIECE_FFN, HD_PIECE_VOCAB, HD_PIECE_KINDS };
-
-/* "head", "FFN block", "vocab block" */
-const char *hd_piece_kind_name(enum hd_piece_kind kind);
-
 /* The layer of a vocab block is 0. */
 struct hd_piece_at {
-    enum hd_piece_kind kind;
+    enum hd_unit_kind kind;
     uint32_t unit, layer;
 };
 

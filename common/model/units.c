@@ -1,4 +1,5 @@
 #include "common/model/model.h"
+#include "common/model/unit.h"
 
 #define BLOCKS_PER_HEAD 4
 #define FFN_WIDTH_MAX   512
@@ -29,6 +30,12 @@ static uint32_t down_block(const struct hd_model *m)
             block = b;
     }
     return block;
+}
+
+const char *hd_unit_kind_name(enum hd_unit_kind kind)
+{
+    static const char *const names[HD_UNIT_KINDS] = {"head", "FFN block", "vocab block"};
+    return names[kind];
 }
 
 void hd_model_units(const struct hd_model *m, struct hd_units *u)

@@ -50,7 +50,6 @@ enum hd_loss_cause {
     HD_LOSS_PROTOCOL,
     HD_LOSS_WRONG /* it computed wrong bits */
 };
-enum hd_half { HD_HALF_ATTENTION, HD_HALF_FFN, HD_HALF_LOGITS };
 #define HD_HALVES (HD_HALF_LOGITS + 1)
 /* Slow, and nothing is done about it; slow, and its units are with others, or on their way. */
 enum hd_pace { HD_PACE_STEADY, HD_PACE_SLOW, HD_PACE_RELIEVED };

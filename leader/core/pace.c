@@ -79,7 +79,7 @@ static double usual_speed(const struct hd_core *c)
 
 void core_pace_sent(struct hd_core *c, unsigned group, uint64_t owners)
 {
-    enum hd_unit_kind kind = (enum hd_unit_kind)c->half[group].half;
+    enum hd_unit_kind kind = hd_half_units(c->half[group].half);
     const struct hd_unit_cost *cost = &c->o.unit[kind];
     double work = (cost->work > 0 ? cost->work : 1) / (cost->trips > 0 ? cost->trips : 1);
     double rows = 0, usual = usual_speed(c);

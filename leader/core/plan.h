@@ -5,6 +5,7 @@
 #ifndef HD_CORE_PLAN_H
 #define HD_CORE_PLAN_H
 
+#include "common/model/unit.h"
 #include "common/util/error.h"
 
 #include <stdbool.h>
@@ -13,8 +14,6 @@
 
 #define HD_MAX_WORKERS 64 /* slots: a worker set is one 64-bit mask */
 #define HD_NOBODY      0xff
-
-enum hd_unit_kind { HD_UNIT_HEAD, HD_UNIT_FFN, HD_UNIT_VOCAB, HD_UNIT_KINDS };
 
 struct hd_plan {
     uint32_t count[HD_UNIT_KINDS]; /* units of each kind */

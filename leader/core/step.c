@@ -137,12 +137,7 @@ static uint32_t layers_before(const struct hd_core *c, const struct half *h)
 
 static uint64_t half_owners(const struct hd_core *c, const struct half *h)
 {
-    static const enum hd_unit_kind kind[] = {
-        [HD_HALF_ATTENTION] = HD_UNIT_HEAD,
-        [HD_HALF_FFN] = HD_UNIT_FFN,
-        [HD_HALF_LOGITS] = HD_UNIT_VOCAB,
-    };
-    return hd_plan_owners(&c->plan, kind[h->half]);
+    return hd_plan_owners(&c->plan, hd_half_units(h->half));
 }
 
 uint64_t core_awaited(const struct hd_core *c)

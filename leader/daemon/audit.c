@@ -119,11 +119,6 @@ static uint64_t logits_digest(struct hd_leader *l, struct hd_audit_record *r, un
 uint64_t hd_audit_answer(struct hd_peer *p, const struct hd_frame *f,
                          const Hydac__V1__StepResult *m)
 {
-    static const enum hd_unit_kind kinds[] = {
-        [HD_HALF_ATTENTION] = HD_UNIT_HEAD,
-        [HD_HALF_FFN] = HD_UNIT_FFN,
-        [HD_HALF_LOGITS] = HD_UNIT_VOCAB,
-    };
     struct hd_leader *l = p->leader;
     uint64_t round = hd_core_audit_of(l->core, m->group);
     if (round == 0 || m->n_bad > 0) /* rows that are no numbers end their requests anyway */
@@ -136,7 +131,7 @@ uint64_t hd_audit_answer(struct hd_peer *p, const struct hd_frame *f,
     struct hd_audited_units *of = &r->of[p->slot];
     free(of->list); /* of an epoch that has ended */
     *of = (struct hd_audited_units){0};
-    if (hd_owned_units(hd_core_plan(l->core), p, kinds[r->half], &of->list, &of->n) < 0 ||
+    if (hd_owned_units(hd_core_plan(l->core), p, hd_half_units(r->half), &of->list, &of->n) < 0 ||
         of->n == 0)
         return 0;
     if (r->half == HD_HALF_LOGITS)

@@ -78,7 +78,7 @@ void hd_digests_wrong_piece(struct hd_leader *l, struct hd_piece_at at)
     uint64_t offset;
     const char *path = hd_model_where(l->model, hd_piece_first_byte(&cuts), &offset);
     snprintf(what, sizeof what, "%s %u of layer %u is wrong (%s, from byte %" PRIu64 " on)",
-             hd_piece_kind_name(at.kind), at.unit, at.layer, path ? path : l->model->name, offset);
+             hd_unit_kind_name(at.kind), at.unit, at.layer, path ? path : l->model->name, offset);
     hd_leader_changed(l, what);
 }
 

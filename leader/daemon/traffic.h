@@ -9,9 +9,9 @@
 #include <stdio.h>
 
 enum hd_traffic_kind {
-    HD_TRAFFIC_ATTENTION, /* half-steps, in the order of enum hd_half */
-    HD_TRAFFIC_FFN,
-    HD_TRAFFIC_LOGITS,
+    HD_TRAFFIC_ATTENTION = HD_HALF_ATTENTION,
+    HD_TRAFFIC_FFN = HD_HALF_FFN,
+    HD_TRAFFIC_LOGITS = HD_HALF_LOGITS,
     HD_TRAFFIC_LOGS,    /* rows of input logs, for who lacks them */
     HD_TRAFFIC_WEIGHTS, /* for who has no model */
     HD_TRAFFIC_REST,    /* heartbeats, assignments, sequences, counters */

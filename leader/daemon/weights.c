@@ -153,8 +153,8 @@ static void on_gathered(uv_work_t *work, int status)
 /* The request's piece and offset, if they exist. */
 static bool is_possible(const struct hd_leader *l, const Hydac__V1__WeightsRequest *m)
 {
-    struct hd_piece_at at = {(enum hd_piece_kind)m->kind, m->unit, m->layer};
-    if (m->kind >= HD_PIECE_KINDS || !hd_piece_exists(l->model, &l->units, at))
+    struct hd_piece_at at = {(enum hd_unit_kind)m->kind, m->unit, m->layer};
+    if (m->kind >= HD_UNIT_KINDS || !hd_piece_exists(l->model, &l->units, at))
         return false;
     struct hd_cuts cuts = hd_piece_cuts(l->model, &l->units, at);
     return m->offset < hd_piece_bytes(&cuts);
@@ -170,7 +170,7 @@ static void start_job(struct hd_peer *p, const Hydac__V1__WeightsRequest *m)
     }
     *j = (struct weights_job){.leader = l,
                               .peer = p->id,
-                              .at = {(enum hd_piece_kind)m->kind, m->unit, m->layer},
+                              .at = {(enum hd_unit_kind)m->kind, m->unit, m->layer},
                               .offset = m->offset};
     j->digest = l->digests->piece[hd_piece_index(l->model, &l->units, j->at)];
     j->work.data = j;

@@ -32,7 +32,7 @@ struct rig {
     struct hd_log log;
     struct hd_model *model;
     struct hd_units units;
-    struct hd_unit_list all[HD_SHARD_KINDS];
+    struct hd_unit_list all[HD_UNIT_KINDS];
     struct hd_team *team;
     struct hd_node *node;
     struct hd_engine *engine;
@@ -91,7 +91,7 @@ static void do_half(struct rig *r)
     const struct hd_half_work *w = hd_engine_work(r->engine, 0);
     struct hd_error err = {0};
     struct hd_half_output out;
-    struct hd_half_step step = {.units = (enum hd_shard_kind)w->half,
+    struct hd_half_step step = {.units = hd_half_units(w->half),
                                 .layer = w->layer,
                                 .rows = {.x = w->x,
                                          .n = w->rows,
@@ -100,8 +100,8 @@ static void do_half(struct rig *r)
                                          .shifts = w->shifts,
                                          .want = w->want,
                                          .temperatures = w->temperatures}};
-    struct hd_half_result result = {.vocab_blocks = r->all[HD_SHARD_VOCAB].list,
-                                    .n_vocab_blocks = r->all[HD_SHARD_VOCAB].n};
+    struct hd_half_result result = {.vocab_blocks = r->all[HD_UNIT_VOCAB].list,
+                                    .n_vocab_blocks = r->all[HD_UNIT_VOCAB].n};
     if (w->half == HD_HALF_ATTENTION)
         hd_node_log_inputs(r->node, w->layer, &step.rows);
     check(hd_node_step(r->node, &step, &out, &err) == HD_STEP_DONE, &err);
@@ -153,9 +153,9 @@ static void open_model(struct rig *r)
     check(hd_synth_write(&o, &err) == 0, &err);
     check(hd_model_open(&r->model, r->path, &err) == 0, &err);
     hd_model_units(r->model, &r->units);
-    r->all[HD_SHARD_HEAD] = all_of(r->units.heads);
-    r->all[HD_SHARD_FFN] = all_of(r->units.ffn_blocks);
-    r->all[HD_SHARD_VOCAB] = all_of(r->units.vocab_blocks);
+    r->all[HD_UNIT_HEAD] = all_of(r->units.heads);
+    r->all[HD_UNIT_FFN] = all_of(r->units.ffn_blocks);
+    r->all[HD_UNIT_VOCAB] = all_of(r->units.vocab_blocks);
 }
 
 static void open_node(struct rig *r, const struct hd_kernels *kernels)
@@ -222,7 +222,7 @@ static void close_all(struct rig *r)
     hd_node_free(r->node);
     hd_team_free(r->team);
     hd_model_close(r->model);
-    for (int k = 0; k < HD_SHARD_KINDS; k++)
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
         free((void *)r->all[k].list);
     unlink(r->path);
     rmdir(r->dir);

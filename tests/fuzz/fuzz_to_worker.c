@@ -89,7 +89,7 @@ static void take_weights(const struct hd_check *c, const Hydac__V1__Weights *m)
     struct hd_error err = {0};
     if (hd_check_weights(c, m, 0, &err) < 0)
         return;
-    struct hd_piece_at at = {(enum hd_piece_kind)m->kind, m->unit, m->layer};
+    struct hd_piece_at at = {(enum hd_unit_kind)m->kind, m->unit, m->layer};
     FUZZ_CHECK(hd_piece_index(&model, &units, at) < hd_piece_count(&model, &units));
 }
 

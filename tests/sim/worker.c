@@ -335,7 +335,7 @@ static void step(struct sim *s, unsigned worker, const struct sim_msg *m)
 {
     struct sim_worker *w = &s->workers[worker];
     struct sim_msg result = *m;
-    enum hd_unit_kind kind = (enum hd_unit_kind)m->half;
+    enum hd_unit_kind kind = hd_half_units(m->half);
     if (m->epoch < w->epoch)
         return; /* overtaken by an assignment */
     if (m->half == HD_HALF_ATTENTION) {

@@ -132,9 +132,9 @@ int hd_compute_half(struct hd_compute *c, const struct hd_half_task *work,
                     struct hd_half_output *out, struct hd_error *err)
 {
     switch (work->kind) {
-    case HD_SHARD_HEAD:
+    case HD_UNIT_HEAD:
         return hd_compute_attention(c, work, out, err);
-    case HD_SHARD_FFN:
+    case HD_UNIT_FFN:
         return hd_compute_ffn(c, work, out, err);
     default:
         return hd_compute_logits(c, work, out, err);

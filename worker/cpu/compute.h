@@ -45,7 +45,7 @@ struct hd_stores {
 /* What is to be computed. */
 struct hd_half_task {
     struct hd_stores from;
-    enum hd_shard_kind kind;   /* of the units: which half it is */
+    enum hd_unit_kind kind;    /* of the units: which half it is */
     uint32_t layer;            /* not for logits */
     struct hd_unit_list units; /* that are summed up; loaded in this layer */
     const struct hd_rows *rows;

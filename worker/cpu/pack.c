@@ -82,9 +82,9 @@ static int pack_rotated(struct hd_weights *w, const struct hd_cut *c, const stru
 
 /* ---- Units ----*/
 
-static struct hd_cuts cuts_of(const struct hd_unit_at *at, enum hd_piece_kind kind)
+static struct hd_cuts cuts_of(const struct hd_unit_at *at, enum hd_unit_kind kind)
 {
-    struct hd_piece_at piece = {kind, at->unit, kind == HD_PIECE_VOCAB ? 0 : at->layer};
+    struct hd_piece_at piece = {kind, at->unit, kind == HD_UNIT_VOCAB ? 0 : at->layer};
     struct hd_cuts c = hd_piece_cuts(at->model, at->units, piece);
     if (at->bytes)
         hd_piece_view(&c, at->bytes);
@@ -93,7 +93,7 @@ static struct hd_cuts cuts_of(const struct hd_unit_at *at, enum hd_piece_kind ki
 
 int hd_pack_head(struct hd_head_weights *w, const struct hd_unit_at *at)
 {
-    struct hd_cuts c = cuts_of(at, HD_PIECE_HEAD);
+    struct hd_cuts c = cuts_of(at, HD_UNIT_HEAD);
     *w = (struct hd_head_weights){0};
     int rc = pack_rotated(&w->q, &c.cut[0], at->model);
     if (rc == 0)
@@ -109,7 +109,7 @@ int hd_pack_head(struct hd_head_weights *w, const struct hd_unit_at *at)
 
 int hd_pack_ffn(struct hd_ffn_weights *w, const struct hd_unit_at *at)
 {
-    struct hd_cuts c = cuts_of(at, HD_PIECE_FFN);
+    struct hd_cuts c = cuts_of(at, HD_UNIT_FFN);
     *w = (struct hd_ffn_weights){0};
     int rc = pack_rows(&w->gate, &c.cut[0]);
     if (rc == 0)
@@ -123,7 +123,7 @@ int hd_pack_ffn(struct hd_ffn_weights *w, const struct hd_unit_at *at)
 
 int hd_pack_vocab(struct hd_weights *w, const struct hd_unit_at *at)
 {
-    struct hd_cuts c = cuts_of(at, HD_PIECE_VOCAB);
+    struct hd_cuts c = cuts_of(at, HD_UNIT_VOCAB);
     return pack_rows(w, &c.cut[0]);
 }
 

@@ -29,7 +29,7 @@ static int take_one(struct hd_crew *c, const struct hd_job *job, struct hd_error
 {
     const Hydac__V1__Weights *m = (const Hydac__V1__Weights *)job->message;
     struct hd_weights_answer a = {
-        .at = {(enum hd_piece_kind)m->kind, m->unit, m->layer},
+        .at = {(enum hd_unit_kind)m->kind, m->unit, m->layer},
         .offset = m->offset,
         .digest = m->digest,
         .data = job->frame.payload,
@@ -79,10 +79,10 @@ static void say_where(const struct hd_crew *c, struct hd_piece_at at, enum hd_su
     const char *path = hd_model_where(c->o.model, hd_piece_first_byte(&cuts), &offset);
     if (from == HD_SUPPLY_FILE && path)
         snprintf(text, size, "%s %u of layer %u is not the leader's: %s, from byte %" PRIu64 " on",
-                 hd_piece_kind_name(at.kind), at.unit, at.layer, path, offset);
+                 hd_unit_kind_name(at.kind), at.unit, at.layer, path, offset);
     else
         snprintf(text, size, "what was kept of %s %u of layer %u is not the leader's",
-                 hd_piece_kind_name(at.kind), at.unit, at.layer);
+                 hd_unit_kind_name(at.kind), at.unit, at.layer);
 }
 
 static void on_refused(void *arg, struct hd_piece_at at, enum hd_supply_source from)
@@ -90,7 +90,7 @@ static void on_refused(void *arg, struct hd_piece_at at, enum hd_supply_source f
     struct hd_crew *c = arg;
     struct hd_finding f = {
         .kind = HD_DAMAGE_FILE,
-        .unit = {(enum hd_shard_kind)at.kind, at.unit},
+        .unit = {at.kind, at.unit},
         .layer = at.layer,
         .repaired = true,
     };
@@ -114,8 +114,7 @@ void hd_crew_learn_digests(struct hd_crew *c, const struct hd_job *job)
         if (before == 0 || before == digests[i])
             continue;
         struct hd_piece_at at = hd_piece_nth(c->o.model, u, m->first + i);
-        hd_shard_release_piece(
-            c->node->shard, (struct hd_shard_unit){(enum hd_shard_kind)at.kind, at.unit}, at.layer);
+        hd_shard_release_piece(c->node->shard, (struct hd_shard_unit){at.kind, at.unit}, at.layer);
     }
     hd_supply_learn(c->supply, m->first, digests, m->count);
 }
@@ -176,12 +175,12 @@ void hd_crew_run_supply(struct hd_crew *c)
 
 static void want_lists(struct hd_crew *c, const struct hd_unit_list *lists)
 {
-    for (int k = 0; k < HD_SHARD_KINDS; k++) {
-        uint32_t layers = k == HD_SHARD_VOCAB ? 1 : c->o.model->shape.n_layers;
+    for (int k = 0; k < HD_UNIT_KINDS; k++) {
+        uint32_t layers = k == HD_UNIT_VOCAB ? 1 : c->o.model->shape.n_layers;
         for (size_t i = 0; i < lists[k].n; i++)
             for (uint32_t l = 0; l < layers; l++)
                 hd_supply_want(c->supply,
-                               (struct hd_piece_at){(enum hd_piece_kind)k, lists[k].list[i], l});
+                               (struct hd_piece_at){(enum hd_unit_kind)k, lists[k].list[i], l});
     }
 }
 

@@ -49,9 +49,9 @@ struct hd_crew {
     _Atomic uint64_t audits, scrub_rounds, scrub_clean_began_us, integrity_us;
 
     /* The compute thread's own, or the loop thread's while `lent`: */
-    unsigned quick_us[HD_SHARD_KINDS]; /* what the last half-step of few rows took; 0: none yet */
-    uint64_t epoch;                    /* of the assignment in force */
-    uint64_t joined;                   /* the conversation that it has joined */
+    unsigned quick_us[HD_UNIT_KINDS]; /* what the last half-step of few rows took; 0: none yet */
+    uint64_t epoch;                   /* of the assignment in force */
+    uint64_t joined;                  /* the conversation that it has joined */
     struct hd_fill *fill;
     struct hd_pace pace;
     bool hold_pending;        /* there may be a slice to do */

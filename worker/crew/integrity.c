@@ -42,7 +42,7 @@ static struct hd_audit_order order_of(const struct hd_job *job)
         .units = {m->units, m->n_units},
         .step =
             {
-                .units = (enum hd_shard_kind)m->half,
+                .units = hd_half_units(m->half),
                 .layer = m->layer,
                 .rows = {.x = job->frame.payload,
                          .n = m->n_sequences,

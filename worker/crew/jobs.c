@@ -200,7 +200,7 @@ static void do_step(struct hd_crew *c, const struct hd_job *job)
 {
     const Hydac__V1__Step *m = (const Hydac__V1__Step *)job->message;
     struct hd_half_step step = {
-        .units = (enum hd_shard_kind)m->half,
+        .units = hd_half_units(m->half),
         .layer = m->layer,
         .rows = {.x = job->frame.payload,
                  .n = m->n_sequences,
@@ -216,11 +216,11 @@ static void do_step(struct hd_crew *c, const struct hd_job *job)
     if (present && !answer_step(c, job, &step))
         return;
     /* Behind the answer nobody waits for it, and whatever reads the log is a later job. */
-    if (step.units == HD_SHARD_HEAD)
+    if (step.units == HD_UNIT_HEAD)
         log_inputs(c, &step);
-    if (present && step.units == HD_SHARD_HEAD)
+    if (present && step.units == HD_UNIT_HEAD)
         hd_hold_follow(c->node, step.layer, &step.rows);
-    else if (step.units == HD_SHARD_HEAD)
+    else if (step.units == HD_UNIT_HEAD)
         hd_hold_behind(c->node, sequences_of(&step.rows));
     hd_pace_step(&c->pace, hd_now_us());
 }

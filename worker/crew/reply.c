@@ -255,7 +255,7 @@ static int add_head_stats(Hydac__V1__Stats *m, const struct hd_node *n, uint32_t
     s->standby = c->standby;
     s->bytes = c->bytes;
     s->valid = hd_kv_valid_total(n->kv, layer, head);
-    s->held = hd_shard_holds(n->shard, (struct hd_shard_unit){HD_SHARD_HEAD, head});
+    s->held = hd_shard_holds(n->shard, (struct hd_shard_unit){HD_UNIT_HEAD, head});
     m->heads[m->n_heads++] = s;
     return 0;
 }
@@ -272,8 +272,8 @@ static int add_heads(Hydac__V1__Stats *m, const struct hd_node *n, struct hd_uni
 
 static int fill_heads(Hydac__V1__Stats *m, const struct hd_node *n)
 {
-    struct hd_unit_list owned = hd_shard_owned(n->shard, HD_SHARD_HEAD);
-    struct hd_unit_list held = hd_shard_held(n->shard, HD_SHARD_HEAD);
+    struct hd_unit_list owned = hd_shard_owned(n->shard, HD_UNIT_HEAD);
+    struct hd_unit_list held = hd_shard_held(n->shard, HD_UNIT_HEAD);
     if (owned.n + held.n == 0)
         return 0;
     m->heads =

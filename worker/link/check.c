@@ -46,7 +46,7 @@ int hd_check_welcome(const struct hd_check *c, const Hydac__V1__Welcome *m, stru
 }
 
 /* Unit numbers: they exist, and are ascending. */
-static int check_units(const struct hd_check *c, enum hd_shard_kind kind, struct hd_unit_list l,
+static int check_units(const struct hd_check *c, enum hd_unit_kind kind, struct hd_unit_list l,
                        struct hd_error *err)
 {
     static const char *const names[] = {"head", "FFN block", "vocab block"};
@@ -90,12 +90,12 @@ static int check_needs(const struct hd_check *c, const struct needs *needs, stru
 }
 
 /* The lists of units that are owned, or held. */
-static int check_lists(const struct hd_check *c, const struct hd_unit_list lists[HD_SHARD_KINDS],
+static int check_lists(const struct hd_check *c, const struct hd_unit_list lists[HD_UNIT_KINDS],
                        struct hd_error *err)
 {
     int rc = 0;
-    for (int k = 0; k < HD_SHARD_KINDS && rc == 0; k++)
-        rc = check_units(c, (enum hd_shard_kind)k, lists[k], err);
+    for (int k = 0; k < HD_UNIT_KINDS && rc == 0; k++)
+        rc = check_units(c, (enum hd_unit_kind)k, lists[k], err);
     return rc < 0 ? hd_fail_in(err, "AssignHeads") : 0;
 }
 
@@ -197,8 +197,8 @@ int hd_check_digests(const struct hd_check *c, const Hydac__V1__PieceDigests *m,
 int hd_check_weights(const struct hd_check *c, const Hydac__V1__Weights *m, size_t payload_len,
                      struct hd_error *err)
 {
-    struct hd_piece_at at = {(enum hd_piece_kind)m->kind, m->unit, m->layer};
-    if (m->kind >= HD_PIECE_KINDS || !hd_piece_exists(c->model, c->units, at))
+    struct hd_piece_at at = {(enum hd_unit_kind)m->kind, m->unit, m->layer};
+    if (m->kind >= HD_UNIT_KINDS || !hd_piece_exists(c->model, c->units, at))
         return hd_fail(err, HD_E_PROTO, "Weights: kind %u, unit %u, layer %u does not exist",
                        m->kind, m->unit, m->layer);
     if (payload_len > HD_WEIGHTS_CHUNK)
@@ -294,7 +294,7 @@ int hd_check_audit(const struct hd_check *c, const Hydac__V1__Audit *m, size_t p
         rc = hd_fail(err, HD_E_PROTO, "no units");
     struct hd_unit_list units = {m->units, m->n_units};
     if (rc == 0)
-        rc = check_units(c, (enum hd_shard_kind)m->half, units, err);
+        rc = check_units(c, hd_half_units(m->half), units, err);
     return rc < 0 ? hd_fail_in(err, "Audit") : 0;
 }
 

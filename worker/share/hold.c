@@ -37,7 +37,7 @@ void hd_hold_free(struct hd_hold *h)
 
 static struct hd_unit_list held_heads(const struct hd_node *n)
 {
-    return hd_shard_held(n->shard, HD_SHARD_HEAD);
+    return hd_shard_held(n->shard, HD_UNIT_HEAD);
 }
 
 /* ---- What is to be held ----*/
@@ -82,7 +82,7 @@ static bool release_one(struct hd_node *n)
     if (!hd_shard_surplus(n->shard, &u))
         return false;
     hd_shard_release(n->shard, u);
-    if (u.kind == HD_SHARD_HEAD)
+    if (u.kind == HD_UNIT_HEAD)
         hd_kv_drop_head(n->kv, u.unit);
     return true;
 }
@@ -266,7 +266,7 @@ void hd_hold_follow(struct hd_node *n, uint32_t layer, const struct hd_rows *row
     if (!n->hold->in_force)
         return;
     for (size_t h = 0; h < heads.n; h++) {
-        struct hd_shard_unit u = {HD_SHARD_HEAD, heads.list[h]};
+        struct hd_shard_unit u = {HD_UNIT_HEAD, heads.list[h]};
         if (hd_shard_has(n->shard, u, layer))
             list_head(n, (struct hd_kv_at){.layer = layer, .head = u.unit}, rows);
         else

@@ -9,9 +9,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-static uint32_t layers_of(const struct hd_shard *s, enum hd_shard_kind kind)
+static uint32_t layers_of(const struct hd_shard *s, enum hd_unit_kind kind)
 {
-    return kind == HD_SHARD_VOCAB ? 1 : s->model->shape.n_layers;
+    return kind == HD_UNIT_VOCAB ? 1 : s->model->shape.n_layers;
 }
 
 size_t hd_shard_parts(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer,
@@ -20,10 +20,10 @@ size_t hd_shard_parts(const struct hd_shard *s, struct hd_shard_unit u, uint32_t
     const struct hd_weights *w[HD_PIECE_MAX_CUTS] = {NULL};
     if (!hd_shard_has_any(s, u))
         return 0;
-    if (u.kind == HD_SHARD_HEAD) {
+    if (u.kind == HD_UNIT_HEAD) {
         const struct hd_head_weights *h = &s->head[u.unit][layer];
         w[0] = &h->q, w[1] = &h->k, w[2] = &h->v, w[3] = &h->o;
-    } else if (u.kind == HD_SHARD_FFN) {
+    } else if (u.kind == HD_UNIT_FFN) {
         const struct hd_ffn_weights *f = &s->ffn[u.unit][layer];
         w[0] = &f->gate, w[1] = &f->up, w[2] = &f->down;
     } else {
@@ -48,9 +48,9 @@ static uint64_t piece_bytes(const struct hd_shard *s, struct hd_shard_unit u, ui
 
 bool hd_shard_has_any(const struct hd_shard *s, struct hd_shard_unit u)
 {
-    return u.kind == HD_SHARD_HEAD  ? s->head[u.unit] != NULL
-           : u.kind == HD_SHARD_FFN ? s->ffn[u.unit] != NULL
-                                    : s->vocab[u.unit] != NULL;
+    return u.kind == HD_UNIT_HEAD  ? s->head[u.unit] != NULL
+           : u.kind == HD_UNIT_FFN ? s->ffn[u.unit] != NULL
+                                   : s->vocab[u.unit] != NULL;
 }
 
 bool hd_shard_has(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer)
@@ -63,9 +63,9 @@ void hd_shard_release_piece(struct hd_shard *s, struct hd_shard_unit u, uint32_t
     if (!hd_shard_has(s, u, layer))
         return;
     s->bytes -= piece_bytes(s, u, layer);
-    if (u.kind == HD_SHARD_HEAD)
+    if (u.kind == HD_UNIT_HEAD)
         hd_head_weights_deinit(&s->head[u.unit][layer]);
-    else if (u.kind == HD_SHARD_FFN)
+    else if (u.kind == HD_UNIT_FFN)
         hd_ffn_weights_deinit(&s->ffn[u.unit][layer]);
     else
         hd_weights_deinit(s->vocab[u.unit]);
@@ -77,10 +77,10 @@ void hd_shard_release(struct hd_shard *s, struct hd_shard_unit u)
         return;
     for (uint32_t l = 0; l < layers_of(s, u.kind); l++)
         hd_shard_release_piece(s, u, l);
-    if (u.kind == HD_SHARD_HEAD) {
+    if (u.kind == HD_UNIT_HEAD) {
         free(s->head[u.unit]);
         s->head[u.unit] = NULL;
-    } else if (u.kind == HD_SHARD_FFN) {
+    } else if (u.kind == HD_UNIT_FFN) {
         free(s->ffn[u.unit]);
         s->ffn[u.unit] = NULL;
     } else {
@@ -95,9 +95,9 @@ static int make_room(struct hd_shard *s, struct hd_shard_unit u)
     if (hd_shard_has_any(s, u))
         return 0;
     size_t layers = layers_of(s, u.kind);
-    if (u.kind == HD_SHARD_HEAD)
+    if (u.kind == HD_UNIT_HEAD)
         s->head[u.unit] = calloc(layers, sizeof **s->head);
-    else if (u.kind == HD_SHARD_FFN)
+    else if (u.kind == HD_UNIT_FFN)
         s->ffn[u.unit] = calloc(layers, sizeof **s->ffn);
     else
         s->vocab[u.unit] = calloc(1, sizeof **s->vocab);
@@ -129,7 +129,7 @@ struct load_job {
 
 static struct hd_piece_at place_of(const struct piece *p)
 {
-    return (struct hd_piece_at){(enum hd_piece_kind)p->u.kind, p->u.unit, p->layer};
+    return (struct hd_piece_at){p->u.kind, p->u.unit, p->layer};
 }
 
 static int grow(struct buffer *b, size_t len)
@@ -150,9 +150,9 @@ static int pack_piece(struct hd_shard *s, const struct piece *p, const uint8_t *
                             .layer = p->layer,
                             .bytes = bytes};
     int rc;
-    if (p->u.kind == HD_SHARD_HEAD)
+    if (p->u.kind == HD_UNIT_HEAD)
         rc = hd_pack_head(&s->head[p->u.unit][p->layer], &at);
-    else if (p->u.kind == HD_SHARD_FFN)
+    else if (p->u.kind == HD_UNIT_FFN)
         rc = hd_pack_ffn(&s->ffn[p->u.unit][p->layer], &at);
     else
         rc = hd_pack_vocab(s->vocab[p->u.unit], &at);
@@ -222,9 +222,9 @@ static void list_missing(struct load_job *job, const struct hd_shard_wish *wish,
 static size_t count_missing(const struct hd_shard *s, const struct hd_shard_wish *wish, size_t max)
 {
     size_t n = 0;
-    for (int k = 0; k < HD_SHARD_KINDS; k++)
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
         for (size_t i = 0; i < wish->units[k].n && n < max; i++) {
-            struct hd_shard_unit u = {(enum hd_shard_kind)k, wish->units[k].list[i]};
+            struct hd_shard_unit u = {(enum hd_unit_kind)k, wish->units[k].list[i]};
             for (uint32_t l = 0; l < layers_of(s, u.kind); l++)
                 n += is_missing(s, wish, u, l);
         }
@@ -318,10 +318,10 @@ int hd_shard_load_list(struct hd_shard *s, const struct hd_shard_wish *wish, siz
     job.pieces = malloc(job.max * sizeof *job.pieces);
     if (!job.pieces)
         return HD_E_NOMEM;
-    for (int k = 0; k < HD_SHARD_KINDS; k++)
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
         for (size_t i = 0; i < wish->units[k].n; i++)
             list_missing(&job, wish,
-                         (struct hd_shard_unit){(enum hd_shard_kind)k, wish->units[k].list[i]});
+                         (struct hd_shard_unit){(enum hd_unit_kind)k, wish->units[k].list[i]});
     int rc;
     if (s->supply) {
         rc = load_supplied(&job, max, max == SIZE_MAX, err);

@@ -191,7 +191,7 @@ static bool is_lost(const struct hd_node *n, const struct hd_half_step *step)
 {
     for (size_t i = 0; n->lost && i < step->rows.n; i++)
         if (n->lost >> step->rows.sequences[i] & 1)
-            return step->units == HD_SHARD_HEAD;
+            return step->units == HD_UNIT_HEAD;
     return false;
 }
 

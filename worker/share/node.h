@@ -64,7 +64,7 @@ struct hd_node {
 
 /* Each half-step needs the units of one kind: heads, FFN blocks, vocab blocks. */
 struct hd_half_step {
-    enum hd_shard_kind units;
+    enum hd_unit_kind units;
     uint32_t layer;
     struct hd_rows rows;
 };

@@ -32,13 +32,13 @@ uint32_t hd_needed(const struct hd_assignment *a, const struct hd_sequence_need 
 
 static int list_new_heads(struct rebuild *r)
 {
-    struct hd_unit_list want = r->a->want[HD_SHARD_HEAD];
+    struct hd_unit_list want = r->a->want[HD_UNIT_HEAD];
     r->report->heads = malloc((want.n + 1) * sizeof *r->report->heads);
     r->report->ready = malloc((want.n + 1) * sizeof *r->report->ready);
     if (!r->report->heads || !r->report->ready)
         return HD_E_NOMEM;
     for (size_t i = 0; i < want.n; i++) {
-        struct hd_shard_unit u = {HD_SHARD_HEAD, want.list[i]};
+        struct hd_shard_unit u = {HD_UNIT_HEAD, want.list[i]};
         if (!r->node->assigned || !hd_shard_owns(r->node->shard, u))
             r->report->heads[r->report->n_heads++] = u.unit;
     }
@@ -122,7 +122,7 @@ static int add_lane(struct rebuild *r, const struct hd_lane_rows *rows)
 /* In the order of the report's digest. */
 static int list_work(struct rebuild *r)
 {
-    struct hd_unit_list heads = r->a->want[HD_SHARD_HEAD];
+    struct hd_unit_list heads = r->a->want[HD_UNIT_HEAD];
     int rc = 0;
     for (size_t i = 0; i < r->a->n_needs; i++) {
         r->need[r->a->needs[i].sequence] = &r->a->needs[i];
@@ -197,7 +197,7 @@ static int list_and_compute(struct rebuild *r)
 {
     int rc;
     do {
-        r->gaps = hd_find_gaps(r->node, r->a, r->a->want[HD_SHARD_HEAD], r->report);
+        r->gaps = hd_find_gaps(r->node, r->a, r->a->want[HD_UNIT_HEAD], r->report);
         rc = list_work(r);
         if (rc == 0)
             rc = compute(r);

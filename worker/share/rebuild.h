@@ -18,8 +18,8 @@ struct hd_sequence_need {
 };
 
 struct hd_assignment {
-    struct hd_unit_list want[HD_SHARD_KINDS];
-    struct hd_unit_list hold[HD_SHARD_KINDS];
+    struct hd_unit_list want[HD_UNIT_KINDS];
+    struct hd_unit_list hold[HD_UNIT_KINDS];
     uint64_t epoch, round; /* round != 0: want and clear are not used (hold.h) */
     bool clear;            /* forget all sequences first */
     const struct hd_sequence_need *needs;

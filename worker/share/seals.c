@@ -6,7 +6,7 @@
 struct hd_piece_seal *hd_shard_seal_of(const struct hd_shard *s, struct hd_shard_unit u,
                                        uint32_t layer)
 {
-    struct hd_piece_at at = {(enum hd_piece_kind)u.kind, u.unit, layer};
+    struct hd_piece_at at = {u.kind, u.unit, layer};
     return &s->seals[hd_piece_index(s->model, &s->units, at)];
 }
 
@@ -48,7 +48,7 @@ static uint64_t digest_list(const struct unit_set *set, uint64_t seed)
 static uint64_t digest_tables(const struct hd_shard *s)
 {
     uint64_t digest = XXH3_64bits(&s->units, sizeof s->units);
-    for (int k = 0; k < HD_SHARD_KINDS; k++)
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
         digest = digest_list(&s->held[k], digest_list(&s->owned[k], digest));
     return digest;
 }

@@ -13,11 +13,11 @@ int hd_shard_new(struct hd_shard **out, const struct hd_model *model, struct hd_
     s->model = model;
     s->team = team;
     hd_model_units(model, &s->units);
-    s->count[HD_SHARD_HEAD] = s->units.heads;
-    s->count[HD_SHARD_FFN] = s->units.ffn_blocks;
-    s->count[HD_SHARD_VOCAB] = s->units.vocab_blocks;
+    s->count[HD_UNIT_HEAD] = s->units.heads;
+    s->count[HD_UNIT_FFN] = s->units.ffn_blocks;
+    s->count[HD_UNIT_VOCAB] = s->units.vocab_blocks;
     bool ok = true;
-    for (int k = 0; k < HD_SHARD_KINDS; k++) {
+    for (int k = 0; k < HD_UNIT_KINDS; k++) {
         s->owned[k].list = calloc(s->count[k], sizeof(uint32_t));
         s->held[k].list = calloc(s->count[k], sizeof(uint32_t));
         ok = ok && s->owned[k].list && s->held[k].list;
@@ -75,13 +75,13 @@ static int fail(int rc, const char *which, struct hd_error *err)
                    hd_error_name(rc));
 }
 
-int hd_shard_assign(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_KINDS],
+int hd_shard_assign(struct hd_shard *s, const struct hd_unit_list want[HD_UNIT_KINDS],
                     struct hd_error *err)
 {
     int rc = hd_shard_load_list(s, &(struct hd_shard_wish){.units = want}, SIZE_MAX, err);
     if (rc < 0)
         return fail(rc, "assigned", err);
-    for (int k = 0; k < HD_SHARD_KINDS; k++)
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
         set_list(&s->owned[k], want[k]);
     hd_shard_seal_tables(s);
     return rc;
@@ -89,19 +89,19 @@ int hd_shard_assign(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_
 
 int hd_shard_mend(struct hd_shard *s, struct hd_error *err)
 {
-    struct hd_unit_list owned[HD_SHARD_KINDS];
-    for (int k = 0; k < HD_SHARD_KINDS; k++)
-        owned[k] = hd_shard_owned(s, (enum hd_shard_kind)k);
+    struct hd_unit_list owned[HD_UNIT_KINDS];
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
+        owned[k] = hd_shard_owned(s, (enum hd_unit_kind)k);
     int rc = hd_shard_load_list(s, &(struct hd_shard_wish){.units = owned}, SIZE_MAX, err);
     return rc < 0 ? fail(rc, "damaged", err) : rc;
 }
 
-void hd_shard_hold(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_KINDS])
+void hd_shard_hold(struct hd_shard *s, const struct hd_unit_list want[HD_UNIT_KINDS])
 {
-    for (int k = 0; k < HD_SHARD_KINDS; k++) {
+    for (int k = 0; k < HD_UNIT_KINDS; k++) {
         s->held[k].n = 0;
         for (size_t i = 0; i < want[k].n; i++)
-            if (!hd_shard_owns(s, (struct hd_shard_unit){(enum hd_shard_kind)k, want[k].list[i]}))
+            if (!hd_shard_owns(s, (struct hd_shard_unit){(enum hd_unit_kind)k, want[k].list[i]}))
                 s->held[k].list[s->held[k].n++] = want[k].list[i];
     }
     hd_shard_seal_tables(s);
@@ -109,16 +109,16 @@ void hd_shard_hold(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_K
 
 void hd_shard_leave(struct hd_shard *s)
 {
-    for (int k = 0; k < HD_SHARD_KINDS; k++)
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
         s->owned[k].n = s->held[k].n = 0;
     hd_shard_seal_tables(s);
 }
 
 int hd_shard_load(struct hd_shard *s, size_t max, struct hd_error *err)
 {
-    struct hd_unit_list want[HD_SHARD_KINDS];
-    for (int k = 0; k < HD_SHARD_KINDS; k++)
-        want[k] = hd_shard_held(s, (enum hd_shard_kind)k);
+    struct hd_unit_list want[HD_UNIT_KINDS];
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
+        want[k] = hd_shard_held(s, (enum hd_unit_kind)k);
     int rc = hd_shard_load_list(s, &(struct hd_shard_wish){.units = want}, max, err);
     return rc < 0 ? fail(rc, "held", err) : rc;
 }
@@ -126,7 +126,7 @@ int hd_shard_load(struct hd_shard *s, size_t max, struct hd_error *err)
 int hd_shard_load_layer(struct hd_shard *s, const struct hd_shard_layer *what, size_t max,
                         struct hd_error *err)
 {
-    struct hd_unit_list want[HD_SHARD_KINDS] = {{0}};
+    struct hd_unit_list want[HD_UNIT_KINDS] = {{0}};
     want[what->kind] = what->units;
     struct hd_shard_wish wish = {.units = want, .one_layer = true, .layer = what->layer};
     int rc = hd_shard_load_list(s, &wish, max, err);
@@ -135,9 +135,9 @@ int hd_shard_load_layer(struct hd_shard *s, const struct hd_shard_layer *what, s
 
 bool hd_shard_surplus(const struct hd_shard *s, struct hd_shard_unit *u)
 {
-    for (int k = 0; k < HD_SHARD_KINDS; k++)
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
         for (uint32_t i = 0; i < s->count[k]; i++) {
-            *u = (struct hd_shard_unit){(enum hd_shard_kind)k, i};
+            *u = (struct hd_shard_unit){(enum hd_unit_kind)k, i};
             if (hd_shard_has_any(s, *u) && !hd_shard_owns(s, *u) && !hd_shard_holds(s, *u))
                 return true;
         }
@@ -158,7 +158,7 @@ void hd_shard_free(struct hd_shard *s)
         return;
     if (s->head && s->ffn && s->vocab)
         release_all(s);
-    for (int k = 0; k < HD_SHARD_KINDS; k++) {
+    for (int k = 0; k < HD_UNIT_KINDS; k++) {
         free(s->owned[k].list);
         free(s->held[k].list);
     }
@@ -176,12 +176,12 @@ static struct hd_unit_list list_of(const struct unit_set *set)
     return (struct hd_unit_list){.list = set->list, .n = set->n};
 }
 
-struct hd_unit_list hd_shard_owned(const struct hd_shard *s, enum hd_shard_kind kind)
+struct hd_unit_list hd_shard_owned(const struct hd_shard *s, enum hd_unit_kind kind)
 {
     return list_of(&s->owned[kind]);
 }
 
-struct hd_unit_list hd_shard_held(const struct hd_shard *s, enum hd_shard_kind kind)
+struct hd_unit_list hd_shard_held(const struct hd_shard *s, enum hd_unit_kind kind)
 {
     return list_of(&s->held[kind]);
 }

@@ -14,8 +14,6 @@
 #include "common/math/team.h"
 #include "common/model/piece.h"
 
-enum hd_shard_kind { HD_SHARD_HEAD, HD_SHARD_FFN, HD_SHARD_VOCAB, HD_SHARD_KINDS };
-
 /* One head in one layer. */
 struct hd_head_weights {
     struct hd_weights q; /* [n_rep * head_dim][dim] */
@@ -31,7 +29,7 @@ struct hd_ffn_weights {
 };
 
 struct hd_shard_unit {
-    enum hd_shard_kind kind;
+    enum hd_unit_kind kind;
     uint32_t unit;
 };
 
@@ -55,10 +53,10 @@ enum { HD_SHARD_COMPLETE = 0, HD_SHARD_LOADED = 1, HD_SHARD_WAITING = 2 };
 /* Own exactly these from now on; loads what is missing, releases nothing. HD_SHARD_COMPLETE:
  * nothing was missing; HD_SHARD_LOADED: something was, and is there now. Or HD_E_NOMEM, or what
  * packing or the supply said: then the owned ones are those of before. Waits for a supply. */
-int hd_shard_assign(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_KINDS],
+int hd_shard_assign(struct hd_shard *s, const struct hd_unit_list want[HD_UNIT_KINDS],
                     struct hd_error *err);
 /* Hold exactly these besides (not those of them that are owned). Loads and releases nothing. */
-void hd_shard_hold(struct hd_shard *s, const struct hd_unit_list want[HD_SHARD_KINDS]);
+void hd_shard_hold(struct hd_shard *s, const struct hd_unit_list want[HD_UNIT_KINDS]);
 /* Own and hold nothing; the weights stay. */
 void hd_shard_leave(struct hd_shard *s);
 /* Loads up to `max` pieces (one unit in one layer) of what is held; outcomes and errors as above.
@@ -69,7 +67,7 @@ int hd_shard_load(struct hd_shard *s, size_t max, struct hd_error *err);
  * is as what a unit has left over: it stays until it is released, and is there when the unit comes
  * to be owned or held. */
 struct hd_shard_layer {
-    enum hd_shard_kind kind;
+    enum hd_unit_kind kind;
     uint32_t layer;
     struct hd_unit_list units;
 };
@@ -79,8 +77,8 @@ int hd_shard_load_layer(struct hd_shard *s, const struct hd_shard_layer *what, s
 /* Frees one piece. */
 void hd_shard_release_piece(struct hd_shard *s, struct hd_shard_unit u, uint32_t layer);
 
-struct hd_unit_list hd_shard_owned(const struct hd_shard *s, enum hd_shard_kind kind);
-struct hd_unit_list hd_shard_held(const struct hd_shard *s, enum hd_shard_kind kind);
+struct hd_unit_list hd_shard_owned(const struct hd_shard *s, enum hd_unit_kind kind);
+struct hd_unit_list hd_shard_held(const struct hd_shard *s, enum hd_unit_kind kind);
 bool hd_shard_owns(const struct hd_shard *s, struct hd_shard_unit u);
 bool hd_shard_holds(const struct hd_shard *s, struct hd_shard_unit u);
 /* Its weights in this layer are loaded. */

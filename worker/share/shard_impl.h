@@ -16,8 +16,8 @@ struct hd_shard {
     struct hd_team *team;
     struct hd_supply *supply; /* NULL: the model has its data, which nobody checks */
     struct hd_units units;
-    uint32_t count[HD_SHARD_KINDS]; /* units there are of each kind */
-    struct unit_set owned[HD_SHARD_KINDS], held[HD_SHARD_KINDS];
+    uint32_t count[HD_UNIT_KINDS]; /* units there are of each kind */
+    struct unit_set owned[HD_UNIT_KINDS], held[HD_UNIT_KINDS];
     struct hd_head_weights **head; /* [heads]: NULL or [layers], those not loaded are empty */
     struct hd_ffn_weights **ffn;   /* [ffn_blocks]: likewise */
     struct hd_weights **vocab;     /* [vocab_blocks]: NULL or one, likewise */
@@ -36,7 +36,7 @@ bool hd_shard_has_any(const struct hd_shard *s, struct hd_shard_unit u);
 /* Loads at most `max` missing pieces of these units; outcomes as of hd_shard_load. SIZE_MAX: all
  * of them, waiting for those that come from the supply. */
 struct hd_shard_wish {
-    const struct hd_unit_list *units; /* [HD_SHARD_KINDS] */
+    const struct hd_unit_list *units; /* [HD_UNIT_KINDS] */
     bool one_layer;                   /* `layer` only */
     uint32_t layer;
 };

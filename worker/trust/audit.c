@@ -77,7 +77,7 @@ static struct order *copy_order(const struct hd_node *n, const struct hd_audit_o
     if (!order)
         return NULL;
     *order = (struct order){.o = *o};
-    if (o->step.units == HD_SHARD_VOCAB)
+    if (o->step.units == HD_UNIT_VOCAB)
         order->o.step.layer = 0; /* that of its pieces, whatever the message says */
     uint8_t *to = (uint8_t *)order + (sizeof *order + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     struct hd_rows *r = &order->o.step.rows;
@@ -113,7 +113,7 @@ bool hd_audit_pending(const struct hd_node *n)
 /* Only attention reads what is kept of a sequence. */
 static bool speaks_of(const struct order *order, uint64_t sequences)
 {
-    if (order->o.step.units != HD_SHARD_HEAD)
+    if (order->o.step.units != HD_UNIT_HEAD)
         return false;
     for (size_t i = 0; i < order->o.step.rows.n; i++)
         if (sequences >> order->o.step.rows.sequences[i] & 1)
@@ -288,12 +288,12 @@ static int compute(struct hd_node *n, struct order *order, const struct hd_store
 static void count_own_rows(struct hd_node *n, const struct order *order, int sign)
 {
     const struct hd_half_step *step = &order->o.step;
-    if (order->o.fresh || step->units != HD_SHARD_HEAD)
+    if (order->o.fresh || step->units != HD_UNIT_HEAD)
         return;
     for (size_t i = 0; i < order->o.units.n; i++) {
         uint32_t head = order->o.units.list[i];
         uint64_t rows = hd_kv_valid_total(n->kv, step->layer, head);
-        if (hd_audit_is_ours(n, (struct hd_shard_unit){HD_SHARD_HEAD, head}))
+        if (hd_audit_is_ours(n, (struct hd_shard_unit){HD_UNIT_HEAD, head}))
             hd_kv_counters(n->kv, step->layer, head)->rebuilt += sign < 0 ? -rows : rows;
     }
 }
@@ -311,7 +311,7 @@ static int advance(struct hd_node *n, struct order *order, struct hd_error *err)
         hd_audit_keep(n, order);
     int rc = load(n, order, shard, err);
     count_own_rows(n, order, -1);
-    if (rc == READY && order->o.step.units == HD_SHARD_HEAD)
+    if (rc == READY && order->o.step.units == HD_UNIT_HEAD)
         rc = compute_kv(n, order, &stores, err);
     if (rc == READY)
         rc = compute(n, order, &stores, err);

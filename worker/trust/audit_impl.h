@@ -19,7 +19,7 @@ struct order {
 
 /* Pieces of one kind in one layer that were loaded for audits. */
 struct kept {
-    enum hd_shard_kind kind;
+    enum hd_unit_kind kind;
     uint32_t layer;
     uint64_t used; /* a number that grows with each use */
 };

@@ -20,9 +20,9 @@ bool hd_audit_is_ours(const struct hd_node *n, struct hd_shard_unit u)
 static void release_piece(struct hd_node *n, struct hd_shard_unit u, uint32_t layer)
 {
     hd_shard_release_piece(n->shard, u, layer);
-    if (u.kind == HD_SHARD_HEAD)
+    if (u.kind == HD_UNIT_HEAD)
         hd_kv_drop_lanes(n->kv, layer, u.unit);
-    uint32_t layers = u.kind == HD_SHARD_VOCAB ? 1 : n->o.model->shape.n_layers;
+    uint32_t layers = u.kind == HD_UNIT_VOCAB ? 1 : n->o.model->shape.n_layers;
     for (uint32_t l = 0; l < layers; l++)
         if (hd_shard_has(n->shard, u, l))
             return;
@@ -30,7 +30,7 @@ static void release_piece(struct hd_node *n, struct hd_shard_unit u, uint32_t la
 }
 
 /* Gives up what is neither owned, held nor among `but`. */
-static void evict(struct hd_node *n, enum hd_shard_kind kind, uint32_t layer,
+static void evict(struct hd_node *n, enum hd_unit_kind kind, uint32_t layer,
                   struct hd_unit_list but)
 {
     const struct hd_units *all = hd_shard_units(n->shard);
@@ -43,7 +43,7 @@ static void evict(struct hd_node *n, enum hd_shard_kind kind, uint32_t layer,
 }
 
 /* The place of this layer among what is kept; there may have to be made room for it. */
-static struct kept *place_of(struct hd_node *n, enum hd_shard_kind kind, uint32_t layer)
+static struct kept *place_of(struct hd_node *n, enum hd_unit_kind kind, uint32_t layer)
 {
     struct hd_audit *a = n->audit;
     struct kept *oldest = a->kept;
@@ -72,15 +72,15 @@ void hd_audit_keep(struct hd_node *n, const struct order *order)
         if (hd_audit_is_ours(n, u))
             continue;
         needs_others = true;
-        if (u.kind == HD_SHARD_HEAD)
+        if (u.kind == HD_UNIT_HEAD)
             a->lanes[step->layer * n->o.model->shape.n_kv_heads + u.unit] = 1;
     }
     a->keeps = a->keeps || needs_others;
     if (!needs_others || n->sizes.audit_every == 1) /* then every layer comes again soon */
         return;
     place_of(n, step->units, step->layer)->used = ++a->n_used;
-    if (step->units == HD_SHARD_VOCAB) /* blocks are drawn at random: none comes again soon */
-        evict(n, HD_SHARD_VOCAB, 0, order->o.units);
+    if (step->units == HD_UNIT_VOCAB) /* blocks are drawn at random: none comes again soon */
+        evict(n, HD_UNIT_VOCAB, 0, order->o.units);
 }
 
 void hd_audit_reassign(struct hd_node *n)
@@ -100,7 +100,7 @@ void hd_audit_keep_nothing(struct hd_node *n)
     struct hd_audit *a = n->audit;
     while (a->keeps && hd_shard_surplus(n->shard, &u)) {
         hd_shard_release(n->shard, u);
-        if (n->kv && u.kind == HD_SHARD_HEAD)
+        if (n->kv && u.kind == HD_UNIT_HEAD)
             hd_kv_drop_head(n->kv, u.unit);
     }
     a->keeps = false;

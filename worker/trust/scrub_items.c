@@ -69,7 +69,7 @@ static const char *const unit_names[] = {"head", "FFN block", "vocab block"};
 static void drop_piece(struct hd_node *n, struct hd_piece_at at, uint64_t now_us)
 {
     struct hd_scrub *s = n->scrub;
-    struct hd_shard_unit u = {(enum hd_shard_kind)at.kind, at.unit};
+    struct hd_shard_unit u = {at.kind, at.unit};
     const struct hd_piece_seal *seal = hd_shard_seal_of(n->shard, u, at.layer);
     s->broken = true;
     s->found = (struct hd_finding){.kind = HD_DAMAGE_WEIGHTS,
@@ -91,7 +91,7 @@ static size_t look_at_weights(struct hd_node *n, uint64_t now_us, int *rc)
         return SKIPPED;
     }
     struct hd_piece_at at = hd_piece_nth(n->o.model, units, c->piece);
-    struct hd_shard_unit u = {(enum hd_shard_kind)at.kind, at.unit};
+    struct hd_shard_unit u = {at.kind, at.unit};
     if (!hd_shard_has(n->shard, u, at.layer)) {
         next_piece(c);
         return SKIPPED;
@@ -135,7 +135,7 @@ static void cut_lane(struct hd_node *n, struct hd_kv_at at, uint32_t bad, uint64
     s->lane = at;
     s->lane_end = hd_kv_valid(n->kv, at);
     s->found = (struct hd_finding){.kind = HD_DAMAGE_KV,
-                                   .unit = {HD_SHARD_HEAD, at.head},
+                                   .unit = {HD_UNIT_HEAD, at.head},
                                    .layer = at.layer,
                                    .sequence = at.sequence,
                                    .since_us = since_us};

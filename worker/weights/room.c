@@ -16,7 +16,7 @@
 
 void cache_name(const struct hd_weights_cache *c, size_t index, char name[CACHE_NAME])
 {
-    static const char *const kinds[HD_PIECE_KINDS] = {"head", "ffn", "vocab"};
+    static const char *const kinds[HD_UNIT_KINDS] = {"head", "ffn", "vocab"};
     struct hd_piece_at at = hd_piece_nth(c->o.model, &c->units, index);
     snprintf(name, CACHE_NAME, "%s-%u-%u", kinds[at.kind], at.layer, at.unit);
 }

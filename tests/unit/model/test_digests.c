@@ -258,7 +258,7 @@ Test(digests, cut_shorter)
         free(sum);
     }
     size_t index = hd_piece_index(model, &d->units,
-                                  (struct hd_piece_at){HD_PIECE_FFN, 0, model->shape.n_layers - 1});
+                                  (struct hd_piece_at){HD_UNIT_FFN, 0, model->shape.n_layers - 1});
     cr_assert_neq(d->piece[index], digest_now(d, index));
     expect_changed("bytes, now");
     for (size_t i = 0; i < whole->n; i++)

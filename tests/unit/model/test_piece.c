@@ -64,10 +64,10 @@ static void check_all(const char *path)
         cr_assert_eq(hd_piece_index(m, &u, at), i);
         check_piece(m, &u, at);
     }
-    cr_assert_not(hd_piece_exists(m, &u, (struct hd_piece_at){HD_PIECE_HEAD, u.heads, 0}));
-    cr_assert_not(hd_piece_exists(m, &u, (struct hd_piece_at){HD_PIECE_FFN, 0, m->shape.n_layers}));
-    cr_assert_not(hd_piece_exists(m, &u, (struct hd_piece_at){HD_PIECE_VOCAB, 0, 1}));
-    cr_assert_not(hd_piece_exists(m, &u, (struct hd_piece_at){(enum hd_piece_kind)3, 0, 0}));
+    cr_assert_not(hd_piece_exists(m, &u, (struct hd_piece_at){HD_UNIT_HEAD, u.heads, 0}));
+    cr_assert_not(hd_piece_exists(m, &u, (struct hd_piece_at){HD_UNIT_FFN, 0, m->shape.n_layers}));
+    cr_assert_not(hd_piece_exists(m, &u, (struct hd_piece_at){HD_UNIT_VOCAB, 0, 1}));
+    cr_assert_not(hd_piece_exists(m, &u, (struct hd_piece_at){(enum hd_unit_kind)3, 0, 0}));
     hd_model_close(m);
 }
 

@@ -223,7 +223,7 @@ void fake_assign_all(struct fake_leader *f, const struct rig *r, uint64_t epoch,
 void fake_step(struct fake_leader *f, const struct rig_rows *rows, uint64_t epoch,
                Hydac__V1__Half half)
 {
-    struct hd_half_step step = rig_step(f->rig, rows, HD_SHARD_HEAD, 0);
+    struct hd_half_step step = rig_step(f->rig, rows, HD_UNIT_HEAD, 0);
     Hydac__V1__Step m = HYDAC__V1__STEP__INIT;
     m.epoch = epoch;
     m.step = 77;
@@ -244,8 +244,8 @@ void fake_audit(struct fake_leader *f, const struct rig_rows *rows, Hydac__V1__H
                 bool fresh)
 {
     static const uint64_t first_id = 1000;
-    struct hd_half_step step = rig_step(f->rig, rows, HD_SHARD_HEAD, 0);
-    struct hd_unit_list units = hd_shard_owned(f->rig->node->shard, (enum hd_shard_kind)half);
+    struct hd_half_step step = rig_step(f->rig, rows, HD_UNIT_HEAD, 0);
+    struct hd_unit_list units = hd_shard_owned(f->rig->node->shard, hd_half_units(half));
     Hydac__V1__Audit m = HYDAC__V1__AUDIT__INIT;
     m.id = first_id + half;
     m.fresh = fresh;

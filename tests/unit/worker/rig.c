@@ -89,7 +89,7 @@ static int assign(struct rig *r, struct hd_assignment *a, struct hd_kv_report *r
 {
     struct hd_error err = {0};
     int rc = hd_rebuild(r->node, a, report, &err);
-    for (int k = 0; k < HD_SHARD_KINDS; k++)
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
         free((void *)a->want[k].list);
     return rc;
 }
@@ -113,9 +113,9 @@ int rig_own_heads(struct rig *r, uint64_t heads, const struct hd_assignment *nee
         if (heads >> h & 1)
             list[n++] = h;
     struct hd_assignment a = *needs;
-    a.want[HD_SHARD_HEAD] = (struct hd_unit_list){list, n};
-    a.want[HD_SHARD_FFN] = every_nth(r->units.ffn_blocks, 0, 1);
-    a.want[HD_SHARD_VOCAB] = every_nth(r->units.vocab_blocks, 0, 1);
+    a.want[HD_UNIT_HEAD] = (struct hd_unit_list){list, n};
+    a.want[HD_UNIT_FFN] = every_nth(r->units.ffn_blocks, 0, 1);
+    a.want[HD_UNIT_VOCAB] = every_nth(r->units.vocab_blocks, 0, 1);
     return assign(r, &a, report);
 }
 
@@ -166,7 +166,7 @@ void rig_round(const struct rig *r, float *x, size_t n)
     free(rows);
 }
 
-struct hd_half_step rig_step(struct rig *r, const struct rig_rows *rows, enum hd_shard_kind units,
+struct hd_half_step rig_step(struct rig *r, const struct rig_rows *rows, enum hd_unit_kind units,
                              uint32_t layer)
 {
     free(r->encoded);
@@ -205,13 +205,13 @@ void rig_decode(const struct hd_half_output *out, size_t rows, size_t dim, int64
     }
 }
 
-void rig_sums(struct rig *r, enum hd_shard_kind units, uint32_t layer, const struct rig_rows *rows,
+void rig_sums(struct rig *r, enum hd_unit_kind units, uint32_t layer, const struct rig_rows *rows,
               int64_t *sums)
 {
     struct hd_half_step step = rig_step(r, rows, units, layer);
     struct hd_half_output out;
     struct hd_error err = {0};
-    if (units == HD_SHARD_HEAD)
+    if (units == HD_UNIT_HEAD)
         hd_node_log_inputs(r->node, layer, &step.rows);
     cr_assert_eq(hd_node_step(r->node, &step, &out, &err), HD_STEP_DONE, "%s", err.text);
     cr_assert_eq(out.n_bad, 0);
@@ -237,7 +237,7 @@ void rig_feed(struct rig *r, struct rig_feed feed)
     for (uint32_t l = 0; l < feed.layers; l++) {
         float *x = rig_random(RIG_POSITIONS, dim, 100 * (feed.sequence + 1) + l);
         rig_rows_of(&rows, feed.sequence, feed.first, feed.end - feed.first, x + feed.first * dim);
-        struct hd_half_step step = rig_step(r, &rows, HD_SHARD_HEAD, l);
+        struct hd_half_step step = rig_step(r, &rows, HD_UNIT_HEAD, l);
         struct hd_half_output out = {0};
         struct hd_error err;
         hd_node_log_inputs(r->node, l, &step.rows);

@@ -88,12 +88,12 @@ struct rig_rows {
 void rig_rows_of(struct rig_rows *rows, uint32_t sequence, uint32_t position, size_t n,
                  const float *x);
 /* The rows are encoded as the rig's steps have them: valid till the next call. */
-struct hd_half_step rig_step(struct rig *r, const struct rig_rows *rows, enum hd_shard_kind units,
+struct hd_half_step rig_step(struct rig *r, const struct rig_rows *rows, enum hd_unit_kind units,
                              uint32_t layer);
 
 /* Does an attention or FFN half (logging the inputs of attention) and writes its sums [n][dim]
  * as 64-bit integers. */
-void rig_sums(struct rig *r, enum hd_shard_kind units, uint32_t layer, const struct rig_rows *rows,
+void rig_sums(struct rig *r, enum hd_unit_kind units, uint32_t layer, const struct rig_rows *rows,
               int64_t *sums);
 /* The same sums out of an answer. */
 void rig_decode(const struct hd_half_output *out, size_t rows, size_t dim, int64_t *sums);

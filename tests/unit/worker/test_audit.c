@@ -21,7 +21,7 @@ struct cluster {
     bool late; /* the auditor has seen nothing yet */
 };
 
-static uint32_t count_of(const struct rig *r, enum hd_shard_kind kind)
+static uint32_t count_of(const struct rig *r, enum hd_unit_kind kind)
 {
     const uint32_t counts[] = {r->units.heads, r->units.ffn_blocks, r->units.vocab_blocks};
     return counts[kind];
@@ -32,7 +32,7 @@ struct units {
     uint32_t list[512];
     size_t n;
 };
-static struct units owned(const struct rig *r, enum hd_shard_kind kind)
+static struct units owned(const struct rig *r, enum hd_unit_kind kind)
 {
     struct units u = {.n = hd_shard_owned(r->node->shard, kind).n};
     cr_assert_leq(u.n, 512);
@@ -47,8 +47,8 @@ static void hold_all(struct rig *r)
     struct hd_assignment a = {.epoch = 1};
     for (uint32_t i = 0; i < 512; i++)
         all[i] = i;
-    for (int k = 0; k < HD_SHARD_KINDS; k++)
-        a.hold[k] = (struct hd_unit_list){all, count_of(r, (enum hd_shard_kind)k)};
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
+        a.hold[k] = (struct hd_unit_list){all, count_of(r, (enum hd_unit_kind)k)};
     hd_hold_set(r->node, &a);
     cr_assert_eq(rig_slices(r), HD_HOLD_IDLE);
 }
@@ -93,7 +93,7 @@ static struct hd_half_output answer(struct rig *r, const struct hd_half_step *st
     struct hd_error err = {0};
     int rc = hd_node_step(r->node, step, &out, &err);
     cr_assert(rc == HD_STEP_DONE || rc == HD_STEP_NOT_OURS, "%s", err.text);
-    if (step->units == HD_SHARD_HEAD) {
+    if (step->units == HD_UNIT_HEAD) {
         hd_node_log_inputs(r->node, step->layer, &step->rows);
         hd_hold_follow(r->node, step->layer, &step->rows);
     }
@@ -116,7 +116,7 @@ static uint64_t step_digest(struct cluster *c, const struct hd_half_step *step)
 }
 
 static struct hd_half_step half_step(struct cluster *c, const struct rig_rows *rows,
-                                     enum hd_shard_kind kind, uint32_t layer)
+                                     enum hd_unit_kind kind, uint32_t layer)
 {
     return rig_step(&c->worker, rows, kind, layer);
 }
@@ -170,14 +170,14 @@ static void step_and_audit(struct cluster *c, struct rig_rows *rows, uint64_t se
         rows->shifts[WIDE_ROW] += 20;
     }
     for (uint32_t l = 0; l < layers; l++) {
-        for (int kind = HD_SHARD_HEAD; kind <= HD_SHARD_FFN; kind++) {
-            struct hd_half_step step = half_step(c, rows, (enum hd_shard_kind)kind, l);
+        for (int kind = HD_UNIT_HEAD; kind <= HD_UNIT_FFN; kind++) {
+            struct hd_half_step step = half_step(c, rows, (enum hd_unit_kind)kind, l);
             uint64_t digest = step_digest(c, &step);
             if (l % (layers - 1) == 0)
                 expect_equal(c, &step, digest);
         }
     }
-    struct hd_half_step step = half_step(c, rows, HD_SHARD_VOCAB, 0);
+    struct hd_half_step step = half_step(c, rows, HD_UNIT_VOCAB, 0);
     expect_equal(c, &step, step_digest(c, &step));
     free(x);
 }
@@ -260,7 +260,7 @@ static uint64_t attend(struct cluster *c, struct rig_rows *rows, uint32_t layer,
 {
     float *x = rig_random(RIG_POSITIONS, c->worker.model->shape.dim, 9 + layer);
     rig_rows_of(rows, 0, first, n, x + first * c->worker.model->shape.dim);
-    struct hd_half_step step = half_step(c, rows, HD_SHARD_HEAD, layer);
+    struct hd_half_step step = half_step(c, rows, HD_UNIT_HEAD, layer);
     uint64_t digest = step_digest(c, &step);
     free(x);
     rows->x = NULL;
@@ -272,7 +272,7 @@ static struct hd_half_step same_step(struct cluster *c, struct rig_rows *rows, u
 {
     float *x = rig_random(RIG_POSITIONS, c->worker.model->shape.dim, 9 + layer);
     rows->x = x + rows->positions[0] * c->worker.model->shape.dim;
-    struct hd_half_step step = half_step(c, rows, HD_SHARD_HEAD, layer);
+    struct hd_half_step step = half_step(c, rows, HD_UNIT_HEAD, layer);
     free(x);
     rows->x = NULL;
     return step;
@@ -335,7 +335,7 @@ static void flip(const void *at)
 static struct hd_half_step spoilt_step(struct cluster *c, struct rig_rows *rows, uint64_t *digest,
                                        struct rig *spoilt)
 {
-    uint32_t head = hd_shard_owned(c->worker.node->shard, HD_SHARD_HEAD).list[0];
+    uint32_t head = hd_shard_owned(c->worker.node->shard, HD_UNIT_HEAD).list[0];
     attend(c, rows, 0, 0, PROMPT);
     flip(hd_shard_head(spoilt->node->shard, head, 0)->o.data + 200);
     flip(hd_kv_v(spoilt->node->kv, (struct hd_kv_at){0, 0, head}, PROMPT / 2));
@@ -422,7 +422,7 @@ RIG_TEST(audit, what_was_loaded_serves_the_next_audit_but_its_rows_serve_nobody_
     finish(&c, &a);
     cr_assert_eq(a.digest, digest, "an audit may begin before and end after");
     for (size_t i = 0; i < 2; i++) {
-        uint32_t h = hd_shard_owned(c.worker.node->shard, HD_SHARD_HEAD).list[i];
+        uint32_t h = hd_shard_owned(c.worker.node->shard, HD_UNIT_HEAD).list[i];
         rig_expect_same_lane(&c.worker, &c.auditor, (struct hd_kv_at){0, 1, h}, PROMPT + 2);
         rig_expect_same_lane(&c.worker, &c.auditor, (struct hd_kv_at){0, 0, h}, PROMPT + 2);
         cr_assert_eq(hd_kv_counters(c.auditor.node->kv, 1, h)->rebuilt, PROMPT + 2);
@@ -437,9 +437,9 @@ static uint64_t audit_all_layers(struct cluster *c)
     struct rig_rows rows;
     for (uint32_t l = 0; l < c->worker.model->shape.n_layers; l++) {
         attend(c, &rows, l, 0, 3);
-        for (int kind = HD_SHARD_HEAD; kind <= HD_SHARD_FFN; kind++) {
+        for (int kind = HD_UNIT_HEAD; kind <= HD_UNIT_FFN; kind++) {
             struct hd_half_step step = same_step(c, &rows, l);
-            step.units = (enum hd_shard_kind)kind;
+            step.units = (enum hd_unit_kind)kind;
             cr_assert_not(audit(c, &step, false).cannot);
         }
     }
@@ -483,10 +483,10 @@ RIG_TEST(audit, of_vocabulary_blocks_the_latest_are_kept)
     uint64_t own = hd_node_weight_bytes(c.auditor.node), one = 0;
     for (uint32_t i = 0; i < 3; i++) {
         struct hd_audit_answer a;
-        struct hd_half_step step = half_step(&c, &rows, HD_SHARD_VOCAB, 0);
+        struct hd_half_step step = half_step(&c, &rows, HD_UNIT_VOCAB, 0);
         struct hd_audit_order o = {.step = step};
         o.units =
-            (struct hd_unit_list){hd_shard_owned(c.worker.node->shard, HD_SHARD_VOCAB).list + i, 1};
+            (struct hd_unit_list){hd_shard_owned(c.worker.node->shard, HD_UNIT_VOCAB).list + i, 1};
         cr_assert_eq(hd_audit_add(c.auditor.node, &o), 0);
         finish(&c, &a);
         cr_assert_not(a.cannot);
@@ -563,7 +563,7 @@ RIG_TEST(audit, so_many_wait_and_none_outlives_the_conversation)
     struct hd_half_step step = same_step(&c, &rows, 0);
     for (int i = 0; i < HD_AUDITS_MAX; i++)
         order(&c, &step, i % 2);
-    struct units units = owned(&c.worker, HD_SHARD_HEAD);
+    struct units units = owned(&c.worker, HD_UNIT_HEAD);
     struct hd_audit_order o = {.units = {units.list, units.n}, .step = step};
     cr_assert_eq(hd_audit_add(c.auditor.node, &o), HD_E_LIMIT);
     finish(&c, &a);

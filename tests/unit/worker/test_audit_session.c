@@ -27,7 +27,7 @@ static void close_rig(void)
 
 TestSuite(audit_session, .init = open_rig, .fini = close_rig, .timeout = 120);
 
-static uint64_t right_digest(const struct rig_rows *rows, enum hd_shard_kind half)
+static uint64_t right_digest(const struct rig_rows *rows, enum hd_unit_kind half)
 {
     struct hd_half_output out;
     struct hd_error err;
@@ -49,7 +49,7 @@ static Hydac__V1__AuditResult *take_result(struct fake_leader *f)
     return m;
 }
 
-static void expect_digest(struct fake_leader *f, enum hd_shard_kind half, uint64_t digest)
+static void expect_digest(struct fake_leader *f, enum hd_unit_kind half, uint64_t digest)
 {
     Hydac__V1__AuditResult *m = take_result(f);
     cr_assert_eq(m->id, 1000u + half);
@@ -100,11 +100,10 @@ static void converse(struct fake_leader *f)
     float *x = rig_random(RIG_POSITIONS, rig.model->shape.dim, 1);
     for (uint32_t position = 0; position < 40; position += position ? 1 : 30) {
         rig_rows_of(&rows, 2, position, position ? 1 : 30, x);
-        for (int half = HD_SHARD_HEAD; half <= HD_SHARD_VOCAB; half++) {
+        for (int half = HD_UNIT_HEAD; half <= HD_UNIT_VOCAB; half++) {
             fake_step(f, &rows, 4, (Hydac__V1__Half)half);
             fake_audit(f, &rows, (Hydac__V1__Half)half, position % 2);
-            expect_digest(f, (enum hd_shard_kind)half,
-                          right_digest(&rows, (enum hd_shard_kind)half));
+            expect_digest(f, hd_half_units(half), right_digest(&rows, hd_half_units(half)));
         }
     }
     free(x);
@@ -153,7 +152,7 @@ Test(audit_session, each_of_many_audits_is_answered_and_so_are_steps)
     hd_frame_clear(&frame);
     rig_rows_of(&prompt, 2, 0, RIG_ROWS, x);
     rig_rows_of(&row, 2, RIG_ROWS, 1, x);
-    uint64_t digest = right_digest(&prompt, HD_SHARD_HEAD);
+    uint64_t digest = right_digest(&prompt, HD_UNIT_HEAD);
     fake_step(&f, &prompt, 4, HYDAC__V1__HALF__ATTENTION);
     for (unsigned i = 0; i < ASKED; i++)
         fake_audit(&f, &prompt, HYDAC__V1__HALF__ATTENTION, true);

@@ -236,7 +236,7 @@ Test(check, held_units_exist_and_come_in_order)
     uint32_t *const *lists[] = {&m.hold_heads, &m.hold_ffn_blocks, &m.hold_vocab_blocks};
     size_t *const counts[] = {&m.n_hold_heads, &m.n_hold_ffn_blocks, &m.n_hold_vocab_blocks};
     const uint32_t most[] = {rig.units.heads, rig.units.ffn_blocks, rig.units.vocab_blocks};
-    for (int k = 0; k < HD_SHARD_KINDS; k++) {
+    for (int k = 0; k < HD_UNIT_KINDS; k++) {
         *(uint32_t **)lists[k] = list;
         *counts[k] = 1;
         list[0] = most[k] - 1;

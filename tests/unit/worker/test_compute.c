@@ -58,10 +58,10 @@ static double distance(const int64_t *sums, const double *want, size_t n)
  * 254, and the block is at least amax long, so that Q8 moves a vector by at most sqrt(32) / 254 of
  * its length; what follows is a product with a random matrix, which keeps lengths within a few per
  * cent. f16 rounds K and V to 11 bits. */
-static double tolerance(const struct model_case *c, enum hd_shard_kind half)
+static double tolerance(const struct model_case *c, enum hd_unit_kind half)
 {
     double inner = c->activations == HD_ACTIVATIONS_Q8 ? sqrt(32) / 254 : 2e-5;
-    return half == HD_SHARD_HEAD && c->kv == HD_KV_F16 ? inner + 2e-3 : inner;
+    return half == HD_UNIT_HEAD && c->kv == HD_KV_F16 ? inner + 2e-3 : inner;
 }
 
 ParameterizedTestParameters(compute, halves_match_the_reference)
@@ -82,15 +82,15 @@ ParameterizedTest(struct model_case *c, compute, halves_match_the_reference)
     rig_round(&r, x, N);
     rig_rows_of(&rows, 1, 0, N, x);
     for (uint32_t l = 0; l < 2; l++) {
-        rig_sums(&r, HD_SHARD_HEAD, l, &rows, sums);
+        rig_sums(&r, HD_UNIT_HEAD, l, &rows, sums);
         for (size_t n = 1; n <= N; n += 23) {
             reference_attention(r.model, l, x, n, want);
-            cr_expect_lt(distance(sums + (n - 1) * dim, want, dim), tolerance(c, HD_SHARD_HEAD),
+            cr_expect_lt(distance(sums + (n - 1) * dim, want, dim), tolerance(c, HD_UNIT_HEAD),
                          "attention, layer %u, row %zu", l, n - 1);
         }
-        rig_sums(&r, HD_SHARD_FFN, l, &rows, sums);
+        rig_sums(&r, HD_UNIT_FFN, l, &rows, sums);
         reference_ffn(r.model, l, x + 69 * dim, want);
-        cr_expect_lt(distance(sums + 69 * dim, want, dim), tolerance(c, HD_SHARD_FFN),
+        cr_expect_lt(distance(sums + 69 * dim, want, dim), tolerance(c, HD_UNIT_FFN),
                      "FFN, layer %u", l);
     }
     free(x);
@@ -171,7 +171,7 @@ ParameterizedTest(struct model_case *c, compute,
         rows.want[i] = i % 3 == 0 ? 0 : i % 3 == 1 ? 5 : 100000;
         rows.temperatures[i] = i % 2 ? 0.25f * (float)i : 0;
     }
-    struct hd_half_step step = rig_step(&r, &rows, HD_SHARD_VOCAB, 0);
+    struct hd_half_step step = rig_step(&r, &rows, HD_UNIT_VOCAB, 0);
     cr_assert_eq(hd_node_step(r.node, &step, &out, &err), HD_STEP_DONE);
     const uint8_t *p = hd_shared_data(out.payload), *begin = p;
     for (size_t i = 0; i < N; i++) {
@@ -214,11 +214,11 @@ ParameterizedTest(struct model_case *c, compute, a_row_alone_is_the_row_among_ot
         rows.sequences[i] = 0;
         rows.positions[i] = (uint32_t)(i - N);
     }
-    for (int half = HD_SHARD_HEAD; half <= HD_SHARD_FFN; half++) {
-        rig_sums(&many, (enum hd_shard_kind)half, 1, &rows, a);
+    for (int half = HD_UNIT_HEAD; half <= HD_UNIT_FFN; half++) {
+        rig_sums(&many, hd_half_units(half), 1, &rows, a);
         for (size_t i = 0; i < N + OTHERS; i++) {
             rig_rows_of(&one, rows.sequences[i], rows.positions[i], 1, x + i * dim);
-            rig_sums(&alone, (enum hd_shard_kind)half, 1, &one, b);
+            rig_sums(&alone, hd_half_units(half), 1, &one, b);
             cr_assert_arr_eq(a + i * dim, b, dim * sizeof *b, "half %d, row %zu", half, i);
         }
     }
@@ -247,8 +247,8 @@ ParameterizedTest(struct model_case *c, compute, the_sum_over_any_split_of_the_u
     int64_t *want = malloc(n * sizeof *want), *sum = malloc(n * sizeof *sum),
             *one = malloc(n * sizeof *one);
     rig_rows_of(&rows, 3, 0, N, x);
-    for (int half = HD_SHARD_HEAD; half <= HD_SHARD_FFN; half++) {
-        rig_sums(&whole, (enum hd_shard_kind)half, 0, &rows, want);
+    for (int half = HD_UNIT_HEAD; half <= HD_UNIT_FFN; half++) {
+        rig_sums(&whole, hd_half_units(half), 0, &rows, want);
         for (uint32_t of = 2; of <= 3; of++) {
             memset(sum, 0, n * sizeof *sum);
             for (uint32_t p = 0; p < of; p++) {
@@ -257,7 +257,7 @@ ParameterizedTest(struct model_case *c, compute, the_sum_over_any_split_of_the_u
                                                       .activations = c->activations,
                                                       .threads = 1 + p});
                 rig_own_part(&part, p, of);
-                rig_sums(&part, (enum hd_shard_kind)half, 0, &rows, one);
+                rig_sums(&part, hd_half_units(half), 0, &rows, one);
                 for (size_t i = 0; i < n; i++)
                     sum[i] += one[i];
                 rig_close(&part);
@@ -289,11 +289,11 @@ ParameterizedTest(struct model_case *c, compute, a_retry_finds_its_rows_and_give
     float *x = rig_random(N, dim, 2);
     int64_t *a = malloc(N * dim * sizeof *a), *b = malloc(N * dim * sizeof *b);
     rig_rows_of(&rows, 0, 0, N, x);
-    rig_sums(&r, HD_SHARD_HEAD, 0, &rows, a);
+    rig_sums(&r, HD_UNIT_HEAD, 0, &rows, a);
     const struct hd_kv_counters *count = hd_kv_counters(r.node->kv, 0, 1);
     cr_assert_eq(count->misses, N);
     cr_assert_eq(count->hits, 0);
-    rig_sums(&r, HD_SHARD_HEAD, 0, &rows, b);
+    rig_sums(&r, HD_UNIT_HEAD, 0, &rows, b);
     cr_assert_arr_eq(a, b, N * dim * sizeof *a);
     cr_assert_eq(count->misses, N);
     cr_assert_eq(count->hits, N);
@@ -322,9 +322,9 @@ ParameterizedTest(struct model_case *c, compute, rows_that_are_not_finite_are_na
     float *x = rig_random(N, dim, 4);
     int64_t *good = malloc(N * dim * sizeof *good), *sums = malloc(N * dim * sizeof *sums);
     rig_rows_of(&rows, 0, 0, N, x);
-    rig_sums(&r, HD_SHARD_FFN, 0, &rows, good);
+    rig_sums(&r, HD_UNIT_FFN, 0, &rows, good);
     x[3 * dim + 17] = NAN;
-    struct hd_half_step step = rig_step(&r, &rows, HD_SHARD_FFN, 0);
+    struct hd_half_step step = rig_step(&r, &rows, HD_UNIT_FFN, 0);
     cr_assert_eq(hd_node_step(r.node, &step, &out, &err), HD_STEP_DONE);
     cr_assert_eq(out.n_bad, 1);
     cr_assert_eq(out.bad[0], 3);
@@ -332,7 +332,7 @@ ParameterizedTest(struct model_case *c, compute, rows_that_are_not_finite_are_na
     hd_shared_unref(out.payload);
     memset(good + 3 * dim, 0, dim * sizeof *good);
     cr_assert_arr_eq(sums, good, N * dim * sizeof *sums);
-    step = rig_step(&r, &rows, HD_SHARD_VOCAB, 0);
+    step = rig_step(&r, &rows, HD_UNIT_VOCAB, 0);
     cr_assert_eq(hd_node_step(r.node, &step, &out, &err), HD_STEP_DONE);
     cr_assert_eq(out.n_bad, 1);
     cr_assert_eq(out.bad[0], 3);
@@ -357,9 +357,9 @@ Test(compute, a_scale_that_is_not_finite_makes_its_row_bad_in_every_half)
     size_t dim = r.model->shape.dim, bytes = hd_node_row_bytes(r.node);
     float *x = rig_random(N, dim, 4);
     for (size_t s = 0; s < sizeof scales / sizeof *scales; s++)
-        for (int half = HD_SHARD_HEAD; half <= HD_SHARD_VOCAB; half++) {
+        for (int half = HD_UNIT_HEAD; half <= HD_UNIT_VOCAB; half++) {
             rig_rows_of(&rows, 0, (uint32_t)(s * N), N, x);
-            struct hd_half_step step = rig_step(&r, &rows, (enum hd_shard_kind)half, 0);
+            struct hd_half_step step = rig_step(&r, &rows, hd_half_units(half), 0);
             for (size_t i = 0; i < N; i++) /* rows of sequences of their own: only one is hit */
                 rows.sequences[i] = (uint32_t)i, rows.positions[i] = (uint32_t)s;
             memcpy(r.encoded + bytes + HD_Q8_BLOCK_BYTES, &scales[s], sizeof scales[s]);
@@ -384,9 +384,9 @@ Test(compute, rows_too_large_for_32_bits_are_sent_in_64)
     float *x = rig_random(N, dim, 6);
     int64_t *narrow = malloc(N * dim * sizeof *narrow), *sums = malloc(N * dim * sizeof *sums);
     rig_rows_of(&rows, 0, 0, N, x);
-    rig_sums(&r, HD_SHARD_FFN, 0, &rows, narrow);
+    rig_sums(&r, HD_UNIT_FFN, 0, &rows, narrow);
     rows.shifts[1] = rows.shifts[3] = RIG_SHIFT + 20;
-    struct hd_half_step step = rig_step(&r, &rows, HD_SHARD_FFN, 0);
+    struct hd_half_step step = rig_step(&r, &rows, HD_UNIT_FFN, 0);
     cr_assert_eq(hd_node_step(r.node, &step, &out, &err), HD_STEP_DONE);
     cr_assert_eq(out.n_wide, 2);
     cr_assert_eq(out.wide[0], 1);
@@ -414,7 +414,7 @@ Test(compute, a_position_that_leaves_a_hole_is_refused)
     open_case(&r, &cases[0]);
     float *x = rig_random(2, r.model->shape.dim, 8);
     rig_rows_of(&rows, 0, 1, 2, x);
-    struct hd_half_step step = rig_step(&r, &rows, HD_SHARD_HEAD, 0);
+    struct hd_half_step step = rig_step(&r, &rows, HD_UNIT_HEAD, 0);
     cr_assert_eq(hd_node_step(r.node, &step, &out, &err), HD_E_PROTO);
     cr_assert(strstr(err.text, "position 1 of sequence 0"), "%s", err.text);
     free(x);
@@ -433,10 +433,10 @@ Test(compute, who_owns_nothing_of_a_kind_does_not_answer)
     cr_assert_eq(rig_own_heads(&r, 0, &(struct hd_assignment){0}, &report), 0);
     hd_kv_report_deinit(&report);
     rig_rows_of(&rows, 0, 0, 1, x);
-    struct hd_half_step step = rig_step(&r, &rows, HD_SHARD_HEAD, 0);
+    struct hd_half_step step = rig_step(&r, &rows, HD_UNIT_HEAD, 0);
     cr_assert_eq(hd_node_step(r.node, &step, &out, &err), HD_STEP_NOT_OURS);
     hd_node_leave(r.node);
-    step = rig_step(&r, &rows, HD_SHARD_FFN, 0);
+    step = rig_step(&r, &rows, HD_UNIT_FFN, 0);
     cr_assert_eq(hd_node_step(r.node, &step, &out, &err), HD_STEP_NOT_OURS);
     free(x);
     rig_close(&r);

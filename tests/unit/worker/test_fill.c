@@ -286,7 +286,7 @@ RIG_TEST(fill, held_heads_follow_the_log_as_it_is_filled)
     uint32_t head = 2;
     open_pair(&p, *activations);
     struct hd_assignment a = {.round = 1};
-    a.hold[HD_SHARD_HEAD] = (struct hd_unit_list){&head, 1};
+    a.hold[HD_UNIT_HEAD] = (struct hd_unit_list){&head, 1};
     hd_hold_set(p.late.node, &a);
     hd_hold_set(p.whole.node, &a);
     rig_slices(&p.whole);

@@ -35,7 +35,7 @@ static void normalise(struct pass *p, const struct hd_tensor *weight)
                     p->x + i * p->dim, p->dim);
 }
 
-static void half(struct pass *p, enum hd_shard_kind units, uint32_t layer)
+static void half(struct pass *p, enum hd_unit_kind units, uint32_t layer)
 {
     struct rig_rows rows;
     int64_t *sums = malloc(RIG_ROWS * p->dim * sizeof *sums);
@@ -56,9 +56,9 @@ static void forward(struct pass *p, const json_t *prompt)
                    p->residual + i * p->dim);
     for (uint32_t l = 0; l < m->shape.n_layers; l++) {
         normalise(p, &m->layers[l].attn_norm);
-        half(p, HD_SHARD_HEAD, l);
+        half(p, HD_UNIT_HEAD, l);
         normalise(p, &m->layers[l].ffn_norm);
-        half(p, HD_SHARD_FFN, l);
+        half(p, HD_UNIT_FFN, l);
     }
     normalise(p, &m->output_norm);
 }
@@ -70,7 +70,7 @@ static void row_logits(struct pass *p, size_t row, float *out)
     struct hd_half_output o;
     struct hd_error err;
     rig_rows_of(&rows, 0, (uint32_t)row, 1, p->x + row * p->dim);
-    struct hd_half_step step = rig_step(&p->r, &rows, HD_SHARD_VOCAB, 0);
+    struct hd_half_step step = rig_step(&p->r, &rows, HD_UNIT_VOCAB, 0);
     cr_assert_eq(hd_node_step(p->r.node, &step, &o, &err), HD_STEP_DONE, "%s", err.text);
     const uint8_t *at = hd_shared_data(o.payload);
     uint32_t vocab = p->r.model->shape.vocab, width = p->r.units.vocab_width;

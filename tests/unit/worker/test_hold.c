@@ -36,7 +36,7 @@ static const struct hd_assignment need_both = {
 static void hold(struct rig *r, uint32_t head, uint64_t round)
 {
     struct hd_assignment a = need_both;
-    a.hold[HD_SHARD_HEAD] = (struct hd_unit_list){&head, 1};
+    a.hold[HD_UNIT_HEAD] = (struct hd_unit_list){&head, 1};
     a.epoch = 5;
     a.round = round;
     hd_hold_set(r->node, &a);
@@ -268,7 +268,7 @@ RIG_TEST(hold, what_is_replayed_or_dropped_is_forgotten_in_held_heads_too)
     struct hd_sequence_need replayed = {.sequence = 0, .replayed = true};
     struct hd_assignment a = {.needs = &replayed, .n_needs = 1};
     uint32_t held = 1;
-    a.hold[HD_SHARD_HEAD] = (struct hd_unit_list){&held, 1};
+    a.hold[HD_UNIT_HEAD] = (struct hd_unit_list){&held, 1};
     struct hd_kv_report report;
     cr_assert_eq(rig_own_heads(&r, 0x1, &a, &report), 0);
     hd_kv_report_deinit(&report);

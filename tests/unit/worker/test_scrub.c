@@ -133,8 +133,8 @@ Test(scrub, weights_are_packed_anew)
         uint32_t layer;
         size_t part;
     } cases[] = {
-        {{HD_SHARD_HEAD, 1}, 0, 0}, {{HD_SHARD_HEAD, 3}, 2, 3},  {{HD_SHARD_FFN, 0}, 3, 1},
-        {{HD_SHARD_FFN, 2}, 1, 2},  {{HD_SHARD_VOCAB, 1}, 0, 0},
+        {{HD_UNIT_HEAD, 1}, 0, 0}, {{HD_UNIT_HEAD, 3}, 2, 3},  {{HD_UNIT_FFN, 0}, 3, 1},
+        {{HD_UNIT_FFN, 2}, 1, 2},  {{HD_UNIT_VOCAB, 1}, 0, 0},
     };
     struct rig r, other;
     open_tiny(&other, 0xf, HD_ACTIVATIONS_Q8);
@@ -168,16 +168,16 @@ Test(scrub, weights_of_a_unit_that_is_only_held_are_loaded_beside_the_steps)
     open_tiny(&r, 0x7, HD_ACTIVATIONS_Q8);
     struct hd_assignment a = need_both;
     uint32_t head = 3;
-    a.hold[HD_SHARD_HEAD] = (struct hd_unit_list){&head, 1};
+    a.hold[HD_UNIT_HEAD] = (struct hd_unit_list){&head, 1};
     hd_hold_set(r.node, &a);
     cr_assert_eq(rig_slices(&r), HD_HOLD_IDLE);
-    flip_weights(r.node, (struct hd_shard_unit){HD_SHARD_HEAD, 3}, 2, 0);
+    flip_weights(r.node, (struct hd_shard_unit){HD_UNIT_HEAD, 3}, 2, 0);
     whole_round(r.node);
     cr_assert_eq(n_found, 1);
-    cr_assert_not(hd_shard_has(r.node->shard, (struct hd_shard_unit){HD_SHARD_HEAD, 3}, 2));
+    cr_assert_not(hd_shard_has(r.node->shard, (struct hd_shard_unit){HD_UNIT_HEAD, 3}, 2));
     cr_assert(hd_hold_pending(r.node));
     cr_assert_eq(rig_slices(&r), HD_HOLD_IDLE);
-    cr_assert(hd_shard_has(r.node->shard, (struct hd_shard_unit){HD_SHARD_HEAD, 3}, 2));
+    cr_assert(hd_shard_has(r.node->shard, (struct hd_shard_unit){HD_UNIT_HEAD, 3}, 2));
     rig_close(&r);
 }
 
@@ -230,7 +230,7 @@ Test(scrub, weights_come_again_from_the_leader)
     cr_assert_eq(rig_own_heads(&r, 1, &(struct hd_assignment){0}, &report), 0);
     hd_kv_report_deinit(&report);
     begin_scrub(r.node);
-    struct hd_shard_unit u = {HD_SHARD_FFN, 0};
+    struct hd_shard_unit u = {HD_UNIT_FFN, 0};
     uint64_t taken = world_totals(&w).fetched + world_totals(&w).kept;
     flip_weights(r.node, u, 1, 0);
     whole_round(r.node);
@@ -308,7 +308,7 @@ Test(scrub, rows_of_a_held_head_come_back_beside_the_steps)
     open_tiny(&r, 0x7, HD_ACTIVATIONS_Q8);
     struct hd_assignment a = need_both;
     uint32_t head = 3;
-    a.hold[HD_SHARD_HEAD] = (struct hd_unit_list){&head, 1};
+    a.hold[HD_UNIT_HEAD] = (struct hd_unit_list){&head, 1};
     hd_hold_set(r.node, &a);
     cr_assert_eq(rig_slices(&r), HD_HOLD_IDLE);
     flip_kv(&r, (struct hd_kv_at){0, 2, 3}, 20);
@@ -337,15 +337,15 @@ Test(scrub, without_a_log_the_sequence_is_to_be_replayed)
     cr_assert_not(found->repaired);
     float *x = rig_random(1, r.model->shape.dim, 5);
     rig_rows_of(&rows, 0, N0, 1, x);
-    struct hd_half_step step = rig_step(&r, &rows, HD_SHARD_HEAD, 0);
+    struct hd_half_step step = rig_step(&r, &rows, HD_UNIT_HEAD, 0);
     cr_assert_eq(hd_node_step(r.node, &step, &out, &err), HD_STEP_NOT_OURS);
     rig_rows_of(&rows, 1, N1, 1, x);
-    step = rig_step(&r, &rows, HD_SHARD_HEAD, 0);
+    step = rig_step(&r, &rows, HD_UNIT_HEAD, 0);
     cr_assert_eq(hd_node_step(r.node, &step, &out, &err), HD_STEP_DONE, "others go on");
     hd_shared_unref(out.payload);
     hd_node_drop(r.node, 0);
     rig_rows_of(&rows, 0, 0, 1, x);
-    step = rig_step(&r, &rows, HD_SHARD_HEAD, 0);
+    step = rig_step(&r, &rows, HD_UNIT_HEAD, 0);
     cr_assert_eq(hd_node_step(r.node, &step, &out, &err), HD_STEP_DONE, "it begins anew");
     hd_shared_unref(out.payload);
     free(x);
@@ -433,7 +433,7 @@ Test(scrub, damage_in_the_log_does_not_get_into_a_held_head)
     struct hd_assignment a = need_both;
     struct hd_log_at at = {0, 1, 70};
     uint32_t head = 3;
-    a.hold[HD_SHARD_HEAD] = (struct hd_unit_list){&head, 1};
+    a.hold[HD_UNIT_HEAD] = (struct hd_unit_list){&head, 1};
     a.round = 9;
     hd_hold_set(r.node, &a);
     flip_log(&r, at);
@@ -499,7 +499,7 @@ Test(scrub, a_damaged_list_of_units_ends_the_conversation)
     struct rig r;
     struct hd_error err = {0};
     open_tiny(&r, 0xf, HD_ACTIVATIONS_Q8);
-    ((uint32_t *)hd_shard_owned(r.node->shard, HD_SHARD_FFN).list)[1] ^= 1;
+    ((uint32_t *)hd_shard_owned(r.node->shard, HD_UNIT_FFN).list)[1] ^= 1;
     cr_assert_eq(hd_scrub_slice(r.node, now_us, &err), HD_E_STATE);
     cr_assert_eq(n_found, 1);
     cr_assert_not(found->repaired);

@@ -57,7 +57,7 @@ static void take_stats(struct fake_leader *f, uint64_t *log_rows, uint64_t *miss
 /* ---- The happy path ----*/
 
 static void take_step_result(struct fake_leader *f, const struct rig_rows *rows,
-                             enum hd_shard_kind half)
+                             enum hd_unit_kind half)
 {
     struct hd_half_output out;
     struct hd_error err;
@@ -79,7 +79,7 @@ static void take_step_result(struct fake_leader *f, const struct rig_rows *rows,
 }
 
 static void expect_step_result(struct fake_leader *f, const struct rig_rows *rows,
-                               enum hd_shard_kind half)
+                               enum hd_unit_kind half)
 {
     fake_step(f, rows, 4, (Hydac__V1__Half)half);
     take_step_result(f, rows, half);
@@ -101,8 +101,8 @@ Test(session, a_worker_joins_takes_units_and_computes)
     fake_send(&f, HD_FRAME_SEQ_OPEN, &open.base, NULL, 0);
     rig_rows_of(&rows, 2, 0, 3, x);
     rows.want[1] = 7;
-    for (int half = HD_SHARD_HEAD; half <= HD_SHARD_VOCAB; half++)
-        expect_step_result(&f, &rows, (enum hd_shard_kind)half);
+    for (int half = HD_UNIT_HEAD; half <= HD_UNIT_VOCAB; half++)
+        expect_step_result(&f, &rows, hd_half_units(half));
     take_stats(&f, &log_rows, &misses);
     cr_assert_eq(log_rows, 3);
     cr_assert_eq(misses, 3);
@@ -140,11 +140,11 @@ Test(session, two_groups_at_once)
     for (uint32_t position = 0; position < 30; position += 3) {
         rig_rows_of(&rows[0], 2, position, 1, x);
         rig_rows_of(&rows[1], 2, position + 1, 2, x + rig.model->shape.dim);
-        for (int half = HD_SHARD_HEAD; half <= HD_SHARD_FFN; half++) {
+        for (int half = HD_UNIT_HEAD; half <= HD_UNIT_FFN; half++) {
             for (f.group = 0; f.group < 2; f.group++)
                 fake_step(&f, &rows[f.group], 4, (Hydac__V1__Half)half);
             for (f.group = 0; f.group < 2; f.group++)
-                take_step_result(&f, &rows[f.group], (enum hd_shard_kind)half);
+                take_step_result(&f, &rows[f.group], hd_half_units(half));
         }
     }
     take_stats(&f, &log_rows, &misses);
@@ -168,8 +168,8 @@ Test(session, quick_half_steps_one_after_the_other)
     cr_assert_eq(take_kv_result(&f, 4, 3), 0);
     for (uint32_t position = 0; position < 20; position++) {
         rig_rows_of(&rows, 2, position, 1, x);
-        for (int half = HD_SHARD_HEAD; half <= HD_SHARD_VOCAB; half++)
-            expect_step_result(&f, &rows, (enum hd_shard_kind)half);
+        for (int half = HD_UNIT_HEAD; half <= HD_UNIT_VOCAB; half++)
+            expect_step_result(&f, &rows, hd_half_units(half));
         if (position % 5 != 0)
             continue;
         take_stats(&f, &log_rows, &misses);
@@ -244,7 +244,7 @@ Test(session, a_lost_connection_is_made_again_and_all_sequences_are_forgotten)
     fake_assign_all(&f, &rig, 4, NULL);
     take_kv_result(&f, 4, 3);
     rig_rows_of(&rows, 0, 0, 3, x);
-    expect_step_result(&f, &rows, HD_SHARD_HEAD);
+    expect_step_result(&f, &rows, HD_UNIT_HEAD);
     hd_conn_close(f.conn, false);
     fake_wait_gone(&f);
     fake_welcome(&f, 6);
@@ -300,7 +300,7 @@ Test(session, another_leaders_weights_are_not_kept)
     for (uint32_t i = 0; i < layers; i++) {
         struct hd_frame frame = fake_take(&f, HD_FRAME_DAMAGE);
         Hydac__V1__Damage *m = hydac__v1__damage__unpack(NULL, frame.body_len, frame.body);
-        cr_assert(m->kind == HD_DAMAGE_FILE && m->unit_kind == HD_PIECE_HEAD && m->unit == 0);
+        cr_assert(m->kind == HD_DAMAGE_FILE && m->unit_kind == HD_UNIT_HEAD && m->unit == 0);
         cr_assert_eq(m->layer, i);
         cr_assert_not_null(strstr(m->text, "model.gguf, from byte "), "%s", m->text);
         hydac__v1__damage__free_unpacked(m, NULL);

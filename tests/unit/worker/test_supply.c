@@ -87,7 +87,7 @@ Test(supply, lies)
     cr_assert_eq(world_get(&w, 0, &err), HD_E_PROTO);
     hd_supply_begin(w.supply);
     w.n_asked = 0;
-    struct hd_weights_answer unasked = {.at = {HD_PIECE_HEAD, 1, 1}, .digest = 5};
+    struct hd_weights_answer unasked = {.at = {HD_UNIT_HEAD, 1, 1}, .digest = 5};
     cr_assert_eq(hd_supply_take(w.supply, &unasked, &err), HD_E_PROTO);
     struct hd_piece_bytes *b;
     cr_assert_eq(hd_supply_get(w.supply, unasked.at, &b), HD_SUPPLY_LATER);
@@ -166,7 +166,7 @@ static struct hd_shard *pack_all(const struct world *w, const struct hd_model *m
     uint32_t list[64];
     for (uint32_t i = 0; i < 64; i++)
         list[i] = i;
-    struct hd_unit_list want[HD_SHARD_KINDS] = {
+    struct hd_unit_list want[HD_UNIT_KINDS] = {
         {list, w->units.heads}, {list, w->units.ffn_blocks}, {list, w->units.vocab_blocks}};
     cr_assert_eq(hd_shard_new(&s, m, team), 0);
     hd_shard_set_supply(s, supply);
@@ -228,7 +228,7 @@ Test(supply, wrong_bytes_come_from_the_leader)
     packs_the_leaders(&w);
     cr_assert_eq(w.refused[HD_SUPPLY_FILE], w.units.ffn_blocks);
     cr_assert_eq(world_totals(&w).fetched, w.units.ffn_blocks);
-    cr_assert_eq(w.last_refused.kind, HD_PIECE_FFN);
+    cr_assert_eq(w.last_refused.kind, HD_UNIT_FFN);
     cr_assert_eq(w.last_refused.layer, 1);
     packs_the_leaders(&w);
     cr_assert_eq(w.refused[HD_SUPPLY_FILE], w.units.ffn_blocks, "told once");

@@ -171,7 +171,7 @@ Test(transfer, held_heads_are_in_no_sum_and_in_the_stats)
     fake_step(&f, &rows, 4, HYDAC__V1__HALF__ATTENTION);
     cr_assert_eq(rig_own_heads(&rig, 0x1, &(struct hd_assignment){0}, &report), 0);
     hd_kv_report_deinit(&report);
-    struct hd_half_step step = rig_step(&rig, &rows, HD_SHARD_HEAD, 0);
+    struct hd_half_step step = rig_step(&rig, &rows, HD_UNIT_HEAD, 0);
     cr_assert_eq(hd_node_step(rig.node, &step, &out, &err), HD_STEP_DONE);
     struct hd_frame frame = fake_take(&f, HD_FRAME_STEP_RESULT);
     cr_assert_eq(frame.payload_len, hd_shared_len(out.payload));

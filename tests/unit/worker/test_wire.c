@@ -44,7 +44,7 @@ static void close_both(struct both *b)
     rig_close(&b->exact);
 }
 
-static struct hd_half_output answer(struct rig *r, const struct both *b, enum hd_shard_kind half)
+static struct hd_half_output answer(struct rig *r, const struct both *b, enum hd_unit_kind half)
 {
     struct hd_half_step step = rig_step(r, &b->rows, half, 0);
     struct hd_half_output out;
@@ -76,7 +76,7 @@ static size_t encode(const struct both *b, const int64_t *sums, const struct hd_
     return (size_t)(p - payload);
 }
 
-static void expect_encoded(struct both *b, enum hd_shard_kind half)
+static void expect_encoded(struct both *b, enum hd_unit_kind half)
 {
     struct hd_half_output exact = answer(&b->exact, b, half),
                           compact = answer(&b->compact, b, half);
@@ -100,8 +100,8 @@ RIG_TEST(wire, compact_answers_are_the_exact_sums_encoded)
 {
     struct both b;
     open_both(&b, *activations);
-    expect_encoded(&b, HD_SHARD_HEAD);
-    expect_encoded(&b, HD_SHARD_FFN);
+    expect_encoded(&b, HD_UNIT_HEAD);
+    expect_encoded(&b, HD_UNIT_FFN);
     close_both(&b);
 }
 
@@ -111,11 +111,11 @@ RIG_TEST(wire, wide_rows_stay_exact_and_bad_ones_are_named)
     open_both(&b, *activations);
     b.rows.shifts[WIDE] += 20;
     b.x[BAD * b.dim + 17] = NAN;
-    struct hd_half_output out = answer(&b.compact, &b, HD_SHARD_FFN);
+    struct hd_half_output out = answer(&b.compact, &b, HD_UNIT_FFN);
     cr_assert(out.n_wide == 1 && out.wide[0] == WIDE);
     cr_assert(out.n_bad == 1 && out.bad[0] == BAD);
     cr_assert_eq(hd_shared_len(out.payload), 4 * hd_q8_row_bytes(b.dim) + b.dim * 8);
     hd_shared_unref(out.payload);
-    expect_encoded(&b, HD_SHARD_FFN);
+    expect_encoded(&b, HD_UNIT_FFN);
     close_both(&b);
 }
