@@ -1,6 +1,7 @@
 #include "common/model/digests.h"
 
 #include "common/math/team.h"
+#include "common/model/arch.h"
 #include "common/model/files.h"
 
 #include <errno.h>
@@ -254,15 +255,23 @@ int hd_digests_write(const struct hd_digests *d, const char *state_dir, struct h
 
 /* ---- What the model's owner uses itself ----*/
 
+static void hash_vector(XXH3_state_t *hash, const struct hd_model *m, enum hd_slot_id slot,
+                        uint32_t layer)
+{
+    const struct hd_tensor *t = hd_slot_of(m, slot, layer);
+    if (layer < hd_slot_layers(m, slot))
+        XXH3_64bits_update(hash, t->data, t->row_bytes);
+}
+
 uint64_t hd_digests_norms(const struct hd_model *m)
 {
     XXH3_state_t hash;
     XXH3_64bits_reset(&hash);
-    for (uint32_t l = 0; l < m->shape.n_layers; l++) {
-        XXH3_64bits_update(&hash, m->layers[l].attn_norm.data, m->layers[l].attn_norm.row_bytes);
-        XXH3_64bits_update(&hash, m->layers[l].ffn_norm.data, m->layers[l].ffn_norm.row_bytes);
-    }
-    XXH3_64bits_update(&hash, m->output_norm.data, m->output_norm.row_bytes);
+    for (uint32_t l = 0; l < m->shape.n_layers; l++)
+        for (enum hd_slot_id s = 0; s < HD_SLOTS; s++)
+            if (hd_slots[s].in_layer && !hd_slot_is_units(s))
+                hash_vector(&hash, m, s, l);
+    hash_vector(&hash, m, HD_SLOT_OUTPUT_NORM, 0);
     return XXH3_64bits_digest(&hash);
 }
 

@@ -1,4 +1,5 @@
-/* A Llama model in a Hugging Face folder: config.json and safetensors. */
+/* A model in a Hugging Face folder: config.json and safetensors. */
+#include "common/model/arch.h"
 #include "common/model/kind.h"
 #include "common/model/model_impl.h"
 
@@ -108,6 +109,7 @@ int hd_model_from_folder(struct hd_model *m, struct hd_error *err)
 
     if (rc < 0)
         return rc;
+    m->arch = h.arch;
     rc = refuse_adapter(m, err);
     if (rc < 0)
         return rc;
@@ -115,7 +117,7 @@ int hd_model_from_folder(struct hd_model *m, struct hd_error *err)
     if (rc < 0)
         return rc;
     m->impl = st;
-    m->rope_order = HD_ROPE_HALVES;
+    m->rope_order = m->arch->hf_order;
     untie(m, &h, st);
     rc = hd_model_set_shape(m, &h, &why);
     if (rc < 0)

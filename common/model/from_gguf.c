@@ -1,9 +1,12 @@
-/* A Llama model in a GGUF file: keys as in ggml's docs/gguf.md. */
+/* A model in a GGUF file: keys as in ggml's docs/gguf.md. */
+#include "common/model/arch.h"
 #include "common/model/gguf_impl.h"
 #include "common/model/rules.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#define KEY_ROOM 96
 
 static bool str_is(struct hd_str s, const char *word)
 {
@@ -82,10 +85,10 @@ static int refuse_type(struct hd_str type, struct hd_error *err)
                    "general.type is \"%s\"; only files of type \"model\" are served", word);
 }
 
-static int check_family(const struct hd_gguf *g, struct hd_error *err)
+static int find_family(struct hd_hyper *h, const struct hd_gguf *g, struct hd_error *err)
 {
     struct hd_str arch = {0}, type = {"model", 5};
-    char word[64];
+    char word[64], known[256];
     int rc = typed(hd_gguf_str(g, "general.type", &type), "general.type", "a string", err);
 
     if (rc < 0 && rc != HD_E_NOTFOUND)
@@ -95,24 +98,38 @@ static int check_family(const struct hd_gguf *g, struct hd_error *err)
     rc = hd_gguf_str(g, "general.architecture", &arch);
     if (rc < 0)
         return hd_fail(err, HD_E_FORMAT, "key general.architecture is missing or not a string");
+    h->arch = hd_arch_of_gguf(arch);
     hd_printable(word, sizeof word, arch);
-    if (!str_is(arch, "llama"))
-        return hd_fail(err, HD_E_UNSUPPORTED, "architecture is \"%s\"; only \"llama\" is supported",
-                       word);
+    hd_arch_list(false, known, sizeof known);
+    if (!h->arch)
+        return hd_fail(err, HD_E_UNSUPPORTED, "architecture is \"%s\"; only %s is supported", word,
+                       known);
     return 0;
 }
 
 /* ---- Hyper-parameters -----------------------------------------------------------------------*/
 
+/* A key of the architecture: its family's name goes before it. */
+struct key {
+    char s[KEY_ROOM];
+};
+static struct key key_of(const struct hd_hyper *h, const char *rest)
+{
+    struct key k;
+
+    snprintf(k.s, sizeof k.s, "%s.%s", h->arch->gguf, rest);
+    return k;
+}
+
 /* The size of a head may be said three times; all must agree. */
 static int read_head_dim(const struct hd_gguf *g, struct hd_hyper *h, struct hd_error *err)
 {
-    static const char *const keys[] = {"llama.attention.key_length", "llama.attention.value_length",
-                                       "llama.rope.dimension_count"};
+    static const char *const keys[] = {"attention.key_length", "attention.value_length",
+                                       "rope.dimension_count"};
     uint64_t dims[3] = {0};
 
     for (int i = 0; i < 3; i++) {
-        int rc = read_count(g, keys[i], &dims[i], err);
+        int rc = read_count(g, key_of(h, keys[i]).s, &dims[i], err);
 
         if (rc < 0)
             return rc;
@@ -122,24 +139,26 @@ static int read_head_dim(const struct hd_gguf *g, struct hd_hyper *h, struct hd_
         h->head_dim = h->dim / h->n_heads;
     for (int i = 1; i < 3; i++)
         if (dims[i] != 0 && dims[i] != h->head_dim)
-            return hd_fail(err, HD_E_UNSUPPORTED, "%s is %llu where the head size is %llu", keys[i],
-                           (unsigned long long)dims[i], (unsigned long long)h->head_dim);
+            return hd_fail(err, HD_E_UNSUPPORTED, "%s is %llu where the head size is %llu",
+                           key_of(h, keys[i]).s, (unsigned long long)dims[i],
+                           (unsigned long long)h->head_dim);
     return 0;
 }
 
 /* The factor of linear scaling: the key of today, or the one of 2023 that ggml's gguf.md wants
  * supported for ever. 0 says "none" in either, as in llama.cpp. */
-static int read_factor(const struct hd_gguf *g, double *factor, struct hd_error *err)
+static int read_factor(const struct hd_gguf *g, struct hd_hyper *h, struct hd_error *err)
 {
-    const char *now = "llama.rope.scaling.factor", *then = "llama.rope.scale_linear";
+    struct key now = key_of(h, "rope.scaling.factor"), then = key_of(h, "rope.scale_linear");
+    double *factor = &h->rope.factor;
     double a = 0, b = 0;
-    int rc = read_real(g, now, &a, err);
+    int rc = read_real(g, now.s, &a, err);
 
     if (rc == 0)
-        rc = read_real(g, then, &b, err);
+        rc = read_real(g, then.s, &b, err);
     if (rc == 0 && a != 0 && b != 0 && a != b)
-        rc = hd_fail(err, HD_E_UNSUPPORTED, "key %s is %g and key %s is %g: they contradict", now,
-                     a, then, b);
+        rc = hd_fail(err, HD_E_UNSUPPORTED, "key %s is %g and key %s is %g: they contradict", now.s,
+                     a, then.s, b);
     *factor = a != 0 ? a : b;
     if (*factor == 0)
         *factor = 1;
@@ -147,27 +166,27 @@ static int read_factor(const struct hd_gguf *g, double *factor, struct hd_error 
 }
 
 /* A missing type means linear, as in llama.cpp: it matters when there is a factor. */
-static int read_rope(const struct hd_gguf *g, struct hd_rope_config *r, struct hd_error *err)
+static int read_rope(const struct hd_gguf *g, struct hd_hyper *h, struct hd_error *err)
 {
+    struct key scaling = key_of(h, "rope.scaling.type");
+    struct hd_rope_config *r = &h->rope;
     struct hd_str type = {"linear", 6};
     char word[64];
-    int rc = typed(hd_gguf_str(g, "llama.rope.scaling.type", &type), "llama.rope.scaling.type",
-                   "a string", err);
+    int rc = typed(hd_gguf_str(g, scaling.s, &type), scaling.s, "a string", err);
 
     r->theta = 10000;
     if (rc == 0 || rc == HD_E_NOTFOUND)
-        rc = read_real(g, "llama.rope.freq_base", &r->theta, err);
+        rc = read_real(g, key_of(h, "rope.freq_base").s, &r->theta, err);
     if (rc == 0)
-        rc = read_factor(g, &r->factor, err);
+        rc = read_factor(g, h, err);
     if (rc < 0 || str_is(type, "none"))
         return rc;
     hd_printable(word, sizeof word, type);
     if (!str_is(type, "linear"))
-        return hd_fail(
-            err, HD_E_UNSUPPORTED,
-            "key llama.rope.scaling.type is \"%s\", which is not supported (none, linear "
-            "and the tensor rope_freqs.weight are)",
-            word);
+        return hd_fail(err, HD_E_UNSUPPORTED,
+                       "key %s is \"%s\", which is not supported (none, linear and the tensor "
+                       "rope_freqs.weight are)",
+                       scaling.s, word);
     if (r->factor != 1)
         r->scaling = HD_ROPE_LINEAR;
     return 0;
@@ -179,25 +198,22 @@ static int read_hyper(const struct hd_gguf *g, struct hd_hyper *h, struct hd_err
         const char *key;
         uint64_t *out;
     } counts[] = {
-        {"llama.block_count", &h->n_layers},
-        {"llama.embedding_length", &h->dim},
-        {"llama.attention.head_count", &h->n_heads},
-        {"llama.attention.head_count_kv", &h->n_kv_heads},
-        {"llama.feed_forward_length", &h->ffn_dim},
-        {"llama.vocab_size", &h->vocab},
-        {"llama.context_length", &h->context},
+        {"block_count", &h->n_layers},         {"embedding_length", &h->dim},
+        {"attention.head_count", &h->n_heads}, {"attention.head_count_kv", &h->n_kv_heads},
+        {"feed_forward_length", &h->ffn_dim},  {"vocab_size", &h->vocab},
+        {"context_length", &h->context},
     };
     struct hd_tensor t;
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < sizeof counts / sizeof *counts; i++)
-        rc = read_count(g, counts[i].key, counts[i].out, err);
+        rc = read_count(g, key_of(h, counts[i].key).s, counts[i].out, err);
     if (rc == 0)
         rc = read_head_dim(g, h, err);
     if (rc == 0)
-        rc = read_real(g, "llama.attention.layer_norm_rms_epsilon", &h->norm_eps, err);
+        rc = read_real(g, key_of(h, "attention.layer_norm_rms_epsilon").s, &h->norm_eps, err);
     if (rc == 0)
-        rc = read_rope(g, &h->rope, err);
+        rc = read_rope(g, h, err);
     if (h->vocab == 0 && hd_gguf_tensor(g, "token_embd.weight", &t) == 0)
         h->vocab = t.rows;
     h->tied_output = hd_gguf_tensor(g, "output.weight", &t) == HD_E_NOTFOUND;
@@ -267,8 +283,9 @@ static int from_gguf(struct hd_model *m, struct hd_error *err)
                                   .hf_names = false,
                                   .ignorable = ignorable};
     struct hd_hyper h = {0};
-    int rc = check_family(g, err);
+    int rc = find_family(&h, g, err);
 
+    m->arch = h.arch;
     if (rc == 0)
         rc = read_hyper(g, &h, err);
     if (rc == 0)
@@ -281,9 +298,11 @@ static int from_gguf(struct hd_model *m, struct hd_error *err)
         rc = hd_model_set_shape(m, &h, err);
     if (rc == 0)
         rc = apply_rope_freqs(m, err);
-    m->rope_order = HD_ROPE_INTERLEAVED;
     set_name(m);
-    return rc < 0 ? rc : hd_model_load(m, &src, err);
+    if (rc < 0)
+        return rc;
+    m->rope_order = m->arch->gguf_order;
+    return hd_model_load(m, &src, err);
 }
 
 int hd_model_from_gguf(struct hd_model *m, struct hd_error *err)

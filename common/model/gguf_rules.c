@@ -1,13 +1,12 @@
-/* The keys of a GGUF file of architecture llama: those of ggml's docs/gguf.md, and what llama.cpp
+/* The keys of a GGUF file: those of ggml's docs/gguf.md, and what llama.cpp
  * and its converters have added. */
+#include "common/model/arch.h"
 #include "common/model/gguf_impl.h"
 #include "common/model/rules.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-#define ARCH "llama."
 
 /* clang-format off */
 const struct hd_rule hd_gguf_rules[] = {
@@ -54,12 +53,14 @@ const struct hd_rule hd_gguf_rules[] = {
     HD_RULES_END,
 };
 
+#define OF_ARCH "a key of the architecture begins with its name"
+
 /* Whole groups of keys. Nobody reads a publisher's own; what sounds like arithmetic is no
  * publisher's. */
 static const struct hd_rule groups[] = {
     HD_NOTE("general"), HD_NOTE("tokenizer"), HD_NOTE("split"), HD_NOTE("quantize"),
-    HD_NEVER("rope", "a key of the architecture begins with " ARCH),
-    HD_NEVER("attention", "a key of the architecture begins with " ARCH),
+    HD_NEVER("rope", OF_ARCH),
+    HD_NEVER("attention", OF_ARCH),
     HD_NEVER("adapter", "this is a LoRA adapter: merge it into its model"),
     HD_NEVER("clip", "this is an encoder of images: take the language model's file"),
     HD_NEVER("imatrix", "this is a matrix for quantizing: take the model's file"),
@@ -113,8 +114,8 @@ static int check_key(const struct hd_gguf *g, size_t i, const struct hd_hyper *h
     const char *dot = memchr(name.data, '.', name.len);
 
     group.len = dot ? (size_t)(dot - name.data) : name.len;
-    if (dot && group.len == strlen(ARCH) - 1 && memcmp(name.data, ARCH, strlen(ARCH)) == 0) {
-        rest = (struct hd_str){name.data + strlen(ARCH), name.len - strlen(ARCH)};
+    if (dot && hd_arch_of_gguf(group) == h->arch) {
+        rest = (struct hd_str){dot + 1, name.len - group.len - 1};
         return judge(hd_rule_find(hd_gguf_rules, rest), name, &g->values[i], h, err);
     }
     const struct hd_rule *r = hd_rule_find(groups, group);

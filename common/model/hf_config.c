@@ -1,6 +1,7 @@
 /* config.json of transformers' LlamaForCausalLM, in the form up to version 4 (`rope_theta` beside
  * `rope_scaling`) and in that of version 5 (`rope_parameters`). Defaults are those of
  * LlamaConfig. */
+#include "common/model/arch.h"
 #include "common/model/json.h"
 #include "common/model/rules.h"
 
@@ -129,13 +130,16 @@ static int check_fields(const json_t *o, const struct hd_rule *rules, const char
     return 0;
 }
 
-static int check_family(const json_t *o, struct hd_error *err)
+static int find_family(struct hd_hyper *h, const json_t *o, struct hd_error *err)
 {
     const char *type = json_string_value(json_object_get(o, "model_type"));
+    char known[256];
 
-    if (!type || strcmp(type, "llama") != 0)
-        return hd_fail(err, HD_E_UNSUPPORTED, "model_type is \"%s\"; only \"llama\" is supported",
-                       type ? type : "");
+    h->arch = type ? hd_arch_of_hf(type) : NULL;
+    hd_arch_list(true, known, sizeof known);
+    if (!h->arch)
+        return hd_fail(err, HD_E_UNSUPPORTED, "model_type is \"%s\"; only %s is supported",
+                       type ? type : "", known);
     return 0;
 }
 
@@ -294,7 +298,7 @@ int hd_hf_config_read(struct hd_hyper *h, const char *path, struct hd_warnings *
     *h = (struct hd_hyper){.bos = -1, .eos = -1};
     if (rc < 0)
         return rc;
-    rc = check_family(o, &why);
+    rc = find_family(h, o, &why);
     if (rc == 0)
         rc = read_hyper(o, h, &why);
     if (rc == 0)

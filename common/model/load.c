@@ -1,4 +1,5 @@
 /* The tensors of a model: found by name, checked against the shape, hashed into the digest. */
+#include "common/model/arch.h"
 #include "common/model/model_impl.h"
 
 #include <stdio.h>
@@ -9,27 +10,7 @@
 #include <xxhash.h>
 
 #define DIGEST_SAMPLE ((size_t)4096)
-#define NAME_MAX_LEN  96 /* the longest that the table below makes is 60 */
-
-/* Sizes of the shape by number, so that the table below can be constant. */
-enum size_of { ONE, DIM, Q_DIM, KV_DIM, FFN_DIM };
-
-static const struct slot {
-    const char *gguf, *hf; /* of "blk.N.%s.weight", "model.layers.N.%s.weight" */
-    size_t offset;         /* in struct hd_layer */
-    enum size_of rows, cols;
-} slots[] = {
-    {"attn_norm", "input_layernorm", offsetof(struct hd_layer, attn_norm), ONE, DIM},
-    {"attn_q", "self_attn.q_proj", offsetof(struct hd_layer, wq), Q_DIM, DIM},
-    {"attn_k", "self_attn.k_proj", offsetof(struct hd_layer, wk), KV_DIM, DIM},
-    {"attn_v", "self_attn.v_proj", offsetof(struct hd_layer, wv), KV_DIM, DIM},
-    {"attn_output", "self_attn.o_proj", offsetof(struct hd_layer, wo), DIM, Q_DIM},
-    {"ffn_norm", "post_attention_layernorm", offsetof(struct hd_layer, ffn_norm), ONE, DIM},
-    {"ffn_gate", "mlp.gate_proj", offsetof(struct hd_layer, gate), FFN_DIM, DIM},
-    {"ffn_up", "mlp.up_proj", offsetof(struct hd_layer, up), FFN_DIM, DIM},
-    {"ffn_down", "mlp.down_proj", offsetof(struct hd_layer, down), DIM, FFN_DIM},
-};
-#define N_SLOTS (sizeof slots / sizeof *slots)
+#define NAME_MAX_LEN  96 /* the longest that a family makes is 60 */
 
 struct loader {
     struct hd_model *m;
@@ -38,22 +19,6 @@ struct loader {
     bool *used; /* [src->names->n] */
     struct hd_error *err;
 };
-
-static size_t size_of(const struct hd_model_shape *s, enum size_of what)
-{
-    switch (what) {
-    case DIM:
-        return s->dim;
-    case Q_DIM:
-        return (size_t)s->n_heads * s->head_dim;
-    case KV_DIM:
-        return (size_t)s->n_kv_heads * s->head_dim;
-    case FFN_DIM:
-        return s->ffn_dim;
-    default:
-        return 1;
-    }
-}
 
 /* ---- Digest ---------------------------------------------------------------------------------*/
 
@@ -117,58 +82,61 @@ static int load_tensor(struct loader *l, const char *name, struct hd_tensor *out
     return 0;
 }
 
-static int load_shaped(struct loader *l, const char *name, const size_t want[2],
-                       struct hd_tensor *out)
+static int load_slot(struct loader *l, const char *name, enum hd_slot_id id, uint32_t layer)
 {
+    const struct hd_slot *s = &hd_slots[id];
+    struct hd_tensor *out = hd_slot_tensor(l->m, id, layer);
+    size_t rows = hd_size_of(&l->m->shape, s->rows), cols = hd_size_of(&l->m->shape, s->cols);
     int rc = load_tensor(l, name, out);
 
     if (rc < 0)
         return rc;
-    if (out->rows != want[0] || out->cols != want[1])
+    if (out->rows != rows || out->cols != cols)
         return hd_fail(l->err, HD_E_FORMAT,
                        "tensor %s is %zu x %zu, not %zu x %zu as the model says", name, out->rows,
-                       out->cols, want[0], want[1]);
-    bool vector = want[0] == 1;
+                       out->cols, rows, cols);
+    bool vector = s->rows == HD_SIZE_ONE;
     if (vector && out->type != HD_F32 && out->type != HD_F16 && out->type != HD_BF16)
         return hd_fail(l->err, HD_E_UNSUPPORTED, "tensor %s is %s; norms must be F32, F16 or BF16",
                        name, hd_dtype_name(out->type));
     hash_tensor(l->hash, name, out);
+    l->m->slots |= HD_SLOT_BIT(id);
     return 0;
 }
 
 static int load_layer(struct loader *l, uint32_t n)
 {
-    for (size_t i = 0; i < N_SLOTS; i++) {
-        const struct slot *s = &slots[i];
-        const size_t want[2] = {size_of(&l->m->shape, s->rows), size_of(&l->m->shape, s->cols)};
+    int rc = 0;
+
+    for (const struct hd_tensor_name *t = l->m->arch->tensors; rc == 0 && t->slot < HD_SLOTS; t++) {
         char name[NAME_MAX_LEN];
 
+        if (!hd_slots[t->slot].in_layer)
+            continue;
         if (l->src->hf_names)
-            snprintf(name, sizeof name, "model.layers.%u.%s.weight", n, s->hf);
+            snprintf(name, sizeof name, "model.layers.%u.%s", n, t->hf);
         else
-            snprintf(name, sizeof name, "blk.%u.%s.weight", n, s->gguf);
-        void *field = (char *)&l->m->layers[n] + s->offset;
-        int rc = load_shaped(l, name, want, field);
-        if (rc < 0)
-            return rc;
+            snprintf(name, sizeof name, "blk.%u.%s", n, t->gguf);
+        rc = load_slot(l, name, t->slot, n);
     }
-    return 0;
+    return rc;
 }
 
+/* The tensors that are not in a layer. */
 static int load_ends(struct loader *l)
 {
     struct hd_model *m = l->m;
-    bool hf = l->src->hf_names;
-    const size_t table[2] = {m->shape.vocab, m->shape.dim}, norm[2] = {1, m->shape.dim};
-    int rc = load_shaped(l, hf ? "model.embed_tokens.weight" : "token_embd.weight", table,
-                         &m->embedding);
+    int rc = 0;
 
-    if (rc == 0)
-        rc = load_shaped(l, hf ? "model.norm.weight" : "output_norm.weight", norm, &m->output_norm);
+    for (const struct hd_tensor_name *t = m->arch->tensors; rc == 0 && t->slot < HD_SLOTS; t++) {
+        bool tied = t->slot == HD_SLOT_OUTPUT && m->shape.tied_output;
+
+        if (!hd_slots[t->slot].in_layer && !tied)
+            rc = load_slot(l, l->src->hf_names ? t->hf : t->gguf, t->slot, 0);
+    }
     if (m->shape.tied_output)
         m->output = m->embedding;
-    else if (rc == 0)
-        rc = load_shaped(l, hf ? "lm_head.weight" : "output.weight", table, &m->output);
+    m->slots |= HD_SLOT_BIT(HD_SLOT_OUTPUT);
     return rc;
 }
 

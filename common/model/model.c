@@ -1,3 +1,4 @@
+#include "common/model/arch.h"
 #include "common/model/model_impl.h"
 
 #include "common/math/q8.h"
@@ -55,12 +56,11 @@ static bool is_quantized(const struct hd_tensor *t)
 
 enum hd_activations hd_model_best_activations(const struct hd_model *m)
 {
-    bool quantized = m->shape.dim % HD_Q8_BLOCK == 0 && is_quantized(&m->output);
-    for (uint32_t i = 0; i < m->shape.n_layers; i++) {
-        const struct hd_layer *l = &m->layers[i];
-        quantized = quantized && is_quantized(&l->wq) && is_quantized(&l->wk) &&
-                    is_quantized(&l->wv) && is_quantized(&l->gate) && is_quantized(&l->up);
-    }
+    bool quantized = m->shape.dim % HD_Q8_BLOCK == 0;
+
+    for (enum hd_slot_id s = 0; s < HD_SLOTS; s++)
+        for (uint32_t l = 0; l < hd_slot_layers(m, s) && hd_slot_takes_input(s); l++)
+            quantized = quantized && is_quantized(hd_slot_of(m, s, l));
     return quantized ? HD_ACTIVATIONS_Q8 : HD_ACTIVATIONS_F32;
 }
 

@@ -1,4 +1,4 @@
-/* model.h - a Llama-family model on disk, whatever its container.
+/* model.h - a model on disk, whatever its container.
  *
  * hd_model_open takes a .gguf file, or a Hugging Face folder (config.json, model.safetensors, or
  * parts of it with model.safetensors.index.json). Tensors are views into read-only mappings:
@@ -55,7 +55,11 @@ enum hd_wire {
     HD_WIRE_COMPACT, /* a Q8 row: a quarter of that, and rounded as each worker's share has it */
 };
 
+struct hd_arch; /* arch.h */
+
 struct hd_model {
+    const struct hd_arch *arch; /* the family; NULL for a model made from an outline */
+    uint64_t slots;             /* the tensors that there are: HD_SLOT_BIT of arch.h */
     struct hd_model_shape shape;
     enum hd_rope_order rope_order; /* of the rows of wq and wk */
     double *rope_freq;             /* [head_dim / 2]: angle per position, scaling applied */

@@ -13,6 +13,7 @@
 /* Everything that config.json or a GGUF's keys say, before it is checked. 0 stands for "not given"
  * where a default follows from the rest. */
 struct hd_hyper {
+    const struct hd_arch *arch; /* the family that the file is of */
     uint64_t n_layers, dim, n_heads, n_kv_heads, head_dim, ffn_dim, vocab, context;
     double norm_eps;
     bool tied_output;

@@ -6,20 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The matrices of a layer in the order of their types. */
-static struct hd_tensor *matrix(struct hd_layer *l, unsigned i)
-{
-    struct hd_tensor *const all[HD_OUTLINE_MATRICES] = {&l->wq,   &l->wk, &l->wv,  &l->wo,
-                                                        &l->gate, &l->up, &l->down};
-    return all[i];
-}
-
 void hd_outline_of(const struct hd_model *m, uint8_t *types, struct hd_outline *out)
 {
+    uint64_t slots = 0;
     size_t n = 0;
-    for (uint32_t l = 0; l < m->shape.n_layers; l++)
-        for (unsigned i = 0; i < HD_OUTLINE_MATRICES; i++)
-            types[n++] = (uint8_t)matrix(&m->layers[l], i)->type;
+    for (enum hd_slot_id s = 0; s < HD_SLOTS; s++) {
+        if (!hd_slot_is_units(s) || hd_slot_layers(m, s) == 0)
+            continue;
+        slots |= HD_SLOT_BIT(s);
+        for (uint32_t l = 0; l < hd_slot_layers(m, s); l++)
+            types[n++] = (uint8_t)hd_slot_of(m, s, l)->type;
+    }
     *out = (struct hd_outline){
         .shape = m->shape,
         .rope_order = m->rope_order,
@@ -27,9 +24,9 @@ void hd_outline_of(const struct hd_model *m, uint8_t *types, struct hd_outline *
         .n_rope_freq = m->shape.head_dim / 2,
         .name = m->name,
         .digest = m->digest,
+        .slots = slots,
         .types = types,
         .n_types = n,
-        .output_type = m->output.type,
     };
 }
 
@@ -68,45 +65,56 @@ static int set_shape(struct hd_model *m, const struct hd_outline *o, struct hd_e
     return 0;
 }
 
-static int set_matrix(struct hd_tensor *t, uint32_t type, size_t rows, size_t cols,
+static int set_tensor(struct hd_model *m, enum hd_slot_id slot, uint32_t layer, unsigned type,
                       struct hd_error *err)
 {
-    if (type > HD_BF16 || !hd_dtype_known((int)type))
+    size_t rows = hd_size_of(&m->shape, hd_slots[slot].rows),
+           cols = hd_size_of(&m->shape, hd_slots[slot].cols);
+    if (!hd_dtype_known((int)type))
         return hd_fail(err, HD_E_UNSUPPORTED, "a matrix is of type %u, which is not known", type);
     if (cols % hd_dtype_block((enum hd_dtype)type) != 0)
         return hd_fail(err, HD_E_FORMAT, "rows of %zu values cannot be %s", cols,
                        hd_dtype_name((enum hd_dtype)type));
-    *t = (struct hd_tensor){.type = (enum hd_dtype)type,
-                            .rows = rows,
-                            .cols = cols,
-                            .row_bytes = hd_dtype_row_bytes((enum hd_dtype)type, cols)};
+    *hd_slot_tensor(m, slot, layer) =
+        (struct hd_tensor){.type = (enum hd_dtype)type,
+                           .rows = rows,
+                           .cols = cols,
+                           .row_bytes = hd_dtype_row_bytes((enum hd_dtype)type, cols)};
     return 0;
 }
 
-static int set_layer(struct hd_model *m, uint32_t l, const uint8_t *types, struct hd_error *err)
+/* The slots that are said: all that no model is without, and none that is no unit's. */
+static int set_slots(struct hd_model *m, const struct hd_outline *o, struct hd_error *err)
 {
-    const struct hd_model_shape *s = &m->shape;
-    size_t dim = s->dim, q = (size_t)s->n_heads * s->head_dim,
-           kv = (size_t)s->n_kv_heads * s->head_dim, ffn = s->ffn_dim;
-    const size_t sizes[HD_OUTLINE_MATRICES][2] = {{q, dim},   {kv, dim},  {kv, dim}, {dim, q},
-                                                  {ffn, dim}, {ffn, dim}, {dim, ffn}};
-    int rc = 0;
-    for (unsigned i = 0; i < HD_OUTLINE_MATRICES && rc == 0; i++)
-        rc = set_matrix(matrix(&m->layers[l], i), types[i], sizes[i][0], sizes[i][1], err);
-    return rc;
+    uint64_t known = 0;
+    size_t n = 0;
+    for (enum hd_slot_id s = 0; s < HD_SLOTS; s++)
+        if (hd_slot_is_units(s))
+            known |= HD_SLOT_BIT(s);
+    if (o->slots & ~known || (o->slots & HD_SLOTS_NEEDED) != HD_SLOTS_NEEDED)
+        return hd_fail(err, HD_E_FORMAT, "the tensors %#llx are not those of a model",
+                       (unsigned long long)o->slots);
+    m->slots = o->slots;
+    for (enum hd_slot_id s = 0; s < HD_SLOTS; s++)
+        n += hd_slot_layers(m, s);
+    if (o->n_types != n)
+        return hd_fail(err, HD_E_FORMAT, "types of %zu matrices for %u layers", o->n_types,
+                       m->shape.n_layers);
+    return 0;
 }
 
 static int set_matrices(struct hd_model *m, const struct hd_outline *o, struct hd_error *err)
 {
-    if (o->n_types != (size_t)m->shape.n_layers * HD_OUTLINE_MATRICES)
-        return hd_fail(err, HD_E_FORMAT, "types of %zu matrices for %u layers", o->n_types,
-                       m->shape.n_layers);
+    const uint8_t *type = o->types;
+    int rc = set_slots(m, o, err);
+    if (rc < 0)
+        return rc;
     m->layers = calloc(m->shape.n_layers, sizeof *m->layers);
     if (!m->layers)
         return hd_fail(err, HD_E_NOMEM, "no memory for %u layers", m->shape.n_layers);
-    int rc = set_matrix(&m->output, o->output_type, m->shape.vocab, m->shape.dim, err);
-    for (uint32_t l = 0; l < m->shape.n_layers && rc == 0; l++)
-        rc = set_layer(m, l, o->types + (size_t)l * HD_OUTLINE_MATRICES, err);
+    for (enum hd_slot_id s = 0; s < HD_SLOTS; s++)
+        for (uint32_t l = 0; l < hd_slot_layers(m, s) && rc == 0; l++)
+            rc = set_tensor(m, s, l, *type++, err);
     return rc;
 }
 

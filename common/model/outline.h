@@ -6,9 +6,9 @@
 #ifndef HD_MODEL_OUTLINE_H
 #define HD_MODEL_OUTLINE_H
 
-#include "common/model/model.h"
+#include "common/model/arch.h"
 
-#define HD_OUTLINE_MATRICES 7 /* of a layer: wq, wk, wv, wo, gate, up, down */
+#define HD_OUTLINE_MAX_TYPES (HD_MAX_LAYERS * HD_SLOTS + 1)
 
 /* Borrows its lists and its name. May hold anything: hd_model_from_outline checks it. */
 struct hd_outline {
@@ -18,12 +18,12 @@ struct hd_outline {
     size_t n_rope_freq;
     const char *name;
     uint64_t digest;
-    const uint8_t *types; /* [n_layers][HD_OUTLINE_MATRICES], enum hd_dtype */
+    uint64_t slots;       /* HD_SLOT_BIT of those that units need */
+    const uint8_t *types; /* of their tensors, slot by slot, layer by layer: enum hd_dtype */
     size_t n_types;
-    uint32_t output_type; /* of the output matrix */
 };
 
-/* `types` has room for n_layers * HD_OUTLINE_MATRICES; the rest is borrowed from the model. */
+/* `types` has room for HD_OUTLINE_MAX_TYPES; the rest is borrowed from the model. */
 void hd_outline_of(const struct hd_model *m, uint8_t *types, struct hd_outline *out);
 
 /* HD_E_FORMAT, HD_E_LIMIT, HD_E_UNSUPPORTED, HD_E_NOMEM; nothing is allocated by a number that was

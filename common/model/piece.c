@@ -56,50 +56,44 @@ struct hd_piece_at hd_piece_nth(const struct hd_model *m, const struct hd_units 
 
 /* ---- Cuts ----*/
 
-static void add_rows(struct hd_cuts *c, const struct hd_tensor *t, size_t row0, size_t n)
+/* Numbers [first, first + n) of what a unit has of `all`. */
+struct span {
+    size_t first, n;
+};
+
+static struct span share_of(const struct hd_units *u, struct hd_piece_at at, size_t all)
 {
-    c->cut[c->n++] = (struct hd_cut){.t = *t, .row0 = row0, .n_rows = n, .n_cols = t->cols};
+    size_t width = at.kind == HD_UNIT_HEAD  ? all / u->heads
+                   : at.kind == HD_UNIT_FFN ? u->ffn_width
+                                            : u->vocab_width;
+    size_t first = at.unit * width, left = all - first;
+    return (struct span){first, left < width ? left : width};
 }
 
-static void add_columns(struct hd_cuts *c, const struct hd_tensor *t, size_t col0, size_t n)
+static void add_cut(struct hd_cuts *c, enum hd_slot_id slot, const struct hd_tensor *t,
+                    const struct hd_units *u, struct hd_piece_at at)
 {
-    c->cut[c->n++] = (struct hd_cut){.t = *t, .n_rows = t->rows, .col0 = col0, .n_cols = n};
-}
-
-static void cut_head(struct hd_cuts *c, const struct hd_model *m, struct hd_piece_at at)
-{
-    const struct hd_layer *l = &m->layers[at.layer];
-    size_t hd = m->shape.head_dim;
-    size_t width = m->shape.n_heads / m->shape.n_kv_heads * hd; /* n_rep * head_dim */
-    add_rows(c, &l->wq, at.unit * width, width);
-    add_rows(c, &l->wk, at.unit * hd, hd);
-    add_rows(c, &l->wv, at.unit * hd, hd);
-    add_columns(c, &l->wo, at.unit * width, width);
-}
-
-static void cut_ffn(struct hd_cuts *c, const struct hd_model *m, const struct hd_units *u,
-                    struct hd_piece_at at)
-{
-    const struct hd_layer *l = &m->layers[at.layer];
-    size_t first = (size_t)at.unit * u->ffn_width, left = m->shape.ffn_dim - first;
-    size_t width = left < u->ffn_width ? left : u->ffn_width;
-    add_rows(c, &l->gate, first, width);
-    add_rows(c, &l->up, first, width);
-    add_columns(c, &l->down, first, width);
+    bool columns = hd_slots[slot].cut == HD_CUT_COLUMNS;
+    struct span rows = {0, t->rows}, cols = {0, t->cols};
+    if (columns)
+        cols = share_of(u, at, t->cols);
+    else
+        rows = share_of(u, at, t->rows);
+    c->cut[c->n++] = (struct hd_cut){.t = *t,
+                                     .slot = slot,
+                                     .row0 = rows.first,
+                                     .n_rows = rows.n,
+                                     .col0 = cols.first,
+                                     .n_cols = cols.n};
 }
 
 struct hd_cuts hd_piece_cuts(const struct hd_model *m, const struct hd_units *u,
                              struct hd_piece_at at)
 {
     struct hd_cuts c = {.n = 0};
-    if (at.kind == HD_UNIT_HEAD) {
-        cut_head(&c, m, at);
-    } else if (at.kind == HD_UNIT_FFN) {
-        cut_ffn(&c, m, u, at);
-    } else {
-        size_t first = (size_t)at.unit * u->vocab_width, left = m->shape.vocab - first;
-        add_rows(&c, &m->output, first, left < u->vocab_width ? left : u->vocab_width);
-    }
+    for (enum hd_slot_id s = 0; s < HD_SLOTS; s++)
+        if (hd_slots[s].unit == at.kind && at.layer < hd_slot_layers(m, s))
+            add_cut(&c, s, hd_slot_of(m, s, at.layer), u, at);
     return c;
 }
 

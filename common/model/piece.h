@@ -1,16 +1,16 @@
 /* piece.h - the smallest part of a model that a worker loads: one unit in one layer.
  *
- * A piece is cut out of up to four matrices (a head: its rows of Wq, Wk and Wv and its columns of
- * Wo; an FFN block: its rows of gate and up and its columns of down; a vocab block: its rows of
- * the output matrix). It travels and is kept as one run of bytes: the cuts in this order, row by
- * row, in the file's own type, each cut padded with zeros to HD_PIECE_ALIGN. Columns that do not
- * lie on the type's blocks are widened to whole blocks. Weights are packed from either form by the
- * same code: the cuts of a view are those of the model, with another tensor below. Pure. */
+ * A piece is cut out of the matrices of all slots (arch.h) of its kind, in their order: a head has
+ * its rows of Wq, Wk and Wv and its columns of Wo; an FFN block its rows of gate and up and its
+ * columns of down; a vocab block its rows of the output matrix. It travels and is kept as one run
+ * of bytes: the cuts in this order, row by row, in the file's own type, each cut padded with zeros
+ * to HD_PIECE_ALIGN. Columns that do not lie on the type's blocks are widened to whole blocks.
+ * Weights are packed from either form by the same code: the cuts of a view are those of the model,
+ * with another tensor below. Pure. */
 #ifndef HD_MODEL_PIECE_H
 #define HD_MODEL_PIECE_H
 
-#include "common/model/model.h"
-#include "common/model/unit.h"
+#include "common/model/arch.h"
 
 #define HD_PIECE_ALIGN    64 /* of a cut in a piece's bytes: no f32 lies across a boundary */
 #define HD_PIECE_MAX_CUTS 4
@@ -23,12 +23,13 @@ struct hd_piece_at {
 
 /* Rows and columns of a matrix; one of the two is all there are. */
 struct hd_cut {
+    enum hd_slot_id slot;
     struct hd_tensor t;
     size_t row0, n_rows, col0, n_cols;
 };
 
 struct hd_cuts {
-    struct hd_cut cut[HD_PIECE_MAX_CUTS]; /* q, k, v, o; gate, up, down; output */
+    struct hd_cut cut[HD_PIECE_MAX_CUTS];
     unsigned n;
 };
 

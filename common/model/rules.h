@@ -66,12 +66,11 @@ int hd_rule_refuse(const struct hd_rule *r, const struct hd_setting *s, struct h
 void hd_printable(char *out, size_t size, struct hd_str s);
 
 /* The containers' tables. */
-extern const struct hd_rule hd_gguf_rules[];   /* behind "llama." */
+extern const struct hd_rule hd_gguf_rules[];   /* behind the family's name */
 extern const struct hd_rule hd_config_rules[]; /* fields of config.json */
 extern const struct hd_rule hd_rope_rules[];   /* of rope_parameters and rope_scaling in it */
 
-/* All keys of a GGUF file of architecture llama. HD_E_UNSUPPORTED; `err` without the file's name.
- */
+/* All keys of a GGUF file. HD_E_UNSUPPORTED; `err` without the file's name. */
 int hd_gguf_check_keys(const struct hd_gguf *g, const struct hd_hyper *h, struct hd_warnings *w,
                        struct hd_error *err);
 

@@ -8,7 +8,7 @@
  * hardly ever chosen, so that a random model neither stops nor says nothing. */
 #include "common/model/synth.h"
 
-#include "common/model/model.h"
+#include "common/model/arch.h"
 #include "common/model/synth_impl.h"
 
 #include <errno.h>
@@ -35,13 +35,13 @@
 
 /* clang-format off */
 static const struct hd_synth_shape shapes[] = {
-    {"tiny",         4,  256,  8, 4, 32,  704,    512,   2048, false, LLAMA3(64)},
-    {"tiny-mha",     3,  192,  6, 6, 32,  512,    320,   2048, true,  PLAIN(10000)},
-    {"tiny-gqa3",    3,  288,  9, 3, 32,  768,    512,   2048, false, PLAIN(10000)},
-    {"smollm2-135m", 30, 576,  9, 3, 64, 1536,  49152,   8192, false, PLAIN(100000)},
-    {"smollm2-360m", 32, 960, 15, 5, 64, 2560,  49152,   8192, false, PLAIN(100000)},
-    {"llama-3.2-1b", 16, 2048, 32, 8, 64,  8192, 128256, 131072, false, LLAMA3(8192)},
-    {"llama-3.2-3b", 28, 3072, 24, 8, 128, 8192, 128256, 131072, false, LLAMA3(8192)},
+    {"tiny", "llama",         4,  256,  8, 4, 32,  704,    512,   2048, false, LLAMA3(64)},
+    {"tiny-mha", "llama",     3,  192,  6, 6, 32,  512,    320,   2048, true,  PLAIN(10000)},
+    {"tiny-gqa3", "llama",    3,  288,  9, 3, 32,  768,    512,   2048, false, PLAIN(10000)},
+    {"smollm2-135m", "llama", 30, 576,  9, 3, 64, 1536,  49152,   8192, false, PLAIN(100000)},
+    {"smollm2-360m", "llama", 32, 960, 15, 5, 64, 2560,  49152,   8192, false, PLAIN(100000)},
+    {"llama-3.2-1b", "llama", 16, 2048, 32, 8, 64,  8192, 128256, 131072, false, LLAMA3(8192)},
+    {"llama-3.2-3b", "llama", 28, 3072, 24, 8, 128, 8192, 128256, 131072, false, LLAMA3(8192)},
 };
 /* clang-format on */
 #define N_SHAPES (sizeof shapes / sizeof *shapes)
@@ -89,9 +89,24 @@ static void fill_values(const struct fill *f, uint64_t at, size_t n, float *out)
 
 enum kind { KIND_NORM, KIND_MATRIX, KIND_TABLE, KIND_ROPE };
 
+/* gain: the standard deviation of an output for inputs of unit variance. */
+static const struct making {
+    enum kind kind;
+    double gain;
+} makings[HD_SLOTS] = {
+    [HD_SLOT_EMBEDDING] = {KIND_TABLE, 2}, [HD_SLOT_OUTPUT_NORM] = {KIND_NORM, 0},
+    [HD_SLOT_OUTPUT] = {KIND_TABLE, 2},    [HD_SLOT_ATTN_NORM] = {KIND_NORM, 0},
+    [HD_SLOT_Q] = {KIND_MATRIX, 1.75},     [HD_SLOT_K] = {KIND_MATRIX, 1.75},
+    [HD_SLOT_V] = {KIND_MATRIX, 1},        [HD_SLOT_O] = {KIND_MATRIX, 4},
+    [HD_SLOT_FFN_NORM] = {KIND_NORM, 0},   [HD_SLOT_GATE] = {KIND_MATRIX, 1},
+    [HD_SLOT_UP] = {KIND_MATRIX, 1},       [HD_SLOT_DOWN] = {KIND_MATRIX, 3},
+};
+
 struct plan {
     const struct hd_synth_options *o;
     const struct hd_synth_shape *s;
+    const struct hd_arch *arch;
+    struct hd_model_shape sizes;
     struct hd_gguf_writer *w;
     float *row;      /* [widest row] */
     uint8_t *packed; /* the same row as the file has it */
@@ -99,57 +114,59 @@ struct plan {
 
 struct item {
     const char *name;
-    enum kind kind;
+    struct making how;
     size_t rows, cols; /* rows = 0: a vector */
-    double gain;       /* standard deviation of an output for inputs of unit variance */
 };
 
 /* Called for each tensor, in the order of the file; false ends the visit. */
 typedef bool visit_fn(struct plan *p, const struct item *t);
 
+static bool visit_slot(struct plan *p, const char *name, enum hd_slot_id slot, visit_fn *visit)
+{
+    size_t rows = hd_size_of(&p->sizes, hd_slots[slot].rows);
+    struct item t = {.name = name,
+                     .how = makings[slot],
+                     .rows = hd_slots[slot].rows == HD_SIZE_ONE ? 0 : rows,
+                     .cols = hd_size_of(&p->sizes, hd_slots[slot].cols)};
+
+    return visit(p, &t);
+}
+
 static bool visit_layer(struct plan *p, uint32_t n, visit_fn *visit)
 {
-    const struct hd_synth_shape *s = p->s;
-    size_t q = (size_t)s->n_heads * s->head_dim, kv = (size_t)s->n_kv_heads * s->head_dim;
-    const struct item items[] = {
-        {"attn_norm", KIND_NORM, 0, s->dim, 0},
-        {"attn_q", KIND_MATRIX, q, s->dim, 1.75},
-        {"attn_k", KIND_MATRIX, kv, s->dim, 1.75},
-        {"attn_v", KIND_MATRIX, kv, s->dim, 1},
-        {"attn_output", KIND_MATRIX, s->dim, q, 4},
-        {"ffn_norm", KIND_NORM, 0, s->dim, 0},
-        {"ffn_gate", KIND_MATRIX, s->ffn_dim, s->dim, 1},
-        {"ffn_up", KIND_MATRIX, s->ffn_dim, s->dim, 1},
-        {"ffn_down", KIND_MATRIX, s->dim, s->ffn_dim, 3},
-    };
+    bool ok = true;
 
-    for (size_t i = 0; i < sizeof items / sizeof *items; i++) {
-        struct item t = items[i];
+    for (const struct hd_tensor_name *t = p->arch->tensors; ok && t->slot < HD_SLOTS; t++) {
         char name[NAME_ROOM];
 
-        snprintf(name, sizeof name, "blk.%u.%s.weight", n, items[i].name);
-        t.name = name;
-        if (!visit(p, &t))
-            return false;
+        snprintf(name, sizeof name, "blk.%u.%s", n, t->gguf);
+        if (hd_slots[t->slot].in_layer)
+            ok = visit_slot(p, name, t->slot, visit);
     }
+    return ok;
+}
+
+/* A tensor that is not in a layer, by its slot. */
+static bool visit_end(struct plan *p, enum hd_slot_id slot, visit_fn *visit)
+{
+    for (const struct hd_tensor_name *t = p->arch->tensors; t->slot < HD_SLOTS; t++)
+        if (t->slot == slot)
+            return visit_slot(p, t->gguf, slot, visit);
     return true;
 }
 
 static bool visit_all(struct plan *p, visit_fn *visit)
 {
     const struct hd_synth_shape *s = p->s;
-    const struct item embedding = {"token_embd.weight", KIND_TABLE, s->vocab, s->dim, 2};
-    const struct item rope = {"rope_freqs.weight", KIND_ROPE, 0, s->head_dim / 2, 0};
-    const struct item norm = {"output_norm.weight", KIND_NORM, 0, s->dim, 0};
-    const struct item output = {"output.weight", KIND_TABLE, s->vocab, s->dim, 2};
-    bool ok = visit(p, &embedding);
+    const struct item rope = {"rope_freqs.weight", {KIND_ROPE, 0}, 0, s->head_dim / 2};
+    bool ok = visit_end(p, HD_SLOT_EMBEDDING, visit);
 
     if (s->rope.scaling == HD_ROPE_LLAMA3)
         ok = ok && visit(p, &rope);
     for (uint32_t n = 0; n < s->n_layers; n++)
         ok = ok && visit_layer(p, n, visit);
-    ok = ok && visit(p, &norm);
-    return ok && (!s->own_output || visit(p, &output));
+    ok = ok && visit_end(p, HD_SLOT_OUTPUT_NORM, visit);
+    return ok && (!s->own_output || visit_end(p, HD_SLOT_OUTPUT, visit));
 }
 
 /* Vectors are F32; with 4-bit matrices the tables are Q8_0, as people make such files. */
@@ -164,7 +181,7 @@ static enum hd_dtype type_of(const struct plan *p, enum kind kind)
 
 static bool declare(struct plan *p, const struct item *t)
 {
-    hd_gguf_put_tensor(p->w, t->name, type_of(p, t->kind), t->rows, t->cols);
+    hd_gguf_put_tensor(p->w, t->name, type_of(p, t->how.kind), t->rows, t->cols);
     return true;
 }
 
@@ -187,20 +204,20 @@ static bool write_rope(struct plan *p, const struct item *t)
 
 static bool write_tensor(struct plan *p, const struct item *t)
 {
-    enum hd_dtype type = type_of(p, t->kind);
+    enum hd_dtype type = type_of(p, t->how.kind);
     struct fill f = {.seed = XXH3_64bits_withSeed(t->name, strlen(t->name), p->o->seed)};
 
-    if (t->kind == KIND_ROPE)
+    if (t->how.kind == KIND_ROPE)
         return write_rope(p, t);
-    f.centre = t->kind == KIND_NORM ? 1.0f : 0.0f;
+    f.centre = t->how.kind == KIND_NORM ? 1.0f : 0.0f;
     /* The standard deviation of a uniform value is its bound / sqrt(3). IEEE rounds sqrt exactly.
      */
-    double bound = t->kind == KIND_NORM ? 0.125 : t->gain * sqrt(3.0 / (double)t->cols);
+    double bound = t->how.kind == KIND_NORM ? 0.125 : t->how.gain * sqrt(3.0 / (double)t->cols);
     float full = (float)(bound / (1 << 23));
     for (size_t r = 0; r < (t->rows ? t->rows : 1); r++) {
         bool text = r >= HD_SYNTH_FIRST_TEXT && r < hd_synth_text_end(p->s->vocab);
 
-        f.step = t->kind == KIND_TABLE && !text ? full / 4 : full;
+        f.step = t->how.kind == KIND_TABLE && !text ? full / 4 : full;
         fill_values(&f, (uint64_t)r * t->cols, t->cols, p->row);
         if (hd_quant(type, p->row, t->cols, p->packed) < 0)
             hd_gguf_write_fail(p->w, EINVAL); /* not reached: the type has been checked */
@@ -232,28 +249,45 @@ static int file_type(enum hd_dtype type)
     }
 }
 
+/* Keys of the architecture. */
+static void put_u32(const struct plan *p, const char *rest, uint32_t v)
+{
+    char key[NAME_ROOM];
+
+    snprintf(key, sizeof key, "%s.%s", p->arch->gguf, rest);
+    hd_gguf_put_u32(p->w, key, v);
+}
+
+static void put_f32(const struct plan *p, const char *rest, float v)
+{
+    char key[NAME_ROOM];
+
+    snprintf(key, sizeof key, "%s.%s", p->arch->gguf, rest);
+    hd_gguf_put_f32(p->w, key, v);
+}
+
 static void put_keys(const struct plan *p)
 {
     const struct hd_synth_shape *s = p->s;
     char name[96];
 
     snprintf(name, sizeof name, "synth-%s", s->name);
-    hd_gguf_put_str(p->w, "general.architecture", "llama");
+    hd_gguf_put_str(p->w, "general.architecture", p->arch->gguf);
     hd_gguf_put_str(p->w, "general.name", name);
     hd_gguf_put_u32(p->w, "general.file_type", (uint32_t)file_type(p->o->type));
     hd_gguf_put_u32(p->w, "general.quantization_version", 2);
-    hd_gguf_put_u32(p->w, "llama.block_count", s->n_layers);
-    hd_gguf_put_u32(p->w, "llama.context_length", s->context);
-    hd_gguf_put_u32(p->w, "llama.embedding_length", s->dim);
-    hd_gguf_put_u32(p->w, "llama.feed_forward_length", s->ffn_dim);
-    hd_gguf_put_u32(p->w, "llama.attention.head_count", s->n_heads);
-    hd_gguf_put_u32(p->w, "llama.attention.head_count_kv", s->n_kv_heads);
-    hd_gguf_put_u32(p->w, "llama.attention.key_length", s->head_dim);
-    hd_gguf_put_u32(p->w, "llama.attention.value_length", s->head_dim);
-    hd_gguf_put_f32(p->w, "llama.attention.layer_norm_rms_epsilon", NORM_EPS);
-    hd_gguf_put_u32(p->w, "llama.rope.dimension_count", s->head_dim);
-    hd_gguf_put_f32(p->w, "llama.rope.freq_base", (float)s->rope.theta);
-    hd_gguf_put_u32(p->w, "llama.vocab_size", s->vocab);
+    put_u32(p, "block_count", s->n_layers);
+    put_u32(p, "context_length", s->context);
+    put_u32(p, "embedding_length", s->dim);
+    put_u32(p, "feed_forward_length", s->ffn_dim);
+    put_u32(p, "attention.head_count", s->n_heads);
+    put_u32(p, "attention.head_count_kv", s->n_kv_heads);
+    put_u32(p, "attention.key_length", s->head_dim);
+    put_u32(p, "attention.value_length", s->head_dim);
+    put_f32(p, "attention.layer_norm_rms_epsilon", NORM_EPS);
+    put_u32(p, "rope.dimension_count", s->head_dim);
+    put_f32(p, "rope.freq_base", (float)s->rope.theta);
+    put_u32(p, "vocab_size", s->vocab);
     hd_synth_put_tokenizer(p->w, s->vocab);
 }
 
@@ -289,6 +323,14 @@ int hd_synth_write(const struct hd_synth_options *o, struct hd_error *err)
         return hd_fail(err, HD_E_UNSUPPORTED,
                        "models of type %s cannot be made (F32, F16, BF16, Q8_0, Q4_0 and Q4_1 can)",
                        hd_dtype_name((int)o->type));
+    p.arch = hd_arch_of_gguf((struct hd_str){p.s->arch, strlen(p.s->arch)});
+    p.sizes = (struct hd_model_shape){.n_layers = p.s->n_layers,
+                                      .dim = p.s->dim,
+                                      .n_heads = p.s->n_heads,
+                                      .n_kv_heads = p.s->n_kv_heads,
+                                      .head_dim = p.s->head_dim,
+                                      .ffn_dim = p.s->ffn_dim,
+                                      .vocab = p.s->vocab};
     /* The widest rows are those of the down matrix. */
     size_t widest = p.s->ffn_dim;
     p.row = calloc(widest, sizeof *p.row);

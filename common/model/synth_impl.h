@@ -6,7 +6,7 @@
 #include "common/model/rope.h"
 
 struct hd_synth_shape {
-    const char *name;
+    const char *name, *arch; /* arch: of arch.h, in GGUF's words */
     uint32_t n_layers, dim, n_heads, n_kv_heads, head_dim, ffn_dim, vocab, context;
     bool own_output;
     struct hd_rope_config rope;

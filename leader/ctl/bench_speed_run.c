@@ -10,7 +10,7 @@
 
 #include "common/math/kernels.h"
 #include "common/math/read_probe.h"
-#include "common/model/model.h"
+#include "common/model/arch.h"
 #include "common/util/clock.h"
 #include "leader/ctl/http.h"
 
@@ -41,13 +41,10 @@ int hd_speed_weight_bytes(const char *path, uint64_t *bytes, struct hd_error *er
     int rc = hd_model_open(&m, path, err);
     if (rc < 0)
         return rc;
-    *bytes = packed_bytes(&m->output);
-    for (uint32_t l = 0; l < m->shape.n_layers; l++) {
-        const struct hd_layer *y = &m->layers[l];
-        *bytes += packed_bytes(&y->wq) + packed_bytes(&y->wk) + packed_bytes(&y->wv) +
-                  packed_bytes(&y->wo) + packed_bytes(&y->gate) + packed_bytes(&y->up) +
-                  packed_bytes(&y->down);
-    }
+    *bytes = 0;
+    for (enum hd_slot_id s = 0; s < HD_SLOTS; s++)
+        for (uint32_t l = 0; l < hd_slot_layers(m, s) && hd_slot_is_units(s); l++)
+            *bytes += packed_bytes(hd_slot_of(m, s, l));
     hd_model_close(m);
     return 0;
 }

@@ -1,4 +1,5 @@
 /* costs.c - what a unit costs its worker: arithmetic, memory, messages. For the strategies. */
+#include "common/model/arch.h"
 #include "leader/daemon/leader_impl.h"
 
 /* Positions of K/V that a plan makes room for; longer contexts share what memory is left. */
@@ -9,16 +10,6 @@ static void add_matrix(struct hd_unit_cost *c, const struct hd_tensor *t)
     struct hd_slice all = {.n_rows = t->rows, .n_cols = t->cols};
     c->work += (double)t->rows * (double)t->cols;
     c->bytes += (double)hd_weights_bytes(t, &all);
-}
-
-static void add_layer(struct hd_unit_cost cost[HD_UNIT_KINDS], const struct hd_layer *y)
-{
-    const struct hd_tensor *const of_heads[] = {&y->wq, &y->wk, &y->wv, &y->wo};
-    const struct hd_tensor *const of_ffn[] = {&y->gate, &y->up, &y->down};
-    for (size_t i = 0; i < sizeof of_heads / sizeof *of_heads; i++)
-        add_matrix(&cost[HD_UNIT_HEAD], of_heads[i]);
-    for (size_t i = 0; i < sizeof of_ffn / sizeof *of_ffn; i++)
-        add_matrix(&cost[HD_UNIT_FFN], of_ffn[i]);
 }
 
 double hd_leader_kv_position_bytes(const struct hd_leader *l)
@@ -41,9 +32,9 @@ void hd_leader_unit_costs(const struct hd_leader *l, struct hd_unit_cost cost[HD
                                            l->units.vocab_blocks};
     for (int k = 0; k < HD_UNIT_KINDS; k++)
         cost[k] = (struct hd_unit_cost){0};
-    for (uint32_t i = 0; i < m->n_layers; i++)
-        add_layer(cost, &l->model->layers[i]);
-    add_matrix(&cost[HD_UNIT_VOCAB], &l->model->output);
+    for (enum hd_slot_id s = 0; s < HD_SLOTS; s++)
+        for (uint32_t i = 0; i < hd_slot_layers(l->model, s) && hd_slot_is_units(s); i++)
+            add_matrix(&cost[hd_slots[s].unit], hd_slot_of(l->model, s, i));
     for (int k = 0; k < HD_UNIT_KINDS; k++) {
         cost[k].work /= units[k];
         cost[k].bytes /= units[k];

@@ -33,13 +33,15 @@ static void fill_outline(Hydac__V1__ModelOutline *m, const struct hd_outline *o)
     m->rope_freq = (double *)o->rope_freq;
     m->n_rope_freq = o->n_rope_freq;
     m->types = (ProtobufCBinaryData){.data = (uint8_t *)o->types, .len = o->n_types};
-    m->output_type = o->output_type;
+    m->slots = o->slots;
 }
+
+_Static_assert(HD_SLOTS <= 32, "HD_FRAME_OUTLINE_BODY has room for 32 types a layer");
 
 static int send_outline(struct hd_peer *p)
 {
     Hydac__V1__ModelOutline m = HYDAC__V1__MODEL_OUTLINE__INIT;
-    uint8_t types[HD_MAX_LAYERS * HD_OUTLINE_MATRICES];
+    uint8_t types[HD_OUTLINE_MAX_TYPES];
     struct hd_outline o;
     hd_outline_of(p->leader->model, types, &o);
     fill_outline(&m, &o);

@@ -28,19 +28,28 @@ static bool alloc_rows(struct hd_engine *e)
            e->by_sequence;
 }
 
-static bool load_norms(struct hd_engine *e)
+static bool load_vector(struct hd_engine *e, enum hd_slot_id slot)
 {
     const struct hd_model *m = e->o.model;
-    size_t dim = m->shape.dim, layers = m->shape.n_layers;
-    e->norms = calloc((2 * layers + 1) * dim, sizeof *e->norms);
-    if (!e->norms)
+    size_t dim = m->shape.dim, layers = hd_slot_layers(m, slot);
+    if (layers == 0)
+        return true;
+    e->own[slot] = calloc(layers * dim, sizeof *e->own[slot]);
+    if (!e->own[slot])
         return false;
-    for (size_t l = 0; l < layers; l++) {
-        hd_dequant(&m->layers[l].attn_norm, 0, 0, dim, e->norms + 2 * l * dim);
-        hd_dequant(&m->layers[l].ffn_norm, 0, 0, dim, e->norms + (2 * l + 1) * dim);
-    }
-    hd_dequant(&m->output_norm, 0, 0, dim, e->norms + 2 * layers * dim);
+    for (uint32_t l = 0; l < layers; l++)
+        hd_dequant(hd_slot_of(m, slot, l), 0, 0, dim, e->own[slot] + l * dim);
     return true;
+}
+
+/* Norms, and what else is added to or multiplied with the whole residual. */
+static bool load_vectors(struct hd_engine *e)
+{
+    bool good = true;
+    for (enum hd_slot_id s = 0; s < HD_SLOTS; s++)
+        if (!hd_slot_is_units(s) && hd_slots[s].rows == HD_SIZE_ONE)
+            good = good && load_vector(e, s);
+    return good;
 }
 
 int hd_engine_new(struct hd_engine **out, const struct hd_engine_options *o, struct hd_error *err)
@@ -52,7 +61,7 @@ int hd_engine_new(struct hd_engine **out, const struct hd_engine_options *o, str
     e->limit = (struct hd_live_limit){.logged = UINT64_MAX, .held = UINT64_MAX};
     if (e->o.max_sequences > HD_MAX_SEQUENCES)
         e->o.max_sequences = HD_MAX_SEQUENCES;
-    if (!alloc_rows(e) || !load_norms(e)) {
+    if (!alloc_rows(e) || !load_vectors(e)) {
         hd_engine_free(e);
         return hd_fail(err, HD_E_NOMEM, "no memory for a step of %u rows", o->max_rows);
     }
@@ -90,7 +99,8 @@ void hd_engine_free(struct hd_engine *e)
     free(e->temperatures);
     free(e->shifts);
     free(e->by_sequence);
-    free(e->norms);
+    for (int s = 0; s < HD_SLOTS; s++)
+        free(e->own[s]);
     free(e);
 }
 

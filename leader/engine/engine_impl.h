@@ -6,6 +6,7 @@
 #ifndef HD_ENGINE_IMPL_H
 #define HD_ENGINE_IMPL_H
 
+#include "common/model/arch.h"
 #include "leader/engine/engine.h"
 #include "leader/engine/logits.h"
 
@@ -87,7 +88,7 @@ struct hd_engine {
     struct hd_ended_request ended[HD_ENDED_REQUESTS]; /* a ring */
     uint64_t n_ended;
 
-    float *norms; /* [2 * n_layers + 1][dim]: attention and FFN of each layer, then the output's */
+    float *own[HD_SLOTS]; /* the leader's vectors, [layers of the slot][dim]; NULL: no such slot */
     struct hd_engine_stats stats;
 };
 

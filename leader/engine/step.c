@@ -31,9 +31,11 @@ static int shift_for(const struct hd_engine *e, const float *residual)
 
 static const float *norm_of(const struct hd_engine *e, const struct hd_group *p)
 {
-    size_t which = p->half == HD_HALF_LOGITS ? 2 * (size_t)e->o.model->shape.n_layers
-                                             : 2 * (size_t)p->layer + (p->half == HD_HALF_FFN);
-    return e->norms + which * e->o.model->shape.dim;
+    size_t layer = p->half == HD_HALF_LOGITS ? 0 : p->layer;
+    enum hd_slot_id slot = p->half == HD_HALF_LOGITS ? HD_SLOT_OUTPUT_NORM
+                           : p->half == HD_HALF_FFN  ? HD_SLOT_FFN_NORM
+                                                     : HD_SLOT_ATTN_NORM;
+    return e->own[slot] + layer * e->o.model->shape.dim;
 }
 
 /* ---- Asking for half-steps ----*/

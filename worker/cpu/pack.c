@@ -2,6 +2,7 @@
 
 #include "common/util/size.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,62 +83,63 @@ static int pack_rotated(struct hd_weights *w, const struct hd_cut *c, const stru
 
 /* ---- Units ----*/
 
-static struct hd_cuts cuts_of(const struct hd_unit_at *at, enum hd_unit_kind kind)
+/* Where the weights of a slot are in what is packed of their unit. */
+static const size_t places[HD_SLOTS] = {
+    [HD_SLOT_OUTPUT] = 0, /* a vocab block is a struct hd_weights alone */
+    [HD_SLOT_Q] = offsetof(struct hd_head_weights, q),
+    [HD_SLOT_K] = offsetof(struct hd_head_weights, k),
+    [HD_SLOT_V] = offsetof(struct hd_head_weights, v),
+    [HD_SLOT_O] = offsetof(struct hd_head_weights, o),
+    [HD_SLOT_GATE] = offsetof(struct hd_ffn_weights, gate),
+    [HD_SLOT_UP] = offsetof(struct hd_ffn_weights, up),
+    [HD_SLOT_DOWN] = offsetof(struct hd_ffn_weights, down),
+};
+
+struct hd_weights *hd_packed_slot(enum hd_unit_kind kind, enum hd_slot_id slot, void *packed)
 {
-    struct hd_piece_at piece = {kind, at->unit, kind == HD_UNIT_VOCAB ? 0 : at->layer};
-    struct hd_cuts c = hd_piece_cuts(at->model, at->units, piece);
+    if (!hd_slot_is_units(slot) || hd_slots[slot].unit != kind)
+        return NULL;
+    return (struct hd_weights *)(void *)((char *)packed + places[slot]);
+}
+
+static int pack_cut(struct hd_weights *w, const struct hd_cut *c, const struct hd_model *m)
+{
+    switch (hd_slots[c->slot].cut) {
+    case HD_CUT_ROTATED:
+        return pack_rotated(w, c, m);
+    case HD_CUT_COLUMNS:
+        return pack_columns(w, c);
+    default:
+        return pack_rows(w, c);
+    }
+}
+
+size_t hd_packed_size(enum hd_unit_kind kind)
+{
+    return kind == HD_UNIT_HEAD  ? sizeof(struct hd_head_weights)
+           : kind == HD_UNIT_FFN ? sizeof(struct hd_ffn_weights)
+                                 : sizeof(struct hd_weights);
+}
+
+int hd_pack(void *packed, const struct hd_unit_at *at)
+{
+    struct hd_cuts c = hd_piece_cuts(at->model, at->units, at->piece);
+    int rc = 0;
     if (at->bytes)
         hd_piece_view(&c, at->bytes);
-    return c;
-}
-
-int hd_pack_head(struct hd_head_weights *w, const struct hd_unit_at *at)
-{
-    struct hd_cuts c = cuts_of(at, HD_UNIT_HEAD);
-    *w = (struct hd_head_weights){0};
-    int rc = pack_rotated(&w->q, &c.cut[0], at->model);
-    if (rc == 0)
-        rc = pack_rotated(&w->k, &c.cut[1], at->model);
-    if (rc == 0)
-        rc = pack_rows(&w->v, &c.cut[2]);
-    if (rc == 0)
-        rc = pack_columns(&w->o, &c.cut[3]);
+    memset(packed, 0, hd_packed_size(at->piece.kind));
+    for (unsigned i = 0; i < c.n && rc == 0; i++)
+        rc = pack_cut(hd_packed_slot(at->piece.kind, c.cut[i].slot, packed), &c.cut[i], at->model);
     if (rc < 0)
-        hd_head_weights_deinit(w);
+        hd_packed_deinit(at->piece.kind, packed);
     return rc;
 }
 
-int hd_pack_ffn(struct hd_ffn_weights *w, const struct hd_unit_at *at)
+void hd_packed_deinit(enum hd_unit_kind kind, void *packed)
 {
-    struct hd_cuts c = cuts_of(at, HD_UNIT_FFN);
-    *w = (struct hd_ffn_weights){0};
-    int rc = pack_rows(&w->gate, &c.cut[0]);
-    if (rc == 0)
-        rc = pack_rows(&w->up, &c.cut[1]);
-    if (rc == 0)
-        rc = pack_columns(&w->down, &c.cut[2]);
-    if (rc < 0)
-        hd_ffn_weights_deinit(w);
-    return rc;
-}
-
-int hd_pack_vocab(struct hd_weights *w, const struct hd_unit_at *at)
-{
-    struct hd_cuts c = cuts_of(at, HD_UNIT_VOCAB);
-    return pack_rows(w, &c.cut[0]);
-}
-
-void hd_head_weights_deinit(struct hd_head_weights *w)
-{
-    hd_weights_deinit(&w->q);
-    hd_weights_deinit(&w->k);
-    hd_weights_deinit(&w->v);
-    hd_weights_deinit(&w->o);
-}
-
-void hd_ffn_weights_deinit(struct hd_ffn_weights *w)
-{
-    hd_weights_deinit(&w->gate);
-    hd_weights_deinit(&w->up);
-    hd_weights_deinit(&w->down);
+    for (enum hd_slot_id s = 0; s < HD_SLOTS; s++) {
+        struct hd_weights *w = hd_packed_slot(kind, s, packed);
+        if (w)
+            hd_weights_deinit(w);
+    }
 }

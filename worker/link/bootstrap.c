@@ -123,7 +123,7 @@ int hd_model_from_message(struct hd_model **out, const struct Hydac__V1__ModelOu
         .digest = m->digest,
         .types = m->types.data,
         .n_types = m->types.len,
-        .output_type = m->output_type,
+        .slots = m->slots,
     };
     return hd_model_from_outline(out, &o, err);
 }

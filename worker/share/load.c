@@ -14,24 +14,26 @@ static uint32_t layers_of(const struct hd_shard *s, enum hd_unit_kind kind)
     return kind == HD_UNIT_VOCAB ? 1 : s->model->shape.n_layers;
 }
 
+/* What is packed, or room for it: hd_pack; NULL: no unit like that has any. */
+static void *packed_of(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer)
+{
+    if (!hd_shard_has_any(s, u))
+        return NULL;
+    return u.kind == HD_UNIT_HEAD  ? (void *)&s->head[u.unit][layer]
+           : u.kind == HD_UNIT_FFN ? (void *)&s->ffn[u.unit][layer]
+                                   : s->vocab[u.unit];
+}
+
 size_t hd_shard_parts(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer,
                       struct hd_shard_part parts[HD_PIECE_MAX_CUTS])
 {
-    const struct hd_weights *w[HD_PIECE_MAX_CUTS] = {NULL};
-    if (!hd_shard_has_any(s, u))
-        return 0;
-    if (u.kind == HD_UNIT_HEAD) {
-        const struct hd_head_weights *h = &s->head[u.unit][layer];
-        w[0] = &h->q, w[1] = &h->k, w[2] = &h->v, w[3] = &h->o;
-    } else if (u.kind == HD_UNIT_FFN) {
-        const struct hd_ffn_weights *f = &s->ffn[u.unit][layer];
-        w[0] = &f->gate, w[1] = &f->up, w[2] = &f->down;
-    } else {
-        w[0] = s->vocab[u.unit];
-    }
+    void *packed = packed_of(s, u, layer);
     size_t n = 0;
-    for (; n < HD_PIECE_MAX_CUTS && w[n] && w[n]->data; n++)
-        parts[n] = (struct hd_shard_part){w[n]->data, w[n]->groups * w[n]->group_bytes};
+    for (enum hd_slot_id slot = 0; packed && slot < HD_SLOTS; slot++) {
+        const struct hd_weights *w = hd_packed_slot(u.kind, slot, packed);
+        if (w && w->data)
+            parts[n++] = (struct hd_shard_part){w->data, w->groups * w->group_bytes};
+    }
     return n;
 }
 
@@ -63,12 +65,7 @@ void hd_shard_release_piece(struct hd_shard *s, struct hd_shard_unit u, uint32_t
     if (!hd_shard_has(s, u, layer))
         return;
     s->bytes -= piece_bytes(s, u, layer);
-    if (u.kind == HD_UNIT_HEAD)
-        hd_head_weights_deinit(&s->head[u.unit][layer]);
-    else if (u.kind == HD_UNIT_FFN)
-        hd_ffn_weights_deinit(&s->ffn[u.unit][layer]);
-    else
-        hd_weights_deinit(s->vocab[u.unit]);
+    hd_packed_deinit(u.kind, packed_of(s, u, layer));
 }
 
 void hd_shard_release(struct hd_shard *s, struct hd_shard_unit u)
@@ -144,18 +141,9 @@ static int grow(struct buffer *b, size_t len)
 
 static int pack_piece(struct hd_shard *s, const struct piece *p, const uint8_t *bytes)
 {
-    struct hd_unit_at at = {.model = s->model,
-                            .units = &s->units,
-                            .unit = p->u.unit,
-                            .layer = p->layer,
-                            .bytes = bytes};
-    int rc;
-    if (p->u.kind == HD_UNIT_HEAD)
-        rc = hd_pack_head(&s->head[p->u.unit][p->layer], &at);
-    else if (p->u.kind == HD_UNIT_FFN)
-        rc = hd_pack_ffn(&s->ffn[p->u.unit][p->layer], &at);
-    else
-        rc = hd_pack_vocab(s->vocab[p->u.unit], &at);
+    struct hd_unit_at at = {
+        .model = s->model, .units = &s->units, .piece = place_of(p), .bytes = bytes};
+    int rc = hd_pack(packed_of(s, p->u, p->layer), &at);
     if (rc == 0)
         hd_shard_seal(s, p->u, p->layer);
     return rc;

@@ -9,7 +9,7 @@
 
 TestSuite(outline, .init = folder_init, .fini = folder_fini, .timeout = 60);
 
-static uint8_t types[HD_MAX_LAYERS * HD_OUTLINE_MATRICES];
+static uint8_t types[HD_OUTLINE_MAX_TYPES];
 
 static void same_matrix(const struct hd_tensor *a, const struct hd_tensor *b)
 {
@@ -108,12 +108,20 @@ Test(outline, hostile)
     REFUSED(HD_E_FORMAT, o.n_rope_freq = 0);
     REFUSED(HD_E_FORMAT, o.n_types--);
     REFUSED(HD_E_FORMAT, o.shape.n_layers++);
-    REFUSED(HD_E_UNSUPPORTED, o.output_type = 31);
-    REFUSED(HD_E_UNSUPPORTED, o.output_type = UINT32_MAX);
-    REFUSED(HD_E_FORMAT, o.output_type = HD_Q4_K); /* rows of 288 values have no blocks of 256 */
-    types[3] = 5;
-    refused(&good, HD_E_UNSUPPORTED);
-    types[3] = HD_Q4_0;
+    REFUSED(HD_E_FORMAT, o.slots &= ~HD_SLOT_BIT(HD_SLOT_O));        /* no model is without */
+    REFUSED(HD_E_FORMAT, o.slots |= HD_SLOT_BIT(HD_SLOT_ATTN_NORM)); /* the leader's own */
+    REFUSED(HD_E_FORMAT, o.slots |= HD_SLOT_BIT(HD_SLOTS));
+    REFUSED(HD_E_FORMAT, o.slots = 0);
+    for (size_t i = 0; i < 4; i++) { /* the first is the output's */
+        uint8_t type = types[i];
+        types[i] = 5;
+        refused(&good, HD_E_UNSUPPORTED);
+        types[i] = 255;
+        refused(&good, HD_E_UNSUPPORTED);
+        types[i] = HD_Q4_K; /* rows of 288 values have no blocks of 256 */
+        refused(&good, HD_E_FORMAT);
+        types[i] = type;
+    }
     freq[1] = NAN;
     refused(&good, HD_E_FORMAT);
     freq[1] = INFINITY;

@@ -120,7 +120,7 @@ void world_overwrite(struct world *w, const uint8_t *byte, size_t n)
 
 static void make_outline(struct world *w)
 {
-    uint8_t types[HD_MAX_LAYERS * HD_OUTLINE_MATRICES];
+    uint8_t types[HD_OUTLINE_MAX_TYPES];
     struct hd_outline o;
     struct hd_error err = {0};
     hd_outline_of(w->file, types, &o);
