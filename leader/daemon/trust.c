@@ -105,7 +105,12 @@ void hd_trust_name_ended(struct hd_leader *l, uint64_t since_us, uint32_t sequen
 {
     struct names names = {.l = l, .text = text};
     text[0] = 0;
-    hd_engine_ended(l->engine, since_us, sequence, name_ended, &names);
+    if (!hd_engine_ended(l->engine, since_us, sequence, name_ended, &names))
+        hd_warn(l->o.log, "ended_requests_suspect",
+                "ended_ms_ago=%" PRIu64
+                " reason=\"of those that ended so long ago or earlier only the "
+                "latest %d are remembered by name\"",
+                (hd_now_us() - since_us) / 1000, HD_ENDED_REQUESTS);
 }
 
 static const char *name_of(const struct hd_leader *l, unsigned slot)

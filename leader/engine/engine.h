@@ -126,7 +126,9 @@ uint64_t hd_engine_replay(struct hd_engine *e, uint64_t mask);
 void hd_engine_failover(struct hd_engine *e, const struct hd_failover *f);
 
 /* ---- What was found to be wrong afterwards (trust.c). Times are of hd_now_us. ----*/
-#define HD_ENDED_REQUESTS 64         /* latest ones of which is known when they ran */
+/* The latest requests of which is known when they ran: 17 a second for a minute, which is how far
+ * back damage may go (integrity.scrub_s), and a line of the log for each fits the log's buffer. */
+#define HD_ENDED_REQUESTS 1024
 #define HD_ALL_SEQUENCES  UINT32_MAX /* every request */
 
 struct hd_ended_request {
@@ -143,8 +145,8 @@ void hd_engine_fail_running(struct hd_engine *e, const char *why);
  * how many were not marked yet. */
 unsigned hd_engine_suspect(struct hd_engine *e, uint32_t sequence);
 /* Calls `take` for each that has ended at or after `since_us` and was of that sequence, the latest
- * first, as far as they are remembered. */
-void hd_engine_ended(const struct hd_engine *e, uint64_t since_us, uint32_t sequence,
+ * first, as far as they are remembered; false: more may have ended since then. */
+bool hd_engine_ended(const struct hd_engine *e, uint64_t since_us, uint32_t sequence,
                      void (*take)(void *arg, const struct hd_ended_request *r), void *arg);
 
 struct hd_engine_stats {

@@ -68,12 +68,17 @@ void hd_request_note_end(struct hd_engine *e, const struct hd_request *r)
     memcpy(to->id, r->o.id, sizeof to->id);
 }
 
-void hd_engine_ended(const struct hd_engine *e, uint64_t since_us, uint32_t sequence,
+bool hd_engine_ended(const struct hd_engine *e, uint64_t since_us, uint32_t sequence,
                      void (*take)(void *arg, const struct hd_ended_request *r), void *arg)
 {
-    for (uint64_t i = 0; i < HD_ENDED_REQUESTS && i < e->n_ended; i++) {
+    for (uint64_t i = 0; i < e->n_ended; i++) {
         const struct hd_ended_request *r = &e->ended[(e->n_ended - 1 - i) % HD_ENDED_REQUESTS];
-        if (r->ended_us >= since_us && (sequence == HD_ALL_SEQUENCES || r->sequence == sequence))
+        if (i == HD_ENDED_REQUESTS)
+            return false;
+        if (r->ended_us < since_us)
+            break; /* they ended in this order */
+        if (sequence == HD_ALL_SEQUENCES || r->sequence == sequence)
             take(arg, r);
     }
+    return true;
 }

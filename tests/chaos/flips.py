@@ -7,8 +7,9 @@ Three workers, streams without end; in one of the workers one random bit at a ti
 its packed weights, its K/V rows and its input log in turn (memory_gdb.py; a few at a time, in
 different places). Each must be found and told within a round, and made good: weights packed anew,
 K/V computed again, the log filled from another worker. Every answer is compared with that of an
-undisturbed run; one that differs, and ran for longer than a round behind the flip, must be marked.
-Prints each flip and a summary; passes only if all were found and nothing that differs went
+undisturbed run; one that differs must be marked: in itself, or when what it was made of was found
+after its end, by its id in the leader's log and in an event of the status. Prints each flip, each
+answer that is not marked, and a summary; passes only if all were found and nothing that differs went
 unmarked. Needs gdb and the right to look at a process of one's own."""
 
 import argparse
@@ -32,6 +33,7 @@ KINDS = ("weights", "kv", "log")
 AT_ONCE = 9
 STOPS = 5  # a worker may be stopped while it drops a sequence; nothing was flipped then
 SCRIPT = os.path.join(HERE, "memory_gdb.py")
+NAMED = re.compile(r"ended_request_suspect id=(\S+)")
 FOUND = re.compile(r'memory_damaged kind=(\w+) what="([^"]*)" since_us=(\d+) repaired=(\w+)')
 # gdb stops a worker for a second, which is to be nobody's reason to give it up; nor is what is found.
 # No audit finds it first.
@@ -84,12 +86,13 @@ def is_of(finding, f):
         return False
     if f["position"] is None:
         return what == f["what"]
-    return f" of position {f['position']}" in what and f["what"] in what
+    return f" of position {f['position']}," in what and f["what"] in what
 
 
 def find(worker, flips, known, o):
-    """Waits until all have been found, and notes when; those that were not have no `after`, and those
-    that were not there any more are `gone`."""
+    """Waits until all have been found, and notes when; those that were not have no `after`. Rows of a
+    log that were not there any more are `gone`: nobody looks at them before they go, for nothing is
+    made of them then."""
     begin, look = time.monotonic(), 2 * o.scrub + 1
     while (now := time.monotonic() - begin) < o.limit:
         new = findings(worker)[known:]
@@ -97,15 +100,32 @@ def find(worker, flips, known, o):
             said = next((n for n in new if is_of(n, f)), None)
             if said and "after" not in f:
                 f["after"], f["repaired"] = now, said[3]
+                f["dropped"] = "dropped" in said[1]
         pending = [f for f in flips if "after" not in f and "gone" not in f]
         if not pending:
             break
         if now > look:
             look += o.scrub + 1
             for f in pending:
-                if f["position"] is not None and not is_there(worker, f):
+                if f["kind"] == "log" and not is_there(worker, f):
                     f["gone"] = True
         time.sleep(cluster.POLL)
+
+
+class Ended:
+    """What the leader says of requests that had ended when damage was found."""
+
+    def __init__(self, c):
+        self.c, self.told = c, set()
+
+    def look(self):
+        """The status knows the latest events only, so they are to be looked at again and again."""
+        events = self.c.status()["events"]
+        self.told |= {i for e in events for i in e.get("requests", "").split(", ")}
+
+    def names(self, i):
+        """In the log, and in an event unless that had no room for all (it says so)."""
+        return i in NAMED.findall(self.c.leader.output()) and bool(self.told & {i, "..."})
 
 
 class Streams:
@@ -121,14 +141,15 @@ class Streams:
 
     def run(self, i):
         while not self.stop:
-            began = time.monotonic()
+            answer = {"id": None, "began": time.monotonic(), "same": False, "marked": False}
             try:
                 a = self.client.complete(prompt(PROMPT, i), self.n)
-                error = None if a.error is None else str(a.error)
-                same, marked = a.tokens == self.expected[i], a.suspect
+                answer["error"] = None if a.error is None else str(a.error)
+                answer.update(id=a.id, same=a.tokens == self.expected[i], marked=a.suspect)
             except Exception as e:  # an answer with an error is no wrong answer
-                error, same, marked = str(e), False, False
-            self.answers.append((began, time.monotonic(), error, same, marked))
+                answer["error"] = str(e)
+            answer["ended"] = time.monotonic()
+            self.answers.append(answer)
 
     def finish(self):
         self.stop = True
@@ -137,23 +158,34 @@ class Streams:
         return self.answers
 
 
-def judge(answers, flipped, round_s):
-    """Counts of answers: the same, ended by an error, different and marked, different and short
-    behind the last flip before their end, different and unmarked."""
+def kind_of(answer, ended):
+    if answer["error"]:
+        return "error"
+    if answer["same"]:
+        return "same"
+    if answer["marked"]:
+        return "marked"
+    return "named" if ended.names(answer["id"]) else "unmarked"
+
+
+def judge(answers, flipped, ended, print_line):
+    """Counts of answers: the same, ended by an error, different and marked, different and named after
+    their end, different and none of these."""
     counts = collections.Counter()
-    counts.errors = {error for _, _, error, _, _ in answers if error}
-    for began, ended, error, same, marked in answers:
-        during = [t for t in flipped if began - round_s <= t <= ended - round_s]
-        if error or same or marked:
-            counts["error" if error else "same" if same else "marked"] += 1
-        else:
-            counts["unmarked" if during else "short"] += 1
+    counts.errors = {a["error"] for a in answers if a["error"]}
+    for a in answers:
+        kind = kind_of(a, ended)
+        counts[kind] += 1
+        if kind == "unmarked":
+            during = [f"{t - a['began']:.2f}" for t in flipped if a["began"] < t < a["ended"]]
+            took = a["ended"] - a["began"]
+            print_line(f"unmarked: {a['id']}, {took:.2f} s, flips after {', '.join(during)} s")
     return counts
 
 
 def run(c, o, print_line):
     """The flips and the counts of the answers. `c` serves with w1 to w3."""
-    streams = Streams(c.client, o.answer)
+    streams, ended = Streams(c.client, o.answer), Ended(c)
     worker, flips, flipped, seed = c.workers["w2"], [], [], o.seed
     try:
         while len(flips) < o.flips:
@@ -162,13 +194,15 @@ def run(c, o, print_line):
             batch = flip(worker.pid, kinds, seed)
             flipped.append(time.monotonic())
             find(worker, batch, known, o)
+            ended.look()
             flips += [f for f in batch if "after" in f or "gone" not in f]
             for f in batch:
-                print_line(f)
+                print_line(line(f))
             assert worker.running(), "the worker has ended"
     finally:
         answers = streams.finish()
-    return flips, judge(answers, flipped, o.scrub)
+    ended.look()
+    return flips, judge(answers, flipped, ended, print_line)
 
 
 def is_there(worker, f):
@@ -185,9 +219,9 @@ def is_there(worker, f):
 def line(f):
     when = "its sequence has ended" if "gone" in f else "not found"
     when = f"found after {f['after']:.2f} s" if "after" in f else when
-    again = {True: "made again", False: "taken out", None: ""}[f.get("repaired")]
+    again = {True: "made again", False: "gone", None: ""}[f.get("repaired")]
     at = "" if f["position"] is None else f"position {f['position']}, "
-    print(f"{f['kind']:8} {at}{f['what']}: byte {f['offset']}, bit {f['bit']}: {when} {again}")
+    return f"{f['kind']:8} {at}{f['what']}: byte {f['offset']}, bit {f['bit']}: {when} {again}"
 
 
 def main():
@@ -209,7 +243,7 @@ def main():
         args = [f"--integrity.scrub_s={o.scrub}", *PATIENT]
         with cluster.Daemons(o.model, leader_args=args) as c:
             c.start_all(3)
-            flips, answers = run(c, o, line)
+            flips, answers = run(c, o, print)
     sys.exit(0 if summary(flips, answers, o) else 1)
 
 

@@ -20,9 +20,10 @@ class Answer:
     def __init__(self):
         self.tokens, self.text, self.finish_reason = [], "", None
         self.failovers, self.timings, self.error = [], None, None
-        self.suspect = False
+        self.suspect, self.id = False, None
 
     def add(self, event):
+        self.id = event.get("id", self.id)
         if "error" in event:
             self.error = event["error"]
         for choice in event.get("choices", ()):

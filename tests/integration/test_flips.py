@@ -29,12 +29,13 @@ def test_flips_are_found_and_made_good(daemons):
     c = daemons(leader_args=["--integrity.scrub_s=1", *flips.PATIENT])
     c.start_all(3)
     try:
-        found, _ = flips.run(c, options(9), flips.line)
+        found, _ = flips.run(c, options(9), print)
     except flips.NoDebugger as why:
         pytest.skip(str(why))
     assert len(found) >= 9
     assert all("after" in f for f in found)
-    assert all(f["repaired"] == (f["kind"] != "log") for f in found), "a log is filled by the leader"
+    for f in found:  # a log is filled by the leader, and what is dropped needs nothing
+        assert f["repaired"] == (f["kind"] != "log" and not f["dropped"]), f
     for kind in flips.KINDS:
         assert in_log(c, kind) == sum(f["kind"] == kind for f in found), kind
     joins = {w["name"]: w["joins"] for w in c.status()["workers"]}

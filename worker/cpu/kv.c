@@ -10,6 +10,10 @@
 struct seals {
     uint64_t seen_us;
     uint32_t row[HD_ATTN_BLOCK]; /* of K and V of each position */
+    /* Of a block that was dropped and is kept: */
+    void *next;
+    struct hd_kv_at at;
+    uint32_t first, valid; /* its first position, and how many rows it has */
 };
 
 struct lane {
@@ -26,6 +30,9 @@ struct hd_kv {
     uint64_t bytes;
     struct lane **sequence;          /* [sequences]: NULL or [layers][heads] */
     struct hd_kv_counters *counters; /* [layers][heads] */
+    bool keep_dropped;
+    void *dropped, *last_dropped; /* linked by their seals, the first one first; NULL: none */
+    uint64_t dropped_bytes;
 };
 
 static size_t lanes_of_sequence(const struct hd_kv *kv)
@@ -44,9 +51,14 @@ static size_t block_bytes(const struct hd_kv *kv)
     return 2 * half_bytes(kv) + sizeof(struct seals);
 }
 
+static struct seals *seals_in(const struct hd_kv *kv, void *block)
+{
+    return (struct seals *)(void *)((uint8_t *)block + 2 * half_bytes(kv));
+}
+
 static struct seals *seals_of(const struct hd_kv *kv, const struct lane *lane, uint32_t block)
 {
-    return (struct seals *)(void *)((uint8_t *)lane->v[block] + half_bytes(kv));
+    return seals_in(kv, lane->k[block]);
 }
 
 static struct lane *find_lane(const struct hd_kv *kv, struct hd_kv_at at)
@@ -76,6 +88,8 @@ void hd_kv_free(struct hd_kv *kv)
 {
     if (!kv)
         return;
+    kv->keep_dropped = false;
+    hd_kv_free_dropped(kv);
     if (kv->sequence)
         hd_kv_clear(kv);
     free(kv->sequence);
@@ -158,17 +172,30 @@ void hd_kv_seal(struct hd_kv *kv, struct hd_kv_at at, uint32_t position)
         hd_seal_pair(hd_kv_k(kv, at, position), hd_kv_v(kv, at, position), kv->row_bytes);
 }
 
+/* Valid rows of a block that begins with this position. */
+static uint32_t rows_from(const struct lane *lane, uint32_t first)
+{
+    uint32_t rows = lane->valid > first ? lane->valid - first : 0;
+    return rows < HD_ATTN_BLOCK ? rows : HD_ATTN_BLOCK;
+}
+
+/* The first of so many rows that is not what was sealed; UINT32_MAX: all are. */
+static uint32_t bad_in(const struct hd_kv *kv, void *block, uint32_t rows)
+{
+    for (uint32_t i = 0; i < rows; i++) {
+        const uint8_t *k = (const uint8_t *)block + i * kv->row_bytes, *v = k + half_bytes(kv);
+        if (seals_in(kv, block)->row[i] != hd_seal_pair(k, v, kv->row_bytes))
+            return i;
+    }
+    return UINT32_MAX;
+}
+
 uint32_t hd_kv_bad_row(const struct hd_kv *kv, struct hd_kv_at at, uint32_t block)
 {
     const struct lane *lane = find_lane(kv, at);
-    uint32_t first = block * HD_ATTN_BLOCK, valid = lane ? lane->valid : 0;
-    for (uint32_t i = 0; i < HD_ATTN_BLOCK && first + i < valid; i++) {
-        const uint8_t *k = (const uint8_t *)lane->k[block] + i * kv->row_bytes;
-        const uint8_t *v = (const uint8_t *)lane->v[block] + i * kv->row_bytes;
-        if (seals_of(kv, lane, block)->row[i] != hd_seal_pair(k, v, kv->row_bytes))
-            return first + i;
-    }
-    return UINT32_MAX;
+    uint32_t first = block * HD_ATTN_BLOCK, rows = lane ? rows_from(lane, first) : 0;
+    uint32_t bad = rows > 0 ? bad_in(kv, lane->k[block], rows) : UINT32_MAX;
+    return bad == UINT32_MAX ? UINT32_MAX : first + bad;
 }
 
 uint64_t *hd_kv_seen_us(const struct hd_kv *kv, struct hd_kv_at at, uint32_t block)
@@ -213,16 +240,79 @@ struct hd_kv_view hd_kv_view(const struct hd_kv *kv, struct hd_kv_at at)
     };
 }
 
+void hd_kv_keep_dropped(struct hd_kv *kv, bool keep)
+{
+    kv->keep_dropped = keep;
+}
+
+static void keep(struct hd_kv *kv, struct hd_kv_at at, struct lane *lane, uint32_t block)
+{
+    void *p = lane->k[block];
+    struct seals *seals = seals_in(kv, p);
+    seals->at = at;
+    seals->first = block * HD_ATTN_BLOCK;
+    seals->valid = rows_from(lane, seals->first);
+    seals->next = NULL;
+    if (kv->dropped)
+        seals_in(kv, kv->last_dropped)->next = p;
+    else
+        kv->dropped = p;
+    kv->last_dropped = p;
+    kv->dropped_bytes += block_bytes(kv);
+}
+
+static void free_block(struct hd_kv *kv, void *block)
+{
+    kv->bytes -= block_bytes(kv);
+    free(block);
+}
+
+static void *take_dropped(struct hd_kv *kv)
+{
+    void *block = kv->dropped;
+    if (!block)
+        return NULL;
+    kv->dropped = seals_in(kv, block)->next;
+    kv->dropped_bytes -= block_bytes(kv);
+    return block;
+}
+
+size_t hd_kv_prove_dropped(struct hd_kv *kv, struct hd_kv_dropped *out)
+{
+    void *block = take_dropped(kv);
+    if (!block)
+        return 0;
+    const struct seals *seals = seals_in(kv, block);
+    uint32_t bad = bad_in(kv, block, seals->valid);
+    *out = (struct hd_kv_dropped){.at = seals->at,
+                                  .bad = bad == UINT32_MAX ? bad : seals->first + bad,
+                                  .seen_us = seals->seen_us};
+    free_block(kv, block);
+    return block_bytes(kv);
+}
+
+uint64_t hd_kv_dropped_bytes(const struct hd_kv *kv)
+{
+    return kv->dropped_bytes;
+}
+
+void hd_kv_free_dropped(struct hd_kv *kv)
+{
+    for (void *block; (block = take_dropped(kv));)
+        free_block(kv, block);
+}
+
 static void drop_lane(struct hd_kv *kv, struct hd_kv_at at)
 {
     struct lane *lane = find_lane(kv, at);
     if (!lane)
         return;
+    hd_kv_counters(kv, at.layer, at.head)->bytes -= lane->blocks * (uint64_t)block_bytes(kv);
     for (uint32_t b = 0; b < lane->blocks; b++)
-        free(lane->k[b]);
-    uint64_t bytes = lane->blocks * (uint64_t)block_bytes(kv);
-    kv->bytes -= bytes;
-    hd_kv_counters(kv, at.layer, at.head)->bytes -= bytes;
+        if (kv->keep_dropped && rows_from(lane, b * HD_ATTN_BLOCK) > 0)
+            keep(kv, at, lane, b);
+        else
+            free_block(kv, lane->k[b]);
     free(lane->k);
     free(lane->v);
     *lane = (struct lane){0};

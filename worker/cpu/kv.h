@@ -6,7 +6,8 @@
  * away: it is a function of the sequence's tokens alone, and a row that was computed before its
  * step was interrupted is what the retry would compute. The only ways back are to drop a lane
  * whole, and hd_kv_cut: a row is not what was written, so it and what lies behind it is computed
- * again.
+ * again. A store that is scrubbed keeps what is dropped until somebody has looked at it once more:
+ * answers that have left may be made of it.
  *
  * Who writes a row seals it: its digest is made while it is in that core's cache. Distinct rows may
  * be written and sealed by several threads at once, and checked while nobody writes; every other
@@ -78,6 +79,20 @@ void hd_kv_cut(struct hd_kv *kv, struct hd_kv_at at, uint32_t position);
 /* Does the store have anything of this sequence? */
 bool hd_kv_has(const struct hd_kv *kv, uint32_t sequence);
 
+/* Blocks that are dropped from now on stay, with their digests, for hd_kv_prove_dropped; or they
+ * are freed at once, as a new store does. */
+void hd_kv_keep_dropped(struct hd_kv *kv, bool keep);
+/* The block that was dropped first, as it was. */
+struct hd_kv_dropped {
+    struct hd_kv_at at;
+    uint32_t bad;     /* the first position that is not what was sealed; UINT32_MAX: all are */
+    uint64_t seen_us; /* as of hd_kv_seen_us */
+};
+/* Looks at it and frees it. Returns the bytes that it had, 0: there is none. */
+size_t hd_kv_prove_dropped(struct hd_kv *kv, struct hd_kv_dropped *out);
+uint64_t hd_kv_dropped_bytes(const struct hd_kv *kv);
+void hd_kv_free_dropped(struct hd_kv *kv);
+
 void hd_kv_drop_sequence(struct hd_kv *kv, uint32_t sequence);
 void hd_kv_drop_head(struct hd_kv *kv, uint32_t head);
 void hd_kv_drop_lanes(struct hd_kv *kv, uint32_t layer, uint32_t head); /* of every sequence */
@@ -86,7 +101,7 @@ void hd_kv_clear(struct hd_kv *kv);
 struct hd_kv_counters *hd_kv_counters(struct hd_kv *kv, uint32_t layer, uint32_t head);
 /* Valid positions of a (layer, head), summed over sequences. */
 uint64_t hd_kv_valid_total(const struct hd_kv *kv, uint32_t layer, uint32_t head);
-uint64_t hd_kv_bytes(const struct hd_kv *kv);
+uint64_t hd_kv_bytes(const struct hd_kv *kv); /* with those that are dropped and kept */
 const struct hd_kv_options *hd_kv_shape(const struct hd_kv *kv);
 
 #endif

@@ -4,6 +4,7 @@
 #include "common/util/clock.h"
 #include "worker/share/kv_work.h"
 #include "worker/trust/audit.h"
+#include "worker/trust/scrub.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +82,9 @@ static bool release_one(struct hd_node *n)
     struct hd_shard_unit u;
     if (!hd_shard_surplus(n->shard, &u))
         return false;
+    uint32_t layers = u.kind == HD_UNIT_VOCAB ? 1 : n->o.model->shape.n_layers;
+    for (uint32_t l = 0; l < layers; l++)
+        hd_scrub_piece(n, u, l, hd_now_us());
     hd_shard_release(n->shard, u);
     if (u.kind == HD_UNIT_HEAD)
         hd_kv_drop_head(n->kv, u.unit);

@@ -13,6 +13,9 @@
 #define SLICE_MOST   (1u << 20)
 #define LATE_MOST    (8u << 20)
 #define LEAST_SLICES 16 /* of a round */
+/* A step drops nothing, and many jobs pass before as much again is dropped. */
+#define DROPPED_SLICE (256u << 10)
+#define DROPPED_PART  64 /* of all that was dropped, so that it cannot pile up */
 
 int hd_scrub_new(struct hd_scrub **out)
 {
@@ -34,15 +37,25 @@ void hd_scrub_begin(struct hd_node *n, uint64_t now_us)
 {
     struct hd_scrub *s = n->scrub;
     bool first = s->round_us == 0;
-    s->round_us = n->sizes.scrub_s * UINT64_C(1000000);
-    s->due_us = s->ideal_us = now_us;
+    s->round_us = n->sizes.scrub_s * UINT64_C(500000);
+    s->due_us = s->ideal_us = s->slice_us = now_us;
+    if (n->kv)
+        hd_kv_keep_dropped(n->kv, s->round_us > 0);
     if (first)
         s->began_us = s->previous_us = now_us;
 }
 
+static uint64_t dropped_bytes(const struct hd_node *n)
+{
+    return n->kv ? hd_kv_dropped_bytes(n->kv) : 0;
+}
+
 uint64_t hd_scrub_at(const struct hd_node *n)
 {
-    return n->scrub->round_us > 0 ? n->scrub->due_us : UINT64_MAX;
+    const struct hd_scrub *s = n->scrub;
+    if (dropped_bytes(n) > 0 && s->slice_us < s->due_us)
+        return s->slice_us;
+    return s->round_us > 0 ? s->due_us : UINT64_MAX;
 }
 
 bool hd_scrub_broken(const struct hd_node *n)
@@ -105,7 +118,8 @@ static void set_due(struct hd_scrub *s, uint64_t period_us, uint64_t now_us)
     s->due_us = s->ideal_us > soonest ? s->ideal_us : soonest;
 }
 
-int hd_scrub_slice(struct hd_node *n, uint64_t now_us, struct hd_error *err)
+/* Of the round. */
+static int look_on(struct hd_node *n, uint64_t now_us)
 {
     struct hd_scrub *s = n->scrub;
     struct pace pace = pace_of(n);
@@ -120,6 +134,27 @@ int hd_scrub_slice(struct hd_node *n, uint64_t now_us, struct hd_error *err)
     }
     s->ideal_us += slices * pace.period_us;
     set_due(s, pace.period_us, now_us);
+    return rc;
+}
+
+static void look_at_dropped(struct hd_node *n, uint64_t now_us)
+{
+    uint64_t most = dropped_bytes(n) / DROPPED_PART;
+    size_t bytes = 1;
+    most = most < DROPPED_SLICE ? DROPPED_SLICE : most;
+    for (uint64_t done = 0; done < most && bytes > 0; done += bytes)
+        bytes = scrub_look_at_dropped(n, now_us);
+}
+
+int hd_scrub_slice(struct hd_node *n, uint64_t now_us, struct hd_error *err)
+{
+    struct hd_scrub *s = n->scrub;
+    int rc = 0;
+    s->slice_us = now_us;
+    if (dropped_bytes(n) > 0)
+        look_at_dropped(n, now_us);
+    if (now_us >= s->due_us)
+        rc = look_on(n, now_us);
     if (rc < 0)
         return hd_fail(err, rc, "the list of units that are owned is damaged in memory");
     return s->broken ? HD_SCRUB_BROKEN : HD_SCRUB_WHOLE;

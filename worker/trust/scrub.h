@@ -3,10 +3,16 @@
  * all of them again and again.
  *
  * Happy path: hd_scrub_begin -> hd_scrub_slice, whenever hd_scrub_at says so -> a round ends, the
- * next begins. A round takes sizes.scrub_s, in slices of equal length; those that are late
+ * next begins. A round takes half of sizes.scrub_s, in slices of equal length; those that are late
  * are made up for, so that a round ends in time however busy the worker is. Rounds know numbers,
  * not addresses: what comes while one runs is looked at or left to the next one, what goes is
- * passed over.
+ * passed over. So an item may be early in one round and late in the next, when others have come
+ * before it; within two rounds, which is scrub_s, it is looked at in any case.
+ *
+ * What goes is looked at once more before it is freed, for answers that have left may be made of
+ * it: K/V rows that are dropped (their blocks stay a little longer, for the next slices), and
+ * weights that are released (hd_scrub_piece). Rows of the log are not: whoever uses one looks
+ * first.
  *
  * What differs goes at once, so that nothing is computed from it any more, and is made again from
  * its source: weights are packed anew, K/V rows computed from the input log, angles anew. That may
@@ -42,16 +48,20 @@ void hd_scrub_free(struct hd_scrub *s);
 
 /* sizes.scrub_s holds from now on; 0: nothing is looked at. A round that is under way goes on. */
 void hd_scrub_begin(struct hd_node *n, uint64_t now_us);
-/* When the next slice is due; UINT64_MAX: not at all. */
+/* When the next slice is due, at once if rows were dropped; UINT64_MAX: not at all. */
 uint64_t hd_scrub_at(const struct hd_node *n);
-/* A slice, due or not: 64 KiB to 1 MiB of memory, up to 8 MiB when late. HD_SCRUB_BROKEN:
- * hd_scrub_repair comes next. Or HD_E_STATE. */
+/* A slice: 256 KiB of rows that were dropped, or a 64th of them all; and if one of the round is due
+ * 64 KiB to 1 MiB of that, up to 8 MiB when late. HD_SCRUB_BROKEN: hd_scrub_repair comes next. Or
+ * HD_E_STATE. */
 enum { HD_SCRUB_WHOLE = 0, HD_SCRUB_BROKEN = 1 };
 int hd_scrub_slice(struct hd_node *n, uint64_t now_us, struct hd_error *err);
 /* Something that a slice has found is not repaired yet. */
 bool hd_scrub_broken(const struct hd_node *n);
 /* Makes it again. Waits for a supply. 0, or what loading weights said. */
 int hd_scrub_repair(struct hd_node *n, struct hd_error *err);
+
+/* A piece of weights is to be released, if it is there: what differs is told. */
+void hd_scrub_piece(struct hd_node *n, struct hd_shard_unit u, uint32_t layer, uint64_t now_us);
 
 /* A row of the log is not what was appended: out it goes, and it is told. For those who use rows.
  */

@@ -24,7 +24,8 @@ struct scrub_cursor {
 struct hd_scrub {
     uint64_t round_us; /* 0: nothing is looked at */
     uint64_t ideal_us; /* when the next slice would be due if none had ever been late */
-    uint64_t due_us;   /* the next slice */
+    uint64_t due_us;   /* the next slice of the round */
+    uint64_t slice_us; /* when the last slice was */
     uint64_t began_us, previous_us; /* this round, and the one before */
     bool dirty;                     /* it has found something */
     struct hd_scrub_totals totals;
@@ -40,6 +41,8 @@ struct hd_scrub {
 /* Looks at what the cursor points to and moves it on; returns how many bytes that was, or as much
  * as it cost. Sets s->broken, or tells what needs no repair. HD_E_STATE in *rc: see scrub.h. */
 size_t scrub_look(struct hd_node *n, uint64_t now_us, int *rc);
+/* Looks at a block of rows that was dropped; 0: there is none. */
+size_t scrub_look_at_dropped(struct hd_node *n, uint64_t now_us);
 
 /* scrub.c */
 /* How long ago something was whole that was last seen then (0: in no round yet). */

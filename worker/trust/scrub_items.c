@@ -65,20 +65,39 @@ static void next_piece(struct scrub_cursor *c)
 
 static const char *const unit_names[] = {"head", "FFN block", "vocab block"};
 
+static struct hd_finding of_weights(struct hd_node *n, struct hd_shard_unit u, uint32_t layer,
+                                    uint64_t now_us)
+{
+    const struct hd_piece_seal *seal = hd_shard_seal_of(n->shard, u, layer);
+    struct hd_finding f = {.kind = HD_DAMAGE_WEIGHTS,
+                           .unit = u,
+                           .layer = layer,
+                           .since_us = scrub_since(n->scrub, seal->seen_us, now_us)};
+    snprintf(f.text, sizeof f.text, "packed weights of %s %u, layer %u", unit_names[u.kind], u.unit,
+             layer);
+    return f;
+}
+
 /* It is not used any more; what is owned is loaded again before the next job. */
 static void drop_piece(struct hd_node *n, struct hd_piece_at at, uint64_t now_us)
 {
-    struct hd_scrub *s = n->scrub;
     struct hd_shard_unit u = {at.kind, at.unit};
-    const struct hd_piece_seal *seal = hd_shard_seal_of(n->shard, u, at.layer);
-    s->broken = true;
-    s->found = (struct hd_finding){.kind = HD_DAMAGE_WEIGHTS,
-                                   .unit = u,
-                                   .layer = at.layer,
-                                   .since_us = scrub_since(s, seal->seen_us, now_us)};
-    snprintf(s->found.text, sizeof s->found.text, "packed weights of %s %u, layer %u",
-             unit_names[u.kind], u.unit, at.layer);
+    n->scrub->broken = true;
+    n->scrub->found = of_weights(n, u, at.layer, now_us);
     hd_shard_release_piece(n->shard, u, at.layer);
+}
+
+void hd_scrub_piece(struct hd_node *n, struct hd_shard_unit u, uint32_t layer, uint64_t now_us)
+{
+    struct hd_piece_walk walk = {0};
+    if (n->scrub->round_us == 0 || !hd_shard_has(n->shard, u, layer))
+        return;
+    while (hd_piece_walk(n->shard, u, layer, &walk) > 0)
+        ;
+    if (walk.digest == hd_shard_seal_of(n->shard, u, layer)->digest)
+        return;
+    struct hd_finding f = of_weights(n, u, layer, now_us);
+    scrub_tell(n, &f);
 }
 
 static size_t look_at_weights(struct hd_node *n, uint64_t now_us, int *rc)
@@ -128,21 +147,38 @@ static void next_lane(struct hd_node *n, struct scrub_cursor *c)
     c->sequence++;
 }
 
+static struct hd_finding of_kv(struct hd_kv_at at, uint32_t bad, uint64_t since_us)
+{
+    struct hd_finding f = {.kind = HD_DAMAGE_KV,
+                           .unit = {HD_UNIT_HEAD, at.head},
+                           .layer = at.layer,
+                           .sequence = at.sequence,
+                           .since_us = since_us};
+    snprintf(f.text, sizeof f.text, "K/V of position %u, sequence %u, layer %u, head %u", bad,
+             at.sequence, at.layer, at.head);
+    return f;
+}
+
 static void cut_lane(struct hd_node *n, struct hd_kv_at at, uint32_t bad, uint64_t since_us)
 {
     struct hd_scrub *s = n->scrub;
     s->broken = true;
     s->lane = at;
     s->lane_end = hd_kv_valid(n->kv, at);
-    s->found = (struct hd_finding){.kind = HD_DAMAGE_KV,
-                                   .unit = {HD_UNIT_HEAD, at.head},
-                                   .layer = at.layer,
-                                   .sequence = at.sequence,
-                                   .since_us = since_us};
-    snprintf(s->found.text, sizeof s->found.text,
-             "K/V of position %u of %u, sequence %u, layer %u, head %u", bad, s->lane_end,
-             at.sequence, at.layer, at.head);
+    s->found = of_kv(at, bad, since_us);
     hd_kv_cut(n->kv, at, bad);
+}
+
+size_t scrub_look_at_dropped(struct hd_node *n, uint64_t now_us)
+{
+    struct hd_kv_dropped d;
+    size_t bytes = hd_kv_prove_dropped(n->kv, &d);
+    if (bytes == 0 || d.bad == UINT32_MAX)
+        return bytes;
+    struct hd_finding f = of_kv(d.at, d.bad, scrub_since(n->scrub, d.seen_us, now_us));
+    strcat(f.text, ", when it was dropped");
+    scrub_tell(n, &f);
+    return bytes;
 }
 
 static size_t look_at_kv(struct hd_node *n, uint64_t now_us, int *rc)

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N0 = 90, N1 = 33, LAYERS = 4, HEADS = 4, ROUND_S = 10 };
+enum { N0 = 90, N1 = 33, LAYERS = 4, HEADS = 4, ROUND_S = 10 }; /* a round, half of scrub_s */
 
 #define MOST 16
 
@@ -28,7 +28,7 @@ static void on_found(void *arg, const struct hd_finding *f)
 static void begin_scrub(struct hd_node *n)
 {
     n->o.found = on_found;
-    n->sizes.scrub_s = ROUND_S;
+    n->sizes.scrub_s = 2 * ROUND_S;
     n_found = 0;
     now_us = 1000000;
     hd_scrub_begin(n, now_us);
@@ -291,6 +291,124 @@ RIG_TEST(scrub, kv_rows_are_computed_again_from_the_log)
     rig_close(&other);
 }
 
+/* ---- What goes is looked at once more ----*/
+
+static uint64_t dropped(const struct rig *r)
+{
+    return hd_kv_dropped_bytes(r->node->kv);
+}
+
+Test(scrub, rows_of_a_sequence_that_ends_are_looked_at_before_they_are_freed)
+{
+    struct rig r;
+    open_tiny(&r, 0xf, HD_ACTIVATIONS_Q8);
+    uint64_t bytes = hd_kv_bytes(r.node->kv), before = rounds(r.node);
+    slice(r.node);
+    flip_kv(&r, (struct hd_kv_at){0, 2, 1}, 70);
+    flip_kv(&r, (struct hd_kv_at){0, 3, 0}, N0); /* behind the last row */
+    hd_node_drop(r.node, 0);
+    cr_assert_eq(hd_kv_bytes(r.node->kv), bytes, "they are still there");
+    rig_feed(&r, (struct rig_feed){0, LAYERS, 0, N1}); /* another sequence with its number */
+    cr_assert_eq(n_found, 0);
+    uint64_t due = now_us;
+    cr_assert_leq(hd_scrub_at(r.node), due, "the next slice is due at once");
+    while (dropped(&r) > 0)
+        slice(r.node);
+    cr_assert_eq(now_us, due, "nothing has to wait for the round");
+    cr_assert_eq(rounds(r.node), before);
+    cr_assert_eq(n_found, 1);
+    cr_assert_eq(found->kind, HD_DAMAGE_KV);
+    cr_assert_eq(found->sequence, 0);
+    cr_assert_eq(found->layer, 2);
+    cr_assert_eq(found->unit.unit, 1);
+    cr_assert_not(found->repaired || found->replay);
+    cr_assert(strstr(found->text, " position 70,"), "%s", found->text);
+    cr_assert_geq(found->since_us, 1);
+    cr_assert_lt(hd_kv_bytes(r.node->kv), bytes);
+    whole_round(r.node);
+    cr_assert_eq(n_found, 1, "the new rows are whole");
+    rig_close(&r);
+}
+
+Test(scrub, what_was_dropped_cannot_pile_up)
+{
+    struct rig r;
+    open_tiny(&r, 0xf, HD_ACTIVATIONS_Q8);
+    hd_node_drop(r.node, 0);
+    uint64_t of_one = dropped(&r);
+    for (int i = 0; i < 200;
+         i++) { /* more than the least slice looks at, and only one slice each */
+        rig_feed(&r, (struct rig_feed){0, LAYERS, 0, N0});
+        hd_node_drop(r.node, 0);
+        cr_assert_geq(hd_scrub_slice(r.node, now_us, &(struct hd_error){0}), 0);
+        cr_assert_leq(dropped(&r), 64 * of_one);
+    }
+    while (dropped(&r) > 0)
+        slice(r.node);
+    cr_assert_eq(n_found, 0);
+    rig_close(&r);
+}
+
+Test(scrub, rows_and_weights_of_a_head_that_goes_are_looked_at)
+{
+    struct rig r;
+    struct hd_kv_report report;
+    open_tiny(&r, 0xf, HD_ACTIVATIONS_Q8);
+    cr_assert_eq(rig_own_heads(&r, 0x7, &need_both, &report), 0); /* head 3 is surplus now */
+    hd_kv_report_deinit(&report);
+    flip_kv(&r, (struct hd_kv_at){1, 0, 3}, 5);
+    flip_weights(r.node, (struct hd_shard_unit){HD_UNIT_HEAD, 3}, 1, 2);
+    hd_hold_set(r.node, &need_both);
+    rig_slices(&r);
+    cr_assert_not(hd_shard_has(r.node->shard, (struct hd_shard_unit){HD_UNIT_HEAD, 3}, 1));
+    cr_assert_eq(n_found, 1);
+    cr_assert_eq(found[0].kind, HD_DAMAGE_WEIGHTS);
+    cr_assert_eq(found[0].layer, 1);
+    while (dropped(&r) > 0)
+        slice(r.node);
+    cr_assert_eq(n_found, 2);
+    cr_assert_eq(found[1].kind, HD_DAMAGE_KV);
+    cr_assert_eq(found[1].sequence, 1);
+    rig_close(&r);
+}
+
+Test(scrub, without_rounds_nothing_that_goes_is_kept)
+{
+    struct rig r;
+    open_tiny(&r, 0xf, HD_ACTIVATIONS_Q8);
+    r.node->sizes.scrub_s = 0;
+    hd_scrub_begin(r.node, now_us);
+    flip_kv(&r, (struct hd_kv_at){0, 2, 1}, 70);
+    hd_node_drop(r.node, 0);
+    cr_assert_eq(dropped(&r), 0);
+    cr_assert_eq(hd_scrub_at(r.node), UINT64_MAX);
+    cr_assert_eq(n_found, 0);
+    rig_close(&r);
+}
+
+/* A row may be looked at first of all in one round and last of all in the next. */
+Test(scrub, two_visits_of_a_row_are_never_further_apart_than_scrub_s)
+{
+    struct rig r;
+    open_tiny(&r, 0xf, HD_ACTIVATIONS_Q8);
+    hd_node_drop(r.node, 0);
+    struct hd_kv_at at = {1, 0, 0};
+    uint64_t last = now_us;
+    for (int i = 0; i < 6; i++) {
+        while (*hd_kv_seen_us(r.node->kv, at, 0) <= last)
+            slice(r.node);
+        uint64_t seen = *hd_kv_seen_us(r.node->kv, at, 0);
+        cr_assert_leq(seen - last, 2 * ROUND_S * 1000000u);
+        last = seen;
+        if (i % 2) /* what lies before it comes and goes */
+            hd_node_drop(r.node, 0);
+        else
+            rig_feed(&r, (struct rig_feed){0, LAYERS, 0, N0});
+    }
+    cr_assert_eq(n_found, 0);
+    rig_close(&r);
+}
+
 Test(scrub, what_lies_behind_the_last_row_is_nothing)
 {
     struct rig r;
@@ -500,6 +618,7 @@ Test(scrub, a_damaged_list_of_units_ends_the_conversation)
     struct hd_error err = {0};
     open_tiny(&r, 0xf, HD_ACTIVATIONS_Q8);
     ((uint32_t *)hd_shard_owned(r.node->shard, HD_UNIT_FFN).list)[1] ^= 1;
+    now_us = hd_scrub_at(r.node);
     cr_assert_eq(hd_scrub_slice(r.node, now_us, &err), HD_E_STATE);
     cr_assert_eq(n_found, 1);
     cr_assert_not(found->repaired);
