@@ -92,9 +92,7 @@ static void fail(struct hd_call *c, const char *error)
         hd_call_refuse(c, &r);
         return;
     }
-    int rc = add_event(c, hd_refusal_json(&r));
-    if (rc == 0)
-        rc = hd_text_add(&c->out, "data: [DONE]\n\n", 14);
+    int rc = add_event(c, hd_refusal_json(&r)); /* and no [DONE]: the answer is not whole */
     if (rc < 0)
         give_up(c, rc);
     hd_call_wake(c);

@@ -55,6 +55,7 @@ class Stream:
                 continue
             data = line[len(b"data: ") :].strip()
             if data == b"[DONE]":
+                assert self.answer.error is None, f"[DONE] behind an error: {self.answer.error}"
                 self.done = True
                 continue
             assert not self.done, "an event after [DONE]"

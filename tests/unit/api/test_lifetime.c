@@ -92,6 +92,7 @@ Test(lifetime, failure_in_mid_stream)
     json_t *v = client_event(&c, 1);
     cr_assert_str_eq(json_string_value(at(v, "error.message")), "no worker is left");
     cr_assert_str_eq(json_string_value(at(v, "error.type")), "server_error");
+    cr_assert_null(strstr(c.in, "[DONE]"), "the answer is not whole");
     json_decref(v);
     client_close(&c);
     fixture_close(&f);
