@@ -140,6 +140,29 @@ int hd_digests_make(struct hd_digests *d, unsigned threads, const _Atomic bool *
     return hd_model_check_files(d->model, err);
 }
 
+/* The first number that differs; n: none. */
+static size_t first_other(const uint64_t *a, const uint64_t *b, size_t n)
+{
+    size_t i = 0;
+    while (i < n && a[i] == b[i])
+        i++;
+    return i;
+}
+
+bool hd_digests_same(const struct hd_digests *d, const struct hd_digests *other,
+                     struct hd_digests_part *what)
+{
+    size_t rows = d->model->shape.vocab;
+    *what = (struct hd_digests_part){HD_DIGESTS_PIECE, first_other(d->piece, other->piece, d->n)};
+    if (what->index < d->n)
+        return false;
+    *what = (struct hd_digests_part){HD_DIGESTS_ROW, first_other(d->row, other->row, rows)};
+    if (what->index < rows)
+        return false;
+    *what = (struct hd_digests_part){.kind = HD_DIGESTS_NORMS};
+    return d->norms == other->norms;
+}
+
 /* ---- In the state folder ----*/
 
 #define MAGIC   0x54474448u /* "HDGT" */

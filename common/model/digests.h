@@ -27,10 +27,19 @@ struct hd_digests {
 int hd_digests_new(struct hd_digests **out, const struct hd_model *m);
 void hd_digests_free(struct hd_digests *d); /* NULL is allowed */
 
-/* Makes them, on so many threads besides nobody else's. HD_E_STATE: *stop was set meanwhile; else
- * HD_E_NOMEM, HD_E_IO (the files have changed meanwhile, or cannot be read). */
+/* Makes them, on so many threads besides nobody else's. HD_FILES_TOUCHED (files.h): they are made,
+ * but a file was written to meanwhile. HD_E_STATE: *stop was set meanwhile; else HD_E_NOMEM,
+ * HD_E_IO (a file has another length, or cannot be read). */
 int hd_digests_make(struct hd_digests *d, unsigned threads, const _Atomic bool *stop,
                     struct hd_error *err);
+
+/* Does the other say the same of the same model? Else *what is the first that differs. */
+struct hd_digests_part {
+    enum { HD_DIGESTS_PIECE, HD_DIGESTS_ROW, HD_DIGESTS_NORMS } kind;
+    size_t index; /* piece, row */
+};
+bool hd_digests_same(const struct hd_digests *d, const struct hd_digests *other,
+                     struct hd_digests_part *what);
 
 /* From the state folder. HD_E_NOTFOUND: there are none of these files; HD_E_NOMEM. */
 int hd_digests_read(struct hd_digests *d, const char *state_dir);

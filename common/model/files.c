@@ -42,23 +42,37 @@ static int check_file(const struct hd_map *map, const char *path, struct hd_erro
         return hd_fail(err, HD_E_IO,
                        "%s has changed since it was opened: it had %" PRIu64 " bytes, now %" PRIu64,
                        path, map->id.size, now.size);
-    if (now.mtime_ns != map->id.mtime_ns)
-        return hd_fail(err, HD_E_IO, "%s has been written to since it was opened", path);
     if (map->guard && hd_guard_lost(map->guard) > 0)
         return hd_fail(err, HD_E_IO, "%s cannot be read: %zu pages of it are lost", path,
                        hd_guard_lost(map->guard));
-    return 0;
+    if (now.mtime_ns == map->id.mtime_ns)
+        return HD_FILES_SAME;
+    hd_fail(err, HD_E_IO, "%s has been written to since it was opened", path);
+    return HD_FILES_TOUCHED;
 }
 
 int hd_model_check_files(const struct hd_model *m, struct hd_error *err)
 {
     const struct hd_map *map;
     const char *path;
-    int rc = 0;
+    int worst = HD_FILES_SAME;
 
-    for (size_t i = 0; rc == 0 && (map = map_of(m, i, &path)); i++)
-        rc = check_file(map, path, err);
-    return rc;
+    for (size_t i = 0; worst >= 0 && (map = map_of(m, i, &path)); i++) {
+        int rc = check_file(map, path, err);
+        worst = rc != HD_FILES_SAME ? rc : worst;
+    }
+    return worst;
+}
+
+void hd_model_note_files(struct hd_model *m)
+{
+    const struct hd_map *map;
+    const char *path;
+    struct hd_file_id now;
+
+    for (size_t i = 0; (map = map_of(m, i, &path)); i++)
+        if (hd_map_id(map, &now) == 0)
+            ((struct hd_map *)map)->id = now; /* the model is the caller's to change */
 }
 
 const char *hd_model_where(const struct hd_model *m, const uint8_t *byte, uint64_t *offset)

@@ -137,7 +137,7 @@ static void do_ready(struct hd_leader *l, bool ready)
         hd_warn(l->o.log, "not_ready", "reason=\"%s\"", hd_core_reason(l->core));
         l->not_ready_since_us = hd_now_us();
     }
-    if (l->o.serving && !l->changed[0])
+    if (l->o.serving && !hd_digests_not_ready(l))
         l->o.serving(l->o.arg, ready ? NULL : hd_core_reason(l->core));
     hd_engine_set_ready(l->engine, ready);
     hd_engine_kick(l->engine);

@@ -12,8 +12,9 @@ static int submit(void *arg, const struct hd_request_options *o, const struct hd
     struct hd_leader *l = arg;
     if (l->closing)
         return hd_fail(err, HD_E_STATE, "the leader is stopping");
-    if (l->changed[0])
-        return hd_fail(err, HD_E_STATE, "%s", l->changed);
+    const char *why = hd_digests_not_ready(l);
+    if (why)
+        return hd_fail(err, HD_E_STATE, "%s", why);
     int rc = hd_engine_submit(l->engine, o, ev, ev_arg, out, err);
     if (rc == 0)
         hd_engine_kick(l->engine);
@@ -29,8 +30,9 @@ static void cancel(void *arg, struct hd_request *r)
 static const char *not_ready(void *arg)
 {
     const struct hd_leader *l = arg;
-    if (l->changed[0])
-        return l->changed;
+    const char *why = hd_digests_not_ready(l);
+    if (why)
+        return why;
     return hd_core_state(l->core) == HD_CLUSTER_READY ? NULL : hd_core_reason(l->core);
 }
 

@@ -115,8 +115,10 @@ struct hd_leader {
     bool digests_known;
     _Atomic bool stop_reading; /* for the thread that makes them */
     bool has_state;            /* what they make can be kept */
+    bool reading_again;        /* a file was written to: they are made once more, to compare */
     uint64_t files_checked_us;
     char changed[640];        /* the model is not what it was: why nothing is served; "" = it is */
+    char doubted[640];        /* likewise, while it is read once more: it may be what it was */
     unsigned weights_jobs;    /* on the thread pool */
     double load_rate;         /* bytes of weights a second that workers load; 0 = unknown */
     uint64_t rows_replayed;   /* since the last failover report */
@@ -162,6 +164,8 @@ struct hd_leader {
 /* Reads them, or begins to make them; HD_EV_MODEL_KNOWN follows. */
 int hd_digests_start(struct hd_leader *l, struct hd_error *err);
 void hd_digests_tick(struct hd_leader *l, uint64_t now_us);
+/* Why no request is taken because of the model's files; NULL: they are what they were. */
+const char *hd_digests_not_ready(const struct hd_leader *l);
 /* Behind its Welcome. As hd_peer_send. */
 int hd_send_digests(struct hd_leader *l, struct hd_peer *p);
 /* The leader's own file is not what it was: no request is taken any more. */

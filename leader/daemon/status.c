@@ -200,9 +200,11 @@ static json_t *cluster_json(const struct hd_leader *l)
                           "limits", hd_limits_json(l), "notes", hd_notes_json(l), "rebalance",
                           c->rebalance == HD_REBALANCE_AUTO ? "auto" : "manual", "software",
                           "hydac " HYDAC_VERSION, "tls", l->tls != NULL);
-    if (o && l->changed[0]) {
-        json_object_set_new(o, "state", json_string("model_changed"));
-        json_object_set_new(o, "reason", json_string(l->changed));
+    const char *why = hd_digests_not_ready(l);
+    if (o && why) {
+        json_object_set_new(o, "state",
+                            json_string(l->changed[0] ? "model_changed" : "model_touched"));
+        json_object_set_new(o, "reason", json_string(why));
     }
     return o;
 }

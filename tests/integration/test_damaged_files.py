@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import threading
 
 import pytest
 
@@ -147,6 +148,62 @@ def test_leaders_file_is_cut(model, start, copy):
     assert stream.finish().tokens == expected
     c.start("w3", "--model.path", model)
     until(lambda: "not what it was" in c.workers["w3"].output(), "w3 is told why it is refused")
+
+
+def touched(c):
+    return re.findall(r" model_touched reason=\"([^\"]*)\"", c.leader.output())
+
+
+def test_leaders_file_is_touched(model, start, copy):
+    """Requests are refused until it was read once more; what runs goes on, and so do workers."""
+    own = copy(model)
+    c = start(own, {"w1": model, "w2": model})
+    expected = c.client.complete(PROMPT, ANSWER).tokens
+    stream = c.client.stream(PROMPT, ANSWER)
+    stream.read_tokens(3)
+    for n in range(1, 3):
+        os.utime(own)
+        until(lambda n=n: c.leader.output().count(" model_same ") == n, "it was read once more")
+        assert len(touched(c)) == n and str(own) in touched(c)[-1] and "once more" in touched(c)[-1]
+        c.until_serving(2)
+        assert c.client.complete(PROMPT, ANSWER).tokens == expected
+    assert stream.finish().tokens == expected
+    assert c.status()["cluster"]["state"] == "ready"
+
+
+def test_leaders_file_is_written_to_without_an_end(model, start, copy):
+    """As long as that lasts nobody knows what it will be."""
+    own = copy(model)
+    c = start(own, {"w1": model, "w2": model})
+    expected = c.client.complete(PROMPT, 8).tokens
+    stop = threading.Event()
+
+    def write():
+        while not stop.wait(0.01):
+            os.utime(own)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        c.until_status(lambda s: s["cluster"]["state"] == "model_touched", "it is told")
+        with pytest.raises(HttpError) as refusal:
+            c.client.complete(PROMPT, 1)
+        assert refusal.value.status == 503
+        assert "has been written to" in refusal.value.body.decode()
+    finally:
+        stop.set()
+        writer.join()
+    c.until_serving(2)
+    assert c.client.complete(PROMPT, 8).tokens == expected
+
+
+def test_leaders_file_is_overwritten(model, start, copy):
+    """Other bytes, found by reading it once more though nobody needs them."""
+    own = copy(model)
+    c = start(own, {"w1": model, "w2": model})
+    offset, _ = gguf.tensors(own)["blk.1.ffn_up.weight"]
+    gguf.write_at(own, offset, bytes(64))
+    until_changed(c, "FFN block 0 of layer 1 is wrong")
 
 
 def rewrite(path, offset, data):

@@ -67,10 +67,10 @@ static void overwrite(const uint8_t *byte, size_t n)
     free(junk);
 }
 
-static void expect_changed(const char *word)
+static void expect_changed(int rc, const char *word)
 {
     struct hd_error err = {0};
-    cr_assert_eq(hd_model_check_files(model, &err), HD_E_IO);
+    cr_assert_eq(hd_model_check_files(model, &err), rc);
     cr_assert_not_null(strstr(err.text, word), "%s", err.text);
     cr_assert_not_null(strstr(err.text, path), "%s", err.text);
 }
@@ -196,7 +196,7 @@ Test(digests, overwritten)
     size_t wrong = 0;
     cr_assert_eq(hd_model_check_files(model, NULL), 0);
     overwrite(t->data + t->rows / 2 * t->row_bytes, t->row_bytes);
-    expect_changed("written to");
+    expect_changed(HD_FILES_TOUCHED, "written to");
     for (size_t i = 0; i < d->n; i++)
         wrong += d->piece[i] != digest_now(d, i);
     cr_assert_eq(wrong, d->units.ffn_blocks, "a row has columns of every block");
@@ -204,10 +204,43 @@ Test(digests, overwritten)
     overwrite(t->data + (t->rows - 1) * t->row_bytes, 1);
     cr_assert_not(hd_digests_row(d, (uint32_t)t->rows - 1, row));
     cr_assert(hd_digests_row(d, (uint32_t)t->rows - 2, row));
-    hd_digests_free(d);
     struct hd_error err = {0};
-    cr_assert_eq(hd_digests_new(&d, model), 0);
-    cr_assert_eq(hd_digests_make(d, 1, &go_on, &err), HD_E_IO, "they are not this file's any more");
+    struct hd_digests *again;
+    struct hd_digests_part what;
+    cr_assert_eq(hd_digests_new(&again, model), 0);
+    cr_assert_eq(hd_digests_make(again, 1, &go_on, &err), HD_FILES_TOUCHED);
+    cr_assert_not(hd_digests_same(d, again, &what));
+    cr_assert_eq(what.kind, HD_DIGESTS_PIECE);
+    cr_assert_eq(hd_piece_nth(model, &d->units, what.index).kind, HD_UNIT_FFN);
+    memcpy(again->piece, d->piece, d->n * sizeof *d->piece);
+    cr_assert_not(hd_digests_same(d, again, &what));
+    cr_assert(what.kind == HD_DIGESTS_ROW && what.index == t->rows - 1);
+    again->row[t->rows - 1] = d->row[t->rows - 1];
+    cr_assert(hd_digests_same(d, again, &what));
+    again->norms ^= 1;
+    cr_assert_not(hd_digests_same(d, again, &what));
+    cr_assert_eq(what.kind, HD_DIGESTS_NORMS);
+    hd_digests_free(again);
+    hd_digests_free(d);
+}
+
+/* Written to, but the same bytes: whoever has noted the files and made the digests anew can tell.
+ */
+Test(digests, touched)
+{
+    struct hd_digests *d = made(model), *again;
+    struct hd_error err = {0};
+    struct hd_digests_part what;
+    uint64_t stamp = hd_model_stamp(model);
+    cr_assert_eq(utimensat(AT_FDCWD, path, NULL, 0), 0);
+    expect_changed(HD_FILES_TOUCHED, "written to");
+    hd_model_note_files(model);
+    cr_assert_eq(hd_model_check_files(model, NULL), HD_FILES_SAME);
+    cr_assert_neq(hd_model_stamp(model), stamp);
+    cr_assert_eq(hd_digests_new(&again, model), 0);
+    cr_assert_eq(hd_digests_make(again, 1, &go_on, &err), 0, "%s", err.text);
+    cr_assert(hd_digests_same(d, again, &what));
+    hd_digests_free(again);
     hd_digests_free(d);
 }
 
@@ -226,7 +259,7 @@ Test(digests, the_header_is_a_copy)
     cr_assert_eq(hd_gguf_str(model->gguf, "general.architecture", &after), 0);
     cr_assert_eq(after.len, 5);
     cr_assert_eq(memcmp(after.data, "llama", 5), 0);
-    expect_changed("written to");
+    expect_changed(HD_FILES_TOUCHED, "written to");
 }
 
 static void *sum_bytes(void *arg)
@@ -260,7 +293,7 @@ Test(digests, cut_shorter)
     size_t index = hd_piece_index(model, &d->units,
                                   (struct hd_piece_at){HD_UNIT_FFN, 0, model->shape.n_layers - 1});
     cr_assert_neq(d->piece[index], digest_now(d, index));
-    expect_changed("bytes, now");
+    expect_changed(HD_E_IO, "bytes, now");
     for (size_t i = 0; i < whole->n; i++)
         cr_assert_eq(whole->piece[i], digest_now(whole, i));
     cr_assert_eq(hd_model_check_files(other, NULL), 0);
@@ -282,7 +315,7 @@ Test(digests, cut_and_grown_again)
     cr_assert_eq(truncate(path, st.st_size), 0);
     struct timespec times[2] = {st.st_atim, st.st_mtim};
     cr_assert_eq(utimensat(AT_FDCWD, path, times, 0), 0);
-    expect_changed("cannot be read");
+    expect_changed(HD_E_IO, "cannot be read");
 }
 
 /* Reads a mapping of its own that has shrunk. */
