@@ -1,10 +1,12 @@
+/* config.c - the worker's settings: each key with its range, its default and its sentence, once
+ * (--help and hydac.yaml(5) come from this table), and what concerns several of them. */
 #include "worker/config.h"
 
 #include "common/net/address.h"
 #include "common/net/busy_poll.h"
 #include "common/net/frame.h"
 #include "common/net/tls.h"
-#include "common/util/log.h"
+#include "common/util/shared_settings.h"
 #include "common/util/state_dir.h"
 
 #include <stdio.h>
@@ -15,89 +17,84 @@
 #define MAX_DRAIN_MS 3600000.0        /* an hour: nobody who stops a worker waits longer */
 #define MIN_LOG      1048576.0        /* a worker without a log cannot rebuild anything */
 #define MAX_LOG      17592186044416.0 /* 16T */
-
-#define MAX_CACHE 17592186044416.0 /* likewise */
+#define MAX_CACHE    17592186044416.0 /* likewise */
 
 /* Words in the order of the enumerations they name. */
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const isas[] = {"auto", "portable", "avx2", "avx512", "amx", "neon", NULL};
 
 #define AT(field)     offsetof(struct hd_worker_config, field)
-#define STRING(field) HD_CONFIG_STRING, AT(field), sizeof((struct hd_worker_config *)0)->field
+#define SIZE(field)   sizeof((struct hd_worker_config *)0)->field
+#define STRING(field) HD_CONFIG_STRING, AT(field), SIZE(field)
 
-static const struct hd_config_key keys[] = {
-    {"model", "path", STRING(model)},
-    {"leader", "address", STRING(leader)},
+const struct hd_config_key hd_worker_settings[] = {
+    {"model", "path", STRING(model), .flag = "--model", .arg = "PATH", .preset = "",
+     .unset = "none, the leader is asked for what is needed, which is kept",
+     .help = "a GGUF file or a model folder, which must be the leader's"},
+    {"leader", "address", STRING(leader), .flag = "--leader", .arg = "ADDRESS",
+     .preset = "127.0.0.1:7400",
+     .help = "host:port or [::1]:port of the leader's cluster.listen, or unix:PATH for its "
+             "cluster.socket"},
     {"leader", "busy_poll_us", HD_CONFIG_UINT, AT(busy_poll_us), .min = 0,
-     .max = HD_MAX_BUSY_POLL_US},
-    {"cluster", "key", STRING(key)},
-    {"cluster", "tls", HD_CONFIG_ENUM, AT(tls), .words = hd_tls_modes},
-    {"worker", "name", STRING(name)},
-    {"worker", "drain_ms", HD_CONFIG_UINT, AT(drain_ms), .min = 0, .max = MAX_DRAIN_MS},
-    {"compute", "threads", HD_CONFIG_UINT, AT(threads), .min = 0, .max = HD_WORKER_MAX_THREADS},
-    {"compute", "isa", HD_CONFIG_ENUM, AT(isa), .words = isas},
-    {"state", "dir", STRING(state_dir)},
-    {"input_log", "limit", HD_CONFIG_SIZE, AT(log_limit), .min = MIN_LOG, .max = MAX_LOG},
-    {"input_log", "keep", HD_CONFIG_BOOL, AT(log_keep)},
-    {"memory", "limit", HD_CONFIG_SIZE, AT(memory_limit), .min = 0, .max = MAX_CACHE},
-    {"weights", "cache_limit", HD_CONFIG_SIZE, AT(cache_limit), .min = 0, .max = MAX_CACHE},
-    {"retry", "min_ms", HD_CONFIG_UINT, AT(retry_min_ms), .min = 1, .max = MAX_RETRY_MS},
-    {"retry", "max_ms", HD_CONFIG_UINT, AT(retry_max_ms), .min = 1, .max = MAX_RETRY_MS},
-    {"log", "level", HD_CONFIG_ENUM, AT(log_level), .words = levels},
+     .max = HD_MAX_BUSY_POLL_US,
+     .preset = "200", /* what the leader and another worker take between two half-steps */
+     .help = "likewise (cluster.busy_poll_us), after an answer"},
+    HD_SETTING_CLUSTER_KEY(AT(key), SIZE(key)),
+    HD_SETTING_CLUSTER_TLS(AT(tls), hd_tls_modes),
+    {"worker", "name", STRING(name), .flag = "--name", .arg = "NAME", .unset = "the host's name",
+     .help = "unique in the cluster: 1 to 63 of A-Z a-z 0-9 . _ -"},
+    {"worker", "drain_ms", HD_CONFIG_UINT, AT(drain_ms), .min = 0, .max = MAX_DRAIN_MS,
+     .preset = "10000",
+     .help = "how long a worker that is to stop waits until others have its work"},
+    {"compute", "threads", HD_CONFIG_UINT, AT(threads), .min = 0, .max = HD_WORKER_MAX_THREADS,
+     .flag = "--threads", .preset = "0",
+     .help = "compute threads; 0: one for each CPU that the process may use: its affinity, or "
+             "fewer where its control group limits its time (CPUQuota=, docker run --cpus)"},
+    {"compute", "isa", HD_CONFIG_ENUM, AT(isa), .words = isas, .preset = "auto",
+     .help = "which kernels compute; auto: the best that this CPU has (amx, where it is there, "
+             "before avx512)"},
+    HD_SETTING_STATE_DIR(AT(state_dir), SIZE(state_dir)),
+    {"input_log", "limit", HD_CONFIG_SIZE, AT(log_limit), .min = MIN_LOG, .max = MAX_LOG,
+     .preset = "4G", .help = "bytes of input log"},
+    {"input_log", "keep", HD_CONFIG_BOOL, AT(log_keep), .preset = "true",
+     .help = "false: log nothing; a head that moves here costs running its sequences again"},
+    {"memory", "limit", HD_CONFIG_SIZE, AT(memory_limit), .min = 0, .max = MAX_CACHE, .preset = "0",
+     .help = "bytes that a worker may use for weights and K/V, of which it is given 7/8; 0: the "
+             "machine's memory, or what its control group allows. It bounds how many units it gets "
+             "with the strategies weighted and bandwidth, and with all of them how many positions "
+             "can be alive: requests that do not fit are refused with this worker's name"},
+    {"weights", "cache_limit", HD_CONFIG_SIZE, AT(cache_limit), .min = 0, .max = MAX_CACHE,
+     .preset = "16G",
+     .help = "of a worker without a model: bytes of weights from the leader, of all models "
+             "together, that are kept in state.dir; what is neither owned nor held goes first; 0: "
+             "only what is owned or held is kept, however much it is"},
+    {"retry", "min_ms", HD_CONFIG_UINT, AT(retry_min_ms), .min = 1, .max = MAX_RETRY_MS,
+     .preset = "100", .help = "the first pause before connecting again, in milliseconds"},
+    {"retry", "max_ms", HD_CONFIG_UINT, AT(retry_max_ms), .min = 1, .max = MAX_RETRY_MS,
+     .preset = "5000", .help = "the longest"},
+    HD_SETTING_LOG_LEVEL(AT(log_level), levels),
     {0},
 };
 
 static const struct hd_config_flag flags[] = {
-    {"--model", "model.path"},
-    {"--leader", "leader.address"},
-    {"--key", "cluster.key"},
-    {"--name", "worker.name"},
-    {"--threads", "compute.threads"},
-    {"--state", "state.dir"},
-    {"--log-level", "log.level"},
-    {"--die-with-parent", NULL, HD_CONFIG_BOOL, AT(die_with_parent)},
+    {"--die-with-parent", HD_CONFIG_BOOL, AT(die_with_parent),
+     .help = "end when the parent process does"},
     {0},
 };
 
-static const char usage[] =
+static const char about[] =
     "Usage: hydac-worker [--model PATH] [flags]\n"
     "\n"
     "Computes a share of the model for a leader.\n"
     "\n"
-    "  --model PATH          a GGUF file or a model folder, the leader's; without it the leader "
-    "is\n"
-    "                        asked for what is needed, which is kept (model.path)\n"
-    "  --config FILE         settings in YAML; flags go over them\n"
-    "  --leader ADDRESS      host:port, [::1]:port, or unix:PATH for the leader's\n"
-    "                        cluster.socket (leader.address: 127.0.0.1:7400)\n"
-    "  --key FILE            the cluster's key, from hydac keygen (cluster.key)\n"
-    "  --name NAME           unique in the cluster (worker.name: the host's name)\n"
-    "  --threads N           compute threads, 0 = one for each CPU (compute.threads: 0)\n"
-    "  --state DIR           where the input log and weights are kept (state.dir)\n"
-    "  --log-level LEVEL     debug, info, warn or error (log.level: info)\n"
-    "  --die-with-parent     end when the parent process does\n"
-    "  --help, --version\n"
-    "\n"
-    "Without a key only a leader on this machine is spoken to, unless cluster.tls is off. Group "
-    "and\n"
-    "others may not be able to read the key's file.\n"
-    "\n"
-    "Every other setting is a flag too, --section.key VALUE, or a line of the file:\n"
-    "\n"
-    "  cluster.tls auto | on | off\n"
-    "  leader.busy_poll_us 200: how long to look for work before the thread sleeps\n"
-    "  compute.isa auto | portable | avx2 | avx512 | amx | neon\n"
-    "  input_log.limit 4G\n"
-    "  input_log.keep true: false = log nothing; a head that moves here costs a replay\n"
-    "  memory.limit 0: weights and K/V are to fit 7/8 of it; 0 = the machine's, or the group's\n"
-    "  weights.cache_limit 16G: weights from the leader kept on disk; 0 = those in use\n"
-    "  retry.min_ms 100\n"
-    "  retry.max_ms 5000\n"
-    "  worker.drain_ms 10000: how long a worker that is to stop waits until others have its work\n";
+    "Without a key only a leader on this machine is spoken to, unless cluster.tls is off.\n";
 
-const char *hd_worker_config_usage(void)
+static const struct hd_config_line line = {
+    .keys = hd_worker_settings, .flags = flags, .about = about};
+
+void hd_worker_config_print_help(FILE *to)
 {
-    return usage;
+    hd_config_print_help(to, &line);
 }
 
 /* The host's name, made one that a worker may have. */
@@ -113,17 +110,8 @@ static void default_name(char name[HD_NAME_MAX + 1])
 
 void hd_worker_config_defaults(struct hd_worker_config *c)
 {
-    *c = (struct hd_worker_config){
-        .leader = "127.0.0.1:7400",
-        .busy_poll_us = 200, /* what the leader and another worker take between two half-steps */
-        .log_limit = UINT64_C(4) << 30,
-        .log_keep = true,
-        .cache_limit = UINT64_C(16) << 30,
-        .drain_ms = 10000,
-        .retry_min_ms = 100,
-        .retry_max_ms = 5000,
-        .log_level = HD_LOG_INFO,
-    };
+    *c = (struct hd_worker_config){0};
+    hd_config_presets(hd_worker_settings, c);
     default_name(c->name);
     hd_state_dir_default(c->state_dir, sizeof c->state_dir);
 }
@@ -177,8 +165,10 @@ static int check(const struct hd_worker_config *c, struct hd_error *err)
 int hd_worker_config_args(struct hd_worker_config *c, int argc, char **argv, struct hd_error *err)
 {
     struct hd_error own;
-    const struct hd_config_line line = {.keys = keys, .flags = flags, .argc = argc, .argv = argv};
+    struct hd_config_line given = line;
+    given.argc = argc;
+    given.argv = argv;
     err = err ? err : &own;
-    int rc = hd_config_args(&line, c, err);
+    int rc = hd_config_args(&given, c, err);
     return rc != 0 ? rc : check(c, err);
 }

@@ -1,7 +1,6 @@
 /* config.h - the worker's settings: built-in defaults < --config FILE < flags.
  *
- * The keys of the file and the flags are listed in config.c's tables and by
- * hd_worker_config_usage. */
+ * What each key means, its range and its default: config.c, or hydac-worker --help. */
 #ifndef HD_WORKER_CONFIG_H
 #define HD_WORKER_CONFIG_H
 
@@ -32,11 +31,13 @@ struct hd_worker_config {
     bool die_with_parent;                /* --die-with-parent: end when the parent process does */
 };
 
+extern const struct hd_config_key hd_worker_settings[]; /* ends with a NULL section */
+
 void hd_worker_config_defaults(struct hd_worker_config *c);
 /* Over the defaults that `c` holds: the file of --config, then the flags, whatever their order on
  * the line; then what concerns several values is checked. 0, HD_CONFIG_HELP, HD_CONFIG_VERSION (the
  * caller prints and exits with 0), HD_E_CONFIG or HD_E_IO (print the error, exit with 2). */
 int hd_worker_config_args(struct hd_worker_config *c, int argc, char **argv, struct hd_error *err);
-const char *hd_worker_config_usage(void);
+void hd_worker_config_print_help(FILE *to);
 
 #endif

@@ -116,7 +116,7 @@ int main(int argc, char **argv)
     hd_worker_config_defaults(&config);
     int rc = hd_worker_config_args(&config, argc, argv, &err);
     if (rc == HD_CONFIG_HELP) {
-        fputs(hd_worker_config_usage(), stdout);
+        hd_worker_config_print_help(stdout);
         return 0;
     }
     if (rc == HD_CONFIG_VERSION) {

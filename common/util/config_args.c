@@ -27,22 +27,27 @@ int hd_config_set(const char *name, const char *value, const struct hd_config_ke
 
 /* One flag of the line. */
 struct argument {
-    const struct hd_config_flag *flag; /* a short one; NULL: --section.key */
+    const struct hd_config_flag *flag; /* one that is no setting */
+    const struct hd_config_key *key;   /* the setting of a short flag; both NULL: --section.key */
     char name[NAME_SIZE];              /* as typed, without dashes and value */
     const char *value;                 /* NULL: a flag that takes none */
 };
 
-static bool takes_value(const struct hd_config_flag *f)
+static bool takes_value(const struct argument *a)
 {
-    return !f || f->name || f->type != HD_CONFIG_BOOL;
+    return !a->flag || a->flag->type != HD_CONFIG_BOOL;
 }
 
-static const struct hd_config_flag *find_flag(const struct hd_config_line *line, const char *name)
+static void find_flag(const struct hd_config_line *line, struct argument *a)
 {
-    for (const struct hd_config_flag *f = line->flags; f->flag; f++)
-        if (strcmp(f->flag + 2, name) == 0)
-            return f;
-    return NULL;
+    a->flag = NULL;
+    a->key = NULL;
+    for (const struct hd_config_flag *f = line->flags; f->flag && !a->flag; f++)
+        if (strcmp(f->flag + 2, a->name) == 0)
+            a->flag = f;
+    for (const struct hd_config_key *k = line->keys; k->section && !a->key; k++)
+        if (k->flag && strcmp(k->flag + 2, a->name) == 0)
+            a->key = k;
 }
 
 /* Splits argv[*i] and, when the value stands apart, takes argv[*i + 1] too. */
@@ -58,13 +63,13 @@ static int take_argument(const struct hd_config_line *line, int *i, struct argum
         return hd_fail(err, HD_E_CONFIG, "\"%.200s\" is not a flag; see --help", arg);
     memcpy(a->name, arg + 2, len);
     a->name[len] = '\0';
-    a->flag = find_flag(line, a->name);
+    find_flag(line, a);
     a->value = equals ? equals + 1 : NULL;
 
     bool bare = strcmp(a->name, "help") == 0 || strcmp(a->name, "version") == 0;
-    if (!bare && !a->flag && strcmp(a->name, "config") != 0 && !strchr(a->name, '.'))
+    if (!bare && !a->flag && !a->key && strcmp(a->name, "config") != 0 && !strchr(a->name, '.'))
         return hd_fail(err, HD_E_CONFIG, "--%s: there is no such flag; see --help", a->name);
-    if (bare || !takes_value(a->flag))
+    if (bare || !takes_value(a))
         return a->value ? hd_fail(err, HD_E_CONFIG, "--%s takes no value; write it alone", a->name)
                         : 0;
     if (!a->value && *i == line->argc)
@@ -108,6 +113,17 @@ static int set_own(const struct argument *a, void *config, struct hd_error *err)
     return rc < 0 ? hd_fail(err, rc, "--%s: %s", a->name, text.text) : 0;
 }
 
+/* The setting of a short flag or of --section.key. */
+static int set_key(const struct hd_config_line *line, const struct argument *a, void *config,
+                   struct hd_error *err)
+{
+    char name[NAME_SIZE];
+    if (!a->key)
+        return hd_config_set(a->name, a->value, line->keys, config, err);
+    snprintf(name, sizeof name, "%s.%s", a->key->section, a->key->key);
+    return hd_config_set(name, a->value, line->keys, config, err);
+}
+
 static int apply(const struct hd_config_line *line, void *config, struct hd_error *err)
 {
     struct argument a;
@@ -117,10 +133,7 @@ static int apply(const struct hd_config_line *line, void *config, struct hd_erro
             return rc;
         if (strcmp(a.name, "config") == 0)
             continue;
-        if (a.flag && !a.flag->name)
-            rc = set_own(&a, config, err);
-        else
-            rc = hd_config_set(a.flag ? a.flag->name : a.name, a.value, line->keys, config, err);
+        rc = a.flag ? set_own(&a, config, err) : set_key(line, &a, config, err);
         if (rc < 0)
             return rc;
     }

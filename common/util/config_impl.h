@@ -24,6 +24,8 @@ int hd_config_add_words(const struct hd_config_key *key, const struct hd_config_
  * for TABLE. */
 int hd_config_assign(const struct hd_config_key *key, const struct hd_config_scalar *s,
                      void *config, struct hd_error *err);
+/* "1 to 64" of a UINT or REAL, "1M to 16T" of a SIZE; "" of any other. */
+void hd_config_range(const struct hd_config_key *key, char *buf, size_t size);
 /* A 32-bit unsigned integer of a TABLE. */
 int hd_config_table_value(const struct hd_config_scalar *s, uint32_t *value, struct hd_error *err);
 

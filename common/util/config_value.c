@@ -1,6 +1,7 @@
 /* config_value.c - one scalar, checked and stored. */
 #include "common/util/config_impl.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,19 +49,25 @@ static void size_text(char *buf, size_t size, uint64_t bytes)
     snprintf(buf, size, "%llu%s", (unsigned long long)bytes, units[u]);
 }
 
-static int out_of_range(const struct hd_config_key *key, const struct hd_config_scalar *s,
-                        struct hd_error *err)
+void hd_config_range(const struct hd_config_key *key, char *buf, size_t size)
 {
     char min[32], max[32];
+    buf[0] = '\0';
     if (key->type == HD_CONFIG_SIZE) {
         size_text(min, sizeof min, (uint64_t)key->min);
         size_text(max, sizeof max, (uint64_t)key->max);
-    } else {
-        snprintf(min, sizeof min, "%.15g", key->min);
-        snprintf(max, sizeof max, "%.15g", key->max);
+        snprintf(buf, size, "%s to %s", min, max);
+    } else if (key->type == HD_CONFIG_UINT || key->type == HD_CONFIG_REAL) {
+        snprintf(buf, size, "%.15g to %.15g", key->min, key->max);
     }
-    return hd_fail(err, HD_E_CONFIG, "%.*s is out of range; give %s to %s", show(s), s->text, min,
-                   max);
+}
+
+static int out_of_range(const struct hd_config_key *key, const struct hd_config_scalar *s,
+                        struct hd_error *err)
+{
+    char range[80];
+    hd_config_range(key, range, sizeof range);
+    return hd_fail(err, HD_E_CONFIG, "%.*s is out of range; give %s", show(s), s->text, range);
 }
 
 int hd_config_printable(const struct hd_config_scalar *s, struct hd_error *err)
@@ -225,6 +232,19 @@ int hd_config_assign(const struct hd_config_key *key, const struct hd_config_sca
         break;
     }
     return hd_fail(err, HD_E_CONFIG, "this is a table; give it in the configuration file");
+}
+
+void hd_config_presets(const struct hd_config_key *keys, void *config)
+{
+    for (; keys->section; keys++) {
+        struct hd_error err = {0};
+        if (!keys->preset)
+            continue;
+        struct hd_config_scalar s = {.text = keys->preset, .len = strlen(keys->preset)};
+        int rc = hd_config_assign(keys, &s, config, &err);
+        assert(rc == 0 && "a preset is a value that its key takes");
+        (void)rc;
+    }
 }
 
 int hd_config_table_value(const struct hd_config_scalar *s, uint32_t *value, struct hd_error *err)

@@ -1,7 +1,6 @@
 /* config.h - the leader's settings: built-in defaults < --config FILE < flags.
  *
- * The keys of the file and the flags are listed in config.c's tables and by
- * hd_leader_config_usage. */
+ * What each key means, its range and its default: settings.c, or hydac-leader --help. */
 #ifndef HD_DAEMON_CONFIG_H
 #define HD_DAEMON_CONFIG_H
 
@@ -10,10 +9,7 @@
 
 #define HD_LEADER_MAX_SEQUENCES   64    /* alive at once: a set of them is one 64-bit mask */
 #define HD_LEADER_MAX_ROWS        1024  /* rows of the largest step */
-#define HD_LEADER_OVERLAP_ROWS    64    /* half of fewer is done as soon as woken for */
-#define HD_LEADER_SCRUB_S         60    /* a round over a gigabyte: 0.2 % of a core */
 #define HD_LEADER_MAX_QUEUE       65536 /* requests that may wait */
-#define HD_LEADER_CONNECTIONS     1024  /* more than answer and wait at the defaults: 429 first */
 #define HD_LEADER_MAX_CONNECTIONS 65536 /* of HTTP; descriptors allow fewer */
 #define HD_LEADER_MAX_CONTEXT     (1u << 24) /* positions; frames count them in 32 bits */
 #define HD_LEADER_MAX_AUDIT       1000000    /* half-steps between two audits: hours of decoding */
@@ -79,11 +75,13 @@ struct hd_leader_config {
     bool die_with_parent;  /* --die-with-parent: end when the parent process does */
 };
 
+extern const struct hd_config_key hd_leader_settings[]; /* ends with a NULL section */
+
 void hd_leader_config_defaults(struct hd_leader_config *c);
 /* Over the defaults that `c` holds: the file of --config, then the flags, whatever their order on
  * the line; then what concerns several values is checked. 0, HD_CONFIG_HELP, HD_CONFIG_VERSION (the
  * caller prints and exits with 0), HD_E_CONFIG or HD_E_IO (print the error, exit with 2). */
 int hd_leader_config_args(struct hd_leader_config *c, int argc, char **argv, struct hd_error *err);
-const char *hd_leader_config_usage(void);
+void hd_leader_config_print_help(FILE *to);
 
 #endif

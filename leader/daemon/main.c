@@ -99,7 +99,7 @@ int main(int argc, char **argv)
     hd_leader_config_defaults(&config);
     int rc = hd_leader_config_args(&config, argc, argv, &err);
     if (rc == HD_CONFIG_HELP) {
-        fputs(hd_leader_config_usage(), stdout);
+        hd_leader_config_print_help(stdout);
         return 0;
     }
     if (rc == HD_CONFIG_VERSION) {

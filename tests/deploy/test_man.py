@@ -1,16 +1,17 @@
 """The manual pages say all that the programs take, and nothing else."""
 
+import os
 import re
 
 import pytest
 
-from cluster import HYDAC, LEADER, WORKER
-from files import check, path_of, read, run, tool
+from cluster import BUILD, HYDAC, LEADER, WORKER
+from files import TOP, check, path_of, read, run, tool
 
 PAGES = ["hydac.1", "hydac-leader.8", "hydac-worker.8", "hydac.yaml.5"]
 COMMANDS = ["up", "run", "status", "drain", "rebalance", "bench", "synth", "keygen"]
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*(?!\.)\b")
-KEY = re.compile(r"\b[a-z_]+\.[a-z_]+\b")
+FILES = {"c", "h", "md", "py", "yaml", "key", "json", "gguf", "service"}  # ends of names
 
 
 def plain(text):
@@ -30,17 +31,31 @@ def flags(text):
 
 
 def settings(text):
-    """The keys of the second part of a daemon's help, and those in parentheses behind flags."""
-    keys = set(re.findall(r"\(([a-z_]+\.[a-z_]+)(?::|\))", text))
-    rest = text.split("Every other setting")[1]
-    return (keys | set(KEY.findall(rest))) - {"section.key"}
+    """Name -> default of the settings of a daemon's help; None where it is said in words."""
+    rows = re.findall(r"(?m)^  ([a-z_]+\.[a-z_]+)(?: .*)?\n((?:        .*\n)+)", text)
+    found = {}
+    for name, said in rows:
+        value = re.search(r"; default(?: (\S+))?(?:: .*)?$", " ".join(said.split()))
+        assert value, f"{name}: no default"
+        found[name] = value[1]
+    return found
+
+
+def test_pages_are_what_help_says():
+    """deploy/man/settings.py makes them from the tables of the programs."""
+    check([path_of("man", "settings.py"), "--check", BUILD])
+
+
+def short_flags(text):
+    return set(re.findall(r"(?m)^  (?:\S+\.\S+ .*\()?(--[\w-]+)", text))
 
 
 @pytest.mark.parametrize("program, name", [(LEADER, "hydac-leader.8"), (WORKER, "hydac-worker.8")])
 def test_flags_of_the_daemons(program, name):
-    wanted = flags(help_of(program))
+    wanted = short_flags(help_of(program))
     assert len(wanted) > 5
-    assert flags(plain(read("man", name))) == wanted
+    entries = re.findall(r"(?m)^\.TP\n\.BI? (\\-\\-\S+?)(?:\\ .*)?$", read("man", name))
+    assert {plain(e) for e in entries} == wanted
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -58,22 +73,37 @@ def test_commands():
     assert sorted(listed) == sorted(COMMANDS)
 
 
-def test_settings():
-    """Those of both daemons' help are in hydac.yaml(5), and it names no other."""
-    wanted = settings(help_of(LEADER)) | settings(help_of(WORKER))
-    assert len(wanted) > 20
-    said = set(re.findall(r"(?m)^\.B ([a-z_]+\.[a-z_]+)$", read("man", "hydac.yaml.5")))
-    assert said == wanted
-
-
 @pytest.mark.parametrize("program", [LEADER, WORKER])
 def test_every_setting_of_help_exists(program):
-    """What help calls a setting is taken: the error is about the value, not about the name."""
-    for key in settings(help_of(program)) - {"assignment.fixed"}:
+    """What help calls a setting is taken: the error is about the value, not about the name. Its
+    default is taken too."""
+    listed = settings(help_of(program))
+    assert len(listed) > 15
+    for key, default in listed.items():
         said = run([program, f"--{key}=\x01"])
         assert said.returncode != 0
         assert "no such setting" not in said.stderr, key
+        if default:
+            last = "--heartbeat.phi_suspect=1000" if program == LEADER else "--retry.min_ms=0"
+            said = run([program, f"--{key}={default}", last])
+            assert key not in said.stderr or key in last, said.stderr
     assert "no such setting" in run([program, "--no.such=\x01"]).stderr
+
+
+DOCUMENTS = check(["git", "-C", TOP, "ls-files", "*.md", "*.8", "*.1", "*.yaml"]).splitlines()
+
+
+@pytest.mark.parametrize("name", [n for n in DOCUMENTS if not n.startswith("tests/fixtures")])
+def test_settings_of_documents_exist(name):
+    """What looks like a setting in a document (`http.listen`, --http.listen) is one. The status has
+    a section `cluster` of its own."""
+    known = set(settings(help_of(LEADER))) | set(settings(help_of(WORKER)))
+    sections = {key.split(".")[0] for key in known}
+    with open(os.path.join(TOP, name), encoding="utf-8") as f:
+        text = f.read()
+    named = set(re.findall(r"(?:`(?!cluster\.)|--)([a-z_]+\.[a-z_]+)\b(?!\.\w)", text))
+    suspects = {n for n in named if n.split(".")[0] in sections and n.split(".")[1] not in FILES}
+    assert suspects <= known, sorted(suspects - known)
 
 
 @pytest.mark.parametrize("name", PAGES)

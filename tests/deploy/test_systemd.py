@@ -114,6 +114,6 @@ def test_the_key_is_a_credential(name):
 
 def test_stopping_leaves_time_to_drain():
     said = check([os.path.join(BUILD, "worker", "hydac-worker"), "--help"])
-    drain_ms = int(re.search(r"worker\.drain_ms (\d+)", said)[1])
+    drain_ms = int(re.search(r"worker\.drain_ms N\n(?:        .*\n)*?.*; default\s+(\d+)", said)[1])
     limit = re.fullmatch(r"(\d+)s", settings_of("hydac-worker.service")["TimeoutStopSec"])
     assert int(limit[1]) * 1000 > drain_ms

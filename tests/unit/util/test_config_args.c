@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct settings {
@@ -20,15 +21,18 @@ static int add(void *config, const char *name, const uint32_t *values, size_t n,
 
 #define AT(field) offsetof(struct settings, field)
 static const struct hd_config_key keys[] = {
-    {"a", "count", HD_CONFIG_UINT, AT(count), .min = 1, .max = 100},
-    {"a", "path", HD_CONFIG_STRING, AT(path), .size = 16},
-    {"b", "table", HD_CONFIG_TABLE, .add = add},
+    {"a", "count", HD_CONFIG_UINT, AT(count), .min = 1, .max = 100, .flag = "--count",
+     .preset = "5",
+     .help = "how many, which is said in so many words that one line is not enough "
+             "for them, whatever is done"},
+    {"a", "path", HD_CONFIG_STRING, AT(path), .size = 16, .arg = "PATH", .preset = "",
+     .help = "where"},
+    {"b", "table", HD_CONFIG_TABLE, .add = add, .unset = "the usual", .help = "what"},
     {0},
 };
 static const struct hd_config_flag flags[] = {
-    {"--count", "a.count"},
-    {"--ports", NULL, HD_CONFIG_STRING, AT(ports), 16},
-    {"--quiet", NULL, HD_CONFIG_BOOL, AT(quiet)},
+    {"--ports", HD_CONFIG_STRING, AT(ports), 16, .arg = "FILE", .help = "write ports"},
+    {"--quiet", HD_CONFIG_BOOL, AT(quiet), .help = "say nothing"},
     {0},
 };
 
@@ -130,4 +134,43 @@ Test(config_args, flags_go_over_the_file)
     cr_assert_eq(run(line, &s, &err), 0, "%s", err.text);
     cr_assert_eq(s.count, 7);
     temp_file_deinit(&f);
+}
+
+/* To the letter: hydac.yaml(5) is made from this form. */
+Test(config_args, help)
+{
+    static const char expected[] =
+        "Usage: program\n"
+        "\nFlags:\n\n"
+        "  --config FILE\n"
+        "        settings in YAML; flags go over them, wherever they stand\n"
+        "  --ports FILE\n        write ports\n"
+        "  --quiet\n        say nothing\n"
+        "  --help\n        print this and exit\n"
+        "  --version\n        print the version and exit\n"
+        "\nSettings, each a line of the file (section: {key: VALUE}) and a flag,\n"
+        "--section.key VALUE; some have a short flag besides:\n\n"
+        "  a.count N (--count)\n"
+        "        how many, which is said in so many words that one line is not enough for them, "
+        "whatever is\n"
+        "        done; 1 to 100; default 5\n"
+        "  a.path PATH\n        where; default: none\n"
+        "  b.table {...}\n        what; default: the usual\n";
+    const struct hd_config_line line = {.keys = keys, .flags = flags, .about = "Usage: program\n"};
+    char *said = NULL;
+    size_t n = 0;
+    FILE *f = open_memstream(&said, &n);
+    hd_config_print_help(f, &line);
+    fclose(f);
+    cr_expect_str_eq(said, expected);
+    free(said);
+}
+
+Test(config_args, presets)
+{
+    struct settings s = {.count = 1, .path = "other", .ports = "kept"};
+    hd_config_presets(keys, &s);
+    cr_assert_eq(s.count, 5);
+    cr_assert_str_eq(s.path, "");
+    cr_assert_str_eq(s.ports, "kept");
 }

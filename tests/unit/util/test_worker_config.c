@@ -1,4 +1,5 @@
-/* The worker's settings: every key, every flag, and what concerns several of them. */
+/* The worker's settings: short flags, values that are refused, and what concerns several of them.
+ * What holds for every row of the table: test_settings.c. */
 #include "worker/config.h"
 
 #include "common/math/kernels.h"
@@ -22,61 +23,6 @@ static int run(struct hd_worker_config *c, const char *const *args, struct hd_er
 }
 
 #define RUN(c, err, ...) run(c, (const char *const[]){__VA_ARGS__, NULL}, err)
-
-Test(worker_config, defaults)
-{
-    struct hd_worker_config c;
-    struct hd_error err = {0};
-    cr_assert_eq(RUN(&c, &err, "--model", "m.gguf"), 0, "%s", err.text);
-    cr_assert_str_eq(c.model, "m.gguf");
-    cr_assert_str_eq(c.leader, "127.0.0.1:7400");
-    cr_assert_str_eq(c.key, "");
-    cr_assert_eq(c.tls, HD_TLS_AUTO);
-    cr_assert_gt(strlen(c.name), 0); /* the host's name, or what is left of it */
-    cr_assert_eq(c.threads, 0);
-    cr_assert_eq(c.isa, HD_WORKER_ISA_AUTO);
-    cr_assert_eq(c.state_dir[0], '/');
-    cr_assert_eq(c.log_limit, UINT64_C(4) << 30);
-    cr_assert(c.log_keep);
-    cr_assert_eq(c.drain_ms, 10000);
-    cr_assert_eq(c.retry_min_ms, 100);
-    cr_assert_eq(c.retry_max_ms, 5000);
-    cr_assert_eq(c.log_level, HD_LOG_INFO);
-    cr_assert_not(c.die_with_parent);
-}
-
-Test(worker_config, every_key)
-{
-    static const char text[] = "model: {path: m}\n"
-                               "leader: {address: kitchen.example:7401}\n"
-                               "cluster: {key: /k, tls: on}\n"
-                               "worker: {name: a.b_c-9, drain_ms: 0}\n"
-                               "compute: {threads: 3, isa: avx2}\n"
-                               "state: {dir: /s}\n"
-                               "input_log: {limit: 512M, keep: false}\n"
-                               "retry: {min_ms: 5, max_ms: 6}\n"
-                               "log: {level: error}\n";
-    struct hd_worker_config c;
-    struct hd_error err = {0};
-    struct temp_file f;
-    temp_file_init(&f, text, strlen(text));
-    cr_assert_eq(RUN(&c, &err, "--config", f.path), 0, "%s", err.text);
-    temp_file_deinit(&f);
-    cr_assert_str_eq(c.model, "m");
-    cr_assert_str_eq(c.leader, "kitchen.example:7401");
-    cr_assert_str_eq(c.key, "/k");
-    cr_assert_eq(c.tls, HD_TLS_ON);
-    cr_assert_str_eq(c.name, "a.b_c-9");
-    cr_assert_eq(c.threads, 3);
-    cr_assert_eq(c.isa, HD_ISA_AVX2 + 1);
-    cr_assert_str_eq(c.state_dir, "/s");
-    cr_assert_eq(c.log_limit, 512u << 20);
-    cr_assert_not(c.log_keep);
-    cr_assert_eq(c.drain_ms, 0);
-    cr_assert_eq(c.retry_min_ms, 5);
-    cr_assert_eq(c.retry_max_ms, 6);
-    cr_assert_eq(c.log_level, HD_LOG_ERROR);
-}
 
 Test(worker_config, every_flag)
 {
@@ -152,18 +98,4 @@ Test(worker_config, wrong_values)
     cr_assert_eq(RUN(&c, &err, "--model", "m", "--leader", "10.0.0.1:1", "--cluster.tls", "off"),
                  0);
     cr_assert_eq(RUN(&c, &err, "--model", "m", "--leader", "kitchen:1"), 0); /* looked up later */
-}
-
-Test(worker_config, usage_names_everything)
-{
-    static const char *const words[] = {"--model",      "--config",          "--key",
-                                        "cluster.key",  "cluster.tls",       "--leader",
-                                        "--name",       "--threads",         "--state",
-                                        "--log-level",  "--die-with-parent", "--help",
-                                        "--version",    "model.path",        "leader.address",
-                                        "worker.name",  "compute.threads",   "compute.isa",
-                                        "state.dir",    "input_log.limit",   "retry.min_ms",
-                                        "retry.max_ms", "log.level",         "leader.busy_poll_us"};
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        cr_expect_not_null(strstr(hd_worker_config_usage(), words[i]), "%s", words[i]);
 }
