@@ -2,7 +2,7 @@
 #ifndef HD_API_FAILOVER_JSON_H
 #define HD_API_FAILOVER_JSON_H
 
-#include "leader/core/core.h"
+#include "leader/core/types.h"
 
 #include <jansson.h>
 

@@ -25,11 +25,6 @@ static uint64_t random_below(struct audits *a, uint64_t n)
     return (z ^ z >> 31) % n;
 }
 
-uint64_t hd_core_audit_of(const struct hd_core *c, unsigned group)
-{
-    return group < HD_MAX_GROUPS && c->half[group].audit ? c->half[group].audit->id : 0;
-}
-
 const struct hd_audit_totals *hd_core_audit_totals(const struct hd_core *c)
 {
     return &c->audits.totals;
@@ -127,13 +122,13 @@ void core_audit_sent(struct hd_core *c, struct half *h)
     h->audit->at_us = c->now_us;
 }
 
-void core_audit_answer(struct hd_core *c, struct half *h, const struct hd_event *result)
+void core_audit_answer(struct hd_core *c, struct half *h, unsigned slot, uint64_t digest)
 {
-    c->workers[result->slot].contributed = true;
-    if (!h->audit || result->digest == 0)
+    c->workers[slot].contributed = true;
+    if (!h->audit || digest == 0)
         return;
-    h->audit->subjects |= core_bit(result->slot);
-    h->audit->digests[result->slot] = result->digest;
+    h->audit->subjects |= core_bit(slot);
+    h->audit->digests[slot] = digest;
 }
 
 void core_audit_drop(struct hd_core *c, struct half *h)
@@ -180,10 +175,10 @@ void core_audit_ask(struct hd_core *c, struct round *r, unsigned subject, struct
     o->asked = ++c->audits.questions;
     o->asked_us = c->now_us;
     r->of[subject].tried |= core_bit(o->slot);
-    a->round = r->id;
-    a->subject = subject;
-    a->audit = o->asked;
-    a->again = r->of[subject].state == AUDIT_AGAIN;
+    a->audit.round = r->id;
+    a->audit.subject = subject;
+    a->audit.number = o->asked;
+    a->audit.again = r->of[subject].state == AUDIT_AGAIN;
 }
 
 void core_audit_done(struct hd_core *c, struct half *h)

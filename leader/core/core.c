@@ -1,6 +1,5 @@
 #include "leader/core/core_impl.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,40 +88,6 @@ void hd_core_free(struct hd_core *c)
     free(c);
 }
 
-/* ---- Actions ----*/
-
-static int reserve(struct hd_actions *a)
-{
-    if (a->cap - a->n >= MAX_ACTIONS)
-        return 0;
-    size_t cap = a->n + 2 * MAX_ACTIONS;
-    struct hd_action *list = realloc(a->list, cap * sizeof *list);
-    if (!list)
-        return HD_E_NOMEM;
-    a->list = list;
-    a->cap = cap;
-    return 0;
-}
-
-void hd_actions_deinit(struct hd_actions *a)
-{
-    free(a->list);
-    *a = (struct hd_actions){0};
-}
-
-struct hd_action *core_push(struct hd_core *c, enum hd_action_type type, unsigned slot)
-{
-    assert(c->out->n < c->out->cap);
-    struct hd_action *a = &c->out->list[c->out->n++];
-    *a = (struct hd_action){.type = type, .slot = slot, .epoch = c->epoch};
-    return a;
-}
-
-void core_push_state(struct hd_core *c, unsigned slot)
-{
-    core_push(c, HD_ACT_WORKER_STATE, slot)->state = c->workers[slot].state;
-}
-
 /* ---- Events ----*/
 
 static void dispatch(struct hd_core *c, const struct hd_event *ev)
@@ -199,7 +164,7 @@ static void dispatch(struct hd_core *c, const struct hd_event *ev)
 
 int hd_core_step(struct hd_core *c, const struct hd_event *ev, struct hd_actions *out)
 {
-    int rc = reserve(out);
+    int rc = core_reserve(c, out);
     if (rc < 0)
         return rc;
     c->out = out;
@@ -250,24 +215,6 @@ static void set_reason(struct hd_core *c)
 const char *hd_core_reason(const struct hd_core *c)
 {
     return c->reason;
-}
-
-size_t hd_core_needs(const struct hd_core *c, struct hd_seq_need *list,
-                     uint32_t layers_done[HD_MAX_GROUPS])
-{
-    size_t n = 0;
-    for (unsigned i = 0; i < HD_MAX_SEQUENCES; i++) {
-        if (!(c->live & core_bit(i)))
-            continue;
-        struct hd_seq_need need = {.sequence = i, .replayed = c->replayed & core_bit(i)};
-        if (!need.replayed) {
-            need.base = c->sequences[i].base;
-            memcpy(need.inflight, c->sequences[i].inflight, sizeof need.inflight);
-        }
-        list[n++] = need;
-    }
-    memcpy(layers_done, c->layers_done, sizeof c->layers_done);
-    return n;
 }
 
 const struct hd_plan *hd_core_plan(const struct hd_core *c)

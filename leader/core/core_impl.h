@@ -189,6 +189,7 @@ struct hd_core {
     uint64_t assigning;                   /* slots that have not confirmed the present epoch */
     uint64_t assign_since_us;
     uint64_t gaps; /* sequences that some log could not give, in the present epoch */
+    uint64_t told; /* sequences that the latest orders spoke of and that have not ended since */
 
     uint64_t online, suspects; /* slots in these states; set_state keeps them */
     struct {
@@ -227,9 +228,12 @@ static inline unsigned core_first(uint64_t set)
     return (unsigned)__builtin_ctzll(set);
 }
 
-/* core.c */
+/* actions.c */
+int core_reserve(const struct hd_core *c, struct hd_actions *a); /* room for one event's */
 struct hd_action *core_push(struct hd_core *c, enum hd_action_type type, unsigned slot);
 void core_push_state(struct hd_core *c, unsigned slot);
+/* As things are now, for ASSIGN, PREPARE and FILL; at most a few for one event. */
+const struct hd_orders *core_orders(struct hd_core *c);
 
 /* membership.c */
 uint64_t core_alive(const struct hd_core *c); /* slots ONLINE or SUSPECT, and tested */
@@ -256,6 +260,8 @@ void core_step_done(struct hd_core *c);
 void core_replayed(struct hd_core *c, const struct hd_event *ev);
 bool core_any_half(const struct hd_core *c);    /* the engine wants one */
 uint64_t core_awaited(const struct hd_core *c); /* slots from which anything is awaited */
+/* Fills in what is needed of the live sequences. */
+void core_needs(const struct hd_core *c, struct hd_orders *out);
 /* What was in hand when an epoch began goes to the workers again, the first group's first. */
 void core_send_halves(struct hd_core *c);
 /* No half-step is with the workers any more; they may be sent again. */
@@ -275,7 +281,8 @@ struct round *core_audit_begin(struct hd_core *c, const struct half *half);
 /* It would be, but too many audits are under way, and all are to be audited. */
 bool core_audit_full(const struct hd_core *c);
 void core_audit_sent(struct hd_core *c, struct half *h); /* (again): nobody has answered */
-void core_audit_answer(struct hd_core *c, struct half *h, const struct hd_event *result);
+/* digest 0: it cannot be compared. */
+void core_audit_answer(struct hd_core *c, struct half *h, unsigned slot, uint64_t digest);
 void core_audit_done(struct hd_core *c, struct half *h); /* all have: ask others */
 void core_audit_drop(struct hd_core *c, struct half *h); /* it is given up */
 /* Somebody who can be asked for an opinion, beside those of `tried`; -1: nobody. */
@@ -310,6 +317,8 @@ void core_damage(struct hd_core *c, const struct hd_event *ev);
 /* recovery.c */
 void core_kv_result(struct hd_core *c, const struct hd_event *ev);
 void core_settle(struct hd_core *c);
+/* Sequences that its log could not give, of those that are still alive. */
+uint64_t core_gaps(const struct hd_core *c, const struct hd_kv_info *kv);
 /* Workers whose round trip the strategy wants to know before it makes a fresh plan. */
 uint64_t core_unmeasured(const struct hd_core *c);
 /* The strategy's plan for all workers that may own units, from nothing. False: c->plan_error says

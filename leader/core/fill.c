@@ -27,6 +27,7 @@ static int find_source(const struct hd_core *c, unsigned slot, uint32_t sequence
 void core_fill_logs(struct hd_core *c)
 {
     uint64_t alive = core_alive(c);
+    const struct hd_orders *all = NULL;
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
         struct worker *w = &c->workers[s];
         if (!(alive & core_bit(s)) || !core_keeps_log(c, w))
@@ -42,25 +43,28 @@ void core_fill_logs(struct hd_core *c)
                 w->filling |= core_bit(q);
             }
         }
-        if (fill)
-            core_push(c, HD_ACT_FILL, s)->sequences = fill;
+        if (!fill)
+            continue;
+        struct hd_action *a = core_push(c, HD_ACT_FILL, s);
+        a->fill.all = all = all ? all : core_orders(c);
+        a->fill.sequences = fill;
     }
 }
 
 void core_log_state(struct hd_core *c, const struct hd_event *ev)
 {
     struct worker *w = &c->workers[ev->slot];
-    if (!(core_alive(c) & core_bit(ev->slot)) || ev->sequence >= HD_MAX_SEQUENCES)
+    if (!(core_alive(c) & core_bit(ev->slot)) || ev->log.sequence >= HD_MAX_SEQUENCES)
         return;
-    uint64_t bit = core_bit(ev->sequence);
+    uint64_t bit = core_bit(ev->log.sequence);
     if (!(c->live & w->knows & bit))
         return; /* it has ended meanwhile */
     w->filling &= ~bit;
-    w->covers = ev->complete ? w->covers | bit : w->covers & ~bit;
+    w->covers = ev->log.complete ? w->covers | bit : w->covers & ~bit;
     /* What its limit keeps out it is asked for again when others have ended. */
-    bool no_room = !ev->complete && !core_log_fits(c, ev->slot, ev->sequence);
+    bool no_room = !ev->log.complete && !core_log_fits(c, ev->slot, ev->log.sequence);
     w->no_room = no_room ? w->no_room | bit : w->no_room & ~bit;
-    w->cannot = ev->complete || no_room || ev->again ? w->cannot & ~bit : w->cannot | bit;
+    w->cannot = ev->log.complete || no_room || ev->log.again ? w->cannot & ~bit : w->cannot | bit;
     c->restless = true;
 }
 

@@ -77,9 +77,9 @@ static int free_slot(const struct hd_core *c)
 static void reject(struct hd_core *c, uint64_t conn, enum hd_reject code, const char *text)
 {
     struct hd_action *a = core_push(c, HD_ACT_REJECT, 0);
-    a->conn = conn;
-    a->code = code;
-    a->text = text;
+    a->reject.conn = conn;
+    a->reject.code = code;
+    a->reject.text = text;
 }
 
 static void take_slot(struct hd_core *c, unsigned slot, const struct hd_event *ev)
@@ -109,7 +109,7 @@ static void take_slot(struct hd_core *c, unsigned slot, const struct hd_event *e
     *w = fresh;
     set_state(c, slot, HD_WORKER_ONLINE);
     c->restless = true;
-    core_push(c, HD_ACT_WELCOME, slot)->conn = ev->conn;
+    core_push(c, HD_ACT_WELCOME, slot)->conn = ev->hello.conn;
     core_push_state(c, slot);
     core_test(c, slot);
 }
@@ -124,16 +124,16 @@ void core_hello(struct hd_core *c, const struct hd_event *ev)
 {
     const struct hd_hello_info *h = &ev->hello;
     if (h->model_digest != c->o.model_digest) {
-        reject(c, ev->conn, HD_REJECT_MODEL,
+        reject(c, h->conn, HD_REJECT_MODEL,
                "this worker has opened another model than the leader; give both the same file");
         return;
     }
     if (!is_name(h->name)) {
-        reject(c, ev->conn, HD_REJECT_NAME, "a worker needs a name: 1 to 63 of A-Z a-z 0-9 . _ -");
+        reject(c, h->conn, HD_REJECT_NAME, "a worker needs a name: 1 to 63 of A-Z a-z 0-9 . _ -");
         return;
     }
     if (core_is_quarantined(c, h->name)) {
-        reject(c, ev->conn, HD_REJECT_WRONG,
+        reject(c, h->conn, HD_REJECT_WRONG,
                "a worker of this name has computed wrong bits; it is let in again after "
                "integrity.quarantine_s, or when the leader was started anew");
         return;
@@ -141,14 +141,14 @@ void core_hello(struct hd_core *c, const struct hd_event *ev)
     int slot = slot_named(c, h->name);
     if (slot >= 0 && is_alive(&c->workers[slot])) {
         reject(
-            c, ev->conn, HD_REJECT_NAME,
+            c, h->conn, HD_REJECT_NAME,
             "a worker of this name is connected; give this one another, or retry when it is gone");
         return;
     }
     if (slot < 0)
         slot = free_slot(c);
     if (slot < 0) {
-        reject(c, ev->conn, HD_REJECT_FULL, "64 workers are connected; no more fit");
+        reject(c, h->conn, HD_REJECT_FULL, "64 workers are connected; no more fit");
         return;
     }
     take_slot(c, (unsigned)slot, ev);
@@ -173,9 +173,9 @@ void core_ack(struct hd_core *c, const struct hd_event *ev)
     if (!is_alive(w))
         return;
     core_heard(c, ev->slot);
-    if (ev->sent_us > c->now_us)
+    if (ev->ack.sent_us > c->now_us)
         return;
-    double rtt = (double)(c->now_us - ev->sent_us);
+    double rtt = (double)(c->now_us - ev->ack.sent_us);
     w->rtt_us = w->answered_beat ? w->rtt_us + (rtt - w->rtt_us) / 8 : rtt;
     w->answered_beat = true;
     core_pace_beat(c, ev->slot, rtt);
@@ -294,15 +294,15 @@ void core_lose(struct hd_core *c, unsigned slot, enum hd_loss_cause cause)
     core_move_forget(c);
     if (cause != HD_LOSS_CLOSED) {
         struct hd_action *cut = core_push(c, HD_ACT_CLOSE, slot);
-        cut->code = HD_REJECT_WRONG;
-        cut->text = cause == HD_LOSS_WRONG
-                        ? "this worker has computed wrong bits: its processor or "
-                          "its memory may be failing"
-                        : NULL;
+        cut->close.code = HD_REJECT_WRONG;
+        cut->close.text = cause == HD_LOSS_WRONG
+                              ? "this worker has computed wrong bits: its processor or "
+                                "its memory may be failing"
+                              : NULL;
     }
     struct hd_action *a = core_push(c, HD_ACT_WORKER_STATE, slot);
-    a->state = w->state;
-    a->cause = cause;
+    a->member.state = w->state;
+    a->member.cause = cause;
     core_fetches_lost(c, slot);
     core_audit_lost(c, slot, cause);
 }

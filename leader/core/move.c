@@ -135,15 +135,18 @@ static void begin_move(struct hd_core *c)
     if (!c->moving)
         return;
     c->round++;
+    c->told = c->live;
     c->prepare_since_us = c->now_us;
     for (int k = 0; k < HD_UNIT_KINDS; k++)
         for (uint32_t u = 0; u < c->hold.count[k]; u++)
             c->held.mask[k][u] &= c->hold.mask[k][u]; /* the rest is released */
-    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
-        if (told & core_bit(s)) {
-            c->workers[s].weights_asked = 0;
-            core_push(c, HD_ACT_PREPARE, s)->round = c->round;
-        }
+    const struct hd_orders *all = told ? core_orders(c) : NULL;
+    for (; told; told &= told - 1) {
+        struct hd_action *a = core_push(c, HD_ACT_PREPARE, core_first(told));
+        c->workers[a->slot].weights_asked = 0;
+        a->assign.all = all;
+        a->assign.round = c->round;
+    }
 }
 
 /* c->next is in force from now on: who owned a unit and is to hold it is ready to. */
@@ -196,9 +199,9 @@ void core_move_confirmed(struct hd_core *c, const struct hd_event *ev)
         return;
     c->preparing &= ~bit;
     c->workers[ev->slot].late_moves = 0;
-    for (size_t i = 0; i < ev->kv.n_gaps; i++)
-        c->workers[ev->slot].covers &= ~core_bit(ev->kv.gaps[i]);
-    if (ev->kv.n_gaps) {
+    uint64_t gaps = core_gaps(c, &ev->kv);
+    c->workers[ev->slot].covers &= ~gaps;
+    if (gaps) {
         core_move_forget(c);
         return;
     }
@@ -229,16 +232,16 @@ void core_drain(struct hd_core *c, const struct hd_event *ev)
     struct worker *w = &c->workers[ev->slot];
     if (!((core_alive(c) | c->untested) & core_bit(ev->slot)))
         return;
-    if (w->draining && !ev->on) { /* it takes part again: what it gave away comes back */
+    if (w->draining && !ev->drain.on) { /* it takes part again: what it gave away comes back */
         w->planned = false;
         c->rebalance = true;
     }
-    w->draining = ev->on;
-    if (!ev->on) { /* somebody has looked at it */
+    w->draining = ev->drain.on;
+    if (!ev->drain.on) { /* somebody has looked at it */
         w->failing = false;
         w->n_damages = 0;
     }
-    w->leaving = w->leaving || (ev->on && ev->leaving);
+    w->leaving = w->leaving || (ev->drain.on && ev->drain.leaving);
     core_move_forget(c);
 }
 

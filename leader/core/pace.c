@@ -190,9 +190,9 @@ static void say(struct hd_core *c, unsigned slot)
 {
     struct hd_action *a = core_push(c, HD_ACT_PACE, slot);
     const struct pace *p = &c->workers[slot].pace;
-    a->pace = core_pace_of(&c->workers[slot]);
-    a->share = p->share;
-    a->slowness = p->slowness;
+    a->pace.pace = core_pace_of(&c->workers[slot]);
+    a->pace.share = p->share;
+    a->pace.slowness = p->slowness;
 }
 
 /* Somebody else could do its work. */

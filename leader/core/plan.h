@@ -7,13 +7,13 @@
 
 #include "common/model/unit.h"
 #include "common/util/error.h"
+#include "leader/core/types.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define HD_MAX_WORKERS 64 /* slots: a worker set is one 64-bit mask */
-#define HD_NOBODY      0xff
+#define HD_NOBODY 0xff
 
 struct hd_plan {
     uint32_t count[HD_UNIT_KINDS]; /* units of each kind */

@@ -124,16 +124,18 @@ static void begin_epoch(struct hd_core *c, uint64_t replay, bool clear)
     c->assigning = core_alive(c) & ~not_awaited(c, replay);
     c->assign_since_us = c->now_us;
     c->gaps = 0;
+    c->told = c->live;
     c->spoiled = 0;
     c->replaying |= replay;
     if (replay)
         core_push(c, HD_ACT_REPLAY, 0)->sequences = replay;
-    for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
-        if (!(core_alive(c) & core_bit(s)))
-            continue;
-        c->workers[s].knows |= c->live;
-        c->workers[s].weights_asked = 0;
-        core_push(c, HD_ACT_ASSIGN, s)->clear = clear;
+    const struct hd_orders *all = core_orders(c);
+    for (uint64_t left = core_alive(c); left; left &= left - 1) {
+        struct hd_action *a = core_push(c, HD_ACT_ASSIGN, core_first(left));
+        c->workers[a->slot].knows |= c->live;
+        c->workers[a->slot].weights_asked = 0;
+        a->assign.all = all;
+        a->assign.clear = clear;
     }
 }
 
@@ -236,6 +238,14 @@ void core_settle(struct hd_core *c)
     core_send_held(c);
 }
 
+uint64_t core_gaps(const struct hd_core *c, const struct hd_kv_info *kv)
+{
+    uint64_t gaps = 0;
+    for (size_t i = 0; i < kv->n_gaps; i++)
+        gaps |= core_bit(kv->gaps[i]);
+    return gaps & c->told;
+}
+
 /* False when the message names what does not exist or is not the sender's. */
 static bool makes_sense(const struct hd_core *c, unsigned slot, const struct hd_kv_info *kv)
 {
@@ -275,8 +285,7 @@ void core_kv_result(struct hd_core *c, const struct hd_event *ev)
     if (!(c->assigning & core_bit(ev->slot)))
         return;
     c->assigning &= ~core_bit(ev->slot);
-    for (size_t i = 0; i < ev->kv.n_gaps; i++) {
-        c->gaps |= core_bit(ev->kv.gaps[i]);
-        w->covers &= ~core_bit(ev->kv.gaps[i]);
-    }
+    uint64_t gaps = core_gaps(c, &ev->kv);
+    c->gaps |= gaps;
+    w->covers &= ~gaps;
 }

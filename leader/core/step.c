@@ -1,6 +1,8 @@
 /* step.c - sequences and the half-steps in hand, one of each group of rows. */
 #include "leader/core/core_impl.h"
 
+#include <string.h>
+
 #define RATE_MIN_BYTES      32768 /* fewer bytes take no time that could be told from the rest */
 #define FASTEST_US_PER_BYTE 1e-5  /* 100 GB/s: a link within one machine seems to take no time */
 
@@ -15,6 +17,7 @@ void core_seq_open(struct hd_core *c, const struct hd_event *ev)
     bit = core_bit(seq);
     c->live |= bit;
     c->replayed &= ~bit;
+    c->replaying &= ~bit;
     c->sequences[seq] = (struct sequence){0};
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
         if (!(alive & core_bit(s)))
@@ -35,7 +38,9 @@ void core_seq_close(struct hd_core *c, const struct hd_event *ev)
     if (core_inflight(&c->sequences[seq]) > 0)
         core_abandon_step(c); /* sequences end between steps, or with the step they are in */
     c->live &= ~bit;
+    c->told &= ~bit;
     c->replayed &= ~bit;
+    c->replaying &= ~bit;
     c->spoiled &= ~bit;
     c->restless = true; /* it was perhaps the one that a log lacked */
     c->sequences[seq] = (struct sequence){0};
@@ -55,6 +60,33 @@ uint32_t core_inflight(const struct sequence *q)
     for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
         rows += q->inflight[g];
     return rows;
+}
+
+void core_needs(const struct hd_core *c, struct hd_orders *out)
+{
+    uint64_t replayed = c->replayed | c->replaying;
+    bool abandoned = c->replaying != 0; /* the step in hand will be, by then */
+    out->n_needs = 0;
+    for (uint64_t left = c->live; left; left &= left - 1) {
+        unsigned i = core_first(left);
+        struct hd_seq_need *need = &out->needs[out->n_needs++];
+        *need = (struct hd_seq_need){.sequence = i, .replayed = replayed & core_bit(i)};
+        if (need->replayed)
+            continue;
+        need->base = c->sequences[i].base;
+        if (!abandoned)
+            memcpy(need->inflight, c->sequences[i].inflight, sizeof need->inflight);
+    }
+    for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
+        out->layers_done[g] = abandoned ? 0 : c->layers_done[g];
+}
+
+uint64_t hd_core_positions(const struct hd_core *c)
+{
+    uint64_t sum = 0;
+    for (uint64_t left = c->live & ~c->replayed; left; left &= left - 1)
+        sum += c->sequences[core_first(left)].base;
+    return sum;
 }
 
 static void recall(struct hd_core *c, struct half *h)
@@ -209,70 +241,64 @@ void core_send_halves(struct hd_core *c)
     }
 }
 
-static bool is_single(const struct hd_event *ev)
+static bool is_single(const struct hd_half_info *ask)
 {
-    if (ev->groups > 1) /* decoding is never cut */
+    if (ask->groups > 1) /* decoding is never cut */
         return false;
-    for (size_t i = 0; i < ev->n_rows; i++)
-        if (ev->rows[i].rows != 1)
+    for (size_t i = 0; i < ask->n_rows; i++)
+        if (ask->rows[i].rows != 1)
             return false;
     return true;
 }
 
 void core_half(struct hd_core *c, const struct hd_event *ev)
 {
-    struct half *h = &c->half[ev->group];
+    const struct hd_half_info *ask = &ev->half;
+    struct half *h = &c->half[ask->group];
     for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
-        if (g == ev->group || g >= ev->groups)
+        if (g == ask->group || g >= ask->groups)
             forget_group(c, g); /* a group that is not there has joined the first */
-    for (size_t i = 0; i < ev->n_rows; i++) {
-        uint32_t seq = ev->rows[i].sequence;
+    for (size_t i = 0; i < ask->n_rows; i++) {
+        uint32_t seq = ask->rows[i].sequence;
         if (seq < HD_MAX_SEQUENCES && c->live & core_bit(seq))
-            c->sequences[seq].inflight[ev->group] = ev->rows[i].rows;
+            c->sequences[seq].inflight[ask->group] = ask->rows[i].rows;
     }
     uint64_t sequences = 0;
-    for (size_t i = 0; i < ev->n_rows; i++)
-        if (ev->rows[i].sequence < HD_MAX_SEQUENCES)
-            sequences |= core_bit(ev->rows[i].sequence);
+    for (size_t i = 0; i < ask->n_rows; i++)
+        if (ask->rows[i].sequence < HD_MAX_SEQUENCES)
+            sequences |= core_bit(ask->rows[i].sequence);
     *h = (struct half){
         .active = true,
-        .step = ev->step,
-        .half = ev->half,
-        .layer = ev->layer,
+        .step = ask->step,
+        .half = ask->half,
+        .layer = ask->layer,
         .sequences = sequences,
-        .single = is_single(ev),
+        .single = is_single(ask),
     };
-    c->layers_done[ev->group] = layers_before(c, h);
+    c->layers_done[ask->group] = layers_before(c, h);
     if (c->state == HD_CLUSTER_READY)
-        start_half(c, ev->group);
+        start_half(c, ask->group);
 }
 
 /* It answers a half-step that is awaited from its sender. */
-static bool answers(const struct hd_core *c, const struct hd_event *result)
+static bool answers(const struct hd_core *c, unsigned slot, const struct hd_result_info *r)
 {
-    if (result->group >= HD_MAX_GROUPS || result->slot >= HD_MAX_WORKERS)
+    if (r->group >= HD_MAX_GROUPS || slot >= HD_MAX_WORKERS)
         return false;
-    const struct half *h = &c->half[result->group];
-    bool same_layer = /* the logits have no layer */
-        result->half == HD_HALF_LOGITS || result->layer == h->layer;
-    return h->sent && result->epoch == c->epoch && result->step == h->step &&
-           result->half == h->half && same_layer && h->awaited & core_bit(result->slot);
+    const struct half *h = &c->half[r->group];
+    bool same_layer = r->half == HD_HALF_LOGITS || r->layer == h->layer; /* logits have none */
+    return h->sent && r->epoch == c->epoch && r->step == h->step && r->half == h->half &&
+           same_layer && h->awaited & core_bit(slot);
 }
 
 /* Nothing that was sent before is awaited from the sender. A recovery relies on it: rows of a group
  * whose attention half is done lie behind those of the group before it. */
-static bool in_order(const struct hd_core *c, const struct hd_event *result)
+static bool in_order(const struct hd_core *c, unsigned slot, const struct hd_result_info *r)
 {
     for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
-        if (c->half[g].awaited & core_bit(result->slot) &&
-            c->half[g].order < c->half[result->group].order)
+        if (c->half[g].awaited & core_bit(slot) && c->half[g].order < c->half[r->group].order)
             return false;
     return true;
-}
-
-bool hd_core_expects(const struct hd_core *c, const struct hd_event *result)
-{
-    return answers(c, result) && in_order(c, result);
 }
 
 /* The times of two groups overlap: what has passed since the last count belongs to both. Of it no
@@ -305,44 +331,54 @@ static void finish_half(struct hd_core *c, unsigned group)
 
 /* What of a large half-step's time is neither computing nor the round trip is its bytes' way; one
  * that has to wait behind another shows nothing. */
-static void measure_link(struct hd_core *c, const struct hd_event *ev)
+static void measure_link(struct hd_core *c, unsigned slot, const struct hd_result_info *r)
 {
-    struct worker *w = &c->workers[ev->slot];
-    const struct half *h = &c->half[ev->group];
-    if (ev->bytes < RATE_MIN_BYTES || !w->answered_beat || !(h->alone & core_bit(ev->slot)))
+    struct worker *w = &c->workers[slot];
+    const struct half *h = &c->half[r->group];
+    if (r->bytes < RATE_MIN_BYTES || !w->answered_beat || !(h->alone & core_bit(slot)))
         return;
     double took = (double)c->now_us - (double)h->since_us;
-    double way = (took - (double)ev->compute_us - w->rtt_us) / (double)ev->bytes;
+    double way = (took - (double)r->compute_us - w->rtt_us) / (double)r->bytes;
     if (way < FASTEST_US_PER_BYTE)
         way = FASTEST_US_PER_BYTE;
     w->us_per_byte = w->us_per_byte > 0 ? w->us_per_byte + (way - w->us_per_byte) / 8 : way;
 }
 
+/* The answer is added up. */
+static void take_answer(struct hd_core *c, unsigned slot, const struct hd_result_info *r,
+                        uint64_t digest)
+{
+    struct half *h = &c->half[r->group];
+    core_heard(c, slot);
+    c->workers[slot].answered++;
+    core_audit_answer(c, h, slot, digest);
+    core_report_work(c, r->flops);
+    measure_link(c, slot, r);
+    c->totals[h->single].flops += r->flops;
+    if (r->compute_us > h->slowest_us)
+        h->slowest_us = r->compute_us;
+    h->awaited &= ~core_bit(slot);
+    if (h->awaited == 0)
+        finish_half(c, r->group);
+}
+
 void core_result(struct hd_core *c, const struct hd_event *ev)
 {
-    if (answers(c, ev) && !in_order(c, ev)) {
-        core_lose(c, ev->slot, HD_LOSS_PROTOCOL);
-        return;
-    }
-    if (!(core_alive(c) & core_bit(ev->slot)) || !hd_core_expects(c, ev)) {
+    const struct hd_result_info *r = &ev->result;
+    uint64_t digest = 0;
+    if (!(core_alive(c) & core_bit(ev->slot)) || !answers(c, ev->slot, r)) {
         core_push(c, HD_ACT_DROP_RESULT, ev->slot);
         if (core_alive(c) & core_bit(ev->slot))
             core_heard(c, ev->slot);
         return;
     }
-    struct half *h = &c->half[ev->group];
-    core_heard(c, ev->slot);
-    core_push(c, HD_ACT_USE_RESULT, ev->slot);
-    c->workers[ev->slot].answered++;
-    core_audit_answer(c, h, ev);
-    core_report_work(c, ev->flops);
-    measure_link(c, ev);
-    c->totals[h->single].flops += ev->flops;
-    if (ev->compute_us > h->slowest_us)
-        h->slowest_us = ev->compute_us;
-    h->awaited &= ~core_bit(ev->slot);
-    if (h->awaited == 0)
-        finish_half(c, ev->group);
+    const struct round *audit = c->half[r->group].audit;
+    if (!in_order(c, ev->slot, r) ||
+        (r->use && r->use(r->arg, audit ? audit->id : 0, &digest) < 0)) {
+        core_lose(c, ev->slot, HD_LOSS_PROTOCOL);
+        return;
+    }
+    take_answer(c, ev->slot, r, digest);
 }
 
 void core_step_done(struct hd_core *c)

@@ -47,8 +47,9 @@ void core_wrong(struct hd_core *c, unsigned slot, enum hd_half half)
 {
     const struct worker *w = &c->workers[slot];
     struct hd_action *a = core_push(c, HD_ACT_WRONG, slot);
-    strcpy(a->name, w->name);
-    a->since_us = w->contributed ? w->clean_us[half] : c->now_us + 1; /* else nothing is doubted */
+    strcpy(a->wrong.name, w->name);
+    a->wrong.since_us =
+        w->contributed ? w->clean_us[half] : c->now_us + 1; /* else nothing is doubted */
     c->audits.totals.wrong++;
     core_audit_explained(c, slot);
     if (w->contributed)
@@ -68,7 +69,7 @@ static void let_in(struct hd_core *c, unsigned slot)
     w->knows = c->live;
     c->restless = true;
     if (w->welcomed != c->epoch)
-        core_push(c, HD_ACT_ASSIGN, slot);
+        core_push(c, HD_ACT_ASSIGN, slot)->assign.all = core_orders(c);
 }
 
 void core_test(struct hd_core *c, unsigned slot)

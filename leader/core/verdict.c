@@ -75,8 +75,8 @@ static void confirm(struct hd_core *c, struct round *r, unsigned subject)
 static void say_doubt(struct hd_core *c)
 {
     struct hd_action *a = core_push(c, HD_ACT_DOUBT, c->audits.differed.slots[0]);
-    a->subject = c->audits.differed.slots[1];
-    a->since_us = c->audits.differed.since_us;
+    a->doubt.subject = c->audits.differed.slots[1];
+    a->doubt.since_us = c->audits.differed.since_us;
     c->audits.differed.open = false;
     c->spoiled |= c->live;
 }
@@ -179,8 +179,8 @@ static void judge(struct hd_core *c, struct round *r, unsigned subject)
     if (!right && q->n < MAX_OPINIONS) {
         if (q->n == 2) {
             struct hd_action *a = core_push(c, HD_ACT_DIFFER, subject);
-            a->subject = q->opinions[1].slot;
-            a->round = r->id;
+            a->differ.subject = q->opinions[1].slot;
+            a->differ.round = r->id;
         }
         q->n++;
         without(c, r, subject); /* so far */
@@ -257,18 +257,18 @@ void core_audit_result(struct hd_core *c, const struct hd_event *ev)
     if (!(core_alive(c) & core_bit(ev->slot)))
         return;
     core_heard(c, ev->slot);
-    if (!ev->audit || !find(c, ev->slot, ev->audit, &f))
+    if (!ev->audit.number || !find(c, ev->slot, ev->audit.number, &f))
         return; /* came too late */
-    if (ev->cannot || ev->digest == 0) {
+    if (ev->audit.cannot || ev->audit.digest == 0) {
         unanswered(c, &f);
         return;
     }
     f.o->asked = 0;
     if (f.r->of[f.subject].state == AUDIT_AGAIN) {
-        f.o->again = ev->digest;
+        f.o->again = ev->audit.digest;
         judge_again(c, f.r, f.subject);
     } else {
-        f.o->digest = ev->digest;
+        f.o->digest = ev->audit.digest;
         judge(c, f.r, f.subject);
     }
 }

@@ -39,9 +39,9 @@ void hd_peer_refuse(struct hd_peer *p, unsigned code, const char *why)
 
 static void do_reject(struct hd_leader *l, const struct hd_action *a)
 {
-    struct hd_peer *p = hd_peer_by_id(l, a->conn);
+    struct hd_peer *p = hd_peer_by_id(l, a->reject.conn);
     if (p)
-        hd_peer_refuse(p, a->code, a->text);
+        hd_peer_refuse(p, a->reject.code, a->reject.text);
 }
 
 static void do_close(struct hd_leader *l, const struct hd_action *a)
@@ -50,8 +50,8 @@ static void do_close(struct hd_leader *l, const struct hd_action *a)
     if (!p)
         return;
     l->slots[a->slot] = NULL;
-    if (a->text) {
-        hd_peer_refuse(p, a->code, a->text);
+    if (a->close.text) {
+        hd_peer_refuse(p, a->close.code, a->close.text);
         return;
     }
     p->forgotten = true;
@@ -72,12 +72,13 @@ static void do_worker_state(struct hd_leader *l, const struct hd_action *a)
     struct hd_worker_view v;
     if (!hd_core_worker(l->core, a->slot, hd_now_us(), &v))
         return;
-    const char *state = hd_worker_state_name(a->state);
-    const char *cause = a->state == HD_WORKER_OFFLINE ? hd_loss_cause_name(a->cause) : "";
+    const char *state = hd_worker_state_name(a->member.state);
+    const char *cause =
+        a->member.state == HD_WORKER_OFFLINE ? hd_loss_cause_name(a->member.cause) : "";
     hd_leader_note(l, v.name, state, cause);
-    hd_log_write(l->o.log, a->state == HD_WORKER_ONLINE ? HD_LOG_INFO : HD_LOG_WARN, "worker_state",
-                 "worker=%s state=%s%s%s epoch=%llu", v.name, state, *cause ? " cause=" : "", cause,
-                 (unsigned long long)hd_core_epoch(l->core));
+    hd_log_write(l->o.log, a->member.state == HD_WORKER_ONLINE ? HD_LOG_INFO : HD_LOG_WARN,
+                 "worker_state", "worker=%s state=%s%s%s epoch=%llu", v.name, state,
+                 *cause ? " cause=" : "", cause, (unsigned long long)hd_core_epoch(l->core));
     hd_leader_update_limits(l);
 }
 
@@ -92,10 +93,10 @@ static void do_pace(struct hd_leader *l, const struct hd_action *a)
     struct hd_worker_view v;
     if (!hd_core_worker(l->core, a->slot, hd_now_us(), &v))
         return;
-    hd_leader_note(l, v.name, hd_pace_name(a->pace), "");
-    hd_log_write(l->o.log, a->pace == HD_PACE_STEADY ? HD_LOG_INFO : HD_LOG_WARN, "worker_pace",
-                 "worker=%s pace=%s slowness=%.1f share=%.2f", v.name, hd_pace_name(a->pace),
-                 a->slowness, a->share);
+    hd_leader_note(l, v.name, hd_pace_name(a->pace.pace), "");
+    hd_log_write(l->o.log, a->pace.pace == HD_PACE_STEADY ? HD_LOG_INFO : HD_LOG_WARN,
+                 "worker_pace", "worker=%s pace=%s slowness=%.1f share=%.2f", v.name,
+                 hd_pace_name(a->pace.pace), a->pace.slowness, a->pace.share);
 }
 
 static void do_failover(struct hd_leader *l, const struct hd_action *a)
@@ -156,20 +157,20 @@ static void do_send(struct hd_leader *l, const struct hd_action *a)
         break;
     case HD_ACT_ASSIGN:
         if (a->epoch != hd_core_epoch(l->core))
-            return; /* overtaken: the plan at hand is another's */
-        rc = hd_send_assign(l, p, a);
+            return; /* overtaken: it would be for nothing */
+        rc = hd_send_assign(p, a);
         l->assigned_us[a->epoch % HD_EPOCHS] = hd_now_us();
         break;
     case HD_ACT_PREPARE:
         if (a->epoch == hd_core_epoch(l->core))
-            rc = hd_send_assign(l, p, a);
+            rc = hd_send_assign(p, a);
         break;
     case HD_ACT_SEND_HALF:
         rc = hd_send_half(l, p, a);
         hd_busy_poll_expect(&l->busy_poll);
         break;
     case HD_ACT_FILL:
-        rc = hd_send_fill(l, p, a->sequences);
+        rc = hd_send_fill(p, a);
         break;
     case HD_ACT_FETCH:
         rc = hd_send_fetch(p, &a->fetch);
@@ -234,8 +235,6 @@ static void perform(struct hd_leader *l, const struct hd_action *a)
     case HD_ACT_RESET_HALF:
         hd_engine_reset_half(l->engine, a->group);
         break;
-    case HD_ACT_USE_RESULT: /* cluster.c has added it: the core was asked before */
-        break;
     case HD_ACT_DROP_RESULT:
         l->results_dropped++;
         break;
@@ -275,7 +274,8 @@ static void drain(struct hd_leader *l)
         struct hd_action a = l->actions.list[l->next_action++]; /* the list may grow meanwhile */
         perform(l, &a);
     }
-    l->actions.n = l->next_action = 0;
+    hd_actions_clear(&l->actions);
+    l->next_action = 0;
     l->draining = false;
 }
 

@@ -35,12 +35,7 @@ void hd_advice_loaded(struct hd_leader *l, struct hd_peer *p, uint64_t weights_u
 
 static uint64_t live_positions(const struct hd_leader *l)
 {
-    struct hd_seq_need list[HD_MAX_SEQUENCES];
-    uint32_t layers[HD_MAX_GROUPS];
-    uint64_t sum = 0;
-    size_t n = hd_core_needs(l->core, list, layers);
-    for (size_t i = 0; i < n; i++)
-        sum += list[i].base;
+    uint64_t sum = hd_core_positions(l->core);
     if (sum == 0)
         sum = l->context < USUAL_POSITIONS ? l->context : USUAL_POSITIONS;
     return sum;

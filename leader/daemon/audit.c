@@ -117,10 +117,9 @@ static uint64_t logits_digest(struct hd_leader *l, struct hd_audit_record *r, un
 }
 
 uint64_t hd_audit_answer(struct hd_peer *p, const struct hd_frame *f,
-                         const Hydac__V1__StepResult *m)
+                         const Hydac__V1__StepResult *m, uint64_t round)
 {
     struct hd_leader *l = p->leader;
-    uint64_t round = hd_core_audit_of(l->core, m->group);
     if (round == 0 || m->n_bad > 0) /* rows that are no numbers end their requests anyway */
         return 0;
     struct hd_audit_record *r = find(l, round);
@@ -146,15 +145,15 @@ uint64_t hd_audit_answer(struct hd_peer *p, const struct hd_frame *f,
 
 int hd_send_audit(struct hd_leader *l, struct hd_peer *p, const struct hd_action *a)
 {
-    const struct hd_audit_record *r = find(l, a->round);
+    const struct hd_audit_record *r = find(l, a->audit.round);
     Hydac__V1__Audit m = HYDAC__V1__AUDIT__INIT;
     if (!r)
         return 0; /* it ended before it was carried out */
-    m.id = a->audit;
+    m.id = a->audit.number;
     m.half = (Hydac__V1__Half)r->half;
     m.layer = r->layer;
-    m.units = r->of[a->subject].list;
-    m.n_units = r->of[a->subject].n;
+    m.units = r->of[a->audit.subject].list;
+    m.n_units = r->of[a->audit.subject].n;
     m.sequences = r->sequences;
     m.positions = r->positions;
     m.n_sequences = m.n_positions = r->rows;
@@ -163,7 +162,7 @@ int hd_send_audit(struct hd_leader *l, struct hd_peer *p, const struct hd_action
     m.want = r->want;
     m.temperatures = r->temperatures;
     m.n_want = m.n_temperatures = r->want ? r->rows : 0;
-    m.fresh = a->again;
+    m.fresh = a->audit.again;
     return hd_peer_send(p, HD_FRAME_AUDIT, &m.base, r->payload);
 }
 
@@ -176,9 +175,7 @@ void hd_peer_audit_result(struct hd_peer *p, const struct hd_frame *f)
     }
     struct hd_event ev = {.type = HD_EV_AUDIT,
                           .slot = (unsigned)p->slot,
-                          .audit = m->id,
-                          .cannot = m->cannot,
-                          .digest = m->digest};
+                          .audit = {.number = m->id, .cannot = m->cannot, .digest = m->digest}};
     hydac__v1__audit_result__free_unpacked(m, NULL);
     hd_leader_event(p->leader, &ev);
 }

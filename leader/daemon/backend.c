@@ -53,7 +53,7 @@ static int drain(void *arg, const char *worker, bool on, struct hd_error *err)
     if (slot < 0)
         return hd_fail(err, HD_E_NOTFOUND,
                        "no worker named \"%s\" is connected; hydac status lists them", worker);
-    struct hd_event ev = {.type = HD_EV_DRAIN, .slot = (unsigned)slot, .on = on};
+    struct hd_event ev = {.type = HD_EV_DRAIN, .slot = (unsigned)slot, .drain = {.on = on}};
     hd_info(l->o.log, on ? "drain" : "undrain", "worker=%s", worker);
     hd_leader_event(l, &ev);
     return 0;

@@ -7,10 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-void hd_peer_broke_rules(struct hd_peer *p, const char *why)
+static void tell_broken_rules(const struct hd_peer *p, const char *why)
 {
     hd_warn(p->leader->o.log, "worker_broke_rules", "slot=%d address=%s reason=\"%s\"", p->slot,
             hd_conn_peer(p->conn), why);
+}
+
+void hd_peer_broke_rules(struct hd_peer *p, const char *why)
+{
+    tell_broken_rules(p, why);
     if (p->slot < 0) {
         p->forgotten = true;
         hd_conn_close(p->conn, false);
@@ -59,8 +64,8 @@ static void on_hello(struct hd_peer *p, const struct hd_frame *f)
     }
     struct hd_event ev = {
         .type = HD_EV_HELLO,
-        .conn = p->id,
-        .hello = {.name = m->name,
+        .hello = {.conn = p->id,
+                  .name = m->name,
                   .model_digest = m->model_digest,
                   .log_limit_bytes = m->log_limit_bytes,
                   .threads = m->threads,
@@ -95,7 +100,10 @@ static void on_ack(struct hd_peer *p, const struct hd_frame *f)
                                       .audits = m->audits,
                                       .integrity_us = m->integrity_us};
     struct hd_event ev = {
-        .type = HD_EV_ACK, .slot = (unsigned)p->slot, .seq = m->seq, .sent_us = m->sent_us};
+        .type = HD_EV_ACK,
+        .slot = (unsigned)p->slot,
+        .ack = {.seq = m->seq, .sent_us = m->sent_us},
+    };
     hydac__v1__heartbeat_ack__free_unpacked(m, NULL);
     hd_leader_event(p->leader, &ev);
 }
@@ -150,9 +158,9 @@ static void count_received(struct hd_peer *p, const struct hd_frame *f, int half
     hd_traffic_count(&p->leader->traffic, &counted);
 }
 
-/* Adds a result that the core expects to its group's half-step in hand. */
-static int use_result(struct hd_peer *p, const struct hd_frame *f, const Hydac__V1__StepResult *m,
-                      struct hd_error *err)
+/* Adds a result to its group's half-step in hand. */
+static int add_up(struct hd_peer *p, const struct hd_frame *f, const Hydac__V1__StepResult *m,
+                  struct hd_error *err)
 {
     struct hd_leader *l = p->leader;
     struct hd_half_result r = {
@@ -183,34 +191,50 @@ static uint64_t payload_bytes(const struct hd_leader *l, uint32_t group)
     return bytes ? hd_shared_len(bytes) : 0;
 }
 
+/* A StepResult, while the core looks at it. */
+struct answer {
+    struct hd_peer *p;
+    const struct hd_frame *f;
+    const Hydac__V1__StepResult *m;
+};
+
+/* hd_result_info.use */
+static int use_result(void *arg, uint64_t audit, uint64_t *digest)
+{
+    const struct answer *a = arg;
+    struct hd_error err = {0};
+    int rc = add_up(a->p, a->f, a->m, &err);
+    if (rc < 0)
+        tell_broken_rules(a->p, err.text);
+    else
+        *digest = hd_audit_answer(a->p, a->f, a->m, audit);
+    return rc;
+}
+
 static void on_step_result(struct hd_peer *p, const struct hd_frame *f)
 {
-    struct hd_leader *l = p->leader;
-    unsigned slot = (unsigned)p->slot;
-    struct hd_error err = {0};
     Hydac__V1__StepResult *m = hydac__v1__step_result__unpack(NULL, f->body_len, f->body);
     if (!m) {
         hd_peer_broke_rules(p, "StepResult cannot be read");
         return;
     }
-    struct hd_event ev = {.type = HD_EV_RESULT,
-                          .slot = slot,
-                          .epoch = m->epoch,
-                          .step = m->step,
-                          .half = (enum hd_half)m->half,
-                          .layer = m->layer,
-                          .group = m->group,
-                          .bytes = f->payload_len + payload_bytes(l, m->group),
-                          .compute_us = m->compute_us,
-                          .flops = m->flops};
+    struct answer a = {.p = p, .f = f, .m = m};
+    struct hd_event ev = {
+        .type = HD_EV_RESULT,
+        .slot = (unsigned)p->slot,
+        .result = {.epoch = m->epoch,
+                   .step = m->step,
+                   .half = (enum hd_half)m->half,
+                   .layer = m->layer,
+                   .group = m->group,
+                   .bytes = f->payload_len + payload_bytes(p->leader, m->group),
+                   .compute_us = m->compute_us,
+                   .flops = m->flops,
+                   .use = use_result,
+                   .arg = &a},
+    };
     count_received(p, f, (int)m->half);
-    bool expected = hd_core_expects(l->core, &ev);
-    if (expected && use_result(p, f, m, &err) < 0) {
-        hd_peer_broke_rules(p, err.text);
-    } else {
-        ev.digest = expected ? hd_audit_answer(p, f, m) : 0;
-        hd_leader_event(l, &ev);
-    }
+    hd_leader_event(p->leader, &ev);
     hydac__v1__step_result__free_unpacked(m, NULL);
 }
 
@@ -234,11 +258,10 @@ static void on_log_state(struct hd_peer *p, const struct hd_frame *f)
     }
     hd_info(p->leader->o.log, "log_state", "slot=%d sequence=%u complete=%d", p->slot, m->sequence,
             m->complete);
-    struct hd_event ev = {.type = HD_EV_LOG_STATE,
-                          .slot = (unsigned)p->slot,
-                          .sequence = m->sequence,
-                          .complete = m->complete,
-                          .again = m->again};
+    struct hd_event ev = {
+        .type = HD_EV_LOG_STATE,
+        .slot = (unsigned)p->slot,
+        .log = {.sequence = m->sequence, .complete = m->complete, .again = m->again}};
     hydac__v1__log_state__free_unpacked(m, NULL);
     hd_leader_event(p->leader, &ev);
 }
@@ -292,7 +315,7 @@ out:
 static void on_drain(struct hd_peer *p)
 {
     struct hd_event ev = {
-        .type = HD_EV_DRAIN, .slot = (unsigned)p->slot, .on = true, .leaving = true};
+        .type = HD_EV_DRAIN, .slot = (unsigned)p->slot, .drain = {.on = true, .leaving = true}};
     hd_info(p->leader->o.log, "worker_leaves", "slot=%d", p->slot);
     hd_leader_event(p->leader, &ev);
 }

@@ -29,13 +29,13 @@ static void engine_half(void *arg, const struct hd_half_work *work)
     struct hd_leader *l = arg;
     struct hd_event ev = {
         .type = HD_EV_HALF,
-        .step = work->step,
-        .half = work->half,
-        .layer = work->half == HD_HALF_LOGITS ? 0 : work->layer,
-        .group = work->group,
-        .groups = work->groups,
-        .rows = work->by_sequence,
-        .n_rows = work->n_sequences,
+        .half = {.step = work->step,
+                 .half = work->half,
+                 .layer = work->half == HD_HALF_LOGITS ? 0 : work->layer,
+                 .group = work->group,
+                 .groups = work->groups,
+                 .rows = work->by_sequence,
+                 .n_rows = work->n_sequences},
     };
     hd_traffic_half(&l->traffic, work);
     hd_leader_event(l, &ev);
@@ -44,7 +44,7 @@ static void engine_half(void *arg, const struct hd_half_work *work)
 static void engine_step_done(void *arg, uint64_t step)
 {
     struct hd_leader *l = arg;
-    struct hd_event ev = {.type = HD_EV_STEP_DONE, .step = step};
+    struct hd_event ev = {.type = HD_EV_STEP_DONE};
     hd_traffic_step_done(&l->traffic);
     hd_leader_event(l, &ev);
 }

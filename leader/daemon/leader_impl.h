@@ -231,7 +231,7 @@ void hd_leader_event(struct hd_leader *l, struct hd_event *ev);
 /* audit.c: what is kept of audited half-steps */
 /* The digest of an answer that the engine has taken, 0 if it is not audited (or cannot be). */
 uint64_t hd_audit_answer(struct hd_peer *p, const struct hd_frame *f,
-                         const Hydac__V1__StepResult *m);
+                         const Hydac__V1__StepResult *m, uint64_t round);
 int hd_send_audit(struct hd_leader *l, struct hd_peer *p, const struct hd_action *a);
 void hd_audit_forget(struct hd_leader *l, uint64_t round); /* 0: all */
 void hd_peer_audit_result(struct hd_peer *p, const struct hd_frame *f);
@@ -265,8 +265,8 @@ int hd_peer_send(struct hd_peer *p, int type, const ProtobufCMessage *m, struct 
 int hd_send_welcome(struct hd_leader *l, struct hd_peer *p);
 int hd_send_reject(struct hd_peer *p, unsigned code, const char *text);
 int hd_send_heartbeat(struct hd_peer *p, uint64_t seq);
-int hd_send_assign(struct hd_leader *l, struct hd_peer *p, const struct hd_action *a);
-int hd_send_fill(struct hd_leader *l, struct hd_peer *p, uint64_t sequences);
+int hd_send_assign(struct hd_peer *p, const struct hd_action *a);
+int hd_send_fill(struct hd_peer *p, const struct hd_action *a);
 int hd_send_fetch(struct hd_peer *p, const struct hd_fetch *f);
 int hd_send_rows(struct hd_peer *p, const struct hd_fetch *f, struct hd_shared *rows);
 int hd_send_drained(struct hd_peer *p);

@@ -80,34 +80,33 @@ static int held_units(const struct hd_holds *h, const struct hd_peer *p, enum hd
 struct needs {
     Hydac__V1__SequenceNeed need[HD_MAX_SEQUENCES], *refs[HD_MAX_SEQUENCES];
     size_t n;
-    uint32_t layers_done[HD_MAX_GROUPS];
 };
 
 _Static_assert(HD_MAX_GROUPS == 2, "the messages tell of two groups");
 
-static void list_needs(const struct hd_leader *l, uint64_t of, struct needs *out)
+static void list_needs(const struct hd_orders *all, uint64_t of, struct needs *out)
 {
-    struct hd_seq_need list[HD_MAX_SEQUENCES];
-    size_t n = hd_core_needs(l->core, list, out->layers_done);
     out->n = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (!(of >> list[i].sequence & 1))
+    for (size_t i = 0; i < all->n_needs; i++) {
+        const struct hd_seq_need *need = &all->needs[i];
+        if (!(of >> need->sequence & 1))
             continue;
         Hydac__V1__SequenceNeed *m = &out->need[out->n];
         hydac__v1__sequence_need__init(m);
-        m->sequence = list[i].sequence;
-        m->committed = list[i].base;
-        m->inflight = list[i].inflight[0];
-        m->inflight_second = list[i].inflight[1];
-        m->replayed = list[i].replayed;
+        m->sequence = need->sequence;
+        m->committed = need->base;
+        m->inflight = need->inflight[0];
+        m->inflight_second = need->inflight[1];
+        m->replayed = need->replayed;
         out->refs[out->n++] = m;
     }
 }
 
-static int list_units(const struct hd_leader *l, const struct hd_peer *p, Hydac__V1__AssignHeads *m)
+static int list_units(const struct hd_orders *all, const struct hd_peer *p,
+                      Hydac__V1__AssignHeads *m)
 {
-    const struct hd_plan *plan = hd_core_plan(l->core);
-    const struct hd_holds *hold = hd_core_hold(l->core);
+    const struct hd_plan *plan = &all->plan;
+    const struct hd_holds *hold = &all->hold;
     int rc = hd_owned_units(plan, p, HD_UNIT_HEAD, &m->heads, &m->n_heads);
     if (rc == 0)
         rc = hd_owned_units(plan, p, HD_UNIT_FFN, &m->ffn_blocks, &m->n_ffn_blocks);
@@ -123,19 +122,20 @@ static int list_units(const struct hd_leader *l, const struct hd_peer *p, Hydac_
 }
 
 /* HD_ACT_ASSIGN, HD_ACT_PREPARE */
-int hd_send_assign(struct hd_leader *l, struct hd_peer *p, const struct hd_action *a)
+int hd_send_assign(struct hd_peer *p, const struct hd_action *a)
 {
     Hydac__V1__AssignHeads m = HYDAC__V1__ASSIGN_HEADS__INIT;
+    const struct hd_orders *all = a->assign.all;
     struct needs needs;
-    list_needs(l, UINT64_MAX, &needs);
+    list_needs(all, UINT64_MAX, &needs);
     m.epoch = a->epoch;
-    m.round = a->round;
-    m.clear = a->clear;
+    m.round = a->assign.round;
+    m.clear = a->assign.clear;
     m.sequences = needs.refs;
     m.n_sequences = needs.n;
-    m.layers_done = needs.layers_done[0];
-    m.layers_done_second = needs.layers_done[1];
-    int rc = list_units(l, p, &m);
+    m.layers_done = all->layers_done[0];
+    m.layers_done_second = all->layers_done[1];
+    int rc = list_units(all, p, &m);
     if (rc == 0)
         rc = hd_peer_send(p, HD_FRAME_ASSIGN, &m.base, NULL);
     free(m.heads);
@@ -147,14 +147,15 @@ int hd_send_assign(struct hd_leader *l, struct hd_peer *p, const struct hd_actio
     return rc;
 }
 
-int hd_send_fill(struct hd_leader *l, struct hd_peer *p, uint64_t sequences)
+/* HD_ACT_FILL */
+int hd_send_fill(struct hd_peer *p, const struct hd_action *a)
 {
     Hydac__V1__FillLog m = HYDAC__V1__FILL_LOG__INIT;
     struct needs needs;
-    list_needs(l, sequences, &needs);
+    list_needs(a->fill.all, a->fill.sequences, &needs);
     m.sequences = needs.refs;
     m.n_sequences = needs.n;
-    m.layers_done = needs.layers_done[0]; /* between two steps: 0 */
+    m.layers_done = a->fill.all->layers_done[0]; /* between two steps: 0 */
     return hd_peer_send(p, HD_FRAME_FILL_LOG, &m.base, NULL);
 }
 

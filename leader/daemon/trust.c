@@ -127,31 +127,31 @@ static double seconds_ago(uint64_t since_us)
 
 static void do_wrong(struct hd_leader *l, const struct hd_action *a)
 {
-    struct hd_state_change *e = hd_leader_note(l, a->name, "wrong", "");
+    struct hd_state_change *e = hd_leader_note(l, a->wrong.name, "wrong", "");
     char why[256];
     hd_errlog(l->o.log, "worker_wrong",
               "worker=%s unconfirmed_s=%.3f quarantine_s=%" PRIu64
               " effect=\"cut off; requests that have heard of tokens since then end, others begin "
               "anew\"",
-              a->name, seconds_ago(a->since_us), l->o.config->quarantine_s);
-    hd_trust_name_ended(l, a->since_us, HD_ALL_SEQUENCES, e->text);
+              a->wrong.name, seconds_ago(a->wrong.since_us), l->o.config->quarantine_s);
+    hd_trust_name_ended(l, a->wrong.since_us, HD_ALL_SEQUENCES, e->text);
     snprintf(why, sizeof why,
              "worker %s computed wrong bits, and what it gave in the %.1f s before they were found "
              "may be part of this answer; send the request again",
-             a->name, seconds_ago(a->since_us));
-    hd_engine_fail_told(l->engine, a->since_us, why);
+             a->wrong.name, seconds_ago(a->wrong.since_us));
+    hd_engine_fail_told(l->engine, a->wrong.since_us, why);
 }
 
 static void do_doubt(struct hd_leader *l, const struct hd_action *a)
 {
-    const char *one = name_of(l, a->slot), *other = name_of(l, a->subject);
+    const char *one = name_of(l, a->slot), *other = name_of(l, a->doubt.subject);
     struct hd_state_change *e = hd_leader_note(l, one, "doubted", other);
     char why[256];
     hd_errlog(l->o.log, "workers_contradict",
               "worker=%s other=%s unconfirmed_s=%.3f reason=\"both stay with their bits and there "
               "is no third to ask; add a worker, or take one of them away\"",
-              one, other, seconds_ago(a->since_us));
-    hd_trust_name_ended(l, a->since_us, HD_ALL_SEQUENCES, e->text);
+              one, other, seconds_ago(a->doubt.since_us));
+    hd_trust_name_ended(l, a->doubt.since_us, HD_ALL_SEQUENCES, e->text);
     snprintf(why, sizeof why,
              "workers %.60s and %.60s compute different bits and there is no third that could say "
              "who is wrong; this answer cannot be trusted",
@@ -163,8 +163,8 @@ void hd_trust_act(struct hd_leader *l, const struct hd_action *a)
 {
     switch (a->type) {
     case HD_ACT_DIFFER:
-        hd_warn(l->o.log, "audit_differs", "audit=%" PRIu64 " worker=%s auditor=%s", a->round,
-                name_of(l, a->slot), name_of(l, a->subject));
+        hd_warn(l->o.log, "audit_differs", "audit=%" PRIu64 " worker=%s auditor=%s",
+                a->differ.round, name_of(l, a->slot), name_of(l, a->differ.subject));
         break;
     case HD_ACT_WRONG:
         do_wrong(l, a);

@@ -3,7 +3,7 @@
 #define HD_ENGINE_REQUEST_H
 
 #include "common/util/error.h"
-#include "leader/core/core.h"
+#include "leader/core/types.h"
 
 #include <stdbool.h>
 #include <stddef.h>

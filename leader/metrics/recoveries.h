@@ -2,7 +2,7 @@
 #ifndef HD_METRICS_RECOVERIES_H
 #define HD_METRICS_RECOVERIES_H
 
-#include "leader/core/core.h"
+#include "leader/core/types.h"
 #include "leader/metrics/histogram.h"
 
 #define HD_LOSS_CAUSES (HD_LOSS_WRONG + 1)

@@ -29,14 +29,14 @@ static void step(struct cluster *c, struct hd_event *ev)
                                     .now_us = c->now_us};
             FUZZ_CHECK(hd_core_step(c->core, &done, &c->actions) == 0);
         }
-    c->actions.n = 0;
+    hd_actions_clear(&c->actions);
 }
 
 static void join(struct cluster *c, const char *name, uint64_t conn)
 {
-    struct hd_event hello = {.type = HD_EV_HELLO,
-                             .conn = conn,
-                             .hello = {.name = name, .model_digest = DIGEST, .threads = 1}};
+    struct hd_event hello = {
+        .type = HD_EV_HELLO,
+        .hello = {.conn = conn, .name = name, .model_digest = DIGEST, .threads = 1}};
     step(c, &hello);
 }
 
@@ -65,9 +65,11 @@ static void start(struct cluster *c)
     }
     struct hd_event open = {.type = HD_EV_SEQ_OPEN};
     struct hd_event half = {
-        .type = HD_EV_HALF, .step = 1, .groups = HD_MAX_GROUPS, .rows = &rows, .n_rows = 1};
+        .type = HD_EV_HALF,
+        .half = {.step = 1, .groups = HD_MAX_GROUPS, .rows = &rows, .n_rows = 1}};
     step(c, &open);
-    for (; half.group < half.groups && hd_core_state(c->core) == HD_CLUSTER_READY; half.group++)
+    for (unsigned *group = &half.half.group;
+         *group < half.half.groups && hd_core_state(c->core) == HD_CLUSTER_READY; (*group)++)
         step(c, &half);
 }
 
@@ -78,8 +80,8 @@ static void take_hello(struct cluster *c, const Hydac__V1__Hello *m)
     if (m->name[0] == '\0' || strlen(m->name) > 63)
         return;
     struct hd_event ev = {.type = HD_EV_HELLO,
-                          .conn = c->now_us,
-                          .hello = {.name = m->name,
+                          .hello = {.conn = c->now_us,
+                                    .name = m->name,
                                     .model_digest = m->model_digest,
                                     .log_limit_bytes = m->log_limit_bytes,
                                     .threads = m->threads,
@@ -133,19 +135,19 @@ static void take_result(struct cluster *c, unsigned slot, const Hydac__V1__StepR
 {
     struct hd_event ev = {.type = HD_EV_RESULT,
                           .slot = slot,
-                          .epoch = m->epoch,
-                          .step = m->step,
-                          .half = (enum hd_half)m->half,
-                          .layer = m->layer,
-                          .group = m->group,
-                          .compute_us = m->compute_us};
-    hd_core_expects(c->core, &ev);
+                          .result = {.epoch = m->epoch,
+                                     .step = m->step,
+                                     .half = (enum hd_half)m->half,
+                                     .layer = m->layer,
+                                     .group = m->group,
+                                     .compute_us = m->compute_us}};
     step(c, &ev);
 }
 
 static void take_ack(struct cluster *c, unsigned slot, const Hydac__V1__HeartbeatAck *m)
 {
-    struct hd_event ev = {.type = HD_EV_ACK, .slot = slot, .seq = m->seq, .sent_us = m->sent_us};
+    struct hd_event ev = {
+        .type = HD_EV_ACK, .slot = slot, .ack = {.seq = m->seq, .sent_us = m->sent_us}};
     step(c, &ev);
 }
 

@@ -195,21 +195,21 @@ static void ask(struct sim *s, unsigned group)
     struct sim_group *p = &e->groups[group];
     struct hd_seq_rows rows[SIM_ROWS];
     struct hd_event ev = {.type = HD_EV_HALF,
-                          .step = e->step,
-                          .half = p->half,
-                          .layer = p->layer,
-                          .group = group,
-                          .groups = e->n_groups,
-                          .rows = rows};
+                          .half = {.step = e->step,
+                                   .half = p->half,
+                                   .layer = p->layer,
+                                   .group = group,
+                                   .groups = e->n_groups,
+                                   .rows = rows}};
     p->state = SIM_IN_HAND;
     s->halves++;
     sim_engine_reset_half(s, group);
     for (size_t i = 0; i < p->n_rows; i++) {
         uint32_t sequence = (uint32_t)p->rows[i].r->sequence;
-        if (ev.n_rows > 0 && rows[ev.n_rows - 1].sequence == sequence)
-            rows[ev.n_rows - 1].rows++;
+        if (ev.half.n_rows > 0 && rows[ev.half.n_rows - 1].sequence == sequence)
+            rows[ev.half.n_rows - 1].rows++;
         else
-            rows[ev.n_rows++] = (struct hd_seq_rows){sequence, 1};
+            rows[ev.half.n_rows++] = (struct hd_seq_rows){sequence, 1};
     }
     sim_leader_event(s, &ev);
 }
@@ -302,7 +302,7 @@ static void sample(struct sim *s, const struct sim_step_row *row)
 static void finish_step(struct sim *s)
 {
     struct sim_engine *e = &s->engine;
-    struct hd_event ev = {.type = HD_EV_STEP_DONE, .step = e->step};
+    struct hd_event ev = {.type = HD_EV_STEP_DONE};
     sim_leader_event(s, &ev);
     for (size_t i = 0; i < e->n_rows; i++)
         e->rows[i].r->done = e->rows[i].position + 1;

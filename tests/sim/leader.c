@@ -36,15 +36,15 @@ static void welcome(struct sim *s, const struct hd_action *a)
 static void reject(struct sim *s, const struct hd_action *a)
 {
     struct sim_msg m = {.type = MSG_REJECT};
-    s->conn_slot[a->conn] = -2;
-    sim_send_to_worker(s, a->conn, &m);
+    s->conn_slot[a->reject.conn] = -2;
+    sim_send_to_worker(s, a->reject.conn, &m);
 }
 
-static void put_needs(struct sim *s, struct sim_msg *m, uint64_t of)
+static void put_needs(struct sim *s, struct sim_msg *m, const struct hd_orders *all, uint64_t of)
 {
-    struct hd_seq_need needs[HD_MAX_SEQUENCES];
-    size_t n = hd_core_needs(s->core, needs, m->layers_done);
-    for (size_t i = 0; i < n; i++)
+    const struct hd_seq_need *needs = all->needs;
+    memcpy(m->layers_done, all->layers_done, sizeof m->layers_done);
+    for (size_t i = 0; i < all->n_needs; i++)
         if (of >> needs[i].sequence & 1) {
             if (m->n_needs == SIM_SEQUENCES)
                 sim_fail(s, "more sequences are needed than there are");
@@ -62,18 +62,19 @@ static uint64_t mask_of(const uint32_t *list, uint32_t n)
 
 static void send_assign(struct sim *s, const struct hd_action *a)
 {
+    const struct hd_orders *all = a->assign.all;
     struct sim_msg m = {
-        .type = MSG_ASSIGN, .epoch = a->epoch, .clear = a->clear, .round = a->round};
+        .type = MSG_ASSIGN, .epoch = a->epoch, .clear = a->assign.clear, .round = a->assign.round};
     uint32_t list[64];
     if (!s->slots[a->slot] || a->epoch != hd_core_epoch(s->core))
         return;
     for (int k = 0; k < HD_UNIT_KINDS; k++) {
-        m.units[k] = mask_of(list, hd_plan_owned(hd_core_plan(s->core), k, a->slot, list));
-        m.hold[k] = mask_of(list, hd_holds_list(hd_core_hold(s->core), k, a->slot, list));
+        m.units[k] = mask_of(list, hd_plan_owned(&all->plan, k, a->slot, list));
+        m.hold[k] = mask_of(list, hd_holds_list(&all->hold, k, a->slot, list));
         if (m.units[k] & m.hold[k])
             sim_fail(s, "slot %u is to hold what it owns", a->slot);
     }
-    put_needs(s, &m, UINT64_MAX);
+    put_needs(s, &m, all, UINT64_MAX);
     s->prepared |= a->type == HD_ACT_PREPARE;
     s->moves += a->type == HD_ACT_PREPARE;
     note(s, a->type == HD_ACT_PREPARE ? "prepare" : "assign", a->slot, m.units[HD_UNIT_HEAD]);
@@ -83,8 +84,8 @@ static void send_assign(struct sim *s, const struct hd_action *a)
 static void send_fill(struct sim *s, const struct hd_action *a)
 {
     struct sim_msg m = {.type = MSG_FILL};
-    put_needs(s, &m, a->sequences);
-    note(s, "fill", a->slot, a->sequences);
+    put_needs(s, &m, a->fill.all, a->fill.sequences);
+    note(s, "fill", a->slot, a->fill.sequences);
     if (s->slots[a->slot])
         sim_send_to_worker(s, s->slots[a->slot], &m);
 }
@@ -102,17 +103,18 @@ static void send_fetch(struct sim *s, const struct hd_action *a)
 
 static void send_simple(struct sim *s, const struct hd_action *a)
 {
-    struct sim_msg m = {
-        .epoch = a->epoch, .seq = a->seq, .sequence = a->sequence, .group = a->group};
+    struct sim_msg m = {.epoch = a->epoch};
     if (!s->slots[a->slot])
         return;
     switch (a->type) {
     case HD_ACT_HEARTBEAT:
         m.type = MSG_HEARTBEAT;
+        m.seq = a->seq;
         m.sent_us = s->now;
         break;
     case HD_ACT_SEND_HALF:
         m.type = MSG_STEP;
+        m.group = a->group;
         sim_engine_fill_step(s, &m);
         break;
     case HD_ACT_DRAINED:
@@ -120,6 +122,7 @@ static void send_simple(struct sim *s, const struct hd_action *a)
         break;
     default:
         m.type = a->type == HD_ACT_SEQ_OPEN ? MSG_OPEN : MSG_CLOSE;
+        m.sequence = a->sequence;
         break;
     }
     sim_send_to_worker(s, s->slots[a->slot], &m);
@@ -155,17 +158,17 @@ static void check_report(struct sim *s, const struct hd_failover *f)
 
 static void worker_state(struct sim *s, const struct hd_action *a)
 {
-    note(s, hd_worker_state_name(a->state), a->slot,
-         a->state == HD_WORKER_OFFLINE ? (uint64_t)a->cause : 0);
-    if (a->state != HD_WORKER_OFFLINE)
+    note(s, hd_worker_state_name(a->member.state), a->slot,
+         a->member.state == HD_WORKER_OFFLINE ? (uint64_t)a->member.cause : 0);
+    if (a->member.state != HD_WORKER_OFFLINE)
         return;
     s->losses++;
-    if (s->kind == SIM_LIAR && a->cause != HD_LOSS_WRONG)
+    if (s->kind == SIM_LIAR && a->member.cause != HD_LOSS_WRONG)
         sim_fail(s, "a false alarm: the worker in slot %u was lost (%s)", a->slot,
-                 hd_loss_cause_name(a->cause));
+                 hd_loss_cause_name(a->member.cause));
     if (s->kind == SIM_CALM || s->kind == SIM_JITTER)
         sim_fail(s, "a false alarm: worker in slot %u was lost (%s)", a->slot,
-                 hd_loss_cause_name(a->cause));
+                 hd_loss_cause_name(a->member.cause));
 }
 
 static void pace(struct sim *s, const struct hd_action *a)
@@ -173,14 +176,15 @@ static void pace(struct sim *s, const struct hd_action *a)
     struct hd_worker_view v;
     hd_core_worker(s->core, a->slot, s->now, &v);
     struct sim_worker *w = &s->workers[v.name[1] - '0'];
-    note(s, hd_pace_name(a->pace), a->slot, (uint64_t)(a->share * 100));
-    if (a->pace != HD_PACE_STEADY && !s->options.relief.automatic && a->pace != HD_PACE_SLOW)
+    note(s, hd_pace_name(a->pace.pace), a->slot, (uint64_t)(a->pace.share * 100));
+    if (a->pace.pace != HD_PACE_STEADY && !s->options.relief.automatic &&
+        a->pace.pace != HD_PACE_SLOW)
         sim_fail(s, "%s was relieved, and nobody is to be", v.name);
-    if (a->pace == HD_PACE_RELIEVED && !w->relieved_at) {
+    if (a->pace.pace == HD_PACE_RELIEVED && !w->relieved_at) {
         w->relieved_at = s->now;
         w->reliefs++;
         s->relieved++;
-    } else if (a->pace == HD_PACE_STEADY && w->relieved_at) {
+    } else if (a->pace.pace == HD_PACE_STEADY && w->relieved_at) {
         /* Back and forth takes longer and longer. */
         if (s->now - w->relieved_at < s->options.relief.hold_us)
             sim_fail(s, "%s got its share back after %llu us", v.name,
@@ -232,7 +236,6 @@ static void perform(struct sim *s, const struct hd_action *a)
         s->pairs_lost += a->group > 0;
         sim_engine_reset_half(s, a->group);
         break;
-    case HD_ACT_USE_RESULT: /* used before the core was told */
     case HD_ACT_DROP_RESULT:
         break;
     case HD_ACT_HALF_DONE:
@@ -281,7 +284,8 @@ void sim_leader_event(struct sim *s, struct hd_event *ev)
         struct hd_action a = s->actions.list[s->next_action++];
         perform(s, &a);
     }
-    s->actions.n = s->next_action = 0;
+    hd_actions_clear(&s->actions);
+    s->next_action = 0;
     s->draining = false;
 }
 
@@ -297,13 +301,26 @@ static size_t list_bits(uint64_t mask, uint32_t *list)
 static void greeted(struct sim *s, const struct sim_msg *m)
 {
     char name[8];
-    struct hd_event ev = {.type = HD_EV_HELLO, .conn = m->conn};
+    struct hd_event ev = {.type = HD_EV_HELLO, .hello = {.conn = m->conn}};
     snprintf(name, sizeof name, "w%u", s->conn_worker[m->conn]);
     ev.hello.name = name;
     ev.hello.model_digest = s->options.model_digest;
     ev.hello.log_limit_bytes = m->complete;
     s->gave_up_log |= !m->complete;
     sim_leader_event(s, &ev);
+}
+
+struct in_hand {
+    struct sim *s;
+    const struct sim_msg *m;
+};
+
+static int use_result(void *arg, uint64_t audit, uint64_t *digest)
+{
+    const struct in_hand *r = arg;
+    *digest = sim_trust_answer(r->s, (unsigned)r->s->conn_slot[r->m->conn], r->m, audit);
+    sim_engine_use(r->s, r->m);
+    return 0;
 }
 
 void sim_leader_receive(struct sim *s, const struct sim_msg *m)
@@ -315,6 +332,7 @@ void sim_leader_receive(struct sim *s, const struct sim_msg *m)
     if (slot < 0)
         return;
     struct hd_event ev = {.slot = (unsigned)slot};
+    struct in_hand in_hand = {s, m};
     switch (m->type) {
     case MSG_FIN:
         s->slots[slot] = 0;
@@ -323,8 +341,7 @@ void sim_leader_receive(struct sim *s, const struct sim_msg *m)
         break;
     case MSG_ACK:
         ev.type = HD_EV_ACK;
-        ev.seq = m->seq;
-        ev.sent_us = m->sent_us;
+        ev.ack = (struct hd_ack_info){m->seq, m->sent_us};
         break;
     case MSG_KV:
         ev.type = HD_EV_KV_RESULT;
@@ -341,20 +358,17 @@ void sim_leader_receive(struct sim *s, const struct sim_msg *m)
         break;
     case MSG_RESULT:
         ev.type = HD_EV_RESULT;
-        ev.epoch = m->epoch;
-        ev.step = m->step;
-        ev.half = m->half;
-        ev.layer = m->layer;
-        ev.group = m->group;
-        if (hd_core_expects(s->core, &ev)) {
-            ev.digest = sim_trust_answer(s, (unsigned)slot, m);
-            sim_engine_use(s, m);
-        }
+        ev.result = (struct hd_result_info){.epoch = m->epoch,
+                                            .step = m->step,
+                                            .half = m->half,
+                                            .layer = m->layer,
+                                            .group = m->group,
+                                            .use = use_result,
+                                            .arg = &in_hand};
         break;
     case MSG_LOG_STATE:
         ev.type = HD_EV_LOG_STATE;
-        ev.sequence = m->sequence;
-        ev.complete = m->complete;
+        ev.log = (struct hd_log_info){m->sequence, m->complete, false};
         break;
     case MSG_FETCH:
     case MSG_ROWS:
@@ -364,7 +378,7 @@ void sim_leader_receive(struct sim *s, const struct sim_msg *m)
         break;
     case MSG_DRAIN:
         ev.type = HD_EV_DRAIN;
-        ev.on = ev.leaving = true;
+        ev.drain = (struct hd_drain_info){true, true};
         break;
     default:
         if (!sim_trust_event(s, m, &ev))
@@ -380,9 +394,9 @@ void sim_leader_operate(struct sim *s, unsigned worker)
     if (slot >= 0 && sim_chance(s, 70)) {
         ev.type = HD_EV_DRAIN;
         ev.slot = (unsigned)slot;
-        ev.on = sim_chance(s, 50);
+        ev.drain.on = sim_chance(s, 50);
     }
-    note(s, ev.type == HD_EV_DRAIN ? "drain" : "rebalance", ev.slot, ev.on);
+    note(s, ev.type == HD_EV_DRAIN ? "drain" : "rebalance", ev.slot, ev.drain.on);
     sim_leader_event(s, &ev);
 }
 

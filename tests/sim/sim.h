@@ -289,7 +289,8 @@ void sim_trust_test(struct sim *s, unsigned worker, const struct sim_msg *m);
 void sim_trust_take(struct sim *s, unsigned worker, const struct sim_msg *m); /* an AUDIT */
 void sim_trust_work(struct sim *s, unsigned worker);
 void sim_trust_damage(struct sim *s, unsigned worker);
-uint64_t sim_trust_answer(struct sim *s, unsigned slot, const struct sim_msg *result);
+uint64_t sim_trust_answer(struct sim *s, unsigned slot, const struct sim_msg *result,
+                          uint64_t round);
 void sim_trust_act(struct sim *s, const struct hd_action *a);
 bool sim_trust_event(struct sim *s, const struct sim_msg *m, struct hd_event *ev);
 void sim_trust_check(struct sim *s);

@@ -195,9 +195,9 @@ static struct sim_audit *find(struct sim *s, uint64_t round)
     return NULL;
 }
 
-uint64_t sim_trust_answer(struct sim *s, unsigned slot, const struct sim_msg *result)
+uint64_t sim_trust_answer(struct sim *s, unsigned slot, const struct sim_msg *result,
+                          uint64_t round)
 {
-    uint64_t round = hd_core_audit_of(s->core, result->group);
     struct sim_audit *a = round ? find(s, round) : NULL;
     if (!round)
         return 0;
@@ -214,17 +214,16 @@ uint64_t sim_trust_answer(struct sim *s, unsigned slot, const struct sim_msg *re
 
 bool sim_trust_event(struct sim *s, const struct sim_msg *m, struct hd_event *ev)
 {
-    ev->digest = m->digest;
     switch (m->type) {
     case MSG_TESTED:
         ev->type = HD_EV_SELF_TEST;
+        ev->digest = m->digest;
         for (unsigned i = 0; i < s->engine.n_requests; i++) /* of these it was not told */
             s->joined_late |= s->engine.requests[i].sequence >= 0;
         return true;
     case MSG_AUDITED:
         ev->type = HD_EV_AUDIT;
-        ev->audit = m->seq;
-        ev->cannot = m->cannot;
+        ev->audit = (struct hd_audit_info){m->seq, m->cannot, m->digest};
         return true;
     case MSG_DAMAGE:
         ev->type = HD_EV_DAMAGE;
@@ -237,14 +236,14 @@ bool sim_trust_event(struct sim *s, const struct sim_msg *m, struct hd_event *ev
 
 static void ask(struct sim *s, const struct hd_action *a)
 {
-    const struct sim_audit *of = find(s, a->round);
+    const struct sim_audit *of = find(s, a->audit.round);
     if (!of || !s->slots[a->slot])
         return;
     struct sim_msg m = of->step;
     m.type = MSG_AUDIT;
-    m.seq = a->audit;
-    m.again = a->again;
-    m.units[m.half] = of->units[a->subject];
+    m.seq = a->audit.number;
+    m.again = a->audit.again;
+    m.units[m.half] = of->units[a->audit.subject];
     s->asked++;
     sim_send_to_worker(s, s->slots[a->slot], &m);
 }
@@ -260,12 +259,12 @@ static void name_ended(struct sim *s, uint64_t since)
 
 static void blame(struct sim *s, const struct hd_action *a)
 {
-    unsigned worker = (unsigned)(a->name[1] - '0');
+    unsigned worker = (unsigned)(a->wrong.name[1] - '0');
     if (worker != s->liar)
-        sim_fail(s, "%s is blamed, and the liar is w%u", a->name, s->liar);
+        sim_fail(s, "%s is blamed, and the liar is w%u", a->wrong.name, s->liar);
     s->blamed++;
-    name_ended(s, a->since_us);
-    sim_engine_fail_told(s, a->since_us);
+    name_ended(s, a->wrong.since_us);
+    sim_engine_fail_told(s, a->wrong.since_us);
     s->lying = false;
     s->gave_up_log = true; /* all that is left is replayed */
     for (unsigned i = 0; i < s->engine.n_requests; i++) {
@@ -292,7 +291,7 @@ static void nobody_knows(struct sim *s, const struct hd_action *a)
     if (s->kind == SIM_LIAR && !pair && s->halves > s->differed_halves + patience(s))
         sim_fail(s, "nobody is blamed, and the liar is w%u", s->liar);
     s->doubts++;
-    name_ended(s, a->since_us);
+    name_ended(s, a->doubt.since_us);
     sim_engine_fail_told(s, 0);
     s->gave_up_log = true;
 }

@@ -1,7 +1,7 @@
 /* stub_tokenizer.c - a tokenizer without a model: id = byte, 256 and above have no text. */
 #include "stub_tokenizer.h"
 
-#include "leader/core/core.h"
+#include "leader/core/types.h"
 
 #include <stdlib.h>
 #include <string.h>

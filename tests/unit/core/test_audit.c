@@ -387,12 +387,11 @@ Test(core_audit, windows)
             unsigned layer = half == 16 ? 0 : half / 2;
             snprintf(event, sizeof event, "half %u %s %u", step, kind, layer);
             trace_event(&t, event);
-            uint64_t audit = hd_core_audit_of(t.core, 0);
             for (unsigned w = 1; w <= 2; w++) {
                 snprintf(event, sizeof event, "result w%u 1 %u %s %u 5", w, step, kind, layer);
                 trace_event(&t, event);
             }
-            if (!audit)
+            if (!t.audit)
                 continue;
             if (half < 16 && layer != at && of_layers > 0) {
                 cr_assert(of_layers % 16 == 0, "layer %u after %u", layer, of_layers);

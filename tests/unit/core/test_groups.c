@@ -189,16 +189,14 @@ Test(core_groups, deadline_of_the_second)
 
 static void answer(struct trace *t, unsigned slot, unsigned group, uint64_t compute_us)
 {
-    struct hd_event ev = {.type = HD_EV_RESULT,
-                          .now_us = t->now_us,
-                          .slot = slot,
-                          .epoch = 1,
-                          .step = 1,
-                          .group = group,
-                          .bytes = 100000,
-                          .compute_us = compute_us};
+    struct hd_event ev = {
+        .type = HD_EV_RESULT,
+        .now_us = t->now_us,
+        .slot = slot,
+        .result = {
+            .epoch = 1, .step = 1, .group = group, .bytes = 100000, .compute_us = compute_us}};
     cr_assert(hd_core_step(t->core, &ev, &t->actions) == 0);
-    t->actions.n = 0; /* nobody is there to perform them */
+    hd_actions_clear(&t->actions); /* nobody is there to perform them */
 }
 
 /* Times that overlap are counted once; of them no more is computing than there was. What waits

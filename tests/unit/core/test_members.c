@@ -317,14 +317,15 @@ Test(core_members, rate_of_a_link)
 {
     struct hd_worker_view v;
     struct trace t;
-    struct hd_event ev = {.type = HD_EV_RESULT, .epoch = 1, .bytes = 1000000, .compute_us = 700};
+    struct hd_event ev = {.type = HD_EV_RESULT,
+                          .result = {.epoch = 1, .bytes = 1000000, .compute_us = 700}};
     trace_start(&t, 2, NULL);
     trace_event(&t, "ack w1"); /* 300 us */
     trace_event(&t, "open 0");
     trace_event(&t, "half 1 A 0 0:1");
     t.now_us += 2000;
     ev.now_us = t.now_us;
-    ev.step = 1;
+    ev.result.step = 1;
     cr_assert(hd_core_step(t.core, &ev, &t.actions) == 0);
     cr_assert(hd_core_worker(t.core, 0, t.now_us, &v));
     cr_assert_float_eq(v.rate, 1e9, 1); /* 1 MB in 1 ms */
@@ -334,16 +335,17 @@ Test(core_members, rate_of_a_link)
 /* Both owners answer the half-step in hand; the second after a millisecond in all. */
 static void answer_half(struct trace *t, enum hd_half half)
 {
-    struct hd_event ev = {.type = HD_EV_RESULT, .epoch = 1, .step = 1, .half = half, .flops = 5};
+    struct hd_event ev = {.type = HD_EV_RESULT,
+                          .result = {.epoch = 1, .step = 1, .half = half, .flops = 5}};
     static const uint64_t compute_us[2] = {700, 300};
     for (unsigned slot = 0; slot < 2; slot++) {
         t->now_us += 500;
         ev.now_us = t->now_us;
         ev.slot = slot;
-        ev.compute_us = compute_us[slot];
+        ev.result.compute_us = compute_us[slot];
         cr_assert(hd_core_step(t->core, &ev, &t->actions) == 0);
     }
-    t->actions.n = 0; /* nobody is there to perform them */
+    hd_actions_clear(&t->actions); /* nobody is there to perform them */
 }
 
 Test(core_members, half_steps_are_counted_by_what_their_steps_are)

@@ -71,6 +71,21 @@ Test(core_move, a_loss_while_a_newcomer_prepares)
     play(until_filled, lines, 2, NULL);
 }
 
+/* Of a sequence that has ended meanwhile it has no rows, and nobody wants any. */
+Test(core_move, the_sequence_ends_while_a_newcomer_prepares)
+{
+    static const struct trace_line lines[] = {
+        {"result w2 1 3 A 0", "use; half done"},
+        {"done", ""},
+        {"close 0", "close w1 s0; close w2 s0; close w3 s0"},
+        {"open 0", "open w1 s0; open w2 s0; open w3 s0"},
+        {"kv w3 1 round=1 gaps=0", "not ready; assign w1 e2 h0,1 f0 v0 s0=0; assign w2 e2 h2 f2,3 "
+                                   "s0=0; assign w3 e2 h3 f1 v1 s0=0"},
+        {NULL, NULL},
+    };
+    play(until_filled, lines, 2, NULL);
+}
+
 /* Its own loss while it prepares concerns nobody. */
 Test(core_move, a_newcomer_is_lost)
 {

@@ -21,6 +21,7 @@ struct trace {
     struct hd_core *core;
     struct hd_actions actions;
     uint64_t now_us, next_conn;
+    uint64_t digest, audit;      /* of the result in hand; the round that it was audited in */
     char text[8192];             /* of the event in hand */
     struct hd_failover failover; /* the latest report */
 };
