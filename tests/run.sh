@@ -171,9 +171,11 @@ if [ $binaries = yes ]; then
         export HYDAC_DEPLOY
         run_pytest deploy
     elif [ $quick = yes ]; then
+        run_pytest house
         run_pytest golden
         run_pytest integration
     else
+        run_pytest house
         run_pytest golden
         run_pytest integration
         run_pytest deploy

@@ -1,3 +1,5 @@
+/* keeper.c - a process that shares the memory of the worker and does nothing but wait for its end.
+ */
 #include "worker/keeper.h"
 
 #include <poll.h>

@@ -1,3 +1,5 @@
+/* block.c - the bit layouts of the quantized types, each written once: nibbles, high bits, scales.
+ */
 #include "common/math/block.h"
 #include "common/math/half.h"
 

@@ -1,3 +1,5 @@
+/* k_table.c - one variant's kernels as a table of functions; compiled once for each instruction
+ * set. */
 #include "common/math/kernels_impl.h"
 
 #define TABLE(matmul_q8_fn)                                                                        \

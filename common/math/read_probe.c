@@ -1,3 +1,5 @@
+/* read_probe.c - each thread adds up its part of a large area, so that nothing but reading takes
+ * time. */
 #include "common/math/read_probe.h"
 
 #include "common/util/error.h"

@@ -1,3 +1,4 @@
+/* tensor.c - the types of tensors as a table, and each of their elements as a float. */
 #include "common/math/tensor.h"
 #include "common/math/block.h"
 #include "common/math/half.h"

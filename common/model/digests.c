@@ -1,3 +1,6 @@
+/* digests.c - hashes all pieces on several threads, and keeps the result beside the model in a file
+ * that says which files it is of.
+ */
 #include "common/model/digests.h"
 
 #include "common/math/team.h"

@@ -1,3 +1,4 @@
+/* files.c - asks the open files, not their names, whether they are still what they were. */
 #include "common/model/files.h"
 
 #include "common/model/gguf_impl.h"

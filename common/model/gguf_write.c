@@ -1,3 +1,4 @@
+/* gguf_write.c - writes beside the wanted name and renames at the end: nobody sees half a file. */
 #include "common/model/gguf_write.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* json.c - jansson with limits, and with a word for what is no JSON at all. */
 #include "common/model/json.h"
 
 #include "common/model/kind.h"

@@ -1,3 +1,4 @@
+/* kind.c - tables of first bytes and of names in folders, with what to do about each. */
 #include "common/model/kind.h"
 
 #include <dirent.h>

@@ -1,3 +1,4 @@
+/* map.c - mmap, with the identity that the file had when it was opened. */
 #include "common/model/map.h"
 
 #include "common/model/guard.h"

@@ -1,3 +1,4 @@
+/* model.c - opens a file as GGUF and a folder as safetensors, and says what activations suit it. */
 #include "common/model/arch.h"
 #include "common/model/model_impl.h"
 

@@ -1,3 +1,4 @@
+/* names.c - a hash table that is never deleted from: linear probing, no string is copied. */
 #include "common/model/names.h"
 
 #include <stdlib.h>

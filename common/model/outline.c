@@ -1,3 +1,5 @@
+/* outline.c - the outline as a message, and back to a model without weights, checked like a file.
+ */
 #include "common/model/outline.h"
 
 #include "common/model/model_impl.h"

@@ -1,3 +1,4 @@
+/* piece.c - pieces are counted, not listed: index and unit follow from each other by arithmetic. */
 #include "common/model/piece.h"
 
 #include <string.h>

@@ -1,3 +1,5 @@
+/* rope.c - sines and cosines of our own: the C library's differ between machines, and with them
+ * bits. */
 #include "common/model/rope.h"
 
 #include "common/model/model.h"

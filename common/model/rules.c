@@ -1,3 +1,4 @@
+/* rules.c - looks a key up, judges its value, and makes the sentence with which it is refused. */
 #include "common/model/rules.h"
 
 #include <math.h>

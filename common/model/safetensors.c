@@ -1,3 +1,6 @@
+/* safetensors.c - headers are JSON from strangers: each length and offset is checked before it is
+ * used, whatever the file says of itself.
+ */
 #include "common/model/safetensors.h"
 
 #include "common/model/json.h"

@@ -1,3 +1,5 @@
+/* units.c - how wide the blocks are into which FFN and vocabulary are cut, and how many there are.
+ */
 #include "common/model/model.h"
 #include "common/model/unit.h"
 

@@ -1,3 +1,5 @@
+/* address.c - numeric addresses at once; names through the loop, so that looking up stops nobody.
+ */
 #include "common/net/address.h"
 
 #include <arpa/inet.h>

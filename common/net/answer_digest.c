@@ -1,3 +1,4 @@
+/* answer_digest.c - one hash over payload and lists, each list with its length before it. */
 #include "common/net/answer_digest.h"
 
 #define XXH_STATIC_LINKING_ONLY /* the streaming state lives on the stack */

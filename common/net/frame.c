@@ -1,3 +1,6 @@
+/* frame.c - the decoder takes bytes as they come, in pieces of any size, and believes no length
+ * before it has checked it against the limits of its type.
+ */
 #include "common/net/frame.h"
 
 #include "common/util/size.h"

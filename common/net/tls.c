@@ -1,3 +1,4 @@
+/* tls.c - OpenSSL between two queues of bytes: it never sees a socket, and never waits. */
 #include "common/net/tls.h"
 
 #include "common/net/bounds.h"

@@ -1,3 +1,4 @@
+/* tls_pipe.c - OpenSSL's idea of a file (BIO) over our queues of bytes. */
 #include "common/net/tls_impl.h"
 
 #include <openssl/err.h>

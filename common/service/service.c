@@ -1,3 +1,4 @@
+/* service.c - systemd's protocol through libsystemd; empty functions in a build without it. */
 #include "common/service/service.h"
 
 #include <stdarg.h>

@@ -1,3 +1,5 @@
+/* bound.c - the longest token bounds what one may stand for; tried on rare text before it is
+ * believed. */
 #include "common/text/bound.h"
 
 #include <stdlib.h>

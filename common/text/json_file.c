@@ -1,3 +1,4 @@
+/* json_file.c - reads a file whole, up to a limit; what is no plain file is not even opened. */
 #include "common/text/json_file.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* tokenizer.c - opens what the container has, and marks the tokens that end an answer. */
 #include "common/text/tokenizer.h"
 
 #include "common/text/encoder.h"

@@ -1,3 +1,4 @@
+/* utf8.c - the table of well-formed sequences; what is none of them is skipped byte by byte. */
 #include "common/text/utf8.h"
 
 /* How many bytes follow a lead byte, and the range of the first of them (the others: 80..BF). */

@@ -1,3 +1,4 @@
+/* cgroup.c - walks from our own group up to the root and keeps the smallest value. */
 #include "common/util/cgroup.h"
 
 #include <limits.h>

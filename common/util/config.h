@@ -1,4 +1,5 @@
-/* config.h - strict YAML configuration, the command line and --help from one table, through libyaml.
+/* config.h - strict YAML configuration, the command line and --help from one table, through
+ * libyaml.
  *
  * The file is a mapping of sections, each a mapping of scalars (or of sequences, for
  * HD_CONFIG_TABLE and HD_CONFIG_WORDS). Everything unexpected is one error "FILE:LINE:COLUMN: what;
@@ -75,7 +76,7 @@ struct hd_config_flag {
 struct hd_config_line {
     const struct hd_config_key *keys;   /* ends with a NULL section */
     const struct hd_config_flag *flags; /* ends with a NULL flag: what is no setting */
-    const char *about;                  /* the first lines of --help, each ended: usage, what it is */
+    const char *about; /* the first lines of --help, each ended: usage, what it is */
     int argc;
     char **argv; /* argv[0] is the program and is skipped */
 };

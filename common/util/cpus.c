@@ -1,3 +1,4 @@
+/* cpus.c - the process's affinity, cut to what the control groups' quota amounts to. */
 #include "common/util/cpus.h"
 
 #include "common/util/cgroup.h"

@@ -1,3 +1,4 @@
+/* error.c - sentences into the caller's error, and the names of codes. */
 #include "common/util/error.h"
 
 #include <stdarg.h>

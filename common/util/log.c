@@ -1,3 +1,4 @@
+/* log.c - makes a whole line on the stack and gives it away in one piece. */
 #include "common/util/log.h"
 
 #include "common/util/error.h"

@@ -1,3 +1,4 @@
+/* memory.c - the machine's memory, or what the control groups leave of it. */
 #include "common/util/memory.h"
 
 #include "common/util/cgroup.h"

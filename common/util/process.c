@@ -1,3 +1,4 @@
+/* process.c - standard files that are open, enough descriptors, and an end with the parent. */
 #include "common/util/process.h"
 
 #include <errno.h>

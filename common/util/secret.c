@@ -1,3 +1,5 @@
+/* secret.c - a file is refused, with the reason, unless its mode and access list keep all others
+ * out. */
 #include "common/util/secret.h"
 
 #include <errno.h>

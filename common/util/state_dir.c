@@ -1,3 +1,4 @@
+/* state_dir.c - systemd's folder, the user's, or the system's, in this order. */
 #include "common/util/state_dir.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* warnings.c - a list that grows, without what is in it already. */
 #include "common/util/warnings.h"
 
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* failover_json.c - one object a recovery; its members are described in leader/README.md. */
 #include "leader/api/failover_json.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* generation.c - keeps what stop strings may still cut off, counts, and ends exactly once. */
 #include "leader/api/generation.h"
 
 #include "common/util/clock.h"

@@ -1,3 +1,5 @@
+/* jobs.c - a lane (queue and thread) for each kind of job, so that a huge prompt delays no other
+ * client. */
 #include "leader/api/jobs.h"
 
 #include <assert.h>

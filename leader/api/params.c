@@ -1,3 +1,5 @@
+/* params.c - a table of members: how each is taken, or why it is refused. Unknown ones are errors.
+ */
 #include "leader/api/params.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* scores.c - a token's bytes may be no text alone: escapes, and places counted in characters. */
 #include "leader/api/scores.h"
 
 #include "common/util/error.h"

@@ -1,3 +1,4 @@
+/* text.c - holds back the end of a text that may yet become a stop string. */
 #include "leader/api/text.h"
 
 #include "common/util/error.h"

@@ -1,3 +1,5 @@
+/* advice.c - estimates what a loss would cost with each policy from measured speeds, and says why.
+ */
 #include "leader/core/advice.h"
 
 #include <math.h>

@@ -1,3 +1,5 @@
+/* core.c - hd_core_step: one event in, the actions that follow from it out; and what others may
+ * ask. */
 #include "leader/core/core_impl.h"
 
 #include <stdio.h>

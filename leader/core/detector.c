@@ -1,3 +1,5 @@
+/* detector.c - mean and deviation of the last intervals give the chance that silence is still
+ * chance. */
 #include "leader/core/detector.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* holds.c - sets of bits, and who should hold copies so that the loss of any worker is covered. */
 #include "leader/core/holds.h"
 
 #include <float.h>

@@ -1,3 +1,4 @@
+/* plan.c - lists of owners; giving units away moves as few as possible. */
 #include "leader/core/plan.h"
 
 #include <stdlib.h>

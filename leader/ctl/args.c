@@ -1,3 +1,4 @@
+/* args.c - an option is a row: its name, its type, where its value goes. */
 #include "leader/ctl/args.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* bench_client.c - a measurement is a client of a cluster that hd_up keeps running meanwhile. */
 #include "leader/ctl/bench_client.h"
 
 #include "leader/ctl/http.h"

@@ -1,3 +1,4 @@
+/* bench_svg.c - bars and lines as SVG text; the scales are computed here, nothing is fetched. */
 #include "leader/ctl/bench_svg.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* child.c - uv_spawn, and who has ended by what. */
 #include "leader/ctl/child.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* events.c - lines are put together until an empty one ends the event. */
 #include "leader/ctl/events.h"
 
 #include "common/util/error.h"

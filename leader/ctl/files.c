@@ -1,3 +1,4 @@
+/* files.c - programs are looked for beside this one first, as in a build folder, then in PATH. */
 #include "leader/ctl/files.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* http.c - one curl handle a request, with the keys that files or the environment name. */
 #include "leader/ctl/http.h"
 
 #include <curl/curl.h>

@@ -1,3 +1,4 @@
+/* door.c - a table of fixed size; who was seen least recently gives way. */
 #include "leader/daemon/door.h"
 
 #include <netinet/in.h>

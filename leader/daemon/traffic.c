@@ -1,3 +1,5 @@
+/* traffic.c - counts frames by kind and direction, and steps by whether they were of one row each.
+ */
 #include "leader/daemon/traffic.h"
 
 #include "common/net/frame.h"

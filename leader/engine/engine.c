@@ -1,3 +1,5 @@
+/* engine.c - requests in, cancelled, failed; the half-steps themselves are in step.c and finish.c.
+ */
 #include "leader/engine/engine_impl.h"
 
 #include "common/util/clock.h"

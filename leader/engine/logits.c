@@ -1,3 +1,4 @@
+/* logits.c - blocks are folded in their own order, whoever sent them and whenever they came. */
 #include "leader/engine/logits.h"
 
 #include "common/util/size.h"

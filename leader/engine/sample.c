@@ -1,3 +1,5 @@
+/* sample.c - a heap of the best candidates, then one number from (seed, index): no state between
+ * tokens. */
 #include "leader/engine/sample.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* exposition.c - families, labels and values as lines of text, escaped as the format wants it. */
 #include "leader/metrics/exposition.h"
 
 #include "common/text/utf8.h"

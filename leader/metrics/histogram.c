@@ -1,3 +1,4 @@
+/* histogram.c - one counter for each bound, and the sum of all. */
 #include "leader/metrics/histogram.h"
 
 #include <assert.h>

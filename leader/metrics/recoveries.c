@@ -1,3 +1,4 @@
+/* recoveries.c - adds one report to the totals, and its times to histograms by cause. */
 #include "leader/metrics/recoveries.h"
 
 /* From a closed connection on loopback (below a millisecond) to a replay of a long context. */

@@ -1,3 +1,4 @@
+/* serving.c - times are handed in: nothing here asks a clock. */
 #include "leader/metrics/serving.h"
 
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))

@@ -1,12 +1,12 @@
 """The manual pages say all that the programs take, and nothing else."""
 
-import os
 import re
 
 import pytest
 
+import tree
 from cluster import BUILD, HYDAC, LEADER, WORKER
-from files import TOP, check, path_of, read, run, tool
+from files import check, path_of, read, run, tool
 
 PAGES = ["hydac.1", "hydac-leader.8", "hydac-worker.8", "hydac.yaml.5"]
 COMMANDS = ["up", "run", "status", "drain", "rebalance", "bench", "synth", "keygen"]
@@ -90,18 +90,13 @@ def test_every_setting_of_help_exists(program):
     assert "no such setting" in run([program, "--no.such=\x01"]).stderr
 
 
-DOCUMENTS = check(["git", "-C", TOP, "ls-files", "*.md", "*.8", "*.1", "*.yaml"]).splitlines()
-
-
-@pytest.mark.parametrize("name", [n for n in DOCUMENTS if not n.startswith("tests/fixtures")])
+@pytest.mark.parametrize("name", tree.listed("*.md", "*.8", "*.1", "*.yaml"))
 def test_settings_of_documents_exist(name):
     """What looks like a setting in a document (`http.listen`, --http.listen) is one. The status has
     a section `cluster` of its own."""
     known = set(settings(help_of(LEADER))) | set(settings(help_of(WORKER)))
     sections = {key.split(".")[0] for key in known}
-    with open(os.path.join(TOP, name), encoding="utf-8") as f:
-        text = f.read()
-    named = set(re.findall(r"(?:`(?!cluster\.)|--)([a-z_]+\.[a-z_]+)\b(?!\.\w)", text))
+    named = set(re.findall(r"(?:`(?!cluster\.)|--)([a-z_]+\.[a-z_]+)\b(?!\.\w)", tree.read(name)))
     suspects = {n for n in named if n.split(".")[0] in sections and n.split(".")[1] not in FILES}
     assert suspects <= known, sorted(suspects - known)
 

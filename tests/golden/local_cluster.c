@@ -1,3 +1,4 @@
+/* local_cluster.c - the objects of the daemons, on a loop of the test's. */
 #include "tests/golden/local_cluster.h"
 
 #include <ftw.h>

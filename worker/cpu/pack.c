@@ -1,3 +1,4 @@
+/* pack.c - cuts of a piece are put behind each other in the order in which kernels read them. */
 #include "worker/cpu/pack.h"
 
 #include "common/util/size.h"

@@ -1,3 +1,4 @@
+/* probe.c - multiplies more of the model's FFN than a core's caches hold; the best pass counts. */
 #include "worker/cpu/probe.h"
 
 #include "common/math/team.h"

@@ -1,3 +1,4 @@
+/* rope.c - grows by doubling, and keeps a seal of the values of each position. */
 #include "worker/cpu/rope.h"
 
 #include "worker/seal.h"

@@ -1,3 +1,5 @@
+/* reply.c - messages own their lists, so that the loop thread can send and free them without
+ * asking. */
 #include "worker/crew/reply.h"
 
 #include "common/net/conn.h"

@@ -1,3 +1,4 @@
+/* check.c - one function a message; what passes can be used without another look. */
 #include "worker/link/check.h"
 
 #include "common/model/piece.h"

@@ -1,3 +1,5 @@
+/* kv_work.c - rows are cut into items of the same size for all threads, each checked before it is
+ * used. */
 #include "worker/share/kv_work.h"
 
 #include "common/util/clock.h"

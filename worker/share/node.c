@@ -1,3 +1,4 @@
+/* node.c - the stores are made together, grow together and are dropped together. */
 #include "worker/share/node.h"
 
 #include "worker/share/hold.h"

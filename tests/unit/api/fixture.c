@@ -1,3 +1,5 @@
+/* fixture.c - the API on a free port, a backend that obeys the test, and clients on plain sockets.
+ */
 #include "fixture.h"
 #include "stub_tokenizer.h"
 

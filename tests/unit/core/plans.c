@@ -1,3 +1,4 @@
+/* plans.c - random clusters and plans, and what no strategy may break. */
 #include "tests/unit/core/plans.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* trace.c - a word a line to an event, an action to a word: the language of the golden traces. */
 #include "tests/unit/core/trace.h"
 
 #include "common/net/frame.h"

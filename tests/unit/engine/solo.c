@@ -1,3 +1,4 @@
+/* solo.c - the backend answers at once, with zeros or with what the test asks for. */
 #include "tests/unit/engine/solo.h"
 
 #include "common/model/digests.h"

@@ -1,3 +1,4 @@
+/* What workers say of the sampled rows: any order and any cut gives the same candidates and sum. */
 #include "leader/engine/logits.h"
 
 #include <criterion/criterion.h>

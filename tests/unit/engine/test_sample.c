@@ -1,3 +1,5 @@
+/* Sampling: the best by definition, top-k and top-p at their edges, the same seed the same token.
+ */
 #include "leader/engine/sample.h"
 
 #include <criterion/criterion.h>

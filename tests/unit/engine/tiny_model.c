@@ -1,3 +1,4 @@
+/* tiny_model.c - `hydac synth` as a function, into a temporary file. */
 #include "tests/unit/engine/tiny_model.h"
 
 #include "common/model/synth.h"

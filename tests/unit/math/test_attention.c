@@ -1,3 +1,4 @@
+/* Attention of every variant against the naive sum in double, and the same bits in all of them. */
 #include "math_test.h"
 
 #define POSITIONS_MAX 200

@@ -1,3 +1,4 @@
+/* Partial sums as integers: rounding, overflow that is told, addition in any order. */
 #include "math_test.h"
 
 #define N 100

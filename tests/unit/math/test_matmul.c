@@ -1,3 +1,5 @@
+/* Products of floats: one chain of fused multiply-adds an output, to the bit, for any number of
+ * rows. */
 #include "math_test.h"
 
 #include <cblas.h>

@@ -1,3 +1,4 @@
+/* Products of 8-bit rows: blocks by their definition, sums to the bit in every variant. */
 #include "math_test.h"
 
 #include "common/math/block.h"

@@ -1,3 +1,4 @@
+/* Norms, exp and SiLU: how far from the true value, and the same bits in every variant. */
 #include "math_test.h"
 
 static const size_t sizes[] = {1, 15, 16, 17, 31, 64, 576, 1000};

@@ -1,3 +1,4 @@
+/* The team of threads: every item once, whatever the number of threads, and barriers that hold. */
 #include "common/math/team.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* Types of tensors: sizes by table, values by the definition of each format. */
 #include "math_test.h"
 
 /* One block of each quantized type: random bytes with sensible scales, and the sum and the sum

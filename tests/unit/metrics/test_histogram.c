@@ -1,3 +1,4 @@
+/* Histograms: values at the bounds, below the first, above the last. */
 #include "leader/metrics/histogram.h"
 
 #include <criterion/criterion.h>

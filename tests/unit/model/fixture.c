@@ -1,3 +1,4 @@
+/* fixture.c - writes what a test needs into a folder and removes it with the test. */
 #include "fixture.h"
 
 #include "common/model/synth.h"

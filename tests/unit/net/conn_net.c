@@ -1,3 +1,4 @@
+/* conn_net.c - two ends on one loop, with counters of all that their callbacks were told. */
 #include "conn_net.h"
 
 #include "hydac.pb-c.h"

@@ -1,3 +1,4 @@
+/* fixture.c - opens what make.py has made, once, and compares ids and texts case by case. */
 #include "fixture.h"
 
 #include <criterion/criterion.h>

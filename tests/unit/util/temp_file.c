@@ -1,3 +1,4 @@
+/* temp_file.c - mkdtemp and a file in it. */
 #include "temp_file.h"
 
 #include <criterion/criterion.h>

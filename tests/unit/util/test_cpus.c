@@ -1,3 +1,4 @@
+/* How many CPUs and how much memory, in trees of control groups that the test makes. */
 #include "common/util/cpus.h"
 #include "common/util/memory.h"
 

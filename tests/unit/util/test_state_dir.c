@@ -1,3 +1,4 @@
+/* Where files are kept, by what the environment says. */
 #include "common/util/state_dir.h"
 #include "temp_file.h"
 

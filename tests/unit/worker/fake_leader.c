@@ -1,3 +1,4 @@
+/* fake_leader.c - listens, answers Hello, and sends what the test tells it to. */
 #include "fake_leader.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* reference.c - no kernels, no packing, no blocks: the formulas as they are written in papers. */
 #include "reference.h"
 
 #include <math.h>

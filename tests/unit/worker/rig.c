@@ -1,3 +1,4 @@
+/* rig.c - a small model, a node, a plan, and steps by hand. */
 #include "rig.h"
 
 #include "common/math/q8.h"

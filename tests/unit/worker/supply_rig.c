@@ -1,3 +1,4 @@
+/* supply_rig.c - the leader is a function that answers from a file when the test lets it. */
 #include "supply_rig.h"
 
 #include "common/model/files.h"
