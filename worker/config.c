@@ -50,6 +50,8 @@ const struct hd_config_key hd_worker_settings[] = {
      .flag = "--threads", .preset = "0",
      .help = "compute threads; 0: one for each CPU that the process may use: its affinity, or "
              "fewer where its control group limits its time (CPUQuota=, docker run --cpus)"},
+    {"compute", "device", STRING(device), .arg = "NAME", .preset = "auto",
+     .help = "what computes: cpu; auto: the first that this machine has"},
     {"compute", "isa", HD_CONFIG_ENUM, AT(isa), .words = isas, .preset = "auto",
      .help = "which kernels compute; auto: the best that this CPU has (amx, where it is there, "
              "before avx512)"},

@@ -4,7 +4,7 @@
 #include "common/net/tls.h"
 #include "common/util/cpus.h"
 #include "common/util/state_dir.h"
-#include "worker/cpu/probe.h"
+#include "worker/device.h"
 #include "worker/link/bootstrap.h"
 #include "worker/link/session.h"
 #include "worker/share/input_log.h"
@@ -19,6 +19,7 @@ struct hd_worker {
     struct hd_model *model;
     const char *state_dir;      /* the configuration's; "": it cannot be used */
     struct hd_tls_context *tls; /* NULL: no key */
+    const struct hd_device_kind *device;
     unsigned threads;
     enum hd_isa isa;
     struct hd_bootstrap *bootstrap; /* asks for the model; then what follows is not there yet */
@@ -47,17 +48,19 @@ static int use_state_dir(struct hd_worker *w, struct hd_error *err)
     return 0;
 }
 
-static int choose_isa(const struct hd_worker_config *c, enum hd_isa *isa, struct hd_error *err)
+static struct hd_device_options device_options(const struct hd_worker *w)
 {
-    if (c->isa == HD_WORKER_ISA_AUTO) {
-        *isa = hd_isa_best();
-        return 0;
-    }
-    *isa = (enum hd_isa)(c->isa - 1);
-    if (!hd_isa_supported(*isa))
-        return hd_fail(err, HD_E_CONFIG, "compute.isa: this CPU has no %s; use auto",
-                       hd_isa_name(*isa));
-    return 0;
+    return (struct hd_device_options){.model = w->model, .threads = w->threads, .isa = w->isa};
+}
+
+/* The model is not known yet. */
+static int choose_device(struct hd_worker *w, struct hd_error *err)
+{
+    const struct hd_worker_config *c = w->o.config;
+    w->isa = c->isa == HD_WORKER_ISA_AUTO ? hd_isa_best() : (enum hd_isa)(c->isa - 1);
+    w->threads = c->threads ? (unsigned)c->threads : hd_cpus();
+    struct hd_device_options o = device_options(w);
+    return hd_device_choose(&w->device, c->device, &o, err);
 }
 
 static void on_reply(void *arg, struct hd_reply *r)
@@ -139,6 +142,7 @@ static int start_crew(struct hd_worker *w, struct hd_error *err)
         .state_dir = w->state_dir,
         .log_limit = w->o.config->log_limit,
         .keep_log = w->o.config->log_keep,
+        .device = w->device,
         .threads = w->threads,
         .isa = w->isa,
         .cache = w->cache,
@@ -150,7 +154,7 @@ static int start_crew(struct hd_worker *w, struct hd_error *err)
 
 static int make_session(struct hd_worker *w, struct hd_error *err)
 {
-    struct hd_probe_options probe = {.model = w->model, .isa = w->isa, .threads = w->threads};
+    struct hd_device_options device = device_options(w);
     struct hd_session_options o = {
         .loop = w->o.loop,
         .config = w->o.config,
@@ -158,7 +162,8 @@ static int make_session(struct hd_worker *w, struct hd_error *err)
         .model = w->model,
         .tls = w->tls,
         .threads = w->threads,
-        .speed = hd_probe(&probe),
+        .speed = w->device->speed(&device),
+        .memory = w->device->memory(&device),
         .refused = on_refused,
         .joined = on_joined,
         .arg = w,
@@ -180,8 +185,8 @@ static int begin_work(struct hd_worker *w, struct hd_error *err)
         return rc;
     }
     hd_session_start(w->session, w->crew);
-    hd_info(w->o.log, "started", "model=%s threads=%u isa=%s weights=%s", w->model->name,
-            w->threads, hd_isa_name(w->isa), w->cache ? "leader" : "file");
+    hd_info(w->o.log, "started", "model=%s device=%s threads=%u isa=%s weights=%s", w->model->name,
+            w->device->name, w->threads, hd_isa_name(w->isa), w->cache ? "leader" : "file");
     return 0;
 }
 
@@ -225,17 +230,13 @@ static int ask_for_model(struct hd_worker *w, struct hd_error *err)
 
 int hd_worker_new(struct hd_worker **out, const struct hd_worker_options *o, struct hd_error *err)
 {
-    enum hd_isa isa;
-    int rc = choose_isa(o->config, &isa, err);
-    if (rc < 0)
-        return rc;
     struct hd_worker *w = calloc(1, sizeof *w);
     if (!w)
         return hd_fail(err, HD_E_NOMEM, "out of memory");
     w->o = *o;
-    w->isa = isa;
-    w->threads = o->config->threads ? (unsigned)o->config->threads : hd_cpus();
-    rc = use_state_dir(w, err);
+    int rc = choose_device(w, err);
+    if (rc == 0)
+        rc = use_state_dir(w, err);
     if (rc == 0 && o->config->key[0])
         rc = hd_tls_context_load(&w->tls, "cluster.key", o->config->key, err);
     bool has_file = o->config->model[0] != '\0';

@@ -7,7 +7,9 @@
  *   instructions portable|avx2     77: this CPU has not got it
  *   instructions --compiler        what built it */
 #include "common/model/synth.h"
+#include "common/net/conn.h"
 #include "leader/engine/engine.h"
+#include "worker/cpu/cpu.h"
 #include "worker/share/rebuild.h"
 
 #include <stdio.h>
@@ -34,6 +36,7 @@ struct rig {
     struct hd_units units;
     struct hd_unit_list all[HD_UNIT_KINDS];
     struct hd_team *team;
+    struct hd_device *device;
     struct hd_node *node;
     struct hd_engine *engine;
     uint64_t steps; /* done */
@@ -158,16 +161,17 @@ static void open_model(struct rig *r)
     r->all[HD_UNIT_VOCAB] = all_of(r->units.vocab_blocks);
 }
 
-static void open_node(struct rig *r, const struct hd_kernels *kernels)
+static void open_node(struct rig *r, enum hd_isa isa)
 {
     struct hd_error err = {.text = "no memory for a node"};
     struct hd_team_options team = {.threads = 1, .name = "rig"};
     struct hd_kv_report report;
     check(hd_team_new(&r->team, &team) == 0, &err);
     r->log = (struct hd_log){.level = HD_LOG_ERROR, .fd = 2, .who = "rig"};
-    struct hd_node_options o = {.model = r->model,
-                                .kernels = kernels,
-                                .team = r->team,
+    struct hd_device_options device = {
+        .model = r->model, .threads = 1, .isa = isa, .team = r->team};
+    check(hd_cpu_device.create(&r->device, &device) == 0, &err);
+    struct hd_node_options o = {.device = r->device,
                                 .log = &r->log,
                                 .state_dir = r->dir,
                                 .log_limit = UINT64_C(1) << 30,
@@ -220,6 +224,7 @@ static void close_all(struct rig *r)
 {
     hd_engine_free(r->engine);
     hd_node_free(r->node);
+    hd_device_free(r->device);
     hd_team_free(r->team);
     hd_model_close(r->model);
     for (int k = 0; k < HD_UNIT_KINDS; k++)
@@ -245,7 +250,7 @@ int main(int argc, char **argv)
     if (!kernels)
         return SKIPPED;
     open_model(&r);
-    open_node(&r, kernels);
+    open_node(&r, isa);
     open_engine(&r, kernels);
     submit(&r);
     measured_prefill(&r);

@@ -27,49 +27,56 @@ def crew():
     return frame.read_var("p")["worker"]["crew"]
 
 
+NAMES = ("head", "FFN block", "vocab block")
+PARTS = {"head": ("q", "k", "v", "o"), "ffn": ("gate", "up", "down"), "vocab": ("",)}
+
+
+def memory_of(store, struct):
+    """What is behind a store of the device (worker/device.h), which is the CPU's."""
+    return store["memory"].cast(gdb.lookup_type(f"struct {struct}").pointer()).dereference()
+
+
+def piece_at(units, layers, index):
+    """common/model/piece.h's numbers: kind, unit, layer."""
+    for kind, count in enumerate((int(units["heads"]), int(units["ffn_blocks"]))):
+        if index < count * layers:
+            return kind, index // layers, index % layers
+        index -= count * layers
+    return 2, index, 0
+
+
 def weights(shard):
-    units = shard["units"]
-    layers = int(shard["model"]["shape"]["n_layers"])
-
-    def parts(kind, unit, layer, w, names):
-        for name in names:
-            m = w[name] if name else w
-            size = int(m["groups"]) * int(m["group_bytes"])
-            if int(m["data"]) and size:
-                yield {
-                    "kind": "weights",
-                    "address": int(m["data"]),
-                    "bytes": size,
-                    "what": f"packed weights of {kind} {unit}, layer {layer}",
-                    "places": {(kind, unit, layer)},
-                }
-
-    for u in range(int(units["heads"])):
-        for l in range(layers) if int(shard["head"][u]) else ():
-            yield from parts("head", u, l, shard["head"][u][l], ("q", "k", "v", "o"))
-    for u in range(int(units["ffn_blocks"])):
-        for l in range(layers) if int(shard["ffn"][u]) else ():
-            yield from parts("FFN block", u, l, shard["ffn"][u][l], ("gate", "up", "down"))
-    for u in range(int(units["vocab_blocks"])):
-        if int(shard["vocab"][u]):
-            yield from parts("vocab block", u, 0, shard["vocab"][u].dereference(), ("",))
+    units, w = shard["units"], memory_of(shard, "hd_cpu_weights")
+    layers = int(w["model"]["shape"]["n_layers"])
+    for i in range(int(w["n"])):
+        if not int(w["piece"][i]):
+            continue
+        kind, unit, layer = piece_at(units, layers, i)
+        matrices = w["piece"][i].dereference()[tuple(PARTS)[kind]]
+        for name in PARTS[tuple(PARTS)[kind]]:
+            m = matrices[name] if name else matrices
+            yield {
+                "kind": "weights",
+                "address": int(m["data"]),
+                "bytes": int(m["groups"]) * int(m["group_bytes"]),
+                "what": f"packed weights of {NAMES[kind]} {unit}, layer {layer}",
+                "places": {(NAMES[kind], unit, layer)},
+            }
 
 
 def kv_rows(kv):
-    o, row = kv["o"], int(kv["row_bytes"])
-    heads = int(o["heads"])
-    for s in range(int(o["sequences"])):
+    memory = memory_of(kv, "hd_cpu_kv")
+    heads, row = int(kv["heads"]), int(memory["row_bytes"])
+    for s in range(int(kv["sequences"])):
         lanes = kv["sequence"][s]
-        for i in range(int(o["layers"]) * heads) if int(lanes) else ():
-            lane, layer, head = lanes[i], i // heads, i % heads
-            valid = int(lane["valid"])
+        for i in range(int(kv["layers"]) * heads) if int(lanes) else ():
+            layer, head, valid = i // heads, i % heads, int(lanes[i]["valid"])
             for b in range((valid + 63) // 64):
-                rows = min(64, valid - 64 * b)
                 for half in ("k", "v"):
                     yield {
                         "kind": "kv",
-                        "address": int(lane[half][b]),
-                        "bytes": rows * row,
+                        "address": int(memory["sequence"][s][i][half][b]),
+                        "bytes": min(64, valid - 64 * b) * row,
                         "row": row,
                         "first": 64 * b,
                         "what": f"sequence {s}, layer {layer}, head {head}",

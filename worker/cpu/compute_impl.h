@@ -2,12 +2,12 @@
  *
  * Scratch is laid out by slot: the units of a half-step are numbered 0, 1, ... in ascending order
  * and slot s has a plane of its own, [max_rows][width]. */
-#ifndef HD_WORKER_COMPUTE_IMPL_H
-#define HD_WORKER_COMPUTE_IMPL_H
+#ifndef HD_WORKER_CPU_COMPUTE_IMPL_H
+#define HD_WORKER_CPU_COMPUTE_IMPL_H
 
-#include "common/math/q8.h"
+#include "worker/answer.h"
 #include "worker/cpu/compute.h"
-#include "worker/share/input_log.h"
+#include "worker/cpu/product.h"
 
 #define ROW_TILE 64 /* rows of a work item: its inputs and outputs stay in the L2 cache */
 #define TILE_GROUPS                                                                                \
@@ -17,8 +17,12 @@
 #define LOGITS_TILE 16 /* rows of a work item on a whole vocab block */
 
 struct hd_compute {
-    struct hd_compute_options o;
+    const struct hd_model *model;
+    const struct hd_kernels *kernels;
+    struct hd_team *team;
     struct hd_units units;
+    enum hd_kv_type kv_type;
+    enum hd_wire wire;
     struct hd_rope_table rope;
     size_t n_rep; /* query heads of a KV head */
     size_t threads;
@@ -30,7 +34,6 @@ struct hd_compute {
     float *q;         /* [heads][max_rows][n_rep * head_dim] */
     float *k, *v;     /* [heads][max_rows][head_dim] */
     float *attended;  /* [heads][max_rows][n_rep * head_dim] */
-    uint8_t *fresh;   /* [heads][max_rows]: K/V of this row is to be stored */
     float *hidden;    /* [ffn_blocks][max_rows][ffn_width] */
     uint8_t *attended_q8;  /* q8: attended, each row prepared for products */
     uint8_t *hidden_q8;    /* q8: hidden likewise */
@@ -60,9 +63,9 @@ struct split {
 };
 struct split hd_split(const struct hd_compute *c, size_t units, size_t groups, size_t rows);
 struct split_item {
-    size_t unit, g0, g1; /* g1 may lie beyond the last group */
-    size_t stride;       /* of its outputs in scratch: `per` groups */
-    size_t row0, rows;
+    size_t unit;
+    size_t stride; /* of its outputs in scratch: `per` groups */
+    struct hd_range at;
 };
 struct split_item hd_split_item(const struct split *s, size_t index);
 static inline size_t hd_split_items(const struct split *s)
@@ -81,26 +84,14 @@ static inline bool hd_takes_q8(const struct hd_compute *c, const struct hd_weigh
     return c->q8 && hd_weights_are_quantized(w);
 }
 
-/* Makes the step's inputs readable for hd_multiply_inputs. */
-void hd_prepare_inputs(struct hd_compute *c, const struct hd_rows *rows);
-/* y[r][o] = W x[r] for the groups [g0, g1) and some of the step's inputs, as hd_matmul. */
-struct input_product {
-    const struct hd_weights *w; /* [outputs][dim] */
-    size_t g0, g1, row0, rows;
-    float *y;
-    size_t y_stride; /* floats */
-};
-void hd_multiply_inputs(const struct hd_compute *c, const struct hd_rows *rows,
-                        const struct input_product *p);
+/* The step's inputs, ready for products. */
+struct hd_operand hd_inputs(struct hd_compute *c, const struct hd_rows *rows);
 
 /* The second half of both halves: sums the units' products W [dim][inputs] * in over the units.
  * in(r, slot) gives a unit's inputs. Then fills `out`. */
 struct unit_input {
     const struct hd_weights *w; /* [dim][inputs] */
-    const float *x;             /* [rows][stride]; not used when q8 is given */
-    size_t stride;              /* floats */
-    const uint8_t *q8;          /* [rows][q8_stride]: prepared rows, or NULL */
-    size_t q8_stride;           /* bytes */
+    struct hd_operand rows;
 };
 struct reduction {
     struct hd_compute *c;
@@ -112,8 +103,5 @@ int hd_reduce(struct reduction *r, struct hd_half_output *out, struct hd_error *
 
 /* Multiply-adds x 2 of W [outputs][inputs] times so many rows. */
 uint64_t hd_product_flops(const struct hd_weights *w, size_t rows);
-
-/* Lists the rows whose flag is set; returns how many. */
-size_t hd_list_flags(const uint8_t *flags, size_t rows, uint32_t *list);
 
 #endif

@@ -7,97 +7,121 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct seals {
-    uint64_t seen_us;
-    uint32_t row[HD_ATTN_BLOCK]; /* of K and V of each position */
-    /* Of a block that was dropped and is kept: */
-    void *next;
-    struct hd_kv_at at;
-    uint32_t first, valid; /* its first position, and how many rows it has */
-};
-
-struct lane {
+struct hd_device_lane {
     void **k;        /* [cap]: K of each block; also what is freed */
     void **v;        /* [cap]: V of each block, in the same allocation */
     uint32_t blocks; /* allocated */
     uint32_t cap;
-    uint32_t valid; /* positions */
 };
 
-struct hd_kv {
-    struct hd_kv_options o;
+struct hd_cpu_kv {
+    struct hd_device_kv base;
     size_t row_bytes;
-    uint64_t bytes;
-    struct lane **sequence;          /* [sequences]: NULL or [layers][heads] */
-    struct hd_kv_counters *counters; /* [layers][heads] */
-    bool keep_dropped;
-    void *dropped, *last_dropped; /* linked by their seals, the first one first; NULL: none */
-    uint64_t dropped_bytes;
+    uint32_t layers, heads, sequences;
+    struct hd_device_lane ***sequence; /* [sequences]: NULL, or [layers][heads], each may be NULL */
 };
 
-static size_t lanes_of_sequence(const struct hd_kv *kv)
+static const struct hd_cpu_kv *of(const struct hd_device_kv *kv)
 {
-    return (size_t)kv->o.layers * kv->o.heads;
+    return (const struct hd_cpu_kv *)(const void *)kv;
 }
 
 /* K of a block, or V. */
-static size_t half_bytes(const struct hd_kv *kv)
+static size_t half_bytes(const struct hd_cpu_kv *kv)
 {
     return HD_ATTN_BLOCK * kv->row_bytes;
 }
 
-static size_t block_bytes(const struct hd_kv *kv)
+static size_t block_bytes(const struct hd_cpu_kv *kv)
 {
-    return 2 * half_bytes(kv) + sizeof(struct seals);
+    return 2 * half_bytes(kv) + HD_ATTN_BLOCK * sizeof(uint32_t);
 }
 
-static struct seals *seals_in(const struct hd_kv *kv, void *block)
+/* [HD_ATTN_BLOCK]: of K and V of each position. */
+static uint32_t *seals_of(const struct hd_cpu_kv *kv, const struct hd_device_lane *lane,
+                          uint32_t block)
 {
-    return (struct seals *)(void *)((uint8_t *)block + 2 * half_bytes(kv));
+    return (uint32_t *)(void *)((uint8_t *)lane->v[block] + half_bytes(kv));
 }
 
-static struct seals *seals_of(const struct hd_kv *kv, const struct lane *lane, uint32_t block)
+static struct hd_device_lane **slot_of(const struct hd_cpu_kv *kv, struct hd_kv_at at)
 {
-    return seals_in(kv, lane->k[block]);
+    struct hd_device_lane **lanes = kv->sequence[at.sequence];
+    return lanes ? &lanes[(size_t)at.layer * kv->heads + at.head] : NULL;
 }
 
-static struct lane *find_lane(const struct hd_kv *kv, struct hd_kv_at at)
+/* Of a lane that is reserved. */
+static struct hd_device_lane *find_lane(const struct hd_cpu_kv *kv, struct hd_kv_at at)
 {
-    struct lane *lanes = kv->sequence[at.sequence];
-    return lanes ? &lanes[(size_t)at.layer * kv->o.heads + at.head] : NULL;
+    return *slot_of(kv, at);
 }
 
-int hd_kv_new(struct hd_kv **out, const struct hd_kv_options *o)
+int hd_cpu_kv_new(struct hd_device *d, struct hd_device_kv **out)
 {
-    struct hd_kv *kv = calloc(1, sizeof *kv);
+    const struct hd_model_shape *m = &d->o.model->shape;
+    struct hd_cpu_kv *kv = calloc(1, sizeof *kv);
     if (!kv)
         return HD_E_NOMEM;
-    kv->o = *o;
-    kv->row_bytes = o->head_dim * (o->type == HD_KV_F16 ? sizeof(uint16_t) : sizeof(float));
-    kv->sequence = calloc(o->sequences, sizeof *kv->sequence);
-    kv->counters = calloc(lanes_of_sequence(kv), sizeof *kv->counters);
-    if (!kv->sequence || !kv->counters) {
-        hd_kv_free(kv);
+    kv->base.device = d;
+    kv->row_bytes =
+        m->head_dim * (d->sizes.kv_type == HD_KV_F16 ? sizeof(uint16_t) : sizeof(float));
+    kv->layers = m->n_layers;
+    kv->heads = m->n_kv_heads;
+    kv->sequences = d->sizes.max_sequences;
+    kv->sequence = calloc(kv->sequences, sizeof *kv->sequence);
+    if (!kv->sequence) {
+        free(kv);
         return HD_E_NOMEM;
     }
-    *out = kv;
+    *out = &kv->base;
     return 0;
 }
 
-void hd_kv_free(struct hd_kv *kv)
+static void free_lane(struct hd_device_lane *lane)
 {
+    if (!lane)
+        return;
+    for (uint32_t b = 0; b < lane->blocks; b++)
+        free(lane->k[b]);
+    free(lane->k);
+    free(lane->v);
+    free(lane);
+}
+
+void hd_cpu_kv_free(struct hd_device_kv *base)
+{
+    struct hd_cpu_kv *kv = hd_cpu_kv(base);
     if (!kv)
         return;
-    kv->keep_dropped = false;
-    hd_kv_free_dropped(kv);
-    if (kv->sequence)
-        hd_kv_clear(kv);
+    for (uint32_t s = 0; s < kv->sequences; s++) {
+        for (size_t i = 0; kv->sequence[s] && i < (size_t)kv->layers * kv->heads; i++)
+            free_lane(kv->sequence[s][i]);
+        free(kv->sequence[s]);
+    }
     free(kv->sequence);
-    free(kv->counters);
     free(kv);
 }
 
-static int grow_list(struct lane *lane, uint32_t blocks)
+struct hd_device_lane *hd_cpu_kv_lane(const struct hd_device_kv *kv, struct hd_kv_at at)
+{
+    struct hd_device_lane **slot = slot_of(of(kv), at);
+    return slot ? *slot : NULL;
+}
+
+struct hd_device_lane *hd_cpu_kv_detach(struct hd_device_kv *kv, struct hd_kv_at at)
+{
+    struct hd_device_lane **slot = slot_of(of(kv), at), *lane = slot ? *slot : NULL;
+    if (slot)
+        *slot = NULL;
+    return lane;
+}
+
+void hd_cpu_kv_discard(struct hd_device_kv *kv, struct hd_device_lane *lane)
+{
+    free_lane(lane);
+}
+
+static int grow_list(struct hd_device_lane *lane, uint32_t blocks)
 {
     if (blocks <= lane->cap)
         return 0;
@@ -116,7 +140,7 @@ static int grow_list(struct lane *lane, uint32_t blocks)
     return 0;
 }
 
-static int add_block(struct hd_kv *kv, struct hd_kv_at at, struct lane *lane)
+static int add_block(struct hd_cpu_kv *kv, struct hd_device_lane *lane)
 {
     void *block;
     if (posix_memalign(&block, 64, block_bytes(kv)) != 0)
@@ -126,246 +150,81 @@ static int add_block(struct hd_kv *kv, struct hd_kv_at at, struct lane *lane)
     lane->k[lane->blocks] = block;
     lane->v[lane->blocks] = (uint8_t *)block + half_bytes(kv);
     lane->blocks++;
-    kv->bytes += block_bytes(kv);
-    hd_kv_counters(kv, at.layer, at.head)->bytes += block_bytes(kv);
     return 0;
 }
 
-int hd_kv_reserve(struct hd_kv *kv, struct hd_kv_at at, uint32_t positions)
+int hd_cpu_kv_reserve(struct hd_device_kv *base, struct hd_kv_at at, uint32_t positions,
+                      uint64_t *bytes)
 {
-    if (positions > kv->o.max_positions)
-        return HD_E_LIMIT;
-    if (!kv->sequence[at.sequence]) {
-        kv->sequence[at.sequence] = calloc(lanes_of_sequence(kv), sizeof(struct lane));
-        if (!kv->sequence[at.sequence])
-            return HD_E_NOMEM;
-    }
-    struct lane *lane = find_lane(kv, at);
+    struct hd_cpu_kv *kv = hd_cpu_kv(base);
+    if (!kv->sequence[at.sequence])
+        kv->sequence[at.sequence] = calloc((size_t)kv->layers * kv->heads, sizeof **kv->sequence);
+    struct hd_device_lane **slot = slot_of(kv, at);
+    if (slot && !*slot)
+        *slot = calloc(1, sizeof **slot);
+    if (!slot || !*slot)
+        return HD_E_NOMEM;
     uint32_t blocks = (positions + HD_ATTN_BLOCK - 1) / HD_ATTN_BLOCK;
-    int rc = grow_list(lane, blocks);
-    while (rc == 0 && lane->blocks < blocks)
-        rc = add_block(kv, at, lane);
+    int rc = grow_list(*slot, blocks);
+    while (rc == 0 && (*slot)->blocks < blocks) {
+        rc = add_block(kv, *slot);
+        *bytes += rc == 0 ? block_bytes(kv) : 0;
+    }
     return rc;
 }
 
-void *hd_kv_k(const struct hd_kv *kv, struct hd_kv_at at, uint32_t position)
+void *hd_cpu_kv_k(const struct hd_cpu_kv *kv, struct hd_kv_at at, uint32_t position)
 {
     uint8_t *block = find_lane(kv, at)->k[position / HD_ATTN_BLOCK];
     return block + position % HD_ATTN_BLOCK * kv->row_bytes;
 }
 
-void *hd_kv_v(const struct hd_kv *kv, struct hd_kv_at at, uint32_t position)
+void *hd_cpu_kv_v(const struct hd_cpu_kv *kv, struct hd_kv_at at, uint32_t position)
 {
     uint8_t *block = find_lane(kv, at)->v[position / HD_ATTN_BLOCK];
     return block + position % HD_ATTN_BLOCK * kv->row_bytes;
 }
 
-size_t hd_kv_row_bytes(const struct hd_kv *kv)
+size_t hd_cpu_kv_row_bytes(const struct hd_device_kv *kv)
 {
-    return kv->row_bytes;
+    return of(kv)->row_bytes;
 }
 
-void hd_kv_seal(struct hd_kv *kv, struct hd_kv_at at, uint32_t position)
+void hd_cpu_kv_read(const struct hd_device_kv *base, struct hd_kv_at at, uint32_t position, void *k,
+                    void *v)
 {
-    struct lane *lane = find_lane(kv, at);
-    seals_of(kv, lane, position / HD_ATTN_BLOCK)->row[position % HD_ATTN_BLOCK] =
-        hd_seal_pair(hd_kv_k(kv, at, position), hd_kv_v(kv, at, position), kv->row_bytes);
+    const struct hd_cpu_kv *kv = of(base);
+    memcpy(k, hd_cpu_kv_k(kv, at, position), kv->row_bytes);
+    memcpy(v, hd_cpu_kv_v(kv, at, position), kv->row_bytes);
 }
 
-/* Valid rows of a block that begins with this position. */
-static uint32_t rows_from(const struct lane *lane, uint32_t first)
+void hd_cpu_kv_seal(struct hd_cpu_kv *kv, struct hd_kv_at at, uint32_t position)
 {
-    uint32_t rows = lane->valid > first ? lane->valid - first : 0;
-    return rows < HD_ATTN_BLOCK ? rows : HD_ATTN_BLOCK;
+    struct hd_device_lane *lane = find_lane(kv, at);
+    seals_of(kv, lane, position / HD_ATTN_BLOCK)[position % HD_ATTN_BLOCK] =
+        hd_seal_pair(hd_cpu_kv_k(kv, at, position), hd_cpu_kv_v(kv, at, position), kv->row_bytes);
 }
 
-/* The first of so many rows that is not what was sealed; UINT32_MAX: all are. */
-static uint32_t bad_in(const struct hd_kv *kv, void *block, uint32_t rows)
+uint32_t hd_cpu_kv_bad_row(const struct hd_device_kv *base, const struct hd_device_lane *lane,
+                           uint32_t from, uint32_t end)
 {
-    for (uint32_t i = 0; i < rows; i++) {
-        const uint8_t *k = (const uint8_t *)block + i * kv->row_bytes, *v = k + half_bytes(kv);
-        if (seals_in(kv, block)->row[i] != hd_seal_pair(k, v, kv->row_bytes))
-            return i;
+    const struct hd_cpu_kv *kv = of(base);
+    uint32_t block = from / HD_ATTN_BLOCK;
+    for (uint32_t p = from; p < end; p++) {
+        size_t i = p % HD_ATTN_BLOCK;
+        const uint8_t *k = (const uint8_t *)lane->k[block] + i * kv->row_bytes;
+        const uint8_t *v = (const uint8_t *)lane->v[block] + i * kv->row_bytes;
+        if (seals_of(kv, lane, block)[i] != hd_seal_pair(k, v, kv->row_bytes))
+            return p;
     }
     return UINT32_MAX;
 }
 
-uint32_t hd_kv_bad_row(const struct hd_kv *kv, struct hd_kv_at at, uint32_t block)
+struct hd_kv_view hd_cpu_kv_view(const struct hd_cpu_kv *kv, struct hd_kv_at at)
 {
-    const struct lane *lane = find_lane(kv, at);
-    uint32_t first = block * HD_ATTN_BLOCK, rows = lane ? rows_from(lane, first) : 0;
-    uint32_t bad = rows > 0 ? bad_in(kv, lane->k[block], rows) : UINT32_MAX;
-    return bad == UINT32_MAX ? UINT32_MAX : first + bad;
-}
-
-uint64_t *hd_kv_seen_us(const struct hd_kv *kv, struct hd_kv_at at, uint32_t block)
-{
-    return &seals_of(kv, find_lane(kv, at), block)->seen_us;
-}
-
-void hd_kv_cut(struct hd_kv *kv, struct hd_kv_at at, uint32_t position)
-{
-    struct lane *lane = find_lane(kv, at);
-    if (lane && lane->valid > position)
-        lane->valid = position;
-}
-
-bool hd_kv_has(const struct hd_kv *kv, uint32_t sequence)
-{
-    return kv->sequence[sequence] != NULL;
-}
-
-void hd_kv_commit(struct hd_kv *kv, struct hd_kv_at at, uint32_t positions)
-{
-    struct lane *lane = find_lane(kv, at);
-    if (positions > lane->valid)
-        lane->valid = positions;
-}
-
-uint32_t hd_kv_valid(const struct hd_kv *kv, struct hd_kv_at at)
-{
-    const struct lane *lane = find_lane(kv, at);
-    return lane ? lane->valid : 0;
-}
-
-struct hd_kv_view hd_kv_view(const struct hd_kv *kv, struct hd_kv_at at)
-{
-    const struct lane *lane = find_lane(kv, at);
-    if (!lane)
-        return (struct hd_kv_view){0};
+    const struct hd_device_lane *lane = find_lane(kv, at);
     return (struct hd_kv_view){
         .k = (const void *const *)lane->k,
         .v = (const void *const *)lane->v,
-        .valid = lane->valid,
     };
-}
-
-void hd_kv_keep_dropped(struct hd_kv *kv, bool keep)
-{
-    kv->keep_dropped = keep;
-}
-
-static void keep(struct hd_kv *kv, struct hd_kv_at at, struct lane *lane, uint32_t block)
-{
-    void *p = lane->k[block];
-    struct seals *seals = seals_in(kv, p);
-    seals->at = at;
-    seals->first = block * HD_ATTN_BLOCK;
-    seals->valid = rows_from(lane, seals->first);
-    seals->next = NULL;
-    if (kv->dropped)
-        seals_in(kv, kv->last_dropped)->next = p;
-    else
-        kv->dropped = p;
-    kv->last_dropped = p;
-    kv->dropped_bytes += block_bytes(kv);
-}
-
-static void free_block(struct hd_kv *kv, void *block)
-{
-    kv->bytes -= block_bytes(kv);
-    free(block);
-}
-
-static void *take_dropped(struct hd_kv *kv)
-{
-    void *block = kv->dropped;
-    if (!block)
-        return NULL;
-    kv->dropped = seals_in(kv, block)->next;
-    kv->dropped_bytes -= block_bytes(kv);
-    return block;
-}
-
-size_t hd_kv_prove_dropped(struct hd_kv *kv, struct hd_kv_dropped *out)
-{
-    void *block = take_dropped(kv);
-    if (!block)
-        return 0;
-    const struct seals *seals = seals_in(kv, block);
-    uint32_t bad = bad_in(kv, block, seals->valid);
-    *out = (struct hd_kv_dropped){.at = seals->at,
-                                  .bad = bad == UINT32_MAX ? bad : seals->first + bad,
-                                  .seen_us = seals->seen_us};
-    free_block(kv, block);
-    return block_bytes(kv);
-}
-
-uint64_t hd_kv_dropped_bytes(const struct hd_kv *kv)
-{
-    return kv->dropped_bytes;
-}
-
-void hd_kv_free_dropped(struct hd_kv *kv)
-{
-    for (void *block; (block = take_dropped(kv));)
-        free_block(kv, block);
-}
-
-static void drop_lane(struct hd_kv *kv, struct hd_kv_at at)
-{
-    struct lane *lane = find_lane(kv, at);
-    if (!lane)
-        return;
-    hd_kv_counters(kv, at.layer, at.head)->bytes -= lane->blocks * (uint64_t)block_bytes(kv);
-    for (uint32_t b = 0; b < lane->blocks; b++)
-        if (kv->keep_dropped && rows_from(lane, b * HD_ATTN_BLOCK) > 0)
-            keep(kv, at, lane, b);
-        else
-            free_block(kv, lane->k[b]);
-    free(lane->k);
-    free(lane->v);
-    *lane = (struct lane){0};
-}
-
-void hd_kv_drop_sequence(struct hd_kv *kv, uint32_t sequence)
-{
-    if (!kv->sequence[sequence])
-        return;
-    for (uint32_t l = 0; l < kv->o.layers; l++)
-        for (uint32_t h = 0; h < kv->o.heads; h++)
-            drop_lane(kv, (struct hd_kv_at){sequence, l, h});
-    free(kv->sequence[sequence]);
-    kv->sequence[sequence] = NULL;
-}
-
-void hd_kv_drop_lanes(struct hd_kv *kv, uint32_t layer, uint32_t head)
-{
-    for (uint32_t s = 0; s < kv->o.sequences; s++)
-        drop_lane(kv, (struct hd_kv_at){s, layer, head});
-}
-
-void hd_kv_drop_head(struct hd_kv *kv, uint32_t head)
-{
-    for (uint32_t l = 0; l < kv->o.layers; l++)
-        hd_kv_drop_lanes(kv, l, head);
-}
-
-void hd_kv_clear(struct hd_kv *kv)
-{
-    for (uint32_t s = 0; s < kv->o.sequences; s++)
-        hd_kv_drop_sequence(kv, s);
-}
-
-struct hd_kv_counters *hd_kv_counters(struct hd_kv *kv, uint32_t layer, uint32_t head)
-{
-    return &kv->counters[(size_t)layer * kv->o.heads + head];
-}
-
-uint64_t hd_kv_valid_total(const struct hd_kv *kv, uint32_t layer, uint32_t head)
-{
-    uint64_t sum = 0;
-    for (uint32_t s = 0; s < kv->o.sequences; s++)
-        sum += hd_kv_valid(kv, (struct hd_kv_at){s, layer, head});
-    return sum;
-}
-
-uint64_t hd_kv_bytes(const struct hd_kv *kv)
-{
-    return kv->bytes;
-}
-
-const struct hd_kv_options *hd_kv_shape(const struct hd_kv *kv)
-{
-    return &kv->o;
 }

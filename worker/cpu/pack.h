@@ -1,9 +1,23 @@
 /* pack.h - one unit's slices of a model's matrices, packed for the kernels. Any thread. */
-#ifndef HD_WORKER_PACK_H
-#define HD_WORKER_PACK_H
+#ifndef HD_WORKER_CPU_PACK_H
+#define HD_WORKER_CPU_PACK_H
 
+#include "common/math/kernels.h"
 #include "common/model/piece.h"
-#include "worker/share/shard.h"
+
+/* One head in one layer. */
+struct hd_head_weights {
+    struct hd_weights q; /* [n_rep * head_dim][dim] */
+    struct hd_weights k; /* [head_dim][dim] */
+    struct hd_weights v; /* [head_dim][dim] */
+    struct hd_weights o; /* [dim][n_rep * head_dim] */
+};
+
+/* One FFN block in one layer; width = ffn_width, or less for the last block. */
+struct hd_ffn_weights {
+    struct hd_weights gate, up; /* [width][dim] */
+    struct hd_weights down;     /* [dim][width] */
+};
 
 /* Which piece of which model. */
 struct hd_unit_at {

@@ -81,7 +81,7 @@ static double measure(struct probe *p, struct hd_team *team)
     return best;
 }
 
-uint64_t hd_probe(const struct hd_probe_options *o)
+uint64_t hd_probe(const struct hd_device_options *o)
 {
     struct probe p = {.kernels = hd_kernels_get(o->isa)};
     struct hd_team_options team_options = {.threads = o->threads, .spin_us = 50, .name = "probe"};

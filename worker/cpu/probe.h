@@ -2,20 +2,13 @@
  *
  * One row times matrices of the model, as in decoding, by the kernels and threads that will serve.
  * The number only weighs workers against each other: what is computed does not depend on it. */
-#ifndef HD_WORKER_PROBE_H
-#define HD_WORKER_PROBE_H
+#ifndef HD_WORKER_CPU_PROBE_H
+#define HD_WORKER_CPU_PROBE_H
 
-#include "common/math/kernels.h"
-#include "common/model/model.h"
-
-struct hd_probe_options {
-    const struct hd_model *model;
-    enum hd_isa isa;
-    unsigned threads;
-};
+#include "worker/device.h"
 
 /* Multiply-adds a second. Takes some 20 ms. 0 = could not be measured (no memory, no threads, no
  * time on a busy machine). */
-uint64_t hd_probe(const struct hd_probe_options *o);
+uint64_t hd_probe(const struct hd_device_options *o);
 
 #endif

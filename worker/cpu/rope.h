@@ -2,8 +2,8 @@
  *
  * Grows on one thread, between parallel loops; read by all of them. Each position has a digest, so
  * that damage is found, and computed anew. */
-#ifndef HD_WORKER_ROPE_H
-#define HD_WORKER_ROPE_H
+#ifndef HD_WORKER_CPU_ROPE_H
+#define HD_WORKER_CPU_ROPE_H
 
 #include "common/model/model.h"
 

@@ -47,6 +47,35 @@ void hd_crew_send(struct hd_crew *c, struct hd_reply *r)
 
 /* ---- The thread ----*/
 
+static void tear_down(struct hd_crew *c)
+{
+    hd_fill_free(c->fill);
+    hd_node_free(c->node);
+    hd_device_free(c->device);
+    hd_supply_free(c->supply);
+    hd_team_free(c->team);
+}
+
+static int make_device(struct hd_crew *c)
+{
+    struct hd_device_options o = {
+        .model = c->o.model, .threads = c->o.threads, .isa = c->o.isa, .team = c->team};
+    return c->o.device->create(&c->device, &o);
+}
+
+static int make_node(struct hd_crew *c)
+{
+    struct hd_node_options o = {.device = c->device,
+                                .log = c->o.log,
+                                .state_dir = c->o.state_dir,
+                                .log_limit = c->o.log_limit,
+                                .keep_log = c->o.keep_log,
+                                .supply = c->supply};
+    hd_crew_watch_findings(c, &o);
+    int rc = hd_node_new(&c->node, &o);
+    return rc < 0 ? rc : hd_fill_new(&c->fill, c->node, &c->pace);
+}
+
 static int set_up(struct hd_crew *c, struct hd_error *err)
 {
     int rc = hd_team_new(&c->team, &(struct hd_team_options){.threads = c->o.threads,
@@ -56,27 +85,13 @@ static int set_up(struct hd_crew *c, struct hd_error *err)
         return hd_fail(err, rc, "cannot start %u compute threads (%s)", c->o.threads,
                        hd_error_name(rc));
     rc = hd_crew_new_supply(c);
-    if (rc < 0) {
-        hd_team_free(c->team);
-        return hd_fail(err, rc, "out of memory for the list of weights");
-    }
-    struct hd_node_options node = {.model = c->o.model,
-                                   .kernels = hd_kernels_get(c->o.isa),
-                                   .team = c->team,
-                                   .log = c->o.log,
-                                   .state_dir = c->o.state_dir,
-                                   .log_limit = c->o.log_limit,
-                                   .keep_log = c->o.keep_log,
-                                   .supply = c->supply};
-    hd_crew_watch_findings(c, &node);
-    rc = hd_node_new(&c->node, &node);
     if (rc == 0)
-        rc = hd_fill_new(&c->fill, c->node, &c->pace);
+        rc = make_device(c);
+    if (rc == 0)
+        rc = make_node(c);
     if (rc < 0) {
-        hd_node_free(c->node);
-        hd_supply_free(c->supply);
-        hd_team_free(c->team);
-        return hd_fail(err, rc, "out of memory for the list of units");
+        tear_down(c);
+        return hd_fail(err, rc, "out of memory for the list of weights and units");
     }
     return 0;
 }
@@ -183,10 +198,7 @@ static void *compute_thread(void *arg)
         hd_crew_run_scrub(c);
         hd_crew_free_job(job);
     }
-    hd_fill_free(c->fill);
-    hd_node_free(c->node);
-    hd_supply_free(c->supply);
-    hd_team_free(c->team);
+    tear_down(c);
     return NULL;
 }
 

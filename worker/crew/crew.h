@@ -43,6 +43,7 @@ struct hd_crew_options {
     const char *state_dir;
     uint64_t log_limit;
     bool keep_log;
+    const struct hd_device_kind *device;
     unsigned threads;
     enum hd_isa isa;
     struct hd_weights_cache *cache; /* what comes from the leader is kept there; or NULL */

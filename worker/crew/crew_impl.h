@@ -26,7 +26,8 @@ static inline struct hd_job *hd_jobs_take_all(struct hd_job_queue *q)
 
 struct hd_crew {
     struct hd_crew_options o;
-    struct hd_team *team; /* made and freed by the thread, as its leader */
+    struct hd_team *team; /* made and freed by the thread, as its leader, like the device */
+    struct hd_device *device;
     struct hd_node *node;
     pthread_t thread;
     uv_async_t wake; /* replies are waiting */

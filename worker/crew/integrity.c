@@ -1,6 +1,5 @@
 /* integrity.c - whether others, and this machine, compute what they should: the leader's known
  * answer tests and audits, as jobs and as slices between the jobs. */
-#include "common/math/self_test.h"
 #include "common/util/clock.h"
 #include "worker/crew/crew_impl.h"
 #include "worker/trust/audit.h"
@@ -10,7 +9,7 @@
 void hd_crew_do_self_test(struct hd_crew *c, const struct hd_job *job)
 {
     struct hd_self_test t;
-    int rc = hd_kernels_self_test(c->node->o.kernels, job->id, c->team, &t);
+    int rc = c->device->ops->self_test(c->device, job->id, &t);
     struct hd_reply *r = hd_reply_new(job->conversation);
     if (rc == 0 && t.differs)
         hd_errlog(c->o.log, "self_test_differs",

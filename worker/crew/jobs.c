@@ -1,4 +1,5 @@
 /* jobs.c - what the compute thread does with each job. */
+#include "common/net/conn.h"
 #include "common/util/clock.h"
 #include "worker/crew/crew_impl.h"
 #include "worker/share/hold.h"

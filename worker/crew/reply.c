@@ -266,7 +266,7 @@ static int add_head_stats(Hydac__V1__Stats *m, const struct hd_node *n, uint32_t
 static int add_heads(Hydac__V1__Stats *m, const struct hd_node *n, struct hd_unit_list heads)
 {
     int rc = 0;
-    for (uint32_t l = 0; l < n->o.model->shape.n_layers && rc == 0; l++)
+    for (uint32_t l = 0; l < n->model->shape.n_layers && rc == 0; l++)
         for (size_t h = 0; h < heads.n && rc == 0; h++)
             rc = add_head_stats(m, n, l, heads.list[h]);
     return rc;
@@ -279,7 +279,7 @@ static int fill_heads(Hydac__V1__Stats *m, const struct hd_node *n)
     if (owned.n + held.n == 0)
         return 0;
     m->heads =
-        calloc(n->o.model->shape.n_layers * (owned.n + held.n), sizeof(Hydac__V1__HeadStats *));
+        calloc(n->model->shape.n_layers * (owned.n + held.n), sizeof(Hydac__V1__HeadStats *));
     int rc = m->heads ? add_heads(m, n, owned) : HD_E_NOMEM;
     if (rc == 0)
         rc = add_heads(m, n, held);

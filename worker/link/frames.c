@@ -1,6 +1,5 @@
 /* frames.c - what the leader sends: unpacked, checked, answered or handed to the crew. */
 #include "common/util/clock.h"
-#include "common/util/memory.h"
 #include "worker/link/session_impl.h"
 
 #include <inttypes.h>
@@ -18,7 +17,7 @@ int hd_session_hello(struct hd_session *s)
     m.software = (char *)"hydac " HYDAC_VERSION;
     m.threads = s->o.threads;
     m.multiply_adds_per_s = s->o.speed;
-    m.memory_bytes = hd_memory();
+    m.memory_bytes = s->o.memory;
     if (c->memory_limit > 0 && c->memory_limit < m.memory_bytes)
         m.memory_bytes = c->memory_limit;
     m.log_limit_bytes = c->log_keep ? c->log_limit : 0;

@@ -29,7 +29,8 @@ struct hd_session_options {
     const struct hd_model *model;
     struct hd_tls_context *tls; /* NULL: plaintext; borrowed until closed */
     unsigned threads;
-    uint64_t speed; /* multiply-adds a second, 0 = unknown */
+    uint64_t speed;  /* multiply-adds a second, 0 = unknown */
+    uint64_t memory; /* bytes for units */
     /* The leader will never take us: nothing is tried any more. */
     void (*refused)(void *arg, const char *why);
     void (*joined)(void *arg, bool joined); /* on reaching JOINED and on leaving it; may be NULL */

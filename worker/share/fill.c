@@ -78,7 +78,7 @@ static struct hd_log_piece missing(const struct hd_fill *f, uint32_t sequence, u
 /* The rows that a sequence lacks in the first layer that lacks any. */
 static struct hd_log_piece first_missing(const struct hd_fill *f, uint32_t sequence)
 {
-    uint32_t layers = f->node->o.model->shape.n_layers;
+    uint32_t layers = f->node->model->shape.n_layers;
     struct hd_log_piece p = {.sequence = sequence};
     for (uint32_t l = 0; l < layers && p.count == 0; l++)
         p = missing(f, sequence, l);

@@ -47,7 +47,7 @@ static uint64_t rows_held(const struct hd_node *n)
 {
     struct hd_unit_list heads = held_heads(n);
     uint64_t rows = 0;
-    for (uint32_t l = 0; l < n->o.model->shape.n_layers; l++)
+    for (uint32_t l = 0; l < n->model->shape.n_layers; l++)
         for (size_t h = 0; h < heads.n; h++)
             rows += hd_kv_valid_total(n->kv, l, heads.list[h]);
     return rows;
@@ -82,7 +82,7 @@ static bool release_one(struct hd_node *n)
     struct hd_shard_unit u;
     if (!hd_shard_surplus(n->shard, &u))
         return false;
-    uint32_t layers = u.kind == HD_UNIT_VOCAB ? 1 : n->o.model->shape.n_layers;
+    uint32_t layers = u.kind == HD_UNIT_VOCAB ? 1 : n->model->shape.n_layers;
     for (uint32_t l = 0; l < layers; l++)
         hd_scrub_piece(n, u, l, hd_now_us());
     hd_shard_release(n->shard, u);
@@ -94,7 +94,7 @@ static bool release_one(struct hd_node *n)
 static int load_some(struct hd_node *n, struct hd_error *err)
 {
     uint64_t t0 = hd_now_us();
-    int rc = hd_shard_load(n->shard, hd_team_threads(n->o.team), err);
+    int rc = hd_shard_load(n->shard, hd_team_threads(n->team), err);
     if (rc == HD_SHARD_LOADED)
         n->hold->done.weights_us += hd_now_us() - t0;
     return rc;
@@ -105,7 +105,7 @@ static int list_sequence(struct hd_node *n, uint32_t sequence, size_t max)
 {
     struct hd_unit_list heads = held_heads(n);
     int rc = 0;
-    for (uint32_t l = 0; l < n->o.model->shape.n_layers; l++) {
+    for (uint32_t l = 0; l < n->model->shape.n_layers; l++) {
         uint32_t end = hd_input_log_count(n->input_log, sequence, l);
         for (size_t h = 0; h < heads.n && rc == 0; h++) {
             struct hd_lane_rows rows = {{sequence, l, heads.list[h]}, end, max};
@@ -119,7 +119,7 @@ static int list_sequence(struct hd_node *n, uint32_t sequence, size_t max)
 static int list_behind(struct hd_node *n)
 {
     struct hd_hold *h = n->hold;
-    size_t max = hd_team_threads(n->o.team);
+    size_t max = hd_team_threads(n->team);
     int rc = 0;
     h->list.n = 0;
     for (uint32_t s = 0; s < n->sizes.max_sequences && h->list.n < max && rc == 0; s++) {
@@ -267,6 +267,7 @@ void hd_hold_follow(struct hd_node *n, uint32_t layer, const struct hd_rows *row
     struct hd_kv_list *list = &n->hold->list;
     struct hd_unit_list heads = held_heads(n);
     list->n = 0;
+    list->logged = false;
     if (!n->hold->in_force)
         return;
     for (size_t h = 0; h < heads.n; h++) {

@@ -12,6 +12,7 @@
 void hd_kv_list_deinit(struct hd_kv_list *l)
 {
     free(l->work);
+    free(l->bad);
     *l = (struct hd_kv_list){0};
 }
 
@@ -23,6 +24,10 @@ int hd_kv_list_add(struct hd_kv_list *l, const struct hd_kv_work *w)
         if (!work)
             return HD_E_NOMEM;
         l->work = work;
+        uint32_t *bad = realloc(l->bad, cap * sizeof *bad);
+        if (!bad)
+            return HD_E_NOMEM;
+        l->bad = bad;
         l->cap = cap;
     }
     l->work[l->n++] = *w;
@@ -43,8 +48,9 @@ int hd_kv_list_add_lane(struct hd_kv_list *l, struct hd_node *n, const struct hd
     if (p >= rows->end || l->n >= rows->max)
         return 0;
     int rc = hd_kv_reserve(kv, at, rows->end);
+    l->logged = true;
     while (rc == 0 && p < rows->end && l->n < rows->max) {
-        struct hd_kv_work w = {.at = at, .position = p, .logged = true};
+        struct hd_kv_work w = {.at = at, .position = p};
         w.x = hd_input_log_rows(n->input_log, (struct hd_log_at){at.sequence, at.layer, p}, &w.n);
         if (w.n > rows->end - p)
             w.n = rows->end - p;
@@ -54,22 +60,18 @@ int hd_kv_list_add_lane(struct hd_kv_list *l, struct hd_node *n, const struct hd
     return rc < 0 ? HD_E_NOMEM : 0;
 }
 
-struct run {
-    struct hd_kv_list *list;
-    struct hd_node *node;
-    struct hd_stores to;
+struct check {
+    const struct hd_kv_list *list;
+    const struct hd_input_log *log;
 };
 
-static void compute_item(void *arg, size_t index, unsigned thread)
+static void check_item(void *arg, size_t index, unsigned thread)
 {
-    const struct run *r = arg;
-    struct hd_kv_work *w = &r->list->work[index];
+    const struct check *c = arg;
+    const struct hd_kv_work *w = &c->list->work[index];
     struct hd_log_at at = {w->at.sequence, w->at.layer, w->position};
-    w->bad = UINT32_MAX;
-    if (w->logged)
-        w->bad = hd_input_log_bad_row(r->node->input_log, at, w->position + (uint32_t)w->n);
-    if (w->bad == UINT32_MAX)
-        hd_compute_kv(r->node->compute, &r->to, thread, w);
+    (void)thread;
+    c->list->bad[index] = hd_input_log_bad_row(c->log, at, w->position + (uint32_t)w->n);
 }
 
 /* Several heads' items may have met the same row: it is cut out once. */
@@ -78,8 +80,8 @@ static int cut_bad_rows(const struct hd_kv_list *l, struct hd_node *n)
     int rc = HD_KV_DONE;
     for (size_t i = 0; i < l->n; i++) {
         struct hd_kv_at lane = l->work[i].at;
-        struct hd_log_at at = {lane.sequence, lane.layer, l->work[i].bad};
-        if (l->work[i].bad == UINT32_MAX)
+        struct hd_log_at at = {lane.sequence, lane.layer, l->bad[i]};
+        if (l->bad[i] == UINT32_MAX)
             continue;
         rc = HD_KV_AGAIN;
         if (hd_input_log_bad_row(n->input_log, at, at.position + 1) == at.position)
@@ -88,21 +90,26 @@ static int cut_bad_rows(const struct hd_kv_list *l, struct hd_node *n)
     return rc;
 }
 
+/* Rows of the log are looked at just before they are used: HD_KV_DONE or HD_KV_AGAIN. */
+static int check_log(struct hd_kv_list *l, struct hd_node *n)
+{
+    struct check check = {l, n->input_log};
+    if (!l->logged)
+        return HD_KV_DONE;
+    hd_team_run(n->team, l->n, check_item, &check);
+    return cut_bad_rows(l, n);
+}
+
 int hd_kv_list_run(struct hd_kv_list *l, struct hd_node *n)
 {
-    struct run run = {l, n, stores_of(l, n)};
-    uint32_t end = 0;
-    for (size_t i = 0; i < l->n; i++)
-        if (l->work[i].position + l->work[i].n > end)
-            end = l->work[i].position + (uint32_t)l->work[i].n;
-    if (hd_compute_positions(n->compute, end) < 0)
-        return HD_E_NOMEM;
-    hd_team_run(n->o.team, l->n, compute_item, &run);
-    if (cut_bad_rows(l, n) == HD_KV_AGAIN)
+    struct hd_stores to = stores_of(l, n);
+    struct hd_device_stores memory = {hd_shard_memory(to.shard), hd_kv_memory(to.kv)};
+    if (check_log(l, n) == HD_KV_AGAIN)
         return HD_KV_AGAIN;
-    for (size_t i = 0; i < l->n; i++)
-        hd_kv_commit(run.to.kv, l->work[i].at, l->work[i].position + (uint32_t)l->work[i].n);
-    return HD_KV_DONE;
+    int rc = n->device->ops->rows(n->device, &memory, l->work, l->n);
+    for (size_t i = 0; i < l->n && rc == 0; i++)
+        hd_kv_commit(to.kv, l->work[i].at, l->work[i].position + (uint32_t)l->work[i].n);
+    return rc < 0 ? rc : HD_KV_DONE;
 }
 
 uint64_t hd_kv_list_rows(const struct hd_kv_list *l)

@@ -7,7 +7,9 @@
 
 struct hd_kv_list {
     struct hd_kv_work *work; /* [n], room for cap; hd_kv_list_deinit frees it */
+    uint32_t *bad;           /* [n]: the first position whose row of the log is damaged */
     size_t n, cap;
+    bool logged;         /* the inputs lie in the input log; else they are a step's */
     struct hd_stores to; /* of the rows; no kv: the node's own */
 };
 void hd_kv_list_deinit(struct hd_kv_list *l);

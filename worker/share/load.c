@@ -1,9 +1,8 @@
-/* load.c - the weights of units: which are there, packing what is missing, freeing. A piece is one
+/* load.c - the weights of units: which are there, loading what is missing, freeing. A piece is one
  * unit in one layer (a vocab block is one piece).
  *
- * With a supply every piece is packed from a buffer whose bytes have the leader's digest, whatever
+ * With a supply every piece is loaded from a buffer whose bytes have the leader's digest, whatever
  * they come from. Without one they are the model's, and nobody compares. */
-#include "worker/cpu/pack.h"
 #include "worker/share/shard_impl.h"
 
 #include <stdatomic.h>
@@ -11,53 +10,23 @@
 
 static uint32_t layers_of(const struct hd_shard *s, enum hd_unit_kind kind)
 {
-    return kind == HD_UNIT_VOCAB ? 1 : s->model->shape.n_layers;
+    return kind == HD_UNIT_VOCAB ? 1 : s->device->o.model->shape.n_layers;
 }
 
-/* What is packed, or room for it: hd_pack; NULL: no unit like that has any. */
-static void *packed_of(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer)
-{
-    if (!hd_shard_has_any(s, u))
-        return NULL;
-    return u.kind == HD_UNIT_HEAD  ? (void *)&s->head[u.unit][layer]
-           : u.kind == HD_UNIT_FFN ? (void *)&s->ffn[u.unit][layer]
-                                   : s->vocab[u.unit];
-}
-
-size_t hd_shard_parts(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer,
-                      struct hd_shard_part parts[HD_PIECE_MAX_CUTS])
-{
-    void *packed = packed_of(s, u, layer);
-    size_t n = 0;
-    for (enum hd_slot_id slot = 0; packed && slot < HD_SLOTS; slot++) {
-        const struct hd_weights *w = hd_packed_slot(u.kind, slot, packed);
-        if (w && w->data)
-            parts[n++] = (struct hd_shard_part){w->data, w->groups * w->group_bytes};
-    }
-    return n;
-}
-
-/* Bytes of a piece; 0 when it is not there. */
+/* Of the device's memory; 0 when the piece is not there. */
 static uint64_t piece_bytes(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer)
 {
-    struct hd_shard_part parts[HD_PIECE_MAX_CUTS];
-    size_t n = hd_shard_parts(s, u, layer, parts);
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < n; i++)
-        bytes += parts[i].bytes;
-    return bytes;
+    return s->device->ops->piece_bytes(s->memory, hd_shard_place(u, layer));
 }
 
 bool hd_shard_has_any(const struct hd_shard *s, struct hd_shard_unit u)
 {
-    return u.kind == HD_UNIT_HEAD  ? s->head[u.unit] != NULL
-           : u.kind == HD_UNIT_FFN ? s->ffn[u.unit] != NULL
-                                   : s->vocab[u.unit] != NULL;
+    return s->loaded[u.kind][u.unit] > 0;
 }
 
 bool hd_shard_has(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer)
 {
-    return piece_bytes(s, u, layer) > 0;
+    return hd_shard_has_any(s, u) && piece_bytes(s, u, layer) > 0;
 }
 
 void hd_shard_release_piece(struct hd_shard *s, struct hd_shard_unit u, uint32_t layer)
@@ -65,43 +34,17 @@ void hd_shard_release_piece(struct hd_shard *s, struct hd_shard_unit u, uint32_t
     if (!hd_shard_has(s, u, layer))
         return;
     s->bytes -= piece_bytes(s, u, layer);
-    hd_packed_deinit(u.kind, packed_of(s, u, layer));
+    s->loaded[u.kind][u.unit]--;
+    s->device->ops->release(s->memory, hd_shard_place(u, layer));
 }
 
 void hd_shard_release(struct hd_shard *s, struct hd_shard_unit u)
 {
-    if (!hd_shard_has_any(s, u))
-        return;
     for (uint32_t l = 0; l < layers_of(s, u.kind); l++)
         hd_shard_release_piece(s, u, l);
-    if (u.kind == HD_UNIT_HEAD) {
-        free(s->head[u.unit]);
-        s->head[u.unit] = NULL;
-    } else if (u.kind == HD_UNIT_FFN) {
-        free(s->ffn[u.unit]);
-        s->ffn[u.unit] = NULL;
-    } else {
-        free(s->vocab[u.unit]);
-        s->vocab[u.unit] = NULL;
-    }
 }
 
-/* Room for the weights, all of them empty. */
-static int make_room(struct hd_shard *s, struct hd_shard_unit u)
-{
-    if (hd_shard_has_any(s, u))
-        return 0;
-    size_t layers = layers_of(s, u.kind);
-    if (u.kind == HD_UNIT_HEAD)
-        s->head[u.unit] = calloc(layers, sizeof **s->head);
-    else if (u.kind == HD_UNIT_FFN)
-        s->ffn[u.unit] = calloc(layers, sizeof **s->ffn);
-    else
-        s->vocab[u.unit] = calloc(1, sizeof **s->vocab);
-    return hd_shard_has_any(s, u) ? 0 : HD_E_NOMEM;
-}
-
-/* ---- Packing ----*/
+/* ---- Loading ----*/
 
 struct piece {
     struct hd_shard_unit u;
@@ -126,7 +69,7 @@ struct load_job {
 
 static struct hd_piece_at place_of(const struct piece *p)
 {
-    return (struct hd_piece_at){p->u.kind, p->u.unit, p->layer};
+    return hd_shard_place(p->u, p->layer);
 }
 
 static int grow(struct buffer *b, size_t len)
@@ -139,26 +82,24 @@ static int grow(struct buffer *b, size_t len)
     return b->data ? 0 : HD_E_NOMEM;
 }
 
-static int pack_piece(struct hd_shard *s, const struct piece *p, const uint8_t *bytes)
+static int load_piece(struct hd_shard *s, const struct piece *p, const uint8_t *bytes)
 {
-    struct hd_unit_at at = {
-        .model = s->model, .units = &s->units, .piece = place_of(p), .bytes = bytes};
-    int rc = hd_pack(packed_of(s, p->u, p->layer), &at);
+    int rc = s->device->ops->load(s->memory, place_of(p), bytes);
     if (rc == 0)
         hd_shard_seal(s, p->u, p->layer);
     return rc;
 }
 
-/* What is packed is what was hashed: the bytes are gathered once, and the file may change behind.
+/* What is loaded is what was hashed: the bytes are gathered once, and the file may change behind.
  */
-static int pack_own(struct hd_shard *s, struct piece *p, struct buffer *b)
+static int load_own(struct hd_shard *s, struct piece *p, struct buffer *b)
 {
     struct hd_piece_at at = place_of(p);
     int rc = grow(b, hd_supply_piece_bytes(s->supply, at));
     if (rc < 0)
         return rc;
     p->refused = !hd_supply_read_own(s->supply, at, b->data);
-    return p->refused ? 0 : pack_piece(s, p, b->data);
+    return p->refused ? 0 : load_piece(s, p, b->data);
 }
 
 static void load_one(void *arg, size_t index, unsigned thread)
@@ -167,27 +108,34 @@ static void load_one(void *arg, size_t index, unsigned thread)
     struct piece *p = &job->pieces[index];
     if (atomic_load_explicit(&job->rc, memory_order_relaxed) < 0)
         return;
-    int rc = p->bytes         ? pack_piece(job->s, p, p->bytes->data)
-             : job->s->supply ? pack_own(job->s, p, &job->buffers[thread])
-                              : pack_piece(job->s, p, NULL);
+    int rc = p->bytes         ? load_piece(job->s, p, p->bytes->data)
+             : job->s->supply ? load_own(job->s, p, &job->buffers[thread])
+                              : load_piece(job->s, p, NULL);
     int none = 0;
     if (rc < 0)
         atomic_compare_exchange_strong(&job->rc, &none, rc);
 }
 
-/* Packs the pieces of the list, for which there is room. */
-static int pack_all(struct load_job *job)
+static void count_piece(struct hd_shard *s, const struct piece *p)
 {
-    unsigned threads = hd_team_threads(job->s->team);
+    uint64_t bytes = piece_bytes(s, p->u, p->layer);
+    s->loaded[p->u.kind][p->u.unit] += bytes > 0;
+    s->bytes += bytes;
+}
+
+/* Loads the pieces of the list. */
+static int load_all(struct load_job *job)
+{
+    unsigned threads = hd_team_threads(job->s->device->o.team);
     job->buffers = calloc(threads, sizeof *job->buffers);
     if (!job->buffers)
         return HD_E_NOMEM;
-    hd_team_run(job->s->team, job->n, load_one, job);
+    hd_team_run(job->s->device->o.team, job->n, load_one, job);
     for (unsigned i = 0; i < threads; i++)
         free(job->buffers[i].data);
     free(job->buffers);
     for (size_t i = 0; i < job->n; i++)
-        job->s->bytes += piece_bytes(job->s, job->pieces[i].u, job->pieces[i].layer);
+        count_piece(job->s, &job->pieces[i]);
     return atomic_load(&job->rc);
 }
 
@@ -219,14 +167,6 @@ static size_t count_missing(const struct hd_shard *s, const struct hd_shard_wish
     return n < max ? n : max;
 }
 
-static int make_room_for(struct load_job *job)
-{
-    int rc = 0;
-    for (size_t i = 0; i < job->n && rc == 0; i++)
-        rc = make_room(job->s, job->pieces[i].u);
-    return rc;
-}
-
 /* ---- From the supply ----*/
 
 /* Moves what is at hand of the list to the batch: at most `max` pieces, and `some` of them whose
@@ -252,12 +192,10 @@ static int take_supplied(struct load_job *missing, struct load_job *batch, size_
     return rc < 0 ? rc : 0;
 }
 
-/* Packs the batch. What was refused is missing again, and comes from elsewhere. */
-static int pack_batch(struct load_job *batch, struct load_job *missing)
+/* Loads the batch. What was refused is missing again, and comes from elsewhere. */
+static int load_batch(struct load_job *batch, struct load_job *missing)
 {
-    int rc = make_room_for(batch);
-    if (rc == 0)
-        rc = pack_all(batch);
+    int rc = load_all(batch);
     for (size_t i = 0; i < batch->n; i++) {
         struct piece *p = &batch->pieces[i];
         hd_piece_bytes_unref(p->bytes);
@@ -273,7 +211,7 @@ static int pack_batch(struct load_job *batch, struct load_job *missing)
 static int load_supplied(struct load_job *missing, size_t max, bool wait, struct hd_error *err)
 {
     struct hd_shard *s = missing->s;
-    size_t some = 2 * (size_t)hd_team_threads(s->team);
+    size_t some = 2 * (size_t)hd_team_threads(s->device->o.team);
     struct load_job batch = {.s = s};
     max = max < missing->n ? max : missing->n;
     batch.pieces = malloc(max * sizeof *batch.pieces);
@@ -282,7 +220,7 @@ static int load_supplied(struct load_job *missing, size_t max, bool wait, struct
     while (rc == 0 && missing->n > 0) {
         batch.n = 0;
         rc = take_supplied(missing, &batch, max, some);
-        int packed = pack_batch(&batch, missing);
+        int packed = load_batch(&batch, missing);
         rc = rc < 0 ? rc : packed;
         loaded = loaded || batch.n > 0;
         if (rc < 0 || !wait)
@@ -294,7 +232,7 @@ static int load_supplied(struct load_job *missing, size_t max, bool wait, struct
     return rc < 0 ? rc : loaded ? HD_SHARD_LOADED : HD_SHARD_WAITING;
 }
 
-/* ---- Loading ----*/
+/* ---- What is missing ----*/
 
 int hd_shard_load_list(struct hd_shard *s, const struct hd_shard_wish *wish, size_t max,
                        struct hd_error *err)
@@ -314,9 +252,7 @@ int hd_shard_load_list(struct hd_shard *s, const struct hd_shard_wish *wish, siz
     if (s->supply) {
         rc = load_supplied(&job, max, max == SIZE_MAX, err);
     } else {
-        rc = make_room_for(&job);
-        if (rc == 0)
-            rc = pack_all(&job);
+        rc = load_all(&job);
         rc = rc < 0 ? rc : HD_SHARD_LOADED;
     }
     free(job.pieces);

@@ -9,7 +9,7 @@
 
 int hd_node_new_shard(const struct hd_node *n, struct hd_shard **out)
 {
-    int rc = hd_shard_new(out, n->o.model, n->o.team);
+    int rc = hd_shard_new(out, n->device);
     if (rc == 0)
         hd_shard_set_supply(*out, n->o.supply);
     return rc;
@@ -17,13 +17,7 @@ int hd_node_new_shard(const struct hd_node *n, struct hd_shard **out)
 
 int hd_node_new_kv(const struct hd_node *n, struct hd_kv **out)
 {
-    const struct hd_model_shape *m = &n->o.model->shape;
-    return hd_kv_new(out, &(struct hd_kv_options){.layers = m->n_layers,
-                                                  .heads = m->n_kv_heads,
-                                                  .head_dim = m->head_dim,
-                                                  .sequences = n->sizes.max_sequences,
-                                                  .max_positions = n->sizes.max_positions,
-                                                  .type = n->sizes.kv_type});
+    return hd_kv_new(out, n->device);
 }
 
 int hd_node_new(struct hd_node **out, const struct hd_node_options *o)
@@ -32,11 +26,14 @@ int hd_node_new(struct hd_node **out, const struct hd_node_options *o)
     if (!n)
         return HD_E_NOMEM;
     n->o = *o;
+    n->device = o->device;
+    n->model = n->device->o.model;
+    n->team = n->device->o.team;
     int rc = hd_node_new_shard(n, &n->shard);
     if (rc == 0)
         rc = hd_hold_new(&n->hold);
     if (rc == 0)
-        rc = hd_audit_new(&n->audit, &o->model->shape);
+        rc = hd_audit_new(&n->audit, &n->model->shape);
     if (rc == 0)
         rc = hd_scrub_new(&n->scrub);
     if (rc < 0) {
@@ -49,12 +46,12 @@ int hd_node_new(struct hd_node **out, const struct hd_node_options *o)
 
 static void free_stores(struct hd_node *n)
 {
-    hd_compute_free(n->compute);
     hd_input_log_free(n->input_log);
     hd_kv_free(n->kv);
-    n->compute = NULL;
+    free(n->fresh);
     n->input_log = NULL;
     n->kv = NULL;
+    n->fresh = NULL;
 }
 
 void hd_node_free(struct hd_node *n)
@@ -69,28 +66,33 @@ void hd_node_free(struct hd_node *n)
     free(n);
 }
 
+static int resize_device(struct hd_node *n)
+{
+    return n->device->ops->resize(
+        n->device, &(struct hd_device_sizes){.kv_type = n->sizes.kv_type,
+                                             .activations = n->sizes.activations,
+                                             .wire = n->sizes.wire,
+                                             .max_rows = n->sizes.max_rows,
+                                             .max_positions = n->sizes.max_positions,
+                                             .max_sequences = n->sizes.max_sequences});
+}
+
 static int make_stores(struct hd_node *n)
 {
-    const struct hd_model_shape *m = &n->o.model->shape;
-    int rc = hd_node_new_kv(n, &n->kv);
-    if (rc < 0)
-        return rc;
-    rc = hd_input_log_new(&n->input_log,
-                          &(struct hd_input_log_options){.dir = n->o.state_dir,
-                                                         .layers = m->n_layers,
-                                                         .row_bytes = hd_node_row_bytes(n),
-                                                         .sequences = n->sizes.max_sequences,
-                                                         .max_positions = n->sizes.max_positions,
-                                                         .limit = n->o.log_limit});
-    if (rc < 0)
-        return rc;
-    return hd_compute_new(&n->compute,
-                          &(struct hd_compute_options){.model = n->o.model,
-                                                       .kernels = n->o.kernels,
-                                                       .team = n->o.team,
-                                                       .activations = n->sizes.activations,
-                                                       .wire = n->sizes.wire,
-                                                       .max_rows = n->sizes.max_rows});
+    const struct hd_model_shape *m = &n->model->shape;
+    int rc = resize_device(n);
+    if (rc == 0)
+        rc = hd_input_log_new(
+            &n->input_log, &(struct hd_input_log_options){.dir = n->o.state_dir,
+                                                          .layers = m->n_layers,
+                                                          .row_bytes = hd_node_row_bytes(n),
+                                                          .sequences = n->sizes.max_sequences,
+                                                          .max_positions = n->sizes.max_positions,
+                                                          .limit = n->o.log_limit});
+    n->fresh = malloc((size_t)m->n_kv_heads * n->sizes.max_rows);
+    if (rc == 0 && !n->fresh)
+        rc = HD_E_NOMEM;
+    return rc < 0 ? rc : hd_node_new_kv(n, &n->kv);
 }
 
 int hd_node_resize(struct hd_node *n, const struct hd_node_sizes *sizes, struct hd_error *err)
@@ -188,27 +190,4 @@ void hd_node_log_again(struct hd_node *n, uint32_t sequence)
 {
     n->holes &= ~(UINT64_C(1) << sequence);
     hd_input_log_try_again(n->input_log, sequence);
-}
-
-static bool is_lost(const struct hd_node *n, const struct hd_half_step *step)
-{
-    for (size_t i = 0; n->lost && i < step->rows.n; i++)
-        if (n->lost >> step->rows.sequences[i] & 1)
-            return step->units == HD_UNIT_HEAD;
-    return false;
-}
-
-int hd_node_step(struct hd_node *n, const struct hd_half_step *step, struct hd_half_output *out,
-                 struct hd_error *err)
-{
-    struct hd_half_task work = {
-        .from = hd_node_stores(n),
-        .kind = step->units,
-        .layer = step->layer,
-        .units = hd_shard_owned(n->shard, step->units),
-        .rows = &step->rows,
-    };
-    if (!n->assigned || work.units.n == 0 || is_lost(n, step))
-        return HD_STEP_NOT_OURS;
-    return hd_compute_half(n->compute, &work, out, err);
 }

@@ -5,8 +5,9 @@
 #define HD_WORKER_NODE_H
 
 #include "common/util/log.h"
-#include "worker/cpu/compute.h"
 #include "worker/share/input_log.h"
+#include "worker/share/kv.h"
+#include "worker/share/shard.h"
 
 #define HD_NODE_SEQUENCES 64 /* a set of sequences is one 64-bit mask */
 #define HD_NODE_GROUPS    2  /* in which the rows of a step may come */
@@ -14,9 +15,7 @@
 struct hd_finding;
 
 struct hd_node_options {
-    const struct hd_model *model;
-    const struct hd_kernels *kernels;
-    struct hd_team *team;
+    struct hd_device *device; /* borrowed */
     const struct hd_log *log;
     const char *state_dir;
     uint64_t log_limit;       /* bytes of input log */
@@ -47,10 +46,13 @@ struct hd_scrub;
 struct hd_node {
     struct hd_node_options o;
     struct hd_node_sizes sizes;
+    struct hd_device *device;
+    const struct hd_model *model; /* the device's, as is the next */
+    struct hd_team *team;
     struct hd_shard *shard;
-    struct hd_kv *kv; /* NULL before the first resize, as are the next two */
+    struct hd_kv *kv; /* NULL before the first resize, as is the next */
     struct hd_input_log *input_log;
-    struct hd_compute *compute;
+    uint8_t *fresh;         /* [heads][max_rows]: scratch of hd_half */
     uint64_t holes;         /* mask of sequences whose log is known to have one */
     struct hd_hold *hold;   /* what is held beside what is owned, see hold.h */
     struct hd_audit *audit; /* what others have answered, see audit.h */
@@ -88,7 +90,12 @@ void hd_node_leave(struct hd_node *n);
 void hd_node_forget(struct hd_node *n);
 void hd_node_drop(struct hd_node *n, uint32_t sequence);
 
-/* Where its own weights and rows are. */
+/* Where weights and K/V rows are: a worker's own, or others (trust/audit.h). */
+struct hd_stores {
+    struct hd_shard *shard;
+    struct hd_kv *kv;
+};
+/* Its own. */
 static inline struct hd_stores hd_node_stores(const struct hd_node *n)
 {
     return (struct hd_stores){n->shard, n->kv};
@@ -97,7 +104,7 @@ static inline struct hd_stores hd_node_stores(const struct hd_node *n)
 /* Bytes of a row of a step's input, and of the log. */
 static inline size_t hd_node_row_bytes(const struct hd_node *n)
 {
-    return hd_model_row_bytes(n->o.model, n->sizes.activations);
+    return hd_model_row_bytes(n->model, n->sizes.activations);
 }
 
 /* Keeps the inputs of an attention half. What cannot be kept is said once in the worker's log:
@@ -111,9 +118,20 @@ void hd_node_log_hole(struct hd_node *n, uint32_t sequence);
 /* A sequence's log is to be completed: it may grow again, and its next hole is a first one. */
 void hd_node_log_again(struct hd_node *n, uint32_t sequence);
 
+/* A half-step of any stores. */
+struct hd_half_order {
+    struct hd_stores from;
+    struct hd_unit_list units; /* that are summed up; loaded in this layer */
+    bool uncounted;            /* it answers no step: hits and misses of K/V are not counted */
+};
+/* 0; HD_E_NOMEM; attention: HD_E_PROTO when a row's position does not continue its sequence's K/V;
+ * logits: HD_E_LIMIT when the answer would not fit a frame. */
+int hd_half(struct hd_node *n, const struct hd_half_step *step, const struct hd_half_order *order,
+            struct hd_half_output *out, struct hd_error *err);
+
 enum { HD_STEP_DONE = 0, HD_STEP_NOT_OURS = 1 };
 /* HD_STEP_DONE: *out is filled. HD_STEP_NOT_OURS: no unit of this kind is owned, or a row's
- * sequence is lost: nothing is to be sent. Or an error of compute.h. */
+ * sequence is lost: nothing is to be sent. Or an error of hd_half. */
 int hd_node_step(struct hd_node *n, const struct hd_half_step *step, struct hd_half_output *out,
                  struct hd_error *err);
 

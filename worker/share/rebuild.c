@@ -60,7 +60,7 @@ static void drop_lost(struct rebuild *r)
 static bool has_gap(const struct hd_node *n, const struct hd_assignment *a,
                     const struct hd_sequence_need *need, struct hd_unit_list heads)
 {
-    for (uint32_t l = 0; l < n->o.model->shape.n_layers; l++) {
+    for (uint32_t l = 0; l < n->model->shape.n_layers; l++) {
         uint32_t end = hd_needed(a, need, l);
         if (hd_input_log_count(n->input_log, need->sequence, l) >= end)
             continue;
@@ -96,7 +96,7 @@ static bool is_ready(const struct rebuild *r, uint32_t head)
 {
     for (size_t i = 0; i < r->a->n_needs; i++) {
         const struct hd_sequence_need *need = &r->a->needs[i];
-        for (uint32_t l = 0; l < r->node->o.model->shape.n_layers; l++) {
+        for (uint32_t l = 0; l < r->node->model->shape.n_layers; l++) {
             struct hd_kv_at at = {need->sequence, l, head};
             if (hd_kv_valid(r->node->kv, at) < hd_needed(r->a, need, l))
                 return false;
@@ -130,7 +130,7 @@ static int list_work(struct rebuild *r)
     }
     r->list.n = 0;
     r->report->rows_kept = 0;
-    for (uint32_t l = 0; l < r->node->o.model->shape.n_layers; l++)
+    for (uint32_t l = 0; l < r->node->model->shape.n_layers; l++)
         for (size_t h = 0; h < heads.n; h++)
             for (uint64_t left = r->sequences & ~r->gaps; left && rc == 0; left &= left - 1) {
                 uint32_t s = (uint32_t)__builtin_ctzll(left);
@@ -151,40 +151,51 @@ static bool is_new(const struct hd_kv_report *report, uint32_t head)
     return false;
 }
 
-static void account(struct rebuild *r, const struct hd_kv_work *w, XXH3_state_t *hash)
+/* `row`: room for a K and a V row. */
+static void account(struct rebuild *r, const struct hd_kv_work *w, XXH3_state_t *hash, uint8_t *row)
 {
     struct hd_kv *kv = r->node->kv;
-    size_t row = hd_kv_row_bytes(kv);
+    size_t bytes = hd_kv_row_bytes(kv);
     uint32_t end = is_new(r->report, w->at.head) ? w->position + (uint32_t)w->n : 0;
     for (uint32_t p = w->position; p < end; p++) {
-        XXH3_64bits_update(hash, hd_kv_k(kv, w->at, p), row);
-        XXH3_64bits_update(hash, hd_kv_v(kv, w->at, p), row);
+        hd_kv_read(kv, w->at, p, row, row + bytes);
+        XXH3_64bits_update(hash, row, 2 * bytes);
     }
     hd_kv_counters(kv, w->at.layer, w->at.head)->rebuilt += w->n;
 }
 
 void hd_kv_report_size(const struct hd_node *n, struct hd_kv_report *report)
 {
-    const struct hd_model_shape *m = &n->o.model->shape;
+    const struct hd_model_shape *m = &n->model->shape;
     report->bytes = report->rows_rebuilt * 2 * hd_kv_row_bytes(n->kv);
     /* K and V: two products of [head_dim][dim], a multiply and an add each. */
     report->flops = report->rows_rebuilt * 4 * m->head_dim * m->dim;
 }
 
+static int hash_rows(struct rebuild *r)
+{
+    XXH3_state_t *hash = XXH3_createState();
+    uint8_t *row = malloc(2 * hd_kv_row_bytes(r->node->kv));
+    bool ok = hash && row;
+    if (ok) {
+        XXH3_64bits_reset(hash);
+        for (size_t i = 0; i < r->list.n; i++)
+            account(r, &r->list.work[i], hash, row);
+        r->report->digest = XXH3_64bits_digest(hash);
+    }
+    XXH3_freeState(hash);
+    free(row);
+    return ok ? 0 : HD_E_NOMEM;
+}
+
 static int compute(struct rebuild *r)
 {
     uint64_t t0 = hd_now_us();
-    XXH3_state_t *hash = XXH3_createState();
-    int rc = hash ? hd_kv_list_run(&r->list, r->node) : HD_E_NOMEM;
-    if (rc != HD_KV_DONE) {
-        XXH3_freeState(hash);
+    int rc = hd_kv_list_run(&r->list, r->node);
+    if (rc == HD_KV_DONE)
+        rc = hash_rows(r);
+    if (rc != 0)
         return rc;
-    }
-    XXH3_64bits_reset(hash);
-    for (size_t i = 0; i < r->list.n; i++)
-        account(r, &r->list.work[i], hash);
-    r->report->digest = XXH3_64bits_digest(hash);
-    XXH3_freeState(hash);
     r->report->rows_rebuilt = hd_kv_list_rows(&r->list);
     hd_kv_report_size(r->node, r->report);
     if (r->list.n > 0)

@@ -1,4 +1,4 @@
-/* seals.c - digests of packed pieces, and of the lists that say whose they are. */
+/* seals.c - digests of loaded pieces, and of the lists that say whose they are. */
 #include "worker/share/shard_impl.h"
 
 #include <xxhash.h>
@@ -6,33 +6,20 @@
 struct hd_piece_seal *hd_shard_seal_of(const struct hd_shard *s, struct hd_shard_unit u,
                                        uint32_t layer)
 {
-    struct hd_piece_at at = {u.kind, u.unit, layer};
-    return &s->seals[hd_piece_index(s->model, &s->units, at)];
+    return &s->seals[hd_piece_index(s->device->o.model, &s->units, hd_shard_place(u, layer))];
 }
 
-size_t hd_piece_walk(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer,
+size_t hd_shard_walk(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer,
                      struct hd_piece_walk *w)
 {
-    struct hd_shard_part parts[HD_PIECE_MAX_CUTS];
-    size_t n = hd_shard_parts(s, u, layer, parts);
-    if (w->part >= n)
-        return 0;
-    size_t left = parts[w->part].bytes - w->offset;
-    size_t run = left < HD_PIECE_RUN ? left : HD_PIECE_RUN;
-    w->digest = XXH3_64bits_withSeed(parts[w->part].data + w->offset, run, w->digest);
-    w->offset += run;
-    if (run == left) {
-        w->part++;
-        w->offset = 0;
-    }
-    return run;
+    return s->device->ops->walk(s->memory, hd_shard_place(u, layer), w);
 }
 
 void hd_shard_seal(struct hd_shard *s, struct hd_shard_unit u, uint32_t layer)
 {
     struct hd_piece_seal *seal = hd_shard_seal_of(s, u, layer);
     struct hd_piece_walk walk = {0};
-    while (hd_piece_walk(s, u, layer, &walk) > 0)
+    while (hd_shard_walk(s, u, layer, &walk) > 0)
         ;
     seal->digest = walk.digest;
     seal->seen_us = 0;

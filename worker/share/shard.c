@@ -5,14 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-int hd_shard_new(struct hd_shard **out, const struct hd_model *model, struct hd_team *team)
+int hd_shard_new(struct hd_shard **out, struct hd_device *d)
 {
     struct hd_shard *s = calloc(1, sizeof *s);
     if (!s)
         return HD_E_NOMEM;
-    s->model = model;
-    s->team = team;
-    hd_model_units(model, &s->units);
+    s->device = d;
+    s->units = d->units;
     s->count[HD_UNIT_HEAD] = s->units.heads;
     s->count[HD_UNIT_FFN] = s->units.ffn_blocks;
     s->count[HD_UNIT_VOCAB] = s->units.vocab_blocks;
@@ -20,19 +19,22 @@ int hd_shard_new(struct hd_shard **out, const struct hd_model *model, struct hd_
     for (int k = 0; k < HD_UNIT_KINDS; k++) {
         s->owned[k].list = calloc(s->count[k], sizeof(uint32_t));
         s->held[k].list = calloc(s->count[k], sizeof(uint32_t));
-        ok = ok && s->owned[k].list && s->held[k].list;
+        s->loaded[k] = calloc(s->count[k], sizeof(uint32_t));
+        ok = ok && s->owned[k].list && s->held[k].list && s->loaded[k];
     }
-    s->head = calloc(s->units.heads, sizeof *s->head);
-    s->ffn = calloc(s->units.ffn_blocks, sizeof *s->ffn);
-    s->vocab = calloc(s->units.vocab_blocks, sizeof *s->vocab);
-    s->seals = calloc(hd_piece_count(model, &s->units), sizeof *s->seals);
-    if (!ok || !s->head || !s->ffn || !s->vocab || !s->seals) {
+    s->seals = calloc(hd_piece_count(d->o.model, &s->units), sizeof *s->seals);
+    if (!ok || !s->seals || d->ops->weights_new(d, &s->memory) < 0) {
         hd_shard_free(s);
         return HD_E_NOMEM;
     }
     hd_shard_seal_tables(s);
     *out = s;
     return 0;
+}
+
+struct hd_device_weights *hd_shard_memory(const struct hd_shard *s)
+{
+    return s->memory;
 }
 
 void hd_shard_set_supply(struct hd_shard *s, struct hd_supply *supply)
@@ -144,27 +146,17 @@ bool hd_shard_surplus(const struct hd_shard *s, struct hd_shard_unit *u)
     return false;
 }
 
-static void release_all(struct hd_shard *s)
-{
-    struct hd_shard_unit u;
-    hd_shard_leave(s);
-    while (hd_shard_surplus(s, &u))
-        hd_shard_release(s, u);
-}
-
 void hd_shard_free(struct hd_shard *s)
 {
     if (!s)
         return;
-    if (s->head && s->ffn && s->vocab)
-        release_all(s);
+    if (s->memory)
+        s->device->ops->weights_free(s->memory);
     for (int k = 0; k < HD_UNIT_KINDS; k++) {
         free(s->owned[k].list);
         free(s->held[k].list);
+        free(s->loaded[k]);
     }
-    free(s->head);
-    free(s->ffn);
-    free(s->vocab);
     free(s->seals);
     free(s);
 }
@@ -199,21 +191,6 @@ bool hd_shard_holds(const struct hd_shard *s, struct hd_shard_unit u)
 const struct hd_units *hd_shard_units(const struct hd_shard *s)
 {
     return &s->units;
-}
-
-const struct hd_head_weights *hd_shard_head(const struct hd_shard *s, uint32_t head, uint32_t layer)
-{
-    return &s->head[head][layer];
-}
-
-const struct hd_ffn_weights *hd_shard_ffn(const struct hd_shard *s, uint32_t block, uint32_t layer)
-{
-    return &s->ffn[block][layer];
-}
-
-const struct hd_weights *hd_shard_vocab(const struct hd_shard *s, uint32_t block)
-{
-    return s->vocab[block];
 }
 
 uint64_t hd_shard_bytes(const struct hd_shard *s)

@@ -1,48 +1,26 @@
-/* shard.h - the packed weights of the units that a worker owns or holds.
+/* shard.h - the units that a worker owns or holds, and whether their weights are there.
  *
- * A head is its query heads' rows of Wq, its rows of Wk and Wv and its columns of Wo, in every
- * layer; an FFN block its rows of gate and up and its columns of down; a vocab block its rows of
- * the output matrix. An owned unit is in the sums; one that is held is loaded and in no sum.
- * Weights of units that are neither stay until they are released: to own such a unit again costs
- * nothing. Only what is missing is packed (a failover loads only what moved), on the compute team.
- * Models that rotate halves get their Wq and Wk rows permuted to interleaved pairs here, so that
- * the kernels know one order only. */
+ * An owned unit is in the sums; one that is held is loaded and in no sum. Weights of units that are
+ * neither stay until they are released: to own such a unit again costs nothing. Only what is
+ * missing is loaded (a failover loads only what moved), on the compute team, into the device's
+ * memory (device.h). */
 #ifndef HD_WORKER_SHARD_H
 #define HD_WORKER_SHARD_H
 
-#include "common/math/kernels.h"
-#include "common/math/team.h"
-#include "common/model/piece.h"
-
-/* One head in one layer. */
-struct hd_head_weights {
-    struct hd_weights q; /* [n_rep * head_dim][dim] */
-    struct hd_weights k; /* [head_dim][dim] */
-    struct hd_weights v; /* [head_dim][dim] */
-    struct hd_weights o; /* [dim][n_rep * head_dim] */
-};
-
-/* One FFN block in one layer; width = ffn_width, or less for the last block. */
-struct hd_ffn_weights {
-    struct hd_weights gate, up; /* [width][dim] */
-    struct hd_weights down;     /* [dim][width] */
-};
+#include "worker/device.h"
 
 struct hd_shard_unit {
     enum hd_unit_kind kind;
     uint32_t unit;
 };
 
-/* Unit numbers, ascending. */
-struct hd_unit_list {
-    const uint32_t *list;
-    size_t n;
-};
-
 struct hd_shard;
 
-int hd_shard_new(struct hd_shard **out, const struct hd_model *model, struct hd_team *team);
+/* 0 or HD_E_NOMEM. The device is borrowed. */
+int hd_shard_new(struct hd_shard **out, struct hd_device *d);
 void hd_shard_free(struct hd_shard *s);
+/* Where its weights are. */
+struct hd_device_weights *hd_shard_memory(const struct hd_shard *s);
 
 /* Weights come from there, and are compared with the leader's digests. Without a supply they are
  * the model's data as they are. Borrowed; before anything is loaded. */
@@ -89,30 +67,16 @@ void hd_shard_release(struct hd_shard *s, struct hd_shard_unit u);
 uint64_t hd_shard_bytes(const struct hd_shard *s); /* of all that is loaded */
 const struct hd_units *hd_shard_units(const struct hd_shard *s);
 
-/* ---- Damage (scrub.h) ----
- * Each piece has a digest of what the kernels read, made when it was packed. */
+/* ---- Damage (trust/scrub.h) ----
+ * Each piece has a digest of what the device reads, made when it was loaded. */
 
-/* The memory of a piece; returns how many parts it has, 0: it is not loaded. */
-struct hd_shard_part {
-    const uint8_t *data;
-    size_t bytes;
-};
-size_t hd_shard_parts(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer,
-                      struct hd_shard_part parts[HD_PIECE_MAX_CUTS]);
-/* Its digest: XXH3 of each run of the parts, with that of the runs before as the seed. A walk goes
- * from run to run, begins empty, and may rest between two. Returns the bytes taken in, 0: at the
- * end. */
-#define HD_PIECE_RUN (64u << 10) /* bytes at most; 4 to 10 us */
-struct hd_piece_walk {
-    size_t part, offset;
-    uint64_t digest;
-};
-size_t hd_piece_walk(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer,
+/* Takes a run of a piece into the walk's digest, as the device's operation (device.h). */
+size_t hd_shard_walk(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer,
                      struct hd_piece_walk *w);
 struct hd_piece_seal {
     uint64_t digest;
     uint64_t seen_us; /* for the scrub, which sets it: when it was found whole; 0: never yet */
-    uint32_t serial;  /* another one each time the piece is packed */
+    uint32_t serial;  /* another one each time the piece is loaded */
 };
 struct hd_piece_seal *hd_shard_seal_of(const struct hd_shard *s, struct hd_shard_unit u,
                                        uint32_t layer);
@@ -120,11 +84,5 @@ struct hd_piece_seal *hd_shard_seal_of(const struct hd_shard *s, struct hd_shard
 int hd_shard_mend(struct hd_shard *s, struct hd_error *err);
 /* The lists of units are what they were when they were set. */
 bool hd_shard_tables_whole(const struct hd_shard *s);
-
-/* Weights of a unit that is loaded. */
-const struct hd_head_weights *hd_shard_head(const struct hd_shard *s, uint32_t head,
-                                            uint32_t layer);
-const struct hd_ffn_weights *hd_shard_ffn(const struct hd_shard *s, uint32_t block, uint32_t layer);
-const struct hd_weights *hd_shard_vocab(const struct hd_shard *s, uint32_t block);
 
 #endif

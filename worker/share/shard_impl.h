@@ -12,24 +12,27 @@ struct unit_set {
 };
 
 struct hd_shard {
-    const struct hd_model *model;
-    struct hd_team *team;
+    struct hd_device *device;
+    struct hd_device_weights *memory;
     struct hd_supply *supply; /* NULL: the model has its data, which nobody checks */
     struct hd_units units;
     uint32_t count[HD_UNIT_KINDS]; /* units there are of each kind */
     struct unit_set owned[HD_UNIT_KINDS], held[HD_UNIT_KINDS];
-    struct hd_head_weights **head; /* [heads]: NULL or [layers], those not loaded are empty */
-    struct hd_ffn_weights **ffn;   /* [ffn_blocks]: likewise */
-    struct hd_weights **vocab;     /* [vocab_blocks]: NULL or one, likewise */
-    uint64_t bytes;                /* of all that is loaded */
-    struct hd_piece_seal *seals;   /* [pieces], by piece.h's numbers */
-    uint64_t tables;               /* digest of units, owned and held */
+    uint32_t *loaded[HD_UNIT_KINDS]; /* [count]: pieces of the unit that are there */
+    uint64_t bytes;                  /* of all that is loaded */
+    struct hd_piece_seal *seals;     /* [pieces], by piece.h's numbers */
+    uint64_t tables;                 /* digest of units, owned and held */
 };
 
-/* seals.c: a piece has been packed; several threads at once, for different ones. The lists of units
+/* seals.c: a piece has been loaded; several threads at once, for different ones. The lists of units
  * have changed. */
 void hd_shard_seal(struct hd_shard *s, struct hd_shard_unit u, uint32_t layer);
 void hd_shard_seal_tables(struct hd_shard *s);
+
+static inline struct hd_piece_at hd_shard_place(struct hd_shard_unit u, uint32_t layer)
+{
+    return (struct hd_piece_at){u.kind, u.unit, layer};
+}
 
 /* load.c */
 bool hd_shard_has_any(const struct hd_shard *s, struct hd_shard_unit u);

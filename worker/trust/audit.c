@@ -1,5 +1,6 @@
 /* audit.c - see audit.h. */
 #include "common/net/answer_digest.h"
+#include "common/net/conn.h"
 #include "common/util/clock.h"
 #include "worker/trust/audit_impl.h"
 
@@ -175,7 +176,7 @@ static int load(struct hd_node *n, const struct order *order, struct hd_shard *s
         .layer = step->layer,
         .units = order->o.units,
     };
-    int rc = hd_shard_load_layer(shard, &what, hd_team_threads(n->o.team), err);
+    int rc = hd_shard_load_layer(shard, &what, hd_team_threads(n->team), err);
     return rc == HD_SHARD_COMPLETE  ? READY
            : rc == HD_SHARD_LOADED  ? HD_AUDIT_WORKED
            : rc == HD_SHARD_WAITING ? HD_AUDIT_IDLE
@@ -222,7 +223,7 @@ static int compute_kv(struct hd_node *n, const struct order *order, const struct
 {
     struct hd_kv_list *list = &n->audit->list;
     struct hd_rows rows = next_rows(n, order);
-    struct hd_lane_rows lane = {.max = hd_team_threads(n->o.team)};
+    struct hd_lane_rows lane = {.max = hd_team_threads(n->team)};
     uint64_t seen = 0;
     int rc = 0;
     list->n = 0;
@@ -263,23 +264,17 @@ static int take_output(struct order *order, const struct hd_half_output *out, st
 static int compute(struct hd_node *n, struct order *order, const struct hd_stores *from,
                    struct hd_error *err)
 {
-    struct hd_rows rows = next_rows(n, order);
-    struct hd_half_output out = {0};
-    struct hd_half_task work = {
-        .from = *from,
-        .kind = order->o.step.units,
-        .layer = order->o.step.layer,
-        .units = order->o.units,
-        .rows = &rows,
-        .uncounted = true,
-    };
-    int rc = hd_compute_half(n->compute, &work, &out, err);
+    struct hd_half_step step = order->o.step;
+    struct hd_half_order what = {.from = *from, .units = order->o.units, .uncounted = true};
+    struct hd_half_output out;
+    step.rows = next_rows(n, order);
+    int rc = hd_half(n, &step, &what, &out, err);
     if (rc == 0)
         rc = take_output(order, &out, err);
     hd_shared_unref(out.payload);
     if (rc < 0)
         return rc;
-    order->row += rows.n;
+    order->row += step.rows.n;
     return order->row < order->o.step.rows.n ? HD_AUDIT_WORKED : HD_AUDIT_DONE;
 }
 

@@ -25,7 +25,7 @@ static void release_piece(struct hd_node *n, struct hd_shard_unit u, uint32_t la
     hd_shard_release_piece(n->shard, u, layer);
     if (u.kind == HD_UNIT_HEAD)
         hd_kv_drop_lanes(n->kv, layer, u.unit);
-    uint32_t layers = u.kind == HD_UNIT_VOCAB ? 1 : n->o.model->shape.n_layers;
+    uint32_t layers = u.kind == HD_UNIT_VOCAB ? 1 : n->model->shape.n_layers;
     for (uint32_t l = 0; l < layers; l++)
         if (hd_shard_has(n->shard, u, l))
             return;
@@ -76,7 +76,7 @@ void hd_audit_keep(struct hd_node *n, const struct order *order)
             continue;
         needs_others = true;
         if (u.kind == HD_UNIT_HEAD)
-            a->lanes[step->layer * n->o.model->shape.n_kv_heads + u.unit] = 1;
+            a->lanes[step->layer * n->model->shape.n_kv_heads + u.unit] = 1;
     }
     a->keeps = a->keeps || needs_others;
     if (!needs_others || n->sizes.audit_every == 1) /* then every layer comes again soon */
@@ -89,7 +89,7 @@ void hd_audit_keep(struct hd_node *n, const struct order *order)
 void hd_audit_reassign(struct hd_node *n)
 {
     struct hd_audit *a = n->audit;
-    uint32_t heads = n->o.model->shape.n_kv_heads;
+    uint32_t heads = n->model->shape.n_kv_heads;
     for (size_t i = 0; i < a->n_lanes; i++) {
         if (a->lanes[i])
             hd_kv_drop_lanes(n->kv, (uint32_t)(i / heads), (uint32_t)(i % heads));

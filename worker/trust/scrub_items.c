@@ -7,9 +7,6 @@
 
 #define SKIPPED 16 /* what passing over an item costs, in bytes that could have been looked at */
 
-/* Of positions whose angles are looked at together. */
-#define ANGLES_AT_ONCE 64
-
 static void next_phase(struct scrub_cursor *c)
 {
     *c = (struct scrub_cursor){.phase = c->phase + 1};
@@ -37,22 +34,20 @@ static size_t look_at_angles(struct hd_node *n, uint64_t now_us, int *rc)
 {
     struct hd_scrub *s = n->scrub;
     struct scrub_cursor *c = &s->cursor;
-    struct hd_rope_table *t = n->compute ? hd_compute_angles(n->compute) : NULL;
+    uint32_t mended;
     (void)rc;
-    if (!t || c->position >= t->positions) {
+    size_t bytes = n->kv ? n->device->ops->look(n->device, &c->position, &mended) : 0;
+    if (bytes == 0) {
         next_phase(c);
         return SKIPPED;
     }
-    uint32_t bad;
-    while ((bad = hd_rope_table_bad(t, c->position, ANGLES_AT_ONCE)) != UINT32_MAX) {
+    if (mended != UINT32_MAX) {
         struct hd_finding f = {
             .kind = HD_DAMAGE_WEIGHTS, .since_us = scrub_since(s, 0, now_us), .repaired = true};
-        snprintf(f.text, sizeof f.text, "the angles of position %u", bad);
-        hd_rope_table_mend(t, bad);
+        snprintf(f.text, sizeof f.text, "the angles of position %u", mended);
         scrub_tell(n, &f);
     }
-    c->position += ANGLES_AT_ONCE;
-    return ANGLES_AT_ONCE * (size_t)n->o.model->shape.head_dim * sizeof(float);
+    return bytes;
 }
 
 /* ---- Weights ----*/
@@ -92,7 +87,7 @@ void hd_scrub_piece(struct hd_node *n, struct hd_shard_unit u, uint32_t layer, u
     struct hd_piece_walk walk = {0};
     if (n->scrub->round_us == 0 || !hd_shard_has(n->shard, u, layer))
         return;
-    while (hd_piece_walk(n->shard, u, layer, &walk) > 0)
+    while (hd_shard_walk(n->shard, u, layer, &walk) > 0)
         ;
     if (walk.digest == hd_shard_seal_of(n->shard, u, layer)->digest)
         return;
@@ -105,11 +100,11 @@ static size_t look_at_weights(struct hd_node *n, uint64_t now_us, int *rc)
     struct scrub_cursor *c = &n->scrub->cursor;
     const struct hd_units *units = hd_shard_units(n->shard);
     (void)rc;
-    if (c->piece >= hd_piece_count(n->o.model, units)) {
+    if (c->piece >= hd_piece_count(n->model, units)) {
         next_phase(c);
         return SKIPPED;
     }
-    struct hd_piece_at at = hd_piece_nth(n->o.model, units, c->piece);
+    struct hd_piece_at at = hd_piece_nth(n->model, units, c->piece);
     struct hd_shard_unit u = {at.kind, at.unit};
     if (!hd_shard_has(n->shard, u, at.layer)) {
         next_piece(c);
@@ -122,7 +117,7 @@ static size_t look_at_weights(struct hd_node *n, uint64_t now_us, int *rc)
         c->entered_us = now_us;
         c->walk = (struct hd_piece_walk){0};
     }
-    size_t bytes = hd_piece_walk(n->shard, u, at.layer, &c->walk);
+    size_t bytes = hd_shard_walk(n->shard, u, at.layer, &c->walk);
     if (bytes > 0)
         return bytes;
     if (c->walk.digest != seal->digest)
@@ -138,10 +133,10 @@ static size_t look_at_weights(struct hd_node *n, uint64_t now_us, int *rc)
 static void next_lane(struct hd_node *n, struct scrub_cursor *c)
 {
     c->block = 0;
-    if (++c->head < n->o.model->shape.n_kv_heads)
+    if (++c->head < n->model->shape.n_kv_heads)
         return;
     c->head = 0;
-    if (++c->layer < n->o.model->shape.n_layers)
+    if (++c->layer < n->model->shape.n_layers)
         return;
     c->layer = 0;
     c->sequence++;
@@ -221,7 +216,7 @@ static size_t look_at_log(struct hd_node *n, uint64_t now_us, int *rc)
     struct hd_log_at at = {c->sequence, c->layer, c->block * HD_LOG_CHUNK};
     if (at.position >= hd_input_log_end(n->input_log, at.sequence, at.layer)) {
         c->block = 0;
-        if (++c->layer == n->o.model->shape.n_layers) {
+        if (++c->layer == n->model->shape.n_layers) {
             c->layer = 0;
             c->sequence++;
         }

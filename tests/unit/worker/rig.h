@@ -3,6 +3,8 @@
 #define HD_TESTS_WORKER_RIG_H
 
 #include "common/model/digests.h"
+#include "common/net/conn.h"
+#include "worker/cpu/cpu.h"
 #include "worker/share/hold.h"
 
 #include <criterion/criterion.h>
@@ -19,6 +21,8 @@ struct rig {
     struct hd_model *model;
     struct hd_units units;
     struct hd_team *team;
+    const struct hd_kernels *kernels;
+    struct hd_device *device;
     struct hd_node *node;
     uint8_t *encoded; /* [RIG_ROWS] Q8 rows of the last rig_step */
 };
@@ -31,6 +35,7 @@ struct rig_options {
     enum hd_activations activations;
     enum hd_wire wire;
     unsigned threads;
+    const struct hd_device_kind *device; /* NULL: the CPU */
 };
 
 /* A test that runs with rows of f32 and with Q8 rows: `*activations` says which. */

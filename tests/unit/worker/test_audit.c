@@ -337,8 +337,9 @@ static struct hd_half_step spoilt_step(struct cluster *c, struct rig_rows *rows,
 {
     uint32_t head = hd_shard_owned(c->worker.node->shard, HD_UNIT_HEAD).list[0];
     attend(c, rows, 0, 0, PROMPT);
-    flip(hd_shard_head(spoilt->node->shard, head, 0)->o.data + 200);
-    flip(hd_kv_v(spoilt->node->kv, (struct hd_kv_at){0, 0, head}, PROMPT / 2));
+    flip(hd_cpu_head(hd_cpu_weights(hd_shard_memory(spoilt->node->shard)), head, 0)->o.data + 200);
+    flip(hd_cpu_kv_v(hd_cpu_kv(hd_kv_memory(spoilt->node->kv)), (struct hd_kv_at){0, 0, head},
+                     PROMPT / 2));
     *digest = attend(c, rows, 0, PROMPT, 1);
     return same_step(c, rows, 0);
 }
@@ -594,7 +595,9 @@ Test(audit, weights_are_asked_for_and_waited_for, .timeout = 60)
         NOTHING);
     with_file = c.auditor.node;
     struct hd_node_options o = with_file->o;
-    o.model = w.outline;
+    struct hd_device_options device = with_file->device->o;
+    device.model = w.outline;
+    cr_assert_eq(hd_cpu_device.create(&o.device, &device), 0);
     o.supply = w.supply;
     cr_assert_eq(hd_node_new(&c.auditor.node, &o), 0);
     cr_assert_eq(hd_node_resize(c.auditor.node, &with_file->sizes, &err), 0);
@@ -618,6 +621,7 @@ Test(audit, weights_are_asked_for_and_waited_for, .timeout = 60)
         cr_assert(fresh || waits > 0, "nothing was at hand");
     }
     hd_node_free(c.auditor.node);
+    hd_device_free(o.device);
     c.auditor.node = with_file;
     close_cluster(&c);
     world_end(&w);

@@ -9,7 +9,7 @@ static uint64_t probe(enum hd_dtype type, enum hd_isa isa, unsigned threads)
     struct rig rig;
     rig_open(&rig, &(struct rig_options){.shape = "tiny", .type = type, .threads = 1});
     uint64_t speed =
-        hd_probe(&(struct hd_probe_options){.model = rig.model, .isa = isa, .threads = threads});
+        hd_probe(&(struct hd_device_options){.model = rig.model, .isa = isa, .threads = threads});
     rig_close(&rig);
     return speed;
 }

@@ -95,7 +95,7 @@ static void expect_lanes(const struct rig *a, const struct rig *b, uint64_t head
 
 static void flip_kv(struct rig *r, struct hd_kv_at at, uint32_t position)
 {
-    ((uint8_t *)hd_kv_v(r->node->kv, at, position))[3] ^= 0x10;
+    ((uint8_t *)hd_cpu_kv_v(hd_cpu_kv(hd_kv_memory(r->node->kv)), at, position))[3] ^= 0x10;
 }
 
 static void flip_log(struct rig *r, struct hd_log_at at)
@@ -106,13 +106,20 @@ static void flip_log(struct rig *r, struct hd_log_at at)
 
 /* ---- Weights ----*/
 
+static size_t parts_of(const struct hd_node *n, struct hd_shard_unit u, uint32_t layer,
+                       struct hd_cpu_part parts[HD_PIECE_MAX_CUTS])
+{
+    struct hd_piece_at at = {u.kind, u.unit, layer};
+    return hd_cpu_parts(hd_cpu_weights(hd_shard_memory(n->shard)), at, parts);
+}
+
 static void expect_same_piece(const struct hd_node *a, const struct hd_node *b,
                               struct hd_shard_unit u, uint32_t layer)
 {
-    struct hd_shard_part x[HD_PIECE_MAX_CUTS], y[HD_PIECE_MAX_CUTS];
-    size_t n = hd_shard_parts(a->shard, u, layer, x);
+    struct hd_cpu_part x[HD_PIECE_MAX_CUTS], y[HD_PIECE_MAX_CUTS];
+    size_t n = parts_of(a, u, layer, x);
     cr_assert_gt(n, 0);
-    cr_assert_eq(hd_shard_parts(b->shard, u, layer, y), n);
+    cr_assert_eq(parts_of(b, u, layer, y), n);
     for (size_t i = 0; i < n; i++) {
         cr_assert_eq(x[i].bytes, y[i].bytes);
         cr_assert_arr_eq(x[i].data, y[i].data, x[i].bytes);
@@ -121,9 +128,9 @@ static void expect_same_piece(const struct hd_node *a, const struct hd_node *b,
 
 static void flip_weights(struct hd_node *n, struct hd_shard_unit u, uint32_t layer, size_t part)
 {
-    struct hd_shard_part parts[HD_PIECE_MAX_CUTS];
-    cr_assert_gt(hd_shard_parts(n->shard, u, layer, parts), part);
-    ((uint8_t *)parts[part].data)[parts[part].bytes / 3] ^= 2;
+    struct hd_cpu_part parts[HD_PIECE_MAX_CUTS];
+    cr_assert_gt(parts_of(n, u, layer, parts), part);
+    parts[part].data[parts[part].bytes / 3] ^= 2;
 }
 
 Test(scrub, weights_are_packed_anew)
@@ -213,13 +220,13 @@ Test(scrub, weights_come_again_from_the_leader)
     world_begin(&w, HD_Q8_0, PLENTY);
     struct hd_team *team;
     cr_assert_eq(hd_team_new(&team, &(struct hd_team_options){.threads = 1, .name = "rig"}), 0);
-    struct hd_node_options o = {.model = w.outline,
-                                .kernels = hd_kernels_get(hd_isa_best()),
-                                .team = team,
-                                .log = &w.log,
-                                .state_dir = w.dir,
-                                .supply = w.supply};
-    r = (struct rig){.model = w.outline, .units = w.units, .team = team};
+    struct hd_device_options device = {
+        .model = w.outline, .threads = 1, .isa = hd_isa_best(), .team = team};
+    struct hd_device *d;
+    cr_assert_eq(hd_cpu_device.create(&d, &device), 0);
+    struct hd_node_options o = {.device = d, .log = &w.log, .state_dir = w.dir, .supply = w.supply};
+    r = (struct rig){.model = w.outline, .units = w.units, .team = team, .device = d};
+    r.kernels = hd_kernels_get(hd_isa_best());
     cr_assert_eq(hd_node_new(&r.node, &o), 0);
     w.log.level = HD_LOG_ERROR + 1;
     struct hd_node_sizes sizes = {.activations = HD_ACTIVATIONS_Q8,
@@ -600,7 +607,7 @@ Test(scrub, angles_are_computed_again)
 {
     struct rig r;
     open_tiny(&r, 0xf, HD_ACTIVATIONS_Q8);
-    struct hd_rope_table *t = hd_compute_angles(r.node->compute);
+    struct hd_rope_table *t = hd_compute_angles(hd_cpu_compute(r.device));
     float *cs = (float *)hd_rope_table_at(t, 70), was = cs[3];
     cs[3] += 0.25f;
     whole_round(r.node);

@@ -1,5 +1,6 @@
 /* Weights from a leader: what is asked for, what is kept, what is not believed. */
 #include "supply_rig.h"
+#include "worker/cpu/cpu.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -116,50 +117,28 @@ Test(supply, ahead)
 }
 
 /* Packed from pieces the weights are those that are packed from the file. */
-static void same_weights(const struct hd_weights *a, const struct hd_weights *b)
+static void same_piece(const struct hd_shard *a, const struct hd_shard *b, struct hd_piece_at at)
 {
-    float *x = rig_random(1, a->inputs, 3);
-    float *y = calloc(2 * a->groups * HD_GROUP, sizeof *y);
-    cr_assert_eq(a->type, b->type);
-    cr_assert_eq(a->outputs, b->outputs);
-    cr_assert_eq(a->inputs, b->inputs);
-    for (int i = 0; i < 2; i++)
-        hd_matmul(hd_kernels_get(hd_isa_best()), &(struct hd_matmul_args){.w = i ? b : a,
-                                                                          .g1 = a->groups,
-                                                                          .x = x,
-                                                                          .x_stride = a->inputs,
-                                                                          .y = y + i * a->outputs,
-                                                                          .y_stride = a->outputs,
-                                                                          .rows = 1});
-    cr_assert_eq(memcmp(y, y + a->outputs, a->outputs * sizeof *y), 0);
-    cr_assert_neq(y[0], 0);
-    free(x);
-    free(y);
+    struct hd_cpu_part x[HD_PIECE_MAX_CUTS], y[HD_PIECE_MAX_CUTS];
+    size_t n = hd_cpu_parts(hd_cpu_weights(hd_shard_memory(a)), at, x);
+    cr_assert_gt(n, 0);
+    cr_assert_eq(hd_cpu_parts(hd_cpu_weights(hd_shard_memory(b)), at, y), n);
+    for (size_t i = 0; i < n; i++) {
+        cr_assert_eq(x[i].bytes, y[i].bytes);
+        cr_assert_arr_eq(x[i].data, y[i].data, x[i].bytes);
+    }
 }
 
 static void expect_same(const struct world *w, const struct hd_shard *a, const struct hd_shard *b)
 {
     cr_assert_eq(hd_shard_bytes(a), hd_shard_bytes(b));
-    for (uint32_t l = 0; l < w->file->shape.n_layers; l++) {
-        for (uint32_t h = 0; h < w->units.heads; h++) {
-            same_weights(&hd_shard_head(a, h, l)->q, &hd_shard_head(b, h, l)->q);
-            same_weights(&hd_shard_head(a, h, l)->k, &hd_shard_head(b, h, l)->k);
-            same_weights(&hd_shard_head(a, h, l)->v, &hd_shard_head(b, h, l)->v);
-            same_weights(&hd_shard_head(a, h, l)->o, &hd_shard_head(b, h, l)->o);
-        }
-        for (uint32_t f = 0; f < w->units.ffn_blocks; f++) {
-            same_weights(&hd_shard_ffn(a, f, l)->gate, &hd_shard_ffn(b, f, l)->gate);
-            same_weights(&hd_shard_ffn(a, f, l)->up, &hd_shard_ffn(b, f, l)->up);
-            same_weights(&hd_shard_ffn(a, f, l)->down, &hd_shard_ffn(b, f, l)->down);
-        }
-    }
-    for (uint32_t v = 0; v < w->units.vocab_blocks; v++)
-        same_weights(hd_shard_vocab(a, v), hd_shard_vocab(b, v));
+    for (size_t i = 0; i < hd_piece_count(w->file, &w->units); i++)
+        same_piece(a, b, hd_piece_nth(w->file, &w->units, i));
 }
 
-/* All units, packed from a model; with a supply, or unchecked. */
-static struct hd_shard *pack_all(const struct world *w, const struct hd_model *m,
-                                 struct hd_supply *supply, struct hd_team *team)
+/* All units of the device's model; with a supply, or unchecked. */
+static struct hd_shard *load_all(const struct world *w, struct hd_supply *supply,
+                                 struct hd_device *device)
 {
     struct hd_error err = {0};
     struct hd_shard *s;
@@ -168,10 +147,19 @@ static struct hd_shard *pack_all(const struct world *w, const struct hd_model *m
         list[i] = i;
     struct hd_unit_list want[HD_UNIT_KINDS] = {
         {list, w->units.heads}, {list, w->units.ffn_blocks}, {list, w->units.vocab_blocks}};
-    cr_assert_eq(hd_shard_new(&s, m, team), 0);
+    cr_assert_eq(hd_shard_new(&s, device), 0);
     hd_shard_set_supply(s, supply);
     cr_assert_eq(hd_shard_assign(s, want, &err), HD_SHARD_LOADED, "%s", err.text);
     return s;
+}
+
+static struct hd_device *device_of(const struct hd_model *m, struct hd_team *team)
+{
+    struct hd_device *d;
+    struct hd_device_options o = {
+        .model = m, .threads = hd_team_threads(team), .isa = hd_isa_best(), .team = team};
+    cr_assert_eq(hd_cpu_device.create(&d, &o), 0);
+    return d;
 }
 
 /* The worker's shard is that of the leader's file. */
@@ -180,11 +168,14 @@ static void packs_the_leaders(const struct world *w)
     struct hd_team *team;
     struct hd_team_options o = {.threads = 2, .name = "test"};
     cr_assert_eq(hd_team_new(&team, &o), 0);
-    struct hd_shard *a = pack_all(w, w->file, NULL, team);
-    struct hd_shard *b = pack_all(w, w->outline, w->supply, team);
+    struct hd_device *file = device_of(w->file, team), *outline = device_of(w->outline, team);
+    struct hd_shard *a = load_all(w, NULL, file);
+    struct hd_shard *b = load_all(w, w->supply, outline);
     expect_same(w, a, b);
     hd_shard_free(a);
     hd_shard_free(b);
+    hd_device_free(file);
+    hd_device_free(outline);
     hd_team_free(team);
 }
 

@@ -69,7 +69,7 @@ static size_t encode(const struct both *b, const int64_t *sums, const struct hd_
         }
         for (size_t d = 0; d < b->dim; d++)
             narrow[d] = (int32_t)sums[i * b->dim + d];
-        hd_sum_encode(b->compact.node->o.kernels, narrow, b->dim, p);
+        hd_sum_encode(b->compact.kernels, narrow, b->dim, p);
         p += hd_q8_row_bytes(b->dim);
     }
     free(narrow);

@@ -1,0 +1,311 @@
+/* kv.c - see kv.h. */
+#include "worker/share/kv.h"
+
+#include <stdlib.h>
+
+struct lane {
+    uint32_t valid;    /* positions */
+    uint32_t blocks;   /* reserved */
+    uint64_t bytes;    /* of them all */
+    uint64_t *seen_us; /* [blocks] */
+};
+
+/* One that was dropped and is kept. */
+struct dropped {
+    struct hd_kv_at at;
+    struct lane lane;
+    struct hd_device_lane *memory;
+    uint32_t looked_at; /* blocks */
+    struct dropped *next;
+};
+
+struct hd_kv {
+    struct hd_device *device;
+    struct hd_device_kv *memory;
+    uint32_t layers, heads, sequences, max_positions;
+    uint64_t bytes;
+    struct lane **sequence;          /* [sequences]: NULL or [layers][heads] */
+    struct hd_kv_counters *counters; /* [layers][heads] */
+    bool keep_dropped;
+    struct dropped *dropped, **last_dropped; /* the first one first */
+    uint64_t dropped_bytes;
+};
+
+static size_t lanes_of_sequence(const struct hd_kv *kv)
+{
+    return (size_t)kv->layers * kv->heads;
+}
+
+static struct lane *find_lane(const struct hd_kv *kv, struct hd_kv_at at)
+{
+    struct lane *lanes = kv->sequence[at.sequence];
+    return lanes ? &lanes[(size_t)at.layer * kv->heads + at.head] : NULL;
+}
+
+int hd_kv_new(struct hd_kv **out, struct hd_device *d)
+{
+    struct hd_kv *kv = calloc(1, sizeof *kv);
+    if (!kv)
+        return HD_E_NOMEM;
+    kv->device = d;
+    kv->layers = d->o.model->shape.n_layers;
+    kv->heads = d->o.model->shape.n_kv_heads;
+    kv->sequences = d->sizes.max_sequences;
+    kv->max_positions = d->sizes.max_positions;
+    kv->last_dropped = &kv->dropped;
+    kv->sequence = calloc(kv->sequences, sizeof *kv->sequence);
+    kv->counters = calloc(lanes_of_sequence(kv), sizeof *kv->counters);
+    if (!kv->sequence || !kv->counters || d->ops->kv_new(d, &kv->memory) < 0) {
+        hd_kv_free(kv);
+        return HD_E_NOMEM;
+    }
+    *out = kv;
+    return 0;
+}
+
+void hd_kv_free(struct hd_kv *kv)
+{
+    if (!kv)
+        return;
+    if (kv->memory) {
+        kv->keep_dropped = false;
+        hd_kv_free_dropped(kv);
+        hd_kv_clear(kv);
+        kv->device->ops->kv_free(kv->memory);
+    }
+    free(kv->sequence);
+    free(kv->counters);
+    free(kv);
+}
+
+struct hd_device_kv *hd_kv_memory(const struct hd_kv *kv)
+{
+    return kv->memory;
+}
+
+static int grow(struct lane *lane, uint32_t blocks)
+{
+    if (blocks <= lane->blocks)
+        return 0;
+    uint64_t *seen_us = realloc(lane->seen_us, blocks * sizeof *seen_us);
+    if (!seen_us)
+        return HD_E_NOMEM;
+    lane->seen_us = seen_us;
+    while (lane->blocks < blocks)
+        seen_us[lane->blocks++] = 0;
+    return 0;
+}
+
+int hd_kv_reserve(struct hd_kv *kv, struct hd_kv_at at, uint32_t positions)
+{
+    if (positions > kv->max_positions)
+        return HD_E_LIMIT;
+    if (!kv->sequence[at.sequence]) {
+        kv->sequence[at.sequence] = calloc(lanes_of_sequence(kv), sizeof(struct lane));
+        if (!kv->sequence[at.sequence])
+            return HD_E_NOMEM;
+    }
+    struct lane *lane = find_lane(kv, at);
+    uint32_t blocks = (positions + HD_ATTN_BLOCK - 1) / HD_ATTN_BLOCK;
+    if (blocks <= lane->blocks)
+        return 0;
+    uint64_t bytes = 0;
+    int rc = kv->device->ops->reserve(kv->memory, at, positions, &bytes);
+    kv->bytes += bytes;
+    lane->bytes += bytes;
+    hd_kv_counters(kv, at.layer, at.head)->bytes += bytes;
+    return rc < 0 ? rc : grow(lane, blocks);
+}
+
+size_t hd_kv_row_bytes(const struct hd_kv *kv)
+{
+    return kv->device->ops->row_bytes(kv->memory);
+}
+
+void hd_kv_read(const struct hd_kv *kv, struct hd_kv_at at, uint32_t position, void *k, void *v)
+{
+    kv->device->ops->read(kv->memory, at, position, k, v);
+}
+
+/* Blocks that have a valid row. */
+static uint32_t used_blocks(const struct lane *lane)
+{
+    return (lane->valid + HD_ATTN_BLOCK - 1) / HD_ATTN_BLOCK;
+}
+
+static uint32_t bad_in(const struct hd_kv *kv, const struct lane *lane,
+                       const struct hd_device_lane *memory, uint32_t block)
+{
+    uint32_t from = block * HD_ATTN_BLOCK, end = from + HD_ATTN_BLOCK;
+    end = end < lane->valid ? end : lane->valid;
+    return kv->device->ops->bad_row(kv->memory, memory, from, end);
+}
+
+uint32_t hd_kv_bad_row(const struct hd_kv *kv, struct hd_kv_at at, uint32_t block)
+{
+    const struct lane *lane = find_lane(kv, at);
+    if (!lane || block >= used_blocks(lane))
+        return UINT32_MAX;
+    return bad_in(kv, lane, kv->device->ops->lane(kv->memory, at), block);
+}
+
+uint64_t *hd_kv_seen_us(const struct hd_kv *kv, struct hd_kv_at at, uint32_t block)
+{
+    return &find_lane(kv, at)->seen_us[block];
+}
+
+void hd_kv_cut(struct hd_kv *kv, struct hd_kv_at at, uint32_t position)
+{
+    struct lane *lane = find_lane(kv, at);
+    if (lane && lane->valid > position)
+        lane->valid = position;
+}
+
+bool hd_kv_has(const struct hd_kv *kv, uint32_t sequence)
+{
+    return kv->sequence[sequence] != NULL;
+}
+
+void hd_kv_commit(struct hd_kv *kv, struct hd_kv_at at, uint32_t positions)
+{
+    struct lane *lane = find_lane(kv, at);
+    if (positions > lane->valid)
+        lane->valid = positions;
+}
+
+uint32_t hd_kv_valid(const struct hd_kv *kv, struct hd_kv_at at)
+{
+    const struct lane *lane = find_lane(kv, at);
+    return lane ? lane->valid : 0;
+}
+
+/* ---- What is dropped ----*/
+
+void hd_kv_keep_dropped(struct hd_kv *kv, bool keep)
+{
+    kv->keep_dropped = keep;
+}
+
+static uint64_t block_bytes(const struct lane *lane)
+{
+    return lane->blocks ? lane->bytes / lane->blocks : 0;
+}
+
+/* Ends with the memory of a lane that nobody has any more. */
+static void free_lane(struct hd_kv *kv, struct lane *lane, struct hd_device_lane *memory)
+{
+    kv->bytes -= lane->bytes;
+    free(lane->seen_us);
+    if (memory)
+        kv->device->ops->discard(kv->memory, memory);
+}
+
+static bool keep(struct hd_kv *kv, struct hd_kv_at at, struct lane *lane,
+                 struct hd_device_lane *memory)
+{
+    struct dropped *d = kv->keep_dropped && used_blocks(lane) > 0 ? malloc(sizeof *d) : NULL;
+    if (!d)
+        return false;
+    *d = (struct dropped){.at = at, .lane = *lane, .memory = memory};
+    *kv->last_dropped = d;
+    kv->last_dropped = &d->next;
+    kv->dropped_bytes += used_blocks(lane) * block_bytes(lane);
+    return true;
+}
+
+static void free_first_dropped(struct hd_kv *kv)
+{
+    struct dropped *d = kv->dropped;
+    kv->dropped = d->next;
+    if (!kv->dropped)
+        kv->last_dropped = &kv->dropped;
+    kv->dropped_bytes -= (used_blocks(&d->lane) - d->looked_at) * block_bytes(&d->lane);
+    free_lane(kv, &d->lane, d->memory);
+    free(d);
+}
+
+size_t hd_kv_prove_dropped(struct hd_kv *kv, struct hd_kv_dropped *out)
+{
+    struct dropped *d = kv->dropped;
+    if (!d)
+        return 0;
+    uint64_t bytes = block_bytes(&d->lane);
+    *out = (struct hd_kv_dropped){.at = d->at,
+                                  .bad = bad_in(kv, &d->lane, d->memory, d->looked_at),
+                                  .seen_us = d->lane.seen_us[d->looked_at]};
+    d->looked_at++;
+    kv->dropped_bytes -= bytes;
+    if (d->looked_at == used_blocks(&d->lane))
+        free_first_dropped(kv);
+    return bytes;
+}
+
+uint64_t hd_kv_dropped_bytes(const struct hd_kv *kv)
+{
+    return kv->dropped_bytes;
+}
+
+void hd_kv_free_dropped(struct hd_kv *kv)
+{
+    while (kv->dropped)
+        free_first_dropped(kv);
+}
+
+static void drop_lane(struct hd_kv *kv, struct hd_kv_at at)
+{
+    struct lane *lane = find_lane(kv, at);
+    if (!lane)
+        return;
+    struct hd_device_lane *memory = kv->device->ops->detach(kv->memory, at);
+    hd_kv_counters(kv, at.layer, at.head)->bytes -= lane->bytes;
+    if (!keep(kv, at, lane, memory))
+        free_lane(kv, lane, memory);
+    *lane = (struct lane){0};
+}
+
+void hd_kv_drop_sequence(struct hd_kv *kv, uint32_t sequence)
+{
+    if (!kv->sequence[sequence])
+        return;
+    for (uint32_t l = 0; l < kv->layers; l++)
+        for (uint32_t h = 0; h < kv->heads; h++)
+            drop_lane(kv, (struct hd_kv_at){sequence, l, h});
+    free(kv->sequence[sequence]);
+    kv->sequence[sequence] = NULL;
+}
+
+void hd_kv_drop_lanes(struct hd_kv *kv, uint32_t layer, uint32_t head)
+{
+    for (uint32_t s = 0; s < kv->sequences; s++)
+        drop_lane(kv, (struct hd_kv_at){s, layer, head});
+}
+
+void hd_kv_drop_head(struct hd_kv *kv, uint32_t head)
+{
+    for (uint32_t l = 0; l < kv->layers; l++)
+        hd_kv_drop_lanes(kv, l, head);
+}
+
+void hd_kv_clear(struct hd_kv *kv)
+{
+    for (uint32_t s = 0; s < kv->sequences; s++)
+        hd_kv_drop_sequence(kv, s);
+}
+
+struct hd_kv_counters *hd_kv_counters(struct hd_kv *kv, uint32_t layer, uint32_t head)
+{
+    return &kv->counters[(size_t)layer * kv->heads + head];
+}
+
+uint64_t hd_kv_valid_total(const struct hd_kv *kv, uint32_t layer, uint32_t head)
+{
+    uint64_t sum = 0;
+    for (uint32_t s = 0; s < kv->sequences; s++)
+        sum += hd_kv_valid(kv, (struct hd_kv_at){s, layer, head});
+    return sum;
+}
+
+uint64_t hd_kv_bytes(const struct hd_kv *kv)
+{
+    return kv->bytes;
+}
