@@ -18,8 +18,11 @@
 
 struct hd_api_backend {
     void *arg;
-    const char *model; /* name in /v1/models; also the default model */
-    uint32_t context;  /* positions: prompt + answer must fit */
+    const char *model;   /* name in /v1/models; also the default model */
+    const char *aliases; /* other names of it, with a blank between them; NULL: none */
+    bool any_model;      /* requests may name any model, it is this one that answers */
+    int64_t created;     /* seconds since 1970, of /v1/models */
+    uint32_t context;    /* positions: prompt + answer must fit */
     uint32_t vocab;
     const struct hd_tokenizer *tokenizer; /* NULL: only token ids are accepted */
     struct hd_token_bound bound;          /* ... of the tokenizer; zeroes: not known */
@@ -43,6 +46,9 @@ struct hd_api_backend {
     char *(*metrics)(void *arg);
     struct hd_serving *serving; /* how requests ended is counted here; NULL: nowhere */
 };
+
+/* It is the model's name, or an alias. */
+bool hd_api_is_model(const struct hd_api_backend *b, const char *name);
 
 struct hd_api;
 struct hd_api_options {

@@ -67,10 +67,11 @@ struct hd_call {
     bool status_pending;       /* the backend will call on_status */
     struct hd_text body, out;  /* out: not sent yet */
     size_t out_sent;
-    unsigned status;  /* HTTP status of the reply in `out`; 0: none yet */
-    const char *type; /* ... and its Content-Type; NULL: JSON. Static */
-    bool chat;        /* what is generated is a turn of a conversation */
-    bool counted;     /* how it ended was */
+    unsigned status;   /* HTTP status of the reply in `out`; 0: none yet */
+    const char *type;  /* ... and its Content-Type; NULL: JSON. Static */
+    const char *allow; /* ... and, with 405, the methods that there are. Static */
+    bool chat;         /* what is generated is a turn of a conversation */
+    bool counted;      /* how it ended was */
     struct hd_generation gen;
     struct hd_request *request; /* alive in the backend, else NULL */
     bool cancel;                /* ... and to be cancelled from `later` */
@@ -91,6 +92,13 @@ struct hd_api_keys {
 
 struct hd_client; /* clients.c */
 
+#define HD_MAX_TOLD 64 /* names; more are left out without a word */
+/* Members of requests that the log has spoken of. */
+struct hd_ignored {
+    char told[HD_MAX_TOLD][HD_IGNORED_NAME];
+    size_t n;
+};
+
 /* The listening socket, and how many have come in. */
 struct hd_door_http {
     int fd;
@@ -110,6 +118,7 @@ struct hd_api {
     struct hd_jobs *jobs;
     struct hd_door_http door;
     size_t bodies; /* bytes, of all calls */
+    struct hd_ignored ignored;
     uv_poll_t poll;
     uv_timer_t timer;
     uv_timer_t deadline; /* of closing */
@@ -215,6 +224,16 @@ void hd_call_unwatch(struct hd_call *c);
 bool hd_route_is_admin(const char *url);
 bool hd_route_takes_prompts(const char *url);
 void hd_call_route(struct hd_call *c, const char *url, const char *method);
+
+/* models.c, tokens.c */
+void hd_get_models(struct hd_call *c, const char *rest);
+void hd_get_model(struct hd_call *c, const char *name);
+void hd_post_tokenize(struct hd_call *c, const char *rest);
+void hd_post_detokenize(struct hd_call *c, const char *rest);
+
+/* ignored.c */
+/* Warns of members of the request that were left out: of each name once. */
+void hd_ignored_tell(struct hd_api *a, const struct hd_params *p);
 
 /* generate.c */
 void hd_call_generate(struct hd_call *c, bool chat);

@@ -151,7 +151,7 @@ static void add_headers(struct MHD_Response *r, const struct hd_call *c, const c
     if (c->status == 401)
         MHD_add_response_header(r, "WWW-Authenticate", "Bearer");
     if (c->status == 405)
-        MHD_add_response_header(r, "Allow", "GET, POST");
+        MHD_add_response_header(r, "Allow", c->allow ? c->allow : "GET, POST");
 }
 
 static enum MHD_Result send_reply(struct hd_call *c)

@@ -218,6 +218,7 @@ static void on_read(void *call)
         hd_call_refuse(c, &c->refusal);
     else
         submit(c);
+    hd_ignored_tell(c->api, &c->gen.p);
     if (c->state == HD_CALL_STREAMING)
         hd_call_wake(c);
 }

@@ -88,7 +88,7 @@ static int echo_ids(struct hd_generation *g)
 static int read_all(struct hd_generation *g, json_t *body, struct hd_refusal *r)
 {
     const struct hd_api_backend *b = g->backend;
-    int rc = hd_params_read(&g->p, body, b->model, r);
+    int rc = hd_params_read(&g->p, body, b, r);
     if (rc == 0)
         rc = hd_prompt_read(&g->prompt, body, g->p.chat, b, r);
     if (rc == 0)
@@ -123,6 +123,7 @@ int hd_generation_init(struct hd_generation *g, const struct hd_api_backend *b, 
 void hd_generation_deinit(struct hd_generation *g)
 {
     free(g->prompt.ids);
+    hd_params_deinit(&g->p);
     json_decref(g->stop);
     hd_stops_deinit(&g->stops);
     hd_text_deinit(&g->text);

@@ -3,18 +3,23 @@
 #include "leader/api/params.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define COMPLETION 1u
 #define CHAT       2u
 #define BOTH       (COMPLETION | CHAT)
 
-#define MAX_TEMPERATURE 2.0 /* OpenAI's */
+#define MAX_TEMPERATURE 2.0   /* OpenAI's */
+#define MAX_PENALTY     2.0   /* OpenAI's, either way */
+#define MAX_REPETITION  100.0 /* vLLM's has no limit */
+#define MAX_BIAS        100.0 /* OpenAI's, either way */
 
 struct parse {
     struct hd_params *p;
     const json_t *body;
-    const char *model;
+    const struct hd_api_backend *b;
     struct hd_refusal *r;
 };
 
@@ -47,24 +52,30 @@ static int take_uint_to(struct parse *s, const char *key, const json_t *v, uint3
     return 0;
 }
 
-static int take_real_to(struct parse *s, const char *key, const json_t *v, double max, double *out)
+static int take_between(struct parse *s, const char *key, const json_t *v, double min, double max,
+                        double *out)
 {
     double d = json_number_value(v);
-    if (!json_is_number(v) || !(d >= 0 && d <= max))
-        return hd_refuse(s->r, 400, key, "invalid_value", "'%s' must be a number from 0 to %g.",
-                         key, max);
+    if (!json_is_number(v) || !(d >= min && d <= max))
+        return hd_refuse(s->r, 400, key, "invalid_value", "'%s' must be a number from %g to %g.",
+                         key, min, max);
     *out = d;
     return 0;
+}
+
+static int take_real_to(struct parse *s, const char *key, const json_t *v, double max, double *out)
+{
+    return take_between(s, key, v, 0, max, out);
 }
 
 static int take_model(struct parse *s, const char *key, const json_t *v)
 {
     if (!json_is_string(v))
         return wrong(s, key, "a string");
-    if (strcmp(json_string_value(v), s->model) != 0)
+    if (!s->b->any_model && !hd_api_is_model(s->b, json_string_value(v)))
         return hd_refuse(s->r, 404, key, "model_not_found",
                          "The model '%.100s' does not exist here; this cluster serves '%s'.",
-                         json_string_value(v), s->model);
+                         json_string_value(v), s->b->model);
     return 0;
 }
 
@@ -109,6 +120,66 @@ static int take_top_k(struct parse *s, const char *key, const json_t *v)
     return take_uint_to(s, key, v, &s->p->sampling.top_k);
 }
 
+static int take_min_p(struct parse *s, const char *key, const json_t *v)
+{
+    return take_real_to(s, key, v, 1, &s->p->sampling.min_p);
+}
+
+static int take_presence(struct parse *s, const char *key, const json_t *v)
+{
+    return take_between(s, key, v, -MAX_PENALTY, MAX_PENALTY, &s->p->sampling.presence_penalty);
+}
+
+static int take_frequency(struct parse *s, const char *key, const json_t *v)
+{
+    return take_between(s, key, v, -MAX_PENALTY, MAX_PENALTY, &s->p->sampling.frequency_penalty);
+}
+
+static int take_repetition(struct parse *s, const char *key, const json_t *v)
+{
+    int rc = take_real_to(s, key, v, MAX_REPETITION, &s->p->sampling.repetition_penalty);
+    if (rc == 0 && s->p->sampling.repetition_penalty == 0)
+        return wrong(s, key, "more than 0 (1: no penalty)");
+    return rc;
+}
+
+static int bad_bias(struct parse *s, const char *key)
+{
+    return hd_refuse(s->r, 400, key, "invalid_value",
+                     "'%s' must be an object of at most %d members, each a token id from 0 to %u "
+                     "with a number from -%g to %g.",
+                     key, HD_MAX_BIAS, s->b->vocab - 1, MAX_BIAS, MAX_BIAS);
+}
+
+/* {"50256": -100}; clients that have no object send [] or null. */
+static int take_bias(struct parse *s, const char *key, const json_t *v)
+{
+    size_t n = json_object_size(v);
+    const char *name;
+    json_t *value;
+    if (json_is_array(v) && json_array_size(v) == 0)
+        return 0;
+    if (!json_is_object(v) || n > HD_MAX_BIAS)
+        return bad_bias(s, key);
+    struct hd_token_bias *bias = calloc(n + 1, sizeof *bias);
+    if (!bias)
+        return hd_refuse(s->r, 500, NULL, NULL, "Out of memory.");
+    s->p->bias = bias;
+    json_object_foreach((json_t *)v, name, value)
+    {
+        char *end;
+        unsigned long id = strtoul(name, &end, 10);
+        double d = json_number_value(value);
+        bool number = name[0] >= '0' && name[0] <= '9' && *end == '\0';
+        if (!number || id >= s->b->vocab || !json_is_number(value) || !(fabs(d) <= MAX_BIAS))
+            return bad_bias(s, key);
+        *bias++ = (struct hd_token_bias){.id = (int32_t)id, .bias = d};
+    }
+    s->p->sampling.bias = s->p->bias;
+    s->p->sampling.n_bias = n;
+    return 0;
+}
+
 static int take_seed(struct parse *s, const char *key, const json_t *v)
 {
     if (!json_is_integer(v))
@@ -135,7 +206,7 @@ static int take_top_logprobs(struct parse *s, const char *key, const json_t *v)
 static int take_one_stop(struct parse *s, const char *key, const json_t *v)
 {
     if (!json_is_string(v) || json_string_length(v) == 0 || s->p->n_stops == HD_MAX_STOPS)
-        return wrong(s, key, "a string or an array of up to 4 strings, none empty");
+        return wrong(s, key, "a string or an array of up to 16 strings, none empty");
     s->p->stops[s->p->n_stops++] = json_string_value(v);
     return 0;
 }
@@ -190,11 +261,6 @@ static int take_only_one(struct parse *s, const char *key, const json_t *v)
     return json_is_integer(v) && json_integer_value(v) == 1 ? 0 : not_supported(s, key);
 }
 
-static int take_only_zero(struct parse *s, const char *key, const json_t *v)
-{
-    return json_is_number(v) && json_number_value(v) == 0 ? 0 : not_supported(s, key);
-}
-
 static int take_only_empty(struct parse *s, const char *key, const json_t *v)
 {
     bool empty = (json_is_object(v) && json_object_size(v) == 0) ||
@@ -236,9 +302,11 @@ static const struct field fields[] = {
     {"hydac", BOTH, take_hydac},
     {"n", BOTH, take_only_one},
     {"best_of", COMPLETION, take_only_one},
-    {"presence_penalty", BOTH, take_only_zero},
-    {"frequency_penalty", BOTH, take_only_zero},
-    {"logit_bias", BOTH, take_only_empty},
+    {"min_p", BOTH, take_min_p},
+    {"presence_penalty", BOTH, take_presence},
+    {"frequency_penalty", BOTH, take_frequency},
+    {"repetition_penalty", BOTH, take_repetition},
+    {"logit_bias", BOTH, take_bias},
     {"suffix", COMPLETION, take_only_empty},
     {"tools", CHAT, take_only_empty},
     {"functions", CHAT, take_only_empty},
@@ -252,7 +320,23 @@ static const struct field fields[] = {
     {"parallel_tool_calls", CHAT, take_any},
     {"safety_identifier", BOTH, take_any},
     {"prompt_cache_key", BOTH, take_any},
+    /* What other servers do with these changes the answer. */
+    {"grammar", BOTH, take_only_empty},
+    {"json_schema", BOTH, take_only_empty},
+    {"guided_json", BOTH, take_only_empty},
+    {"guided_regex", BOTH, take_only_empty},
+    {"guided_choice", BOTH, take_only_empty},
+    {"guided_grammar", BOTH, take_only_empty},
+    {"structured_outputs", BOTH, take_only_empty},
+    {"audio", CHAT, take_only_empty},
 };
+
+static void ignore(struct parse *s, const char *key)
+{
+    struct hd_params *p = s->p;
+    if (p->n_ignored < HD_MAX_IGNORED)
+        snprintf(p->ignored[p->n_ignored++], HD_IGNORED_NAME, "%s", key);
+}
 
 static int take_member(struct parse *s, const char *key, const json_t *v)
 {
@@ -260,8 +344,8 @@ static int take_member(struct parse *s, const char *key, const json_t *v)
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
         if ((fields[i].where & here) && strcmp(fields[i].key, key) == 0)
             return json_is_null(v) ? 0 : fields[i].take(s, key, v);
-    return hd_refuse(s->r, 400, key, "unknown_parameter", "Unrecognized request argument: '%.60s'.",
-                     key);
+    ignore(s, key);
+    return 0;
 }
 
 /* What only the members together can tell. */
@@ -281,9 +365,18 @@ static int check_together(struct parse *s)
     return 0;
 }
 
-int hd_params_read(struct hd_params *p, const json_t *body, const char *model, struct hd_refusal *r)
+void hd_params_deinit(struct hd_params *p)
 {
-    struct parse s = {.p = p, .body = body, .model = model, .r = r};
+    free(p->bias);
+    p->bias = NULL;
+    p->sampling.bias = NULL;
+    p->sampling.n_bias = 0;
+}
+
+int hd_params_read(struct hd_params *p, const json_t *body, const struct hd_api_backend *b,
+                   struct hd_refusal *r)
+{
+    struct parse s = {.p = p, .body = body, .b = b, .r = r};
     p->sampling = (struct hd_sampling){.temperature = 1, .top_p = 1};
     if (!json_is_object(body))
         return hd_refuse(r, 400, NULL, "invalid_json", "The body must be a JSON object.");

@@ -92,6 +92,12 @@ static int add_eos(struct hd_prompt *out, const struct hd_tokenizer *t, struct h
     return 0;
 }
 
+int hd_prompt_add_affixes(struct hd_prompt *out, const struct hd_tokenizer *t, struct hd_refusal *r)
+{
+    int rc = add_bos(out, t, r);
+    return rc == 0 ? add_eos(out, t, r) : rc;
+}
+
 static int from_text(struct hd_prompt *out, const json_t *v, const struct hd_api_backend *b,
                      struct hd_refusal *r)
 {
@@ -107,9 +113,7 @@ static int from_text(struct hd_prompt *out, const json_t *v, const struct hd_api
     if (rc < 0)
         return hd_refuse(r, 400, "prompt", "invalid_value",
                          "'prompt' has a text that the model has no token for.");
-    rc = add_bos(out, b->tokenizer, r);
-    if (rc == 0)
-        rc = add_eos(out, b->tokenizer, r);
+    rc = hd_prompt_add_affixes(out, b->tokenizer, r);
     if (rc == 0 && out->n == 0)
         return bad_prompt(r);
     return rc;

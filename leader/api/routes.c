@@ -4,18 +4,8 @@
 #include "leader/metrics/exposition.h"
 
 #include <string.h>
-#include <time.h>
 
-static void get_models(struct hd_call *c)
-{
-    hd_call_reply(c, 200,
-                  json_pack("{s:s, s:[{s:s, s:s, s:I, s:s, s:I}]}", "object", "list", "data", "id",
-                            c->api->o.backend.model, "object", "model", "created",
-                            (json_int_t)time(NULL), "owned_by", "hydac", "max_model_len",
-                            (json_int_t)c->api->o.backend.context));
-}
-
-static void get_health(struct hd_call *c)
+static void get_health(struct hd_call *c, const char *rest)
 {
     const char *why = c->api->o.backend.not_ready(c->api->o.backend.arg);
     if (why)
@@ -37,7 +27,7 @@ static void on_status(void *call, json_t *status)
     hd_api_maybe_closed(a);
 }
 
-static void get_status(struct hd_call *c)
+static void get_status(struct hd_call *c, const char *rest)
 {
     c->status_pending = true;
     c->api->o.backend.status(c->api->o.backend.arg, on_status, c);
@@ -68,85 +58,94 @@ static void drain(struct hd_call *c, bool on)
     json_decref(body);
 }
 
-static void post_drain(struct hd_call *c)
+static void post_drain(struct hd_call *c, const char *rest)
 {
     drain(c, true);
 }
 
-static void post_undrain(struct hd_call *c)
+static void post_undrain(struct hd_call *c, const char *rest)
 {
     drain(c, false);
 }
 
-static void post_rebalance(struct hd_call *c)
+static void post_rebalance(struct hd_call *c, const char *rest)
 {
     c->api->o.backend.rebalance(c->api->o.backend.arg);
     accepted(c);
 }
 
-static void get_metrics(struct hd_call *c)
+static void get_metrics(struct hd_call *c, const char *rest)
 {
     const struct hd_api_backend *b = &c->api->o.backend;
     hd_call_reply_text(c, HD_EXPOSITION_TYPE, b->metrics(b->arg));
 }
 
-static void post_completions(struct hd_call *c)
+static void post_completions(struct hd_call *c, const char *rest)
 {
     hd_call_generate(c, false);
 }
 
-static void post_chat(struct hd_call *c)
+static void post_chat(struct hd_call *c, const char *rest)
 {
     hd_call_generate(c, true);
 }
 
 static const struct route {
     const char *path, *method;
-    void (*run)(struct hd_call *c);
-    bool admin; /* it changes the cluster */
+    void (*run)(struct hd_call *c, const char *rest);
+    bool admin;  /* it changes the cluster */
+    bool prompt; /* its body is one, and may be large */
+    bool below;  /* path ends with "/", and `rest` is what stands behind it */
 } routes[] = {
-    {"/v1/completions", "POST", post_completions},
-    {"/v1/chat/completions", "POST", post_chat},
-    {"/v1/models", "GET", get_models},
+    {"/v1/completions", "POST", post_completions, .prompt = true},
+    {"/v1/chat/completions", "POST", post_chat, .prompt = true},
+    {"/v1/models", "GET", hd_get_models},
+    {"/v1/models/", "GET", hd_get_model, .below = true},
+    {"/tokenize", "POST", hd_post_tokenize, .prompt = true},
+    {"/detokenize", "POST", hd_post_detokenize, .prompt = true},
     {"/health", "GET", get_health},
     {"/hydac/status", "GET", get_status},
-    {"/hydac/drain", "POST", post_drain, true},
-    {"/hydac/undrain", "POST", post_undrain, true},
-    {"/hydac/rebalance", "POST", post_rebalance, true},
+    {"/hydac/drain", "POST", post_drain, .admin = true},
+    {"/hydac/undrain", "POST", post_undrain, .admin = true},
+    {"/hydac/rebalance", "POST", post_rebalance, .admin = true},
     {"/metrics", "GET", get_metrics},
 };
 
+static const struct route *find(const char *url)
+{
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        const struct route *r = &routes[i];
+        size_t n = strlen(r->path);
+        if (r->below ? strncmp(r->path, url, n) == 0 && url[n] : strcmp(r->path, url) == 0)
+            return r;
+    }
+    return NULL;
+}
+
 bool hd_route_is_admin(const char *url)
 {
-    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++)
-        if (routes[i].admin && strcmp(routes[i].path, url) == 0)
-            return true;
-    return false;
+    const struct route *r = find(url);
+    return r && r->admin;
 }
 
 bool hd_route_takes_prompts(const char *url)
 {
-    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++)
-        if (strcmp(routes[i].path, url) == 0)
-            return routes[i].run == post_completions || routes[i].run == post_chat;
-    return false;
+    const struct route *r = find(url);
+    return r && r->prompt;
 }
 
 void hd_call_route(struct hd_call *c, const char *url, const char *method)
 {
+    const struct route *route = find(url);
     struct hd_refusal r;
-    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
-        if (strcmp(routes[i].path, url) != 0)
-            continue;
-        if (strcmp(routes[i].method, strcmp(method, "HEAD") == 0 ? "GET" : method) == 0) {
-            routes[i].run(c);
-            return;
-        }
-        hd_refuse(&r, 405, NULL, "method_not_allowed", "%s takes %s.", routes[i].path,
-                  routes[i].method);
+    if (!route) {
+        hd_refuse(&r, 404, NULL, "unknown_url", "There is nothing at this path.");
         hd_call_refuse(c, &r);
-        return;
+    } else if (strcmp(route->method, strcmp(method, "HEAD") == 0 ? "GET" : method) == 0) {
+        route->run(c, url + strlen(route->path));
+    } else {
+        c->allow = strcmp(route->method, "GET") == 0 ? "GET, HEAD" : route->method;
+        hd_refuse(&r, 405, NULL, "method_not_allowed", "%s takes %s.", route->path, c->allow);
+        hd_call_refuse(c, &r);
     }
-    hd_refuse(&r, 404, NULL, "unknown_url", "There is nothing at this path.");
-    hd_call_refuse(c, &r);
 }

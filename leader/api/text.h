@@ -16,8 +16,8 @@ const char *hd_text_str(const struct hd_text *t);
 void hd_text_clear(struct hd_text *t); /* empty, keeps its memory */
 void hd_text_deinit(struct hd_text *t);
 
-/* OpenAI's limit. */
-#define HD_MAX_STOPS 4
+/* OpenAI's limit is 4; others take more, and clients send them. */
+#define HD_MAX_STOPS 16
 
 /* Text passes through; what may be the beginning of a stop string is held back until it is known
  * not to be one. From a stop string on nothing passes. */

@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static int submit(void *arg, const struct hd_request_options *o, const struct hd_request_events *ev,
                   void *ev_arg, struct hd_request **out, struct hd_error *err)
@@ -67,6 +68,14 @@ static void rebalance(void *arg)
     hd_leader_event(l, &ev);
 }
 
+/* When the model's file or folder was written, seconds since 1970: what does not change from one
+ * request, start or leader to the next. */
+static int64_t file_time(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? (int64_t)st.st_mtime : 0;
+}
+
 int hd_backend_open(struct hd_leader *l, const struct sockaddr *addr, struct hd_error *err)
 {
     struct hd_api_options o = {
@@ -74,6 +83,9 @@ int hd_backend_open(struct hd_leader *l, const struct sockaddr *addr, struct hd_
         .log = l->o.log,
         .backend = {.arg = l,
                     .model = l->model->name,
+                    .aliases = l->o.config->model_alias,
+                    .any_model = l->o.config->any_model,
+                    .created = file_time(l->o.config->model),
                     .context = l->context,
                     .vocab = l->model->shape.vocab,
                     .tokenizer = l->tokenizer,

@@ -39,6 +39,8 @@ struct hd_leader_config {
     char api_key_file[4096];  /* http.api_key_file: what a client must know, "" = nothing */
     char admin_key_file[4096];  /* http.admin_key_file: what admin calls need, "" = see README */
     char allowed_hosts[4096];   /* http.allowed_hosts: words, besides loopback */
+    bool any_model;             /* http.any_model */
+    char model_alias[1024];     /* http.model_alias: words */
     char allowed_origins[4096]; /* http.allowed_origins: words: web pages that may ask */
     uint64_t max_connections;   /* http.max_connections */
     bool http_open;             /* http.open: reachable from elsewhere without a key */

@@ -129,6 +129,11 @@ const struct hd_config_key hd_leader_settings[] = {
     {"http", "allowed_origins", HD_CONFIG_WORDS, AT(allowed_origins), SIZE(allowed_origins),
      .arg = "URL,URL", .preset = "",
      .help = "web pages that may ask, and read the answer (CORS): https://chat.example; *: any"},
+    {"http", "any_model", HD_CONFIG_BOOL, AT(any_model), .preset = "true",
+     .help = "true: a request may name any model, as many programs' names are fixed, and the one "
+             "that is served answers; false: another name than the model's or an alias is 404"},
+    {"http", "model_alias", HD_CONFIG_WORDS, AT(model_alias), SIZE(model_alias), .arg = "NAME,NAME",
+     .preset = "", .help = "further names of the model: gpt-4o-mini"},
     {"http", "max_connections", HD_CONFIG_UINT, AT(max_connections), .min = 1,
      .max = HD_LEADER_MAX_CONNECTIONS,
      .preset = "1024", /* more than answer and wait at the defaults: 429 first */

@@ -75,9 +75,7 @@ static void free_list(struct hd_request *r)
 {
     while (r) {
         struct hd_request *next = r->next;
-        free(r->tokens);
-        free(r->failovers);
-        free(r);
+        hd_request_free(r);
         r = next;
     }
 }
@@ -87,6 +85,7 @@ void hd_engine_free(struct hd_engine *e)
     if (!e)
         return;
     hd_logits_deinit(&e->logits);
+    hd_adjust_deinit(&e->adjust);
     free_list(e->waiting);
     free_list(e->running);
     free(e->rows);
@@ -126,6 +125,10 @@ static int check_options(const struct hd_engine *e, const struct hd_request_opti
     if (o->top_logprobs > HD_MAX_TOP_LOGPROBS)
         return hd_fail(err, HD_E_RANGE, "top_logprobs is %u; at most %d", o->top_logprobs,
                        HD_MAX_TOP_LOGPROBS);
+    for (size_t i = 0; i < o->sampling.n_bias; i++)
+        if (o->sampling.bias[i].id < 0 || (uint32_t)o->sampling.bias[i].id >= vocab)
+            return hd_fail(err, HD_E_RANGE, "logit_bias: token %d is outside the vocabulary of %u",
+                           o->sampling.bias[i].id, vocab);
     if (e->n_waiting >= e->o.max_queue)
         return hd_fail(err, HD_E_LIMIT, "%u requests wait already; try again later", e->n_waiting);
     return 0;
@@ -151,13 +154,18 @@ static struct hd_request *request_new(const struct hd_engine *e, const struct hd
     uint32_t room = e->o.context - (uint32_t)o->n_tokens;
     r->o = *o;
     r->o.tokens = NULL;
+    r->o.sampling.bias = NULL;
     r->capacity = (uint32_t)o->n_tokens + (o->max_tokens < room ? o->max_tokens : room);
     r->tokens = calloc(r->capacity, sizeof *r->tokens);
-    if (!r->tokens) {
-        free(r);
+    r->bias = calloc(o->sampling.n_bias + 1, sizeof *r->bias);
+    if (!r->tokens || !r->bias) {
+        hd_request_free(r);
         return NULL;
     }
     memcpy(r->tokens, o->tokens, o->n_tokens * sizeof *r->tokens);
+    for (size_t i = 0; i < o->sampling.n_bias; i++)
+        r->bias[i] = o->sampling.bias[i];
+    r->o.sampling.bias = r->bias;
     r->n_tokens = r->n_prompt = (uint32_t)o->n_tokens;
     r->sequence = HD_NO_SEQUENCE;
     return r;
@@ -171,6 +179,11 @@ int hd_engine_submit(struct hd_engine *e, const struct hd_request_options *o,
     if (rc < 0)
         return rc;
     struct hd_request *r = request_new(e, o);
+    if (r && hd_sampling_adjusts(&o->sampling) &&
+        hd_adjust_reserve(&e->adjust, e->o.model->shape.vocab) < 0) {
+        hd_request_free(r);
+        r = NULL;
+    }
     if (!r)
         return hd_fail(err, HD_E_NOMEM, "no memory for a request of %zu tokens", o->n_tokens);
     if (hd_request_too_large(e, r, err)) {

@@ -7,6 +7,7 @@
 #define HD_ENGINE_IMPL_H
 
 #include "common/model/arch.h"
+#include "leader/engine/adjust.h"
 #include "leader/engine/engine.h"
 #include "leader/engine/logits.h"
 
@@ -19,8 +20,9 @@ struct hd_request {
     struct hd_request_options o;
     struct hd_request_events ev;
     void *arg;
-    uint32_t sequence; /* HD_NO_SEQUENCE while it waits */
-    int32_t *tokens;   /* [capacity] */
+    uint32_t sequence;          /* HD_NO_SEQUENCE while it waits */
+    int32_t *tokens;            /* [capacity] */
+    struct hd_token_bias *bias; /* o.sampling's */
     uint32_t capacity, n_tokens, n_prompt;
     uint32_t done;    /* positions committed */
     uint32_t scored;  /* prompt positions whose logits were reported */
@@ -84,6 +86,7 @@ struct hd_engine {
     int32_t *shifts;
     struct hd_seq_rows *by_sequence;
     struct hd_logits logits;
+    struct hd_adjust adjust;
 
     struct hd_ended_request ended[HD_ENDED_REQUESTS]; /* a ring */
     uint64_t n_ended;
@@ -103,6 +106,7 @@ void hd_request_note_end(struct hd_engine *e, const struct hd_request *r);
 void hd_schedule_admit(struct hd_engine *e);
 void hd_schedule_rows(struct hd_engine *e);
 void hd_request_release(struct hd_engine *e, struct hd_request *r);
+void hd_request_free(struct hd_request *r); /* one that has no sequence */
 void hd_requests_sweep(struct hd_engine *e);
 
 /* groups.c */

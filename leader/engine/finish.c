@@ -99,6 +99,8 @@ bool hd_step_decide(struct hd_engine *e)
         if (!is_answered(row))
             continue;
         hd_logits_distribution(&e->logits, logits, &d);
+        if (hd_sampling_adjusts(&r->o.sampling))
+            hd_adjust_apply(&e->adjust, &r->o.sampling, r->tokens, r->n_prompt, r->n_tokens, &d);
         row->token = hd_sample(&r->o.sampling, r->n_tokens - r->n_prompt, &d);
         row->all = row->token == HD_SAMPLE_MORE;
         decided &= !row->all;

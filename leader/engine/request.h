@@ -12,11 +12,21 @@
 #define HD_MAX_TOP_LOGPROBS 20
 #define HD_REQUEST_ID       48 /* with its end */
 
+struct hd_token_bias {
+    int32_t id;
+    double bias; /* added to its logit */
+};
+
+/* Zeroes change nothing, but for top_p. */
 struct hd_sampling {
     double temperature; /* 0 = greedy: the best logit, ties to the lower id */
     uint32_t top_k;     /* 0 = no limit */
     double top_p;       /* 1 = no limit */
-    uint64_t seed;      /* the same (model, prompt, options, seed) gives the same tokens */
+    double min_p;       /* 0 = no limit: least probability, in parts of the best token's */
+    double repetition_penalty, presence_penalty, frequency_penalty; /* adjust.h; 0 = none */
+    const struct hd_token_bias *bias;                               /* [n_bias]; copied */
+    size_t n_bias;
+    uint64_t seed; /* the same (model, prompt, options, seed) gives the same tokens */
 };
 
 struct hd_request_options {

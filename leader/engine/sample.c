@@ -1,6 +1,6 @@
 /* sample.c - a heap of the best candidates, then one number from (seed, index): no state between
  * tokens. */
-#include "leader/engine/sample.h"
+#include "leader/engine/adjust.h"
 
 #include <math.h>
 
@@ -78,6 +78,8 @@ void hd_candidates_best(struct hd_candidate *c, size_t n, size_t k)
 uint32_t hd_sampling_want(const struct hd_sampling *s, uint32_t top_logprobs)
 {
     uint32_t want = 1;
+    if (hd_sampling_adjusts(s))
+        return 0;
     if (s->temperature > 0 && s->temperature < MIN_TEMPERATURE && s->top_k == 0)
         return 0;
     if (s->temperature > 0)
@@ -87,7 +89,7 @@ uint32_t hd_sampling_want(const struct hd_sampling *s, uint32_t top_logprobs)
 
 float hd_sampling_temperature(const struct hd_sampling *s)
 {
-    bool summed = s->temperature >= MIN_TEMPERATURE && s->top_k == 0;
+    bool summed = s->temperature >= MIN_TEMPERATURE && s->top_k == 0 && !hd_sampling_adjusts(s);
     return summed ? (float)s->temperature : 0;
 }
 
@@ -100,21 +102,30 @@ double hd_sample_uniform(uint64_t seed, uint64_t index)
     return (double)(z >> 11) * 0x1p-53;
 }
 
-/* Weight of a candidate against the best one. */
+/* Weight of a token with this logit against the best one. */
+static double weight_of(const struct hd_sampling *s, float logit, float best)
+{
+    return isnan(logit) ? 0 : exp(((double)logit - (double)best) / s->temperature);
+}
+
 static double weight(const struct hd_sampling *s, const struct hd_candidate *c, float best)
 {
-    return isnan(c->logit) ? 0 : exp(((double)c->logit - (double)best) / s->temperature);
+    return weight_of(s, c->logit, best);
 }
 
 /* Takes candidates off the heap c[0..n), best first (they end up at c[n - 1], c[n - 2], ...), until
- * their weight passes `limit`; returns how many and sets *sum to their weight. 0: the next one may
- * not be the next best of all, as its logit is not above `bound`. */
+ * their weight passes `limit` or the next one's is less than min_p; returns how many and sets *sum
+ * to their weight. 0: the next one may not be the next best of all, as its logit is not above
+ * `bound`. */
 static size_t pop_until(const struct hd_sampling *s, struct hd_candidate *c, size_t n, double limit,
                         float bound, double *sum)
 {
     float best = c[0].logit;
     *sum = 0;
     for (size_t m = 0; m < n; m++) {
+        if (m > 0 && weight(s, &c[0], best) < s->min_p &&
+            (isnan(bound) || weight_of(s, bound, best) < s->min_p))
+            return m;
         if (c[0].logit <= bound)
             return 0;
         pop(c, n - m);
@@ -162,11 +173,12 @@ int32_t hd_sample(const struct hd_sampling *s, uint64_t index, struct hd_distrib
     heapify(c, n);
     double total = total_weight(s, d), sum;
     double u = hd_sample_uniform(s->seed, index);
-    double limit = (s->top_p < 1 ? s->top_p : u) * total;
+    bool cut = s->top_p < 1 || s->min_p > 0; /* then what is kept is the whole */
+    double limit = s->top_p < 1 ? s->top_p * total : cut ? INFINITY : u * total;
     size_t kept = pop_until(s, c, n, limit, d->bound, &sum);
     if (kept == 0)
         return HD_SAMPLE_MORE;
-    double target = s->top_p < 1 ? u * sum : limit, walked = 0;
+    double target = cut ? u * sum : limit, walked = 0;
     for (size_t i = 0; i + 1 < kept; i++) {
         walked += weight(s, &c[n - 1 - i], c[n - 1].logit);
         if (target < walked)

@@ -33,7 +33,8 @@ struct hd_distribution {
 #define HD_SAMPLE_MORE (-1)
 /* The token at `index` of the answer, or HD_SAMPLE_MORE: it may be one that is not in c. Greedy at
  * temperature 0; else softmax of logit / temperature over the best top_k, cut to the smallest set
- * whose probability reaches top_p (Holtzman et al. 2020), one uniform number from (seed, index),
+ * whose probability reaches top_p (Holtzman et al. 2020), and to tokens with at least min_p of the
+ * best one's (Nguyen et al. 2024), one uniform number from (seed, index),
  * which walks the tokens from the most probable on. Decided with candidates it is the same token as
  * with every logit. */
 int32_t hd_sample(const struct hd_sampling *s, uint64_t index, struct hd_distribution *d);

@@ -104,6 +104,14 @@ void hd_schedule_rows(struct hd_engine *e)
     }
 }
 
+void hd_request_free(struct hd_request *r)
+{
+    free(r->tokens);
+    free(r->bias);
+    free(r->failovers);
+    free(r);
+}
+
 void hd_request_release(struct hd_engine *e, struct hd_request *r)
 {
     if (r->sequence != HD_NO_SEQUENCE) {
@@ -112,9 +120,7 @@ void hd_request_release(struct hd_engine *e, struct hd_request *r)
         e->live_positions -= positions_of(r);
         e->o.ops.sequence_close(e->o.ops.arg, r->sequence);
     }
-    free(r->tokens);
-    free(r->failovers);
-    free(r);
+    hd_request_free(r);
 }
 
 static unsigned sweep(struct hd_engine *e, struct hd_request **list)

@@ -14,12 +14,16 @@ static void read_body(const json_t *body, bool chat)
     struct hd_params p = {.chat = chat};
     struct hd_prompt prompt = {0};
     struct hd_refusal r = {0};
-    if (hd_params_read(&p, body, "toy", &r) < 0) {
+    if (hd_params_read(&p, body, &backend, &r) < 0) {
+        hd_params_deinit(&p);
         json_decref(hd_refusal_json(&r));
         FUZZ_CHECK(r.status >= 400 && r.text[0]);
         return;
     }
     FUZZ_CHECK(p.n_stops <= HD_MAX_STOPS && p.sampling.temperature >= 0);
+    for (size_t i = 0; i < p.sampling.n_bias; i++)
+        FUZZ_CHECK(p.bias[i].id >= 0 && p.bias[i].id < 512);
+    hd_params_deinit(&p);
     if (hd_prompt_read(&prompt, body, chat, &backend, &r) < 0)
         FUZZ_CHECK(r.status >= 400 && r.text[0]);
     else

@@ -55,7 +55,9 @@ BAD_BODIES = {
     "stream is a string": good(stream="yes"),
     "stop is empty": good(stop=""),
     "n is two": good(n=2),
-    "unknown member": good(temprature=0),
+    "min_p over one": good(min_p=1.5),
+    "penalty over two": good(presence_penalty=3),
+    "bias of no token": good(logit_bias={"one": 1}),
 }
 BAD_CHATS = {
     "no messages": {"max_tokens": 4},
@@ -90,9 +92,38 @@ def test_bad_chat(served, name):
     check_error(served.client.request("POST", "/v1/chat/completions", BAD_CHATS[name]), 400)
 
 
-def test_unknown_model(served):
-    reply = served.client.request("POST", "/v1/completions", good(model="another"))
-    assert check_error(reply, 404)["code"] == "model_not_found"
+def test_any_model_is_the_one_that_is_served(served):
+    status, _, body = served.client.request("POST", "/v1/completions", good(model="another"))
+    assert status == 200
+    name = json.loads(body)["model"]
+    listed = json.loads(served.client.request("GET", "/v1/models")[2])["data"]
+    assert [m["id"] for m in listed] == [name]
+    one = json.loads(served.client.request("GET", f"/v1/models/{name}")[2])
+    assert one == listed[0] and one["created"] > 0
+
+
+def test_unknown_model(model):
+    with Up(model, workers=1, leader_args=["--http.any_model=false", "--http.model_alias=a,b"]) as c:
+        reply = c.client.request("POST", "/v1/completions", good(model="another"))
+        assert check_error(reply, 404)["code"] == "model_not_found"
+        assert c.client.request("POST", "/v1/completions", good(model="b"))[0] == 200
+
+
+def test_unknown_members_are_left_out_and_told_once(served):
+    plain = served.client.complete(PROMPT, 8).tokens
+    for _ in range(2):
+        assert served.client.complete(PROMPT, 8, mirostat=2).tokens == plain
+    assert served.process.output().count("http_field_ignored name=mirostat") == 1
+
+
+def test_bias_and_penalties(served):
+    plain = served.client.complete(PROMPT, 24).tokens
+    banned = {str(t): -100 for t in plain}
+    assert not set(served.client.complete(PROMPT, 24, logit_bias=banned).tokens) & set(plain)
+    only = served.client.complete(PROMPT, 5, logit_bias={"17": 100}, ignore_eos=True).tokens
+    assert only == [17] * 5
+    assert served.client.complete(PROMPT, 24, repetition_penalty=1).tokens == plain
+    assert served.client.complete(PROMPT, 24, repetition_penalty=50).tokens != plain
 
 
 def test_prompt_over_the_context(served):

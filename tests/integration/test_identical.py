@@ -12,6 +12,13 @@ REQUESTS = [
     (prompt(97, 2), 48, {"temperature": 0.9, "seed": 11}),
     (prompt(5, 3), 64, {"temperature": 1.0, "top_k": 20, "seed": 12}),
     (prompt(300, 4), 32, {"temperature": 0.8, "top_p": 0.9, "seed": 2**63 - 1}),
+    (prompt(30, 6), 48, {"presence_penalty": 1.5, "frequency_penalty": 0.5}),
+    (
+        prompt(12, 7),
+        48,
+        {"temperature": 1.0, "min_p": 0.1, "repetition_penalty": 1.3, "seed": 13}
+        | {"logit_bias": {"7": 5, "9": -100}},
+    ),
     (prompt(1, 5), 64, {"temperature": 1.3, "top_k": 50, "top_p": 0.95, "seed": 0}),
 ]
 

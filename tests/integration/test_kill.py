@@ -135,7 +135,8 @@ def test_two_deaths_at_once(tiny):
 def test_answers_side_by_side(tiny):
     """Several sequences are alive when the worker dies; one of them samples."""
     c, tokens = tiny
-    requests = [(PROMPT, {}), (prompt(33, 5), {"temperature": 0.9, "seed": 4}), (prompt(7, 6), {})]
+    sampled = {"temperature": 0.9, "seed": 4, "repetition_penalty": 1.2}
+    requests = [(PROMPT, {}), (prompt(33, 5), sampled), (prompt(7, 6), {})]
     alone = [c.client.complete(p, ANSWER, **o).tokens for p, o in requests]
     streams = [c.client.stream(p, ANSWER, **o) for p, o in requests]
     for s in streams:

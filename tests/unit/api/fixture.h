@@ -41,6 +41,8 @@ struct fixture_options {
     size_t max_body, max_bodies, bytes_a_token;
     unsigned max_connections, request_ms;
     const char *api_key_file, *admin_key_file, *allowed_hosts, *allowed_origins;
+    const char *aliases;
+    bool any_model;
 };
 void fixture_open(struct fixture *f, const struct fixture_options *o);
 void fixture_close(struct fixture *f); /* also checks that every request was ended or cancelled */

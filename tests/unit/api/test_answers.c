@@ -53,6 +53,108 @@ Test(answers, completion)
     fixture_close(&f);
 }
 
+/* What is known goes to the engine, what is not is left out. */
+Test(answers, sampling_options_and_fields_of_others)
+{
+    struct fixture f;
+    struct client c;
+    fixture_open(&f, NULL);
+    client_open(&f, &c);
+    client_post(&c, COMPLETIONS,
+                "{\"model\":\"toy\",\"prompt\":\"ab\",\"min_p\":0.05,\"presence_penalty\":-0.5,"
+                "\"frequency_penalty\":1.5,\"repetition_penalty\":1.25,"
+                "\"logit_bias\":{\"7\":-100,\"511\":2.5},\"mirostat\":2,\"ab cd\":{}}");
+    struct hd_request *r = fake_request(&f, 0);
+    cr_assert_eq(r->o.sampling.min_p, 0.05);
+    cr_assert_eq(r->o.sampling.presence_penalty, -0.5);
+    cr_assert_eq(r->o.sampling.frequency_penalty, 1.5);
+    cr_assert_eq(r->o.sampling.repetition_penalty, 1.25);
+    cr_assert_eq(r->o.sampling.n_bias, 2);
+    for (size_t i = 0; i < 2; i++) {
+        const struct hd_token_bias *b = &r->o.sampling.bias[i];
+        cr_assert((b->id == 7 && b->bias == -100) || (b->id == 511 && b->bias == 2.5));
+    }
+    fake_text(r, "x");
+    fake_end(r, HD_FINISH_STOP);
+    client_until_eof(&f, &c);
+    cr_assert_eq(client_status(&c), 200);
+    client_close(&c);
+    fixture_close(&f);
+}
+
+static void expect_ids(json_t *v, const char *text)
+{
+    cr_assert_eq(json_array_size(at(v, "tokens")), strlen(text));
+    for (size_t i = 0; text[i]; i++)
+        cr_assert_eq(json_integer_value(json_array_get(at(v, "tokens"), i)), text[i]);
+}
+
+Test(answers, tokenize_as_vllm_and_llama_cpp)
+{
+    struct fixture f;
+    struct client c;
+    fixture_open(&f, NULL);
+    exchange(&f, &c, "/tokenize", "{\"prompt\":\"abc\"}");
+    json_t *v = client_json(&c);
+    expect_ids(v, "abc");
+    cr_assert_eq(json_integer_value(at(v, "count")), 3);
+    cr_assert_eq(json_integer_value(at(v, "max_model_len")), 64);
+    json_decref(v);
+    client_close(&c);
+    exchange(&f, &c, "/tokenize", "{\"content\":\"ab\"}");
+    v = client_json(&c);
+    expect_ids(v, "ab");
+    cr_assert_eq(json_object_size(v), 1);
+    json_decref(v);
+    client_close(&c);
+    exchange(&f, &c, "/detokenize", "{\"tokens\":[104,105]}");
+    v = client_json(&c);
+    cr_assert_str_eq(text_at(v, "prompt"), "hi");
+    cr_assert_str_eq(text_at(v, "content"), "hi");
+    json_decref(v);
+    client_close(&c);
+    cr_assert_eq(f.n_requests, 0);
+    fixture_close(&f);
+}
+
+Test(answers, models_by_name)
+{
+    struct fixture f;
+    struct client c;
+    fixture_open(&f, &(struct fixture_options){.aliases = "gpt-4o org/m"});
+    exchange(&f, &c, "/v1/models", NULL);
+    json_t *v = client_json(&c);
+    cr_assert_eq(json_array_size(at(v, "data")), 3);
+    cr_assert_str_eq(text_at(v, "data.0.id"), "toy");
+    cr_assert_str_eq(text_at(v, "data.2.id"), "org/m");
+    cr_assert_eq(json_integer_value(at(v, "data.0.created")), 1234567);
+    json_decref(v);
+    client_close(&c);
+    exchange(&f, &c, "/v1/models/org/m", NULL);
+    v = client_json(&c);
+    cr_assert_str_eq(text_at(v, "id"), "org/m");
+    json_decref(v);
+    client_close(&c);
+    fixture_close(&f);
+}
+
+/* Programs have a fixed name that they ask for. */
+Test(answers, any_model_is_this_one)
+{
+    struct fixture f;
+    struct client c;
+    fixture_open(&f, &(struct fixture_options){.any_model = true});
+    client_open(&f, &c);
+    client_post(&c, COMPLETIONS, "{\"model\":\"gpt-4\",\"prompt\":\"a\"}");
+    fake_end(fake_request(&f, 0), HD_FINISH_STOP);
+    client_until_eof(&f, &c);
+    json_t *v = client_json(&c);
+    cr_assert_str_eq(text_at(v, "model"), "toy");
+    json_decref(v);
+    client_close(&c);
+    fixture_close(&f);
+}
+
 Test(answers, stream_comes_token_by_token)
 {
     struct fixture f;

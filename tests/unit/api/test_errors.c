@@ -58,13 +58,24 @@ Test(errors, completions)
         {"{\"prompt\":\"a\",\"top_p\":-0.1}", 400, "top_p", "invalid_value"},
         {"{\"prompt\":\"a\",\"seed\":1.5}", 400, "seed", "invalid_value"},
         {"{\"prompt\":\"a\",\"stop\":\"\"}", 400, "stop", "invalid_value"},
-        {"{\"prompt\":\"a\",\"stop\":[\"1\",\"2\",\"3\",\"4\",\"5\"]}", 400, "stop",
-         "invalid_value"},
+        {"{\"prompt\":\"a\",\"stop\":[\"1\",\"\"]}", 400, "stop", "invalid_value"},
+        {"{\"prompt\":\"a\",\"stop\":[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"a\","
+         "\"b\",\"c\",\"d\",\"e\",\"f\",\"g\",\"h\"]}",
+         400, "stop", "invalid_value"},
         {"{\"prompt\":\"a\",\"logprobs\":21}", 400, "logprobs", "invalid_value"},
-        {"{\"prompt\":\"a\",\"presence_penalty\":1}", 400, "presence_penalty", "unsupported_value"},
-        {"{\"prompt\":\"a\",\"logit_bias\":{\"5\":1}}", 400, "logit_bias", "unsupported_value"},
+        {"{\"prompt\":\"a\",\"presence_penalty\":2.5}", 400, "presence_penalty", "invalid_value"},
+        {"{\"prompt\":\"a\",\"frequency_penalty\":\"x\"}", 400, "frequency_penalty",
+         "invalid_value"},
+        {"{\"prompt\":\"a\",\"repetition_penalty\":0}", 400, "repetition_penalty", "invalid_value"},
+        {"{\"prompt\":\"a\",\"min_p\":1.5}", 400, "min_p", "invalid_value"},
+        {"{\"prompt\":\"a\",\"logit_bias\":{\"512\":1}}", 400, "logit_bias", "invalid_value"},
+        {"{\"prompt\":\"a\",\"logit_bias\":{\"-1\":1}}", 400, "logit_bias", "invalid_value"},
+        {"{\"prompt\":\"a\",\"logit_bias\":{\"5x\":1}}", 400, "logit_bias", "invalid_value"},
+        {"{\"prompt\":\"a\",\"logit_bias\":{\"5\":101}}", 400, "logit_bias", "invalid_value"},
+        {"{\"prompt\":\"a\",\"logit_bias\":{\"5\":\"1\"}}", 400, "logit_bias", "invalid_value"},
+        {"{\"prompt\":\"a\",\"logit_bias\":[5]}", 400, "logit_bias", "invalid_value"},
+        {"{\"prompt\":\"a\",\"guided_regex\":\"a+\"}", 400, "guided_regex", "unsupported_value"},
         {"{\"prompt\":\"a\",\"stream_options\":{}}", 400, "stream_options", "invalid_value"},
-        {"{\"prompt\":\"a\",\"temprature\":0}", 400, "temprature", "unknown_parameter"},
     };
     struct fixture f;
     fixture_open(&f, NULL);
@@ -89,8 +100,8 @@ Test(errors, chat)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         expect_error(&f, "/v1/chat/completions", bad[i], 400, "messages", "invalid_value");
     expect_error(&f, "/v1/chat/completions", "{}", 400, "messages", "missing_required_parameter");
-    expect_error(&f, "/v1/chat/completions", "{\"prompt\":\"a\"}", 400, "prompt",
-                 "unknown_parameter");
+    expect_error(&f, "/v1/chat/completions", "{\"prompt\":\"a\"}", 400, "messages",
+                 "missing_required_parameter");
     expect_error(&f, "/v1/chat/completions",
                  "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"top_logprobs\":2}", 400,
                  "top_logprobs", "invalid_value");
@@ -104,6 +115,14 @@ Test(errors, paths_and_methods)
     expect_error(&f, "/nowhere", NULL, 404, "", "unknown_url");
     expect_error(&f, "/v1/completions", NULL, 405, "", "method_not_allowed");
     expect_error(&f, "/health", "{}", 405, "", "method_not_allowed");
+    expect_error(&f, "/v1/models/nobody", NULL, 404, "model", "model_not_found");
+    expect_error(&f, "/v1/models/", NULL, 404, "", "unknown_url");
+    expect_error(&f, "/detokenize", "{\"tokens\":[512]}", 400, "tokens", "invalid_value");
+    expect_error(&f, "/detokenize", "{}", 400, "tokens", "invalid_value");
+    expect_error(&f, "/tokenize", "{\"prompt\":7}", 400, "prompt", "invalid_value");
+    expect_error(&f, "/tokenize", "{\"content\":\"a\",\"add_special\":1}", 400, "add_special",
+                 "invalid_value");
+    expect_error(&f, "/tokenize", "x", 400, "", "invalid_json");
     fixture_close(&f);
 }
 

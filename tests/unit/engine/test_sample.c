@@ -109,6 +109,25 @@ Test(sample, frequencies_follow_the_softmax)
     cr_assert(abs((int)count[2] - 12500) < 350, "%u", count[2]);
 }
 
+/* Only tokens with at least min_p of the best one's probability, and each of them. */
+Test(sample, min_p_cuts)
+{
+    enum { N = 100 };
+    struct hd_sampling s = {.temperature = 1, .top_p = 1, .min_p = 0.25, .seed = 3};
+    unsigned seen[N] = {0};
+    struct hd_candidate c[N], best[N];
+    for (uint64_t i = 0; i < 2000; i++) {
+        make(c, N, 5);
+        seen[of_all(&s, i, c, N)]++;
+    }
+    make(best, N, 5);
+    hd_candidates_best(best, N, N);
+    for (size_t i = 0; i < N; i++) {
+        bool kept = exp((double)best[i].logit - (double)best[0].logit) >= s.min_p;
+        cr_assert_eq(seen[best[i].id] > 0, kept, "place %zu: %u times", i, seen[best[i].id]);
+    }
+}
+
 Test(sample, top_p_and_top_k_cut)
 {
     struct hd_sampling p = {.temperature = 1, .top_p = 0.6, .seed = 3};
@@ -159,6 +178,8 @@ Test(sample, the_best_few_give_the_same_token_or_none)
         {.temperature = 1.2, .top_p = 0.95, .seed = 8},
         {.temperature = 1, .top_p = 1, .top_k = 10, .seed = 9},
         {.temperature = 1, .top_p = 0.8, .top_k = 4, .seed = 10},
+        {.temperature = 1, .top_p = 1, .min_p = 0.3, .seed = 11},
+        {.temperature = 1.5, .top_p = 0.9, .min_p = 0.1, .seed = 12},
     };
     for (size_t o = 0; o < sizeof options / sizeof *options; o++) {
         unsigned more[2] = {0};

@@ -1,0 +1,38 @@
+/* ignored.c - members of requests that nothing here knows: programs send those of other servers to
+ * everybody, so that they are left out, with one line in the log for each name. */
+#include "leader/api/api_impl.h"
+
+#include <ctype.h>
+#include <string.h>
+
+static bool is_told(const struct hd_ignored *i, const char *name)
+{
+    for (size_t k = 0; k < i->n; k++)
+        if (strcmp(i->told[k], name) == 0)
+            return true;
+    return false;
+}
+
+/* The name is a client's: nothing in it may look like another line of the log. */
+static void make_printable(char *name)
+{
+    for (; *name; name++)
+        if (!isalnum((unsigned char)*name) && !strchr("_-.", *name))
+            *name = '?';
+}
+
+void hd_ignored_tell(struct hd_api *a, const struct hd_params *p)
+{
+    struct hd_ignored *told = &a->ignored;
+    for (size_t i = 0; i < p->n_ignored && told->n < HD_MAX_TOLD; i++) {
+        char *name = told->told[told->n];
+        memcpy(name, p->ignored[i], HD_IGNORED_NAME);
+        make_printable(name);
+        if (is_told(told, name))
+            continue;
+        told->n++;
+        hd_warn(a->o.log, "http_field_ignored",
+                "name=%s text=\"requests have a field that is not known here; it is left out\"",
+                name);
+    }
+}
