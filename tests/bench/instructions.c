@@ -10,7 +10,7 @@
 #include "common/net/conn.h"
 #include "leader/engine/engine.h"
 #include "worker/cpu/cpu.h"
-#include "worker/share/rebuild.h"
+#include "worker/crew/whole.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -184,7 +184,7 @@ static void open_node(struct rig *r, enum hd_isa isa)
     struct hd_assignment a = {.want = {r->all[0], r->all[1], r->all[2]}};
     check(hd_node_new(&r->node, &o) == 0, &err);
     check(hd_node_resize(r->node, &sizes, &err) == 0, &err);
-    check(hd_rebuild(r->node, &a, &report, &err) == 0, &err);
+    check(hd_node_assign(r->node, &a, &report, &err) == 0, &err);
     hd_kv_report_deinit(&report);
 }
 

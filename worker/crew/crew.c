@@ -2,6 +2,7 @@
 #include "worker/crew/crew_impl.h"
 
 #include "common/util/clock.h"
+#include "worker/crew/whole.h"
 
 #include <stdlib.h>
 #include <string.h>

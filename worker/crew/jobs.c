@@ -2,6 +2,7 @@
 #include "common/net/conn.h"
 #include "common/util/clock.h"
 #include "worker/crew/crew_impl.h"
+#include "worker/crew/whole.h"
 #include "worker/share/hold.h"
 
 void hd_crew_finish(struct hd_crew *c, struct hd_reply *r, int rc)
@@ -85,14 +86,6 @@ static struct hd_assignment assignment_of(const struct hd_job *job, struct hd_se
     };
 }
 
-static uint64_t forgotten(const struct hd_assignment *a)
-{
-    uint64_t mask = a->clear ? UINT64_MAX : 0;
-    for (size_t i = 0; i < a->n_needs; i++)
-        mask |= (uint64_t)a->needs[i].replayed << a->needs[i].sequence;
-    return mask;
-}
-
 static void do_assign(struct hd_crew *c, const struct hd_job *job)
 {
     struct hd_sequence_need needs[HD_NODE_SEQUENCES];
@@ -100,10 +93,10 @@ static void do_assign(struct hd_crew *c, const struct hd_job *job)
     struct hd_kv_report report;
     struct hd_error err = {0};
     struct hd_supply_totals before = {0};
-    hd_fill_drop(c->fill, forgotten(&a));
+    hd_fill_drop(c->fill, hd_node_forgotten(&a));
     hd_crew_want(c, &a);
     hd_supply_totals(c->supply, &before);
-    int rc = hd_rebuild(c->node, &a, &report, &err);
+    int rc = hd_node_assign(c->node, &a, &report, &err);
     hd_crew_log_weights(c, &before);
     c->epoch = job->epoch;
     if (rc < 0) {
@@ -119,7 +112,7 @@ static void do_hold(struct hd_crew *c, const struct hd_job *job)
 {
     struct hd_sequence_need needs[HD_NODE_SEQUENCES];
     struct hd_assignment a = assignment_of(job, needs);
-    hd_hold_set(c->node, &a);
+    hd_node_hold(c->node, &a);
     hd_crew_want(c, &a);
 }
 

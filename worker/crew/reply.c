@@ -5,7 +5,8 @@
 #include "common/net/conn.h"
 #include "common/net/frame.h"
 #include "common/util/clock.h"
-#include "worker/trust/scrub.h"
+#include "worker/crew/whole.h"
+#include "worker/share/damage.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -187,7 +188,7 @@ static uint32_t whole_rows(struct hd_node *n, struct hd_log_at at, uint32_t most
         return most;
     most = bad - at.position;
     at.position = bad;
-    hd_scrub_log_row(n, at, hd_now_us());
+    hd_damage_log_row(n, at, hd_now_us());
     return most;
 }
 

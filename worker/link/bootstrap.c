@@ -3,7 +3,6 @@
 
 #include "common/model/outline.h"
 #include "hydac.pb-c.h"
-#include "worker/link/session.h"
 #include "worker/link/way.h"
 
 #include <inttypes.h>

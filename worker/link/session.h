@@ -17,9 +17,6 @@
 #include "worker/config.h"
 #include "worker/crew/crew.h"
 
-#define HD_SILENCE_MS  30000 /* a leader asks many times a second */
-#define HD_GREETING_MS 10000 /* to connect, and to answer a Hello */
-
 struct hd_session;
 
 struct hd_session_options {

@@ -12,6 +12,9 @@
 #include "common/util/log.h"
 #include "worker/config.h"
 
+#define HD_SILENCE_MS  30000 /* a leader asks many times a second */
+#define HD_GREETING_MS 10000 /* to connect, and to answer a Hello */
+
 struct hd_tls_context;
 
 struct hd_way {

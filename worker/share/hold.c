@@ -2,9 +2,8 @@
 #include "worker/share/hold.h"
 
 #include "common/util/clock.h"
+#include "worker/share/damage.h"
 #include "worker/share/kv_work.h"
-#include "worker/trust/audit.h"
-#include "worker/trust/scrub.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -56,7 +55,6 @@ static uint64_t rows_held(const struct hd_node *n)
 void hd_hold_set(struct hd_node *n, const struct hd_assignment *a)
 {
     struct hd_hold *h = n->hold;
-    hd_audit_reassign(n);
     hd_shard_hold(n->shard, a->hold);
     h->in_force = h->releasing = h->loading = true;
     h->behind = UINT64_MAX;
@@ -84,7 +82,7 @@ static bool release_one(struct hd_node *n)
         return false;
     uint32_t layers = u.kind == HD_UNIT_VOCAB ? 1 : n->model->shape.n_layers;
     for (uint32_t l = 0; l < layers; l++)
-        hd_scrub_piece(n, u, l, hd_now_us());
+        hd_damage_look_at_piece(n, u, l, hd_now_us());
     hd_shard_release(n->shard, u);
     if (u.kind == HD_UNIT_HEAD)
         hd_kv_drop_head(n->kv, u.unit);

@@ -3,7 +3,7 @@
 #include "worker/share/kv_work.h"
 
 #include "common/util/clock.h"
-#include "worker/trust/scrub.h"
+#include "worker/share/damage.h"
 
 #include <stdlib.h>
 
@@ -85,7 +85,7 @@ static int cut_bad_rows(const struct hd_kv_list *l, struct hd_node *n)
             continue;
         rc = HD_KV_AGAIN;
         if (hd_input_log_bad_row(n->input_log, at, at.position + 1) == at.position)
-            hd_scrub_log_row(n, at, hd_now_us());
+            hd_damage_log_row(n, at, hd_now_us());
     }
     return rc;
 }

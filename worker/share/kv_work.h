@@ -27,7 +27,7 @@ int hd_kv_list_add_lane(struct hd_kv_list *l, struct hd_node *n, const struct hd
 enum { HD_KV_DONE = 0, HD_KV_AGAIN = 1 };
 /* Computes all rows, on the team, and declares them valid: HD_KV_DONE. Rows of the log are looked
  * at just before they are used: HD_KV_AGAIN, some were damaged, are cut out of the log and told of
- * (scrub.h); none of the list is valid, and it is to be made anew. Or HD_E_NOMEM, likewise. */
+ * (damage.h); none of the list is valid, and it is to be made anew. Or HD_E_NOMEM, likewise. */
 int hd_kv_list_run(struct hd_kv_list *l, struct hd_node *n);
 /* Rows of all items. */
 uint64_t hd_kv_list_rows(const struct hd_kv_list *l);

@@ -1,10 +1,6 @@
 /* node.c - the stores are made together, grow together and are dropped together. */
 #include "worker/share/node.h"
 
-#include "worker/share/hold.h"
-#include "worker/trust/audit.h"
-#include "worker/trust/scrub.h"
-
 #include <stdlib.h>
 
 int hd_node_new_shard(const struct hd_node *n, struct hd_shard **out)
@@ -20,7 +16,7 @@ int hd_node_new_kv(const struct hd_node *n, struct hd_kv **out)
     return hd_kv_new(out, n->device);
 }
 
-int hd_node_new(struct hd_node **out, const struct hd_node_options *o)
+int hd_node_open(struct hd_node **out, const struct hd_node_options *o)
 {
     struct hd_node *n = calloc(1, sizeof *n);
     if (!n)
@@ -30,18 +26,11 @@ int hd_node_new(struct hd_node **out, const struct hd_node_options *o)
     n->model = n->device->o.model;
     n->team = n->device->o.team;
     int rc = hd_node_new_shard(n, &n->shard);
-    if (rc == 0)
-        rc = hd_hold_new(&n->hold);
-    if (rc == 0)
-        rc = hd_audit_new(&n->audit, &n->model->shape);
-    if (rc == 0)
-        rc = hd_scrub_new(&n->scrub);
-    if (rc < 0) {
-        hd_node_free(n);
-        return rc;
-    }
-    *out = n;
-    return 0;
+    if (rc < 0)
+        free(n);
+    else
+        *out = n;
+    return rc;
 }
 
 static void free_stores(struct hd_node *n)
@@ -54,14 +43,11 @@ static void free_stores(struct hd_node *n)
     n->fresh = NULL;
 }
 
-void hd_node_free(struct hd_node *n)
+void hd_node_close(struct hd_node *n)
 {
     if (!n)
         return;
     free_stores(n);
-    hd_audit_free(n->audit);
-    hd_hold_free(n->hold);
-    hd_scrub_free(n->scrub);
     hd_shard_free(n->shard);
     free(n);
 }
@@ -95,59 +81,33 @@ static int make_stores(struct hd_node *n)
     return rc < 0 ? rc : hd_node_new_kv(n, &n->kv);
 }
 
-int hd_node_resize(struct hd_node *n, const struct hd_node_sizes *sizes, struct hd_error *err)
+int hd_node_make_stores(struct hd_node *n, const struct hd_node_sizes *sizes)
 {
-    hd_audit_leave(n);
     free_stores(n);
-    hd_hold_leave(n);
     n->assigned = false;
     n->holes = n->lost = 0;
     n->sizes = *sizes;
     int rc = make_stores(n);
-    if (rc < 0) {
+    if (rc < 0)
         free_stores(n);
-        return hd_fail(err, rc, "out of memory for steps of %u rows", sizes->max_rows);
-    }
-    return 0;
+    return rc;
 }
 
-void hd_node_forget(struct hd_node *n)
+void hd_node_clear(struct hd_node *n)
 {
     if (!n->kv)
         return;
-    hd_audit_drop(n, UINT64_MAX);
     hd_kv_clear(n->kv);
     hd_input_log_clear(n->input_log);
     n->holes = n->lost = 0;
 }
 
-void hd_node_leave(struct hd_node *n)
+void hd_node_clear_sequence(struct hd_node *n, uint32_t sequence)
 {
-    hd_node_forget(n);
-    if (n->kv) /* whom could it be told? */
-        hd_kv_free_dropped(n->kv);
-    hd_audit_leave(n);
-    hd_hold_leave(n);
-    n->assigned = false;
-}
-
-void hd_node_drop(struct hd_node *n, uint32_t sequence)
-{
-    hd_audit_drop(n, UINT64_C(1) << sequence);
     hd_kv_drop_sequence(n->kv, sequence);
     hd_input_log_drop(n->input_log, sequence);
     n->holes &= ~(UINT64_C(1) << sequence);
     n->lost &= ~(UINT64_C(1) << sequence);
-}
-
-uint64_t hd_node_weight_bytes(const struct hd_node *n)
-{
-    return hd_shard_bytes(n->shard) + hd_audit_weight_bytes(n);
-}
-
-uint64_t hd_node_kv_bytes(const struct hd_node *n)
-{
-    return (n->kv ? hd_kv_bytes(n->kv) : 0) + hd_audit_kv_bytes(n);
 }
 
 int hd_node_log_row(struct hd_node *n, struct hd_log_at at, const void *row)

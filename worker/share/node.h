@@ -1,6 +1,8 @@
-/* node.h - everything the compute thread owns: weights, K/V, input log, and what it does with them.
+/* node.h - what a worker has of a model: weights, K/V, input log, and half-steps of them.
  *
- * No sockets, no messages, no epochs: the crew (crew.h) feeds it. One thread only. */
+ * No sockets, no messages, no epochs: the crew (crew.h) feeds it. What is done beside the steps
+ * (share/hold.h, trust/) leans on this, and nothing here on that: a node only has a place for each.
+ * One thread only. */
 #ifndef HD_WORKER_NODE_H
 #define HD_WORKER_NODE_H
 
@@ -22,7 +24,7 @@ struct hd_node_options {
     bool keep_log;            /* false: no input is logged */
     struct hd_supply *supply; /* where weights come from; NULL: the model has its data, and there is
                                * nobody to compare them with */
-    /* Something was found damaged (scrub.h); NULL: nobody wants to know. */
+    /* Something was found damaged (damage.h); NULL: nobody wants to know. */
     void (*found)(void *arg, const struct hd_finding *f);
     void *found_arg;
 };
@@ -55,8 +57,10 @@ struct hd_node {
     uint8_t *fresh;         /* [heads][max_rows]: scratch of hd_half */
     uint64_t holes;         /* mask of sequences whose log is known to have one */
     struct hd_hold *hold;   /* what is held beside what is owned, see hold.h */
-    struct hd_audit *audit; /* what others have answered, see audit.h */
-    struct hd_scrub *scrub; /* looks whether memory is what it was, see scrub.h */
+    struct hd_audit *audit; /* what others have answered, see trust/audit.h */
+    struct hd_scrub *scrub; /* looks whether memory is what it was, see trust/scrub.h */
+    uint64_t whole_us;      /* when all memory was last known to be whole (damage.h) */
+    bool damaged;           /* something was found since the scrub has last asked */
     uint64_t lost; /* mask of sequences of which K/V was damaged that no log gives again: no step of
                       theirs is computed until they are dropped and replayed */
     /* An assignment of the present conversation is in force. Weights outlive a conversation (a
@@ -71,24 +75,19 @@ struct hd_half_step {
     struct hd_rows rows;
 };
 
-int hd_node_new(struct hd_node **out, const struct hd_node_options *o);
-void hd_node_free(struct hd_node *n);
+/* These are for crew/whole.c, which ties a node together with what it does beside the steps. */
+/* Nothing but weights, none of them loaded. 0 or HD_E_NOMEM. */
+int hd_node_open(struct hd_node **out, const struct hd_node_options *o);
+void hd_node_close(struct hd_node *n);
+/* Stores of these sizes in place of those there are. 0 or HD_E_NOMEM (then there are none). */
+int hd_node_make_stores(struct hd_node *n, const struct hd_node_sizes *sizes);
+/* Drop the K/V and the log of every sequence, or of one. */
+void hd_node_clear(struct hd_node *n);
+void hd_node_clear_sequence(struct hd_node *n, uint32_t sequence);
 
-/* Sizes of a new conversation with a leader; forgets every sequence, keeps the weights. 0 or
- * HD_E_NOMEM (then nothing but the weights is left and it must be called again). */
-int hd_node_resize(struct hd_node *n, const struct hd_node_sizes *sizes, struct hd_error *err);
 /* Empty stores like its own. 0 or HD_E_NOMEM. */
 int hd_node_new_shard(const struct hd_node *n, struct hd_shard **out);
 int hd_node_new_kv(const struct hd_node *n, struct hd_kv **out);
-/* Of all stores. */
-uint64_t hd_node_weight_bytes(const struct hd_node *n);
-uint64_t hd_node_kv_bytes(const struct hd_node *n);
-
-/* The conversation is over: owns and holds nothing, remembers no sequence, keeps the weights. */
-void hd_node_leave(struct hd_node *n);
-/* Drop the K/V and the log of every sequence, or of one. */
-void hd_node_forget(struct hd_node *n);
-void hd_node_drop(struct hd_node *n, uint32_t sequence);
 
 /* Where weights and K/V rows are: a worker's own, or others (trust/audit.h). */
 struct hd_stores {

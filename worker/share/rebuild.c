@@ -2,9 +2,7 @@
 #include "worker/share/rebuild.h"
 
 #include "common/util/clock.h"
-#include "worker/share/hold.h"
 #include "worker/share/kv_work.h"
-#include "worker/trust/audit.h"
 
 #include <stdlib.h>
 #include <xxhash.h>
@@ -49,10 +47,10 @@ static void drop_lost(struct rebuild *r)
 {
     struct hd_node *n = r->node;
     if (r->a->clear)
-        hd_node_forget(n);
+        hd_node_clear(n);
     for (size_t i = 0; i < r->a->n_needs; i++)
         if (r->a->needs[i].replayed)
-            hd_node_drop(n, r->a->needs[i].sequence);
+            hd_node_clear_sequence(n, r->a->needs[i].sequence);
 }
 
 /* ---- Which rows are missing ----*/
@@ -233,7 +231,6 @@ int hd_rebuild(struct hd_node *n, const struct hd_assignment *a, struct hd_kv_re
     if (list_new_heads(&r) < 0)
         return hd_fail(err, HD_E_NOMEM, "out of memory for an assignment");
     drop_lost(&r);
-    hd_audit_reassign(n);
     n->assigned = false; /* until everything below has succeeded */
     int rc = load(&r, err);
     if (rc < 0)
@@ -245,7 +242,6 @@ int hd_rebuild(struct hd_node *n, const struct hd_assignment *a, struct hd_kv_re
         return hd_fail(err, rc, "out of memory for rebuilding K/V");
     n->assigned = true;
     n->lost &= r.gaps;
-    hd_hold_set(n, a);
     return 0;
 }
 

@@ -45,8 +45,8 @@ struct hd_kv_report {
                         layer, head, sequence, position */
 };
 
-/* An assignment without a round. 0, HD_E_NOMEM, or what packing weights said. The report must be
- * deinitialised in any case. */
+/* An assignment without a round; what it holds is hd_hold_set's. 0, HD_E_NOMEM, or what packing
+ * weights said. The report must be deinitialised in any case. */
 int hd_rebuild(struct hd_node *n, const struct hd_assignment *a, struct hd_kv_report *report,
                struct hd_error *err);
 void hd_kv_report_deinit(struct hd_kv_report *report);

@@ -1,7 +1,7 @@
 /* audit_kept.c - weights and K/V rows that were loaded for audits and stay for the next ones. */
 #include "common/util/clock.h"
+#include "worker/share/damage.h"
 #include "worker/trust/audit_impl.h"
-#include "worker/trust/scrub.h"
 
 #include <string.h>
 
@@ -21,7 +21,7 @@ bool hd_audit_is_ours(const struct hd_node *n, struct hd_shard_unit u)
 /* A unit that has pieces in no layer any more is forgotten whole. */
 static void release_piece(struct hd_node *n, struct hd_shard_unit u, uint32_t layer)
 {
-    hd_scrub_piece(n, u, layer, hd_now_us()); /* it may be left over from what was owned */
+    hd_damage_look_at_piece(n, u, layer, hd_now_us()); /* it may be left over from what was owned */
     hd_shard_release_piece(n->shard, u, layer);
     if (u.kind == HD_UNIT_HEAD)
         hd_kv_drop_lanes(n->kv, layer, u.unit);

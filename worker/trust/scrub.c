@@ -2,8 +2,6 @@
 #include "worker/share/hold.h"
 #include "worker/trust/scrub_impl.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 /* A slice is what a round must look at in a tenth of a second, within these: shorter ones are
@@ -42,7 +40,7 @@ void hd_scrub_begin(struct hd_node *n, uint64_t now_us)
     if (n->kv)
         hd_kv_keep_dropped(n->kv, s->round_us > 0);
     if (first)
-        s->began_us = s->previous_us = now_us;
+        s->began_us = n->whole_us = now_us;
 }
 
 static uint64_t dropped_bytes(const struct hd_node *n)
@@ -90,13 +88,14 @@ static struct pace pace_of(const struct hd_node *n)
     return (struct pace){bytes, round_us / slices};
 }
 
-static void end_round(struct hd_scrub *s, uint64_t now_us)
+static void end_round(struct hd_node *n, uint64_t now_us)
 {
+    struct hd_scrub *s = n->scrub;
     s->totals.rounds++;
-    if (!s->dirty)
+    if (!n->damaged)
         s->totals.clean_began_us = s->began_us;
-    s->dirty = false;
-    s->previous_us = s->began_us;
+    n->damaged = false;
+    n->whole_us = s->began_us;
     s->began_us = now_us;
     s->cursor = (struct scrub_cursor){0};
 }
@@ -128,7 +127,7 @@ static int look_on(struct hd_node *n, uint64_t now_us)
     for (uint64_t done = 0; done < slices * pace.bytes && !s->broken && rc == 0;) {
         done += scrub_look(n, now_us, &rc);
         if (s->cursor.phase == SCRUB_PHASES) {
-            end_round(s, now_us);
+            end_round(n, now_us);
             break;
         }
     }
@@ -158,37 +157,6 @@ int hd_scrub_slice(struct hd_node *n, uint64_t now_us, struct hd_error *err)
     if (rc < 0)
         return hd_fail(err, rc, "the list of units that are owned is damaged in memory");
     return s->broken ? HD_SCRUB_BROKEN : HD_SCRUB_WHOLE;
-}
-
-/* ---- Findings ----*/
-
-uint64_t scrub_since(const struct hd_scrub *s, uint64_t seen_us, uint64_t now_us)
-{
-    return now_us - (seen_us ? seen_us : s->previous_us);
-}
-
-static const char *const kinds[HD_DAMAGE_KINDS] = {"weights", "kv", "log", "file"};
-
-void scrub_tell(struct hd_node *n, const struct hd_finding *f)
-{
-    n->scrub->dirty = true;
-    hd_warn(n->o.log, "memory_damaged",
-            "kind=%s what=\"%s\" since_us=%" PRIu64 " repaired=%s replay=%s", kinds[f->kind],
-            f->text, f->since_us, f->repaired ? "true" : "false", f->replay ? "true" : "false");
-    if (n->o.found)
-        n->o.found(n->o.found_arg, f);
-}
-
-void hd_scrub_log_row(struct hd_node *n, struct hd_log_at at, uint64_t now_us)
-{
-    struct hd_finding f = {.kind = HD_DAMAGE_LOG,
-                           .layer = at.layer,
-                           .sequence = at.sequence,
-                           .since_us = scrub_since(n->scrub, 0, now_us)};
-    snprintf(f.text, sizeof f.text, "log row of position %u, sequence %u, layer %u", at.position,
-             at.sequence, at.layer);
-    hd_input_log_cut(n->input_log, at);
-    scrub_tell(n, &f);
 }
 
 /* ---- Repair ----*/
@@ -255,6 +223,6 @@ int hd_scrub_repair(struct hd_node *n, struct hd_error *err)
         rc = load_again(n, err);
     else
         compute_again(n);
-    scrub_tell(n, &s->found);
+    hd_damage_tell(n, &s->found);
     return rc;
 }

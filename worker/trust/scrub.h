@@ -11,14 +11,14 @@
  *
  * What goes is looked at once more before it is freed, for answers that have left may be made of
  * it: K/V rows that are dropped (their blocks stay a little longer, for the next slices), and
- * weights that are released (hd_scrub_piece). Rows of the log are not: whoever uses one looks
+ * weights that are released (damage.h). Rows of the log are not: whoever uses one looks
  * first.
  *
  * What differs goes at once, so that nothing is computed from it any more, and is made again from
  * its source: weights are packed anew, K/V rows computed from the input log, angles anew. That may
  * take time or wait for the leader, so it is another call: hd_scrub_repair, before the next job. A
  * row of the log has no source here: the leader has it filled from another worker (fill.h). Each
- * finding is told once (node.h: found), when what can be done has been done.
+ * finding is told once (damage.h), when what can be done has been done.
  *
  * Failure modes: 1. weights that cannot be loaded again: hd_scrub_repair says so, and the
  * conversation is over; 2. K/V that the log does not give: the finding says replay, and no step of
@@ -29,18 +29,7 @@
 #ifndef HD_WORKER_SCRUB_H
 #define HD_WORKER_SCRUB_H
 
-#include "common/net/frame.h"
-#include "worker/share/node.h"
-
-struct hd_finding {
-    enum hd_damage kind;
-    struct hd_shard_unit unit; /* weights, K/V, file */
-    uint32_t layer;
-    uint32_t sequence; /* K/V, log */
-    uint64_t since_us; /* it was whole, or not there yet, so long ago */
-    bool repaired, replay;
-    char text[512]; /* for a person; a file has a path */
-};
+#include "worker/share/damage.h"
 
 /* 0 or HD_E_NOMEM. Nothing is looked at before hd_scrub_begin. */
 int hd_scrub_new(struct hd_scrub **out);
@@ -59,13 +48,6 @@ int hd_scrub_slice(struct hd_node *n, uint64_t now_us, struct hd_error *err);
 bool hd_scrub_broken(const struct hd_node *n);
 /* Makes it again. Waits for a supply. 0, or what loading weights said. */
 int hd_scrub_repair(struct hd_node *n, struct hd_error *err);
-
-/* A piece of weights is to be released, if it is there: what differs is told. */
-void hd_scrub_piece(struct hd_node *n, struct hd_shard_unit u, uint32_t layer, uint64_t now_us);
-
-/* A row of the log is not what was appended: out it goes, and it is told. For those who use rows.
- */
-void hd_scrub_log_row(struct hd_node *n, struct hd_log_at at, uint64_t now_us);
 
 struct hd_scrub_totals {
     uint64_t rounds;         /* whole ones, since the start */

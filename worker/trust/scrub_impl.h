@@ -26,8 +26,7 @@ struct hd_scrub {
     uint64_t ideal_us; /* when the next slice would be due if none had ever been late */
     uint64_t due_us;   /* the next slice of the round */
     uint64_t slice_us; /* when the last slice was */
-    uint64_t began_us, previous_us; /* this round, and the one before */
-    bool dirty;                     /* it has found something */
+    uint64_t began_us; /* this round; the one before: the node's whole_us */
     struct hd_scrub_totals totals;
     struct scrub_cursor cursor;
     /* What hd_scrub_repair is to do; K/V: the rows of this lane up to lane_end are to come back. */
@@ -43,11 +42,5 @@ struct hd_scrub {
 size_t scrub_look(struct hd_node *n, uint64_t now_us, int *rc);
 /* Looks at a block of rows that was dropped; 0: there is none. */
 size_t scrub_look_at_dropped(struct hd_node *n, uint64_t now_us);
-
-/* scrub.c */
-/* How long ago something was whole that was last seen then (0: in no round yet). */
-uint64_t scrub_since(const struct hd_scrub *s, uint64_t seen_us, uint64_t now_us);
-/* Says it, here and to who wants to know. */
-void scrub_tell(struct hd_node *n, const struct hd_finding *f);
 
 #endif

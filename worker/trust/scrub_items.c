@@ -21,9 +21,9 @@ static size_t look_at_tables(struct hd_node *n, uint64_t now_us, int *rc)
     if (hd_shard_tables_whole(n->shard))
         return SKIPPED;
     struct hd_finding f = {.kind = HD_DAMAGE_WEIGHTS,
-                           .since_us = scrub_since(s, 0, now_us),
+                           .since_us = hd_damage_since(n, 0, now_us),
                            .text = "the list of units"};
-    scrub_tell(n, &f);
+    hd_damage_tell(n, &f);
     *rc = HD_E_STATE;
     return SKIPPED;
 }
@@ -32,8 +32,7 @@ static size_t look_at_tables(struct hd_node *n, uint64_t now_us, int *rc)
 
 static size_t look_at_angles(struct hd_node *n, uint64_t now_us, int *rc)
 {
-    struct hd_scrub *s = n->scrub;
-    struct scrub_cursor *c = &s->cursor;
+    struct scrub_cursor *c = &n->scrub->cursor;
     uint32_t mended;
     (void)rc;
     size_t bytes = n->kv ? n->device->ops->look(n->device, &c->position, &mended) : 0;
@@ -43,9 +42,9 @@ static size_t look_at_angles(struct hd_node *n, uint64_t now_us, int *rc)
     }
     if (mended != UINT32_MAX) {
         struct hd_finding f = {
-            .kind = HD_DAMAGE_WEIGHTS, .since_us = scrub_since(s, 0, now_us), .repaired = true};
+            .kind = HD_DAMAGE_WEIGHTS, .since_us = hd_damage_since(n, 0, now_us), .repaired = true};
         snprintf(f.text, sizeof f.text, "the angles of position %u", mended);
-        scrub_tell(n, &f);
+        hd_damage_tell(n, &f);
     }
     return bytes;
 }
@@ -58,41 +57,13 @@ static void next_piece(struct scrub_cursor *c)
     c->inside = false;
 }
 
-static const char *const unit_names[] = {"head", "FFN block", "vocab block"};
-
-static struct hd_finding of_weights(struct hd_node *n, struct hd_shard_unit u, uint32_t layer,
-                                    uint64_t now_us)
-{
-    const struct hd_piece_seal *seal = hd_shard_seal_of(n->shard, u, layer);
-    struct hd_finding f = {.kind = HD_DAMAGE_WEIGHTS,
-                           .unit = u,
-                           .layer = layer,
-                           .since_us = scrub_since(n->scrub, seal->seen_us, now_us)};
-    snprintf(f.text, sizeof f.text, "packed weights of %s %u, layer %u", unit_names[u.kind], u.unit,
-             layer);
-    return f;
-}
-
 /* It is not used any more; what is owned is loaded again before the next job. */
 static void drop_piece(struct hd_node *n, struct hd_piece_at at, uint64_t now_us)
 {
     struct hd_shard_unit u = {at.kind, at.unit};
     n->scrub->broken = true;
-    n->scrub->found = of_weights(n, u, at.layer, now_us);
+    n->scrub->found = hd_damage_of_piece(n, u, at.layer, now_us);
     hd_shard_release_piece(n->shard, u, at.layer);
-}
-
-void hd_scrub_piece(struct hd_node *n, struct hd_shard_unit u, uint32_t layer, uint64_t now_us)
-{
-    struct hd_piece_walk walk = {0};
-    if (n->scrub->round_us == 0 || !hd_shard_has(n->shard, u, layer))
-        return;
-    while (hd_shard_walk(n->shard, u, layer, &walk) > 0)
-        ;
-    if (walk.digest == hd_shard_seal_of(n->shard, u, layer)->digest)
-        return;
-    struct hd_finding f = of_weights(n, u, layer, now_us);
-    scrub_tell(n, &f);
 }
 
 static size_t look_at_weights(struct hd_node *n, uint64_t now_us, int *rc)
@@ -170,9 +141,9 @@ size_t scrub_look_at_dropped(struct hd_node *n, uint64_t now_us)
     size_t bytes = hd_kv_prove_dropped(n->kv, &d);
     if (bytes == 0 || d.bad == UINT32_MAX)
         return bytes;
-    struct hd_finding f = of_kv(d.at, d.bad, scrub_since(n->scrub, d.seen_us, now_us));
+    struct hd_finding f = of_kv(d.at, d.bad, hd_damage_since(n, d.seen_us, now_us));
     strcat(f.text, ", when it was dropped");
-    scrub_tell(n, &f);
+    hd_damage_tell(n, &f);
     return bytes;
 }
 
@@ -197,7 +168,7 @@ static size_t look_at_kv(struct hd_node *n, uint64_t now_us, int *rc)
     uint64_t *seen_us = hd_kv_seen_us(n->kv, at, c->block);
     uint32_t bad = hd_kv_bad_row(n->kv, at, c->block);
     if (bad != UINT32_MAX)
-        cut_lane(n, at, bad, scrub_since(n->scrub, *seen_us, now_us));
+        cut_lane(n, at, bad, hd_damage_since(n, *seen_us, now_us));
     *seen_us = now_us;
     c->block++;
     return 2 * HD_ATTN_BLOCK * hd_kv_row_bytes(n->kv);
@@ -227,7 +198,7 @@ static size_t look_at_log(struct hd_node *n, uint64_t now_us, int *rc)
     if (!hd_input_log_resident(n->input_log, at))
         return 64 * SKIPPED; /* asking is a system call */
     while ((at.position = hd_input_log_bad_row(n->input_log, at, end)) != UINT32_MAX)
-        hd_scrub_log_row(n, at, now_us);
+        hd_damage_log_row(n, at, now_us);
     return HD_LOG_CHUNK * hd_node_row_bytes(n);
 }
 

@@ -95,7 +95,7 @@ static struct hd_unit_list every_nth(uint32_t count, uint32_t part, uint32_t of)
 static int assign(struct rig *r, struct hd_assignment *a, struct hd_kv_report *report)
 {
     struct hd_error err = {0};
-    int rc = hd_rebuild(r->node, a, report, &err);
+    int rc = hd_node_assign(r->node, a, report, &err);
     for (int k = 0; k < HD_UNIT_KINDS; k++)
         free((void *)a->want[k].list);
     return rc;

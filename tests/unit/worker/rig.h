@@ -5,6 +5,7 @@
 #include "common/model/digests.h"
 #include "common/net/conn.h"
 #include "worker/cpu/cpu.h"
+#include "worker/crew/whole.h"
 #include "worker/share/hold.h"
 
 #include <criterion/criterion.h>

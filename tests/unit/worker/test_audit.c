@@ -49,7 +49,7 @@ static void hold_all(struct rig *r)
         all[i] = i;
     for (int k = 0; k < HD_UNIT_KINDS; k++)
         a.hold[k] = (struct hd_unit_list){all, count_of(r, (enum hd_unit_kind)k)};
-    hd_hold_set(r->node, &a);
+    hd_node_hold(r->node, &a);
     cr_assert_eq(rig_slices(r), HD_HOLD_IDLE);
 }
 

@@ -287,8 +287,8 @@ RIG_TEST(fill, held_heads_follow_the_log_as_it_is_filled)
     open_pair(&p, *activations);
     struct hd_assignment a = {.round = 1};
     a.hold[HD_UNIT_HEAD] = (struct hd_unit_list){&head, 1};
-    hd_hold_set(p.late.node, &a);
-    hd_hold_set(p.whole.node, &a);
+    hd_node_hold(p.late.node, &a);
+    hd_node_hold(p.whole.node, &a);
     rig_slices(&p.whole);
     cr_assert_eq(rig_slices(&p.late), HD_HOLD_READY);
     cr_assert_eq(hd_hold_report(p.late.node, &report), 0);

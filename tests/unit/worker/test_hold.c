@@ -39,7 +39,7 @@ static void hold(struct rig *r, uint32_t head, uint64_t round)
     a.hold[HD_UNIT_HEAD] = (struct hd_unit_list){&head, 1};
     a.epoch = 5;
     a.round = round;
-    hd_hold_set(r->node, &a);
+    hd_node_hold(r->node, &a);
 }
 
 /* Own these heads, with what the two sequences need. */

@@ -176,7 +176,7 @@ Test(scrub, weights_of_a_unit_that_is_only_held_are_loaded_beside_the_steps)
     struct hd_assignment a = need_both;
     uint32_t head = 3;
     a.hold[HD_UNIT_HEAD] = (struct hd_unit_list){&head, 1};
-    hd_hold_set(r.node, &a);
+    hd_node_hold(r.node, &a);
     cr_assert_eq(rig_slices(&r), HD_HOLD_IDLE);
     flip_weights(r.node, (struct hd_shard_unit){HD_UNIT_HEAD, 3}, 2, 0);
     whole_round(r.node);
@@ -196,7 +196,7 @@ Test(scrub, units_may_go_and_come_back_in_the_midst_of_a_piece)
     for (int i = 0; i < 40; i++) {
         slice(r.node);
         rig_own_part(&r, (uint32_t)i % 3, 3); /* the others are surplus, and go */
-        hd_hold_set(r.node, &(struct hd_assignment){0});
+        hd_node_hold(r.node, &(struct hd_assignment){0});
         rig_slices(&r);
         if (i % 2)
             slice(r.node);
@@ -365,7 +365,7 @@ Test(scrub, rows_and_weights_of_a_head_that_goes_are_looked_at)
     hd_kv_report_deinit(&report);
     flip_kv(&r, (struct hd_kv_at){1, 0, 3}, 5);
     flip_weights(r.node, (struct hd_shard_unit){HD_UNIT_HEAD, 3}, 1, 2);
-    hd_hold_set(r.node, &need_both);
+    hd_node_hold(r.node, &need_both);
     rig_slices(&r);
     cr_assert_not(hd_shard_has(r.node->shard, (struct hd_shard_unit){HD_UNIT_HEAD, 3}, 1));
     cr_assert_eq(n_found, 1);
@@ -434,7 +434,7 @@ Test(scrub, rows_of_a_held_head_come_back_beside_the_steps)
     struct hd_assignment a = need_both;
     uint32_t head = 3;
     a.hold[HD_UNIT_HEAD] = (struct hd_unit_list){&head, 1};
-    hd_hold_set(r.node, &a);
+    hd_node_hold(r.node, &a);
     cr_assert_eq(rig_slices(&r), HD_HOLD_IDLE);
     flip_kv(&r, (struct hd_kv_at){0, 2, 3}, 20);
     whole_round(r.node);
@@ -560,7 +560,7 @@ Test(scrub, damage_in_the_log_does_not_get_into_a_held_head)
     uint32_t head = 3;
     a.hold[HD_UNIT_HEAD] = (struct hd_unit_list){&head, 1};
     a.round = 9;
-    hd_hold_set(r.node, &a);
+    hd_node_hold(r.node, &a);
     flip_log(&r, at);
     cr_assert_eq(rig_slices(&r), HD_HOLD_READY);
     cr_assert_eq(hd_hold_report(r.node, &report), 0);
