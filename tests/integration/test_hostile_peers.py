@@ -180,29 +180,12 @@ def confirm(peer, body):
     peer.send(frame(wire.KV_RESULT, same))
 
 
-def test_worker_that_never_computes(served):
-    """It confirms its assignment, then leaves every half-step unanswered."""
-    c, tokens = served
-    stream = None
-    with Peer(c.ports["cluster"]) as peer:
-        join(c, peer, "idle")
-
-        def react(kind, body):
-            nonlocal stream
-            if kind == wire.ASSIGN:
-                confirm(peer, body)
-                stream = stream or c.client.stream(PROMPT, ANSWER)
-
-        answer_heartbeats(peer, react)
-    assert stream.finish().tokens == tokens
-    offline_with(c, "idle", "deadline")
-
-
-@pytest.mark.parametrize("answer", ["noise", "bad result", "leader's frame"])
+@pytest.mark.parametrize("answer", ["nothing", "noise", "bad result", "leader's frame"])
 def test_worker_that_breaks_the_rules(served, answer):
-    """It answers its first half-step with nonsense."""
+    """It confirms its assignment, then answers half-steps with nonsense, or not at all."""
     c, tokens = served
     nonsense = {
+        "nothing": b"",
         "noise": random.Random(2).randbytes(300),
         "bad result": lambda body: frame(wire.STEP_RESULT, step_head(body), b"\x01\x02\x03"),
         "leader's frame": frame(wire.ASSIGN, wire.number(1, 1)),
@@ -221,6 +204,8 @@ def test_worker_that_breaks_the_rules(served, answer):
 
         answer_heartbeats(peer, react)
     assert stream.finish().tokens == tokens
+    if answer == "nothing":
+        offline_with(c, "liar", "deadline")
     c.until_serving(2)
 
 

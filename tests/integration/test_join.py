@@ -1,6 +1,7 @@
 """Units change hands while answers go on: a worker comes, one is drained or stopped, copies are
 made. Nothing changes in any answer, and nothing is computed twice."""
 
+import contextlib
 import signal
 
 import pytest
@@ -19,8 +20,9 @@ def owned_once(status):
     return sorted(h for w in status["workers"] for h in w["heads"]) == [0, 1, 2]
 
 
-def test_newcomer_gets_heads_beside_a_running_answer(model):
-    """Its log lacks what the answer has seen so far; it is completed from a peer's."""
+@contextlib.contextmanager
+def newcomer(model):
+    """(cluster, tokens that are expected, a running answer) in which w3 has just got heads."""
     with Daemons(model, leader_args=["--cluster.min_workers=2"]) as c:
         c.start_all(2)
         expected = c.client.complete(prompt(40, 61), LONG).tokens
@@ -28,6 +30,12 @@ def test_newcomer_gets_heads_beside_a_running_answer(model):
         stream.read_tokens(20)
         c.start("w3")
         c.until_status(lambda s: (c.worker("w3", s) or {}).get("heads"), "w3 owns heads")
+        yield c, expected, stream
+
+
+def test_newcomer_gets_heads_beside_a_running_answer(model):
+    """Its log lacks what the answer has seen so far; it is completed from a peer's."""
+    with newcomer(model) as (c, expected, stream):
         status = c.status()
         assert status["engine"]["running"] == 1, "the answer ended too early to show anything"
         assert c.worker("w3", status)["log_complete"]
@@ -39,13 +47,7 @@ def test_newcomer_gets_heads_beside_a_running_answer(model):
 
 def test_newcomer_carries_the_answer_alone(model):
     """What it took over and completed is enough to go on when all others die."""
-    with Daemons(model, leader_args=["--cluster.min_workers=2"]) as c:
-        c.start_all(2)
-        expected = c.client.complete(prompt(40, 61), LONG).tokens
-        stream = c.client.stream(prompt(40, 61), LONG)
-        stream.read_tokens(20)
-        c.start("w3")
-        c.until_status(lambda s: (c.worker("w3", s) or {}).get("heads"), "w3 owns heads")
+    with newcomer(model) as (c, expected, stream):
         c.signal("w1", signal.SIGKILL)
         c.signal("w2", signal.SIGKILL)
         answer = stream.finish()

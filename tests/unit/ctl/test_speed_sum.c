@@ -26,18 +26,38 @@ static struct hd_speed_raw raw(void)
     };
 }
 
-Test(speed_sum, decode)
+/* What each measurement makes of the counters above. */
+static const struct {
+    enum hd_speed_kind kind;
+    int value;
+    double wanted;
+} accounts[] = {
+    {HD_SPEED_DECODE, HD_SPEED_TOKEN_MS, 4},
+    {HD_SPEED_DECODE, HD_SPEED_TOKENS_PER_SECOND, 250},
+    {HD_SPEED_DECODE, HD_SPEED_COMPUTE_MS, 2.7},
+    {HD_SPEED_DECODE, HD_SPEED_LEADER_MS, 0.3},
+    {HD_SPEED_DECODE, HD_SPEED_WIRE_MS, 1},
+    {HD_SPEED_DECODE, HD_SPEED_LEADER_WIRE_PERCENT, 32.5},
+    {HD_SPEED_DECODE, HD_SPEED_BANDWIDTH_PERCENT, 50}, /* 5 of 10 GB/s */
+    {HD_SPEED_PREFILL, HD_SPEED_TOKENS_PER_SECOND, 2000},
+    {HD_SPEED_PREFILL, HD_SPEED_GFLOP_S, 2},
+    {HD_SPEED_PREFILL, HD_SPEED_COMPUTE_PERCENT, 80},
+    {HD_SPEED_NET, HD_SPEED_HALF_STEPS, 9},
+    {HD_SPEED_NET, HD_SPEED_HALF_STEP_US, 400},
+    {HD_SPEED_NET, HD_SPEED_HALF_WIRE_US, 100},
+    {HD_SPEED_NET, HD_SPEED_HEARTBEAT_US, 250},
+    {HD_SPEED_NET, HD_SPEED_BYTES_DOWN, 500},
+    {HD_SPEED_NET, HD_SPEED_BYTES_UP, 2000},
+};
+
+Test(speed_sum, accounts)
 {
-    struct hd_speed_raw r = raw();
-    double v[HD_SPEED_VALUES] = {0};
-    hd_speed_account(HD_SPEED_DECODE, &r, v);
-    cr_assert_float_eq(v[HD_SPEED_TOKEN_MS], 4, 1e-9);
-    cr_assert_float_eq(v[HD_SPEED_TOKENS_PER_SECOND], 250, 1e-9);
-    cr_assert_float_eq(v[HD_SPEED_COMPUTE_MS], 2.7, 1e-9);
-    cr_assert_float_eq(v[HD_SPEED_LEADER_MS], 0.3, 1e-9);
-    cr_assert_float_eq(v[HD_SPEED_WIRE_MS], 1, 1e-9);
-    cr_assert_float_eq(v[HD_SPEED_LEADER_WIRE_PERCENT], 32.5, 1e-9);
-    cr_assert_float_eq(v[HD_SPEED_BANDWIDTH_PERCENT], 50, 1e-9, "5 of 10 GB/s");
+    for (size_t i = 0; i < sizeof accounts / sizeof *accounts; i++) {
+        struct hd_speed_raw r = raw();
+        double v[HD_SPEED_VALUES] = {0};
+        hd_speed_account(accounts[i].kind, &r, v);
+        cr_expect_float_eq(v[accounts[i].value], accounts[i].wanted, 1e-9, "row %zu", i);
+    }
 }
 
 /* The third answer's prompt may have cost the leader less than the second's. */
@@ -53,29 +73,6 @@ Test(speed_sum, nothing_is_below_zero)
     cr_assert_eq(v[HD_SPEED_WIRE_MS], 0);
     cr_assert_eq(v[HD_SPEED_LEADER_WIRE_PERCENT], 0);
     cr_assert_eq(v[HD_SPEED_BANDWIDTH_PERCENT], 0);
-}
-
-Test(speed_sum, prefill)
-{
-    struct hd_speed_raw r = raw();
-    double v[HD_SPEED_VALUES] = {0};
-    hd_speed_account(HD_SPEED_PREFILL, &r, v);
-    cr_assert_float_eq(v[HD_SPEED_TOKENS_PER_SECOND], 2000, 1e-9);
-    cr_assert_float_eq(v[HD_SPEED_GFLOP_S], 2, 1e-9);
-    cr_assert_float_eq(v[HD_SPEED_COMPUTE_PERCENT], 80, 1e-9);
-}
-
-Test(speed_sum, net)
-{
-    struct hd_speed_raw r = raw();
-    double v[HD_SPEED_VALUES] = {0};
-    hd_speed_account(HD_SPEED_NET, &r, v);
-    cr_assert_float_eq(v[HD_SPEED_HALF_STEPS], 9, 1e-9);
-    cr_assert_float_eq(v[HD_SPEED_HALF_STEP_US], 400, 1e-9);
-    cr_assert_float_eq(v[HD_SPEED_HALF_WIRE_US], 100, 1e-9);
-    cr_assert_float_eq(v[HD_SPEED_HEARTBEAT_US], 250, 1e-9);
-    cr_assert_float_eq(v[HD_SPEED_BYTES_DOWN], 500, 1e-9);
-    cr_assert_float_eq(v[HD_SPEED_BYTES_UP], 2000, 1e-9);
 }
 
 Test(speed_sum, the_range_is_of_one_variant)

@@ -67,6 +67,27 @@ static void expect_error(const char *flag, const char *value, const char *what)
     cr_expect_not_null(strstr(err.text, what), "\"%s\" is not in \"%s\"", what, err.text);
 }
 
+static const struct {
+    const char *flag, *value, *what;
+} wrong[] = {
+    {"--name", "", "is not a name"},
+    {"--name", "a b", "worker.name: \"a b\" is not a name"},
+    {"--name", "a/b", "is not a name"},
+    {"--leader", "kitchen", "leader.address: \"kitchen\" has no port"},
+    {"--leader", ":7400", "has no host"},
+    {"--leader", "kitchen:0", "has no host or no port"},
+    {"--threads", "1025", "give 0 to 1024"},
+    {"--compute.isa", "sse", "write one of auto, portable, avx2, avx512"},
+    {"--input_log.limit", "1023K", "give 1M to 16T"},
+    {"--input_log.keep", "maybe", "true or false"},
+    {"--worker.drain_ms", "3600001", "give 0 to 3600000"},
+    {"--retry.min_ms", "5001", "5001 is above max_ms, 5000"},
+    {"--state", "", "state.dir: the path is empty"},
+    {"--leader", "10.0.0.1:7400", "leader.address: 10.0.0.1:7400 is not on this machine"},
+    {"--leader", "[2001:db8::1]:7400", "give it to leader and workers with --key FILE"},
+    {"--cluster.tls", "on", "cluster.tls: on needs the cluster's key"},
+};
+
 Test(worker_config, wrong_values)
 {
     char name[66];
@@ -77,23 +98,8 @@ Test(worker_config, wrong_values)
     struct hd_worker_config c;
     struct hd_error err = {0};
     cr_assert_eq(RUN(&c, &err, "--model", "m", "--name", name), 0, "%s", err.text);
-    expect_error("--name", "", "is not a name");
-    expect_error("--name", "a b", "worker.name: \"a b\" is not a name");
-    expect_error("--name", "a/b", "is not a name");
-    expect_error("--leader", "kitchen", "leader.address: \"kitchen\" has no port");
-    expect_error("--leader", ":7400", "has no host");
-    expect_error("--leader", "kitchen:0", "has no host or no port");
-    expect_error("--threads", "1025", "give 0 to 1024");
-    expect_error("--compute.isa", "sse", "write one of auto, portable, avx2, avx512");
-    expect_error("--input_log.limit", "1023K", "give 1M to 16T");
-    expect_error("--input_log.keep", "maybe", "true or false");
-    expect_error("--worker.drain_ms", "3600001", "give 0 to 3600000");
-    expect_error("--retry.min_ms", "5001", "5001 is above max_ms, 5000");
-    expect_error("--state", "", "state.dir: the path is empty");
-    expect_error("--leader", "10.0.0.1:7400",
-                 "leader.address: 10.0.0.1:7400 is not on this machine");
-    expect_error("--leader", "[2001:db8::1]:7400", "give it to leader and workers with --key FILE");
-    expect_error("--cluster.tls", "on", "cluster.tls: on needs the cluster's key");
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        expect_error(wrong[i].flag, wrong[i].value, wrong[i].what);
     cr_assert_eq(RUN(&c, &err, "--model", "m", "--leader", "10.0.0.1:1", "--key", "k"), 0);
     cr_assert_eq(RUN(&c, &err, "--model", "m", "--leader", "10.0.0.1:1", "--cluster.tls", "off"),
                  0);
