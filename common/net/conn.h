@@ -74,7 +74,6 @@ struct hd_shared *
 hd_shared_new(size_t len); /* 64-byte aligned; NULL = out of memory; 1 reference */
 uint8_t *hd_shared_data(struct hd_shared *s);
 size_t hd_shared_len(const struct hd_shared *s);
-void hd_shared_set_len(struct hd_shared *s, size_t len); /* shorten, before it is sent */
 struct hd_shared *hd_shared_ref(struct hd_shared *s);
 void hd_shared_unref(struct hd_shared *s); /* NULL is allowed; loop thread only or externally
                                             * ordered: the count is atomic */

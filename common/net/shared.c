@@ -37,12 +37,6 @@ size_t hd_shared_len(const struct hd_shared *s)
     return s->len;
 }
 
-void hd_shared_set_len(struct hd_shared *s, size_t len)
-{
-    if (len < s->len)
-        s->len = len;
-}
-
 struct hd_shared *hd_shared_ref(struct hd_shared *s)
 {
     atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);

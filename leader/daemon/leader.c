@@ -135,6 +135,8 @@ static int make_core(struct hd_leader *l, struct hd_error *err)
         .max_weights_requests = hd_weights_max_requests(l),
         .wait_for_model = true,
     };
+    if (c->fixed.n > 0 && hd_fixed_validate(&c->fixed, l->units.heads, err) < 0)
+        return hd_fail_in(err, "assignment.fixed");
     memcpy(o.cost, unit_costs, sizeof o.cost);
     hd_trust_options(l, &o.trust);
     hd_leader_unit_costs(l, o.unit);

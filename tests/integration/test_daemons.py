@@ -118,6 +118,20 @@ def test_fixed_assignment(tmp_path, model):
         assert len(c.client.complete(PROMPT, 8).tokens) == 8
 
 
+@pytest.mark.parametrize(
+    "heads, error",
+    [("[0, 1, 3]", "worker w1: head 3 does not exist (0 to 2 do)"), ("[0, 1]", "head 2 is given to no")],
+)
+def test_fixed_assignment_of_another_model(tmp_path, model, heads, error):
+    """The table is of this model's heads, all of them: what is wrong with it is said at the start."""
+    path = tmp_path / "leader.yaml"
+    path.write_text(f"assignment:\n  strategy: fixed\n  fixed:\n    w1: {heads}\n")
+    args = ["--cluster.listen=127.0.0.1:0", "--http.listen=127.0.0.1:0", "--config", str(path)]
+    said = run([LEADER, "--model.path", model, "--state.dir", str(tmp_path), *args])
+    assert said.returncode == 1
+    assert f"assignment.fixed: {error}" in said.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_end_daemons_cleanly(daemons, number):
     c = daemons()
