@@ -17,6 +17,10 @@ enum hd_unit_kind {
 /* A step is two halves for each layer, and the logits. The numbers travel (Step.half). */
 enum hd_half { HD_HALF_ATTENTION, HD_HALF_FFN, HD_HALF_LOGITS };
 
+/* What a step may hold, by agreement of leader and workers. */
+#define HD_MAX_SEQUENCES 64 /* alive at once: a set of them is one 64-bit mask */
+#define HD_MAX_GROUPS    2  /* of its rows: workers compute one while the other is on its way */
+
 /* "head", "FFN block", "vocab block" */
 const char *hd_unit_kind_name(enum hd_unit_kind kind);
 

@@ -3,13 +3,11 @@
 #ifndef HD_CORE_TYPES_H
 #define HD_CORE_TYPES_H
 
-#include "common/model/unit.h" /* halves */
+#include "common/model/unit.h" /* halves, limits */
 
 #include <stdint.h>
 
-#define HD_MAX_WORKERS   64 /* slots: a worker set is one 64-bit mask */
-#define HD_MAX_SEQUENCES 64 /* likewise */
-#define HD_MAX_GROUPS    2  /* of a step's rows: workers compute one, the other is on its way */
+#define HD_MAX_WORKERS 64 /* slots: a worker set is one 64-bit mask */
 
 enum hd_worker_state { HD_WORKER_EMPTY, HD_WORKER_ONLINE, HD_WORKER_SUSPECT, HD_WORKER_OFFLINE };
 enum hd_cluster_state { HD_CLUSTER_WAITING, HD_CLUSTER_ASSIGNING, HD_CLUSTER_READY };

@@ -7,7 +7,6 @@
 #include "common/util/config.h"
 #include "leader/core/plan.h"
 
-#define HD_LEADER_MAX_SEQUENCES   64         /* alive at once: a set of them is one 64-bit mask */
 #define HD_LEADER_MAX_ROWS        1024       /* rows of the largest step */
 #define HD_LEADER_MAX_QUEUE       65536      /* requests that may wait */
 #define HD_LEADER_MAX_CONNECTIONS 65536      /* of HTTP; descriptors allow fewer */

@@ -210,7 +210,7 @@ const struct hd_config_key hd_leader_settings[] = {
      .preset = "600",
      .help = "seconds for which the name of a worker that computed wrong bits is refused; 0: not"},
     {"limits", "max_sequences", HD_CONFIG_UINT, AT(max_sequences), .min = 1,
-     .max = HD_LEADER_MAX_SEQUENCES, .preset = "8", .help = "answers at once"},
+     .max = HD_MAX_SEQUENCES, .preset = "8", .help = "answers at once"},
     {"limits", "max_rows", HD_CONFIG_UINT, AT(max_rows), .min = 1, .max = HD_LEADER_MAX_ROWS,
      .preset = "128", .help = "rows of a step"},
     {"limits", "context", HD_CONFIG_UINT, AT(context), .min = 0, .max = HD_LEADER_MAX_CONTEXT,

@@ -35,7 +35,7 @@ static void take_assign(const struct hd_check *c, const Hydac__V1__AssignHeads *
     for (size_t i = 0; i < m->n_heads; i++)
         FUZZ_CHECK(m->heads[i] < units.heads);
     for (size_t i = 0; i < m->n_sequences; i++)
-        FUZZ_CHECK(m->sequences[i]->sequence < HD_NODE_SEQUENCES);
+        FUZZ_CHECK(m->sequences[i]->sequence < HD_MAX_SEQUENCES);
 }
 
 static void take_step(const struct hd_check *c, const Hydac__V1__Step *m, size_t payload)

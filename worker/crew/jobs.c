@@ -66,7 +66,7 @@ static size_t copy_needs(Hydac__V1__SequenceNeed *const *list, size_t n,
     return n;
 }
 
-/* The message's lists are borrowed, its needs copied to `needs` [HD_NODE_SEQUENCES]. */
+/* The message's lists are borrowed, its needs copied to `needs` [HD_MAX_SEQUENCES]. */
 static struct hd_assignment assignment_of(const struct hd_job *job, struct hd_sequence_need *needs)
 {
     const Hydac__V1__AssignHeads *m = (const Hydac__V1__AssignHeads *)job->message;
@@ -88,7 +88,7 @@ static struct hd_assignment assignment_of(const struct hd_job *job, struct hd_se
 
 static void do_assign(struct hd_crew *c, const struct hd_job *job)
 {
-    struct hd_sequence_need needs[HD_NODE_SEQUENCES];
+    struct hd_sequence_need needs[HD_MAX_SEQUENCES];
     struct hd_assignment a = assignment_of(job, needs);
     struct hd_kv_report report;
     struct hd_error err = {0};
@@ -110,7 +110,7 @@ static void do_assign(struct hd_crew *c, const struct hd_job *job)
 
 static void do_hold(struct hd_crew *c, const struct hd_job *job)
 {
-    struct hd_sequence_need needs[HD_NODE_SEQUENCES];
+    struct hd_sequence_need needs[HD_MAX_SEQUENCES];
     struct hd_assignment a = assignment_of(job, needs);
     hd_node_hold(c->node, &a);
     hd_crew_want(c, &a);
@@ -119,7 +119,7 @@ static void do_hold(struct hd_crew *c, const struct hd_job *job)
 static void do_fill(struct hd_crew *c, const struct hd_job *job)
 {
     const Hydac__V1__FillLog *m = (const Hydac__V1__FillLog *)job->message;
-    struct hd_sequence_need needs[HD_NODE_SEQUENCES];
+    struct hd_sequence_need needs[HD_MAX_SEQUENCES];
     struct hd_assignment a = {
         .needs = needs,
         .n_needs = copy_needs(m->sequences, m->n_sequences, needs),

@@ -38,7 +38,7 @@ int hd_check_welcome(const struct hd_check *c, const Hydac__V1__Welcome *m, stru
     if (rc == 0)
         rc = in_range(m->max_positions, 1, HD_MAX_CONTEXT, "Welcome: positions of a sequence", err);
     if (rc == 0)
-        rc = in_range(m->max_sequences, 1, HD_NODE_SEQUENCES, "Welcome: sequences", err);
+        rc = in_range(m->max_sequences, 1, HD_MAX_SEQUENCES, "Welcome: sequences", err);
     uint64_t payload = (uint64_t)m->max_rows * c->model->shape.dim * sizeof(float);
     if (rc == 0 && payload > UINT32_MAX)
         rc = hd_fail(err, HD_E_PROTO, "Welcome: %u rows of %u values do not fit a frame",
@@ -212,7 +212,7 @@ int hd_check_weights(const struct hd_check *c, const Hydac__V1__Weights *m, size
 /* Sequences and positions of a step's rows. */
 static int check_rows(const struct hd_check *c, const Hydac__V1__Step *m, struct hd_error *err)
 {
-    uint32_t next[HD_NODE_SEQUENCES] = {0}; /* the lowest position that may follow */
+    uint32_t next[HD_MAX_SEQUENCES] = {0}; /* the lowest position that may follow */
     for (size_t i = 0; i < m->n_sequences; i++) {
         uint32_t s = m->sequences[i], p = m->positions[i];
         if (hd_check_sequence(c, s, err) < 0)
@@ -270,7 +270,7 @@ int hd_check_step(const struct hd_check *c, const Hydac__V1__Step *m, size_t pay
 {
     int rc = check_half(c, m, payload_len, err);
     if (rc == 0)
-        rc = in_range(m->group, 0, HD_NODE_GROUPS - 1, "the group", err);
+        rc = in_range(m->group, 0, HD_MAX_GROUPS - 1, "the group", err);
     return rc < 0 ? hd_fail_in(err, "Step") : 0;
 }
 
@@ -305,7 +305,7 @@ struct hd_frame_limits hd_check_limits(const struct hd_check *c)
     uint64_t units = (uint64_t)c->units->heads + c->units->ffn_blocks + c->units->vocab_blocks;
     uint64_t step = 5 * VARINT32 * rows;     /* sequence, position, shift, want, temperature */
     uint64_t assign = 2 * VARINT32 * units + /* owned and held; an audit has a step and units */
-                      HD_NODE_SEQUENCES * (uint64_t)(8 * VARINT32); /* a need: 4, tags, length */
+                      HD_MAX_SEQUENCES * (uint64_t)(8 * VARINT32); /* a need: 4, tags, length */
     uint64_t payload = rows * hd_model_row_bytes(c->model, c->sizes.activations);
     if (payload < HD_WEIGHTS_CHUNK) /* a list of digests is smaller */
         payload = HD_WEIGHTS_CHUNK;

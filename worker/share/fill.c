@@ -13,8 +13,8 @@ struct hd_fill {
     uint64_t wanted, failed; /* masks of sequences: to be completed; of these, cannot be */
     struct {
         struct hd_sequence_need need;
-        uint32_t layers_done[HD_NODE_GROUPS];
-    } sequence[HD_NODE_SEQUENCES];
+        uint32_t layers_done[HD_MAX_GROUPS];
+    } sequence[HD_MAX_SEQUENCES];
     bool under_way;
     struct hd_log_piece fetch; /* the latest; its id is never 0 */
     uint64_t sent_us;

@@ -16,7 +16,7 @@ struct hd_hold {
     /* The round that is to be answered; .round == 0: none. Its needs are the next array, its lists
      * are not used (the shard has them). */
     struct hd_assignment round;
-    struct hd_sequence_need needs[HD_NODE_SEQUENCES];
+    struct hd_sequence_need needs[HD_MAX_SEQUENCES];
     struct hd_kv_report done; /* in this round so far */
     struct hd_kv_list list;   /* of the slice, or of the step that is followed */
 };
@@ -240,7 +240,7 @@ static void list_head(struct hd_node *n, struct hd_kv_at at, const struct hd_row
 {
     size_t bytes = hd_node_row_bytes(n);
     const uint8_t *x = rows->x;
-    uint32_t next[HD_NODE_SEQUENCES]; /* the position that continues a lane */
+    uint32_t next[HD_MAX_SEQUENCES]; /* the position that continues a lane */
     uint64_t seen = 0;
     for (size_t i = 0; i < rows->n; i++) {
         uint32_t p = rows->positions[i];

@@ -6,13 +6,11 @@
 #ifndef HD_WORKER_NODE_H
 #define HD_WORKER_NODE_H
 
+#include "common/model/unit.h" /* limits */
 #include "common/util/log.h"
 #include "worker/share/input_log.h"
 #include "worker/share/kv.h"
 #include "worker/share/shard.h"
-
-#define HD_NODE_SEQUENCES 64 /* a set of sequences is one 64-bit mask */
-#define HD_NODE_GROUPS    2  /* in which the rows of a step may come */
 
 struct hd_finding;
 
@@ -36,7 +34,7 @@ struct hd_node_sizes {
     enum hd_wire wire;
     uint32_t max_rows;      /* of a step */
     uint32_t max_positions; /* of a sequence */
-    uint32_t max_sequences; /* at most HD_NODE_SEQUENCES */
+    uint32_t max_sequences; /* at most HD_MAX_SEQUENCES */
     uint32_t audit_every;   /* a half-step in so many is audited; 0: none */
     uint32_t scrub_s;       /* seconds of a round over all that is in memory; 0: none (scrub.h) */
 };

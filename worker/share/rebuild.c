@@ -13,7 +13,7 @@ struct rebuild {
     struct hd_kv_report *report;
     uint64_t gaps;      /* mask of sequences */
     uint64_t sequences; /* mask of those that need something; the needs by their numbers: */
-    const struct hd_sequence_need *need[HD_NODE_SEQUENCES];
+    const struct hd_sequence_need *need[HD_MAX_SEQUENCES];
     struct hd_kv_list list;
 };
 
@@ -21,7 +21,7 @@ uint32_t hd_needed(const struct hd_assignment *a, const struct hd_sequence_need 
                    uint32_t layer)
 {
     uint32_t rows = need->base;
-    for (unsigned g = 0; g < HD_NODE_GROUPS; g++)
+    for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
         rows += layer < a->layers_done[g] ? need->inflight[g] : 0;
     return need->replayed ? 0 : rows;
 }

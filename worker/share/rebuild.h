@@ -13,7 +13,7 @@
  * in the layers that this group of the interrupted step has finished. replayed: everything of it is
  * dropped instead. */
 struct hd_sequence_need {
-    uint32_t sequence, base, inflight[HD_NODE_GROUPS];
+    uint32_t sequence, base, inflight[HD_MAX_GROUPS];
     bool replayed;
 };
 
@@ -24,7 +24,7 @@ struct hd_assignment {
     bool clear;            /* forget all sequences first */
     const struct hd_sequence_need *needs;
     size_t n_needs;
-    uint32_t layers_done[HD_NODE_GROUPS]; /* descending */
+    uint32_t layers_done[HD_MAX_GROUPS]; /* descending */
 };
 
 struct hd_kv_report {
@@ -33,7 +33,7 @@ struct hd_kv_report {
     size_t n_heads;
     uint32_t *ready; /* those of them whose rows were all valid before; likewise */
     size_t n_ready;
-    uint32_t gaps[HD_NODE_SEQUENCES]; /* sequences whose log does not cover what is missing */
+    uint32_t gaps[HD_MAX_SEQUENCES]; /* sequences whose log does not cover what is missing */
     size_t n_gaps;
     uint64_t positions;    /* that sequences without a gap must hold, summed */
     uint64_t rows_rebuilt; /* (layer, head, position) */

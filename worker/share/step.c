@@ -13,7 +13,7 @@ static int prepare_head(const struct marking *m, struct hd_kv_at at, uint8_t *fr
                         struct hd_error *err)
 {
     struct hd_kv_counters *count = hd_kv_counters(m->kv, at.layer, at.head);
-    uint32_t next[HD_NODE_SEQUENCES]; /* the position that continues a sequence */
+    uint32_t next[HD_MAX_SEQUENCES]; /* the position that continues a sequence */
     uint64_t seen = 0;
     for (size_t i = 0; i < m->rows->n; i++) {
         uint32_t p = m->rows->positions[i];

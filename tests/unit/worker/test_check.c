@@ -96,7 +96,7 @@ Test(check, a_step_has_the_bytes_of_its_rows)
         size_t largest = bytes / N * RIG_ROWS; /* or a chunk of weights */
         largest = largest > HD_WEIGHTS_CHUNK ? largest : HD_WEIGHTS_CHUNK;
         cr_assert_eq(hd_check_limits(&check).max_payload, largest);
-        m.group = HD_NODE_GROUPS - 1;
+        m.group = HD_MAX_GROUPS - 1;
         cr_assert_eq(hd_check_step(&check, &m, bytes, &err), 0, "%s", err.text);
         m.group++;
         expect_error(hd_check_step(&check, &m, bytes, &err), "Step: the group is 2");
