@@ -93,6 +93,8 @@ static int read_all(struct hd_generation *g, json_t *body, struct hd_refusal *r)
         rc = hd_prompt_read(&g->prompt, body, g->p.chat, b, r);
     if (rc == 0)
         rc = check_length(g, r);
+    if (rc == 0)
+        rc = hd_structured_open(&g->grammar, &g->p.structured, b->tokenizer, r);
     if (rc < 0)
         return rc;
     rc = prepare(g);
@@ -124,6 +126,7 @@ void hd_generation_deinit(struct hd_generation *g)
 {
     free(g->prompt.ids);
     hd_params_deinit(&g->p);
+    hd_grammar_free(g->grammar);
     json_decref(g->stop);
     hd_stops_deinit(&g->stops);
     hd_text_deinit(&g->text);
@@ -150,6 +153,7 @@ void hd_generation_options(const struct hd_generation *g, struct hd_request_opti
         .top_logprobs = g->p.top_logprobs,
         .prompt_logprobs = g->p.echo && g->p.logprobs,
     };
+    o->sampling.grammar = g->grammar;
     memcpy(o->id, g->id, sizeof o->id);
 }
 

@@ -10,7 +10,8 @@
 struct hd_generation {
     const struct hd_api_backend *backend; /* borrowed */
     struct hd_params p;
-    json_t *stop; /* owns the strings that p.stops point to; NULL: none */
+    json_t *stop;               /* owns the strings that p.stops point to; NULL: none */
+    struct hd_grammar *grammar; /* what the answer must match; NULL: anything */
     struct hd_prompt prompt;
     char id[48];
     int64_t created; /* seconds since 1970 */

@@ -243,6 +243,11 @@ static int take_stream_options(struct parse *s, const char *key, const json_t *v
     return 0;
 }
 
+static int take_structured(struct parse *s, const char *key, const json_t *v)
+{
+    return hd_structured_take(&s->p->structured, key, v, s->r);
+}
+
 /* ---- Fields whose neutral value is accepted ---- */
 static int not_supported(struct parse *s, const char *key)
 {
@@ -267,12 +272,6 @@ static int take_only_empty(struct parse *s, const char *key, const json_t *v)
                  (json_is_array(v) && json_array_size(v) == 0) ||
                  (json_is_string(v) && json_string_length(v) == 0) || json_is_false(v);
     return empty ? 0 : not_supported(s, key);
-}
-
-static int take_only_text(struct parse *s, const char *key, const json_t *v)
-{
-    const char *type = json_string_value(json_object_get(v, "type"));
-    return type && strcmp(type, "text") == 0 ? 0 : not_supported(s, key);
 }
 
 static int take_no_tool(struct parse *s, const char *key, const json_t *v)
@@ -312,7 +311,13 @@ static const struct field fields[] = {
     {"functions", CHAT, take_only_empty},
     {"tool_choice", CHAT, take_no_tool},
     {"function_call", CHAT, take_no_tool},
-    {"response_format", CHAT, take_only_text},
+    {"response_format", BOTH, take_structured},
+    {"structured_outputs", BOTH, take_structured},
+    {"json_schema", BOTH, take_structured},
+    {"guided_json", BOTH, take_structured},
+    {"guided_regex", BOTH, take_structured},
+    {"guided_choice", BOTH, take_structured},
+    {"guided_grammar", BOTH, take_structured},
     {"user", BOTH, take_any},
     {"metadata", BOTH, take_any},
     {"store", CHAT, take_only_empty},
@@ -322,12 +327,6 @@ static const struct field fields[] = {
     {"prompt_cache_key", BOTH, take_any},
     /* What other servers do with these changes the answer. */
     {"grammar", BOTH, take_only_empty},
-    {"json_schema", BOTH, take_only_empty},
-    {"guided_json", BOTH, take_only_empty},
-    {"guided_regex", BOTH, take_only_empty},
-    {"guided_choice", BOTH, take_only_empty},
-    {"guided_grammar", BOTH, take_only_empty},
-    {"structured_outputs", BOTH, take_only_empty},
     {"audio", CHAT, take_only_empty},
 };
 
@@ -368,6 +367,7 @@ static int check_together(struct parse *s)
 void hd_params_deinit(struct hd_params *p)
 {
     free(p->bias);
+    hd_structured_deinit(&p->structured);
     p->bias = NULL;
     p->sampling.bias = NULL;
     p->sampling.n_bias = 0;

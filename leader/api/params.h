@@ -8,6 +8,7 @@
 #define HD_API_PARAMS_H
 
 #include "leader/api/api.h"
+#include "leader/api/structured.h"
 #include "leader/api/text.h"
 
 /* An answer that is an error, in OpenAI's words. */
@@ -37,6 +38,7 @@ struct hd_params {
     const char *stops[HD_MAX_STOPS]; /* borrowed from the JSON */
     size_t n_stops;
     struct hd_token_bias *bias;                    /* sampling.bias; malloc'ed */
+    struct hd_structured structured;               /* what the answer must match */
     char ignored[HD_MAX_IGNORED][HD_IGNORED_NAME]; /* names that nothing is known of */
     size_t n_ignored;
 };

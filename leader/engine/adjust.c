@@ -1,6 +1,8 @@
-/* adjust.c - biases and penalties, on a copy of the row: what is reported are the model's logits. */
+/* adjust.c - biases and penalties, on a copy of the row: what is reported are the model's logits.
+ */
 #include "leader/engine/adjust.h"
 
+#include "common/text/grammar.h"
 #include "common/util/error.h"
 
 #include <math.h>
@@ -10,7 +12,8 @@
 bool hd_sampling_adjusts(const struct hd_sampling *s)
 {
     bool repetition = s->repetition_penalty != 0 && s->repetition_penalty != 1;
-    return s->n_bias > 0 || repetition || s->presence_penalty != 0 || s->frequency_penalty != 0;
+    return s->grammar || s->n_bias > 0 || repetition || s->presence_penalty != 0 ||
+           s->frequency_penalty != 0;
 }
 
 int hd_adjust_reserve(struct hd_adjust *a, size_t vocab)
@@ -20,7 +23,8 @@ int hd_adjust_reserve(struct hd_adjust *a, size_t vocab)
     hd_adjust_deinit(a);
     a->c = calloc(vocab, sizeof *a->c);
     a->count = calloc(vocab, sizeof *a->count);
-    if (!a->c || !a->count) {
+    a->mask = calloc((vocab + 31) / 32, sizeof *a->mask);
+    if (!a->c || !a->count || !a->mask) {
         hd_adjust_deinit(a);
         return HD_E_NOMEM;
     }
@@ -32,6 +36,7 @@ void hd_adjust_deinit(struct hd_adjust *a)
 {
     free(a->c);
     free(a->count);
+    free(a->mask);
     *a = (struct hd_adjust){0};
 }
 
@@ -65,15 +70,34 @@ static void penalise_presence(struct hd_adjust *a, const struct hd_sampling *s,
     }
 }
 
-void hd_adjust_apply(struct hd_adjust *a, const struct hd_sampling *s, const int32_t *tokens,
-                     size_t n_prompt, size_t n_tokens, struct hd_distribution *d)
+static int forbid(struct hd_adjust *a, struct hd_grammar *g, struct hd_error *err)
+{
+    bool any = false;
+    int rc = hd_grammar_mask(g, a->mask, a->vocab, err);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < a->vocab; i++) {
+        bool allowed = a->mask[i / 32] >> (i % 32) & 1;
+        any |= allowed;
+        if (!allowed)
+            a->c[i].logit = -INFINITY;
+    }
+    return any ? 0 : hd_fail(err, HD_E_STATE, "no token goes on what the answer must match");
+}
+
+int hd_adjust_apply(struct hd_adjust *a, const struct hd_sampling *s, const int32_t *tokens,
+                    size_t n_prompt, size_t n_tokens, struct hd_distribution *d,
+                    struct hd_error *err)
 {
     memcpy(a->c, d->c, a->vocab * sizeof *a->c);
     d->c = a->c;
+    if (s->grammar && forbid(a, s->grammar, err) < 0)
+        return err->code;
     for (size_t i = 0; i < s->n_bias; i++)
         a->c[s->bias[i].id].logit = (float)(a->c[s->bias[i].id].logit + s->bias[i].bias);
     if (s->repetition_penalty != 0 && s->repetition_penalty != 1)
         penalise_repetition(a, s->repetition_penalty, tokens, n_tokens);
     if (s->presence_penalty != 0 || s->frequency_penalty != 0)
         penalise_presence(a, s, tokens + n_prompt, n_tokens - n_prompt);
+    return 0;
 }

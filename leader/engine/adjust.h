@@ -1,10 +1,11 @@
 /* adjust.h - what a request changes of a row's logits before its token is sampled: a bias of given
  * tokens, and penalties of tokens that are there already. Pure.
  *
- * In this order: bias; repetition (Keskar et al. 2019, of the prompt's and the answer's tokens);
- * frequency and presence (OpenAI's, of the answer's tokens only). It is a function of the options
- * and of the tokens so far, so a token that is sampled again after a failure is the same token.
- * Logarithms of probabilities that are reported are those of the model: nothing of this is in them.
+ * In this order: what the grammar forbids; bias; repetition (Keskar et al. 2019, of the prompt's
+ * and the answer's tokens); frequency and presence (OpenAI's, of the answer's tokens only). It is a
+ * function of the options and of the tokens so far, so a token that is sampled again after a
+ * failure is the same token. Logarithms of probabilities that are reported are those of the model:
+ * nothing of this is in them.
  *
  * Such a row needs every logit: how much weight a penalty takes from the whole is known only with
  * those that it concerns, and a bias may lift any token above those that a worker would send. */
@@ -17,6 +18,7 @@
 struct hd_adjust {
     struct hd_candidate *c; /* [vocab], a row's logits as they were adjusted */
     uint32_t *count;        /* [vocab], zeroes between two calls */
+    uint32_t *mask;         /* a bit for each token that the grammar allows */
     size_t vocab;
 };
 
@@ -27,8 +29,10 @@ int hd_adjust_reserve(struct hd_adjust *a, size_t vocab);
 void hd_adjust_deinit(struct hd_adjust *a);
 
 /* Lets d->c be an adjusted copy; it must have every token, in the order of ids. `tokens`:
- * [n_tokens], of which the first n_prompt are the prompt. */
-void hd_adjust_apply(struct hd_adjust *a, const struct hd_sampling *s, const int32_t *tokens,
-                     size_t n_prompt, size_t n_tokens, struct hd_distribution *d);
+ * [n_tokens], of which the first n_prompt are the prompt. What the grammar forbids becomes minus
+ * infinity. HD_E_LIMIT: the grammar costs too much; HD_E_STATE: it allows nothing. */
+int hd_adjust_apply(struct hd_adjust *a, const struct hd_sampling *s, const int32_t *tokens,
+                    size_t n_prompt, size_t n_tokens, struct hd_distribution *d,
+                    struct hd_error *err);
 
 #endif

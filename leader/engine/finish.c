@@ -1,6 +1,7 @@
 /* finish.c - what a finished step means to its requests: tokens, scores, ends. */
 #include "leader/engine/engine_impl.h"
 
+#include "common/text/grammar.h"
 #include "common/util/clock.h"
 
 #include <math.h>
@@ -86,21 +87,44 @@ static bool is_answered(const struct hd_row *row)
            row->position + 1 == r->n_tokens && r->n_tokens - r->n_prompt < r->o.max_tokens;
 }
 
+/* False: there is no token to sample; the request ends with why. */
+static bool adjust(struct hd_engine *e, struct hd_row *row, struct hd_distribution *d)
+{
+    struct hd_request *r = row->r;
+    struct hd_error err = {0};
+    if (!hd_sampling_adjusts(&r->o.sampling) ||
+        hd_adjust_apply(&e->adjust, &r->o.sampling, r->tokens, r->n_prompt, r->n_tokens, d, &err) ==
+            0)
+        return true;
+    hd_request_end(e, r, HD_FINISH_ERROR, err.text);
+    return false;
+}
+
+/* The grammar, if there is one, hears of the token; false: the request has ended. */
+static bool take(struct hd_engine *e, struct hd_request *r, int32_t id)
+{
+    struct hd_error err = {0};
+    if (!r->o.sampling.grammar || hd_grammar_take(r->o.sampling.grammar, id, &err) == 0)
+        return true;
+    hd_request_end(e, r, HD_FINISH_ERROR, err.text);
+    return false;
+}
+
 bool hd_step_decide(struct hd_engine *e)
 {
     bool decided = true;
     size_t at = 0;
     for (size_t i = 0; i < e->n_rows; i++) {
         struct hd_row *row = &e->rows[i];
-        const struct hd_request *r = row->r;
         struct hd_distribution d;
         size_t logits = at;
         at += row->sampled;
         if (!is_answered(row))
             continue;
         hd_logits_distribution(&e->logits, logits, &d);
-        if (hd_sampling_adjusts(&r->o.sampling))
-            hd_adjust_apply(&e->adjust, &r->o.sampling, r->tokens, r->n_prompt, r->n_tokens, &d);
+        if (!adjust(e, row, &d))
+            continue;
+        const struct hd_request *r = row->r;
         row->token = hd_sample(&r->o.sampling, r->n_tokens - r->n_prompt, &d);
         row->all = row->token == HD_SAMPLE_MORE;
         decided &= !row->all;
@@ -121,10 +145,13 @@ static void answer(struct hd_engine *e, struct hd_request *r, size_t row, int32_
         return;
     }
     note_time(e, r);
-    if (!r->o.ignore_eos && is_stop(e, id)) {
+    bool must_stop = !r->o.ignore_eos || r->o.sampling.grammar; /* nothing goes on a whole one */
+    if (must_stop && is_stop(e, id)) {
         hd_request_end(e, r, HD_FINISH_STOP, NULL);
         return;
     }
+    if (!take(e, r, id))
+        return;
     report(e, r, row, false, id);
     r->tokens[r->n_tokens++] = id;
     e->stats.tokens++;

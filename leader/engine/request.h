@@ -12,6 +12,8 @@
 #define HD_MAX_TOP_LOGPROBS 20
 #define HD_REQUEST_ID       48 /* with its end */
 
+struct hd_grammar; /* common/text/grammar.h */
+
 struct hd_token_bias {
     int32_t id;
     double bias; /* added to its logit */
@@ -26,6 +28,8 @@ struct hd_sampling {
     double repetition_penalty, presence_penalty, frequency_penalty; /* adjust.h; 0 = none */
     const struct hd_token_bias *bias;                               /* [n_bias]; copied */
     size_t n_bias;
+    struct hd_grammar
+        *grammar;  /* what the answer must match, until on_end or a cancel; NULL: none */
     uint64_t seed; /* the same (model, prompt, options, seed) gives the same tokens */
 };
 

@@ -65,10 +65,21 @@ static void reverse(struct hd_candidate *c, size_t n)
         swap(&c[i], &c[n - 1 - i]);
 }
 
+static void bring_best(struct hd_candidate *c, size_t n)
+{
+    for (size_t i = 1; i < n; i++)
+        if (hd_candidate_before(&c[i], &c[0]))
+            swap(&c[0], &c[i]);
+}
+
 void hd_candidates_best(struct hd_candidate *c, size_t n, size_t k)
 {
     if (k > n)
         k = n;
+    if (k == 1) {
+        bring_best(c, n);
+        return;
+    }
     heapify(c, n);
     for (size_t i = 0; i < k; i++)
         pop(c, n - i);

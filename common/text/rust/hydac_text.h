@@ -81,4 +81,17 @@ int hdt_chat(const struct hdt *t, const struct hd_chat_message *m, size_t n, int
 int hdt_render(const struct hdt *t, const struct hd_chat_message *m, size_t n, int64_t now,
                char **text, size_t *len, struct hd_error *err);
 
+/* What an answer must match, and how far it has come. Not for two threads at once. */
+struct hdt_grammar;
+/* `kind`: enum hd_grammar_kind. `stops`: ids that end an answer; all grammars of a tokenizer have
+ * the first one's. HD_E_FORMAT: it is none, or no text matches it, or it is too large; any thread,
+ * also several at once. The tokenizer must outlive it. */
+int hdt_grammar_new(struct hdt_grammar **out, const struct hdt *t, int kind, struct hd_str text,
+                    const uint32_t *stops, size_t n_stops, struct hd_error *err);
+/* A bit for each token that may come next, [words]. HD_E_LIMIT: it would take too long. */
+int hdt_grammar_mask(struct hdt_grammar *g, uint32_t *bits, size_t words, struct hd_error *err);
+/* The token came. HD_E_LIMIT. */
+int hdt_grammar_take(struct hdt_grammar *g, uint32_t id, struct hd_error *err);
+void hdt_grammar_free(struct hdt_grammar *g);
+
 #endif

@@ -1,8 +1,10 @@
 /* Answers: OpenAI's objects and chunks, scores, stop strings, hydac's extension. */
 #include "fixture.h"
+#include "stub_tokenizer.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define COMPLETIONS "/v1/completions"
@@ -78,6 +80,49 @@ Test(answers, sampling_options_and_fields_of_others)
     fake_end(r, HD_FINISH_STOP);
     client_until_eof(&f, &c);
     cr_assert_eq(client_status(&c), 200);
+    client_close(&c);
+    fixture_close(&f);
+}
+
+/* Each client's way ends as one grammar: "0" a schema, "1" a regular expression, "2" Lark's. */
+Test(answers, what_an_answer_must_match)
+{
+    static const struct {
+        const char *member, *grammar;
+    } ways[] = {
+        {"\"response_format\":{\"type\":\"json_object\"}", "0{\"type\":\"object\"}"},
+        {"\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\",\"strict\":"
+         "true,"
+         "\"schema\":{\"b\":1,\"a\":2}}}",
+         "0{\"b\":1,\"a\":2}"},
+        {"\"guided_json\":\"{\\\"a\\\":1}\"", "0{\"a\":1}"},
+        {"\"json_schema\":{\"a\":1}", "0{\"a\":1}"},
+        {"\"guided_regex\":\"a+\"", "1a+"},
+        {"\"guided_choice\":[\"yes\",\"n\\\"o\"]", "2start: \"yes\" | \"n\\\"o\""},
+        {"\"structured_outputs\":{\"grammar\":\"start: x\"}", "2start: x"},
+        {"\"structured_outputs\":{\"json_object\":true,\"regex\":null}", "0{\"type\":\"object\"}"},
+    };
+    enum { N = sizeof ways / sizeof ways[0] };
+    struct fixture f;
+    char body[512];
+    fixture_open(&f, NULL);
+    for (unsigned i = 0; i < N; i++) {
+        struct client c;
+        snprintf(body, sizeof body, "{\"prompt\":\"ab\",%s}", ways[i].member);
+        client_open(&f, &c);
+        client_post(&c, COMPLETIONS, body);
+        struct hd_request *r = fake_request(&f, i);
+        cr_assert_not_null(r->o.sampling.grammar);
+        cr_assert_str_eq(stub_grammar(r->o.sampling.grammar), ways[i].grammar);
+        fake_end(r, HD_FINISH_STOP);
+        client_until_eof(&f, &c);
+        cr_assert_eq(client_status(&c), 200);
+        client_close(&c);
+    }
+    struct client c;
+    client_open(&f, &c);
+    client_post(&c, COMPLETIONS, "{\"prompt\":\"a\",\"response_format\":{\"type\":\"text\"}}");
+    cr_assert_null(fake_request(&f, N)->o.sampling.grammar);
     client_close(&c);
     fixture_close(&f);
 }

@@ -19,7 +19,7 @@ static void adjusted(const struct hd_sampling *s, const int32_t *tokens, size_t 
     cr_assert_eq(hd_adjust_reserve(&a, VOCAB), 0);
     for (int twice = 0; twice < 2; twice++) { /* nothing is left from the first time */
         d.c = c;
-        hd_adjust_apply(&a, s, tokens, n_prompt, n, &d);
+        cr_assert_eq(hd_adjust_apply(&a, s, tokens, n_prompt, n, &d, NULL), 0);
     }
     for (int i = 0; i < VOCAB; i++) {
         cr_assert_eq(d.c[i].id, i);

@@ -6,10 +6,11 @@ use crate::fast::Fast;
 use crate::model::{Shared, Spm};
 use crate::pieces::{byte_token, Pieces, Rule};
 use ahash::AHashMap;
+use llguidance::ParserFactory;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::Value;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokenizers::models::bpe::BPE;
 use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::unicode::NFC;
@@ -51,6 +52,8 @@ pub struct Core {
     pub suffix: Vec<u32>,
     pub notes: Vec<String>,
     pub chat: Option<Chat>,
+    /// Made with the first grammar.
+    pub grammars: OnceLock<Result<ParserFactory, String>>,
     fast: Option<Fast>,
     rows: u32,
     /// For bytes that are no UTF-8; -1: none
@@ -241,6 +244,7 @@ impl Core {
             suffix: Vec::new(),
             notes: Vec::new(),
             chat: None,
+            grammars: OnceLock::new(),
             fast,
             byte_ids: [-1; 256],
         };
@@ -283,6 +287,10 @@ impl Core {
                 model.get_vocab_size() - found, self.rows
             ));
         }
+    }
+
+    pub fn rows(&self) -> u32 {
+        self.rows
     }
 
     pub fn id_of(&self, text: &str) -> Option<u32> {

@@ -4,6 +4,7 @@ pub const FORMAT: i32 = -3;
 pub const RANGE: i32 = -4;
 pub const UNSUPPORTED: i32 = -5;
 pub const STATE: i32 = -8;
+pub const LIMIT: i32 = -9;
 
 #[derive(Debug)]
 pub struct Failure {

@@ -4,6 +4,7 @@ mod chat;
 mod core;
 mod error;
 mod fast;
+mod grammar;
 mod guard;
 mod model;
 mod pieces;
@@ -11,6 +12,7 @@ mod pieces;
 use crate::chat::{Chat, Message};
 use crate::core::{Core, Entry, Kind, Parts};
 use crate::error::{fail, Failure, FORMAT, NOMEM, STATE};
+use crate::grammar::Grammar;
 use std::collections::BTreeMap;
 use std::ffi::{c_char, c_int, c_void};
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -301,4 +303,50 @@ pub unsafe extern "C" fn hdt_render(
         }
         None => error::unsupported("the model has no chat template"),
     })
+}
+
+// ---- Grammars ------------------------------------------------------------------------------------
+
+unsafe fn grammar(t: &Core, kind: c_int, text: Str, stops: &[u32]) -> Result<Grammar, Failure> {
+    let made = t.grammars.get_or_init(|| grammar::factory(t, stops).map_err(|e| e.text));
+    let factory = match made {
+        Ok(f) => f,
+        Err(why) => return fail(STATE, why.clone()),
+    };
+    let kind = match kind {
+        0 => grammar::Kind::JsonSchema,
+        1 => grammar::Kind::Regex,
+        _ => grammar::Kind::Lark,
+    };
+    Grammar::new(factory, kind, &text.text())
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn hdt_grammar_new(
+    out: *mut *mut Grammar, t: *const Core, kind: c_int, text: Str, stops: *const u32,
+    n_stops: usize, err: *mut CError,
+) -> c_int {
+    call(err, || {
+        *out = Box::into_raw(Box::new(grammar(&*t, kind, text, slice(stops, n_stops))?));
+        Ok(())
+    })
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn hdt_grammar_mask(
+    g: *mut Grammar, bits: *mut u32, words: usize, err: *mut CError,
+) -> c_int {
+    call(err, || (*g).mask(std::slice::from_raw_parts_mut(bits, words)))
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn hdt_grammar_take(g: *mut Grammar, id: u32, err: *mut CError) -> c_int {
+    call(err, || (*g).take(id))
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn hdt_grammar_free(g: *mut Grammar) {
+    if !g.is_null() {
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(Box::from_raw(g))));
+    }
 }

@@ -1,0 +1,33 @@
+/* grammar.h - what an answer must match: a JSON schema, a regular expression or a grammar, and how
+ * far the answer has come in it.
+ *
+ * The work is done by the crate `llguidance` (rust/), the field's reference. Which tokens may come
+ * next is a function of the grammar, the vocabulary and the tokens so far. What a grammar may cost
+ * is bounded in steps, when it is read and for each token; one that would cost more is an error. */
+#ifndef HD_TEXT_GRAMMAR_H
+#define HD_TEXT_GRAMMAR_H
+
+#include "common/text/tokenizer.h"
+
+enum hd_grammar_kind {
+    HD_GRAMMAR_JSON_SCHEMA, /* text: the schema as JSON */
+    HD_GRAMMAR_REGEX,       /* ... a regular expression that the whole answer matches */
+    HD_GRAMMAR_LARK,        /* ... a grammar as llguidance writes Lark's */
+};
+
+struct hd_grammar; /* of one answer; not for two threads at once */
+
+/* HD_E_FORMAT: it is no grammar, or too large, or nothing matches it, HD_E_STATE: the tokenizer
+ * has no use for grammars; both with a sentence. From any thread, also several at once; may take a
+ * moment. The tokenizer must outlive it. */
+int hd_grammar_open(struct hd_grammar **out, const struct hd_tokenizer *t,
+                    enum hd_grammar_kind kind, const char *text, size_t len, struct hd_error *err);
+void hd_grammar_free(struct hd_grammar *g);
+
+/* A bit for each token that may come next, [vocab / 32, rounded up], token 0 the lowest of the first
+ * word; of those that end an answer either all or none. HD_E_LIMIT: it would take too long. */
+int hd_grammar_mask(struct hd_grammar *g, uint32_t *bits, size_t vocab, struct hd_error *err);
+/* The token came; it must be one of the mask's. HD_E_LIMIT. */
+int hd_grammar_take(struct hd_grammar *g, int32_t id, struct hd_error *err);
+
+#endif
