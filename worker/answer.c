@@ -1,4 +1,4 @@
-/* answer.c - see answer.h. */
+/* answer.c - rows side by side, then the lists of what is wide or bad. */
 #include "worker/answer.h"
 
 #include "common/net/conn.h"

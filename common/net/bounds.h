@@ -22,12 +22,12 @@
 
 /* At once: all workers of a cluster on one machine, or behind one router, may be started together.
  */
-#define HD_DOOR_BURST 64
+#define HD_ADMISSION_BURST 64
 /* Afterwards, a second: a worker that is refused asks again after 0.1 to 5 s. */
-#define HD_DOOR_PER_SECOND 16
+#define HD_ADMISSION_PER_SECOND 16
 /* Addresses that are remembered; the least recently seen makes room. An address that is forgotten
  * has a full bucket again, so who has thousands of them is stopped by HD_MAX_HALF_OPEN only. */
-#define HD_DOOR_ADDRESSES 1024
+#define HD_ADMISSION_ADDRESSES 1024
 
 /* ---- After the handshake, from a peer with the key */
 

@@ -1,4 +1,4 @@
-/* busy_poll.c - see busy_poll.h. */
+/* busy_poll.c - an idle handle keeps the loop from sleeping until the time is over. */
 #include "common/net/busy_poll.h"
 
 #include "common/util/clock.h"

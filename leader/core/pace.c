@@ -1,4 +1,4 @@
-/* pace.c - see pace.h. */
+/* pace.c - a slice is judged when it ends; the state follows from the last few judgements. */
 #include "leader/core/core_impl.h"
 
 #include <string.h>

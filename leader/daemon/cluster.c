@@ -69,7 +69,7 @@ static void on_close(void *arg, struct hd_conn *c, int code, const char *why)
 static bool admit(void *arg, const struct sockaddr *addr)
 {
     struct hd_leader *l = ((struct hd_peer *)arg)->leader;
-    if (hd_door_admit(&l->door, addr, hd_now_us()))
+    if (hd_admit(&l->admission, addr, hd_now_us()))
         return true;
     l->strangers.turned_away++;
     hd_address_text(addr, l->strangers.last);
@@ -85,7 +85,7 @@ static void tell_of_strangers(struct hd_leader *l, uint64_t now_us)
     hd_warn(l->o.log, "turned_away",
             "connections=%" PRIu64 " last_address=%s reason=\"one address may connect %d times at "
             "once and %d times a second\"",
-            s->turned_away, s->last, HD_DOOR_BURST, HD_DOOR_PER_SECOND);
+            s->turned_away, s->last, HD_ADMISSION_BURST, HD_ADMISSION_PER_SECOND);
     s->turned_away = 0;
     s->told_us = now_us;
 }

@@ -21,7 +21,7 @@
 #include "hydac.pb-c.h"
 #include "leader/api/api.h"
 #include "leader/core/core.h"
-#include "leader/daemon/door.h"
+#include "leader/daemon/admission.h"
 #include "leader/daemon/leader.h"
 #include "leader/daemon/traffic.h"
 #include "leader/engine/engine.h"
@@ -91,9 +91,9 @@ struct hd_leader {
     struct hd_busy_poll busy_poll;
     uint64_t tick_due_us;
     unsigned handles; /* open libuv handles of our own */
-    struct hd_door door;
+    struct hd_admission admission;
     struct hd_strangers {
-        uint64_t turned_away; /* connections that the door refused since the last line about it */
+        uint64_t turned_away; /* connections refused since the last line about it */
         uint64_t told_us;     /* when that was */
         char last[HD_ADDRESS_TEXT];
     } strangers;

@@ -1,4 +1,4 @@
-/* weights.c - see weights.h. */
+/* weights.c - a place for each piece of each unit, packed from its cuts and released whole. */
 #include "worker/cpu/weights.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* crew.c - see crew.h. */
+/* crew.c - two queues, a lock, and the rule by which the loop thread may compute itself. */
 #include "worker/crew/crew_impl.h"
 
 #include "common/util/clock.h"

@@ -1,4 +1,4 @@
-/* whole.c - see whole.h. */
+/* whole.c - the order in which stores, holds, audits and scrubbing hear of a change. */
 #include "worker/crew/whole.h"
 
 #include "worker/share/hold.h"

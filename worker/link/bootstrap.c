@@ -1,9 +1,9 @@
-/* bootstrap.c - see bootstrap.h. */
+/* bootstrap.c - a session that ends with the first answer. */
 #include "worker/link/bootstrap.h"
 
 #include "common/model/outline.h"
 #include "hydac.pb-c.h"
-#include "worker/link/way.h"
+#include "worker/link/dial.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -16,7 +16,7 @@ struct hd_bootstrap {
     struct hd_bootstrap_options o;
     enum state state;
     struct hd_conn *conn;
-    struct hd_way way;
+    struct hd_dial dial;
     uv_timer_t timer; /* PAUSED: when to try again; later: when silence has lasted too long */
     bool has_timer;
     struct hd_model *model; /* what was asked for */
@@ -69,7 +69,7 @@ void hd_bootstrap_close(struct hd_bootstrap *b, void (*closed)(void *arg), void 
     b->closed = closed;
     b->closed_arg = arg;
     if (b->state == RESOLVING)
-        hd_resolve_cancel(&b->way.resolve);
+        hd_resolve_cancel(&b->dial.resolve);
     else if (b->conn)
         hd_conn_close(b->conn, false);
     end(b);
@@ -84,7 +84,7 @@ static void pause_it(struct hd_bootstrap *b, const char *why)
         end(b);
         return;
     }
-    uv_timer_start(&b->timer, on_timer, hd_way_pause(&b->way, why), 0);
+    uv_timer_start(&b->timer, on_timer, hd_dial_pause(&b->dial, why), 0);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -199,7 +199,7 @@ static void on_address(void *arg, int code, const struct sockaddr *addr, const c
         .limits = {.max_body = HD_FRAME_OUTLINE_BODY},
         .max_queued = MAX_QUEUED,
     };
-    if (hd_way_connect(&b->way, addr, &o, &b->conn, &err) < 0) {
+    if (hd_dial_connect(&b->dial, addr, &o, &b->conn, &err) < 0) {
         pause_it(b, err.text);
         return;
     }
@@ -211,7 +211,7 @@ static void begin(struct hd_bootstrap *b)
 {
     struct hd_error err = {0};
     b->state = RESOLVING;
-    if (hd_way_look_up(&b->way, &err) < 0)
+    if (hd_dial_look_up(&b->dial, &err) < 0)
         pause_it(b, err.text);
 }
 
@@ -221,8 +221,8 @@ int hd_bootstrap_start(struct hd_bootstrap **out, const struct hd_bootstrap_opti
     if (!b)
         return HD_E_NOMEM;
     b->o = *o;
-    b->way = (struct hd_way){.loop = o->loop, .config = o->config, .log = o->log, .tls = o->tls};
-    hd_way_init(&b->way, on_address, b);
+    b->dial = (struct hd_dial){.loop = o->loop, .config = o->config, .log = o->log, .tls = o->tls};
+    hd_dial_init(&b->dial, on_address, b);
     uv_timer_init(o->loop, &b->timer);
     b->timer.data = b;
     b->has_timer = true;

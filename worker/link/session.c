@@ -1,4 +1,4 @@
-/* session.c - see session.h. */
+/* session.c - the states of the connection; what comes over it is in frames.c. */
 #include "worker/link/session_impl.h"
 
 #include <inttypes.h>
@@ -41,7 +41,7 @@ static void pause_session(struct hd_session *s, const char *why)
         maybe_closed(s);
         return;
     }
-    uv_timer_start(&s->timer, on_timer, hd_way_pause(&s->way, why), 0);
+    uv_timer_start(&s->timer, on_timer, hd_dial_pause(&s->dial, why), 0);
 }
 
 void hd_session_break_off(struct hd_session *s, const struct hd_error *err)
@@ -114,7 +114,7 @@ static void on_address(void *arg, int code, const struct sockaddr *addr, const c
         .limits = {.max_body = HD_FRAME_GREETING_BODY},
         .max_queued = MAX_QUEUED,
     };
-    if (hd_way_connect(&s->way, addr, &o, &s->conn, &err) < 0) {
+    if (hd_dial_connect(&s->dial, addr, &o, &s->conn, &err) < 0) {
         pause_session(s, err.text);
         return;
     }
@@ -126,7 +126,7 @@ static void start(struct hd_session *s)
 {
     struct hd_error err = {0};
     hd_session_set(s, RESOLVING);
-    if (hd_way_look_up(&s->way, &err) < 0)
+    if (hd_dial_look_up(&s->dial, &err) < 0)
         pause_session(s, err.text);
 }
 
@@ -142,8 +142,8 @@ int hd_session_new(struct hd_session **out, const struct hd_session_options *o)
     s->check.model = o->model;
     s->check.units = &s->units;
     s->check.n_pieces = hd_piece_count(o->model, &s->units);
-    s->way = (struct hd_way){.loop = o->loop, .config = o->config, .log = o->log, .tls = o->tls};
-    hd_way_init(&s->way, on_address, s);
+    s->dial = (struct hd_dial){.loop = o->loop, .config = o->config, .log = o->log, .tls = o->tls};
+    hd_dial_init(&s->dial, on_address, s);
     *out = s;
     return 0;
 }
@@ -239,7 +239,7 @@ void hd_session_close(struct hd_session *s, void (*closed)(void *arg), void *arg
     s->closed = closed;
     s->closed_arg = arg;
     if (s->state == RESOLVING)
-        hd_resolve_cancel(&s->way.resolve);
+        hd_resolve_cancel(&s->dial.resolve);
     else if (s->conn)
         hd_conn_close(s->conn, false);
     uv_close((uv_handle_t *)&s->timer, on_handle_closed);

@@ -5,7 +5,7 @@
 #include "common/net/busy_poll.h"
 #include "worker/link/check.h"
 #include "worker/link/session.h"
-#include "worker/link/way.h"
+#include "worker/link/dial.h"
 
 enum session_state { PAUSED, RESOLVING, CONNECTING, GREETING, JOINED, ENDING };
 
@@ -15,7 +15,7 @@ struct hd_session {
     struct hd_units units;
     enum session_state state;
     struct hd_conn *conn; /* CONNECTING to ENDING */
-    struct hd_way way;
+    struct hd_dial dial;
     uv_timer_t timer; /* PAUSED: when to try again; later: when silence has lasted too long */
     uint64_t conversation;
     uint64_t epoch; /* newest announced by the leader */

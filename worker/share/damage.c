@@ -1,4 +1,4 @@
-/* damage.c - see damage.h. */
+/* damage.c - one sentence in the log and one report for each finding. */
 #include "worker/share/damage.h"
 
 #include <inttypes.h>

@@ -1,4 +1,4 @@
-/* fill.c - see fill.h. */
+/* fill.c - one sequence after the other, from its first gap to its tail. */
 #include "worker/share/fill.h"
 
 #include "worker/share/hold.h"

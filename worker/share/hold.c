@@ -1,4 +1,4 @@
-/* hold.c - see hold.h. */
+/* hold.c - looks for the next small piece of work, does it, and remembers where it was. */
 #include "worker/share/hold.h"
 
 #include "common/util/clock.h"

@@ -1,4 +1,5 @@
-/* input_log.c - see input_log.h. */
+/* input_log.c - chunks are claimed, mapped and sealed one by one; prefix and tail are two counts.
+ */
 #include "worker/share/input_log.h"
 
 #include "common/util/size.h"

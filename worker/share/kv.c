@@ -1,4 +1,4 @@
-/* kv.c - see kv.h. */
+/* kv.c - counts of valid rows, lane by lane; the rows lie with the device. */
 #include "worker/share/kv.h"
 
 #include <stdlib.h>

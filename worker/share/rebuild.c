@@ -1,4 +1,4 @@
-/* rebuild.c - see rebuild.h. */
+/* rebuild.c - what is missing becomes a list of K/V rows, which the team computes in one loop. */
 #include "worker/share/rebuild.h"
 
 #include "common/util/clock.h"

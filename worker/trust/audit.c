@@ -1,4 +1,4 @@
-/* audit.c - see audit.h. */
+/* audit.c - a queue of orders; the first is worked on slice by slice. */
 #include "common/net/answer_digest.h"
 #include "common/net/conn.h"
 #include "common/util/clock.h"

@@ -1,4 +1,4 @@
-/* scrub.c - see scrub.h. */
+/* scrub.c - rounds over numbered items, and what is done with one that differs. */
 #include "worker/share/hold.h"
 #include "worker/trust/scrub_impl.h"
 

@@ -1,4 +1,4 @@
-/* cache.c - see cache.h. */
+/* cache.c - a thread of its own writes pieces, beside the wanted name, and renames them. */
 #include "worker/weights/cache_impl.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* supply.c - see supply.h. */
+/* supply.c - three sources in turn: the own file, what was kept, the leader; one check for all of
+ * them. */
 #include "worker/weights/supply.h"
 
 #include <stdlib.h>

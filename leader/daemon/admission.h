@@ -1,9 +1,9 @@
-/* door.h - how often one address may connect: a bucket of tokens for each. Pure.
+/* admission.h - how often one address may connect: a bucket of tokens for each. Pure.
  *
  * An IPv6 address counts by its first 64 bits, which is what one machine is given to choose from.
  */
-#ifndef HD_DAEMON_DOOR_H
-#define HD_DAEMON_DOOR_H
+#ifndef HD_DAEMON_ADMISSION_H
+#define HD_DAEMON_ADMISSION_H
 
 #include "common/net/bounds.h"
 
@@ -11,16 +11,16 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-struct hd_door {
-    struct hd_door_bucket {
+struct hd_admission {
+    struct hd_admission_bucket {
         uint8_t address[8];
         bool used;
         double tokens;    /* at seen_us */
         uint64_t seen_us; /* latest connection */
-    } buckets[HD_DOOR_ADDRESSES];
+    } buckets[HD_ADMISSION_ADDRESSES];
 };
 
 /* Zeroed is ready. Takes a token of the address; false: there is none. */
-bool hd_door_admit(struct hd_door *d, const struct sockaddr *addr, uint64_t now_us);
+bool hd_admit(struct hd_admission *d, const struct sockaddr *addr, uint64_t now_us);
 
 #endif

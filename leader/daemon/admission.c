@@ -1,5 +1,5 @@
-/* door.c - a table of fixed size; who was seen least recently gives way. */
-#include "leader/daemon/door.h"
+/* admission.c - a table of fixed size; who was seen least recently gives way. */
+#include "leader/daemon/admission.h"
 
 #include <netinet/in.h>
 #include <string.h>
@@ -22,29 +22,31 @@ static void address_of(const struct sockaddr *addr, uint8_t out[8])
 }
 
 /* The address's bucket; a new one is full and takes the place of the one seen least recently. */
-static struct hd_door_bucket *find(struct hd_door *d, const uint8_t address[8], uint64_t now_us)
+static struct hd_admission_bucket *find(struct hd_admission *d, const uint8_t address[8],
+                                        uint64_t now_us)
 {
-    struct hd_door_bucket *oldest = &d->buckets[0];
-    for (size_t i = 0; i < HD_DOOR_ADDRESSES; i++) {
-        struct hd_door_bucket *b = &d->buckets[i];
+    struct hd_admission_bucket *oldest = &d->buckets[0];
+    for (size_t i = 0; i < HD_ADMISSION_ADDRESSES; i++) {
+        struct hd_admission_bucket *b = &d->buckets[i];
         if (b->used && memcmp(b->address, address, sizeof b->address) == 0)
             return b;
         if (oldest->used && (!b->used || b->seen_us < oldest->seen_us))
             oldest = b;
     }
-    *oldest = (struct hd_door_bucket){.used = true, .tokens = HD_DOOR_BURST, .seen_us = now_us};
+    *oldest =
+        (struct hd_admission_bucket){.used = true, .tokens = HD_ADMISSION_BURST, .seen_us = now_us};
     memcpy(oldest->address, address, sizeof oldest->address);
     return oldest;
 }
 
-bool hd_door_admit(struct hd_door *d, const struct sockaddr *addr, uint64_t now_us)
+bool hd_admit(struct hd_admission *d, const struct sockaddr *addr, uint64_t now_us)
 {
     uint8_t address[8];
     address_of(addr, address);
-    struct hd_door_bucket *b = find(d, address, now_us);
-    b->tokens += (double)(now_us - b->seen_us) / 1e6 * HD_DOOR_PER_SECOND;
-    if (b->tokens > HD_DOOR_BURST)
-        b->tokens = HD_DOOR_BURST;
+    struct hd_admission_bucket *b = find(d, address, now_us);
+    b->tokens += (double)(now_us - b->seen_us) / 1e6 * HD_ADMISSION_PER_SECOND;
+    if (b->tokens > HD_ADMISSION_BURST)
+        b->tokens = HD_ADMISSION_BURST;
     b->seen_us = now_us;
     if (b->tokens < 1)
         return false;
