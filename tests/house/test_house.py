@@ -71,3 +71,12 @@ def test_file_names(name):
     paths = re.findall(r"`([\w.-]+(?:/[\w.-]+)+)/?`", read(name))
     ours = [p for p in paths if p.split("/")[0] in known and not re.search("[A-Z]{3}", p)]
     assert [p for p in ours if not is_there(p) and not is_there(os.path.join(here, p))] == []
+
+
+def test_words_are_used():
+    """Each word of the glossary (common/README.md) is one of the code's."""
+    section = read("common/README.md").split("## Words")[1].split("\n## ")[0]
+    words = re.findall(r"\*\*([\w -]+)\*\*", section)
+    assert len(words) > 20
+    code = "\n".join(read(n).lower() for n in listed("*.h"))
+    assert [w for w in words if not re.search(rf"\b{w.lower()}s?\b", code)] == []
