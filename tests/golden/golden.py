@@ -32,6 +32,18 @@ def greedy(model, workers, kv_type, reference):
         return c.client.complete(reference["prompt"], len(reference["greedy"])).tokens
 
 
+def greedy_of(devices, model, reference):
+    """The same of workers with these kinds of device, which need not be alike."""
+    args = ["--cache.kv_type=f16", "--compute.activations=f32"]
+    args.append(f"--cluster.min_workers={len(devices)}")
+    with cluster.Daemons(model, leader_args=args) as c:
+        c.start_devices(devices)
+        return c.client.complete(reference["prompt"], len(reference["greedy"])).tokens
+
+
+DEVICES = [("reference",), ("cpu", "reference"), ("reference", "cpu", "reference")]
+
+
 def check_logits(model, workers, reference, folder):
     """The largest difference from the reference, which must be within the tolerance.
 

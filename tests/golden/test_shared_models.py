@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from golden import check_logits, greedy
+from golden import DEVICES, check_logits, greedy, greedy_of
 
 FOLDER = os.environ.get("HYDAC_GOLDEN", "")
 MODELS = {"tiny-llama2": 6, "tiny-llama3": 4}  # name: KV heads
@@ -25,6 +25,13 @@ def load(name):
 def test_greedy(name, workers):
     r = load(name)
     assert greedy(os.path.join(FOLDER, name), workers, "f16", r) == r["greedy"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("devices", DEVICES, ids="-".join)
+def test_greedy_of_devices(name, devices):
+    r = load(name)
+    assert greedy_of(devices, os.path.join(FOLDER, name), r) == r["greedy"]
 
 
 @pytest.mark.parametrize("name, workers", CASES)

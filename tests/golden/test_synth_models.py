@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 import cluster
-from golden import check_logits, greedy
+from golden import DEVICES, check_logits, greedy, greedy_of
 
 FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fixtures", "synth")
 
@@ -58,6 +58,13 @@ def test_same_bytes_everywhere(synth, name):
 def test_greedy(synth, name, workers):
     r = REFERENCES[name]
     assert greedy(synth(r), workers, "f16", r) == r["greedy"]
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@pytest.mark.parametrize("devices", DEVICES[1:], ids="-".join)
+def test_greedy_of_devices(synth, name, devices):
+    r = REFERENCES[name]
+    assert greedy_of(devices, synth(r), r) == r["greedy"]
 
 
 @pytest.mark.parametrize("name, workers", CASES)

@@ -18,6 +18,7 @@ BUILD = os.environ.get("HYDAC_BUILD", "")
 HYDAC = os.path.join(BUILD, "leader/ctl/hydac")
 LEADER = os.path.join(BUILD, "leader/daemon/hydac-leader")
 WORKER = os.path.join(BUILD, "worker/hydac-worker")
+REFERENCE = os.path.join(BUILD, "tests/device/hydac-worker-reference")  # has compute.device: reference
 
 LIMIT = 60.0  # seconds after which a condition is taken never to come true
 POLL = 0.005
@@ -244,6 +245,13 @@ class Daemons(Base):
         for i in range(n):
             self.start(f"w{i + 1}")
         self.until_serving(n)
+
+    def start_devices(self, devices):
+        """Workers w1, w2 ... with these kinds of device."""
+        for i, device in enumerate(devices):
+            program = REFERENCE if device == "reference" else WORKER
+            self.start(f"w{i + 1}", f"--compute.device={device}", program=program)
+        self.until_serving(len(devices))
 
     def signal(self, name, number):
         self.workers[name].signal(number)

@@ -1,0 +1,57 @@
+/* reference_impl.h - shared by reference.c (the half-steps) and reference_memory.c (what is kept).
+ */
+#ifndef HD_TESTS_DEVICE_REFERENCE_IMPL_H
+#define HD_TESTS_DEVICE_REFERENCE_IMPL_H
+
+#include "tests/device/reference.h"
+
+struct piece {
+    uint8_t *bytes; /* of the piece; NULL: it is not there */
+    size_t n;
+    struct hd_cuts cuts; /* of these bytes */
+};
+
+struct weights {
+    struct hd_device_weights base;
+    struct piece *piece; /* by piece.h's numbers */
+};
+
+/* K and V of positions one behind the other, so that a block of 64 lies in one run. */
+struct hd_device_lane {
+    uint8_t *k, *v;     /* [positions][row] */
+    uint64_t *digest;   /* [positions] */
+    uint32_t positions; /* reserved */
+};
+
+struct kv {
+    struct hd_device_kv base;
+    size_t row;                   /* bytes */
+    struct hd_device_lane **lane; /* [sequences][layers][heads]: NULL or reserved */
+};
+
+/* The functions of struct hd_device_ops about memory. */
+int reference_weights_new(struct hd_device *d, struct hd_device_weights **out);
+void reference_weights_free(struct hd_device_weights *w);
+int reference_load(struct hd_device_weights *w, struct hd_piece_at at, const uint8_t *bytes);
+void reference_release(struct hd_device_weights *w, struct hd_piece_at at);
+uint64_t reference_piece_bytes(const struct hd_device_weights *w, struct hd_piece_at at);
+size_t reference_walk(const struct hd_device_weights *w, struct hd_piece_at at,
+                      struct hd_piece_walk *walk);
+int reference_kv_new(struct hd_device *d, struct hd_device_kv **out);
+void reference_kv_free(struct hd_device_kv *kv);
+int reference_reserve(struct hd_device_kv *kv, struct hd_kv_at at, uint32_t positions,
+                      uint64_t *bytes);
+struct hd_device_lane *reference_lane(const struct hd_device_kv *kv, struct hd_kv_at at);
+struct hd_device_lane *reference_detach(struct hd_device_kv *kv, struct hd_kv_at at);
+void reference_discard(struct hd_device_kv *kv, struct hd_device_lane *lane);
+size_t reference_row_bytes(const struct hd_device_kv *kv);
+void reference_read(const struct hd_device_kv *kv, struct hd_kv_at at, uint32_t position, void *k,
+                    void *v);
+uint32_t reference_bad_row(const struct hd_device_kv *kv, const struct hd_device_lane *lane,
+                           uint32_t from, uint32_t end);
+
+const struct piece *reference_piece(const struct hd_device_weights *w, struct hd_piece_at at);
+/* Of a row that was just written. */
+void reference_seal(struct hd_device_lane *lane, uint32_t position, size_t row);
+
+#endif
