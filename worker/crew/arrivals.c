@@ -137,12 +137,14 @@ void hd_crew_take_arrived(struct hd_crew *c)
     pthread_mutex_unlock(&c->lock);
     if (!list)
         return;
-    uint64_t now = hd_now_us();
+    if (take_all(c, list, &err) < 0) {
+        hd_crew_send_error(c, c->joined, &err);
+        return;
+    }
+    uint64_t now = hd_now_us(); /* what was asked for took so long */
     c->supply_us = hd_pace_next(&c->pace, now, now - c->asked_us);
     c->hold_us = c->supply_us > c->hold_us ? c->supply_us : c->hold_us;
     c->hold_pending = c->audit_pending = true;
-    if (take_all(c, list, &err) < 0)
-        hd_crew_send_error(c, c->joined, &err);
 }
 
 /* ---- Beside the steps ----*/

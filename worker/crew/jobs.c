@@ -32,6 +32,8 @@ static void do_join(struct hd_crew *c, const struct hd_job *job)
     c->epoch = job->epoch;
     c->joined = job->conversation;
     c->pace = (struct hd_pace){0};
+    c->asked_us = hd_now_us();
+    c->hold_us = c->supply_us = 0; /* a pause was for the sake of another leader's steps */
     hd_crew_forget_supply(c);
     if (hd_node_resize(c->node, &job->sizes, &err) < 0)
         hd_crew_send_error(c, job->conversation, &err);

@@ -153,6 +153,29 @@ Test(transfer, a_round_is_answered_when_all_is_ready_and_the_heads_are_then_owne
     fake_stop(&f);
 }
 
+/* Weights that nobody has asked for end the conversation; the next one's work begins at once. */
+Test(transfer, weights_that_come_unasked_hold_up_nothing)
+{
+    struct fake_leader f;
+    Hydac__V1__Weights weights = HYDAC__V1__WEIGHTS__INIT;
+    fake_start(&f, &rig);
+    fake_welcome(&f, 4);
+    assign(&f, 4, 0, HEADS);
+    take_assigned(&f, 4);
+    steps(&f, 0, 1, true);
+    fake_send(&f, HD_FRAME_WEIGHTS, &weights.base, "byte", 4);
+    struct hd_frame frame = fake_take(&f, HD_FRAME_ERROR);
+    hd_frame_clear(&frame);
+    fake_wait_gone(&f);
+    fake_welcome(&f, 5);
+    assign(&f, 5, 0, 0);
+    take_assigned(&f, 5);
+    steps(&f, 0, 70, false);
+    assign(&f, 5, 8, 0);
+    hydac__v1__kv_result__free_unpacked(take_kv_result(&f), NULL);
+    fake_stop(&f);
+}
+
 Test(transfer, held_heads_are_in_no_sum_and_in_the_stats)
 {
     struct fake_leader f;
