@@ -183,6 +183,11 @@ struct hd_device_ops {
     uint32_t (*bad_row)(const struct hd_device_kv *kv, const struct hd_device_lane *lane,
                         uint32_t from, uint32_t end);
 
+    /* Digests of the rows of positions [from, end), which were written and lie in one block: of
+     * each the lower 32 bits of XXH3-64 of V, seeded with that of K (seal.h), as it was written. */
+    void (*digests)(const struct hd_device_kv *kv, struct hd_kv_at at, uint32_t from, uint32_t end,
+                    uint32_t *out);
+
     /* Computes and stores all rows of a list; no two items are of the same position. 0 or
      * HD_E_NOMEM. */
     int (*rows)(struct hd_device *d, const struct hd_device_stores *to,

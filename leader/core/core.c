@@ -45,7 +45,8 @@ static int alloc_core(struct hd_core *c)
         if (!c->reports[i].lost)
             return HD_E_NOMEM;
     }
-    return 0;
+    c->same_rows = calloc((size_t)heads * HD_MAX_SEQUENCES, sizeof *c->same_rows);
+    return c->same_rows ? 0 : HD_E_NOMEM;
 }
 
 int hd_core_new(struct hd_core **out, const struct hd_core_options *o, struct hd_error *err)
@@ -87,6 +88,7 @@ void hd_core_free(struct hd_core *c)
     hd_holds_deinit(&c->scratch_holds);
     for (unsigned i = 0; i < MAX_REPORTS; i++)
         free(c->reports[i].lost);
+    free(c->same_rows);
     free(c);
 }
 

@@ -176,6 +176,8 @@ struct hd_audit_totals {
     uint64_t late;        /* questions that were not answered in time */
     uint64_t skipped;     /* half-steps that were due while too many were under way */
     uint64_t wrong;       /* workers cut off for wrong bits, wrong self tests included */
+    uint64_t rows_equal;  /* K/V of a sequence and a head that two or more had computed (rows.c) */
+    uint64_t rows_unequal;
 };
 const struct hd_audit_totals *hd_core_audit_totals(const struct hd_core *c);
 /* The i-th name that is refused for a while; NULL when there are no more. */

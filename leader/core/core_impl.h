@@ -135,6 +135,15 @@ struct quarantine {
     uint64_t until_us;
 };
 
+/* What workers say of the K/V rows of one sequence and head, in the present epoch. */
+struct same_rows {
+    unsigned n;
+    struct {
+        unsigned slot;
+        uint64_t digest;
+    } said[MAX_OPINIONS]; /* the first ones */
+};
+
 /* The time in which something is with the workers. */
 struct waiting {
     uint64_t since_us; /* not counted yet; moved on by our own lateness */
@@ -208,6 +217,7 @@ struct hd_core {
     struct pace_slice pace;
 
     struct audits audits;
+    struct same_rows *same_rows; /* [heads][HD_MAX_SEQUENCES] (rows.c) */
     struct quarantine quarantine[HD_MAX_WORKERS];
     uint64_t untested; /* slots that have not given the known answer: they are not alive yet */
     uint64_t spoiled;  /* sequences that an epoch has to begin anew, now */
@@ -308,6 +318,15 @@ void core_audit_tick(struct hd_core *c, uint64_t late_us);
 /* trust.c: who is let in, and what becomes of who was wrong */
 /* `half`: in what it was wrong. */
 void core_wrong(struct hd_core *c, unsigned slot, enum hd_half half);
+
+/* rows.c */
+/* False when a digest is of what does not exist. */
+bool core_rows_make_sense(const struct hd_core *c, const struct hd_kv_info *kv);
+/* A confirmation of the present epoch. */
+void core_rows_said(struct hd_core *c, const struct hd_event *ev);
+/* All have confirmed: compares. Somebody may be lost by it, sequences spoiled. */
+void core_rows_compare(struct hd_core *c);
+void core_rows_forget(struct hd_core *c);
 bool core_is_quarantined(const struct hd_core *c, const char *name);
 void core_test(struct hd_core *c, unsigned slot); /* it has just joined */
 void core_tested(struct hd_core *c, const struct hd_event *ev);

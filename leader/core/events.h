@@ -48,13 +48,17 @@ struct hd_ack_info {
 };
 struct hd_kv_info {
     uint64_t epoch, round; /* round: of the HD_ACT_PREPARE that it answers; 0: of HD_ACT_ASSIGN */
-    uint64_t rows_rebuilt, rows_kept, positions, bytes, weights_us, rebuild_us, flops, digest;
+    uint64_t rows_rebuilt, rows_kept, positions, bytes, weights_us, rebuild_us, flops;
     const uint32_t *heads; /* newly owned */
     size_t n_heads;
     const uint32_t *ready; /* those of them that had all their rows */
     size_t n_ready;
     const uint32_t *gaps; /* sequences */
     size_t n_gaps;
+    /* [n_digests]: of all rows that the assignment needs of this sequence and head */
+    const uint32_t *digest_sequences, *digest_heads;
+    const uint64_t *digests;
+    size_t n_digests;
 };
 struct hd_result_info {
     uint64_t epoch, step;
@@ -162,6 +166,7 @@ enum hd_action_type {
     HD_ACT_SELF_TEST,    /* to slot: the known answer test */
     HD_ACT_AUDIT,        /* audit: to slot */
     HD_ACT_AUDITED,      /* `round` is over: what was kept of it can go */
+    HD_ACT_ROWS_DIFFER,  /* rows: slot and another have computed other K/V rows of the same */
     HD_ACT_DIFFER,       /* differ, for the log: slot has other bits than another */
     HD_ACT_WRONG,        /* wrong: slot's worker computed wrong bits: end requests that have heard
                           * anything since since_us; those that stay are replayed next */
@@ -233,6 +238,10 @@ struct hd_action {
             bool again;       /* use nothing that was kept */
         } audit;
         uint64_t round;
+        struct {
+            unsigned subject;   /* a slot */
+            uint64_t sequences; /* whose answers may be wrong */
+        } rows;
         struct {
             unsigned subject; /* a slot */
             uint64_t round;

@@ -126,6 +126,7 @@ static void begin_epoch(struct hd_core *c, uint64_t replay, bool clear)
     c->gaps = 0;
     c->told = c->live;
     c->spoiled = 0;
+    core_rows_forget(c);
     c->replaying |= replay;
     if (replay)
         core_push(c, HD_ACT_REPLAY, 0)->sequences = replay;
@@ -223,6 +224,8 @@ static bool is_complete(struct hd_core *c)
 
 void core_settle(struct hd_core *c)
 {
+    if (c->state == HD_CLUSTER_ASSIGNING && c->assigning == 0)
+        core_rows_compare(c);
     if (c->state != HD_CLUSTER_WAITING && !is_complete(c))
         recover(c);
     else if (c->state != HD_CLUSTER_WAITING && c->spoiled & c->live)
@@ -261,7 +264,7 @@ static bool makes_sense(const struct hd_core *c, unsigned slot, const struct hd_
     for (size_t i = 0; i < kv->n_ready; i++)
         if (kv->ready[i] >= c->o.units[HD_UNIT_HEAD])
             return false;
-    return kv->epoch <= c->epoch && kv->round <= c->round;
+    return kv->epoch <= c->epoch && kv->round <= c->round && core_rows_make_sense(c, kv);
 }
 
 void core_kv_result(struct hd_core *c, const struct hd_event *ev)
@@ -285,6 +288,7 @@ void core_kv_result(struct hd_core *c, const struct hd_event *ev)
     if (!(c->assigning & core_bit(ev->slot)))
         return;
     c->assigning &= ~core_bit(ev->slot);
+    core_rows_said(c, ev);
     uint64_t gaps = core_gaps(c, &ev->kv);
     c->gaps |= gaps;
     w->covers &= ~gaps;

@@ -226,6 +226,7 @@ static void perform(struct hd_leader *l, const struct hd_action *a)
     case HD_ACT_AUDITED:
         hd_audit_forget(l, a->round);
         break;
+    case HD_ACT_ROWS_DIFFER:
     case HD_ACT_DIFFER:
     case HD_ACT_WRONG:
     case HD_ACT_DOUBT:

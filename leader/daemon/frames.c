@@ -111,9 +111,10 @@ static void on_ack(struct hd_peer *p, const struct hd_frame *f)
 static void on_kv_result(struct hd_peer *p, const struct hd_frame *f)
 {
     Hydac__V1__KvResult *m = hydac__v1__kv_result__unpack(NULL, f->body_len, f->body);
-    if (!m) {
-        hd_peer_broke_rules(p, "KvResult cannot be read");
-        return;
+    if (!m || m->n_digest_sequences != m->n_digests || m->n_digest_heads != m->n_digests) {
+        hd_peer_broke_rules(p, m ? "KvResult: lists of digests that do not fit together"
+                                 : "KvResult cannot be read");
+        goto out;
     }
     struct hd_event ev = {
         .type = HD_EV_KV_RESULT,
@@ -127,24 +128,28 @@ static void on_kv_result(struct hd_peer *p, const struct hd_frame *f)
                .weights_us = m->weights_us,
                .rebuild_us = m->rebuild_us,
                .flops = m->flops,
-               .digest = m->digest,
                .heads = m->heads,
                .n_heads = m->n_heads,
                .ready = m->ready_heads,
                .n_ready = m->n_ready_heads,
                .gaps = m->gaps,
-               .n_gaps = m->n_gaps},
+               .n_gaps = m->n_gaps,
+               .digest_sequences = m->digest_sequences,
+               .digest_heads = m->digest_heads,
+               .digests = m->digests,
+               .n_digests = m->n_digests},
     };
     hd_info(p->leader->o.log, "kv_result",
             "slot=%d epoch=%" PRIu64 " round=%" PRIu64 " heads=%zu ready=%zu rows_rebuilt=%" PRIu64
-            " rows_kept=%" PRIu64 " weights_us=%" PRIu64 " rebuild_us=%" PRIu64
-            " digest=%016" PRIx64,
+            " rows_kept=%" PRIu64 " weights_us=%" PRIu64 " rebuild_us=%" PRIu64 " digests=%zu",
             p->slot, m->epoch, m->round, m->n_heads, m->n_ready_heads, m->rows_rebuilt,
-            m->rows_kept, m->weights_us, m->rebuild_us, m->digest);
+            m->rows_kept, m->weights_us, m->rebuild_us, m->n_digests);
     if (m->round == 0 && m->n_heads > 0)
         hd_advice_loaded(p->leader, p, m->weights_us);
     hd_leader_event(p->leader, &ev);
-    hydac__v1__kv_result__free_unpacked(m, NULL);
+out:
+    if (m)
+        hydac__v1__kv_result__free_unpacked(m, NULL);
 }
 
 static void count_received(struct hd_peer *p, const struct hd_frame *f, int half)

@@ -243,7 +243,7 @@ void hd_trust_options(const struct hd_leader *l, struct hd_trust_options *o);
 void hd_trust_welcome(struct hd_leader *l, unsigned slot);
 int hd_send_self_test(struct hd_leader *l, struct hd_peer *p);
 void hd_peer_self_test_result(struct hd_peer *p, const struct hd_frame *f);
-/* HD_ACT_DIFFER, HD_ACT_WRONG, HD_ACT_DOUBT, HD_ACT_FAILING */
+/* HD_ACT_ROWS_DIFFER, HD_ACT_DIFFER, HD_ACT_WRONG, HD_ACT_DOUBT, HD_ACT_FAILING */
 void hd_trust_act(struct hd_leader *l, const struct hd_action *a);
 /* Names in the log, and in *text ("a, b"), those requests that have ended and may be wrong. */
 void hd_trust_name_ended(struct hd_leader *l, uint64_t since_us, uint32_t sequence,

@@ -159,12 +159,29 @@ static void do_doubt(struct hd_leader *l, const struct hd_action *a)
     hd_engine_fail_running(l->engine, why);
 }
 
+/* Their answers say it. Those that have ended are not concerned: rows are compared while their
+ * sequence lives. */
+static void do_rows_differ(struct hd_leader *l, const struct hd_action *a)
+{
+    unsigned suspect = 0;
+    for (uint64_t left = a->rows.sequences; left; left &= left - 1)
+        suspect += hd_engine_suspect(l->engine, (uint32_t)__builtin_ctzll(left));
+    hd_errlog(l->o.log, "rows_differ",
+              "worker=%s other=%s sequences=%016" PRIx64 " suspect_requests=%u "
+              "reason=\"they have computed other K/V rows from the same inputs\"",
+              name_of(l, a->slot), name_of(l, a->rows.subject), a->rows.sequences, suspect);
+    hd_leader_note(l, name_of(l, a->slot), "rows_differ", name_of(l, a->rows.subject));
+}
+
 void hd_trust_act(struct hd_leader *l, const struct hd_action *a)
 {
     switch (a->type) {
     case HD_ACT_DIFFER:
         hd_warn(l->o.log, "audit_differs", "audit=%" PRIu64 " worker=%s auditor=%s",
                 a->differ.round, name_of(l, a->slot), name_of(l, a->differ.subject));
+        break;
+    case HD_ACT_ROWS_DIFFER:
+        do_rows_differ(l, a);
         break;
     case HD_ACT_WRONG:
         do_wrong(l, a);
@@ -194,12 +211,14 @@ json_t *hd_trust_json(const struct hd_leader *l)
     for (size_t i = 0; (name = hd_core_quarantined(l->core, i, hd_now_us(), &left)); i++)
         json_array_append_new(names,
                               json_pack("{ss sf}", "worker", name, "left_s", (double)left / 1e6));
-    return json_pack("{sI sI sI s{sI sI sI sI sI sI sI} so}", "scrub_s", (json_int_t)c->scrub_s,
-                     "audit", (json_int_t)c->audit_every, "wrong_workers", (json_int_t)t->wrong,
-                     "audits", "half_steps", (json_int_t)t->rounds, "equal", (json_int_t)t->equal,
-                     "unequal", (json_int_t)t->unequal, "undecided", (json_int_t)t->undecided,
-                     "not_audited", (json_int_t)t->not_audited, "late", (json_int_t)t->late,
-                     "skipped", (json_int_t)t->skipped, "quarantined", names);
+    return json_pack("{sI sI sI s{sI sI sI sI sI sI sI} s{sI sI} so}", "scrub_s",
+                     (json_int_t)c->scrub_s, "audit", (json_int_t)c->audit_every, "wrong_workers",
+                     (json_int_t)t->wrong, "audits", "half_steps", (json_int_t)t->rounds, "equal",
+                     (json_int_t)t->equal, "unequal", (json_int_t)t->unequal, "undecided",
+                     (json_int_t)t->undecided, "not_audited", (json_int_t)t->not_audited, "late",
+                     (json_int_t)t->late, "skipped", (json_int_t)t->skipped, "rows_compared",
+                     "equal", (json_int_t)t->rows_equal, "unequal", (json_int_t)t->rows_unequal,
+                     "quarantined", names);
 }
 
 json_t *hd_trust_worker_json(const struct hd_leader *l, unsigned slot,

@@ -440,6 +440,7 @@ static const struct hd_device_ops ops = {
     .row_bytes = reference_row_bytes,
     .read = reference_read,
     .bad_row = reference_bad_row,
+    .digests = reference_digests,
     .rows = rows,
     .half = half,
     .look = look,

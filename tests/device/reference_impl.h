@@ -47,6 +47,8 @@ void reference_discard(struct hd_device_kv *kv, struct hd_device_lane *lane);
 size_t reference_row_bytes(const struct hd_device_kv *kv);
 void reference_read(const struct hd_device_kv *kv, struct hd_kv_at at, uint32_t position, void *k,
                     void *v);
+void reference_digests(const struct hd_device_kv *kv, struct hd_kv_at at, uint32_t from,
+                       uint32_t end, uint32_t *out);
 uint32_t reference_bad_row(const struct hd_device_kv *kv, const struct hd_device_lane *lane,
                            uint32_t from, uint32_t end);
 

@@ -2,6 +2,8 @@
  */
 #include "tests/device/reference_impl.h"
 
+#include "worker/seal.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -212,6 +214,15 @@ static uint64_t digest_of(const struct hd_device_lane *lane, uint32_t position, 
 void reference_seal(struct hd_device_lane *lane, uint32_t position, size_t row)
 {
     lane->digest[position] = digest_of(lane, position, row);
+}
+
+void reference_digests(const struct hd_device_kv *kv, struct hd_kv_at at, uint32_t from,
+                       uint32_t end, uint32_t *out)
+{
+    const struct hd_device_lane *lane = reference_lane(kv, at);
+    size_t row = of(kv)->row;
+    for (uint32_t p = from; p < end; p++)
+        out[p - from] = hd_seal_pair(lane->k + p * row, lane->v + p * row, row);
 }
 
 uint32_t reference_bad_row(const struct hd_device_kv *kv, const struct hd_device_lane *lane,

@@ -102,11 +102,15 @@ static void take_kv_result(struct cluster *c, unsigned slot, const Hydac__V1__Kv
                                  .weights_us = m->weights_us,
                                  .rebuild_us = m->rebuild_us,
                                  .flops = m->flops,
-                                 .digest = m->digest,
                                  .heads = m->heads,
                                  .n_heads = m->n_heads,
                                  .gaps = m->gaps,
-                                 .n_gaps = m->n_gaps}};
+                                 .n_gaps = m->n_gaps,
+                                 .digest_sequences = m->digest_sequences,
+                                 .digest_heads = m->digest_heads,
+                                 .digests = m->digests}};
+    if (m->n_digest_sequences == m->n_digests && m->n_digest_heads == m->n_digests)
+        ev.kv.n_digests = m->n_digests;
     step(c, &ev);
 }
 

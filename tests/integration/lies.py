@@ -130,6 +130,17 @@ def other_digest(change):
     return replacement
 
 
+def other_rows(f):
+    """What it says of the K/V rows that it has is of other rows: the digests, which come last."""
+    for at in range(len(f.body)):
+        for size in range(8, len(f.body) - at, 8):
+            start = wire.varint(16 << 3 | 2) + wire.varint(size)
+            if f.body[at:].startswith(start) and at + len(start) + size == len(f.body):
+                digests = f.body[-size:]
+                return [frame(f.kind, f.body[:-size] + bytes(b ^ 1 for b in digests))]
+    return [f.raw]
+
+
 AUDITED_DIGEST = {wire.SELF_TEST_RESULT: 2, wire.AUDIT_RESULT: 3}  # the field
 LOGITS = 2
 RESULT, KV, ACK = wire.STEP_RESULT, wire.KV_RESULT, wire.HEARTBEAT_ACK

@@ -8,7 +8,7 @@ import pytest
 import exposition
 import wire
 from cluster import Daemons, until
-from lies import WRONG
+from lies import WRONG, instead, other_rows
 from middle import Middle
 from prompts import prompt
 
@@ -241,6 +241,37 @@ def test_damage_that_cannot_be_mended(lied):
     answer = stream.finish()
     assert answer.tokens == tokens and answer.suspect
     assert c.status()["cluster"]["epoch"] > epoch
+
+
+def rows_compared(c):
+    return c.status()["integrity"]["rows_compared"]
+
+
+def test_rows_that_two_have_are_compared(lied):
+    """Its heads move to the others: they have computed the same rows from their own logs."""
+    c, _, tokens = lied(3)
+    stream = c.client.stream(PROMPT, ANSWER)
+    stream.read_tokens(10)
+    c.hydac("drain", LIAR)
+    answer = stream.finish()
+    assert answer.tokens == tokens and not answer.suspect
+    assert rows_compared(c) == {"equal": rows_compared(c)["equal"], "unequal": 0}
+    assert rows_compared(c)["equal"] > 0
+
+
+def test_rows_that_differ_mark_the_answer(lied):
+    """Two cannot be decided: the sequence begins anew, with the same tokens."""
+    c, middle, tokens = lied(3)
+    stream = c.client.stream(PROMPT, ANSWER)
+    stream.read_tokens(10)
+    middle.lie(instead(wire.KV_RESULT, other_rows)())
+    c.hydac("drain", LIAR)
+    answer = stream.finish()
+    assert answer.tokens == tokens and answer.suspect
+    assert rows_compared(c)["unequal"] > 0
+    event = [e for e in c.status()["events"] if e["state"] == "rows_differ"][-1]
+    assert LIAR in (event["worker"], event["cause"])
+    assert " rows_differ worker=" in c.leader.output()
 
 
 def test_failing_memory_is_drained(lied):

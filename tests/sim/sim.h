@@ -67,7 +67,8 @@ struct sim_msg {
     struct hd_seq_need needs[SIM_SEQUENCES];
     size_t n_needs;
     uint32_t layers_done[HD_MAX_GROUPS];
-    uint64_t gaps, rows_rebuilt, rows_kept; /* KV; its heads are units[HD_UNIT_HEAD] */
+    uint64_t gaps, rows_rebuilt, rows_kept;     /* KV; its heads are units[HD_UNIT_HEAD] */
+    uint64_t digests[SIM_SEQUENCES][SIM_HEADS]; /* KV: of the rows that are needed; 0: not all */
     struct sim_row rows[SIM_ROWS];
     size_t n_rows;
 };
@@ -95,6 +96,7 @@ enum sim_lie {
     LIE_HALF,      /* ... of one kind of half-step */
     LIE_SOMETIMES, /* ... now and then */
     LIE_AUDITING,  /* what it says of others' */
+    LIE_ROWS,      /* the K/V rows that it computes for itself, and so its sums of ATTENTION */
     LIE_TEST,      /* the known answer */
     LIE_KINDS
 };
@@ -226,7 +228,7 @@ struct sim {
         differed_halves; /* half-steps asked for; ... when the first lie was told */
     /* what happened */
     bool joined_late, all_lost, prepared, gave_up_log;
-    unsigned asked, equal, blamed, doubts, ended_wrong, failing;
+    unsigned asked, equal, blamed, doubts, ended_wrong, failing, rows_equal, rows_unequal;
     unsigned losses, forgotten, recoveries, replays, moves, fills, drained, standby_used;
     unsigned relieved, returned; /* for being slow; got their share back */
     unsigned pairs,

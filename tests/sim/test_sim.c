@@ -348,6 +348,7 @@ static void finish(struct sim *s)
 
 struct totals {
     unsigned long asked, equal, blamed, doubts, ended_wrong, failing, liars;
+    unsigned long rows_equal, rows_unequal;
     unsigned long losses, forgotten, recoveries, replays, moves, fills, drained, standby_used,
         pairs, pairs_lost, relieved, returned;
 };
@@ -362,6 +363,8 @@ static void run_seed(uint64_t seed, bool trace, struct totals *t)
     run(&s);
     t->asked += s.asked;
     t->equal += s.equal;
+    t->rows_equal += s.rows_equal;
+    t->rows_unequal += s.rows_unequal;
     t->blamed += s.blamed;
     t->doubts += s.doubts;
     t->ended_wrong += s.ended_wrong;
@@ -408,7 +411,9 @@ int main(int argc, char **argv)
            (unsigned long long)seeds, t.losses, t.forgotten, t.recoveries, t.standby_used,
            t.replays, t.moves, t.fills, t.drained, t.pairs, t.pairs_lost, t.relieved, t.returned);
     printf("%lu liars: %lu blamed, %lu times nobody could be, %lu audits, %lu of them equal; %lu "
-           "answers ended wrong before that; %lu workers drained for their memory\n",
-           t.liars, t.blamed, t.doubts, t.asked, t.equal, t.ended_wrong, t.failing);
+           "answers ended wrong before that; %lu workers drained for their memory; rows that two "
+           "had: %lu times equal, %lu times not\n",
+           t.liars, t.blamed, t.doubts, t.asked, t.equal, t.ended_wrong, t.failing, t.rows_equal,
+           t.rows_unequal);
     return 0;
 }

@@ -70,9 +70,10 @@ static bool lies_now(struct sim *s, const struct sim_worker *w, const struct sim
 void sim_trust_lie(struct sim *s, unsigned worker, struct sim_msg *result)
 {
     const struct sim_worker *w = &s->workers[worker];
-    if (!lies_now(s, w, result))
+    bool rows = w->lie == LIE_ROWS && result->half == HD_HALF_ATTENTION;
+    if (!rows && !lies_now(s, w, result))
         return;
-    for (size_t i = 0; i < result->n_rows; i++)
+    for (size_t i = 0; i < result->n_rows && !rows; i++)
         result->rows[i].x += error_of(s, w, result, result->rows[i].x);
     if (!s->lying)
         s->lie_halves = s->halves;
@@ -269,7 +270,7 @@ static void blame(struct sim *s, const struct hd_action *a)
     s->gave_up_log = true; /* all that is left is replayed */
     for (unsigned i = 0; i < s->engine.n_requests; i++) {
         const struct sim_request *r = &s->engine.requests[i];
-        if (s->kind == SIM_LIAR && r->wrong && r->ends == 0 &&
+        if (s->kind == SIM_LIAR && r->wrong && r->ends == 0 && !r->named &&
             s->workers[worker].lie != LIE_SOMETIMES)
             sim_fail(s, "request %u goes on with wrong tokens", i);
     }
@@ -303,6 +304,18 @@ static void differ(struct sim *s)
         sim_fail(s, "two workers differ, and nobody lies");
 }
 
+/* Requests of these sequences say that they may be wrong. */
+static void rows_differ(struct sim *s, const struct hd_action *a)
+{
+    if (!has_liar(s))
+        sim_fail(s, "two workers have other rows, and nobody lies");
+    s->gave_up_log = true; /* they may be replayed */
+    for (unsigned i = 0; i < s->engine.n_requests; i++) {
+        struct sim_request *r = &s->engine.requests[i];
+        r->named |= r->sequence >= 0 && a->rows.sequences >> r->sequence & 1;
+    }
+}
+
 void sim_trust_act(struct sim *s, const struct hd_action *a)
 {
     struct sim_msg m = {.type = MSG_SELF_TEST};
@@ -319,6 +332,9 @@ void sim_trust_act(struct sim *s, const struct hd_action *a)
         over = find(s, a->round);
         if (over)
             over->round = 0;
+        break;
+    case HD_ACT_ROWS_DIFFER:
+        rows_differ(s, a);
         break;
     case HD_ACT_DIFFER:
         differ(s);
@@ -344,6 +360,8 @@ void sim_trust_check(struct sim *s)
     const struct sim_worker *w = &s->workers[has_liar(s) ? s->liar : 0];
     const struct hd_audit_totals *t = hd_core_audit_totals(s->core);
     s->equal = (unsigned)t->equal;
+    s->rows_equal = (unsigned)t->rows_equal;
+    s->rows_unequal = (unsigned)t->rows_unequal;
     for (unsigned i = 0; i < s->engine.n_requests; i++) {
         const struct sim_request *r = &s->engine.requests[i];
         if (!r->wrong || r->failed || r->cancelled || r->named)
@@ -354,6 +372,6 @@ void sim_trust_check(struct sim *s)
             sim_fail(s, "request %u ended wrong %llu half-steps after the lies began", i,
                      (unsigned long long)(r->ended_halves - s->lie_halves));
     }
-    if (!has_liar(s) && (t->unequal || t->undecided || t->wrong))
+    if (!has_liar(s) && (t->rows_unequal || t->unequal || t->undecided || t->wrong))
         sim_fail(s, "somebody was blamed, and nobody lies");
 }

@@ -8,6 +8,12 @@ uint64_t sim_kv_row(uint32_t layer, uint32_t head, uint64_t x)
     return sim_mix(1000 + layer, head, x);
 }
 
+/* As this worker computes it. */
+static uint64_t row_of(const struct sim_worker *w, uint32_t layer, uint32_t head, uint64_t x)
+{
+    return sim_kv_row(layer, head, x) + (w->lie == LIE_ROWS);
+}
+
 uint64_t sim_attention(uint32_t layer, uint32_t head, uint64_t x, const uint64_t *kv,
                        uint32_t position)
 {
@@ -125,7 +131,7 @@ static void rebuild_lane(struct sim_worker *w, uint32_t seq, uint32_t l, uint32_
     uint32_t *valid = &w->valid[seq][l][h];
     kv->rows_kept += *valid;
     for (; *valid < end; (*valid)++) {
-        w->kv[seq][l][h][*valid] = sim_kv_row(l, h, w->log[seq][l][*valid]);
+        w->kv[seq][l][h][*valid] = row_of(w, l, h, w->log[seq][l][*valid]);
         kv->rows_rebuilt++;
     }
 }
@@ -196,6 +202,24 @@ static void take_over(struct sim *s, unsigned worker, const struct sim_msg *m, s
         w->held[k] |= w->owned[k];
 }
 
+/* Of each lane of which all is there that is needed, whoever owns it. */
+static void say_digests(const struct sim_worker *w, const struct sim_msg *m, struct sim_msg *kv)
+{
+    for (size_t i = 0; i < m->n_needs; i++)
+        for (uint32_t h = 0; h < SIM_HEADS; h++) {
+            uint32_t q = m->needs[i].sequence, end = sim_needed(m, &m->needs[i], 0);
+            uint64_t digest = 1;
+            bool all = end > 0;
+            for (uint32_t l = 0; l < SIM_LAYERS; l++) {
+                end = sim_needed(m, &m->needs[i], l);
+                all &= w->valid[q][l][h] >= end;
+                for (uint32_t p = 0; p < end && all; p++)
+                    digest = sim_mix(digest, l * 1000 + p, w->kv[q][l][h][p]);
+            }
+            kv->digests[q][h] = all ? digest | 1 : 0;
+        }
+}
+
 static void assign(struct sim *s, unsigned worker, const struct sim_msg *m)
 {
     struct sim_worker *w = &s->workers[worker];
@@ -209,6 +233,7 @@ static void assign(struct sim *s, unsigned worker, const struct sim_msg *m)
     memcpy(w->hold, m->hold, sizeof w->hold);
     if (!m->round) {
         take_over(s, worker, m, &kv);
+        say_digests(w, m, &kv);
         sim_worker_emit(s, worker, 200 + sim_below(s, 4000), &kv);
     }
     if (sim_chance(s, 50))
@@ -227,7 +252,7 @@ static bool catch_up(struct sim_worker *w)
                 uint32_t *valid = &w->valid[q][l][h];
                 if (!(w->hold[HD_UNIT_HEAD] >> h & 1) || *valid >= w->logged[q][l])
                     continue;
-                w->kv[q][l][h][*valid] = sim_kv_row(l, h, w->log[q][l][*valid]);
+                w->kv[q][l][h][*valid] = row_of(w, l, h, w->log[q][l][*valid]);
                 (*valid)++;
                 return true;
             }
@@ -286,7 +311,7 @@ static void follow(struct sim_worker *w, const struct sim_msg *m)
             const struct sim_row *r = &m->rows[i];
             uint32_t *valid = &w->valid[r->sequence][m->layer][h];
             if (heads >> h & 1 && r->position == *valid)
-                w->kv[r->sequence][m->layer][h][(*valid)++] = sim_kv_row(m->layer, h, r->x);
+                w->kv[r->sequence][m->layer][h][(*valid)++] = row_of(w, m->layer, h, r->x);
         }
 }
 
@@ -303,7 +328,7 @@ static uint64_t attention(struct sim *s, unsigned worker, const struct sim_msg *
         if (r->position > *valid)
             sim_fail(s, "w%u: position %u of sequence %u where %u of layer %u head %u is next",
                      worker, r->position, r->sequence, *valid, m->layer, h);
-        uint64_t row = sim_kv_row(m->layer, h, r->x);
+        uint64_t row = row_of(w, m->layer, h, r->x);
         if (r->position == *valid)
             kv[(*valid)++] = row;
         else if (kv[r->position] != row && !s->lying)

@@ -87,6 +87,7 @@ static const struct hd_device_ops ops = {
     .row_bytes = hd_cpu_kv_row_bytes,
     .read = hd_cpu_kv_read,
     .bad_row = hd_cpu_kv_bad_row,
+    .digests = hd_cpu_kv_digests,
     .rows = rows,
     .half = half,
     .look = look,

@@ -205,6 +205,14 @@ void hd_cpu_kv_seal(struct hd_cpu_kv *kv, struct hd_kv_at at, uint32_t position)
         hd_seal_pair(hd_cpu_kv_k(kv, at, position), hd_cpu_kv_v(kv, at, position), kv->row_bytes);
 }
 
+void hd_cpu_kv_digests(const struct hd_device_kv *base, struct hd_kv_at at, uint32_t from,
+                       uint32_t end, uint32_t *out)
+{
+    const struct hd_cpu_kv *kv = of(base);
+    const uint32_t *seals = seals_of(kv, find_lane(kv, at), from / HD_ATTN_BLOCK);
+    memcpy(out, seals + from % HD_ATTN_BLOCK, (end - from) * sizeof *out);
+}
+
 uint32_t hd_cpu_kv_bad_row(const struct hd_device_kv *base, const struct hd_device_lane *lane,
                            uint32_t from, uint32_t end)
 {

@@ -42,6 +42,8 @@ void hd_cpu_kv_discard(struct hd_device_kv *kv, struct hd_device_lane *lane);
 size_t hd_cpu_kv_row_bytes(const struct hd_device_kv *kv);
 void hd_cpu_kv_read(const struct hd_device_kv *kv, struct hd_kv_at at, uint32_t position, void *k,
                     void *v);
+void hd_cpu_kv_digests(const struct hd_device_kv *kv, struct hd_kv_at at, uint32_t from,
+                       uint32_t end, uint32_t *out);
 uint32_t hd_cpu_kv_bad_row(const struct hd_device_kv *kv, const struct hd_device_lane *lane,
                            uint32_t from, uint32_t end);
 

@@ -46,6 +46,23 @@ static int copy_list(uint32_t **to, size_t *n_to, const uint32_t *list, size_t n
     return 0;
 }
 
+static int copy_digests(Hydac__V1__KvResult *m, const struct hd_kv_report *report)
+{
+    size_t n = report->n_digests;
+    m->digest_sequences = malloc((n + 1) * sizeof *m->digest_sequences);
+    m->digest_heads = malloc((n + 1) * sizeof *m->digest_heads);
+    m->digests = malloc((n + 1) * sizeof *m->digests);
+    if (!m->digest_sequences || !m->digest_heads || !m->digests)
+        return HD_E_NOMEM;
+    for (size_t i = 0; i < n; i++) {
+        m->digest_sequences[i] = report->digests[i].sequence;
+        m->digest_heads[i] = report->digests[i].head;
+        m->digests[i] = report->digests[i].digest;
+    }
+    m->n_digest_sequences = m->n_digest_heads = m->n_digests = n;
+    return 0;
+}
+
 int hd_reply_kv_result(struct hd_reply *r, const struct hd_kv_report *report)
 {
     Hydac__V1__KvResult *m = malloc(sizeof *m);
@@ -62,12 +79,13 @@ int hd_reply_kv_result(struct hd_reply *r, const struct hd_kv_report *report)
     m->bytes = report->bytes;
     m->weights_us = report->weights_us;
     m->rebuild_us = report->rebuild_us;
-    m->digest = report->digest;
     m->flops = report->flops;
     int rc = copy_list(&m->heads, &m->n_heads, report->heads, report->n_heads);
     if (rc == 0)
         rc = copy_list(&m->ready_heads, &m->n_ready_heads, report->ready, report->n_ready);
-    return rc < 0 ? rc : copy_list(&m->gaps, &m->n_gaps, report->gaps, report->n_gaps);
+    if (rc == 0)
+        rc = copy_list(&m->gaps, &m->n_gaps, report->gaps, report->n_gaps);
+    return rc < 0 ? rc : copy_digests(m, report);
 }
 
 int hd_reply_step_result(struct hd_reply *r, const Hydac__V1__Step *step,

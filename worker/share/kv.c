@@ -2,6 +2,7 @@
 #include "worker/share/kv.h"
 
 #include <stdlib.h>
+#include <xxhash.h>
 
 struct lane {
     uint32_t valid;    /* positions */
@@ -125,6 +126,17 @@ size_t hd_kv_row_bytes(const struct hd_kv *kv)
 void hd_kv_read(const struct hd_kv *kv, struct hd_kv_at at, uint32_t position, void *k, void *v)
 {
     kv->device->ops->read(kv->memory, at, position, k, v);
+}
+
+uint64_t hd_kv_digest(const struct hd_kv *kv, struct hd_kv_at at, uint32_t positions, uint64_t seed)
+{
+    uint32_t rows[HD_ATTN_BLOCK];
+    for (uint32_t from = 0; from < positions; from += HD_ATTN_BLOCK) {
+        uint32_t left = positions - from, n = left < HD_ATTN_BLOCK ? left : HD_ATTN_BLOCK;
+        kv->device->ops->digests(kv->memory, at, from, from + n, rows);
+        seed = XXH3_64bits_withSeed(rows, n * sizeof *rows, seed);
+    }
+    return seed;
 }
 
 /* Blocks that have a valid row. */

@@ -39,6 +39,10 @@ int hd_kv_reserve(struct hd_kv *kv, struct hd_kv_at at, uint32_t positions);
 size_t hd_kv_row_bytes(const struct hd_kv *kv);
 /* Copies a valid row: [row bytes] each. */
 void hd_kv_read(const struct hd_kv *kv, struct hd_kv_at at, uint32_t position, void *k, void *v);
+/* Of the valid rows 0 .. positions-1: of their digests, with that of what goes before as the seed.
+ * Rows that were computed from the same inputs have the same, whatever computed them. */
+uint64_t hd_kv_digest(const struct hd_kv *kv, struct hd_kv_at at, uint32_t positions,
+                      uint64_t seed);
 /* Declares the rows below `positions` written. Never lowers the count. */
 void hd_kv_commit(struct hd_kv *kv, struct hd_kv_at at, uint32_t positions);
 uint32_t hd_kv_valid(const struct hd_kv *kv, struct hd_kv_at at);

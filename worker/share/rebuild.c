@@ -5,7 +5,6 @@
 #include "worker/share/kv_work.h"
 
 #include <stdlib.h>
-#include <xxhash.h>
 
 struct rebuild {
     struct hd_node *node;
@@ -89,17 +88,22 @@ uint64_t hd_find_gaps(const struct hd_node *n, const struct hd_assignment *a,
     return gaps;
 }
 
-/* All that is needed of this head is there. */
+/* All that is needed of this sequence is there of this head. */
+static bool has_all(const struct rebuild *r, const struct hd_sequence_need *need, uint32_t head)
+{
+    for (uint32_t l = 0; l < r->node->model->shape.n_layers; l++) {
+        struct hd_kv_at at = {need->sequence, l, head};
+        if (hd_kv_valid(r->node->kv, at) < hd_needed(r->a, need, l))
+            return false;
+    }
+    return true;
+}
+
 static bool is_ready(const struct rebuild *r, uint32_t head)
 {
-    for (size_t i = 0; i < r->a->n_needs; i++) {
-        const struct hd_sequence_need *need = &r->a->needs[i];
-        for (uint32_t l = 0; l < r->node->model->shape.n_layers; l++) {
-            struct hd_kv_at at = {need->sequence, l, head};
-            if (hd_kv_valid(r->node->kv, at) < hd_needed(r->a, need, l))
-                return false;
-        }
-    }
+    for (size_t i = 0; i < r->a->n_needs; i++)
+        if (!has_all(r, &r->a->needs[i], head))
+            return false;
     return true;
 }
 
@@ -117,7 +121,6 @@ static int add_lane(struct rebuild *r, const struct hd_lane_rows *rows)
     return hd_kv_list_add_lane(&r->list, r->node, rows);
 }
 
-/* In the order of the report's digest. */
 static int list_work(struct rebuild *r)
 {
     struct hd_unit_list heads = r->a->want[HD_UNIT_HEAD];
@@ -141,27 +144,6 @@ static int list_work(struct rebuild *r)
 
 /* ---- Computing them ----*/
 
-static bool is_new(const struct hd_kv_report *report, uint32_t head)
-{
-    for (size_t i = 0; i < report->n_heads; i++)
-        if (report->heads[i] == head)
-            return true;
-    return false;
-}
-
-/* `row`: room for a K and a V row. */
-static void account(struct rebuild *r, const struct hd_kv_work *w, XXH3_state_t *hash, uint8_t *row)
-{
-    struct hd_kv *kv = r->node->kv;
-    size_t bytes = hd_kv_row_bytes(kv);
-    uint32_t end = is_new(r->report, w->at.head) ? w->position + (uint32_t)w->n : 0;
-    for (uint32_t p = w->position; p < end; p++) {
-        hd_kv_read(kv, w->at, p, row, row + bytes);
-        XXH3_64bits_update(hash, row, 2 * bytes);
-    }
-    hd_kv_counters(kv, w->at.layer, w->at.head)->rebuilt += w->n;
-}
-
 void hd_kv_report_size(const struct hd_node *n, struct hd_kv_report *report)
 {
     const struct hd_model_shape *m = &n->model->shape;
@@ -170,30 +152,16 @@ void hd_kv_report_size(const struct hd_node *n, struct hd_kv_report *report)
     report->flops = report->rows_rebuilt * 4 * m->head_dim * m->dim;
 }
 
-static int hash_rows(struct rebuild *r)
-{
-    XXH3_state_t *hash = XXH3_createState();
-    uint8_t *row = malloc(2 * hd_kv_row_bytes(r->node->kv));
-    bool ok = hash && row;
-    if (ok) {
-        XXH3_64bits_reset(hash);
-        for (size_t i = 0; i < r->list.n; i++)
-            account(r, &r->list.work[i], hash, row);
-        r->report->digest = XXH3_64bits_digest(hash);
-    }
-    XXH3_freeState(hash);
-    free(row);
-    return ok ? 0 : HD_E_NOMEM;
-}
-
 static int compute(struct rebuild *r)
 {
     uint64_t t0 = hd_now_us();
     int rc = hd_kv_list_run(&r->list, r->node);
-    if (rc == HD_KV_DONE)
-        rc = hash_rows(r);
-    if (rc != 0)
+    if (rc != HD_KV_DONE)
         return rc;
+    for (size_t i = 0; i < r->list.n; i++) {
+        const struct hd_kv_work *w = &r->list.work[i];
+        hd_kv_counters(r->node->kv, w->at.layer, w->at.head)->rebuilt += w->n;
+    }
     r->report->rows_rebuilt = hd_kv_list_rows(&r->list);
     hd_kv_report_size(r->node, r->report);
     if (r->list.n > 0)
@@ -212,6 +180,36 @@ static int list_and_compute(struct rebuild *r)
             rc = compute(r);
     } while (rc == HD_KV_AGAIN);
     return rc;
+}
+
+/* ---- What others may have computed as well ----*/
+
+static uint64_t digest_of(const struct rebuild *r, const struct hd_sequence_need *need,
+                          uint32_t head)
+{
+    uint64_t digest = 0;
+    for (uint32_t l = 0; l < r->node->model->shape.n_layers; l++) {
+        struct hd_kv_at at = {need->sequence, l, head};
+        digest = hd_kv_digest(r->node->kv, at, hd_needed(r->a, need, l), digest);
+    }
+    return digest;
+}
+
+static int list_digests(struct rebuild *r)
+{
+    struct hd_kv_report *report = r->report;
+    uint32_t heads = r->node->model->shape.n_kv_heads;
+    report->digests = malloc((r->a->n_needs * heads + 1) * sizeof *report->digests);
+    if (!report->digests)
+        return HD_E_NOMEM;
+    for (size_t i = 0; i < r->a->n_needs; i++) {
+        const struct hd_sequence_need *need = &r->a->needs[i];
+        for (uint32_t h = 0; h < heads && hd_needed(r->a, need, 0) > 0; h++)
+            if (has_all(r, need, h))
+                report->digests[report->n_digests++] =
+                    (struct hd_rows_digest){need->sequence, h, digest_of(r, need, h)};
+    }
+    return 0;
 }
 
 static int load(struct rebuild *r, struct hd_error *err)
@@ -237,6 +235,8 @@ int hd_rebuild(struct hd_node *n, const struct hd_assignment *a, struct hd_kv_re
         return rc;
     list_ready(&r);
     rc = list_and_compute(&r);
+    if (rc == 0)
+        rc = list_digests(&r);
     hd_kv_list_deinit(&r.list);
     if (rc < 0)
         return hd_fail(err, rc, "out of memory for rebuilding K/V");
@@ -249,5 +249,7 @@ void hd_kv_report_deinit(struct hd_kv_report *report)
 {
     free(report->heads);
     free(report->ready);
+    free(report->digests);
     report->heads = report->ready = NULL;
+    report->digests = NULL;
 }

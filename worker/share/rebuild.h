@@ -27,6 +27,13 @@ struct hd_assignment {
     uint32_t layers_done[HD_MAX_GROUPS]; /* descending */
 };
 
+/* What the rows of a sequence that an assignment needs are of one head, in all layers. Workers that
+ * have computed the same rows have the same. */
+struct hd_rows_digest {
+    uint32_t sequence, head;
+    uint64_t digest;
+};
+
 struct hd_kv_report {
     uint64_t epoch, round;
     uint32_t *heads; /* newly owned, ascending; malloc'ed: hd_kv_report_deinit */
@@ -41,8 +48,10 @@ struct hd_kv_report {
     uint64_t bytes;        /* of K/V written */
     uint64_t flops;
     uint64_t weights_us, rebuild_us; /* 0: nothing was to be loaded, computed */
-    uint64_t digest; /* XXH3 of the rebuilt rows of `heads`, K then V of each, in ascending order of
-                        layer, head, sequence, position */
+    /* Of each sequence and head of which all rows that are needed are there, owned or not:
+     * malloc'ed likewise. Without a round only. */
+    struct hd_rows_digest *digests;
+    size_t n_digests;
 };
 
 /* An assignment without a round; what it holds is hd_hold_set's. 0, HD_E_NOMEM, or what packing

@@ -145,6 +145,9 @@ static void say_trust(struct trace *t, const struct hd_action *a)
     case HD_ACT_AUDITED:
         say(t, "audited r%" PRIu64, a->round);
         break;
+    case HD_ACT_ROWS_DIFFER:
+        say(t, "rows differ %s %s s%" PRIx64, name, name_of(t, a->rows.subject), a->rows.sequences);
+        break;
     case HD_ACT_DIFFER:
         say(t, "differ %s %s", name, name_of(t, a->differ.subject));
         break;
@@ -306,7 +309,8 @@ static enum hd_half half_of(const char *w)
 }
 
 struct lists {
-    uint32_t heads[16], gaps[16], ready[16];
+    uint32_t heads[16], gaps[16], ready[16], digest_sequences[16], digest_heads[16];
+    uint64_t digests[16];
     struct hd_seq_rows rows[16];
 };
 
@@ -318,12 +322,25 @@ static size_t numbers(const char *w, uint32_t *list)
     return n;
 }
 
+/* SEQ:HEAD=DIGEST */
+static void parse_digest_of(struct hd_event *ev, struct lists *l, char *w)
+{
+    size_t i = ev->kv.n_digests++;
+    cr_assert_lt(i, sizeof l->digests / sizeof *l->digests);
+    l->digest_sequences[i] = (uint32_t)strtoul(w, &w, 10);
+    l->digest_heads[i] = (uint32_t)strtoul(w + 1, &w, 10);
+    l->digests[i] = strtoull(w + 1, NULL, 10);
+}
+
 static void parse_kv(struct hd_event *ev, struct lists *l, char **rest)
 {
     ev->kv.epoch = number(rest);
     ev->kv.heads = l->heads;
     ev->kv.gaps = l->gaps;
     ev->kv.ready = l->ready;
+    ev->kv.digest_sequences = l->digest_sequences;
+    ev->kv.digest_heads = l->digest_heads;
+    ev->kv.digests = l->digests;
     for (char *w = word(rest); w; w = word(rest)) {
         if (strncmp(w, "heads=", 6) == 0)
             ev->kv.n_heads = numbers(w + 6, l->heads);
@@ -331,6 +348,8 @@ static void parse_kv(struct hd_event *ev, struct lists *l, char **rest)
             ev->kv.n_gaps = numbers(w + 5, l->gaps);
         else if (strncmp(w, "ready=", 6) == 0)
             ev->kv.n_ready = numbers(w + 6, l->ready);
+        else if (strncmp(w, "rows:", 5) == 0)
+            parse_digest_of(ev, l, w + 5);
         else if (strncmp(w, "round=", 6) == 0)
             ev->kv.round = strtoull(w + 6, NULL, 10);
         else if (strncmp(w, "rows=", 5) == 0)
@@ -497,7 +516,7 @@ static enum hd_event_type type_of(const char *w)
         {"drain", HD_EV_DRAIN},       {"rebalance", HD_EV_REBALANCE},
         {"weights", HD_EV_WEIGHTS},   {"known", HD_EV_MODEL_KNOWN},
         {"tested", HD_EV_SELF_TEST},  {"audit", HD_EV_AUDIT},
-        {"damage", HD_EV_DAMAGE},
+        {"damage", HD_EV_DAMAGE},     {"abandoned", HD_EV_REPLAYED},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(words[i].word, w) == 0)
@@ -540,6 +559,7 @@ static void parse(struct trace *t, struct hd_event *ev, struct lists *l, char *t
         parse_half(ev, l, &rest);
         break;
     case HD_EV_STEP_DONE:
+    case HD_EV_REPLAYED:
     case HD_EV_MODEL_KNOWN:
     case HD_EV_REBALANCE:
         break;

@@ -5,7 +5,8 @@
  *   ack NAME [ROUND TRIP IN US]
  *   tick MS [late MS]                          time moves on by MS first
  *   kv NAME EPOCH [heads=0,1] [ready=1] [gaps=2] [rows=N] [kept=N] [round=N]
- *   open SEQ | close SEQ | half STEP A|F|L LAYER SEQ:ROWS ... | done
+ *      [rows:SEQ:HEAD=DIGEST]...
+ *   open SEQ | close SEQ | half STEP A|F|L LAYER SEQ:ROWS ... | done | abandoned
  *   result NAME EPOCH STEP A|F|L LAYER [DIGEST]  Aa, Ab, Fa, Fb: of one of two groups
  *   log NAME SEQ complete|gap | fetch NAME ID SEQ LAYER POSITION COUNT
  *   rows NAME ID COUNT for NAME | drain NAME on|off|leaving | rebalance | weights NAME | known

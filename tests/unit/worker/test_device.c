@@ -149,11 +149,15 @@ RIG_TEST(device, rebuilds_the_same_rows)
         hd_kv_clear(both[i]->node->kv);
         rig_feed(both[i], (struct rig_feed){0, layers, 0, N});
         cr_assert_eq(rig_own_heads(both[i], 0xf, &a, &report[i]), 0);
-        hd_kv_report_deinit(&report[i]);
     }
     cr_assert_eq(report[0].rows_rebuilt, report[1].rows_rebuilt);
     cr_assert_gt(report[0].rows_rebuilt, 0);
-    cr_assert_eq(report[0].digest, report[1].digest);
+    cr_assert_eq(report[0].n_digests, report[1].n_digests);
+    cr_assert_eq(report[0].n_digests, 4);
+    for (size_t i = 0; i < 4; i++)
+        cr_assert_eq(report[0].digests[i].digest, report[1].digests[i].digest);
+    for (size_t i = 0; i < 2; i++)
+        hd_kv_report_deinit(&report[i]);
     rig_expect_same_lane(&p.cpu, &p.plain, (struct hd_kv_at){0, 1, 3}, N);
     close_pair(&p);
 }

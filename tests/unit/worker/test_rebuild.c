@@ -1,5 +1,6 @@
 /* Taking over heads: the rebuilt K/V is the lost K/V bit for bit, and nothing else is touched. */
 #include "rig.h"
+#include "worker/cpu/kv.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -31,12 +32,28 @@ static void open_tiny(struct rig *r, uint64_t heads, unsigned threads,
 static const struct hd_sequence_need both[] = {{.sequence = 0, .base = N0},
                                                {.sequence = 1, .base = N1}};
 
+/* What it says of these rows; 0: nothing. */
+static uint64_t digest_of(const struct hd_kv_report *r, uint32_t sequence, uint32_t head)
+{
+    uint64_t digest = 0;
+    for (size_t i = 0; i < r->n_digests; i++) {
+        if (r->digests[i].sequence != sequence || r->digests[i].head != head)
+            continue;
+        cr_assert_eq(digest, 0, "once");
+        digest = r->digests[i].digest;
+    }
+    return digest;
+}
+
 RIG_TEST(rebuild, every_head_comes_back_bit_for_bit)
 {
     struct rig all, other;
+    struct hd_kv_report has;
     open_tiny(&all, 0xf, 1, *activations);
     feed(&all, LAYERS, 0, N0);
-    uint64_t digests[HEADS];
+    struct hd_assignment need_all = {.needs = both, .n_needs = 2, .layers_done = {LAYERS}};
+    cr_assert_eq(rig_own_heads(&all, 0x1, &need_all, &has), 0);
+    cr_assert_eq(has.n_digests, 2 * HEADS, "of heads that are left over, too");
     for (uint32_t h = 0; h < HEADS; h++) {
         struct hd_kv_report report;
         open_tiny(&other, 0xf & ~(1u << h), 1 + h % 3, *activations);
@@ -58,15 +75,20 @@ RIG_TEST(rebuild, every_head_comes_back_bit_for_bit)
             cr_assert_eq(hd_kv_counters(other.node->kv, l, h)->misses, 0);
             cr_assert_eq(hd_kv_counters(other.node->kv, l, (h + 1) % HEADS)->rebuilt, 0);
         }
-        digests[h] = report.digest;
-        cr_assert(h == 0 || digests[h] != digests[h - 1]);
+        for (uint32_t i = 0; i < HEADS; i++)
+            for (uint32_t s = 0; s < 2; s++) {
+                cr_assert_neq(digest_of(&has, s, i), 0);
+                cr_assert_eq(digest_of(&report, s, i), digest_of(&has, s, i));
+                cr_assert_neq(digest_of(&has, s, i), digest_of(&has, s, (i + 1) % HEADS));
+            }
         hd_kv_report_deinit(&report);
         rig_close(&other);
     }
+    hd_kv_report_deinit(&has);
     rig_close(&all);
 }
 
-RIG_TEST(rebuild, the_digest_and_the_rows_do_not_depend_on_threads_or_on_what_is_owned_beside)
+RIG_TEST(rebuild, the_digests_do_not_depend_on_threads_or_on_what_is_owned_beside)
 {
     struct rig a, b;
     struct hd_kv_report ra, rb;
@@ -77,7 +99,12 @@ RIG_TEST(rebuild, the_digest_and_the_rows_do_not_depend_on_threads_or_on_what_is
     struct hd_assignment need = {.needs = both, .n_needs = 2, .layers_done = {LAYERS}};
     cr_assert_eq(rig_own_heads(&a, 0x5, &need, &ra), 0);
     cr_assert_eq(rig_own_heads(&b, 0x7, &need, &rb), 0);
-    cr_assert_eq(ra.digest, rb.digest);
+    for (uint32_t s = 0; s < 2; s++) {
+        cr_assert_eq(digest_of(&ra, s, 0), digest_of(&rb, s, 0));
+        cr_assert_eq(digest_of(&ra, s, 2), digest_of(&rb, s, 2));
+        cr_assert_eq(digest_of(&ra, s, 1), 0);
+        cr_assert_neq(digest_of(&rb, s, 1), 0);
+    }
     cr_assert_eq(ra.rows_rebuilt, 2 * LAYERS * (N0 + N1));
     cr_assert_eq(ra.rows_kept, 0);
     hd_kv_report_deinit(&ra);
@@ -86,23 +113,35 @@ RIG_TEST(rebuild, the_digest_and_the_rows_do_not_depend_on_threads_or_on_what_is
     rig_close(&b);
 }
 
-/* It is of the new heads' rows alone, in the order of their numbers. */
-RIG_TEST(rebuild, the_digest_does_not_depend_on_the_order_of_needs_or_on_other_rows)
+/* They are of what is needed alone, and of rows as they were computed: one that is wrong shows. */
+RIG_TEST(rebuild, the_digests_are_of_the_rows_that_are_needed)
 {
     struct rig a, b;
     struct hd_kv_report ra, rb;
-    struct hd_sequence_need swapped[] = {both[1], both[0]};
-    open_tiny(&a, 0, 1, *activations);
-    open_tiny(&b, 0x2, 3, *activations);
+    struct hd_sequence_need swapped[] = {both[1], both[0]}, less[] = {both[0], both[1]};
+    less[1].base = N1 - 1;
+    open_tiny(&a, 0x7, 1, *activations);
+    open_tiny(&b, 0x7, 3, *activations);
     feed(&a, LAYERS, 0, N0);
-    feed(&b, LAYERS, 0, N0);
-    hd_kv_drop_head(b.node->kv, 1); /* what it owns is to be computed as well */
+    feed(&b, LAYERS, 0, N0 + 3); /* of sequence 0 it has more */
     struct hd_assignment need = {.needs = both, .n_needs = 2, .layers_done = {LAYERS}};
-    cr_assert_eq(rig_own_heads(&a, 0x5, &need, &ra), 0);
+    cr_assert_eq(rig_own_heads(&a, 0x7, &need, &ra), 0);
     need.needs = swapped;
+    struct hd_kv_at wrong = {1, LAYERS - 1, 2};
+    struct hd_cpu_kv *kv = hd_cpu_kv(hd_kv_memory(b.node->kv));
+    ((uint8_t *)hd_cpu_kv_k(kv, wrong, N1 - 1))[1] ^= 1;
+    hd_cpu_kv_seal(kv, wrong, N1 - 1); /* computed so */
     cr_assert_eq(rig_own_heads(&b, 0x7, &need, &rb), 0);
-    cr_assert_eq(rb.rows_rebuilt, 3 * LAYERS * (N0 + N1));
-    cr_assert_eq(ra.digest, rb.digest);
+    for (uint32_t h = 0; h < 3; h++) {
+        cr_assert_eq(digest_of(&ra, 0, h), digest_of(&rb, 0, h));
+        cr_assert_eq(digest_of(&ra, 1, h) == digest_of(&rb, 1, h), h != 2);
+    }
+    hd_kv_report_deinit(&ra);
+    hd_kv_report_deinit(&rb);
+    need.needs = less;
+    cr_assert_eq(rig_own_heads(&a, 0x7, &need, &ra), 0);
+    cr_assert_eq(rig_own_heads(&b, 0x7, &need, &rb), 0);
+    cr_assert_eq(digest_of(&ra, 1, 2), digest_of(&rb, 1, 2), "what is not needed is not in it");
     hd_kv_report_deinit(&ra);
     hd_kv_report_deinit(&rb);
     rig_close(&a);
