@@ -21,14 +21,15 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, os.pardir, "integration"))
 
-import links  # noqa: E402 (the path comes first)
+import flips  # noqa: E402 (the path comes first)
+import links  # noqa: E402
 import machines  # noqa: E402
 import schedule  # noqa: E402
 import streams  # noqa: E402
 from cluster import HYDAC  # noqa: E402
 
 SUMMED = ("heads_lost", "heads_rebuilt", "rows_rebuilt", "rows_replayed")
-UNDONE = ("start", "joined", "found", "prompt", "continue", "heal", "fast", "honest")
+UNDONE = ("looked over", "start", "joined", "found", "prompt", "continue", "heal", "fast", "honest")
 HANG = 300.0  # seconds after which a stream is taken never to end
 
 
@@ -52,6 +53,8 @@ class Chaos:
         self.alone_since, self.longest_outage = None, 0.0
         self.blamed = self.lied_at = 0  # findings of wrong bits before this wave, before this lie
         self.longest_gap = self.longest_rejoin = 0.0
+        self.why_no_flips = self.look_for_debugger()
+        self.flips, self.flipped, self.damaged = [], "", False  # the latest; its process; in this wave
 
     # ---- The undisturbed run
 
@@ -96,6 +99,11 @@ class Chaos:
             c.lie(name, verb[len("lie ") :])
         elif verb == "found":
             self.until_found()
+        elif verb.startswith("flip "):
+            self.flip(name, int(verb.split()[1]))
+            verb = "flip"
+        elif verb == "looked over":
+            self.until_looked_over(name)
         elif verb == "honest":
             c.honest(name)
         elif verb.startswith("cut "):
@@ -116,6 +124,36 @@ class Chaos:
         while self.c.blamed() == self.lied_at:
             if time.monotonic() > end:
                 raise Failure("wrong bits are not found")
+            self.pass_time(0.05)
+
+    def look_for_debugger(self):
+        """Why no bit of a worker's memory can be flipped here; "": it can."""
+        try:
+            flips.rows_of(self.c.workers[self.c.names[0]].pid)
+        except (flips.NoDebugger, RuntimeError) as why:
+            return str(why)
+        return ""
+
+    def flip(self, name, seed):
+        worker = self.c.workers[name]
+        self.flipped, self.damaged = worker.log, True
+        try:
+            self.flips = flips.flip(worker.pid, ["weights"], seed)
+        except RuntimeError:  # it owns and holds nothing
+            self.flips = []
+        if self.flips:
+            self.note_hit("flip")
+
+    def until_looked_over(self, name):
+        """Found by the worker within the time that a round may take, three times over; meanwhile there
+        may be audits that cut it off, and then it is found without a conversation."""
+        worker, end = self.c.workers[name], time.monotonic() + HANG
+        while self.flips and worker.log == self.flipped:
+            found = flips.findings(worker)
+            if all(any(flips.is_of(n, f) for n in found) for f in self.flips):
+                return
+            if time.monotonic() > end:
+                raise Failure(f"a flipped bit is not found: {flips.line(self.flips[0])}")
             self.pass_time(0.05)
 
     def note_hit(self, verb):
@@ -174,7 +212,7 @@ class Chaos:
 
     def wave(self, wave):
         self.waves += 1
-        self.blamed = self.c.blamed()
+        self.blamed, self.damaged = self.c.blamed(), False
         before = self.hit.copy()
         self.running, self.together = [], len(wave.requests)
         self.more = itertools.cycle(wave.requests)
@@ -195,7 +233,7 @@ class Chaos:
 
     def judge(self, f, may_refuse):
         doubted = f.id in self.c.doubtful() or (self.c.blamed() > self.blamed and f.was_told())
-        verdict = f.verdict(self.expected[f.index], may_refuse, doubted)
+        verdict = f.verdict(self.expected[f.index], may_refuse, doubted, self.damaged)
         self.longest_gap = max(self.longest_gap, f.longest_gap)
         if verdict in ("same", "refused", "doubted"):
             self.verdicts[verdict] += 1
@@ -206,7 +244,8 @@ class Chaos:
     def run(self):
         self.begin = time.monotonic()
         links = self.c.net.has_links
-        for wave in schedule.waves(self.o.seed, self.c.names, len(self.requests), links):
+        n, memory = len(self.requests), not self.why_no_flips
+        for wave in schedule.waves(self.o.seed, self.c.names, n, links, memory):
             enough = self.o.kills and self.acts["kill"] >= self.o.kills
             if enough or time.monotonic() - self.begin > self.o.seconds:
                 return
@@ -246,6 +285,8 @@ class Chaos:
         print(f"seed {self.o.seed}, {self.o.model}, {len(self.c.names)} workers, {self.c.net.kind}")
         if self.c.why_loopback:
             print(f"no network namespaces ({self.c.why_loopback}): no faults of links")
+        if self.why_no_flips:
+            print(f"no bits are flipped in memory: {self.why_no_flips}")
         print(f"faults: {listed(account['faults'])}")
         print(
             f"kills while streams ran: {sum(hit.values())}, of these {sum(survived.values())} in "

@@ -35,6 +35,7 @@ class Cluster(Base):
         args += [f"--recovery.assign_deadline_ms={ASSIGN_DEADLINE}"]
         args += [*self.tls, "--http.open=true"]
         args += ["--integrity.audit=8", "--integrity.quarantine_s=0"]
+        args += ["--integrity.scrub_s=2", "--integrity.drain_after=0"]
         # Who was silent twice in a minute rests for longer than a wave waits for all to own something.
         args += ["--cluster.rebalance=manual"]
         self.leader = Process(args, os.path.join(self.folder, "leader.log"))

@@ -189,10 +189,18 @@ def slow_and_another_killed(r, names):
     return [*steps, *back(r, [b])]
 
 
+def flipped(r, names):
+    """One bit of a worker's packed weights is another: it finds it and says so, or an audit does. Rows
+    would not last: gdb stops the worker for so long that it may be given up."""
+    a = r.choice(names)
+    return [(0, "joined", a), (0, f"flip {r.randrange(1 << 20)}", a), (0, "looked over", a)]
+
+
 PROCESSES = (one, two_at_once, several_at_once, second_in_recovery, in_assignment, again)
 PROCESSES += (while_joining, other_while_joining, all_but_one, everybody, in_prefill, stopped)
 PROCESSES += (stopped_briefly, stopped_then_killed, stopped_and_another_killed, beyond_the_limit)
 PROCESSES += (liar, wrong_bits, hung, liar_and_another_killed, lie_in_recovery)
+MEMORY = (flipped,)  # where there is a debugger
 LINKS = (cut("both"), cut("in"), cut("out"), cut_briefly, cut_and_another_killed, power_lost)
 LINKS += (slow, slow_and_another_killed)
 
@@ -204,19 +212,19 @@ class Wave:
         self.whole = whole  # the next wave waits until every worker owns something
 
 
-def deal(r, names, links):
+def deal(r, names, links, memory):
     """Episodes without end."""
     while True:
-        deck = list(PROCESSES + (LINKS if links else ()))
+        deck = list(PROCESSES + (LINKS if links else ()) + (MEMORY if memory else ()))
         r.shuffle(deck)
         for kind in deck:
             yield r.uniform(0, 0.25), kind.__name__, kind(r, names)
 
 
-def waves(seed, names, n_requests, links):
+def waves(seed, names, n_requests, links, memory=False):
     """Without end. What makes requests fail gets a wave of its own."""
     r = random.Random(seed)
-    episodes = deal(r, names, links)
+    episodes = deal(r, names, links, memory)
 
     def wave_of(some):
         requests = [r.randrange(n_requests) for _ in range(r.randint(2, 6))]

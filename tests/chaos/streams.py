@@ -76,15 +76,19 @@ class Follower(threading.Thread):
         words = ("computed wrong bits", "compute different bits")
         return len(self.errors) == 1 and any(w in self.errors[0] for w in words)
 
-    def verdict(self, expected, may_refuse, doubted=False):
+    def verdict(self, expected, may_refuse, doubted=False, damaged=False):
         """ "same" (as far as the client wanted it), "refused", "doubted" (the leader has said that it
-        may be wrong), or a sentence that says what is wrong."""
+        may be wrong), or a sentence that says what is wrong. `damaged`: weights were."""
         tokens = self.answer.tokens
         if not self.finished.is_set():
             return f"hangs after {len(tokens)} of {len(expected)} tokens"
         if doubted:
             return "doubted"
         wrong = next((i for i, (a, b) in enumerate(zip(tokens, expected)) if a != b), None)
+        if wrong is not None and self.answer.suspect:
+            return "doubted"
+        if damaged and len(self.errors) == 1 and "not finite" in self.errors[0]:
+            return "doubted"
         if wrong is not None:
             return f"token {wrong} is {tokens[wrong]}, undisturbed {expected[wrong]}"
         if len(tokens) > len(expected):

@@ -15,8 +15,8 @@ import schedule  # noqa: E402 (the path comes first)
 NAMES = ["w1", "w2", "w3", "w4"]
 
 
-def first_waves(seed, links=True, n=40, names=None):
-    return list(itertools.islice(schedule.waves(seed, names or NAMES, 10, links), n))
+def first_waves(seed, links=True, n=40, names=None, memory=True):
+    return list(itertools.islice(schedule.waves(seed, names or NAMES, 10, links, memory), n))
 
 
 def test_same_seed_same_schedule():
@@ -27,9 +27,11 @@ def test_same_seed_same_schedule():
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_every_kind_comes_before_any_again(links):
-    kinds = [name for w in first_waves(5, links) for _, name, _ in w.episodes]
+@pytest.mark.parametrize("memory", [True, False])
+def test_every_kind_comes_before_any_again(links, memory):
+    kinds = [name for w in first_waves(5, links, memory=memory) for _, name, _ in w.episodes]
     n = len(schedule.PROCESSES) + (len(schedule.LINKS) if links else 0)
+    n += len(schedule.MEMORY) if memory else 0
     assert len(set(kinds[:n])) == n
     assert sorted(kinds[:n]) == sorted(kinds[n : 2 * n])
 
