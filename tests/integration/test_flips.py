@@ -14,6 +14,7 @@ sys.path.insert(0, os.path.join(HERE, os.pardir, "chaos"))
 import flips  # noqa: E402 (the path comes first)
 
 import cluster  # noqa: E402
+from middle import Middle  # noqa: E402
 
 
 def options(n):
@@ -48,6 +49,30 @@ def test_flips_are_found_and_made_good(daemons):
     with cluster.Daemons(c.model) as fresh:
         fresh.start_all(1)
         assert fresh.client.complete(tokens, 100).tokens == with_all
+
+
+def test_what_is_found_while_the_leader_is_away_is_told_when_it_is_back(model):
+    """Answers that have left may be made of it."""
+    with cluster.Daemons(model, leader_args=["--integrity.scrub_s=1", *flips.PATIENT]) as c:
+        with Middle(("127.0.0.1", c.ports["cluster"])) as middle:
+            worker = c.start("w2", "--leader.address", f"127.0.0.1:{middle.port}")
+            c.start("w1")
+            c.until_serving(2)
+            middle.lie(lambda _: [bytes(300)])  # from then on nobody gets through
+            c.until_status(lambda s: c.worker("w2", s)["state"] == "offline", "w2 is offline")
+            try:
+                batch = flips.flip(worker.pid, ["weights"], 3)
+            except flips.NoDebugger as why:
+                pytest.skip(str(why))
+            flips.find(worker, batch, 0, options(1))
+            assert "after" in batch[0]
+            assert sum(c.worker("w2")["integrity"]["damages"].values()) == 0
+            middle.honest()
+            told = "its damage is told"
+            c.until_status(lambda s: c.worker("w2", s)["integrity"]["damages"]["weights"] == 1, told)
+            since = r"kind=weights .*since_us=(\d+)"
+            then = re.search(since, worker.output())[1]
+            assert int(re.search(since, c.leader.output())[1]) > int(then), "it is as long ago"
 
 
 def test_a_log_that_was_damaged_is_filled_from_a_peer_and_gives_kv(daemons):

@@ -50,6 +50,7 @@ void hd_crew_send(struct hd_crew *c, struct hd_reply *r)
 
 static void tear_down(struct hd_crew *c)
 {
+    hd_crew_forget_untold(c);
     hd_fill_free(c->fill);
     hd_node_free(c->node);
     hd_device_free(c->device);

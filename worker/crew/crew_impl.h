@@ -55,6 +55,9 @@ struct hd_crew {
     uint64_t joined;                  /* the conversation that it has joined */
     struct hd_fill *fill;
     struct hd_pace pace;
+    struct hd_untold
+        *untold; /* found while there was no conversation, the latest first (scrub.c) */
+    unsigned n_untold;
     bool hold_pending;        /* there may be a slice to do */
     bool audit_pending;       /* ... of an audit */
     uint64_t hold_us;         /* neither before this */
@@ -119,7 +122,10 @@ void hd_crew_send_log_state(struct hd_crew *c, uint64_t sequences, bool complete
 /* scrub.c */
 /* The node is to say what it finds damaged: a Damage, and for a log a LogState. */
 void hd_crew_watch_findings(struct hd_crew *c, struct hd_node_options *o);
+/* A conversation begins; before that what the last one has left is looked at. */
 void hd_crew_begin_scrub(struct hd_crew *c);
+void hd_crew_end_scrub(struct hd_crew *c);
+void hd_crew_forget_untold(struct hd_crew *c);
 /* When the compute thread is to wake for a slice. */
 uint64_t hd_crew_scrub_at(const struct hd_crew *c);
 /* A slice, if one is due. */

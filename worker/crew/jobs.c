@@ -29,6 +29,7 @@ void hd_crew_send_error(struct hd_crew *c, uint64_t conversation, const struct h
 static void do_join(struct hd_crew *c, const struct hd_job *job)
 {
     struct hd_error err = {0};
+    hd_crew_end_scrub(c);
     c->epoch = job->epoch;
     c->joined = job->conversation;
     c->pace = (struct hd_pace){0};

@@ -10,15 +10,72 @@
 #include "worker/share/hold.h"
 #include "worker/trust/scrub.h"
 
+#include <stdlib.h>
+
 #define GRACE_US 20000 /* in which a job is expected while steps come */
+
+#define MOST_UNTOLD 64
+
+/* Answers may be made of what is found damaged after the conversation has ended: the next leader is
+ * told, who is most likely the same. Of a log's rows nothing was made. */
+struct hd_untold {
+    struct hd_finding f;
+    uint64_t found_us;
+    struct hd_untold *next;
+};
+
+static void keep_untold(struct hd_crew *c, const struct hd_finding *f)
+{
+    struct hd_untold *u = c->n_untold < MOST_UNTOLD ? malloc(sizeof *u) : NULL;
+    if (!u)
+        return; /* the log has it */
+    *u = (struct hd_untold){.f = *f, .found_us = hd_now_us(), .next = c->untold};
+    c->untold = u;
+    c->n_untold++;
+}
+
+static void tell(struct hd_crew *c, const struct hd_finding *f)
+{
+    struct hd_reply *r = hd_reply_new(c->joined);
+    hd_crew_finish(c, r, r ? hd_reply_damage(r, f) : 0);
+}
+
+static struct hd_untold *take_untold(struct hd_crew *c)
+{
+    struct hd_untold *u = c->untold;
+    if (u) {
+        c->untold = u->next;
+        c->n_untold--;
+    }
+    return u;
+}
+
+void hd_crew_forget_untold(struct hd_crew *c)
+{
+    for (struct hd_untold *u; (u = take_untold(c));)
+        free(u);
+}
+
+static void tell_untold(struct hd_crew *c)
+{
+    for (struct hd_untold *u; (u = take_untold(c)); free(u)) {
+        u->f.since_us += hd_now_us() - u->found_us;
+        tell(c, &u->f);
+    }
+}
 
 static void on_found(void *arg, const struct hd_finding *f)
 {
     struct hd_crew *c = arg;
-    struct hd_reply *r = hd_reply_new(c->joined);
-    hd_crew_finish(c, r, r ? hd_reply_damage(r, f) : 0);
+    if (atomic_load(&c->conversation) != c->joined) {
+        if (f->kind == HD_DAMAGE_WEIGHTS || f->kind == HD_DAMAGE_KV)
+            keep_untold(c, f);
+        return;
+    }
+    tell(c, f);
     if (f->kind != HD_DAMAGE_LOG)
         return;
+    struct hd_reply *r;
     hd_fill_drop(c->fill, UINT64_C(1) << f->sequence);
     r = hd_reply_new(c->joined);
     int rc = r ? hd_reply_log_state(r, f->sequence, false) : 0;
@@ -33,8 +90,14 @@ void hd_crew_watch_findings(struct hd_crew *c, struct hd_node_options *o)
     o->found_arg = c;
 }
 
+void hd_crew_end_scrub(struct hd_crew *c)
+{
+    hd_scrub_dropped(c->node, hd_now_us());
+}
+
 void hd_crew_begin_scrub(struct hd_crew *c)
 {
+    tell_untold(c);
     hd_scrub_begin(c->node, hd_now_us());
 }
 

@@ -51,8 +51,6 @@ void hd_node_forget(struct hd_node *n)
 void hd_node_leave(struct hd_node *n)
 {
     hd_node_forget(n);
-    if (n->kv) /* whom could it be told? */
-        hd_kv_free_dropped(n->kv);
     hd_audit_leave(n);
     hd_hold_leave(n);
     n->assigned = false;

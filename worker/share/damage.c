@@ -48,6 +48,13 @@ void hd_damage_look_at_piece(struct hd_node *n, struct hd_shard_unit u, uint32_t
     hd_damage_tell(n, &f);
 }
 
+void hd_damage_look_at_unit(struct hd_node *n, struct hd_shard_unit u, uint64_t now_us)
+{
+    uint32_t layers = u.kind == HD_UNIT_VOCAB ? 1 : n->model->shape.n_layers;
+    for (uint32_t l = 0; l < layers; l++)
+        hd_damage_look_at_piece(n, u, l, now_us);
+}
+
 void hd_damage_log_row(struct hd_node *n, struct hd_log_at at, uint64_t now_us)
 {
     struct hd_finding f = {.kind = HD_DAMAGE_LOG,

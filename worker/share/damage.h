@@ -29,6 +29,8 @@ struct hd_finding hd_damage_of_piece(const struct hd_node *n, struct hd_shard_un
  * over at all. */
 void hd_damage_look_at_piece(struct hd_node *n, struct hd_shard_unit u, uint32_t layer,
                              uint64_t now_us);
+/* Likewise, all of a unit. */
+void hd_damage_look_at_unit(struct hd_node *n, struct hd_shard_unit u, uint64_t now_us);
 /* A row of the log is not what was appended: out it goes, and it is told. For those who use rows.
  */
 void hd_damage_log_row(struct hd_node *n, struct hd_log_at at, uint64_t now_us);

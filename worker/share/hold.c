@@ -80,9 +80,7 @@ static bool release_one(struct hd_node *n)
     struct hd_shard_unit u;
     if (!hd_shard_surplus(n->shard, &u))
         return false;
-    uint32_t layers = u.kind == HD_UNIT_VOCAB ? 1 : n->model->shape.n_layers;
-    for (uint32_t l = 0; l < layers; l++)
-        hd_damage_look_at_piece(n, u, l, hd_now_us());
+    hd_damage_look_at_unit(n, u, hd_now_us());
     hd_shard_release(n->shard, u);
     if (u.kind == HD_UNIT_HEAD)
         hd_kv_drop_head(n->kv, u.unit);

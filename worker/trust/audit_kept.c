@@ -102,6 +102,7 @@ void hd_audit_keep_nothing(struct hd_node *n)
     struct hd_shard_unit u;
     struct hd_audit *a = n->audit;
     while (a->keeps && hd_shard_surplus(n->shard, &u)) {
+        hd_damage_look_at_unit(n, u, hd_now_us());
         hd_shard_release(n->shard, u);
         if (n->kv && u.kind == HD_UNIT_HEAD)
             hd_kv_drop_head(n->kv, u.unit);

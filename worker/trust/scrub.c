@@ -145,6 +145,12 @@ static void look_at_dropped(struct hd_node *n, uint64_t now_us)
         bytes = scrub_look_at_dropped(n, now_us);
 }
 
+void hd_scrub_dropped(struct hd_node *n, uint64_t now_us)
+{
+    while (n->kv && scrub_look_at_dropped(n, now_us) > 0)
+        ;
+}
+
 int hd_scrub_slice(struct hd_node *n, uint64_t now_us, struct hd_error *err)
 {
     struct hd_scrub *s = n->scrub;

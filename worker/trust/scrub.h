@@ -44,6 +44,8 @@ uint64_t hd_scrub_at(const struct hd_node *n);
  * HD_E_STATE. */
 enum { HD_SCRUB_WHOLE = 0, HD_SCRUB_BROKEN = 1 };
 int hd_scrub_slice(struct hd_node *n, uint64_t now_us, struct hd_error *err);
+/* Looks at all rows that were dropped, at once. */
+void hd_scrub_dropped(struct hd_node *n, uint64_t now_us);
 /* Something that a slice has found is not repaired yet. */
 bool hd_scrub_broken(const struct hd_node *n);
 /* Makes it again. Waits for a supply. 0, or what loading weights said. */
