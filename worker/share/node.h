@@ -36,7 +36,7 @@ struct hd_node_sizes {
     uint32_t max_positions; /* of a sequence */
     uint32_t max_sequences; /* at most HD_MAX_SEQUENCES */
     uint32_t audit_every;   /* a half-step in so many is audited; 0: none */
-    uint32_t scrub_s;       /* seconds of a round over all that is in memory; 0: none (scrub.h) */
+    uint32_t scrub_s;       /* seconds until memory is looked at again; 0: never (scrub.h) */
 };
 
 struct hd_hold;
