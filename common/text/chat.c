@@ -31,36 +31,30 @@ int hd_chat_init(struct hd_tokenizer *t, struct hd_str source, const json_t *var
     if (rc == 0) {
         free(t->no_chat);
         t->no_chat = NULL;
-        return 0;
+        free(t->chat_template);
+        t->chat_template = strndup(source.data, source.len);
+        return t->chat_template ? 0
+                                : hd_fail(err, HD_E_NOMEM, "tokenizer: no memory for a template");
     }
     snprintf(reason, sizeof reason, "the model's chat template cannot be used: %s", why.text);
     hd_warnings_add(w, "tokenizer: %s; only plain completions are served", reason);
     return hd_chat_none(t, reason, err);
 }
 
-static bool too_long(const struct hd_chat_message *m, size_t n)
+const char *hd_chat_template(const struct hd_tokenizer *t)
 {
-    size_t room = HD_TEXT_MAX_BYTES;
-
-    for (size_t i = 0; i < n; i++) {
-        size_t len = m[i].content ? strlen(m[i].content) : 0;
-
-        if (len > room)
-            return true;
-        room -= len;
-    }
-    return false;
+    return t->chat_template && !t->no_chat ? t->chat_template : "";
 }
 
-int hd_chat_encode(const struct hd_tokenizer *t, const struct hd_chat_message *messages, size_t n,
-                   int32_t **ids, size_t *n_ids, struct hd_error *err)
+int hd_chat_encode(const struct hd_tokenizer *t, const char *json, size_t len, int32_t **ids,
+                   size_t *n_ids, struct hd_error *err)
 {
     *ids = NULL;
     *n_ids = 0;
     if (t->no_chat)
         return hd_fail(err, HD_E_UNSUPPORTED, "%s; use a plain completion", t->no_chat);
-    if (too_long(messages, n))
+    if (len > HD_TEXT_MAX_BYTES)
         return hd_fail(err, HD_E_LIMIT, "chat: the messages are longer than %zu MiB",
                        HD_TEXT_MAX_BYTES >> 20);
-    return hdt_chat(t->core, messages, n, (int64_t)time(NULL), ids, n_ids, err);
+    return hdt_chat(t->core, (struct hd_str){json, len}, (int64_t)time(NULL), ids, n_ids, err);
 }

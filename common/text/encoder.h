@@ -12,7 +12,8 @@ struct hd_tokenizer {
     uint8_t *stop; /* [n] 1: ends a turn */
     int32_t bos, eos;
     bool adds_bos, adds_eos;
-    char *no_chat; /* why there is no chat, malloc'ed; NULL: there is one */
+    char *chat_template; /* malloc'ed; NULL: none */
+    char *no_chat;       /* why there is no chat, malloc'ed; NULL: there is one */
 };
 
 /* A tokenizer around `core`, which it owns from here on, also after an error. HD_E_FORMAT (an id

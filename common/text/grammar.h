@@ -24,8 +24,9 @@ int hd_grammar_open(struct hd_grammar **out, const struct hd_tokenizer *t,
                     enum hd_grammar_kind kind, const char *text, size_t len, struct hd_error *err);
 void hd_grammar_free(struct hd_grammar *g);
 
-/* A bit for each token that may come next, [vocab / 32, rounded up], token 0 the lowest of the first
- * word; of those that end an answer either all or none. HD_E_LIMIT: it would take too long. */
+/* A bit for each token that may come next, [vocab / 32, rounded up], token 0 the lowest of the
+ * first word; of those that end an answer either all or none. HD_E_LIMIT: it would take too long.
+ */
 int hd_grammar_mask(struct hd_grammar *g, uint32_t *bits, size_t vocab, struct hd_error *err);
 /* The token came; it must be one of the mask's. HD_E_LIMIT. */
 int hd_grammar_take(struct hd_grammar *g, int32_t id, struct hd_error *err);

@@ -147,6 +147,7 @@ void hd_tokenizer_free(struct hd_tokenizer *t)
     hdt_free(t->core);
     free(t->stop);
     free(t->no_chat);
+    free(t->chat_template);
     free(t);
 }
 

@@ -61,16 +61,20 @@ int hd_detok_push(struct hd_detok *d, int32_t id, char **text);
 int hd_detok_finish(struct hd_detok *d, char **text);
 
 /* ---- Chat ----------------------------------------------------------------------------------*/
-struct hd_chat_message {
-    const char *role; /* "system", "user", "assistant", ... */
-    const char *content;
-};
-/* The prompt's ids for a conversation, ending where the assistant's answer begins: the model's own
- * template, rendered as transformers renders it. Control tokens come from the template only: text
- * of a message never becomes one. *ids malloc'ed. HD_E_UNSUPPORTED when the model has no template
- * or one that does what we cannot do (err says which); HD_E_RANGE when the template refuses the
- * conversation (err has its words), or because of a message; HD_E_NOMEM, HD_E_LIMIT. */
-int hd_chat_encode(const struct hd_tokenizer *t, const struct hd_chat_message *messages, size_t n,
-                   int32_t **ids, size_t *n_ids, struct hd_error *err);
+/* The prompt's ids for a conversation, ending where the assistant's answer begins.
+ *
+ * `json`: {"messages": [{"role", "content", ...}], "tools": [...], "vars": {...}, "continues":
+ * bool}, all but messages optional: what a template of transformers sees as `messages`, `tools` and
+ * variables of their own names. continues: the last message is the beginning of the answer, and the
+ * prompt ends where it ends (transformers' continue_final_message). It is rendered by the model's
+ * own template, rendered as transformers renders it. Control tokens come from the template only:
+ * text of a message never becomes one. *ids malloc'ed. HD_E_UNSUPPORTED when the model has no
+ * template or one that does what we cannot do (err says which); HD_E_RANGE when the template
+ * refuses the conversation (err has its words), or because of a message; HD_E_NOMEM, HD_E_LIMIT. */
+int hd_chat_encode(const struct hd_tokenizer *t, const char *json, size_t len, int32_t **ids,
+                   size_t *n_ids, struct hd_error *err);
+/* The model's chat template, "" if there is none: what it does with tools can be seen in it. Valid
+ * as long as the tokenizer. */
+const char *hd_chat_template(const struct hd_tokenizer *t);
 
 #endif

@@ -85,12 +85,28 @@ static int echo_ids(struct hd_generation *g)
     return rc;
 }
 
+/* How this model writes calls, and what an answer must be where one is wanted. */
+static int read_tools(struct hd_generation *g, struct hd_refusal *r)
+{
+    const struct hd_tokenizer *t = g->backend->tokenizer;
+    bool native;
+    if (!hd_tools_are_offered(&g->p.tools) || !t)
+        return 0;
+    g->calls.form = hd_call_form_of(hd_chat_template(t), &native);
+    hd_call_marks_init(&g->marks, t);
+    if (!(g->tool_calls = json_array()))
+        return no_memory(r);
+    return hd_tools_structure(&g->p.tools, g->calls.form, &g->marks, &g->p.structured, r);
+}
+
 static int read_all(struct hd_generation *g, json_t *body, struct hd_refusal *r)
 {
     const struct hd_api_backend *b = g->backend;
     int rc = hd_params_read(&g->p, body, b, r);
     if (rc == 0)
-        rc = hd_prompt_read(&g->prompt, body, g->p.chat, b, r);
+        rc = read_tools(g, r);
+    if (rc == 0)
+        rc = hd_prompt_read(&g->prompt, body, g->p.chat, &g->p.tools, b, r);
     if (rc == 0)
         rc = check_length(g, r);
     if (rc == 0)
@@ -130,6 +146,9 @@ void hd_generation_deinit(struct hd_generation *g)
     json_decref(g->stop);
     hd_stops_deinit(&g->stops);
     hd_text_deinit(&g->text);
+    hd_text_deinit(&g->raw);
+    hd_calls_deinit(&g->calls);
+    json_decref(g->tool_calls);
     json_decref(g->logprobs);
     json_decref(g->tokens);
     json_decref(g->scores);
@@ -179,6 +198,33 @@ static void note_time(struct hd_generation *g)
     g->last_us = now;
 }
 
+/* Text of the answer, behind what came before. 1: a stop string is whole. */
+static int add_text(struct hd_generation *g, const char *text)
+{
+    if (!g->tool_calls)
+        return hd_stops_push(&g->stops, text, &g->text);
+    int stopped = hd_stops_push(&g->stops, text, &g->raw);
+    int rc = stopped < 0 ? stopped
+                         : hd_calls_push(&g->calls, hd_text_str(&g->raw), &g->text, g->tool_calls);
+    hd_text_clear(&g->raw);
+    return rc < 0 ? rc : stopped;
+}
+
+/* No more text will come. */
+static int finish_text(struct hd_generation *g)
+{
+    int rc = hd_stops_finish(&g->stops, g->tool_calls ? &g->raw : &g->text);
+    if (rc < 0 || !g->tool_calls)
+        return rc;
+    rc = hd_calls_push(&g->calls, hd_text_str(&g->raw), &g->text, g->tool_calls);
+    if (rc == 0)
+        rc = hd_calls_finish(&g->calls, &g->text, g->tool_calls);
+    hd_text_clear(&g->raw);
+    if (g->calls.n > 0 && strcmp(g->finish, "stop") == 0)
+        g->finish = "tool_calls";
+    return rc;
+}
+
 /* A stop string ended the answer before the backend did: the times are those seen from here, and
  * what the request lived through is not known. */
 static int end_by_stop(struct hd_generation *g)
@@ -190,7 +236,8 @@ static int end_by_stop(struct hd_generation *g)
                            (double)(g->first_us - g->submitted_us) / 1e3, "decode_ms", decode,
                            "tokens_per_second", rate, "max_gap_ms", (double)g->max_gap_us / 1e3);
     g->failovers = json_null();
-    return g->timings ? 1 : HD_E_NOMEM;
+    int rc = finish_text(g);
+    return rc < 0 ? rc : g->timings ? 1 : HD_E_NOMEM;
 }
 
 int hd_generation_token(struct hd_generation *g, const struct hd_token_event *t)
@@ -205,10 +252,13 @@ int hd_generation_token(struct hd_generation *g, const struct hd_token_event *t)
         return HD_E_NOMEM;
     if (!g->backend->tokenizer)
         return 0;
+    const char *mark = g->tool_calls ? hd_call_mark(&g->marks, t->id) : NULL;
     char *text = NULL;
     rc = hd_detok_push(&g->detok, t->id, &text);
     if (rc == 0)
-        rc = hd_stops_push(&g->stops, text, &g->text);
+        rc = add_text(g, text);
+    if (rc == 0 && mark)
+        rc = add_text(g, mark);
     free(text);
     return rc == 1 ? end_by_stop(g) : rc;
 }
@@ -238,9 +288,9 @@ int hd_generation_end(struct hd_generation *g, const struct hd_request_end *end)
     char *text = NULL;
     rc = hd_detok_finish(&g->detok, &text);
     if (rc == 0)
-        rc = hd_stops_push(&g->stops, text, &g->text);
+        rc = add_text(g, text);
     free(text);
     if (rc == 1)
         g->finish = "stop";
-    return rc < 0 ? rc : hd_stops_finish(&g->stops, &g->text);
+    return rc < 0 ? rc : finish_text(g);
 }

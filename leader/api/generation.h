@@ -18,7 +18,11 @@ struct hd_generation {
 
     struct hd_detok detok;
     struct hd_stops stops;
-    struct hd_text text;   /* not sent yet */
+    struct hd_text text; /* not sent yet */
+    struct hd_call_marks marks;
+    struct hd_calls calls; /* of tools, in the text */
+    struct hd_text raw;    /* text in which they are looked for */
+    json_t *tool_calls;    /* found and not sent yet; NULL: no tools were offered */
     json_t *logprobs;      /* in OpenAI's shape, not sent yet; NULL when not asked for */
     json_t *tokens;        /* ids, not sent yet; this and the next two: NULL without "hydac" */
     json_t *scores;        /* of the answer's tokens, with ids; NULL without logprobs */
@@ -29,7 +33,7 @@ struct hd_generation {
 
     uint32_t completion_tokens;
     uint64_t submitted_us, first_us, last_us, max_gap_us;
-    const char *finish; /* "stop", "length"; NULL while it goes on */
+    const char *finish; /* "stop", "length", "tool_calls"; NULL while it goes on */
     json_t *timings;    /* known from the end on */
     json_t *failovers;
 };

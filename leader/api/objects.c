@@ -72,8 +72,8 @@ static json_t *envelope(const struct hd_generation *g, const char *object, json_
 
 bool hd_generation_has_news(const struct hd_generation *g)
 {
-    return g->text.len > 0 || g->finish || json_array_size(g->tokens) > 0 ||
-           (g->p.chat && !g->begun) ||
+    return g->text.len > 0 || g->finish || json_array_size(g->tool_calls) > 0 ||
+           json_array_size(g->tokens) > 0 || (g->p.chat && !g->begun) ||
            json_array_size(json_object_get(g->logprobs, g->p.chat ? "content" : "tokens")) > 0;
 }
 
@@ -89,11 +89,34 @@ static json_t *extend(struct hd_generation *g, json_t *o)
     return o;
 }
 
-static json_t *chat_delta(const struct hd_generation *g)
+/* Adds the calls that were found, if any; frees *o and returns NULL when memory is out. */
+static json_t *with_calls(struct hd_generation *g, json_t *o)
 {
-    if (!g->begun)
-        return json_pack("{s:s, s:s}", "role", "assistant", "content", hd_text_str(&g->text));
-    return g->text.len > 0 ? json_pack("{s:s}", "content", hd_text_str(&g->text)) : json_object();
+    if (o && json_array_size(g->tool_calls) > 0 &&
+        json_object_set_new(o, "tool_calls", take_list(&g->tool_calls)) < 0) {
+        json_decref(o);
+        o = NULL;
+    }
+    return o;
+}
+
+static json_t *chat_delta(struct hd_generation *g)
+{
+    const char *text = hd_text_str(&g->text);
+    json_t *o = !g->begun         ? json_pack("{s:s, s:s}", "role", "assistant", "content", text)
+                : g->text.len > 0 ? json_pack("{s:s}", "content", text)
+                                  : json_object();
+    return with_calls(g, o);
+}
+
+/* Whole calls have no `index`; without text beside them there is none, not an empty one. */
+static json_t *chat_message(struct hd_generation *g)
+{
+    bool only_calls = g->text.len == 0 && json_array_size(g->tool_calls) > 0;
+    for (size_t i = 0; i < json_array_size(g->tool_calls); i++)
+        json_object_del(json_array_get(g->tool_calls, i), "index");
+    return with_calls(g, json_pack("{s:s, s:s?}", "role", "assistant", "content",
+                                   only_calls ? NULL : hd_text_str(&g->text)));
 }
 
 json_t *hd_generation_chunk(struct hd_generation *g)
@@ -135,11 +158,8 @@ json_t *hd_generation_whole(struct hd_generation *g)
     const char *text = hd_text_str(&g->text);
     json_t *choice = json_pack("{s:i, s:o, s:s?}", "index", 0, "logprobs", take_logprobs(g),
                                "finish_reason", g->finish);
-    int rc =
-        g->p.chat
-            ? json_object_set_new(choice, "message",
-                                  json_pack("{s:s, s:s}", "role", "assistant", "content", text))
-            : json_object_set_new(choice, "text", json_string(text));
+    int rc = g->p.chat ? json_object_set_new(choice, "message", chat_message(g))
+                       : json_object_set_new(choice, "text", json_string(text));
     if (rc < 0) {
         json_decref(choice);
         return NULL;

@@ -248,6 +248,21 @@ static int take_structured(struct parse *s, const char *key, const json_t *v)
     return hd_structured_take(&s->p->structured, key, v, s->r);
 }
 
+static int take_tools(struct parse *s, const char *key, const json_t *v)
+{
+    return hd_tools_take(&s->p->tools, v, s->r);
+}
+
+static int take_tool_choice(struct parse *s, const char *key, const json_t *v)
+{
+    return hd_tools_take_choice(&s->p->tools, v, s->r);
+}
+
+static int take_parallel(struct parse *s, const char *key, const json_t *v)
+{
+    return hd_tools_take_parallel(&s->p->tools, v, s->r);
+}
+
 /* ---- Fields whose neutral value is accepted ---- */
 static int not_supported(struct parse *s, const char *key)
 {
@@ -272,13 +287,6 @@ static int take_only_empty(struct parse *s, const char *key, const json_t *v)
                  (json_is_array(v) && json_array_size(v) == 0) ||
                  (json_is_string(v) && json_string_length(v) == 0) || json_is_false(v);
     return empty ? 0 : not_supported(s, key);
-}
-
-static int take_no_tool(struct parse *s, const char *key, const json_t *v)
-{
-    const char *word = json_string_value(v);
-    bool neutral = word && (strcmp(word, "none") == 0 || strcmp(word, "auto") == 0);
-    return neutral ? 0 : not_supported(s, key);
 }
 
 static const struct field fields[] = {
@@ -307,10 +315,13 @@ static const struct field fields[] = {
     {"repetition_penalty", BOTH, take_repetition},
     {"logit_bias", BOTH, take_bias},
     {"suffix", COMPLETION, take_only_empty},
-    {"tools", CHAT, take_only_empty},
+    {"tools", CHAT, take_tools},
     {"functions", CHAT, take_only_empty},
-    {"tool_choice", CHAT, take_no_tool},
-    {"function_call", CHAT, take_no_tool},
+    {"tool_choice", CHAT, take_tool_choice},
+    {"parallel_tool_calls", CHAT, take_parallel},
+    {"chat_template_kwargs", CHAT, take_any}, /* conversation.c */
+    {"reasoning_effort", CHAT, take_any},     /* likewise */
+    {"function_call", CHAT, take_only_empty},
     {"response_format", BOTH, take_structured},
     {"structured_outputs", BOTH, take_structured},
     {"json_schema", BOTH, take_structured},
@@ -322,7 +333,6 @@ static const struct field fields[] = {
     {"metadata", BOTH, take_any},
     {"store", CHAT, take_only_empty},
     {"service_tier", CHAT, take_any},
-    {"parallel_tool_calls", CHAT, take_any},
     {"safety_identifier", BOTH, take_any},
     {"prompt_cache_key", BOTH, take_any},
     /* What other servers do with these changes the answer. */
@@ -361,13 +371,14 @@ static int check_together(struct parse *s)
         return hd_refuse(s->r, 400, "max_tokens", "invalid_value",
                          "'max_tokens' may be 0 only with 'echo' and 'logprobs' (to score the "
                          "prompt).");
-    return 0;
+    return hd_tools_check(&p->tools, s->r);
 }
 
 void hd_params_deinit(struct hd_params *p)
 {
     free(p->bias);
     hd_structured_deinit(&p->structured);
+    hd_tools_deinit(&p->tools);
     p->bias = NULL;
     p->sampling.bias = NULL;
     p->sampling.n_bias = 0;

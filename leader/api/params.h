@@ -9,6 +9,7 @@
 
 #include "leader/api/api.h"
 #include "leader/api/structured.h"
+#include "leader/api/tools.h"
 #include "leader/api/text.h"
 
 /* An answer that is an error, in OpenAI's words. */
@@ -37,8 +38,9 @@ struct hd_params {
     struct hd_sampling sampling;
     const char *stops[HD_MAX_STOPS]; /* borrowed from the JSON */
     size_t n_stops;
-    struct hd_token_bias *bias;                    /* sampling.bias; malloc'ed */
-    struct hd_structured structured;               /* what the answer must match */
+    struct hd_token_bias *bias;      /* sampling.bias; malloc'ed */
+    struct hd_structured structured; /* what the answer must match */
+    struct hd_tools tools;
     char ignored[HD_MAX_IGNORED][HD_IGNORED_NAME]; /* names that nothing is known of */
     size_t n_ignored;
 };
@@ -48,7 +50,8 @@ int hd_params_read(struct hd_params *p, const json_t *body, const struct hd_api_
                    struct hd_refusal *r);
 void hd_params_deinit(struct hd_params *p);
 
-/* The prompt's ids, malloc'ed. *echo_text: the prompt's text if it was given as text and `echo` is
+/* The prompt's ids, malloc'ed; a conversation's with what the template says of `tools`, where they
+ * are offered (NULL: none are). *echo_text: the prompt's text if it was given as text and `echo` is
  * wanted (borrowed from the JSON), else NULL. 0 or HD_E_RANGE. */
 struct hd_prompt {
     int32_t *ids;
@@ -56,7 +59,8 @@ struct hd_prompt {
     const char *text;
 };
 int hd_prompt_read(struct hd_prompt *out, const json_t *body, bool chat,
-                   const struct hd_api_backend *b, struct hd_refusal *r);
+                   const struct hd_tools *tools, const struct hd_api_backend *b,
+                   struct hd_refusal *r);
 /* Puts what the model wants around a text: its begin token, its end token. */
 int hd_prompt_add_affixes(struct hd_prompt *out, const struct hd_tokenizer *t,
                           struct hd_refusal *r);

@@ -1,4 +1,5 @@
 /* prompt.c - a client's prompt or conversation as token ids. */
+#include "leader/api/conversation.h"
 #include "leader/api/params.h"
 
 #include <stdlib.h>
@@ -134,73 +135,30 @@ static int read_prompt(struct hd_prompt *out, const json_t *body, const struct h
 }
 
 /* ---- Chat ----------------------------------------------------------------------------------*/
-static const char *known_role(const char *role)
-{
-    static const char *const names[] = {"system", "user", "assistant"};
-    if (role && strcmp(role, "developer") == 0)
-        return "system";
-    for (size_t i = 0; role && i < sizeof names / sizeof names[0]; i++)
-        if (strcmp(role, names[i]) == 0)
-            return names[i];
-    return NULL;
-}
-
-/* A message's text: a string, or an array of {"type": "text", "text": "..."} put together. */
-static int read_content(struct hd_text *out, const json_t *v)
-{
-    if (json_is_string(v))
-        return hd_text_add(out, json_string_value(v), json_string_length(v));
-    if (!json_is_array(v))
-        return HD_E_RANGE;
-    for (size_t i = 0; i < json_array_size(v); i++) {
-        const json_t *part = json_array_get(v, i);
-        const char *type = json_string_value(json_object_get(part, "type"));
-        const json_t *text = json_object_get(part, "text");
-        if (!type || strcmp(type, "text") != 0 || !json_is_string(text))
-            return HD_E_RANGE;
-        int rc = hd_text_add(out, json_string_value(text), json_string_length(text));
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
-}
-
-static int read_message(struct hd_chat_message *m, struct hd_text *content, const json_t *v,
-                        struct hd_refusal *r)
-{
-    m->role = known_role(json_string_value(json_object_get(v, "role")));
-    if (!m->role)
-        return hd_refuse(r, 400, "messages", "invalid_value",
-                         "Each message needs 'role': system, user or assistant.");
-    int rc = read_content(content, json_object_get(v, "content"));
-    if (rc == HD_E_NOMEM)
-        return no_memory(r);
-    if (rc < 0)
-        return hd_refuse(r, 400, "messages", "invalid_value",
-                         "Each message needs 'content': a string, or an array of text parts.");
-    m->content = hd_text_str(content);
-    return 0;
-}
 
 /* A template may leave out blanks around a text, and whole messages, but not the last question. */
-static int check_question(const struct hd_chat_message *last, const struct hd_api_backend *b,
+static int check_question(const json_t *question, const struct hd_api_backend *b,
                           struct hd_refusal *r)
 {
     static const char blanks[] = " \t\r\n\v\f";
-    const char *text = last->content + strspn(last->content, blanks);
+    if (!question)
+        return 0;
+    const char *text = json_string_value(question);
+    text += strspn(text, blanks);
     size_t len = strlen(text);
     while (len > 0 && strchr(blanks, text[len - 1]))
         len--;
-    return strcmp(last->role, "user") == 0 ? check_fits("messages", text, len, b, r) : 0;
+    return check_fits("messages", text, len, b, r);
 }
 
-static int encode_chat(struct hd_prompt *out, const struct hd_chat_message *m, size_t n,
+static int encode_chat(struct hd_prompt *out, const json_t *conversation,
                        const struct hd_api_backend *b, struct hd_refusal *r)
 {
     struct hd_error err = {0};
-    if (check_question(&m[n - 1], b, r) < 0)
-        return HD_E_RANGE;
-    int rc = hd_chat_encode(b->tokenizer, m, n, &out->ids, &out->n, &err);
+    char *json = json_dumps(conversation, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    int rc = json ? hd_chat_encode(b->tokenizer, json, strlen(json), &out->ids, &out->n, &err)
+                  : HD_E_NOMEM;
+    free(json);
     if (rc == HD_E_NOMEM)
         return no_memory(r);
     if (rc == HD_E_UNSUPPORTED)
@@ -210,35 +168,33 @@ static int encode_chat(struct hd_prompt *out, const struct hd_chat_message *m, s
     return out->n > 0 ? 0 : no_memory(r);
 }
 
-static int read_messages(struct hd_prompt *out, const json_t *body, const struct hd_api_backend *b,
-                         struct hd_refusal *r)
+static int read_messages(struct hd_prompt *out, const json_t *body, const struct hd_tools *tools,
+                         const struct hd_api_backend *b, struct hd_refusal *r)
 {
-    const json_t *v = json_object_get(body, "messages");
-    size_t n = json_array_size(v);
-    if (n == 0)
+    json_t *conversation, *question;
+    bool native;
+    if (json_array_size(json_object_get(body, "messages")) == 0)
         return hd_refuse(r, 400, "messages", "missing_required_parameter",
                          "'messages' must be a non-empty array.");
     if (!b->tokenizer)
         return no_tokenizer(b, r, "messages");
-    struct hd_chat_message *m = calloc(n, sizeof *m);
-    struct hd_text *content = calloc(n, sizeof *content);
-    int rc = m && content ? 0 : no_memory(r);
-    for (size_t i = 0; rc == 0 && i < n; i++)
-        rc = read_message(&m[i], &content[i], json_array_get(v, i), r);
+    hd_call_form_of(hd_chat_template(b->tokenizer), &native);
+    int rc = hd_conversation_read(&conversation, &question, body, tools, native, r);
     if (rc == 0)
-        rc = encode_chat(out, m, n, b, r);
-    for (size_t i = 0; content && i < n; i++)
-        hd_text_deinit(&content[i]);
-    free(content);
-    free(m);
+        rc = check_question(question, b, r);
+    if (rc == 0)
+        rc = encode_chat(out, conversation, b, r);
+    json_decref(conversation);
+    json_decref(question);
     return rc;
 }
 
 int hd_prompt_read(struct hd_prompt *out, const json_t *body, bool chat,
-                   const struct hd_api_backend *b, struct hd_refusal *r)
+                   const struct hd_tools *tools, const struct hd_api_backend *b,
+                   struct hd_refusal *r)
 {
     *out = (struct hd_prompt){0};
-    int rc = chat ? read_messages(out, body, b, r) : read_prompt(out, body, b, r);
+    int rc = chat ? read_messages(out, body, tools, b, r) : read_prompt(out, body, b, r);
     if (rc < 0) {
         free(out->ids);
         out->ids = NULL;

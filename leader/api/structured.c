@@ -14,9 +14,8 @@ static int wrong(struct hd_refusal *r, const char *key, const char *what)
     return hd_refuse(r, 400, key, "invalid_value", "'%s' must be %s.", key, what);
 }
 
-/* Takes `text` over. */
-static int set(struct hd_structured *s, const char *key, enum hd_grammar_kind kind, char *text,
-               struct hd_refusal *r)
+int hd_structured_set(struct hd_structured *s, const char *key, enum hd_grammar_kind kind,
+                      char *text, struct hd_refusal *r)
 {
     if (!text)
         return hd_refuse(r, 500, NULL, NULL, "Out of memory.");
@@ -35,10 +34,11 @@ static int take_schema(struct hd_structured *s, const char *key, const json_t *v
                        struct hd_refusal *r)
 {
     if (json_is_string(v))
-        return set(s, key, HD_GRAMMAR_JSON_SCHEMA, strdup(json_string_value(v)), r);
+        return hd_structured_set(s, key, HD_GRAMMAR_JSON_SCHEMA, strdup(json_string_value(v)), r);
     if (!json_is_object(v) && !json_is_boolean(v))
         return wrong(r, key, "a JSON schema, an object");
-    return set(s, key, HD_GRAMMAR_JSON_SCHEMA, json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY), r);
+    return hd_structured_set(s, key, HD_GRAMMAR_JSON_SCHEMA,
+                             json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY), r);
 }
 
 static int take_text(struct hd_structured *s, const char *key, enum hd_grammar_kind kind,
@@ -46,7 +46,7 @@ static int take_text(struct hd_structured *s, const char *key, enum hd_grammar_k
 {
     if (!json_is_string(v) || json_string_length(v) == 0)
         return wrong(r, key, "a string that is not empty");
-    return set(s, key, kind, strdup(json_string_value(v)), r);
+    return hd_structured_set(s, key, kind, strdup(json_string_value(v)), r);
 }
 
 /* Each as a text of JSON, which Lark's texts are too. */
@@ -70,7 +70,7 @@ static int take_choice(struct hd_structured *s, const char *key, const json_t *v
         hd_text_deinit(&g);
         return wrong(r, key, "an array of strings, none empty");
     }
-    return set(s, key, HD_GRAMMAR_LARK, rc == 0 ? g.data : NULL, r);
+    return hd_structured_set(s, key, HD_GRAMMAR_LARK, rc == 0 ? g.data : NULL, r);
 }
 
 /* {"type": "text"} and so on. */
@@ -84,7 +84,7 @@ static int take_format(struct hd_structured *s, const char *key, const json_t *v
     if (type && strcmp(type, "json_object") == 0 && schema)
         return take_schema(s, key, schema, r);
     if (type && strcmp(type, "json_object") == 0)
-        return set(s, key, HD_GRAMMAR_JSON_SCHEMA, strdup(any_object), r);
+        return hd_structured_set(s, key, HD_GRAMMAR_JSON_SCHEMA, strdup(any_object), r);
     if (!type || strcmp(type, "json_schema") != 0)
         return wrong(r, key, "{\"type\": \"text\", \"json_object\" or \"json_schema\"}");
     schema = json_object_get(json_object_get(v, "json_schema"), "schema");
@@ -98,7 +98,9 @@ static int take_json_object(struct hd_structured *s, const char *key, const json
 {
     if (!json_is_boolean(v))
         return wrong(r, key, "true or false");
-    return json_is_true(v) ? set(s, key, HD_GRAMMAR_JSON_SCHEMA, strdup(any_object), r) : 0;
+    return json_is_true(v)
+               ? hd_structured_set(s, key, HD_GRAMMAR_JSON_SCHEMA, strdup(any_object), r)
+               : 0;
 }
 
 /* vLLM's {"json": ..., "regex": ..., "choice": ..., "grammar": ..., "json_object": true}: one of

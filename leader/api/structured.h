@@ -19,6 +19,10 @@ struct hd_structured {
  * with *r. */
 int hd_structured_take(struct hd_structured *s, const char *key, const json_t *v,
                        struct hd_refusal *r);
+/* The answer must match `text`, malloc'ed and taken over; NULL: memory is out. As above; `key`,
+ * static, is who wants it. */
+int hd_structured_set(struct hd_structured *s, const char *key, enum hd_grammar_kind kind,
+                      char *text, struct hd_refusal *r);
 /* *out NULL if nothing is asked for. HD_E_RANGE with *r. */
 int hd_structured_open(struct hd_grammar **out, const struct hd_structured *s,
                        const struct hd_tokenizer *t, struct hd_refusal *r);

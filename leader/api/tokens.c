@@ -75,7 +75,7 @@ static int tokenize(json_t **out, const json_t *body, const struct hd_api_backen
     if (rc < 0)
         return rc;
     if (!text && json_object_get(body, "messages"))
-        rc = hd_prompt_read(&p, body, true, b, r);
+        rc = hd_prompt_read(&p, body, true, NULL, b, r);
     else
         rc = json_is_string(text) ? encode_text(&p, text, add, special, b->tokenizer, r)
                                   : not_text(r);

@@ -23,13 +23,13 @@ static void read_body(const json_t *body, bool chat)
     FUZZ_CHECK(p.n_stops <= HD_MAX_STOPS && p.sampling.temperature >= 0);
     for (size_t i = 0; i < p.sampling.n_bias; i++)
         FUZZ_CHECK(p.bias[i].id >= 0 && p.bias[i].id < 512);
-    hd_params_deinit(&p);
-    if (hd_prompt_read(&prompt, body, chat, &backend, &r) < 0)
+    if (hd_prompt_read(&prompt, body, chat, &p.tools, &backend, &r) < 0)
         FUZZ_CHECK(r.status >= 400 && r.text[0]);
     else
         for (size_t i = 0; i < prompt.n; i++)
             FUZZ_CHECK(prompt.ids[i] >= 0 && prompt.ids[i] < 512);
     free(prompt.ids);
+    hd_params_deinit(&p);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

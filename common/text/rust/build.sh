@@ -9,6 +9,11 @@ cargo=$1 manifest=$3 target=${HYDAC_CARGO_TARGET:-$4} output=$5
 RUSTC=$2
 export RUSTC
 
+# Two build folders that share it must not take each other's library.
+mkdir -p "$target"
+exec 9>"$target/hydac.lock"
+flock 9
+
 "$cargo" build --quiet --release --locked --manifest-path "$manifest" --target-dir "$target"
 
 # Rust's run time brings floor, fmaf, sqrt and so on of its own, which a static link would take for the

@@ -4,6 +4,7 @@
 #include "common/text/grammar.h"
 #include "leader/core/types.h"
 
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
@@ -112,14 +113,33 @@ int hd_detok_finish(struct hd_detok *d, char **text)
     return 0;
 }
 
-int hd_chat_encode(const struct hd_tokenizer *t, const struct hd_chat_message *m, size_t n,
-                   int32_t **ids, size_t *n_ids, struct hd_error *err)
+const char *stub_template = "";
+char stub_conversation[4096];
+
+const char *hd_chat_template(const struct hd_tokenizer *t)
 {
-    enter(m[0].content, strlen(m[0].content));
+    return stub_template;
+}
+
+static const char *content(const json_t *messages, size_t i)
+{
+    return json_string_value(json_object_get(json_array_get(messages, i), "content"));
+}
+
+int hd_chat_encode(const struct hd_tokenizer *t, const char *json, size_t len, int32_t **ids,
+                   size_t *n_ids, struct hd_error *err)
+{
+    json_t *c = json_loadb(json, len, 0, NULL);
+    const json_t *messages = json_object_get(c, "messages");
+    size_t n = json_array_size(messages);
+    if (len < sizeof stub_conversation)
+        memcpy(stub_conversation, json, len + 1);
+    enter(content(messages, 0), strlen(content(messages, 0)));
     *ids = malloc(n * sizeof **ids); /* the first letter of each message */
     *n_ids = n;
     for (size_t i = 0; i < n; i++)
-        (*ids)[i] = (unsigned char)m[i].content[0];
+        (*ids)[i] = (unsigned char)content(messages, i)[0];
+    json_decref(c);
     return 0;
 }
 

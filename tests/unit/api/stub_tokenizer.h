@@ -16,6 +16,10 @@ extern atomic_uint stub_on_loop; /* by the thread that called stub_begin */
 void stub_begin(void);
 void stub_release(void); /* one of them, also one that comes later */
 
+/* The model's chat template, and the last conversation that was encoded, as JSON. */
+extern const char *stub_template;
+extern char stub_conversation[4096];
+
 /* What hd_grammar_open was given: a digit for the kind, then the text. */
 struct hd_grammar;
 const char *stub_grammar(const struct hd_grammar *g);

@@ -24,6 +24,14 @@ json_t *fixture_json(const char *name);
 size_t check_cases(const struct hd_tokenizer *t, const json_t *fixture);
 size_t check_chats(const struct hd_tokenizer *t, const json_t *fixture);
 
+/* A conversation of plain messages through hd_chat_encode; its JSON, malloc'ed. */
+struct turn {
+    const char *role, *content;
+};
+int encode_turns(const struct hd_tokenizer *t, const struct turn *m, size_t n, int32_t **ids,
+                 size_t *n_ids, struct hd_error *err);
+char *json_of_turns(const struct turn *m, size_t n);
+
 /* encode, then the pieces one after another: whether they are the text again. */
 bool round_trips(const struct hd_tokenizer *t, const char *text, size_t len);
 

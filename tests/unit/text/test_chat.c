@@ -26,42 +26,65 @@ static char *template_file(const char *name, size_t *len)
     return text;
 }
 
-static size_t read_messages(struct hd_chat_message m[8], const json_t *conversation)
+static size_t read_messages(struct turn m[8], const json_t *conversation)
 {
     const json_t *turn;
     size_t i;
 
-    json_array_foreach(conversation, i, turn) m[i] = (struct hd_chat_message){
+    json_array_foreach(conversation, i, turn) m[i] = (struct turn){
         json_string_value(json_array_get(turn, 0)), json_string_value(json_array_get(turn, 1))};
     return json_array_size(conversation);
 }
 
 /* What jinja2 made of it, or its refusal: raise_exception's words, or any other. */
+static void check_text(const struct hd_tokenizer *t, const char *name, const char *json,
+                       const json_t *want, int64_t now)
+{
+    const json_t *error = json_object_get(want, "error");
+    struct hd_error err = {0};
+    char *text = NULL;
+    size_t len = 0;
+    int rc = hdt_render(t->core, (struct hd_str){json, strlen(json)}, now, &text, &len, &err);
+
+    if (error) {
+        cr_expect_lt(rc, 0, "%s: %s", name, json);
+        if (json_string_length(error))
+            cr_expect_str_eq(err.text, json_string_value(error), "%s: %s", name, json);
+    } else {
+        cr_expect_eq(rc, 0, "%s: %s: %s", name, json, err.text);
+        cr_expect(len == json_string_length(want) &&
+                      memcmp(text, json_string_value(want), len) == 0,
+                  "%s:\n%.*s\nwanted:\n%s", name, (int)len, text, json_string_value(want));
+    }
+    free(text);
+}
+
 static void check_rendering(const struct hd_tokenizer *t, const char *name, size_t i,
                             const json_t *fixture)
 {
     const json_t *want =
         json_array_get(json_object_get(json_object_get(fixture, "texts"), name), i);
-    const json_t *error = json_object_get(want, "error");
-    struct hd_chat_message m[8];
-    struct hd_error err = {0};
-    char *text = NULL;
-    size_t len = 0,
-           n = read_messages(m, json_array_get(json_object_get(fixture, "conversations"), i));
-    int rc = hdt_render(t->core, m, n, json_integer_value(json_object_get(fixture, "now")), &text,
-                        &len, &err);
+    struct turn m[8];
+    size_t n = read_messages(m, json_array_get(json_object_get(fixture, "conversations"), i));
+    char *json = json_of_turns(m, n);
 
-    if (error) {
-        cr_expect_lt(rc, 0, "%s %zu", name, i);
-        if (json_string_length(error))
-            cr_expect_str_eq(err.text, json_string_value(error), "%s %zu", name, i);
-    } else {
-        cr_expect_eq(rc, 0, "%s %zu: %s", name, i, err.text);
-        cr_expect(len == json_string_length(want) &&
-                      memcmp(text, json_string_value(want), len) == 0,
-                  "%s %zu:\n%.*s\nwanted:\n%s", name, i, (int)len, text, json_string_value(want));
+    check_text(t, name, json, want, json_integer_value(json_object_get(fixture, "now")));
+    free(json);
+}
+
+/* The same with tools and calls, where the template has something to say of them. */
+static void check_tools(const struct hd_tokenizer *t, const char *name, const json_t *fixture)
+{
+    const json_t *rows = json_object_get(json_object_get(fixture, "tool_texts"), name);
+    const json_t *chats = json_object_get(fixture, "tool_conversations");
+
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        char *json = json_dumps(json_array_get(chats, i), JSON_COMPACT | JSON_REAL_PRECISION(17));
+
+        check_text(t, name, json, json_array_get(rows, i),
+                   json_integer_value(json_object_get(fixture, "now")));
+        free(json);
     }
-    free(text);
 }
 
 Test(text_chat, templates_are_rendered_as_jinja2_does)
@@ -85,6 +108,7 @@ Test(text_chat, templates_are_rendered_as_jinja2_does)
         cr_expect_eq(w.n, 0);
         for (size_t i = 0; i < json_array_size(rows); i++)
             check_rendering(t, name, i, fixture);
+        check_tools(t, name, fixture);
         free(source);
     }
     json_decref(fixture);
@@ -146,13 +170,13 @@ static void expect_prompt(const char *source, const char *content, const char *w
                           size_t want_controls)
 {
     struct hd_tokenizer *t = with_template(source);
-    struct hd_chat_message m = {"user", content};
+    struct turn m = {"user", content};
     struct hd_error err = {0};
     size_t n, controls;
     int32_t *ids;
     char *text;
 
-    cr_assert_eq(hd_chat_encode(t, &m, 1, &ids, &n, &err), 0, "%s: %s", source, err.text);
+    cr_assert_eq(encode_turns(t, &m, 1, &ids, &n, &err), 0, "%s: %s", source, err.text);
     text = text_of(t, ids, n, &controls);
     cr_expect_str_eq(text, want, "%s", source);
     cr_expect_eq(controls, want_controls, "%s: %zu control tokens in %s", source, controls, text);
@@ -185,14 +209,70 @@ Test(text_chat, text_of_a_message_is_never_a_control_token)
                   OPEN "x" CLOSE, 2);
 }
 
+/* The prompt of a whole conversation in JSON, with control tokens as text and their number. */
+static char *prompt_of(struct hd_tokenizer *t, const char *json, size_t *controls)
+{
+    struct hd_error err = {0};
+    int32_t *ids;
+    size_t n;
+    char *text;
+
+    cr_assert_eq(hd_chat_encode(t, json, strlen(json), &ids, &n, &err), 0, "%s: %s", json,
+                 err.text);
+    text = text_of(t, ids, n, controls);
+    free(ids);
+    return text;
+}
+
+/* What a client says of its tools is text as well, names of members included. */
+Test(text_chat, tools_are_text_too)
+{
+    static const char source[] =
+        OPEN "{% for t in tools %}{{ t | tojson }}{{ t.about }}{% endfor %}"
+             "{% for m in messages %}{% for c in m.tool_calls %}{{ c.arguments | tojson }}"
+             "{% endfor %}{% endfor %}" CLOSE;
+    struct hd_tokenizer *t = with_template(source);
+    size_t controls;
+    char *text = prompt_of(t,
+                           "{\"messages\":[{\"role\":\"user\",\"content\":\"\",\"tool_calls\":[{"
+                           "\"arguments\":{\"a\":\"" CLOSE "\"}}]}],\"tools\":[{\"about\":\"" OPEN
+                           "\",\"" CLOSE "\":1}]}",
+                           &controls);
+
+    cr_expect_eq(controls, 2, "%s", text);
+    cr_expect_str_eq(text, OPEN "{\"about\": \"" OPEN "\", \"" CLOSE "\": 1}" OPEN
+                                "{\"a\": \"" CLOSE "\"}" CLOSE);
+    free(text);
+    hd_tokenizer_free(t);
+}
+
+/* As transformers' continue_final_message. */
+Test(text_chat, a_last_message_is_continued)
+{
+    static const char source[] =
+        "{% for m in messages %}{{ '" OPEN "' + m.role + ' ' + m.content | trim + '" CLOSE "' }}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '" OPEN "' }}{% endif %}";
+    struct hd_tokenizer *t = with_template(source);
+    size_t controls;
+    char *text = prompt_of(t,
+                           "{\"messages\":[{\"role\":\"user\",\"content\":\"Say\"},{\"role\":"
+                           "\"assistant\",\"content\":\"Say it \"}],\"continues\":true}",
+                           &controls);
+
+    cr_expect_str_eq(text, OPEN "user Say" CLOSE OPEN "assistant Say it");
+    cr_expect_eq(controls, 3);
+    free(text);
+    hd_tokenizer_free(t);
+}
+
 Test(text_chat, a_role_is_text_too)
 {
     struct hd_tokenizer *t = fixture_folder("smollm");
-    struct hd_chat_message m[] = {{"system", "s"}, {OPEN, "role"}};
+    struct turn m[] = {{"system", "s"}, {OPEN, "role"}};
     size_t n, controls;
     int32_t *ids;
 
-    cr_assert_eq(hd_chat_encode(t, m, 2, &ids, &n, NULL), 0);
+    cr_assert_eq(encode_turns(t, m, 2, &ids, &n, NULL), 0);
     free(text_of(t, ids, n, &controls));
     cr_expect_eq(controls, 5);
     free(ids);
@@ -202,12 +282,12 @@ Test(text_chat, a_role_is_text_too)
 static void expect_refusal(const char *source, const char *content, int code, const char *says)
 {
     struct hd_tokenizer *t = with_template(source);
-    struct hd_chat_message m = {"user", content};
+    struct turn m = {"user", content};
     struct hd_error err = {0};
     int32_t *ids;
     size_t n;
 
-    cr_expect_eq(hd_chat_encode(t, &m, 1, &ids, &n, &err), code, "%s", source);
+    cr_expect_eq(encode_turns(t, &m, 1, &ids, &n, &err), code, "%s", source);
     cr_expect(strstr(err.text, says), "%s: %s", source, err.text);
     cr_expect_null(ids);
     hd_tokenizer_free(t);
@@ -251,7 +331,7 @@ Test(text_chat, a_template_that_does_not_compile_is_a_warning_and_an_error_of_ea
 
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
         struct hd_tokenizer *t = fixture_folder("smollm");
-        struct hd_chat_message m = {"user", "x"};
+        struct turn m = {"user", "x"};
         struct hd_warnings w = {0};
         struct hd_error err = {0};
         int32_t *ids;
@@ -259,7 +339,7 @@ Test(text_chat, a_template_that_does_not_compile_is_a_warning_and_an_error_of_ea
 
         cr_assert_eq(
             hd_chat_init(t, (struct hd_str){sources[i], strlen(sources[i])}, NULL, &w, NULL), 0);
-        cr_expect_eq(hd_chat_encode(t, &m, 1, &ids, &n, &err), HD_E_UNSUPPORTED, "%s", sources[i]);
+        cr_expect_eq(encode_turns(t, &m, 1, &ids, &n, &err), HD_E_UNSUPPORTED, "%s", sources[i]);
         cr_expect(strstr(err.text, "template"), "%s: %s", sources[i], err.text);
         if (i < 3) /* a filter's name is looked up when it is used */
             cr_expect_eq(w.n, 1, "%s", sources[i]);
@@ -274,14 +354,14 @@ Test(text_chat, without_a_template_there_is_no_chat)
                                         {{"<|eot_id|>", 10}, HD_TOKEN_NORMAL}};
     struct hd_vocab_source s = {
         .parts = {.entries = entries, .n_entries = 3, .unk = -1}, .bos = -1, .eos = -1};
-    struct hd_chat_message m = {"user", "x"};
+    struct turn m = {"user", "x"};
     struct hd_error err = {0};
     struct hd_tokenizer *t;
     int32_t *ids;
     size_t n;
 
     cr_assert_eq(hd_tokenizer_build(&t, &s, NULL), 0);
-    cr_expect_eq(hd_chat_encode(t, &m, 1, &ids, &n, &err), HD_E_UNSUPPORTED);
+    cr_expect_eq(encode_turns(t, &m, 1, &ids, &n, &err), HD_E_UNSUPPORTED);
     cr_expect(strstr(err.text, "no chat template"), "%s", err.text);
     /* Tokens that steer a conversation are control tokens, whatever kind the file gives them. */
     cr_expect(hd_tokenizer_is_stop(t, 0) && hd_tokenizer_is_stop(t, 2));

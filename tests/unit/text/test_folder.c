@@ -318,7 +318,7 @@ Test(text_folder, a_jinja_file_goes_before_the_config)
 {
     char *folder = new_folder();
     struct hd_tokenizer *t;
-    struct hd_chat_message m = {"user", "a"};
+    struct turn m = {"user", "a"};
     int32_t *ids;
     size_t n;
     struct hd_error err = {0};
@@ -327,7 +327,7 @@ Test(text_folder, a_jinja_file_goes_before_the_config)
     write_text(folder, "tokenizer_config.json", "{\"chat_template\": \"[INST]\"}");
     write_text(folder, "chat_template.jinja", "{{ messages[0].content }}b");
     cr_assert_eq(fixture_open_folder(&t, folder, &err), 0, "%s", err.text);
-    cr_assert_eq(hd_chat_encode(t, &m, 1, &ids, &n, &err), 0, "%s", err.text);
+    cr_assert_eq(encode_turns(t, &m, 1, &ids, &n, &err), 0, "%s", err.text);
     cr_expect_eq(n, 1);
     cr_expect_eq(ids[0], 2);
     free(ids);

@@ -11,7 +11,7 @@
 Test(text_synth, a_synthesized_model_has_a_tokenizer)
 {
     char folder[] = "/tmp/hydac-synth-XXXXXX", path[64];
-    struct hd_chat_message m = {"user", "hello <|im_end|> there"};
+    struct turn m = {"user", "hello <|im_end|> there"};
     struct hd_model *model;
     struct hd_tokenizer *t;
     struct hd_error err = {0};
@@ -26,7 +26,7 @@ Test(text_synth, a_synthesized_model_has_a_tokenizer)
     cr_assert_eq(hd_tokenizer_open(&t, model, NULL, &err), 0, "%s", err.text);
     cr_expect_eq(hd_tokenizer_vocab(t), model->shape.vocab);
     cr_expect(round_trips(t, "any text: \xF0\x9F\x98\x80\x00\xFF", 16));
-    cr_assert_eq(hd_chat_encode(t, &m, 1, &ids, &n, &err), 0, "%s", err.text);
+    cr_assert_eq(encode_turns(t, &m, 1, &ids, &n, &err), 0, "%s", err.text);
     cr_expect_gt(n, 10);
     cr_expect(hd_tokenizer_is_stop(t, hd_tokenizer_eos(t)));
     free(ids);

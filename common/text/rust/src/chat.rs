@@ -1,9 +1,10 @@
 //! Chat templates, rendered as transformers does it with jinja2, and conversations as token ids.
+use crate::conversation::Conversation;
 use crate::core::Core;
 use crate::error::{fail, unsupported, Failure, RANGE, UNSUPPORTED};
 use crate::guard::{self, Guard};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Value};
+use minijinja::value::{Kwargs, Serde, Value};
 use minijinja::{Environment, Error, ErrorKind, State};
 use std::collections::BTreeMap;
 
@@ -15,12 +16,6 @@ pub struct Chat {
     env: Environment<'static>,
     vars: BTreeMap<String, String>,
     pub guard: Guard,
-}
-
-#[derive(Clone)]
-pub struct Message {
-    pub role: String,
-    pub content: String,
 }
 
 /// raise_exception's text.
@@ -267,17 +262,33 @@ impl Chat {
         Ok(Chat { env, vars, guard: Guard::new(core, source)? })
     }
 
-    pub fn render(&self, messages: &[Message], now: i64) -> Result<String, Failure> {
-        let list: Vec<Value> = messages
-            .iter()
-            .map(|m| Value::from_pairs([("role", m.role.as_str()), ("content", m.content.as_str())]))
-            .collect();
+    pub fn render(&self, c: &Conversation, now: i64) -> Result<String, Failure> {
+        let text = self.render_all(c, now)?;
+        if !c.continues {
+            return Ok(text);
+        }
+        // As transformers' continue_final_message: up to the end of the last message's text.
+        let (last, bare) = (c.last(), trim(c.last()));
+        match text.rfind(bare) {
+            Some(at) if !bare.is_empty() => {
+                let behind = last.trim_start_matches(is_space);
+                let len = if text[at..].starts_with(behind) { behind.len() } else { bare.len() };
+                Ok(text[..at + len].to_string())
+            }
+            _ => fail(RANGE, "the last message cannot be continued: the prompt does not end with it"),
+        }
+    }
+
+    fn render_all(&self, c: &Conversation, now: i64) -> Result<String, Failure> {
         let mut context: BTreeMap<&str, Value> =
             self.vars.iter().map(|(k, v)| (k.as_str(), Value::from(v.as_str()))).collect();
-        context.insert("messages", Value::from(list));
-        context.insert("tools", Value::from(()));
+        for (k, v) in &c.vars {
+            context.insert(k, Value::from(Serde(v)));
+        }
+        context.insert("messages", Value::from(Serde(&c.messages)));
+        context.insert("tools", Value::from(Serde(&c.tools)));
         context.insert("documents", Value::from(()));
-        context.insert("add_generation_prompt", Value::from(true));
+        context.insert("add_generation_prompt", Value::from(!c.continues));
         let clock = move |format: String| strftime(&format, now);
         context.insert("strftime_now", Value::from_function(clock));
         let template = self.env.get_template("chat").map_err(|e| sentence(&e))?;
@@ -303,7 +314,7 @@ fn sentence(e: &Error) -> Failure {
 
 /// The ids of what the template makes of a conversation. Control tokens come from the template
 /// only; see guard.rs.
-pub fn encode(core: &Core, messages: &[Message], now: i64) -> Result<Vec<u32>, Failure> {
+pub fn encode(core: &Core, messages: &Conversation, now: i64) -> Result<Vec<u32>, Failure> {
     let Some(chat) = &core.chat else {
         return unsupported("the model has no chat template");
     };

@@ -9,7 +9,8 @@
 //! cut a text that the template itself names. If they still differ, the messages are rendered with
 //! other characters in place of those, and the request is refused unless the control tokens are
 //! the same ones.
-use crate::chat::{Chat, Message};
+use crate::chat::Chat;
+use crate::conversation::Conversation;
 use crate::core::{Core, Tok};
 use crate::error::{fail, format_error, Failure, RANGE};
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -169,20 +170,18 @@ impl Guard {
 
     /// The conversation's text with marks; None: nothing in it could be taken for a control token.
     pub fn trace(
-        &self, chat: &Chat, messages: &[Message], text: &str, now: i64,
+        &self, chat: &Chat, conversation: &Conversation, text: &str, now: i64,
     ) -> Result<Option<String>, Failure> {
-        let mut all = messages.iter().flat_map(|m| [&m.role, &m.content]);
-        if !all.any(|t| t.contains(|c| self.firsts.contains(&c))) {
+        if !conversation.any(&|t| t.contains(|c| self.firsts.contains(&c))) {
             return Ok(None);
         }
         if text.contains(is_reserved) {
             return fail(RANGE, "a message has a noncharacter (U+FDD0 to U+FDEF) in it");
         }
-        let change = |f: &dyn Fn(&str) -> String| -> Vec<Message> {
-            messages
-                .iter()
-                .map(|m| Message { role: f(&m.role), content: f(&m.content) })
-                .collect()
+        // Names of members are the template's business, unless a control token is in one.
+        let change = |f: &dyn Fn(&str) -> String| {
+            let key = |k: &str| if self.find(k).is_empty() { k.to_string() } else { f(k) };
+            conversation.map(f, &key)
         };
         for named in [&[][..], &self.named[..]] {
             let marked = chat.render(&change(&|t| self.mark(t, named)), now);

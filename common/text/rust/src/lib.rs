@@ -1,6 +1,7 @@
 //! The C side of this library: hydac_text.h says what each function does. Nothing here panics into
 //! C: a panic becomes an error of that call.
 mod chat;
+mod conversation;
 mod core;
 mod error;
 mod fast;
@@ -9,7 +10,8 @@ mod guard;
 mod model;
 mod pieces;
 
-use crate::chat::{Chat, Message};
+use crate::chat::Chat;
+use crate::conversation::Conversation;
 use crate::core::{Core, Entry, Kind, Parts};
 use crate::error::{fail, Failure, FORMAT, NOMEM, STATE};
 use crate::grammar::Grammar;
@@ -65,12 +67,6 @@ pub struct CParts {
     add_space: bool,
     unk: i32,
     rows: u32,
-}
-
-#[repr(C)]
-pub struct CMessage {
-    role: *const c_char,
-    content: *const c_char,
 }
 
 #[repr(C)]
@@ -276,29 +272,23 @@ pub unsafe extern "C" fn hdt_set_template(
     })
 }
 
-unsafe fn conversation(m: *const CMessage, n: usize) -> Vec<Message> {
-    slice(m, n)
-        .iter()
-        .map(|m| Message { role: c_text(m.role), content: c_text(m.content) })
-        .collect()
-}
-
 #[no_mangle]
 pub unsafe extern "C" fn hdt_chat(
-    t: *const Core, m: *const CMessage, n: usize, now: i64, ids: *mut *mut u32, n_ids: *mut usize,
-    err: *mut CError,
+    t: *const Core, json: Str, now: i64, ids: *mut *mut u32, n_ids: *mut usize, err: *mut CError,
 ) -> c_int {
-    call(err, || hand_out(&chat::encode(&*t, &conversation(m, n), now)?, ids, n_ids))
+    call(err, || {
+        let c = Conversation::from_json(json.bytes())?;
+        hand_out(&chat::encode(&*t, &c, now)?, ids, n_ids)
+    })
 }
 
 #[no_mangle]
 pub unsafe extern "C" fn hdt_render(
-    t: *const Core, m: *const CMessage, n: usize, now: i64, text: *mut *mut c_void,
-    len: *mut usize, err: *mut CError,
+    t: *const Core, json: Str, now: i64, text: *mut *mut c_void, len: *mut usize, err: *mut CError,
 ) -> c_int {
     call(err, || match &(*t).chat {
         Some(c) => {
-            let s = c.render(&conversation(m, n), now)?;
+            let s = c.render(&Conversation::from_json(json.bytes())?, now)?;
             hand_out(s.as_bytes(), text as *mut *mut u8, len)
         }
         None => error::unsupported("the model has no chat template"),

@@ -1,0 +1,51 @@
+/* calls.h - how models write calls of tools, and these calls found in an answer's text.
+ *
+ * Each family has a way of its own; which one is seen in the model's chat template. Text comes in
+ * pieces; what is no part of a call goes on at once, but for what may be the beginning of one. */
+#ifndef HD_API_CALLS_H
+#define HD_API_CALLS_H
+
+#include "common/text/tokenizer.h"
+#include "leader/api/text.h"
+
+#include <jansson.h>
+
+enum hd_call_form {
+    /* <tool_call>\n{"name": N, "arguments": {...}}\n</tool_call>, any number, also behind text:
+     * Hermes, Qwen and many others; also for models whose template knows no tools */
+    HD_CALLS_TAGGED,
+    /* the whole answer is {"name": N, "parameters": {...}}, or several with ";" between them, maybe
+     * behind <|python_tag|>: Llama 3.1 */
+    HD_CALLS_BARE,
+    /* [TOOL_CALLS] [{"name": N, "arguments": {...}}, ...], or NAME[ARGS]{...}: Mistral */
+    HD_CALLS_LIST,
+};
+/* By what a template has in it. *native false: it knows no tools, they must be told otherwise. */
+enum hd_call_form hd_call_form_of(const char *template, bool *native);
+
+#define HD_MAX_MARKS 5
+/* Control tokens that are part of a call: they have no text in an answer, and are seen here. */
+struct hd_call_marks {
+    int32_t id[HD_MAX_MARKS]; /* -1: it is no control token */
+};
+void hd_call_marks_init(struct hd_call_marks *m, const struct hd_tokenizer *t);
+/* The text of such a token, NULL for all others. Static. */
+const char *hd_call_mark(const struct hd_call_marks *m, int32_t id);
+/* How a grammar (llguidance's Lark) says the mark `text`: a token, or text. Appends. */
+int hd_call_mark_grammar(struct hd_text *out, const struct hd_call_marks *m, const char *text);
+
+struct hd_calls {
+    enum hd_call_form form;
+    struct hd_text held; /* may be a call */
+    bool begun;          /* something that is no blank came */
+    bool inside;         /* `held` is a call's inside */
+    size_t n;            /* calls found */
+};
+/* `out`: text that is no call is added; `calls`: an array to which calls are added, as OpenAI has
+ * them, with `index`. 0 or HD_E_NOMEM. */
+int hd_calls_push(struct hd_calls *c, const char *text, struct hd_text *out, json_t *calls);
+/* The answer has ended: what was held is a call, or text. */
+int hd_calls_finish(struct hd_calls *c, struct hd_text *out, json_t *calls);
+void hd_calls_deinit(struct hd_calls *c);
+
+#endif
