@@ -6,11 +6,4 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "integration"))
 
-import pytest
-
-import cluster
-
-
-def pytest_configure(config):
-    if not os.path.exists(cluster.HYDAC):
-        raise pytest.UsageError("set HYDAC_BUILD to a build folder (tests/run.sh does)")
+from synth import pytest_configure  # noqa: E402,F401 (the path comes first)

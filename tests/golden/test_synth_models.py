@@ -4,12 +4,11 @@ import glob
 import hashlib
 import json
 import os
-import subprocess
 
 import pytest
 
-import cluster
 from golden import DEVICES, check_logits, greedy, greedy_of
+from synth import synth as synth_model
 
 FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fixtures", "synth")
 
@@ -34,11 +33,8 @@ def synth(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
 
     def make(r):
-        path = str(folder / f"{r['shape']}-{r['type']}-{r['seed']}.gguf")
-        if not os.path.exists(path):
-            args = ["--shape", r["shape"], "--type", r["type"], "--seed", str(r["seed"]), path]
-            subprocess.run([cluster.HYDAC, "synth", *args], check=True, capture_output=True)
-        return path
+        path = folder / f"{r['shape']}-{r['type']}-{r['seed']}.gguf"
+        return synth_model(path, r["shape"], r["type"], r["seed"])
 
     return make
 

@@ -1,16 +1,10 @@
 """Fixtures: models of `hydac synth` in a folder of the run, and clusters that serve them."""
 
-import os
-import subprocess
-
 import pytest
 
 import cluster
-
-
-def pytest_configure(config):
-    if not os.path.exists(cluster.HYDAC):
-        raise pytest.UsageError("set HYDAC_BUILD to a build folder (tests/run.sh does)")
+from synth import pytest_configure  # noqa: F401
+from synth import synth as synth_model
 
 
 @pytest.fixture(scope="session")
@@ -19,11 +13,7 @@ def synth(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
 
     def make(shape, dtype="f32", seed=1):
-        path = folder / f"{shape}-{dtype}-{seed}.gguf"
-        if not path.exists():
-            args = ["synth", "--shape", shape, "--type", dtype, "--seed", str(seed), str(path)]
-            subprocess.run([cluster.HYDAC, *args], check=True, capture_output=True)
-        return str(path)
+        return synth_model(folder / f"{shape}-{dtype}-{seed}.gguf", shape, dtype, seed)
 
     return make
 
