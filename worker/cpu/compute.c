@@ -72,9 +72,10 @@ static bool alloc_scratch(struct hd_compute *c)
     c->bad = scratch_new(rows, 1, sizeof *c->bad);
     c->wide = scratch_new(rows, 1, sizeof *c->wide);
     c->offset = scratch_new(rows, 1, sizeof *c->offset);
+    c->unit = scratch_new(largest(heads, c->units.ffn_blocks, 1), 1, sizeof *c->unit);
     c->thread_scratch = scratch_new(c->threads, c->scratch_floats, sizeof *c->thread_scratch);
     return alloc_q8(c) && c->q && c->k && c->v && c->attended && c->hidden && c->sum && c->narrow &&
-           has_compact && c->is_bad && c->is_wide && c->bad && c->wide && c->offset &&
+           has_compact && c->is_bad && c->is_wide && c->bad && c->wide && c->offset && c->unit &&
            c->thread_scratch;
 }
 
@@ -127,6 +128,7 @@ void hd_compute_free(struct hd_compute *c)
     free(c->bad);
     free(c->wide);
     free(c->offset);
+    free(c->unit);
     free(c->thread_scratch);
     free(c);
 }
@@ -228,7 +230,7 @@ static void add_unit(const struct reduction *r, const struct split_item *it, siz
 {
     struct hd_compute *c = r->c;
     size_t dim = c->model->shape.dim, first = it->at.g0 * HD_GROUP;
-    struct unit_input in = r->in(r, slot);
+    struct unit_input in = c->unit[slot];
     size_t g1 = it->at.g1 < in.w->groups ? it->at.g1 : in.w->groups;
     size_t n = (g1 * HD_GROUP < dim ? g1 * HD_GROUP : dim) - first;
     hd_product(c->kernels, &in.rows, in.w, it->at, s->partial, it->stride);
@@ -280,11 +282,13 @@ int hd_reduce(struct reduction *r, struct hd_half_output *out, struct hd_error *
     struct hd_compute *c = r->c;
     size_t rows = r->work->rows->n, groups = (c->model->shape.dim + HD_GROUP - 1) / HD_GROUP;
     memset(c->is_bad, 0, rows);
+    for (size_t slot = 0; slot < r->work->units.n; slot++)
+        c->unit[slot] = r->in(r, slot);
     r->split = hd_split(c, 1, groups, rows);
     hd_team_run(c->team, hd_split_items(&r->split), reduce_item, r);
     hd_team_run(c->team, rows, narrow_row, r);
     for (size_t slot = 0; slot < r->work->units.n; slot++)
-        out->flops += hd_product_flops(r->in(r, slot).w, rows);
+        out->flops += hd_product_flops(c->unit[slot].w, rows);
     struct hd_sums sums = {
         .rows = rows,
         .dim = c->model->shape.dim,

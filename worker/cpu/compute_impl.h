@@ -16,6 +16,12 @@
     32 /* ... of an item with few: the longer a piece of memory, the faster it is read */
 #define LOGITS_TILE 16 /* rows of a work item on a whole vocab block */
 
+/* What the last product of a unit reads. */
+struct unit_input {
+    const struct hd_weights *w; /* [dim][inputs] */
+    struct hd_operand rows;
+};
+
 struct hd_compute {
     const struct hd_model *model;
     const struct hd_kernels *kernels;
@@ -35,16 +41,17 @@ struct hd_compute {
     float *k, *v;     /* [heads][max_rows][head_dim] */
     float *attended;  /* [heads][max_rows][n_rep * head_dim] */
     float *hidden;    /* [ffn_blocks][max_rows][ffn_width] */
-    uint8_t *attended_q8;  /* q8: attended, each row prepared for products */
-    uint8_t *hidden_q8;    /* q8: hidden likewise */
-    int64_t *sum;          /* [max_rows][dim] */
-    int32_t *narrow;       /* [max_rows][dim] */
-    uint8_t *compact;      /* [max_rows][sum_bytes]: narrow as it travels; NULL: as it is */
-    uint8_t *is_bad;       /* [max_rows] */
-    uint8_t *is_wide;      /* [max_rows] */
-    uint32_t *bad, *wide;  /* [max_rows]: row numbers */
-    size_t *offset;        /* [max_rows]: where a row of logits begins in the payload */
-    float *thread_scratch; /* [threads][scratch_floats] */
+    uint8_t *attended_q8;    /* q8: attended, each row prepared for products */
+    uint8_t *hidden_q8;      /* q8: hidden likewise */
+    int64_t *sum;            /* [max_rows][dim] */
+    int32_t *narrow;         /* [max_rows][dim] */
+    uint8_t *compact;        /* [max_rows][sum_bytes]: narrow as it travels; NULL: as it is */
+    uint8_t *is_bad;         /* [max_rows] */
+    uint8_t *is_wide;        /* [max_rows] */
+    uint32_t *bad, *wide;    /* [max_rows]: row numbers */
+    size_t *offset;          /* [max_rows]: where a row of logits begins in the payload */
+    struct unit_input *unit; /* [units of a half-step]: of the sum in hand */
+    float *thread_scratch;   /* [threads][scratch_floats] */
     size_t scratch_floats;
 };
 
@@ -89,10 +96,6 @@ struct hd_operand hd_inputs(struct hd_compute *c, const struct hd_rows *rows);
 
 /* The second half of both halves: sums the units' products W [dim][inputs] * in over the units.
  * in(r, slot) gives a unit's inputs. Then fills `out`. */
-struct unit_input {
-    const struct hd_weights *w; /* [dim][inputs] */
-    struct hd_operand rows;
-};
 struct reduction {
     struct hd_compute *c;
     const struct hd_half_task *work;
