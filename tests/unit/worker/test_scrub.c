@@ -261,6 +261,7 @@ Test(scrub, weights_come_again_from_the_leader)
     cr_assert_eq(n_found, 1);
     cr_assert_not(found->repaired);
     hd_node_free(r.node);
+    hd_device_free(d);
     hd_team_free(team);
     world_end(&w);
 }
