@@ -78,13 +78,8 @@ struct hd_action *core_push(struct hd_core *c, enum hd_action_type type, unsigne
 {
     assert(c->out->n < c->out->cap);
     struct hd_action *a = &c->out->list[c->out->n++];
-    *a = (struct hd_action){.type = type, .slot = slot, .epoch = c->epoch};
+    *a = (struct hd_action){.type = type, .slot = slot, .epoch = hd_core_epoch(c)};
     return a;
-}
-
-void core_push_state(struct hd_core *c, unsigned slot)
-{
-    core_push(c, HD_ACT_WORKER_STATE, slot)->member.state = c->workers[slot].state;
 }
 
 const struct hd_orders *core_orders(struct hd_core *c)
@@ -92,8 +87,8 @@ const struct hd_orders *core_orders(struct hd_core *c)
     struct hd_actions *out = c->out;
     assert(out->n_orders < out->cap_orders);
     struct hd_orders *a = out->orders[out->n_orders++];
-    hd_plan_copy(&a->plan, &c->plan);
-    hd_holds_copy(&a->hold, &c->hold);
+    hd_plan_copy(&a->plan, hd_core_plan(c));
+    hd_holds_copy(&a->hold, hd_core_hold(c));
     core_needs(c, a);
     return a;
 }

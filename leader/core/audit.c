@@ -38,19 +38,19 @@ static bool stays(const struct hd_core *c)
     return c->o.trust.audit_every > 2 * c->o.n_layers + 1;
 }
 
-static bool is_due(struct hd_core *c, const struct half *half)
+static bool is_due(struct hd_core *c, enum hd_half half, uint32_t layer)
 {
     struct audits *a = &c->audits;
     if (a->at == 0)
         a->target = (uint32_t)random_below(a, c->o.trust.audit_every);
     if (a->at == a->target) {
         a->due = true;
-        a->kind = half->half;
+        a->kind = half;
     }
     a->at = (a->at + 1) % c->o.trust.audit_every;
     if (!a->due || !stays(c))
         return a->due;
-    return half->half == a->kind && (half->half == HD_HALF_LOGITS || half->layer == a->layer);
+    return half == a->kind && (half == HD_HALF_LOGITS || layer == a->layer);
 }
 
 static void next_layer(struct hd_core *c)
@@ -65,6 +65,16 @@ void core_audit_init(struct hd_core *c)
 {
     c->audits.random = c->o.trust.seed;
     next_layer(c);
+}
+
+void core_audits_joined(struct hd_core *c, unsigned slot, bool back)
+{
+    core_audit_taken(c, slot);
+    if (back && c->audits.by[slot].contributed) /* the machine is the same, and what it has said */
+        return;                                 /* may be in what is computed now */
+    c->audits.by[slot].contributed = false;
+    for (int h = 0; h < HD_HALVES; h++)
+        c->audits.by[slot].clean_us[h] = c->now_us;
 }
 
 /* HD_MAX_ROUNDS: all are in use. */
@@ -88,13 +98,14 @@ bool core_audit_full(const struct hd_core *c)
     return c->o.trust.audit_every == 1 && can_audit(c) && free_round(&c->audits) == HD_MAX_ROUNDS;
 }
 
-struct round *core_audit_begin(struct hd_core *c, const struct half *half)
+struct round *core_audit_begin(struct hd_core *c, enum hd_half half, uint32_t layer,
+                               uint64_t sequences)
 {
     struct audits *a = &c->audits;
-    if (!can_audit(c) || !is_due(c, half))
+    if (!can_audit(c) || !is_due(c, half, layer))
         return NULL;
     a->due = false;
-    if (half->half == HD_HALF_ATTENTION && half->sequences & a->unsure)
+    if (half == HD_HALF_ATTENTION && sequences & a->unsure)
         return NULL; /* whose log is right cannot be told */
     unsigned i = free_round(a);
     if (i == HD_MAX_ROUNDS) {
@@ -104,41 +115,65 @@ struct round *core_audit_begin(struct hd_core *c, const struct half *half)
     struct round *r = &a->rounds[i];
     *r = (struct round){.id = ++a->rounds_begun,
                         .open = true,
-                        .half = half->half,
-                        .layer = half->layer,
-                        .sequences = half->sequences};
-    if (half->half != HD_HALF_LOGITS && --a->left == 0)
+                        .half = half,
+                        .layer = layer,
+                        .sequences = sequences};
+    if (half != HD_HALF_LOGITS && --a->left == 0)
         next_layer(c);
     return r;
 }
 
 /* ---- The half-step ----*/
 
-void core_audit_sent(struct hd_core *c, struct half *h)
+uint64_t core_audit_number(const struct round *r)
 {
-    if (!h->audit)
-        return;
-    h->audit->subjects = 0;
-    h->audit->at_us = c->now_us;
+    return r ? r->id : 0;
 }
 
-void core_audit_answer(struct hd_core *c, struct half *h, unsigned slot, uint64_t digest)
+void core_audit_sent(struct hd_core *c, struct round *r)
 {
-    c->workers[slot].contributed = true;
-    if (!h->audit || digest == 0)
+    if (!r)
         return;
-    h->audit->subjects |= core_bit(slot);
-    h->audit->digests[slot] = digest;
+    r->subjects = 0;
+    r->at_us = c->now_us;
 }
 
-void core_audit_drop(struct hd_core *c, struct half *h)
+void core_contributed(struct hd_core *c, unsigned slot)
 {
-    if (h->audit) {
-        h->audit->subjects = 0;
-        h->audit->open = false;
-        core_audit_settle(c, h->audit);
-    }
-    h->audit = NULL;
+    c->audits.by[slot].contributed = true;
+}
+
+bool core_has_contributed(const struct hd_core *c, unsigned slot)
+{
+    return c->audits.by[slot].contributed;
+}
+
+uint64_t core_unsure(const struct hd_core *c)
+{
+    return c->audits.unsure;
+}
+
+void core_audit_rows(struct hd_core *c, bool same)
+{
+    c->audits.totals.rows_equal += same;
+    c->audits.totals.rows_unequal += !same;
+}
+
+void core_audit_answer(struct round *r, unsigned slot, uint64_t digest)
+{
+    if (!r || digest == 0)
+        return;
+    r->subjects |= core_bit(slot);
+    r->digests[slot] = digest;
+}
+
+void core_audit_drop(struct hd_core *c, struct round *r)
+{
+    if (!r)
+        return;
+    r->subjects = 0;
+    r->open = false;
+    core_audit_settle(c, r);
 }
 
 /* ---- Who ----*/
@@ -149,7 +184,7 @@ static uint64_t capable(const struct hd_core *c, const struct round *r)
     uint64_t set = core_usable(c) & ~core_suspects(c);
     for (uint64_t left = r->half == HD_HALF_ATTENTION ? set : 0; left; left &= left - 1) {
         unsigned s = core_first(left);
-        if ((c->workers[s].covers & r->sequences) != r->sequences)
+        if ((core_covers(c, s) & r->sequences) != r->sequences)
             set &= ~core_bit(s);
     }
     return set;
@@ -159,7 +194,7 @@ int core_audit_partner(const struct hd_core *c, const struct round *r, unsigned 
                        uint64_t tried)
 {
     uint64_t set = capable(c, r) & ~tried & ~core_bit(subject);
-    unsigned n = (unsigned)__builtin_popcountll(set);
+    unsigned n = core_count(set);
     unsigned skip = n ? (unsigned)(c->audits.partner % n) : 0;
     for (unsigned i = 1; i < HD_MAX_WORKERS && n > 0; i++) {
         unsigned s = (subject + i) % HD_MAX_WORKERS;
@@ -181,12 +216,10 @@ void core_audit_ask(struct hd_core *c, struct round *r, unsigned subject, struct
     a->audit.again = r->of[subject].state == AUDIT_AGAIN;
 }
 
-void core_audit_done(struct hd_core *c, struct half *h)
+void core_audit_done(struct hd_core *c, struct round *r)
 {
-    struct round *r = h->audit;
     if (!r)
         return;
-    h->audit = NULL;
     r->open = false;
     c->audits.totals.rounds++;
     for (uint64_t left = r->subjects; left; left &= left - 1) {

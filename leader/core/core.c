@@ -4,7 +4,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 const char *hd_worker_state_name(enum hd_worker_state s)
 {
@@ -30,24 +29,13 @@ const char *hd_recovery_name(enum hd_recovery r)
     return names[r];
 }
 
-static void set_reason(struct hd_core *c);
-
-static int alloc_core(struct hd_core *c)
+const char *hd_pace_name(enum hd_pace p)
 {
-    uint32_t heads = c->o.units[HD_UNIT_HEAD];
-    if (hd_plan_init(&c->plan, c->o.units) < 0 || hd_plan_init(&c->scratch, c->o.units) < 0 ||
-        hd_plan_init(&c->next, c->o.units) < 0 || hd_holds_init(&c->hold, c->o.units) < 0 ||
-        hd_holds_init(&c->held, c->o.units) < 0 || hd_holds_init(&c->wanted, c->o.units) < 0 ||
-        hd_holds_init(&c->scratch_holds, c->o.units) < 0)
-        return HD_E_NOMEM;
-    for (unsigned i = 0; i < MAX_REPORTS; i++) {
-        c->reports[i].lost = calloc((size_t)heads + 1, 1);
-        if (!c->reports[i].lost)
-            return HD_E_NOMEM;
-    }
-    c->same_rows = calloc((size_t)heads * HD_MAX_SEQUENCES, sizeof *c->same_rows);
-    return c->same_rows ? 0 : HD_E_NOMEM;
+    static const char *const names[] = {"steady", "slow", "relieved"};
+    return names[p];
 }
+
+static void set_reason(struct hd_core *c);
 
 int hd_core_new(struct hd_core **out, const struct hd_core_options *o, struct hd_error *err)
 {
@@ -57,16 +45,16 @@ int hd_core_new(struct hd_core **out, const struct hd_core_options *o, struct hd
     if (!c)
         return hd_fail(err, HD_E_NOMEM, "no memory for the cluster's state");
     c->o = *o;
-    core_audit_init(c);
     if (c->o.trust.drain_after > HD_MAX_DRAIN_AFTER)
         c->o.trust.drain_after = HD_MAX_DRAIN_AFTER;
     if (c->o.min_workers == 0)
         c->o.min_workers = 1;
     if (c->o.recovery != HD_RECOVERY_STANDBY)
         c->o.standby = 0;
-    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
-        c->names[s] = c->workers[s].name;
-    if (alloc_core(c) < 0) {
+    core_members_init(c);
+    core_audit_init(c);
+    if (core_epochs_init(c) < 0 || core_moves_init(c) < 0 || core_reports_init(c) < 0 ||
+        core_rows_init(c) < 0) {
         hd_core_free(c);
         return hd_fail(err, HD_E_NOMEM, "no memory for a plan of %u heads", o->units[0]);
     }
@@ -79,16 +67,10 @@ void hd_core_free(struct hd_core *c)
 {
     if (!c)
         return;
-    hd_plan_deinit(&c->plan);
-    hd_plan_deinit(&c->scratch);
-    hd_plan_deinit(&c->next);
-    hd_holds_deinit(&c->hold);
-    hd_holds_deinit(&c->held);
-    hd_holds_deinit(&c->wanted);
-    hd_holds_deinit(&c->scratch_holds);
-    for (unsigned i = 0; i < MAX_REPORTS; i++)
-        free(c->reports[i].lost);
-    free(c->same_rows);
+    core_epochs_deinit(c);
+    core_moves_deinit(c);
+    core_reports_deinit(c);
+    core_rows_deinit(c);
     free(c);
 }
 
@@ -98,55 +80,55 @@ static void dispatch(struct hd_core *c, const struct hd_event *ev)
 {
     switch (ev->type) {
     case HD_EV_HELLO:
-        core_hello(c, ev);
+        core_hello(c, &ev->hello);
         break;
     case HD_EV_CLOSED:
         core_lose(c, ev->slot, HD_LOSS_CLOSED);
         break;
     case HD_EV_ACK:
-        core_ack(c, ev);
+        core_ack(c, ev->slot, &ev->ack);
         break;
     case HD_EV_KV_RESULT:
-        core_kv_result(c, ev);
+        core_kv_result(c, ev->slot, &ev->kv);
         break;
     case HD_EV_RESULT:
-        core_result(c, ev);
+        core_result(c, ev->slot, &ev->result);
         break;
     case HD_EV_BROKE_RULES:
         core_lose(c, ev->slot, HD_LOSS_PROTOCOL);
         break;
     case HD_EV_TICK:
-        core_tick(c, ev);
+        core_tick(c, ev->late_us);
         break;
     case HD_EV_SEQ_OPEN:
-        core_seq_open(c, ev);
+        core_seq_open(c, ev->sequence);
         break;
     case HD_EV_SEQ_CLOSE:
-        core_seq_close(c, ev);
+        core_seq_close(c, ev->sequence);
         break;
     case HD_EV_HALF:
-        core_half(c, ev);
+        core_half(c, &ev->half);
         break;
     case HD_EV_STEP_DONE:
         core_step_done(c);
         break;
     case HD_EV_REPLAYED:
-        core_replayed(c, ev);
+        core_replayed(c, ev->sequences);
         break;
     case HD_EV_LOG_STATE:
-        core_log_state(c, ev);
+        core_log_state(c, ev->slot, &ev->log);
         break;
     case HD_EV_FETCH:
-        core_fetch(c, ev);
+        core_fetch(c, ev->slot, &ev->fetch);
         break;
     case HD_EV_ROWS:
-        core_rows(c, ev);
+        core_rows(c, ev->slot, &ev->fetch);
         break;
     case HD_EV_WEIGHTS:
-        core_weights(c, ev);
+        core_weights(c, ev->slot);
         break;
     case HD_EV_DRAIN:
-        core_drain(c, ev);
+        core_drain(c, ev->slot, &ev->drain);
         break;
     case HD_EV_REBALANCE:
         core_rebalance(c);
@@ -155,13 +137,13 @@ static void dispatch(struct hd_core *c, const struct hd_event *ev)
         c->o.wait_for_model = false;
         break;
     case HD_EV_SELF_TEST:
-        core_tested(c, ev);
+        core_tested(c, ev->slot, ev->digest);
         break;
     case HD_EV_AUDIT:
-        core_audit_result(c, ev);
+        core_audit_result(c, ev->slot, &ev->audit);
         break;
     case HD_EV_DAMAGE:
-        core_damage(c, ev);
+        core_damage(c, ev->slot, &ev->damage);
         break;
     }
 }
@@ -178,6 +160,7 @@ int hd_core_step(struct hd_core *c, const struct hd_event *ev, struct hd_actions
     core_settle(c);
     core_dismiss(c);
     set_reason(c);
+    core_checked(c);
     c->out = NULL;
     return 0;
 }
@@ -189,30 +172,30 @@ static void list_names(const struct hd_core *c, uint64_t set, char *to, size_t s
 {
     size_t n = 0;
     to[0] = 0;
-    for (unsigned s = 0; s < HD_MAX_WORKERS && n + 1 < size; s++)
-        if (set & core_bit(s))
-            n += (size_t)snprintf(to + n, size - n, "%s%s", n ? ", " : "", c->workers[s].name);
+    for (; set && n + 1 < size; set &= set - 1)
+        n += (size_t)snprintf(to + n, size - n, "%s%s", n ? ", " : "",
+                              core_name(c, core_first(set)));
 }
 
 static void set_reason(struct hd_core *c)
 {
     char names[160];
-    unsigned online = (unsigned)__builtin_popcountll(core_alive(c));
+    enum hd_cluster_state state = hd_core_state(c);
     c->reason[0] = 0;
-    if (c->state == HD_CLUSTER_ASSIGNING) {
-        list_names(c, c->assigning, names, sizeof names);
+    if (state == HD_CLUSTER_ASSIGNING) {
+        list_names(c, core_assigning(c), names, sizeof names);
         snprintf(c->reason, sizeof c->reason, "epoch %llu is not confirmed yet by %s",
-                 (unsigned long long)c->epoch, names);
-    } else if (c->state == HD_CLUSTER_WAITING && c->plan_error[0]) {
-        memcpy(c->reason, c->plan_error, sizeof c->reason);
-    } else if (c->state == HD_CLUSTER_WAITING && c->o.wait_for_model) {
+                 (unsigned long long)hd_core_epoch(c), names);
+    } else if (state == HD_CLUSTER_WAITING && core_plan_error(c)[0]) {
+        snprintf(c->reason, sizeof c->reason, "%s", core_plan_error(c));
+    } else if (state == HD_CLUSTER_WAITING && c->o.wait_for_model) {
         snprintf(c->reason, sizeof c->reason, "the leader reads its model's file through, once");
-    } else if (c->state == HD_CLUSTER_WAITING && core_unmeasured(c)) {
+    } else if (state == HD_CLUSTER_WAITING && core_unmeasured(c)) {
         list_names(c, core_unmeasured(c), names, sizeof names);
         snprintf(c->reason, sizeof c->reason, "waiting for the first heartbeat of %s", names);
-    } else if (c->state == HD_CLUSTER_WAITING) {
-        snprintf(c->reason, sizeof c->reason, "waiting for workers: %u of %u", online,
-                 c->served ? 1 : c->o.min_workers);
+    } else if (state == HD_CLUSTER_WAITING) {
+        snprintf(c->reason, sizeof c->reason, "waiting for workers: %u of %u",
+                 core_count(core_alive(c)), core_has_served(c) ? 1 : c->o.min_workers);
     }
 }
 
@@ -221,70 +204,19 @@ const char *hd_core_reason(const struct hd_core *c)
     return c->reason;
 }
 
-const struct hd_plan *hd_core_plan(const struct hd_core *c)
-{
-    return &c->plan;
-}
-
-const struct hd_holds *hd_core_hold(const struct hd_core *c)
-{
-    return &c->hold;
-}
-
-const struct hd_holds *hd_core_held(const struct hd_core *c)
-{
-    return &c->held;
-}
-
-const struct hd_half_totals *hd_core_half_totals(const struct hd_core *c, bool single)
-{
-    return &c->totals[single];
-}
-
-uint64_t hd_core_epoch(const struct hd_core *c)
-{
-    return c->epoch;
-}
-
-enum hd_cluster_state hd_core_state(const struct hd_core *c)
-{
-    return c->state;
-}
-
-uint64_t hd_core_reliefs(const struct hd_core *c)
-{
-    return c->pace.reliefs;
-}
-
 bool hd_core_worker(const struct hd_core *c, unsigned slot, uint64_t now_us,
                     struct hd_worker_view *out)
 {
-    const struct worker *w = &c->workers[slot];
-    if (w->state == HD_WORKER_EMPTY)
+    struct hd_worker_view v = {0};
+    core_view_member(c, slot, &v);
+    if (v.state == HD_WORKER_EMPTY)
         return false;
-    *out = (struct hd_worker_view){
-        .name = w->name,
-        .state = w->state,
-        .last_seen_us = w->last_seen_us,
-        .rtt_ms = w->rtt_us / 1e3,
-        .rate = w->us_per_byte > 0 ? 1e6 / w->us_per_byte : 0,
-        .memory_bytes = w->memory_bytes,
-        .multiply_adds_per_s = w->multiply_adds_per_s,
-        .phi = w->state == HD_WORKER_OFFLINE ? 0 : hd_detector_phi(&w->detector, now_us),
-        .steps = w->steps,
-        .answered = w->answered,
-        .failures = w->failures,
-        .success_rate = w->steps ? (double)w->answered / (double)w->steps : 1,
-        .joins = w->joins,
-        .draining = w->draining,
-        .failing = w->failing,
-        .testing = c->untested & core_bit(slot),
-        .covers = core_covering(c) & core_bit(slot),
-        .logs_filled = (unsigned)__builtin_popcountll(w->filling),
-        .pace = core_pace_of(w),
-        .slow_since_us = w->pace.slow ? w->pace.since_us : 0,
-        .slowness = w->pace.slowness,
-        .share = w->pace.relieved ? w->pace.share : 1,
-    };
+    v.phi = core_phi(c, slot, now_us);
+    v.draining = core_draining(c) & core_bit(slot);
+    core_view_steps(c, slot, &v);
+    core_view_log(c, slot, &v);
+    core_view_trust(c, slot, &v);
+    core_view_pace(c, slot, &v);
+    *out = v;
     return true;
 }

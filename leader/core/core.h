@@ -15,7 +15,7 @@
  *   READY --a worker lost--> ASSIGNING (survivors) or WAITING (none left)
  *   ASSIGNING --a worker lost--> ASSIGNING with epoch + 1, or WAITING
  *   ASSIGNING --all confirmed, but some log had a gap--> ASSIGNING with epoch + 1, after a replay
- *   READY, between two steps, who gains units is prepared --> ASSIGNING (see move.c)
+ *   READY, between two steps, who gains units is prepared --> ASSIGNING (see moves.c)
  *
  *   The rows of a step walk through the layers in one group, or in two, one behind the other: then
  *   each group has a half-step in hand of its own. The second group's rows may see those of the

@@ -174,6 +174,7 @@ enum hd_action_type {
                           * right: end all requests that are being computed */
     HD_ACT_FAILING,      /* for the log: slot is drained, for its memory was damaged again and
                           * again */
+    HD_ACT_BUG,          /* bug, for the log: what must not happen, and was refused */
 };
 
 struct hd_seq_need {
@@ -254,6 +255,7 @@ struct hd_action {
             unsigned subject;
             uint64_t since_us; /* likewise */
         } doubt;
+        char bug[64];
     };
 };
 

@@ -34,9 +34,10 @@
 #define PACE_HARM         0.3 /* of a slice's time others were done, and it was not */
 #define PACE_NO_SHARE     4.0 /* slower than that it keeps nothing: a share would be in the way */
 #define PACE_HOLD_US      10000000
-#define PACE_LEVELS       7 /* times that the hold is doubled */
-#define PACE_FORGIVEN     8 /* holds without a relapse, and the next one is the first again */
-#define PACE_SLIP         6 /* holds within which a second silence counts */
+#define PACE_LATE         0.1 /* of heartbeats, with which a worker is not well */
+#define PACE_LEVELS       7   /* times that the hold is doubled */
+#define PACE_FORGIVEN     8   /* holds without a relapse, and the next one is the first again */
+#define PACE_SLIP         6   /* holds within which a second silence counts */
 
 /* Of one worker. */
 struct pace {
@@ -64,8 +65,9 @@ struct pace {
     unsigned level;       /* relapses */
 };
 
-/* Of the cluster. */
-struct pace_slice {
+struct pacing {
+    struct pace of[HD_MAX_WORKERS];
+    /* of the cluster */
     uint64_t at_us;     /* counted up to here */
     uint64_t waited_us; /* in which anybody was awaited */
     unsigned halves;
@@ -74,22 +76,28 @@ struct pace_slice {
     uint64_t reliefs; /* since the start */
 };
 
-struct worker;
 /* First of all at each event: what time has passed until now. */
 void core_pace_pass(struct hd_core *c);
-/* The half-step of this group goes to `owners`. */
-void core_pace_sent(struct hd_core *c, unsigned group, uint64_t owners);
+/* A half-step of so many rows goes to `owners`. */
+void core_pace_sent(struct hd_core *c, enum hd_unit_kind kind, double rows, uint64_t owners);
 void core_pace_beat(struct hd_core *c, unsigned slot, double rtt_us);
 void core_pace_tick(struct hd_core *c);
-/* It owned units and was lost for silence. */
+
+/* relief.c */
+/* A slice was bad for it, for most of the latest; or it was well for as long as it has to be. */
+void core_pace_bad(struct hd_core *c, unsigned slot);
+void core_pace_well(struct hd_core *c, unsigned slot);
+void core_pace_look_after(struct hd_core *c); /* who is relieved */
+/* It was lost for silence. */
 void core_pace_slipped(struct hd_core *c, unsigned slot);
-/* A worker of the same name is back: what was decided about it stays. */
-void core_pace_back(const struct hd_core *c, struct worker *fresh, const struct worker *before);
+/* `back`: of the same name; what was decided about it stays. */
+void core_pace_joined(struct hd_core *c, unsigned slot, bool back);
+bool core_is_slow(const struct hd_core *c, unsigned slot);
 /* Slots that are relieved of everything; of a part. */
 uint64_t core_pace_resting(const struct hd_core *c);
 uint64_t core_pace_partial(const struct hd_core *c);
 /* Makes orphans of what the partly relieved own in `p` beyond what they keep; false: nothing. */
 bool core_pace_trim(const struct hd_core *c, struct hd_plan *p);
-enum hd_pace core_pace_of(const struct worker *w);
+void core_view_pace(const struct hd_core *c, unsigned slot, struct hd_worker_view *out);
 
 #endif

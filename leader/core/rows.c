@@ -14,11 +14,24 @@
  * may have other inputs than were computed with. */
 #include "leader/core/core_impl.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+int core_rows_init(struct hd_core *c)
+{
+    size_t n = (size_t)c->o.units[HD_UNIT_HEAD] * HD_MAX_SEQUENCES;
+    c->rows.same = calloc(n + 1, sizeof *c->rows.same);
+    return c->rows.same ? 0 : HD_E_NOMEM;
+}
+
+void core_rows_deinit(struct hd_core *c)
+{
+    free(c->rows.same);
+}
 
 static struct same_rows *rows_of(struct hd_core *c, uint32_t sequence, uint32_t head)
 {
-    return &c->same_rows[(size_t)head * HD_MAX_SEQUENCES + sequence];
+    return &c->rows.same[(size_t)head * HD_MAX_SEQUENCES + sequence];
 }
 
 bool core_rows_make_sense(const struct hd_core *c, const struct hd_kv_info *kv)
@@ -32,8 +45,8 @@ bool core_rows_make_sense(const struct hd_core *c, const struct hd_kv_info *kv)
 
 void core_rows_forget(struct hd_core *c)
 {
-    memset(c->same_rows, 0,
-           (size_t)c->o.units[HD_UNIT_HEAD] * HD_MAX_SEQUENCES * sizeof *c->same_rows);
+    memset(c->rows.same, 0,
+           (size_t)c->o.units[HD_UNIT_HEAD] * HD_MAX_SEQUENCES * sizeof *c->rows.same);
 }
 
 /* Has it said something of these rows? Once is enough. */
@@ -45,14 +58,14 @@ static bool has_said(const struct same_rows *r, unsigned slot)
     return false;
 }
 
-void core_rows_said(struct hd_core *c, const struct hd_event *ev)
+void core_rows_said(struct hd_core *c, unsigned slot, const struct hd_kv_info *kv)
 {
-    for (size_t i = 0; i < ev->kv.n_digests; i++) {
-        struct same_rows *r = rows_of(c, ev->kv.digest_sequences[i], ev->kv.digest_heads[i]);
-        if (r->n == MAX_OPINIONS || has_said(r, ev->slot))
+    for (size_t i = 0; i < kv->n_digests; i++) {
+        struct same_rows *r = rows_of(c, kv->digest_sequences[i], kv->digest_heads[i]);
+        if (r->n == MAX_OPINIONS || has_said(r, slot))
             continue;
-        r->said[r->n].slot = ev->slot;
-        r->said[r->n++].digest = ev->kv.digests[i];
+        r->said[r->n].slot = slot;
+        r->said[r->n++].digest = kv->digests[i];
     }
 }
 
@@ -85,7 +98,7 @@ static uint64_t alone(const struct same_rows *r)
             same += r->said[k].digest == r->said[i].digest;
         set |= same == 1 ? core_bit(r->said[i].slot) : 0;
     }
-    return __builtin_popcountll(set) < (int)r->n ? set : 0;
+    return core_count(set) < r->n ? set : 0;
 }
 
 static void note(const struct hd_core *c, const struct same_rows *r, uint32_t sequence,
@@ -104,7 +117,7 @@ static void note(const struct hd_core *c, const struct same_rows *r, uint32_t se
     if (!wrong)
         f->doubtful |= bit;
     for (; wrong; wrong &= wrong - 1) /* whose rows nobody has used has harmed nobody */
-        f->doubtful |= c->workers[core_first(wrong)].contributed ? bit : 0;
+        f->doubtful |= core_has_contributed(c, core_first(wrong)) ? bit : 0;
 }
 
 static void look_at(struct hd_core *c, uint32_t sequence, uint32_t head, struct finding *f)
@@ -116,8 +129,7 @@ static void look_at(struct hd_core *c, uint32_t sequence, uint32_t head, struct 
         return;
     for (unsigned i = 1; i < r->n; i++)
         same &= r->said[i].digest == r->said[0].digest;
-    c->audits.totals.rows_equal += same;
-    c->audits.totals.rows_unequal += !same;
+    core_audit_rows(c, same);
     if (!same)
         note(c, r, sequence, f);
 }
@@ -125,7 +137,7 @@ static void look_at(struct hd_core *c, uint32_t sequence, uint32_t head, struct 
 void core_rows_compare(struct hd_core *c)
 {
     struct finding f = {0};
-    uint64_t sequences = c->live & ~(c->audits.unsure | c->replayed | c->spoiled);
+    uint64_t sequences = core_live(c) & ~(core_unsure(c) | core_dropping(c) | core_spoiled(c));
     for (uint64_t left = sequences; left; left &= left - 1)
         for (uint32_t h = 0; h < c->o.units[HD_UNIT_HEAD]; h++)
             look_at(c, core_first(left), h, &f);
@@ -137,5 +149,5 @@ void core_rows_compare(struct hd_core *c)
     a->rows.sequences = f.doubtful;
     for (; f.wrong; f.wrong &= f.wrong - 1)
         core_wrong(c, core_first(f.wrong), HD_HALF_ATTENTION);
-    c->spoiled |= f.undecided & c->live;
+    core_spoil(c, f.undecided);
 }

@@ -14,7 +14,8 @@
 bool core_is_quarantined(const struct hd_core *c, const char *name)
 {
     for (size_t i = 0; i < HD_MAX_WORKERS; i++)
-        if (c->quarantine[i].until_us > c->now_us && strcmp(c->quarantine[i].name, name) == 0)
+        if (c->trust.quarantine[i].until_us > c->now_us &&
+            strcmp(c->trust.quarantine[i].name, name) == 0)
             return true;
     return false;
 }
@@ -23,9 +24,9 @@ const char *hd_core_quarantined(const struct hd_core *c, size_t i, uint64_t now_
                                 uint64_t *left_us)
 {
     for (size_t k = 0; k < HD_MAX_WORKERS; k++)
-        if (c->quarantine[k].until_us > now_us && i-- == 0) {
-            *left_us = c->quarantine[k].until_us - now_us;
-            return c->quarantine[k].name;
+        if (c->trust.quarantine[k].until_us > now_us && i-- == 0) {
+            *left_us = c->trust.quarantine[k].until_us - now_us;
+            return c->trust.quarantine[k].name;
         }
     return NULL;
 }
@@ -33,10 +34,10 @@ const char *hd_core_quarantined(const struct hd_core *c, size_t i, uint64_t now_
 /* In place of the one that ends first. */
 static void quarantine(struct hd_core *c, const char *name)
 {
-    struct quarantine *q = &c->quarantine[0];
+    struct quarantine *q = &c->trust.quarantine[0];
     for (size_t i = 1; i < HD_MAX_WORKERS; i++)
-        if (c->quarantine[i].until_us < q->until_us)
-            q = &c->quarantine[i];
+        if (c->trust.quarantine[i].until_us < q->until_us)
+            q = &c->trust.quarantine[i];
     if (c->o.trust.quarantine_us == 0)
         return;
     strcpy(q->name, name);
@@ -45,96 +46,117 @@ static void quarantine(struct hd_core *c, const char *name)
 
 void core_wrong(struct hd_core *c, unsigned slot, enum hd_half half)
 {
-    const struct worker *w = &c->workers[slot];
+    uint64_t since_us = core_doubted_since(c, slot, half);
     struct hd_action *a = core_push(c, HD_ACT_WRONG, slot);
-    strcpy(a->wrong.name, w->name);
-    a->wrong.since_us =
-        w->contributed ? w->clean_us[half] : c->now_us + 1; /* else nothing is doubted */
-    c->audits.totals.wrong++;
-    core_audit_explained(c, slot);
-    if (w->contributed)
-        c->spoiled |= c->live;
-    quarantine(c, w->name);
+    strcpy(a->wrong.name, core_name(c, slot));
+    a->wrong.since_us = since_us;
+    core_audit_wrong(c, slot);
+    if (since_us <= c->now_us)
+        core_spoil(c, UINT64_MAX);
+    quarantine(c, core_name(c, slot));
     core_lose(c, slot, HD_LOSS_WRONG);
 }
 
 /* ---- The known answer ----*/
 
-/* It hears of the ends of the sequences that there are; their beginnings it fetches (fill.c). The
+/* It hears of the ends of the sequences that there are; their beginnings it fetches (logs.c). The
  * steps that it sees from now on are of the present epoch. */
 static void let_in(struct hd_core *c, unsigned slot)
 {
-    struct worker *w = &c->workers[slot];
-    c->untested &= ~core_bit(slot);
-    w->knows = c->live;
-    c->restless = true;
-    if (w->welcomed != c->epoch)
+    c->trust.untested &= ~core_bit(slot);
+    core_log_told(c, slot);
+    core_stir(c);
+    if (c->trust.of[slot].welcomed != hd_core_epoch(c))
         core_push(c, HD_ACT_ASSIGN, slot)->assign.all = core_orders(c);
 }
 
 void core_test(struct hd_core *c, unsigned slot)
 {
-    c->workers[slot].tested_us = c->now_us;
-    c->workers[slot].welcomed = c->epoch;
+    c->trust.of[slot].tested_us = c->now_us;
+    c->trust.of[slot].welcomed = hd_core_epoch(c);
+    c->trust.of[slot].n_damages = 0;
     if (!c->o.trust.self_test) {
         let_in(c, slot);
         return;
     }
-    c->untested |= core_bit(slot);
+    c->trust.untested |= core_bit(slot);
     core_push(c, HD_ACT_SELF_TEST, slot);
 }
 
-void core_tested(struct hd_core *c, const struct hd_event *ev)
+void core_tested(struct hd_core *c, unsigned slot, uint64_t digest)
 {
-    if (!(c->untested & core_bit(ev->slot)))
+    if (!(c->trust.untested & core_bit(slot)))
         return;
-    core_heard(c, ev->slot);
-    if (ev->digest == c->o.trust.self_test_digest)
-        let_in(c, ev->slot);
+    core_heard(c, slot);
+    if (digest == c->o.trust.self_test_digest)
+        let_in(c, slot);
     else
-        core_wrong(c, ev->slot, HD_HALF_ATTENTION); /* it has contributed nothing */
+        core_wrong(c, slot, HD_HALF_ATTENTION); /* it has contributed nothing */
 }
 
 uint64_t core_untested_late(const struct hd_core *c)
 {
     uint64_t late = 0;
-    for (uint64_t left = c->untested; left; left &= left - 1) {
+    for (uint64_t left = c->trust.untested; left; left &= left - 1) {
         unsigned s = core_first(left);
-        if (c->now_us > c->workers[s].tested_us + c->o.trust.deadline_us)
+        if (c->now_us > c->trust.of[s].tested_us + c->o.trust.deadline_us)
             late |= core_bit(s);
     }
     return late;
 }
 
+void core_trust_tick(struct hd_core *c, uint64_t late_us)
+{
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
+        c->trust.of[s].tested_us += late_us;
+}
+
+void core_trust_lost(struct hd_core *c, unsigned slot)
+{
+    c->trust.untested &= ~core_bit(slot);
+    c->trust.failing &= ~core_bit(slot);
+}
+
+uint64_t core_untested(const struct hd_core *c)
+{
+    return c->trust.untested;
+}
+
+void core_view_trust(const struct hd_core *c, unsigned slot, struct hd_worker_view *out)
+{
+    out->testing = c->trust.untested & core_bit(slot);
+    out->failing = c->trust.failing & core_bit(slot);
+}
+
 /* ---- Damage ----*/
+
+void core_looked_after(struct hd_core *c, unsigned slot)
+{
+    c->trust.failing &= ~core_bit(slot);
+    c->trust.of[slot].n_damages = 0;
+}
 
 /* Its memory was damaged again and again. */
 static void drain_failing(struct hd_core *c, unsigned slot)
 {
-    struct worker *w = &c->workers[slot];
-    if (w->draining)
+    if (!core_drain_failing(c, slot))
         return;
-    w->draining = w->failing = true;
-    core_move_forget(c);
+    c->trust.failing |= core_bit(slot);
     core_push(c, HD_ACT_FAILING, slot);
 }
 
-void core_damage(struct hd_core *c, const struct hd_event *ev)
+void core_damage(struct hd_core *c, unsigned slot, const struct hd_damage_info *d)
 {
-    const struct hd_damage_info *d = &ev->damage;
-    struct worker *w = &c->workers[ev->slot];
-    unsigned most = c->o.trust.drain_after;
-    if (!(core_alive(c) & core_bit(ev->slot)))
+    unsigned most = c->o.trust.drain_after, *n = &c->trust.of[slot].n_damages;
+    uint64_t *at_us = c->trust.of[slot].damaged_us;
+    if (!(core_alive(c) & core_bit(slot)))
         return;
-    core_heard(c, ev->slot);
+    core_heard(c, slot);
     if (d->replay && d->sequence < HD_MAX_SEQUENCES)
-        c->spoiled |= core_bit(d->sequence) & c->live;
+        core_spoil(c, core_bit(d->sequence));
     if (!d->memory || most == 0)
         return;
-    w->damaged_us[w->n_damages++ % most] = c->now_us;
-    if (w->n_damages < most)
-        return;
-    uint64_t first = w->damaged_us[w->n_damages % most];
-    if (c->now_us - first <= DAMAGE_WINDOW_US)
-        drain_failing(c, ev->slot);
+    at_us[(*n)++ % most] = c->now_us;
+    if (*n >= most && c->now_us - at_us[*n % most] <= DAMAGE_WINDOW_US)
+        drain_failing(c, slot);
 }

@@ -66,9 +66,9 @@ static bool is_doubted(const struct hd_core *c, unsigned slot)
 
 static void confirm(struct hd_core *c, struct round *r, unsigned subject)
 {
-    struct worker *w = &c->workers[subject];
-    if (!is_doubted(c, subject) && !older_is_open(c, r, subject) && r->at_us > w->clean_us[r->half])
-        w->clean_us[r->half] = r->at_us;
+    uint64_t *clean_us = &c->audits.by[subject].clean_us[r->half];
+    if (!is_doubted(c, subject) && !older_is_open(c, r, subject) && r->at_us > *clean_us)
+        *clean_us = r->at_us;
     end(c, r, subject, &c->audits.totals.equal);
 }
 
@@ -78,11 +78,17 @@ static void say_doubt(struct hd_core *c)
     a->doubt.subject = c->audits.differed.slots[1];
     a->doubt.since_us = c->audits.differed.since_us;
     c->audits.differed.open = false;
-    c->spoiled |= c->live;
+    core_spoil(c, UINT64_MAX);
 }
 
-void core_audit_explained(struct hd_core *c, unsigned slot)
+uint64_t core_doubted_since(const struct hd_core *c, unsigned slot, enum hd_half half)
 {
+    return c->audits.by[slot].contributed ? c->audits.by[slot].clean_us[half] : c->now_us + 1;
+}
+
+void core_audit_wrong(struct hd_core *c, unsigned slot)
+{
+    c->audits.totals.wrong++;
     if (is_doubted(c, slot))
         c->audits.differed.open = false;
 }
@@ -96,8 +102,8 @@ static void leave_open(struct hd_core *c, struct round *r, unsigned subject)
         c->audits.differed.at_us = c->audits.differed.since_us = c->now_us;
         for (unsigned i = 0; i < 2; i++) {
             unsigned slot = c->audits.differed.slots[i] = q->opinions[i].slot;
-            if (c->workers[slot].clean_us[r->half] < c->audits.differed.since_us)
-                c->audits.differed.since_us = c->workers[slot].clean_us[r->half];
+            if (c->audits.by[slot].clean_us[r->half] < c->audits.differed.since_us)
+                c->audits.differed.since_us = c->audits.by[slot].clean_us[r->half];
         }
     }
     end(c, r, subject, &c->audits.totals.undecided);
@@ -151,7 +157,7 @@ static bool ask_another(struct hd_core *c, struct round *r, unsigned subject)
 {
     struct question *q = &r->of[subject];
     int partner = core_audit_partner(c, r, subject, q->tried);
-    if (partner < 0 || __builtin_popcountll(q->tried) >= MOST_TRIES)
+    if (partner < 0 || core_count(q->tried) >= MOST_TRIES)
         return false;
     q->opinions[q->n - 1] = (struct opinion){.slot = (unsigned)partner};
     core_audit_ask(c, r, subject, &q->opinions[q->n - 1]);
@@ -251,24 +257,24 @@ static void unanswered(struct hd_core *c, const struct found *f)
         without(c, f->r, f->subject);
 }
 
-void core_audit_result(struct hd_core *c, const struct hd_event *ev)
+void core_audit_result(struct hd_core *c, unsigned slot, const struct hd_audit_info *a)
 {
     struct found f;
-    if (!(core_alive(c) & core_bit(ev->slot)))
+    if (!(core_alive(c) & core_bit(slot)))
         return;
-    core_heard(c, ev->slot);
-    if (!ev->audit.number || !find(c, ev->slot, ev->audit.number, &f))
+    core_heard(c, slot);
+    if (!a->number || !find(c, slot, a->number, &f))
         return; /* came too late */
-    if (ev->audit.cannot || ev->audit.digest == 0) {
+    if (a->cannot || a->digest == 0) {
         unanswered(c, &f);
         return;
     }
     f.o->asked = 0;
     if (f.r->of[f.subject].state == AUDIT_AGAIN) {
-        f.o->again = ev->audit.digest;
+        f.o->again = a->digest;
         judge_again(c, f.r, f.subject);
     } else {
-        f.o->digest = ev->audit.digest;
+        f.o->digest = a->digest;
         judge(c, f.r, f.subject);
     }
 }
@@ -343,10 +349,7 @@ void core_audit_taken(struct hd_core *c, unsigned slot)
 
 void core_audit_abandoned(struct hd_core *c)
 {
-    uint64_t unsure = 0;
-    for (unsigned i = 0; i < HD_MAX_SEQUENCES; i++)
-        if (core_inflight(&c->sequences[i]) > 0)
-            unsure |= core_bit(i);
+    uint64_t unsure = core_in_hand(c);
     core_audit_spoiled(c, unsure);
     c->audits.unsure |= unsure;
 }

@@ -254,6 +254,9 @@ static void perform(struct hd_leader *l, const struct hd_action *a)
     case HD_ACT_WORKER_STATE:
         do_worker_state(l, a);
         break;
+    case HD_ACT_BUG:
+        hd_errlog(l->o.log, "core_bug", "text=\"%s\" effect=\"refused\"", a->bug);
+        break;
     case HD_ACT_FORGOTTEN:
         do_forgotten(l, a);
         break;

@@ -251,6 +251,8 @@ static void perform(struct sim *s, const struct hd_action *a)
     case HD_ACT_WORKER_STATE:
         worker_state(s, a);
         break;
+    case HD_ACT_BUG:
+        sim_fail(s, "%s", a->bug);
     case HD_ACT_FORGOTTEN:
         note(s, "forgotten", a->slot, 0);
         s->forgotten++;

@@ -225,6 +225,9 @@ static void say_action(struct trace *t, const struct hd_action *a)
         if (a->member.state == HD_WORKER_OFFLINE)
             say(t, " %s", hd_loss_cause_name(a->member.cause));
         break;
+    case HD_ACT_BUG:
+        cr_fatal("%s", a->bug);
+        break;
     case HD_ACT_FORGOTTEN:
         say(t, "%s forgotten", a->name);
         break;

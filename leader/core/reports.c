@@ -1,7 +1,8 @@
-/* report.c - what recoveries cost. Several losses in one recovery make one report each; they share
+/* reports.c - what recoveries cost. Several losses in one recovery make one report each; they share
  * the times from the last new epoch on. */
 #include "leader/core/core_impl.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static double ms(uint64_t from_us, uint64_t to_us)
@@ -12,62 +13,71 @@ static double ms(uint64_t from_us, uint64_t to_us)
 /* Hand out the oldest report; the others move up, its buffer goes to the end. */
 static void emit_first(struct hd_core *c)
 {
-    struct report first = c->reports[0];
+    struct report first = c->reports.list[0];
     if (first.ready_us)
         first.f.retry_ms = ms(first.ready_us, c->now_us);
     first.f.stall_ms = ms(first.sign_us, c->now_us);
     core_push(c, HD_ACT_FAILOVER, 0)->failover = first.f;
-    c->n_reports--;
-    memmove(&c->reports[0], &c->reports[1], c->n_reports * sizeof c->reports[0]);
-    c->reports[c->n_reports] = (struct report){.lost = first.lost};
+    c->reports.n--;
+    memmove(&c->reports.list[0], &c->reports.list[1], c->reports.n * sizeof c->reports.list[0]);
+    c->reports.list[c->reports.n] = (struct report){.lost = first.lost};
 }
 
 static uint64_t live_positions(const struct hd_core *c)
 {
     uint64_t n = 0;
     for (unsigned i = 0; i < HD_MAX_SEQUENCES; i++)
-        n += c->sequences[i].base + core_inflight(&c->sequences[i]);
+        n += core_positions(c, i);
     return n;
 }
 
-bool core_owns_any(const struct hd_core *c, unsigned slot)
+int core_reports_init(struct hd_core *c)
 {
-    for (int k = 0; k < HD_UNIT_KINDS; k++)
-        if (hd_plan_owned(&c->plan, k, slot, NULL) > 0)
-            return true;
-    return false;
+    for (unsigned i = 0; i < MAX_REPORTS; i++) {
+        c->reports.list[i].lost = calloc((size_t)c->o.units[HD_UNIT_HEAD] + 1, 1);
+        if (!c->reports.list[i].lost)
+            return HD_E_NOMEM;
+    }
+    return 0;
+}
+
+void core_reports_deinit(struct hd_core *c)
+{
+    for (unsigned i = 0; i < MAX_REPORTS; i++)
+        free(c->reports.list[i].lost);
 }
 
 void core_report_loss(struct hd_core *c, unsigned slot, enum hd_loss_cause cause)
 {
-    const struct worker *w = &c->workers[slot];
+    const struct hd_plan *plan = hd_core_plan(c);
+    uint64_t sign_us = core_last_seen(c, slot);
     if (!core_owns_any(c, slot))
         return;
-    if (c->n_reports == MAX_REPORTS)
+    if (c->reports.n == MAX_REPORTS)
         emit_first(c);
-    struct report *r = &c->reports[c->n_reports++];
-    *r = (struct report){.lost = r->lost, .sign_us = w->last_seen_us};
-    memcpy(r->f.worker, w->name, sizeof r->f.worker);
+    struct report *r = &c->reports.list[c->reports.n++];
+    *r = (struct report){.lost = r->lost, .sign_us = sign_us};
+    strcpy(r->f.worker, core_name(c, slot));
     r->f.cause = cause;
     r->f.policy = c->o.recovery;
     r->f.at_us = c->now_us;
     r->f.positions = live_positions(c);
-    r->f.detect_ms = ms(w->last_seen_us, c->now_us);
-    for (uint32_t h = 0; h < c->plan.count[HD_UNIT_HEAD]; h++) {
-        r->lost[h] = c->plan.owner[HD_UNIT_HEAD][h] == slot;
+    r->f.detect_ms = ms(sign_us, c->now_us);
+    for (uint32_t h = 0; h < plan->count[HD_UNIT_HEAD]; h++) {
+        r->lost[h] = plan->owner[HD_UNIT_HEAD][h] == slot;
         r->f.heads_lost += r->lost[h];
     }
 }
 
 void core_report_assigned(struct hd_core *c, uint32_t heads_reused)
 {
-    for (unsigned i = 0; i < c->n_reports; i++) {
-        struct report *r = &c->reports[i];
+    for (unsigned i = 0; i < c->reports.n; i++) {
+        struct report *r = &c->reports.list[i];
         r->f.rows_kept = 0; /* counted anew by every epoch */
         if (r->assigned_us)
             continue;
         r->assigned_us = c->now_us;
-        r->f.epoch = c->epoch;
+        r->f.epoch = hd_core_epoch(c);
         r->f.heads_reused = heads_reused;
         r->f.plan_ms = ms(r->f.at_us, c->now_us);
     }
@@ -78,7 +88,7 @@ static void add_kv(struct hd_core *c, struct report *r, const struct hd_kv_info 
     r->f.rows_rebuilt += kv->rows_rebuilt;
     r->f.bytes += kv->bytes;
     r->f.flops += kv->flops;
-    if (kv->epoch == c->epoch)
+    if (kv->epoch == hd_core_epoch(c))
         r->f.rows_kept += kv->rows_kept;
     if ((double)kv->weights_us / 1e3 > r->f.weights_ms)
         r->f.weights_ms = (double)kv->weights_us / 1e3;
@@ -97,54 +107,35 @@ static void add_kv(struct hd_core *c, struct report *r, const struct hd_kv_info 
 /* Also of an epoch that another loss has overtaken: the work was done and is not done again. */
 void core_report_kv(struct hd_core *c, const struct hd_kv_info *kv)
 {
-    for (unsigned i = 0; i < c->n_reports; i++)
-        if (c->reports[i].assigned_us && kv->epoch >= c->reports[i].f.epoch)
-            add_kv(c, &c->reports[i], kv);
+    for (unsigned i = 0; i < c->reports.n; i++)
+        if (c->reports.list[i].assigned_us && kv->epoch >= c->reports.list[i].f.epoch)
+            add_kv(c, &c->reports.list[i], kv);
 }
 
 void core_report_ready(struct hd_core *c)
 {
-    for (unsigned i = 0; i < c->n_reports; i++)
-        c->reports[i].ready_us = c->now_us;
+    for (unsigned i = 0; i < c->reports.n; i++)
+        c->reports.list[i].ready_us = c->now_us;
     if (!core_any_half(c))
         core_report_done(c);
 }
 
-/* A half-step that the loss interrupted is not done again yet. */
-static bool retrying(const struct hd_core *c)
-{
-    for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
-        if (c->half[g].again)
-            return true;
-    return false;
-}
-
-/* A replay has come back to where it was when the step in hand is done, which is as good as done
- * when its logits are. */
-static bool catching_up(const struct hd_core *c)
-{
-    bool logits = c->half[0].half == HD_HALF_LOGITS;
-    for (unsigned i = 0; i < HD_MAX_SEQUENCES; i++) {
-        const struct sequence *q = &c->sequences[i];
-        if (q->base + (logits ? core_inflight(q) : 0) < q->target)
-            return true;
-    }
-    return false;
-}
-
 void core_report_work(struct hd_core *c, uint64_t flops)
 {
-    bool again = false;
-    for (unsigned i = 0; i < HD_MAX_SEQUENCES && c->n_reports > 0; i++)
-        again |= c->sequences[i].base < c->sequences[i].target;
-    for (unsigned i = 0; i < c->n_reports && again; i++)
-        c->reports[i].f.flops += flops;
+    bool again = c->reports.n > 0 && core_replays_any(c);
+    for (unsigned i = 0; i < c->reports.n && again; i++)
+        c->reports.list[i].f.flops += flops;
 }
 
 void core_report_done(struct hd_core *c)
 {
-    if (retrying(c) || catching_up(c))
+    if (c->reports.n == 0 || core_retrying(c) || core_catching_up(c))
         return;
-    while (c->n_reports > 0)
+    while (c->reports.n > 0)
         emit_first(c);
+}
+
+bool core_reporting(const struct hd_core *c)
+{
+    return c->reports.n > 0;
 }
