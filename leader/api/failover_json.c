@@ -12,8 +12,8 @@ json_t *hd_failover_json(const struct hd_failover *f)
 {
     json_t *o = json_pack(
         "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "worker",
-        f->worker, "cause", hd_loss_cause_name(f->cause), "policy", hd_recovery_name(f->policy),
-        "epoch", (json_int_t)f->epoch, "heads_lost", (json_int_t)f->heads_lost, "heads_reused",
+        f->worker, "cause", hd_loss_cause_name(f->cause), "policy", f->policy, "epoch",
+        (json_int_t)f->epoch, "heads_lost", (json_int_t)f->heads_lost, "heads_reused",
         (json_int_t)f->heads_reused, "heads_rebuilt", (json_int_t)f->heads_rebuilt, "heads_ready",
         (json_int_t)f->heads_ready, "positions", (json_int_t)f->positions, "rows_rebuilt",
         (json_int_t)f->rows_rebuilt, "rows_kept", (json_int_t)f->rows_kept, "rows_replayed",

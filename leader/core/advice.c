@@ -53,11 +53,13 @@ static void add_loss(const struct hd_advice_input *in, unsigned lost, struct hd_
     double n = __builtin_popcountll(survivors), speed = speed_of(in, survivors);
     double load = in->load_rate > 0 ? weight_bytes(in, lost) / (n * in->load_rate) : 0;
     double heads = hd_plan_owned(in->plan, HD_UNIT_HEAD, lost, NULL);
-    double rebuild = (double)in->positions * heads * in->kv_work / speed;
-    double replay = (double)in->positions * work_of_a_row(in) / speed;
-    double *stall = out->stall_s;
-    stall[HD_RECOVERY_REUSE] = fmax(stall[HD_RECOVERY_REUSE], load + rebuild);
-    stall[HD_RECOVERY_FULL] = fmax(stall[HD_RECOVERY_FULL], load + replay);
+    struct hd_loss_cost cost = {
+        .load = load,
+        .rebuild = (double)in->positions * heads * in->kv_work / speed,
+        .replay = (double)in->positions * work_of_a_row(in) / speed,
+    };
+    for (int p = 0; p < HD_POLICIES; p++)
+        out->stall_s[p] = fmax(out->stall_s[p], hd_policies[p].stall_s(&cost));
 }
 
 /* Whether every unit would get its copies; sets what they take. */
@@ -95,15 +97,15 @@ static int plan_copies(const struct hd_advice_input *in, struct hd_advice *out, 
 
 static void choose(const struct hd_advice_input *in, struct hd_advice *out)
 {
-    double reuse = out->stall_s[HD_RECOVERY_REUSE], full = out->stall_s[HD_RECOVERY_FULL];
-    bool fits = isfinite(out->stall_s[HD_RECOVERY_STANDBY]);
-    out->best = fits && reuse > HD_NOTICED_S ? HD_RECOVERY_STANDBY : HD_RECOVERY_REUSE;
+    double reuse = out->stall_s[HD_POLICY_REUSE], full = out->stall_s[HD_POLICY_FULL];
+    bool fits = isfinite(out->stall_s[HD_POLICY_STANDBY]);
+    out->best = fits && reuse > HD_NOTICED_S ? HD_POLICY_STANDBY : HD_POLICY_REUSE;
     if (in->workers == in->without_log) {
-        out->best = HD_RECOVERY_FULL;
+        out->best = HD_POLICY_FULL;
         snprintf(out->why, sizeof out->why,
                  "no worker keeps an input log, so a loss is a replay of about %.0f ms",
                  full * 1e3);
-    } else if (out->best == HD_RECOVERY_STANDBY) {
+    } else if (out->best == HD_POLICY_STANDBY) {
         snprintf(out->why, sizeof out->why,
                  "a loss would stall answers for about %.0f ms with reuse and not at all with "
                  "standby, whose copies take up to %.0f MiB of a worker",
@@ -120,7 +122,7 @@ static void choose(const struct hd_advice_input *in, struct hd_advice *out)
 
 int hd_advise(const struct hd_advice_input *in, struct hd_advice *out)
 {
-    *out = (struct hd_advice){.best = HD_RECOVERY_REUSE};
+    *out = (struct hd_advice){.best = HD_POLICY_REUSE};
     if (__builtin_popcountll(in->workers) < 2) {
         snprintf(out->why, sizeof out->why,
                  "with one worker nobody survives a loss; add a second one");
@@ -133,8 +135,9 @@ int hd_advise(const struct hd_advice_input *in, struct hd_advice *out)
     int rc = plan_copies(in, out, &fit);
     if (rc < 0)
         return rc;
-    if (!fit)
-        out->stall_s[HD_RECOVERY_STANDBY] = INFINITY;
+    for (int p = 0; p < HD_POLICIES && !fit; p++)
+        if (hd_policies[p].copies)
+            out->stall_s[p] = INFINITY;
     choose(in, out);
     return 0;
 }

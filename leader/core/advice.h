@@ -31,9 +31,9 @@ struct hd_advice_input {
 };
 
 struct hd_advice {
-    double stall_s[HD_RECOVERY_FULL + 1]; /* by policy; infinite: it cannot be used */
-    double copy_bytes; /* that the copies would take of the worker that gets most */
-    enum hd_recovery best;
+    double stall_s[HD_POLICIES]; /* by policy; infinite: it cannot be used */
+    double copy_bytes;           /* that the copies would take of the worker that gets most */
+    enum hd_policy_index best;
     char why[256]; /* one sentence */
 };
 

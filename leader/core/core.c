@@ -23,12 +23,6 @@ const char *hd_loss_cause_name(enum hd_loss_cause c)
     return names[c];
 }
 
-const char *hd_recovery_name(enum hd_recovery r)
-{
-    static const char *const names[] = {"reuse", "standby", "full"};
-    return names[r];
-}
-
 const char *hd_pace_name(enum hd_pace p)
 {
     static const char *const names[] = {"steady", "slow", "relieved"};
@@ -49,7 +43,9 @@ int hd_core_new(struct hd_core **out, const struct hd_core_options *o, struct hd
         c->o.trust.drain_after = HD_MAX_DRAIN_AFTER;
     if (c->o.min_workers == 0)
         c->o.min_workers = 1;
-    if (c->o.recovery != HD_RECOVERY_STANDBY)
+    if (!c->o.policy)
+        c->o.policy = &hd_policies[HD_POLICY_REUSE];
+    if (!c->o.policy->copies)
         c->o.standby = 0;
     core_members_init(c);
     core_audit_init(c);

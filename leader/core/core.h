@@ -33,6 +33,7 @@
 
 #include "leader/core/detector.h"
 #include "leader/core/events.h"
+#include "leader/core/policy.h"
 
 #define HD_MAX_ROUNDS      4  /* audited half-steps whose audits are not all answered */
 #define HD_MAX_DRAIN_AFTER 16 /* found damages that are remembered of a worker */
@@ -54,10 +55,10 @@ struct hd_relief_options {
 struct hd_core_options {
     uint32_t units[HD_UNIT_KINDS];
     uint32_t n_layers;
-    double cost[HD_UNIT_KINDS]; /* of a unit, relative to the others, for the strategy; 0 = 1 */
-    unsigned min_workers;       /* for the first plan; later on one worker is enough */
-    enum hd_recovery recovery;
-    unsigned standby; /* copies of each unit that others hold; only with HD_RECOVERY_STANDBY */
+    double cost[HD_UNIT_KINDS];     /* of a unit, relative to the others, for the strategy; 0 = 1 */
+    unsigned min_workers;           /* for the first plan; later on one worker is enough */
+    const struct hd_policy *policy; /* NULL: reuse */
+    unsigned standby; /* copies of each unit that others hold, with a policy that wants some */
     const struct hd_strategy *strategy;
     const struct hd_fixed_table *fixed; /* borrowed */
     const char *target; /* of strategy `single`: a worker's name, NULL or "" = any; borrowed */

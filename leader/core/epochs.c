@@ -51,21 +51,24 @@ static bool plan_afresh(struct hd_core *c)
     return true;
 }
 
-/* Gives the orphans of c->epochs.plan out: to who holds them ready, else by the strategy. */
-static bool plan_orphans(struct hd_core *c)
+/* Gives the orphans of the plan out: by the policy, and the rest by the strategy. */
+static bool plan_orphans(struct hd_core *c, struct hd_loss_orders *out)
 {
-    uint64_t preferred = 0, alive = core_alive(c);
-    hd_plan_copy(&c->epochs.scratch, &c->epochs.plan);
-    if (c->o.recovery != HD_RECOVERY_FULL) {
-        preferred = core_live(c) ? core_covering(c) : 0;
-        if (!preferred)
-            preferred = core_best_covering(c); /* the rest is replayed */
-        hd_standby_claim(&c->epochs.scratch, hd_core_held(c), alive,
-                         core_usable(c) & ~core_suspects(c));
-    }
-    if (!core_fill_plan(c, &c->epochs.scratch, alive, preferred))
+    struct hd_plan *p = &c->epochs.scratch;
+    struct hd_loss_input in = {
+        .live = core_live(c),
+        .alive = core_alive(c),
+        .takers = core_usable(c) & ~core_suspects(c),
+        .covering = core_covering(c),
+        .best_covering = core_best_covering(c),
+        .ready = hd_core_held(c),
+    };
+    *out = (struct hd_loss_orders){0};
+    hd_plan_copy(p, &c->epochs.plan);
+    c->o.policy->recover(&in, p, out);
+    if (!core_fill_plan(c, p, in.alive, out->preferred))
         return false;
-    hd_plan_copy(&c->epochs.plan, &c->epochs.scratch);
+    hd_plan_copy(&c->epochs.plan, p);
     return true;
 }
 
@@ -132,15 +135,14 @@ static uint32_t heads_owned_by(const struct hd_core *c, uint64_t workers)
 
 static void recover(struct hd_core *c)
 {
-    bool full = c->o.recovery == HD_RECOVERY_FULL;
-    uint64_t alive = core_alive(c);
-    uint32_t reused = full ? 0 : heads_owned_by(c, alive);
-    if (!alive || !plan_orphans(c)) {
+    struct hd_loss_orders orders;
+    uint32_t kept = heads_owned_by(c, core_alive(c));
+    if (!core_alive(c) || !plan_orphans(c, &orders)) {
         stop_serving(c);
         return;
     }
-    begin_epoch(c, full ? core_live(c) : c->epochs.spoiled & core_live(c), full);
-    core_report_assigned(c, reused);
+    begin_epoch(c, (orders.replay | c->epochs.spoiled) & core_live(c), orders.clear);
+    core_report_assigned(c, orders.clear ? 0 : kept);
 }
 
 static void start_fresh(struct hd_core *c, uint64_t replay)

@@ -59,7 +59,7 @@ void core_report_loss(struct hd_core *c, unsigned slot, enum hd_loss_cause cause
     *r = (struct report){.lost = r->lost, .sign_us = sign_us};
     strcpy(r->f.worker, core_name(c, slot));
     r->f.cause = cause;
-    r->f.policy = c->o.recovery;
+    r->f.policy = c->o.policy->name;
     r->f.at_us = c->now_us;
     r->f.positions = live_positions(c);
     r->f.detect_ms = ms(sign_us, c->now_us);

@@ -21,14 +21,12 @@ enum hd_loss_cause {
 #define HD_HALVES (HD_HALF_LOGITS + 1)
 /* Slow, and nothing is done about it; slow, and its units are with others, or on their way. */
 enum hd_pace { HD_PACE_STEADY, HD_PACE_SLOW, HD_PACE_RELIEVED };
-enum hd_recovery { HD_RECOVERY_REUSE, HD_RECOVERY_STANDBY, HD_RECOVERY_FULL };
 
 const char *hd_worker_state_name(enum hd_worker_state s);
 const char *hd_cluster_state_name(enum hd_cluster_state s);
 /* "closed", "silent", "deadline", "protocol", "wrong" */
 const char *hd_loss_cause_name(enum hd_loss_cause c);
-const char *hd_pace_name(enum hd_pace p);         /* "steady", "slow", "relieved" */
-const char *hd_recovery_name(enum hd_recovery r); /* "reuse", "standby", "full" */
+const char *hd_pace_name(enum hd_pace p); /* "steady", "slow", "relieved" */
 
 /* Rows of a half-step that belong to one sequence. */
 struct hd_seq_rows {
@@ -40,7 +38,7 @@ struct hd_seq_rows {
 struct hd_failover {
     char worker[64];
     enum hd_loss_cause cause;
-    enum hd_recovery policy;
+    const char *policy; /* its name (policy.h) */
     uint64_t epoch;
     uint64_t at_us;
     uint32_t heads_lost, heads_reused, heads_rebuilt,

@@ -2,6 +2,7 @@
 #include "leader/ctl/up.h"
 
 #include "common/util/cpus.h"
+#include "leader/core/policy.h"
 #include "leader/ctl/ctl.h"
 
 #include <stdio.h>
@@ -64,11 +65,15 @@ uint64_t hd_up_share_of_cores(uint64_t workers)
 
 int hd_up_check_recovery(const char *option, const char *name, struct hd_error *err)
 {
-    static const char *const known[] = {"reuse", "standby", "full"};
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-        if (strcmp(known[i], name) == 0)
+    char known[128] = "";
+    size_t n = 0;
+    for (int i = 0; i < HD_POLICIES; i++) {
+        if (strcmp(hd_policy_names[i], name) == 0)
             return 0;
-    return hd_fail(err, HD_E_CONFIG, "%s is reuse, standby or full, not '%s'", option, name);
+        n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "",
+                              hd_policy_names[i]);
+    }
+    return hd_fail(err, HD_E_CONFIG, "%s is one of %s, not '%s'", option, known, name);
 }
 
 int hd_cmd_up(int argc, char **argv)

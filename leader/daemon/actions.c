@@ -114,10 +114,10 @@ static void do_failover(struct hd_leader *l, const struct hd_action *a)
             "heads_reused=%u rows_rebuilt=%llu rows_replayed=%llu detect_ms=%.2f weights_ms=%.2f "
             "rebuild_ms=%.2f "
             "retry_ms=%.2f stall_ms=%.2f",
-            f.worker, hd_loss_cause_name(f.cause), hd_recovery_name(f.policy),
-            (unsigned long long)f.epoch, f.heads_lost, f.heads_rebuilt, f.heads_ready,
-            f.heads_reused, (unsigned long long)f.rows_rebuilt, (unsigned long long)f.rows_replayed,
-            f.detect_ms, f.weights_ms, f.rebuild_ms, f.retry_ms, f.stall_ms);
+            f.worker, hd_loss_cause_name(f.cause), f.policy, (unsigned long long)f.epoch,
+            f.heads_lost, f.heads_rebuilt, f.heads_ready, f.heads_reused,
+            (unsigned long long)f.rows_rebuilt, (unsigned long long)f.rows_replayed, f.detect_ms,
+            f.weights_ms, f.rebuild_ms, f.retry_ms, f.stall_ms);
 }
 
 static void do_replay(struct hd_leader *l, const struct hd_action *a)

@@ -68,9 +68,8 @@ json_t *hd_advice_json(const struct hd_leader *l)
     if (hd_advise(&in, &a) < 0)
         return json_null();
     json_t *stall = json_object();
-    for (int r = 0; r <= HD_RECOVERY_FULL; r++)
-        json_object_set_new(stall, hd_recovery_name((enum hd_recovery)r),
-                            hd_real_json(a.stall_s[r] * 1e3));
-    return json_pack("{ss ss so sf}", "policy", hd_recovery_name(a.best), "why", a.why, "stall_ms",
+    for (int p = 0; p < HD_POLICIES; p++)
+        json_object_set_new(stall, hd_policies[p].name, hd_real_json(a.stall_s[p] * 1e3));
+    return json_pack("{ss ss so sf}", "policy", hd_policies[a.best].name, "why", a.why, "stall_ms",
                      stall, "copy_bytes", a.copy_bytes);
 }

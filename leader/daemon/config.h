@@ -51,7 +51,7 @@ struct hd_leader_config {
     uint64_t heartbeat_interval_ms;  /* heartbeat.interval_ms */
     double phi_suspect, phi_offline; /* heartbeat.phi_*: -log10 of the chance that it still lives */
 
-    int recovery;     /* recovery.policy: enum hd_recovery */
+    int recovery;     /* recovery.policy: index into hd_policies */
     uint64_t standby; /* recovery.standby: copies of each unit, with the policy of that name */
     uint64_t step_deadline_ms, assign_deadline_ms, wait_for_worker_ms; /* recovery.* */
 

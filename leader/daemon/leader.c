@@ -119,7 +119,7 @@ static int make_core(struct hd_leader *l, struct hd_error *err)
         .units = {l->units.heads, l->units.ffn_blocks, l->units.vocab_blocks},
         .n_layers = l->model->shape.n_layers,
         .min_workers = (unsigned)c->min_workers,
-        .recovery = (enum hd_recovery)c->recovery,
+        .policy = &hd_policies[c->recovery],
         .standby = (unsigned)c->standby,
         .strategy = hd_strategies[c->strategy],
         .fixed = &c->fixed,

@@ -191,7 +191,7 @@ static void read_moves(const struct hd_leader *l, struct totals *t)
     hd_core_move_view(l->core, &m);
     t->moving = m.moving;
     t->preparing = m.preparing;
-    t->standby = config->recovery == HD_RECOVERY_STANDBY ? (double)config->standby : 0;
+    t->standby = hd_policies[config->recovery].copies ? (double)config->standby : 0;
     /* The core asks for what the present workers can hold; too few of them, and each unit lacks. */
     t->missing = m.copies < t->standby ? u->heads + u->ffn_blocks + u->vocab_blocks : m.missing;
     for (unsigned slot = 0; slot < HD_MAX_WORKERS; slot++) {
@@ -301,7 +301,7 @@ static void put_serving(FILE *out, const struct hd_serving *s)
 static void put_by_cause(FILE *out, const struct hd_leader *l, const struct hd_family *f,
                          const struct hd_histogram h[HD_LOSS_CAUSES])
 {
-    const char *policy = hd_recovery_name((enum hd_recovery)l->o.config->recovery);
+    const char *policy = hd_policies[l->o.config->recovery].name;
     hd_exposition_family(out, f);
     for (int cause = 0; cause < HD_LOSS_CAUSES; cause++) {
         const struct hd_label labels[] = {

@@ -17,7 +17,6 @@
 
 /* Words in the order of the enumerations they name. */
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
-static const char *const policies[] = {"reuse", "standby", "full", NULL};
 static const char *const strategies[] = {"even", "fixed", "single", "weighted", "bandwidth", NULL};
 static const char *const activations[] = {"auto", "f32", NULL};
 static const char *const rebalances[] = {"auto", "manual", NULL};
@@ -155,8 +154,8 @@ const struct hd_config_key hd_leader_settings[] = {
              "gets nothing new"},
     {"heartbeat", "phi_offline", HD_CONFIG_REAL, AT(phi_offline), .min = 0.1, .max = 100,
      .preset = "8", .help = "suspicion from which it is lost"},
-    {"recovery", "policy", HD_CONFIG_ENUM, AT(recovery), .words = policies, .flag = "--recovery",
-     .preset = "reuse",
+    {"recovery", "policy", HD_CONFIG_ENUM, AT(recovery), .words = hd_policy_names,
+     .flag = "--recovery", .preset = "reuse",
      .help = "reuse: survivors keep what they hold and compute the lost heads from their input "
              "logs; standby: recovery.standby others hold a copy of each unit ready, and a loss "
              "costs no loading and no computing; full: clear everything and run all tokens again"},

@@ -189,17 +189,16 @@ static json_t *half_steps_json(const struct hd_core *core)
 static json_t *cluster_json(const struct hd_leader *l)
 {
     const struct hd_leader_config *c = l->o.config;
-    json_t *o = json_pack("{ss ss sI ss ss ss sI sI so so so so so ss ss sb}", "state",
-                          hd_cluster_state_name(hd_core_state(l->core)), "reason",
-                          hd_core_reason(l->core), "epoch", (json_int_t)hd_core_epoch(l->core),
-                          "recovery", hd_recovery_name((enum hd_recovery)c->recovery), "strategy",
-                          hd_strategies[c->strategy]->name, "wire", hd_wires[l->wire],
-                          "min_workers", (json_int_t)c->min_workers, "results_dropped",
-                          (json_int_t)l->results_dropped, "moves", move_json(l), "half_steps",
-                          half_steps_json(l->core), "traffic", hd_traffic_json(&l->traffic),
-                          "limits", hd_limits_json(l), "notes", hd_notes_json(l), "rebalance",
-                          c->rebalance == HD_REBALANCE_AUTO ? "auto" : "manual", "software",
-                          "hydac " HYDAC_VERSION, "tls", l->tls != NULL);
+    json_t *o = json_pack(
+        "{ss ss sI ss ss ss sI sI so so so so so ss ss sb}", "state",
+        hd_cluster_state_name(hd_core_state(l->core)), "reason", hd_core_reason(l->core), "epoch",
+        (json_int_t)hd_core_epoch(l->core), "recovery", hd_policies[c->recovery].name, "strategy",
+        hd_strategies[c->strategy]->name, "wire", hd_wires[l->wire], "min_workers",
+        (json_int_t)c->min_workers, "results_dropped", (json_int_t)l->results_dropped, "moves",
+        move_json(l), "half_steps", half_steps_json(l->core), "traffic",
+        hd_traffic_json(&l->traffic), "limits", hd_limits_json(l), "notes", hd_notes_json(l),
+        "rebalance", c->rebalance == HD_REBALANCE_AUTO ? "auto" : "manual", "software",
+        "hydac " HYDAC_VERSION, "tls", l->tls != NULL);
     const char *why = hd_digests_not_ready(l);
     if (o && why) {
         json_object_set_new(o, "state",

@@ -133,7 +133,7 @@ static void replay(struct sim *s, uint64_t sequences)
     struct hd_event ev = {.type = HD_EV_REPLAYED, .sequences = sequences};
     note(s, "replay", 0, sequences);
     s->replays++;
-    if (s->options.recovery != HD_RECOVERY_FULL && !s->joined_late && !s->all_lost &&
+    if (s->options.policy != &hd_policies[HD_POLICY_FULL] && !s->joined_late && !s->all_lost &&
         !s->gave_up_log)
         sim_fail(s, "a replay, although every log is complete");
     sim_engine_replay(s, sequences);

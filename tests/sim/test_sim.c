@@ -177,9 +177,9 @@ static void start(struct sim *s)
         .units = {heads, heads + (uint32_t)sim_below(s, 8), 1 + (uint32_t)sim_below(s, 6)},
         .n_layers = SIM_LAYERS,
         .min_workers = s->n_workers,
-        .recovery = sim_chance(s, 20)   ? HD_RECOVERY_FULL
-                    : sim_chance(s, 50) ? HD_RECOVERY_STANDBY
-                                        : HD_RECOVERY_REUSE,
+        .policy = &hd_policies[sim_chance(s, 20)   ? HD_POLICY_FULL
+                               : sim_chance(s, 50) ? HD_POLICY_STANDBY
+                                                   : HD_POLICY_REUSE],
         .standby = 1 + (unsigned)sim_below(s, 2),
         .strategy = pick_strategy(s, heads),
         .fixed = &s->fixed,
@@ -314,7 +314,7 @@ static void check_ends(struct sim *s)
     if (s->kind == SIM_ONE_DEATH && s->n_workers > 1 && s->losses != 1)
         sim_fail(s, "one worker died and %u were lost", s->losses);
     sim_trust_check(s);
-    if (s->options.recovery != HD_RECOVERY_FULL && !s->joined_late && !s->all_lost &&
+    if (s->options.policy != &hd_policies[HD_POLICY_FULL] && !s->joined_late && !s->all_lost &&
         !s->gave_up_log && s->engine.rows_replayed)
         sim_fail(s, "%llu rows were replayed", (unsigned long long)s->engine.rows_replayed);
 }

@@ -177,8 +177,12 @@ void fake_text(struct hd_request *r, const char *text)
 
 void fake_end(struct hd_request *r, enum hd_finish how)
 {
-    static const struct hd_failover lost = {
-        .worker = "w2", .cause = HD_LOSS_SILENT, .epoch = 3, .heads_lost = 1, .stall_ms = 12.5};
+    static const struct hd_failover lost = {.policy = "reuse",
+                                            .worker = "w2",
+                                            .cause = HD_LOSS_SILENT,
+                                            .epoch = 3,
+                                            .heads_lost = 1,
+                                            .stall_ms = 12.5};
     struct hd_request_end end = {.finish = how,
                                  .error = how == HD_FINISH_ERROR ? "no worker is left" : NULL,
                                  .prompt_tokens = (uint32_t)r->o.n_tokens,

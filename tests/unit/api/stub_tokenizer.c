@@ -148,12 +148,6 @@ const char *hd_loss_cause_name(enum hd_loss_cause c)
     return c == HD_LOSS_SILENT ? "silent" : "other";
 }
 
-const char *hd_recovery_name(enum hd_recovery r)
-{
-    static const char *const names[] = {"reuse", "standby", "full"};
-    return names[r];
-}
-
 /* A grammar that is its text: "impossible" is none. */
 int hd_grammar_open(struct hd_grammar **out, const struct hd_tokenizer *t,
                     enum hd_grammar_kind kind, const char *text, size_t len, struct hd_error *err)

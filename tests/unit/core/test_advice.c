@@ -51,10 +51,10 @@ Test(core_advice, estimates)
     setup(&c);
     advise(&c);
     double load = 180.0 / 3000;
-    cr_assert_float_eq(c.out.stall_s[HD_RECOVERY_REUSE], load + 2e7 / 3e9, 1e-9);
-    cr_assert_float_eq(c.out.stall_s[HD_RECOVERY_FULL], load + 72e9 / 3e9, 1e-9);
-    cr_assert_eq(c.out.stall_s[HD_RECOVERY_STANDBY], 0);
-    cr_assert_eq(c.out.best, HD_RECOVERY_REUSE, "67 ms are not worth a copy: %s", c.out.why);
+    cr_assert_float_eq(c.out.stall_s[HD_POLICY_REUSE], load + 2e7 / 3e9, 1e-9);
+    cr_assert_float_eq(c.out.stall_s[HD_POLICY_FULL], load + 72e9 / 3e9, 1e-9);
+    cr_assert_eq(c.out.stall_s[HD_POLICY_STANDBY], 0);
+    cr_assert_eq(c.out.best, HD_POLICY_REUSE, "67 ms are not worth a copy: %s", c.out.why);
     hd_plan_deinit(&c.plan);
 }
 
@@ -64,15 +64,15 @@ Test(core_advice, slow_loading_is_worth_copies)
     setup(&c);
     c.in.load_rate = 100 * MIB;
     advise(&c);
-    cr_assert_eq(c.out.best, HD_RECOVERY_STANDBY);
+    cr_assert_eq(c.out.best, HD_POLICY_STANDBY);
     cr_assert_float_eq(c.out.copy_bytes, 180 * MIB, 20 * MIB);
     cr_assert(strstr(c.out.why, "standby"));
     /* ... if there is room for them */
     for (unsigned s = 0; s < 4; s++)
         c.measured[s].memory = 200 * MIB;
     advise(&c);
-    cr_assert_eq(c.out.best, HD_RECOVERY_REUSE);
-    cr_assert(isinf(c.out.stall_s[HD_RECOVERY_STANDBY]));
+    cr_assert_eq(c.out.best, HD_POLICY_REUSE);
+    cr_assert(isinf(c.out.stall_s[HD_POLICY_STANDBY]));
     cr_assert(strstr(c.out.why, "no memory"));
     hd_plan_deinit(&c.plan);
 }
@@ -84,7 +84,7 @@ Test(core_advice, the_worst_loss)
     setup(&c);
     memset(c.plan.owner[HD_UNIT_HEAD], 2, 8);
     advise(&c);
-    cr_assert_float_eq(c.out.stall_s[HD_RECOVERY_REUSE], 240.0 / 3000 + 8e7 / 3e9, 1e-9);
+    cr_assert_float_eq(c.out.stall_s[HD_POLICY_REUSE], 240.0 / 3000 + 8e7 / 3e9, 1e-9);
     hd_plan_deinit(&c.plan);
 }
 
@@ -97,6 +97,6 @@ Test(core_advice, nobody_to_take_over)
     cr_assert(strstr(c.out.why, "add a second one"));
     c.in.workers = c.in.without_log = 15;
     advise(&c);
-    cr_assert_eq(c.out.best, HD_RECOVERY_FULL);
+    cr_assert_eq(c.out.best, HD_POLICY_FULL);
     hd_plan_deinit(&c.plan);
 }

@@ -377,7 +377,7 @@ Test(core_move, rebalance)
 static struct hd_core_options with_standby(void)
 {
     struct hd_core_options o = trace_options();
-    o.recovery = HD_RECOVERY_STANDBY;
+    o.policy = &hd_policies[HD_POLICY_STANDBY];
     o.standby = 1;
     return o;
 }

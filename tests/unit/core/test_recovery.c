@@ -241,7 +241,7 @@ Test(core_recovery, full)
          "use; failover w1 closed e2 lost=2 reused=0 rebuilt=2 positions=10; half done"},
         {NULL, NULL},
     };
-    o.recovery = HD_RECOVERY_FULL;
+    o.policy = &hd_policies[HD_POLICY_FULL];
     trace_start(&t, 2, &o);
     trace_play(&t, lines);
     trace_deinit(&t);

@@ -11,7 +11,7 @@ static struct hd_audit_totals play(unsigned standby, const struct trace_line *li
     struct hd_core_options o = trace_options();
     o.trust = (struct hd_trust_options){.deadline_us = 1000000, .quarantine_us = 600000000};
     o.standby = standby;
-    o.recovery = standby ? HD_RECOVERY_STANDBY : HD_RECOVERY_REUSE;
+    o.policy = &hd_policies[standby ? HD_POLICY_STANDBY : HD_POLICY_REUSE];
     trace_start(&t, 0, &o);
     trace_play(&t, lines);
     struct hd_audit_totals totals = *hd_core_audit_totals(t.core);

@@ -18,7 +18,6 @@ struct hd_core_options trace_options(void)
         .units = {4, 4, 2},
         .n_layers = 2,
         .min_workers = 2,
-        .recovery = HD_RECOVERY_REUSE,
         .strategy = hd_strategy_find("even"),
         .detector = hd_detector_defaults(50000),
         .step_deadline_us = 2000000,
