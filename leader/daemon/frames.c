@@ -90,15 +90,7 @@ static void on_ack(struct hd_peer *p, const struct hd_frame *f)
         hd_peer_broke_rules(p, "HeartbeatAck cannot be read");
         return;
     }
-    p->seen = (struct hd_peer_totals){.kv_bytes = m->kv_bytes,
-                                      .log_bytes = m->log_bytes,
-                                      .weight_bytes = m->weight_bytes,
-                                      .rss_bytes = m->rss_bytes,
-                                      .busy_us = m->busy_us,
-                                      .scrub_rounds = m->scrub_rounds,
-                                      .scrub_clean_us = m->scrub_clean_us,
-                                      .audits = m->audits,
-                                      .integrity_us = m->integrity_us};
+    hd_beats_read(&p->seen, m);
     struct hd_event ev = {
         .type = HD_EV_ACK,
         .slot = (unsigned)p->slot,

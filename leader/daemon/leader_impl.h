@@ -21,6 +21,7 @@
 #include "hydac.pb-c.h"
 #include "leader/api/api.h"
 #include "leader/core/core.h"
+#include "leader/daemon/beats.h"
 #include "leader/daemon/admission.h"
 #include "leader/daemon/leader.h"
 #include "leader/daemon/traffic.h"
@@ -56,10 +57,7 @@ struct hd_peer {
     uint64_t weights_sent;      /* bytes */
     bool weights_asked;         /* it has no file, or one with other bytes */
     uint64_t wrong_pieces;      /* of its file, that it told of */
-    struct hd_peer_totals {
-        uint64_t busy_us, kv_bytes, log_bytes, weight_bytes, rss_bytes;
-        uint64_t scrub_rounds, scrub_clean_us, audits, integrity_us;
-    } seen; /* from the last HeartbeatAck */
+    struct hd_beat_values seen; /* from the last HeartbeatAck */
 };
 
 struct hd_state_change {

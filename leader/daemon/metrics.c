@@ -29,8 +29,8 @@ struct worker_values {
     bool connected;
     double heads, ffn_blocks, vocab_blocks, asked, answered, failures, joins, slow, share;
     /* of a connected one */
-    double phi, rtt_s, rate, kv_bytes, log_bytes, weight_bytes, rss_bytes, busy_s, in, out;
-    double scrub_rounds, audits, integrity_s;
+    double phi, rtt_s, rate, in, out;
+    struct hd_beat_values seen;
     double damages[HD_DAMAGE_KINDS]; /* of any */
 };
 
@@ -122,22 +122,9 @@ static const struct gauge of_connected[] = {
      WORKER(rtt_s)},
     {{"hydac_worker_link_bytes_per_second", "gauge", "Measured rate of its link; 0: not yet."},
      WORKER(rate)},
-    {{"hydac_worker_kv_bytes", "gauge", "Bytes of its K/V cache."}, WORKER(kv_bytes)},
-    {{"hydac_worker_log_bytes", "gauge", "Bytes of its input log."}, WORKER(log_bytes)},
-    {{"hydac_worker_weight_bytes", "gauge", "Bytes of packed weights."}, WORKER(weight_bytes)},
-    {{"hydac_worker_resident_memory_bytes", "gauge", "Its resident memory."}, WORKER(rss_bytes)},
-    {{"hydac_worker_busy_seconds_total", "counter", "Time that it computed, since it started."},
-     WORKER(busy_s)},
     {{"hydac_worker_received_bytes_total", "counter", "Bytes from it, of this connection."},
      WORKER(in)},
     {{"hydac_worker_sent_bytes_total", "counter", "Bytes to it, of this connection."}, WORKER(out)},
-    {{"hydac_worker_scrub_rounds_total", "counter", "Times that it has looked over its memory."},
-     WORKER(scrub_rounds)},
-    {{"hydac_worker_audits_total", "counter", "Audits of others that it has answered."},
-     WORKER(audits)},
-    {{"hydac_worker_integrity_seconds_total", "counter",
-      "Compute time it has spent on both, since it started."},
-     WORKER(integrity_s)},
 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -205,16 +192,9 @@ static void read_moves(const struct hd_leader *l, struct totals *t)
 static void read_connection(const struct hd_peer *p, struct worker_values *w)
 {
     w->connected = true;
-    w->kv_bytes = (double)p->seen.kv_bytes;
-    w->log_bytes = (double)p->seen.log_bytes;
-    w->weight_bytes = (double)p->seen.weight_bytes;
-    w->rss_bytes = (double)p->seen.rss_bytes;
-    w->busy_s = (double)p->seen.busy_us / 1e6;
+    w->seen = p->seen;
     w->in = (double)hd_conn_bytes_in(p->conn);
     w->out = (double)hd_conn_bytes_out(p->conn);
-    w->scrub_rounds = (double)p->seen.scrub_rounds;
-    w->audits = (double)p->seen.audits;
-    w->integrity_s = (double)p->seen.integrity_us / 1e6;
 }
 
 static bool read_worker(const struct hd_leader *l, unsigned slot, struct worker_values *w)
@@ -267,35 +247,6 @@ static void put_info(FILE *out, const struct hd_leader *l)
     hd_exposition_sample(out, "hydac_build_info", build, 1);
     hd_exposition_family(out, &(struct hd_family){"hydac_model_info", "gauge", "Always 1."});
     hd_exposition_sample(out, "hydac_model_info", model, 1);
-}
-
-static void put_latency(FILE *out, const struct hd_family *f, const struct hd_histogram *h)
-{
-    hd_exposition_family(out, f);
-    hd_exposition_histogram(out, f->name, NULL, h);
-}
-
-static void put_serving(FILE *out, const struct hd_serving *s)
-{
-    static const struct hd_family queue = {"hydac_request_queue_time_seconds", "histogram",
-                                           "From a request's arrival to its first row."};
-    static const struct hd_family first = {"hydac_time_to_first_token_seconds", "histogram",
-                                           "From a request's arrival to its first token."};
-    static const struct hd_family inter = {"hydac_inter_token_latency_seconds", "histogram",
-                                           "From a token to the next one of the same answer."};
-    static const struct hd_family whole = {"hydac_e2e_request_latency_seconds", "histogram",
-                                           "From a request's arrival to its end."};
-    static const struct hd_family ended = {"hydac_request_success_total", "counter",
-                                           "Requests that ended, by how."};
-    put_latency(out, &queue, &s->queue);
-    put_latency(out, &first, &s->first_token);
-    put_latency(out, &inter, &s->inter_token);
-    put_latency(out, &whole, &s->request);
-    hd_exposition_family(out, &ended);
-    for (int i = 0; i < HD_OUTCOMES; i++) {
-        const struct hd_label how[] = {{"finished_reason", hd_outcome_name(i)}, {0}};
-        hd_exposition_sample(out, ended.name, how, (double)s->outcomes[i]);
-    }
 }
 
 static void put_by_cause(FILE *out, const struct hd_leader *l, const struct hd_family *f,
@@ -379,6 +330,18 @@ static void put_of_workers(FILE *out, const struct workers *w, const struct gaug
     }
 }
 
+static void put_beat(FILE *out, const struct workers *w, size_t i)
+{
+    const struct hd_beat *b = &hd_beats[i];
+    hd_exposition_family(out, &b->metric);
+    for (size_t k = 0; k < w->n; k++) {
+        const struct hd_label labels[] = {{"worker", w->list[k].name}, {0}};
+        double value = (double)w->list[k].seen.v[i] / b->unit;
+        if (w->list[k].connected)
+            hd_exposition_sample(out, b->metric.name, labels, value);
+    }
+}
+
 static void put_all(FILE *out, const struct hd_leader *l)
 {
     struct totals t;
@@ -392,7 +355,7 @@ static void put_all(FILE *out, const struct hd_leader *l)
         hd_exposition_sample(out, totals[i].family.name, NULL, value_at(&t, totals[i].offset));
     }
     hd_traffic_expose(out, &l->traffic);
-    put_serving(out, &l->serving);
+    hd_serving_expose(out, &l->serving);
     put_recoveries(out, l);
     put_audits(out, l);
     put_damages(out, &w);
@@ -401,6 +364,8 @@ static void put_all(FILE *out, const struct hd_leader *l)
         put_of_workers(out, &w, &of_workers[i], true);
     for (size_t i = 0; i < COUNT(of_connected); i++)
         put_of_workers(out, &w, &of_connected[i], false);
+    for (size_t i = 0; i < HD_BEATS; i++)
+        put_beat(out, &w, i);
 }
 
 char *hd_metrics_text(void *leader)

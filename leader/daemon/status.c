@@ -62,16 +62,12 @@ static void add_connection(json_t *o, const struct hd_peer *p)
 {
     json_object_set_new(o, "address", json_string(hd_conn_peer(p->conn)));
     json_object_set_new(o, "software", json_string(p->software));
-    json_object_set_new(o, "kv_bytes", json_integer((json_int_t)p->seen.kv_bytes));
-    json_object_set_new(o, "log_bytes", json_integer((json_int_t)p->seen.log_bytes));
-    json_object_set_new(o, "weight_bytes", json_integer((json_int_t)p->seen.weight_bytes));
+    hd_beats_json(&p->seen, false, o);
     json_object_set_new(o, "weights_sent_bytes", json_integer((json_int_t)p->weights_sent));
     json_object_set_new(o, "weights_from",
                         json_string(!p->weights_asked      ? "file"
                                     : p->wrong_pieces == 0 ? "leader"
                                                            : "file and leader"));
-    json_object_set_new(o, "rss_bytes", json_integer((json_int_t)p->seen.rss_bytes));
-    json_object_set_new(o, "busy_us", json_integer((json_int_t)p->seen.busy_us));
     json_object_set_new(o, "bytes_in", json_integer((json_int_t)hd_conn_bytes_in(p->conn)));
     json_object_set_new(o, "bytes_out", json_integer((json_int_t)hd_conn_bytes_out(p->conn)));
 }

@@ -230,14 +230,7 @@ json_t *hd_trust_worker_json(const struct hd_leader *l, unsigned slot,
                             json_integer((json_int_t)l->damages[slot][k]));
     json_t *o =
         json_pack("{so sb sb}", "damages", damages, "failing", v->failing, "testing", v->testing);
-    const struct hd_peer *p = l->slots[slot];
-    if (!p)
-        return o;
-    json_object_set_new(o, "scrub_rounds", json_integer((json_int_t)p->seen.scrub_rounds));
-    json_object_set_new(o, "scrub_clean_ms_ago",
-                        p->seen.scrub_clean_us ? json_real((double)p->seen.scrub_clean_us / 1e3)
-                                               : json_null());
-    json_object_set_new(o, "audits", json_integer((json_int_t)p->seen.audits));
-    json_object_set_new(o, "integrity_us", json_integer((json_int_t)p->seen.integrity_us));
+    if (l->slots[slot])
+        hd_beats_json(&l->slots[slot]->seen, true, o);
     return o;
 }

@@ -1,6 +1,8 @@
 /* serving.c - times are handed in: nothing here asks a clock. */
 #include "leader/metrics/serving.h"
 
+#include "leader/metrics/exposition.h"
+
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 
 /* Bounds as those of vLLM (vllm/v1/metrics/loggers.py), so that dashboards and alert rules which
@@ -63,4 +65,35 @@ void hd_serving_ended(struct hd_serving *s, enum hd_outcome how, uint64_t submit
         return;
     s->outcomes[how]++;
     hd_histogram_observe(&s->request, seconds(submitted_us, now_us));
+}
+
+/* ---- GET /metrics ----*/
+
+static void put_latency(FILE *out, const struct hd_family *f, const struct hd_histogram *h)
+{
+    hd_exposition_family(out, f);
+    hd_exposition_histogram(out, f->name, NULL, h);
+}
+
+void hd_serving_expose(FILE *out, const struct hd_serving *s)
+{
+    static const struct hd_family queue = {"hydac_request_queue_time_seconds", "histogram",
+                                           "From a request's arrival to its first row."};
+    static const struct hd_family first = {"hydac_time_to_first_token_seconds", "histogram",
+                                           "From a request's arrival to its first token."};
+    static const struct hd_family inter = {"hydac_inter_token_latency_seconds", "histogram",
+                                           "From a token to the next one of the same answer."};
+    static const struct hd_family whole = {"hydac_e2e_request_latency_seconds", "histogram",
+                                           "From a request's arrival to its end."};
+    static const struct hd_family ended = {"hydac_request_success_total", "counter",
+                                           "Requests that ended, by how."};
+    put_latency(out, &queue, &s->queue);
+    put_latency(out, &first, &s->first_token);
+    put_latency(out, &inter, &s->inter_token);
+    put_latency(out, &whole, &s->request);
+    hd_exposition_family(out, &ended);
+    for (int i = 0; i < HD_OUTCOMES; i++) {
+        const struct hd_label how[] = {{"finished_reason", hd_outcome_name(i)}, {0}};
+        hd_exposition_sample(out, ended.name, how, (double)s->outcomes[i]);
+    }
 }

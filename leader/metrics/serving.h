@@ -7,6 +7,8 @@
 
 #include "leader/metrics/histogram.h"
 
+#include <stdio.h>
+
 enum hd_outcome {
     HD_OUTCOME_STOP,   /* a stop token or a stop string */
     HD_OUTCOME_LENGTH, /* max_tokens, or the context is full */
@@ -33,5 +35,6 @@ void hd_serving_token(struct hd_serving *s, uint64_t submitted_us, uint64_t last
                       uint64_t now_us);
 void hd_serving_ended(struct hd_serving *s, enum hd_outcome how, uint64_t submitted_us,
                       uint64_t now_us);
+void hd_serving_expose(FILE *out, const struct hd_serving *s); /* for GET /metrics */
 
 #endif
