@@ -1,16 +1,8 @@
 /* leader.c - what the daemon does between the core, the engine and the network. */
 #include "tests/sim/sim.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-static void note(const struct sim *s, const char *what, unsigned slot, uint64_t n)
-{
-    if (s->trace)
-        printf("%10.3f  e%-3" PRIu64 " %s %u %" PRIu64 "\n", (double)s->now / 1e3,
-               hd_core_epoch(s->core), what, slot, n);
-}
 
 static void cut(struct sim *s, unsigned slot)
 {
@@ -77,7 +69,7 @@ static void send_assign(struct sim *s, const struct hd_action *a)
     put_needs(s, &m, all, UINT64_MAX);
     s->prepared |= a->type == HD_ACT_PREPARE;
     s->moves += a->type == HD_ACT_PREPARE;
-    note(s, a->type == HD_ACT_PREPARE ? "prepare" : "assign", a->slot, m.units[HD_UNIT_HEAD]);
+    sim_note(s, a->type == HD_ACT_PREPARE ? "prepare" : "assign", a->slot, m.units[HD_UNIT_HEAD]);
     sim_send_to_worker(s, s->slots[a->slot], &m);
 }
 
@@ -85,7 +77,7 @@ static void send_fill(struct sim *s, const struct hd_action *a)
 {
     struct sim_msg m = {.type = MSG_FILL};
     put_needs(s, &m, a->fill.all, a->fill.sequences);
-    note(s, "fill", a->slot, a->fill.sequences);
+    sim_note(s, "fill", a->slot, a->fill.sequences);
     if (s->slots[a->slot])
         sim_send_to_worker(s, s->slots[a->slot], &m);
 }
@@ -131,7 +123,7 @@ static void send_simple(struct sim *s, const struct hd_action *a)
 static void replay(struct sim *s, uint64_t sequences)
 {
     struct hd_event ev = {.type = HD_EV_REPLAYED, .sequences = sequences};
-    note(s, "replay", 0, sequences);
+    sim_note_why(s, "replay", 0, sequences, hd_core_reason(s->core));
     s->replays++;
     if (s->options.policy != &hd_policies[HD_POLICY_FULL] && !s->joined_late && !s->all_lost &&
         !s->gave_up_log)
@@ -144,7 +136,7 @@ static void replay(struct sim *s, uint64_t sequences)
 
 static void check_report(struct sim *s, const struct hd_failover *f)
 {
-    note(s, "failover", f->heads_lost, f->heads_rebuilt);
+    sim_note_why(s, "failover", f->heads_lost, f->heads_rebuilt, hd_loss_cause_name(f->cause));
     s->recoveries++;
     if (f->heads_rebuilt + f->heads_ready != f->heads_lost)
         sim_fail(s, "%s lost %u heads, %u were rebuilt and %u were ready", f->worker, f->heads_lost,
@@ -158,8 +150,9 @@ static void check_report(struct sim *s, const struct hd_failover *f)
 
 static void worker_state(struct sim *s, const struct hd_action *a)
 {
-    note(s, hd_worker_state_name(a->member.state), a->slot,
-         a->member.state == HD_WORKER_OFFLINE ? (uint64_t)a->member.cause : 0);
+    bool lost = a->member.state == HD_WORKER_OFFLINE;
+    sim_note_why(s, hd_worker_state_name(a->member.state), a->slot, 0,
+                 lost ? hd_loss_cause_name(a->member.cause) : "");
     if (a->member.state != HD_WORKER_OFFLINE)
         return;
     s->losses++;
@@ -176,7 +169,7 @@ static void pace(struct sim *s, const struct hd_action *a)
     struct hd_worker_view v;
     hd_core_worker(s->core, a->slot, s->now, &v);
     struct sim_worker *w = &s->workers[v.name[1] - '0'];
-    note(s, hd_pace_name(a->pace.pace), a->slot, (uint64_t)(a->pace.share * 100));
+    sim_note(s, hd_pace_name(a->pace.pace), a->slot, (uint64_t)(a->pace.share * 100));
     if (a->pace.pace != HD_PACE_STEADY && !s->options.relief.automatic &&
         a->pace.pace != HD_PACE_SLOW)
         sim_fail(s, "%s was relieved, and nobody is to be", v.name);
@@ -196,7 +189,7 @@ static void pace(struct sim *s, const struct hd_action *a)
 
 static void set_ready(struct sim *s, bool ready)
 {
-    note(s, ready ? "ready" : "not ready", 0, 0);
+    sim_note_why(s, ready ? "ready" : "not ready", 0, 0, ready ? "" : hd_core_reason(s->core));
     s->engine.ready = ready;
     sim_engine_kick(s);
 }
@@ -254,7 +247,7 @@ static void perform(struct sim *s, const struct hd_action *a)
     case HD_ACT_BUG:
         sim_fail(s, "%s", a->bug);
     case HD_ACT_FORGOTTEN:
-        note(s, "forgotten", a->slot, 0);
+        sim_note(s, "forgotten", a->slot, 0);
         s->forgotten++;
         break;
     case HD_ACT_FAILOVER:
@@ -420,7 +413,7 @@ void sim_leader_operate(struct sim *s, unsigned worker)
         ev.slot = (unsigned)slot;
         ev.drain.on = sim_chance(s, 50);
     }
-    note(s, ev.type == HD_EV_DRAIN ? "drain" : "rebalance", ev.slot, ev.drain.on);
+    sim_note(s, ev.type == HD_EV_DRAIN ? "drain" : "rebalance", ev.slot, ev.drain.on);
     sim_leader_event(s, &ev);
 }
 

@@ -240,6 +240,11 @@ __attribute__((noreturn));
 uint64_t sim_below(struct sim *s, uint64_t n);
 bool sim_chance(struct sim *s, unsigned percent);
 
+/* trace.c: `why` may be "" */
+void sim_note(const struct sim *s, const char *what, unsigned slot, uint64_t n);
+void sim_note_why(const struct sim *s, const char *what, unsigned slot, uint64_t n,
+                  const char *why);
+
 /* net.c */
 enum sim_event_type {
     AT_LEADER, /* msg arrives at the leader */

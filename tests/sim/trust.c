@@ -264,6 +264,7 @@ static void blame(struct sim *s, const struct hd_action *a)
     if (worker != s->liar)
         sim_fail(s, "%s is blamed, and the liar is w%u", a->wrong.name, s->liar);
     s->blamed++;
+    sim_note_why(s, "blamed", a->slot, 0, "computed wrong bits");
     name_ended(s, a->wrong.since_us);
     sim_engine_fail_told(s, a->wrong.since_us);
     s->lying = false;
