@@ -71,9 +71,9 @@ int hdt_encode(const struct hdt *t, struct hd_str text, bool special, int32_t **
 int hdt_set_template(struct hdt *t, struct hd_str source, struct hd_str vars, struct hd_error *err);
 
 /* A conversation's ids (guard.rs says how text of messages is kept from becoming control tokens).
- * `json`: as hd_chat_encode has it. `now`: seconds since 1970, what strftime_now shows. HD_E_RANGE: refused by the template's
- * raise_exception (whose text it is) or because of a message; HD_E_UNSUPPORTED: the template does
- * something that cannot be done. */
+ * `json`: as hd_chat_encode has it. `now`: seconds since 1970, what strftime_now shows. HD_E_RANGE:
+ * refused by the template's raise_exception (whose text it is) or because of a message;
+ * HD_E_UNSUPPORTED: the template does something that cannot be done. */
 int hdt_chat(const struct hdt *t, struct hd_str json, int64_t now, int32_t **ids, size_t *n_ids,
              struct hd_error *err);
 /* What the template makes of it, as text (not NUL-terminated): for tests. */
