@@ -3,6 +3,7 @@
 #include "leader/api/structured.h"
 
 #include "leader/api/params.h"
+#include "leader/api/schema.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -33,12 +34,16 @@ int hd_structured_set(struct hd_structured *s, const char *key, enum hd_grammar_
 static int take_schema(struct hd_structured *s, const char *key, const json_t *v,
                        struct hd_refusal *r)
 {
-    if (json_is_string(v))
-        return hd_structured_set(s, key, HD_GRAMMAR_JSON_SCHEMA, strdup(json_string_value(v)), r);
-    if (!json_is_object(v) && !json_is_boolean(v))
+    json_t *schema =
+        json_is_string(v) ? json_loads(json_string_value(v), 0, NULL) : json_incref((json_t *)v);
+    json_t *narrow = json_is_object(schema) ? hd_schema_narrow(schema) : NULL;
+    char *text = narrow ? json_dumps(narrow, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    bool is_one = json_is_object(schema);
+    json_decref(schema);
+    json_decref(narrow);
+    if (!is_one)
         return wrong(r, key, "a JSON schema, an object");
-    return hd_structured_set(s, key, HD_GRAMMAR_JSON_SCHEMA,
-                             json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY), r);
+    return hd_structured_set(s, key, HD_GRAMMAR_JSON_SCHEMA, text, r);
 }
 
 static int take_text(struct hd_structured *s, const char *key, enum hd_grammar_kind kind,

@@ -2,6 +2,7 @@
 #include "leader/api/tools.h"
 
 #include "leader/api/params.h"
+#include "leader/api/schema.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -132,10 +133,12 @@ static int add_literal(struct hd_text *out, const char *text)
 static int add_rule(struct hd_text *out, size_t i, const json_t *tool, const char *arguments)
 {
     const json_t *schema = json_object_get(function_of(tool), "parameters");
-    char *text = json_is_object(schema) ? json_dumps(schema, JSON_COMPACT)
-                                        : strdup("{\"type\":\"object\",\"properties\":{},"
-                                                 "\"additionalProperties\":false}");
+    json_t *narrow = json_is_object(schema) ? hd_schema_narrow(schema) : NULL;
+    char *text = narrow ? json_dumps(narrow, JSON_COMPACT | JSON_REAL_PRECISION(17))
+                        : strdup("{\"type\":\"object\",\"properties\":{},"
+                                 "\"additionalProperties\":false}");
     char head[256];
+    json_decref(narrow);
     snprintf(head, sizeof head, "c%zu: ", i);
     int rc = text ? add(out, head) : HD_E_NOMEM;
     snprintf(head, sizeof head, "{\"name\": \"%s\", \"%s\": ", name_of(tool), arguments);
