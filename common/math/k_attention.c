@@ -2,6 +2,7 @@
  *   scores   s[j] = scale * q.k[j], 16 virtual lanes folded
  *   maximum  m' = max(m, s), correction c = exp(m - m')
  *   sums     l = l * c + sum p[j], out = out * c + sum p[j] v[j], p[j] = exp(s[j] - m')
+ * Positions before a row's window have probability zero; blocks of nothing else are left out.
  * The heads of a few rows walk over the blocks together, so that K and V of a block are read from
  * memory once for all of them; in a pass over a block, up to PASS_MAX of them share the widening of
  * each value. */
@@ -34,7 +35,7 @@ struct walk {
 struct pass {
     struct query *v;
     int n;
-    size_t block, positions;
+    size_t block, first, positions; /* [first, positions) of the block are seen */
 };
 
 HD_INLINE v16 load_kv(enum hd_kv_type type, const void *block, size_t i)
@@ -67,10 +68,12 @@ HD_INLINE void scores_16(struct walk *w, enum hd_kv_type type, struct pass t, si
 }
 
 /* Scores p of n positions to probabilities; returns the correction of what was summed before. */
-static float block_softmax(struct query *v, float *p, size_t n)
+static float block_softmax(struct query *v, float *p, const struct pass *t)
 {
-    for (size_t j = n; j < BLOCK; j++)
+    for (size_t j = 0; j < t->first; j++)
         p[j] = -INFINITY; /* probability zero */
+    for (size_t j = t->positions; j < BLOCK; j++)
+        p[j] = -INFINITY;
     v16 max = v16_set1(v->max);
     for (size_t j = 0; j < BLOCK; j += 16)
         max = v16_max(max, v16_load(p + j));
@@ -96,7 +99,7 @@ HD_INLINE void values(const struct walk *w, enum hd_kv_type type, struct pass t,
     for (int r = 0; r < t.n; r++)
         for (int i = 0; i < width; i++)
             acc[r][i] = v16_mul(v16_load(t.v[r].out + d + i * 16), v16_set1(correction[r]));
-    for (size_t j = 0; j < t.positions; j++) {
+    for (size_t j = t.first; j < t.positions; j++) {
         for (int i = 0; i < width; i++) {
             v16 value = load_kv(type, v, j * w->a->head_dim + d + (size_t)i * 16);
             for (int r = 0; r < t.n; r++)
@@ -115,8 +118,10 @@ HD_INLINE void attend_pass(struct walk *w, enum hd_kv_type type, struct pass t)
     float correction[PASS_MAX];
     for (size_t j = 0; j < t.positions; j += 16)
         scores_16(w, type, t, j);
+    for (int r = 0; r < t.n && w->a->cap > 0; r++)
+        HD_KFN(soft_cap)(w->p[r], w->a->cap, t.positions);
     for (int r = 0; r < t.n; r++)
-        correction[r] = block_softmax(&t.v[r], w->p[r], t.positions);
+        correction[r] = block_softmax(&t.v[r], w->p[r], &t);
     for (; d + step <= w->a->head_dim; d += step)
         values(w, type, t, d, width, correction);
     for (; d < w->a->head_dim; d += 16)
@@ -145,15 +150,26 @@ HD_INLINE void attend_vectors(struct walk *w, enum hd_kv_type type, struct pass 
     }
 }
 
+/* The first position that a row sees of so many. */
+HD_INLINE size_t first_seen(const struct hd_attention_args *a, size_t n_pos)
+{
+    return a->window > 0 && n_pos > a->window ? n_pos - a->window : 0;
+}
+
 /* Rows that do not see the whole block go one by one, all after them at once. */
 HD_INLINE void attend_block(struct walk *w, enum hd_kv_type type, size_t b)
 {
     size_t row = 0;
     for (; row < w->rows; row++) {
         size_t n_pos = w->a->n_pos + w->row + row, left = n_pos > b * BLOCK ? n_pos - b * BLOCK : 0;
+        size_t first = first_seen(w->a, n_pos), last = first_seen(w->a, n_pos + w->rows - 1 - row);
         struct pass t = {.v = w->v + row * w->heads, .block = b, .positions = left};
-        if (left >= BLOCK) {
+        if (first >= (b + 1) * BLOCK) /* behind its window, and those of all after it */
+            break;
+        t.first = first > b * BLOCK ? first - b * BLOCK : 0;
+        if (left > BLOCK)
             t.positions = BLOCK;
+        if (left >= BLOCK && last <= b * BLOCK) {
             attend_vectors(w, type, t, (w->rows - row) * w->heads);
             break;
         }
@@ -175,7 +191,7 @@ HD_INLINE void attend(struct walk *w, enum hd_kv_type type, size_t head)
         for (size_t d = 0; d < a->head_dim; d++)
             w->v[i].out[d] = 0.0f;
     }
-    for (size_t b = 0; b * BLOCK < longest; b++)
+    for (size_t b = first_seen(a, a->n_pos + w->row) / BLOCK; b * BLOCK < longest; b++)
         attend_block(w, type, b);
     for (size_t i = 0; i < n; i++) {
         float sum = w->v[i].sum, inverse = sum == 0.0f ? 0.0f : 1.0f / sum; /* no position: zeros */

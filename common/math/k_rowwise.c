@@ -5,6 +5,9 @@
 
 #include <math.h>
 
+#define GELU_CUBE 0.044715f
+#define GELU_ROOT 0.797884560802865356f /* sqrt(2 / pi) */
+
 HD_INLINE v16 silu_mul_16(v16 gate, v16 up)
 {
     v16 one = v16_set1(1.0f);
@@ -20,6 +23,38 @@ void HD_KFN(silu_mul)(const float *gate, const float *up, float *out, size_t n)
     if (i < n) {
         v16 g = v16_load_part(gate + i, n - i, 0.0f), u = v16_load_part(up + i, n - i, 0.0f);
         v16_store_part(out + i, silu_mul_16(g, u), n - i);
+    }
+}
+
+/* x / (1 + exp(-2 u)) is x (1 + tanh(u)) / 2. */
+HD_INLINE v16 gelu_mul_16(v16 gate, v16 up)
+{
+    v16 one = v16_set1(1.0f), square = v16_mul(gate, gate);
+    v16 u = v16_mul(gate, v16_fma(square, v16_set1(GELU_CUBE), one));
+    v16 e = v16_exp(v16_mul(u, v16_set1(-2.0f * GELU_ROOT)));
+    return v16_mul(v16_div(gate, v16_add(one, e)), up);
+}
+
+void HD_KFN(gelu_mul)(const float *gate, const float *up, float *out, size_t n)
+{
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        v16_store(out + i, gelu_mul_16(v16_load(gate + i), v16_load(up + i)));
+    if (i < n) {
+        v16 g = v16_load_part(gate + i, n - i, 0.0f), u = v16_load_part(up + i, n - i, 0.0f);
+        v16_store_part(out + i, gelu_mul_16(g, u), n - i);
+    }
+}
+
+void HD_KFN(soft_cap)(float *x, float cap, size_t n)
+{
+    v16 c = v16_set1(cap), inverse = v16_set1(1.0f / cap);
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        v16_store(x + i, v16_mul(v16_tanh(v16_mul(v16_load(x + i), inverse)), c));
+    if (i < n) {
+        v16 v = v16_mul(v16_load_part(x + i, n - i, 0.0f), inverse);
+        v16_store_part(x + i, v16_mul(v16_tanh(v), c), n - i);
     }
 }
 

@@ -113,6 +113,17 @@ void hd_silu_mul(const struct hd_kernels *k, const float *gate, const float *up,
     k->silu_mul(gate, up, out, n);
 }
 
+void hd_gelu_mul(const struct hd_kernels *k, const float *gate, const float *up, float *out,
+                 size_t n)
+{
+    k->gelu_mul(gate, up, out, n);
+}
+
+void hd_soft_cap(const struct hd_kernels *k, float *x, float cap, size_t n)
+{
+    k->soft_cap(x, cap, n);
+}
+
 void hd_rms_norm(const struct hd_kernels *k, const float *x, const float *weight, float eps,
                  float *out, size_t n)
 {

@@ -75,6 +75,12 @@ void hd_matmul(const struct hd_kernels *k, const struct hd_matmul_args *a);
 /* out[i] = silu(gate[i]) * up[i], silu(x) = x / (1 + exp(-x)), own exp. */
 void hd_silu_mul(const struct hd_kernels *k, const float *gate, const float *up, float *out,
                  size_t n);
+/* out[i] = gelu(gate[i]) * up[i], gelu(x) = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2
+ * (Hendrycks & Gimpel 2016). */
+void hd_gelu_mul(const struct hd_kernels *k, const float *gate, const float *up, float *out,
+                 size_t n);
+/* x[i] = cap * tanh(x[i] / cap), own exp; cap > 0. */
+void hd_soft_cap(const struct hd_kernels *k, float *x, float cap, size_t n);
 /* Root-mean-square norm (Zhang & Sennrich 2019, eq. 4): out = x / sqrt(mean(x^2) + eps) * weight.
  * n a multiple of 1; 16 virtual lanes for the sum. */
 void hd_rms_norm(const struct hd_kernels *k, const float *x, const float *weight, float eps,
@@ -104,7 +110,9 @@ struct hd_attention_args {
     const float *q;
     size_t rows, n_rep, head_dim;
     size_t q_stride, out_stride; /* floats from one row to the next */
-    float scale;                 /* 1 / sqrt(head_dim) */
+    float scale;                 /* of a score, as a rule 1 / sqrt(head_dim) */
+    float cap;                   /* a scaled score is capped (hd_soft_cap); 0: as it is */
+    size_t window;               /* a row sees the last so many of its positions; 0: all */
     enum hd_kv_type kv_type;
     /* K and V of positions [b * HD_ATTN_BLOCK, ...) lie at k_blocks[b], v_blocks[b]:
      * [HD_ATTN_BLOCK][head_dim] elements of kv_type. */

@@ -17,6 +17,8 @@ struct hd_kernels {
     void (*sum_encode)(const int32_t *sum, size_t n, void *row);
     void (*sum_add)(int64_t *acc, const void *row, size_t n);
     void (*silu_mul)(const float *gate, const float *up, float *out, size_t n);
+    void (*gelu_mul)(const float *gate, const float *up, float *out, size_t n);
+    void (*soft_cap)(float *x, float cap, size_t n);
     void (*rms_norm)(const float *x, const float *weight, float eps, float *out, size_t n);
     float (*sum_squares)(const float *x, size_t n);
     float (*log_sum_exp)(const float *x, size_t n);
@@ -51,6 +53,8 @@ void HD_KFN(q8_quantize)(const float *x, size_t n, void *prepared);
 void HD_KFN(sum_encode)(const int32_t *sum, size_t n, void *row);
 void HD_KFN(sum_add)(int64_t *acc, const void *row, size_t n);
 void HD_KFN(silu_mul)(const float *gate, const float *up, float *out, size_t n);
+void HD_KFN(gelu_mul)(const float *gate, const float *up, float *out, size_t n);
+void HD_KFN(soft_cap)(float *x, float cap, size_t n);
 void HD_KFN(rms_norm)(const float *x, const float *weight, float eps, float *out, size_t n);
 float HD_KFN(sum_squares)(const float *x, size_t n);
 float HD_KFN(log_sum_exp)(const float *x, size_t n);

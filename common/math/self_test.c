@@ -157,6 +157,11 @@ static void test_rowwise(struct bench *b)
     draw_floats(b, up, n, 4.0f);
     hd_silu_mul(b->k, gate, up, b->y, n);
     add(b, b->y, n * sizeof *b->y);
+    hd_gelu_mul(b->k, gate, up, b->y, n);
+    add(b, b->y, n * sizeof *b->y);
+    memcpy(b->y, gate, n * sizeof *b->y);
+    hd_soft_cap(b->k, b->y, 20.0f, n);
+    add(b, b->y, n * sizeof *b->y);
     hd_rms_norm(b->k, gate, up, 0x1p-17f, b->y, n);
     add(b, b->y, n * sizeof *b->y);
     sums[0] = hd_sum_squares(b->k, up, n);
@@ -207,18 +212,23 @@ static void test_attention(struct bench *b, enum hd_kv_type type)
     }
     add(b, b->kv, 2 * BLOCKS * block);
     draw_floats(b, b->x, rows * N_REP * HEAD_DIM, 4.0f);
-    hd_attention(b->k, &(struct hd_attention_args){.q = b->x,
-                                                   .rows = rows,
-                                                   .n_rep = N_REP,
-                                                   .head_dim = HEAD_DIM,
-                                                   .q_stride = N_REP * HEAD_DIM,
-                                                   .out_stride = N_REP * HEAD_DIM,
-                                                   .scale = 0.125f,
-                                                   .kv_type = type,
-                                                   .k_blocks = blocks,
-                                                   .v_blocks = blocks + BLOCKS,
-                                                   .n_pos = POSITIONS + 1 - rows,
-                                                   .out = b->y});
+    struct hd_attention_args a = {.q = b->x,
+                                  .rows = rows,
+                                  .n_rep = N_REP,
+                                  .head_dim = HEAD_DIM,
+                                  .q_stride = N_REP * HEAD_DIM,
+                                  .out_stride = N_REP * HEAD_DIM,
+                                  .scale = 0.125f,
+                                  .kv_type = type,
+                                  .k_blocks = blocks,
+                                  .v_blocks = blocks + BLOCKS,
+                                  .n_pos = POSITIONS + 1 - rows,
+                                  .out = b->y};
+    hd_attention(b->k, &a);
+    add(b, b->y, rows * N_REP * HEAD_DIM * sizeof *b->y);
+    a.cap = 2.0f;
+    a.window = 70;
+    hd_attention(b->k, &a);
     add(b, b->y, rows * N_REP * HEAD_DIM * sizeof *b->y);
 }
 

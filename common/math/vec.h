@@ -89,6 +89,13 @@ HD_INLINE v16 v16_exp(v16 x)
     return v16_mul(v16_mul(p, v16_power_of_2(half)), v16_power_of_2(rest));
 }
 
+/* tanh(x), with an error of 2^-23 or so of 1 */
+HD_INLINE v16 v16_tanh(v16 x)
+{
+    v16 e = v16_exp(v16_add(x, x));
+    return v16_sub(v16_set1(1.0f), v16_div(v16_set1(2.0f), v16_add(e, v16_set1(1.0f))));
+}
+
 /* (double)a, rounded once. Where no instruction converts vectors of it: the upper half, made
  * positive, and the lower half rest in the fractions of doubles near 2^84 and 2^52. */
 HD_INLINE double hd_double_of(int64_t a)

@@ -124,6 +124,11 @@ static void element_wise(const struct digest *d)
     float *a = random_floats(1, N, 20.0f), *b = random_floats(2, N, 3.0f), out[N];
     hd_silu_mul(d->kernels, a, b, out, N);
     line(d, "silu_mul", out, sizeof out);
+    hd_gelu_mul(d->kernels, a, b, out, N);
+    line(d, "gelu_mul", out, sizeof out);
+    memcpy(out, a, sizeof out);
+    hd_soft_cap(d->kernels, out, 15.0f, N);
+    line(d, "soft_cap", out, sizeof out);
     hd_rms_norm(d->kernels, a, b, 1e-5f, out, N);
     line(d, "rms_norm", out, sizeof out);
     out[0] = hd_sum_squares(d->kernels, a, N);
@@ -195,20 +200,26 @@ static void attention(const struct digest *d, enum hd_kv_type type, size_t head_
     for (size_t n_pos = 1; n_pos + ROWS <= BLOCKS * HD_ATTN_BLOCK; n_pos += 17) {
         char name[64];
         snprintf(name, sizeof name, "attention %d %zu %zu %zu", (int)type, head_dim, n_rep, n_pos);
-        hd_attention(d->kernels, &(struct hd_attention_args){
-                                     .q = q,
-                                     .rows = ROWS,
-                                     .q_stride = n_rep * head_dim,
-                                     .out_stride = n_rep * head_dim,
-                                     .n_rep = n_rep,
-                                     .head_dim = head_dim,
-                                     .scale = 0.125f,
-                                     .kv_type = type,
-                                     .k_blocks = blocks[0],
-                                     .v_blocks = blocks[1],
-                                     .n_pos = n_pos,
-                                     .out = out,
-                                 });
+        struct hd_attention_args a = {
+            .q = q,
+            .rows = ROWS,
+            .q_stride = n_rep * head_dim,
+            .out_stride = n_rep * head_dim,
+            .n_rep = n_rep,
+            .head_dim = head_dim,
+            .scale = 0.125f,
+            .kv_type = type,
+            .k_blocks = blocks[0],
+            .v_blocks = blocks[1],
+            .n_pos = n_pos,
+            .out = out,
+        };
+        hd_attention(d->kernels, &a);
+        line(d, name, out, ROWS * n_rep * head_dim * sizeof *out);
+        a.cap = 3.0f;
+        a.window = 100;
+        hd_attention(d->kernels, &a);
+        strncat(name, " window", sizeof name - strlen(name) - 1);
         line(d, name, out, ROWS * n_rep * head_dim * sizeof *out);
     }
     free(k);

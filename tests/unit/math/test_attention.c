@@ -55,18 +55,22 @@ static struct hd_attention_args args_of(const struct cache *c, enum hd_kv_type t
 }
 
 /* softmax(scale * q.K) V of one head, in double. */
-static void naive(const struct cache *c, const float *q, size_t n_pos, double *out)
+static void naive(const struct cache *c, const struct hd_attention_args *a, const float *q,
+                  double *out)
 {
+    size_t n_pos = a->n_pos, first = a->window && n_pos > a->window ? n_pos - a->window : 0;
     double p[POSITIONS_MAX], sum = 0.0, top = -INFINITY;
-    for (size_t j = 0; j < n_pos; j++) {
+    for (size_t j = first; j < n_pos; j++) {
         p[j] = 0.0;
         for (size_t d = 0; d < c->head_dim; d++)
             p[j] += (double)q[d] * c->k[j * c->head_dim + d];
         p[j] /= sqrt((double)c->head_dim);
+        if (a->cap > 0)
+            p[j] = a->cap * tanh(p[j] / a->cap);
         top = p[j] > top ? p[j] : top;
     }
     memset(out, 0, c->head_dim * sizeof *out);
-    for (size_t j = 0; j < n_pos; j++) {
+    for (size_t j = first; j < n_pos; j++) {
         p[j] = exp(p[j] - top);
         sum += p[j];
         for (size_t d = 0; d < c->head_dim; d++)
@@ -77,7 +81,8 @@ static void naive(const struct cache *c, const float *q, size_t n_pos, double *o
 }
 
 /* For each number of positions and of heads: right, and the same bits on every host. */
-static void check(enum hd_kv_type type, size_t head_dim, size_t n_rep)
+static void check_like(enum hd_kv_type type, size_t head_dim, size_t n_rep, float cap,
+                       size_t window)
 {
     static const size_t positions[] = {1, 2, 15, 16, 17, 63, 64, 65, 128, 200};
     struct cache c = cache_new(type, head_dim);
@@ -88,12 +93,14 @@ static void check(enum hd_kv_type type, size_t head_dim, size_t n_rep)
     double *exact = malloc(head_dim * sizeof *exact);
     a.q = q;
     a.n_rep = n_rep;
+    a.cap = cap;
+    a.window = window;
     for (size_t i = 0; i < sizeof positions / sizeof positions[0]; i++) {
         a.n_pos = positions[i];
         a.out = first;
         hd_attention(hd_kernels_get(HD_ISA_PORTABLE), &a);
         for (size_t r = 0; r < n_rep; r++) {
-            naive(&c, q + r * head_dim, a.n_pos, exact);
+            naive(&c, &a, q + r * head_dim, exact);
             for (size_t d = 0; d < head_dim; d++)
                 cr_assert_lt(fabs(first[r * head_dim + d] - exact[d]), 5e-6);
         }
@@ -111,6 +118,20 @@ static void check(enum hd_kv_type type, size_t head_dim, size_t n_rep)
     free(out);
     free(exact);
     cache_free(&c);
+}
+
+static void check(enum hd_kv_type type, size_t head_dim, size_t n_rep)
+{
+    check_like(type, head_dim, n_rep, 0, 0);
+}
+
+Test(attention, windows_and_caps)
+{
+    static const size_t windows[] = {1, 2, 16, 63, 64, 65, 100, 199, 200, 1000};
+    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++)
+        check_like(HD_KV_F32, 64, 3, 0, windows[i]);
+    check_like(HD_KV_F16, 128, 2, 2, 0);
+    check_like(HD_KV_F16, 64, 5, 0.5, 70);
 }
 
 Test(attention, f16_agrees_with_double_and_across_isas)
@@ -164,8 +185,11 @@ Test(attention, a_row_alone_has_the_bits_it_has_among_rows)
     float *q = random_floats(3, ROWS * STRIDE, 6.0f);
     float *all = malloc(ROWS * 9 * DIM * sizeof *all), one[9 * DIM];
     a.q_stride = STRIDE;
-    for (size_t i = 0; i < sizeof reps / sizeof reps[0] * 5; i++) {
-        a.n_rep = reps[i / 5];
+    for (size_t i = 0; i < sizeof reps / sizeof reps[0] * 5 * 4; i++) {
+        static const size_t windows[] = {0, 7, 64, 90};
+        a.window = windows[i / 20];
+        a.cap = i % 2 ? 3.0f : 0.0f;
+        a.n_rep = reps[i / 5 % 4];
         a.out_stride = a.n_rep * DIM;
         FOR_EACH_ISA(isa, k)
         {

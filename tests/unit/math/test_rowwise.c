@@ -59,6 +59,55 @@ Test(rowwise, silu_mul_is_accurate_and_the_same_everywhere)
     }
 }
 
+static double gelu(double x)
+{
+    return x / 2 * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+}
+
+Test(rowwise, gelu_mul_is_accurate_and_the_same_everywhere)
+{
+    for (size_t s = 0; s < N_SIZES; s++) {
+        size_t n = sizes[s];
+        float *gate = random_floats(1, n, 20.0f), *up = random_floats(2, n, 3.0f);
+        float *first = malloc(n * sizeof *first), *out = malloc(n * sizeof *out);
+        hd_gelu_mul(hd_kernels_get(HD_ISA_PORTABLE), gate, up, first, n);
+        for (size_t i = 0; i < n; i++)
+            cr_assert_leq(fabs(first[i] - gelu(gate[i]) * up[i]), 2e-6 * fabs(gate[i] * up[i]));
+        FOR_EACH_ISA(isa, k)
+        {
+            hd_gelu_mul(k, gate, up, out, n);
+            cr_assert(same_bits(first, out, n));
+        }
+        free(gate);
+        free(up);
+        free(first);
+        free(out);
+    }
+}
+
+Test(rowwise, soft_cap_is_accurate_and_the_same_everywhere)
+{
+    static const float caps[] = {1.0f, 30.0f, 50.0f};
+    for (size_t s = 0; s < N_SIZES * 3; s++) {
+        size_t n = sizes[s / 3];
+        float cap = caps[s % 3], *x = random_floats(1, n, 100.0f);
+        float *first = malloc(n * sizeof *first), *out = malloc(n * sizeof *out);
+        memcpy(first, x, n * sizeof *first);
+        hd_soft_cap(hd_kernels_get(HD_ISA_PORTABLE), first, cap, n);
+        for (size_t i = 0; i < n; i++)
+            cr_assert_leq(fabs(first[i] - cap * tanh((double)x[i] / cap)), 4e-7 * cap);
+        FOR_EACH_ISA(isa, k)
+        {
+            memcpy(out, x, n * sizeof *out);
+            hd_soft_cap(k, out, cap, n);
+            cr_assert(same_bits(first, out, n));
+        }
+        free(x);
+        free(first);
+        free(out);
+    }
+}
+
 /* The definition: element i to lane i % 16, folded 8+8, 4+4, 2+2, 1+1. */
 static float lanes_sum_squares(const float *x, size_t n)
 {

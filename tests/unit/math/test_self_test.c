@@ -37,7 +37,7 @@ Test(self_test, every_variant_and_team_gives_the_answer_of_the_seed)
 /* The answer does not change within a version of the protocol: two daemons may be of two builds. */
 Test(self_test, the_answer_is_that_of_the_protocols_version)
 {
-    cr_assert_eq(right(1), UINT64_C(0xcf1591d32a3aa3d5), "%016llx", (unsigned long long)right(1));
+    cr_assert_eq(right(1), UINT64_C(0x3debc0a1af3ecc72), "%016llx", (unsigned long long)right(1));
 }
 
 /* ---- Kernels that lie: the portable ones, but for one function ----*/
@@ -69,6 +69,18 @@ static void lying_silu(const float *gate, const float *up, float *out, size_t n)
 {
     hd_silu_mul(honest(), gate, up, out, n);
     flip(out + n - 1);
+}
+
+static void lying_gelu(const float *gate, const float *up, float *out, size_t n)
+{
+    hd_gelu_mul(honest(), gate, up, out, n);
+    flip(out + n - 1);
+}
+
+static void lying_cap(float *x, float cap, size_t n)
+{
+    hd_soft_cap(honest(), x, cap, n);
+    flip(x);
 }
 
 static void lying_norm(const float *x, const float *weight, float eps, float *out, size_t n)
@@ -136,6 +148,8 @@ Test(self_test, one_wrong_bit_in_any_kernel_is_another_answer)
     LIE(matmul, lying_matmul);
     LIE(matmul_q8, lying_matmul_q8);
     LIE(silu_mul, lying_silu);
+    LIE(gelu_mul, lying_gelu);
+    LIE(soft_cap, lying_cap);
     LIE(rms_norm, lying_norm);
     LIE(log_sum_exp, lying_log_sum_exp);
     LIE(rope, lying_rope);
