@@ -124,6 +124,14 @@ static bool write_sum(const struct hd_logits *l, const float *x, uint32_t n, uin
     return isfinite(lse);
 }
 
+static void finish(const struct hd_logits *l, float *logits, uint32_t n)
+{
+    for (uint32_t i = 0; i < n && l->model->logit_scale != 1; i++)
+        logits[i] *= l->model->logit_scale;
+    if (l->model->logit_cap > 0)
+        hd_soft_cap(l->kernels, logits, l->model->logit_cap, n);
+}
+
 /* The logits are divided by the temperature in place, when all else is written. */
 bool hd_logits_write(const struct hd_logits *l, size_t slot, size_t row, float *logits)
 {
@@ -134,6 +142,7 @@ bool hd_logits_write(const struct hd_logits *l, size_t slot, size_t row, float *
     uint8_t *sum = l->payload + l->offset[row] + slot * entry_bytes(l->rows, row, l->vocab_width);
     uint8_t *at_temperature = sum + sizeof(float);
     uint8_t *out = at_temperature + (temperature > 0 ? sizeof(float) : 0);
+    finish(l, logits, n);
     bool finite = write_sum(l, logits, n, sum);
     if (want == 0)
         memcpy(out, logits, n * sizeof *logits);

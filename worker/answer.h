@@ -30,7 +30,8 @@ struct hd_logits {
     const struct hd_rows *rows;
     struct hd_unit_list blocks;
     uint32_t vocab, vocab_width;
-    size_t *offset; /* [rows]: where a row begins in the payload */
+    const struct hd_block *model; /* what it does to its logits */
+    size_t *offset;               /* [rows]: where a row begins in the payload */
     uint8_t *payload;
 };
 /* Fills in the offsets and makes out->payload. 0, HD_E_LIMIT (it does not fit a frame) or
@@ -38,8 +39,8 @@ struct hd_logits {
 int hd_answer_logits(struct hd_logits *l, struct hd_half_output *out, struct hd_error *err);
 /* Tokens of a block: all are vocab_width wide but for the last of all. */
 uint32_t hd_logits_of_block(const struct hd_logits *l, uint32_t block);
-/* Writes what is wanted of one row of blocks.list[slot]; the logits are overwritten. False: a sum
- * is not finite. */
+/* Writes what is wanted of one row of blocks.list[slot]; the logits are the products, and are
+ * overwritten. False: a sum is not finite. */
 bool hd_logits_write(const struct hd_logits *l, size_t slot, size_t row, float *logits);
 
 #endif

@@ -13,17 +13,28 @@
 /* clang-format off */
 const struct hd_slot hd_slots[HD_SLOTS] = {
     [HD_SLOT_EMBEDDING]   = {MODEL(embedding),   SIZES(VOCAB, DIM), LEADERS},
-    [HD_SLOT_OUTPUT_NORM] = {MODEL(output_norm), SIZES(ONE, DIM),   LEADERS},
+    [HD_SLOT_OUTPUT_NORM] = {MODEL(output_norm), SIZES(ONE, DIM),   LEADERS, .norm = true},
     [HD_SLOT_OUTPUT]      = {MODEL(output),      SIZES(VOCAB, DIM), CUT(VOCAB, ROWS)},
-    [HD_SLOT_ATTN_NORM]   = {LAYER(attn_norm),   SIZES(ONE, DIM),   LEADERS},
+    [HD_SLOT_ATTN_NORM]   = {LAYER(attn_norm),   SIZES(ONE, DIM),   LEADERS, .norm = true},
     [HD_SLOT_Q]           = {LAYER(wq),          SIZES(Q, DIM),     CUT(HEAD, ROTATED)},
     [HD_SLOT_K]           = {LAYER(wk),          SIZES(KV, DIM),    CUT(HEAD, ROTATED)},
     [HD_SLOT_V]           = {LAYER(wv),          SIZES(KV, DIM),    CUT(HEAD, ROWS)},
     [HD_SLOT_O]           = {LAYER(wo),          SIZES(DIM, Q),     CUT(HEAD, COLUMNS)},
-    [HD_SLOT_FFN_NORM]    = {LAYER(ffn_norm),    SIZES(ONE, DIM),   LEADERS},
+    [HD_SLOT_FFN_NORM]    = {LAYER(ffn_norm),    SIZES(ONE, DIM),   LEADERS, .norm = true},
     [HD_SLOT_GATE]        = {LAYER(gate),        SIZES(FFN, DIM),   CUT(FFN, ROWS)},
     [HD_SLOT_UP]          = {LAYER(up),          SIZES(FFN, DIM),   CUT(FFN, ROWS)},
     [HD_SLOT_DOWN]        = {LAYER(down),        SIZES(DIM, FFN),   CUT(FFN, COLUMNS)},
+    [HD_SLOT_Q_BIAS]      = {LAYER(q_bias),      SIZES(Q, ONE),     CUT(HEAD, ROTATED)},
+    [HD_SLOT_K_BIAS]      = {LAYER(k_bias),      SIZES(KV, ONE),    CUT(HEAD, ROTATED)},
+    [HD_SLOT_V_BIAS]      = {LAYER(v_bias),      SIZES(KV, ONE),    CUT(HEAD, ROWS)},
+    [HD_SLOT_Q_NORM]      = {LAYER(q_norm),      SIZES(HEAD, ONE),  CUT(HEAD, WHOLE), .norm = true},
+    [HD_SLOT_K_NORM]      = {LAYER(k_norm),      SIZES(HEAD, ONE),  CUT(HEAD, WHOLE), .norm = true},
+    [HD_SLOT_GATE_BIAS]   = {LAYER(gate_bias),   SIZES(FFN, ONE),   CUT(FFN, ROWS)},
+    [HD_SLOT_UP_BIAS]     = {LAYER(up_bias),     SIZES(FFN, ONE),   CUT(FFN, ROWS)},
+    [HD_SLOT_ATTN_BIAS]   = {LAYER(attn_bias),   SIZES(ONE, DIM),   LEADERS},
+    [HD_SLOT_FFN_BIAS]    = {LAYER(ffn_bias),    SIZES(ONE, DIM),   LEADERS},
+    [HD_SLOT_ATTN_POST_NORM] = {LAYER(attn_post_norm), SIZES(ONE, DIM), LEADERS, .norm = true},
+    [HD_SLOT_FFN_POST_NORM]  = {LAYER(ffn_post_norm),  SIZES(ONE, DIM), LEADERS, .norm = true},
 };
 /* clang-format on */
 
@@ -50,6 +61,11 @@ uint32_t hd_slot_layers(const struct hd_model *m, enum hd_slot_id slot)
     return hd_slots[slot].in_layer ? m->shape.n_layers : 1;
 }
 
+bool hd_slot_is_vector(enum hd_slot_id slot)
+{
+    return hd_slots[slot].rows == HD_SIZE_ONE || hd_slots[slot].cols == HD_SIZE_ONE;
+}
+
 bool hd_slot_takes_input(enum hd_slot_id slot)
 {
     const struct hd_slot *s = &hd_slots[slot];
@@ -66,6 +82,8 @@ size_t hd_size_of(const struct hd_model_shape *s, enum hd_size size)
         return (size_t)s->n_heads * s->head_dim;
     case HD_SIZE_KV:
         return (size_t)s->n_kv_heads * s->head_dim;
+    case HD_SIZE_HEAD:
+        return s->head_dim;
     case HD_SIZE_FFN:
         return s->ffn_dim;
     case HD_SIZE_VOCAB:

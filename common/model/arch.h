@@ -27,6 +27,17 @@ enum hd_slot_id {
     HD_SLOT_GATE,
     HD_SLOT_UP,
     HD_SLOT_DOWN,
+    HD_SLOT_Q_BIAS,
+    HD_SLOT_K_BIAS,
+    HD_SLOT_V_BIAS,
+    HD_SLOT_Q_NORM,
+    HD_SLOT_K_NORM,
+    HD_SLOT_GATE_BIAS,
+    HD_SLOT_UP_BIAS,
+    HD_SLOT_ATTN_BIAS,
+    HD_SLOT_FFN_BIAS,
+    HD_SLOT_ATTN_POST_NORM,
+    HD_SLOT_FFN_POST_NORM,
     HD_SLOTS, /* one past the last */
 };
 #define HD_SLOT_BIT(slot) (UINT64_C(1) << (slot))
@@ -36,22 +47,32 @@ enum hd_slot_id {
      HD_SLOT_BIT(HD_SLOT_V) | HD_SLOT_BIT(HD_SLOT_O) | HD_SLOT_BIT(HD_SLOT_GATE) |                 \
      HD_SLOT_BIT(HD_SLOT_UP) | HD_SLOT_BIT(HD_SLOT_DOWN))
 
-enum hd_size { HD_SIZE_ONE, HD_SIZE_DIM, HD_SIZE_Q, HD_SIZE_KV, HD_SIZE_FFN, HD_SIZE_VOCAB };
+enum hd_size {
+    HD_SIZE_ONE,
+    HD_SIZE_DIM,
+    HD_SIZE_Q,
+    HD_SIZE_KV,
+    HD_SIZE_HEAD,
+    HD_SIZE_FFN,
+    HD_SIZE_VOCAB,
+};
 
 /* How a unit cuts its part out of a tensor. */
 enum hd_cut_how {
     HD_CUT_ROWS,
     HD_CUT_ROTATED, /* rows of heads that RoPE rotates, whose order depends on the model */
     HD_CUT_COLUMNS,
-    HD_CUT_NONE, /* the leader's own: no unit has it */
+    HD_CUT_WHOLE, /* each unit has all of it, in the order of rotated rows */
+    HD_CUT_NONE,  /* the leader's own: no unit has it */
 };
 
 struct hd_slot {
     bool in_layer;           /* each layer has one; else the model has */
     size_t offset;           /* of its struct hd_tensor in struct hd_layer, or struct hd_model */
-    enum hd_size rows, cols; /* rows HD_SIZE_ONE: a vector */
+    enum hd_size rows, cols; /* one of them HD_SIZE_ONE: a vector, in files [1][n] */
     enum hd_unit_kind unit;  /* HD_CUT_NONE: no meaning */
     enum hd_cut_how cut;
+    bool norm; /* a norm's weights: block.norm_offset is added */
 };
 extern const struct hd_slot hd_slots[HD_SLOTS];
 
@@ -60,6 +81,8 @@ struct hd_tensor *hd_slot_tensor(struct hd_model *m, enum hd_slot_id slot, uint3
 const struct hd_tensor *hd_slot_of(const struct hd_model *m, enum hd_slot_id slot, uint32_t layer);
 /* How many tensors the model has of it: one, or one in each layer; 0: none. */
 uint32_t hd_slot_layers(const struct hd_model *m, enum hd_slot_id slot);
+/* A vector: of floats. */
+bool hd_slot_is_vector(enum hd_slot_id slot);
 /* Units read rows of activations through it: a matrix [outputs][dim]. */
 bool hd_slot_takes_input(enum hd_slot_id slot);
 size_t hd_size_of(const struct hd_model_shape *s, enum hd_size size);
@@ -71,17 +94,41 @@ static inline bool hd_slot_is_units(enum hd_slot_id slot)
 
 /* ---- Families ----*/
 
+/* Whether a model of the family has a tensor. */
+enum hd_wanted {
+    HD_WANTED,
+    HD_WANTED_ATTENTION_BIAS, /* in folders as config.json says, in GGUF if it is there */
+    HD_WANTED_MLP_BIAS,
+};
+
 /* A tensor of a family's files. Those of a layer stand behind "blk.N." and "model.layers.N.". */
 struct hd_tensor_name {
     const char *gguf, *hf;
-    enum hd_slot_id slot;
+    enum hd_slot_id slot; /* HD_SLOTS ends a list */
+    unsigned fused;       /* slots from this on whose rows follow one another in it; 0: one */
+    enum hd_wanted wanted;
 };
 
+struct hd_rule; /* rules.h */
+
 struct hd_arch {
-    const char *gguf;                     /* general.architecture, and what its keys begin with */
-    const char *hf;                       /* model_type */
-    const struct hd_tensor_name *tensors; /* in the order of their digest; slot HD_SLOTS ends */
+    const char *gguf; /* general.architecture, and what its keys begin with; NULL: no such files */
+    const char *hf;   /* model_type; NULL likewise */
+    const struct hd_tensor_name *tensors;    /* in the order of the model's digest */
     enum hd_rope_order gguf_order, hf_order; /* of rotated rows, in each form */
+    /* Settings that this family understands besides those of all, or otherwise; NULL: none. */
+    const struct hd_rule *gguf_rules, *hf_rules;
+    const char *hf_defaults; /* JSON: what fields of config.json are when they are not there */
+
+    enum hd_activation activation;
+    bool embedding_by_sqrt_dim; /* the embedding is scaled by sqrt(dim) */
+    float hf_norm_offset;       /* GGUF's converters have added it */
+    bool partial_rope;          /* RoPE may rotate a part of a head */
+    unsigned global_every;      /* windows are for all layers but each so manieth; 0: for all */
+    double local_theta;         /* RoPE's base in layers with a window; 0: that of all */
+    unsigned no_rope_every;     /* each so manieth layer has no RoPE; 0: all have */
+    unsigned wide_scale_layers; /* GGUF: a model of so many layers scales attention by
+                                 * 1 / sqrt(dim / heads), and no key says so; 0: none does */
 };
 
 /* The row for what a file says it is; NULL: there is none. */

@@ -1,34 +1,222 @@
-/* The families: one row each. */
+/* The families: one row each, with the names of their tensors and the settings that they understand
+ * besides those of all (gguf_rules.c, hf_rules.c). References: transformers' modeling_*.py for what
+ * is computed, llama.cpp's src/llama-arch.cpp and convert_hf_to_gguf.py for GGUF's form of it. */
 #include "common/model/arch.h"
+#include "common/model/rules.h"
 
 /* clang-format off */
+
+/* ---- Tensors ----*/
+
 #define ENDS \
     {"token_embd.weight",  "model.embed_tokens.weight", HD_SLOT_EMBEDDING}, \
     {"output_norm.weight", "model.norm.weight",         HD_SLOT_OUTPUT_NORM}, \
     {"output.weight",      "lm_head.weight",            HD_SLOT_OUTPUT}
-#define ATTENTION \
+#define ATTN_NORM   {"attn_norm.weight",    "input_layernorm.weight",          HD_SLOT_ATTN_NORM}
+#define FFN_NORM    {"ffn_norm.weight",     "post_attention_layernorm.weight", HD_SLOT_FFN_NORM}
+#define QKV \
     {"attn_q.weight",      "self_attn.q_proj.weight",   HD_SLOT_Q}, \
     {"attn_k.weight",      "self_attn.k_proj.weight",   HD_SLOT_K}, \
-    {"attn_v.weight",      "self_attn.v_proj.weight",   HD_SLOT_V}, \
-    {"attn_output.weight", "self_attn.o_proj.weight",   HD_SLOT_O}
+    {"attn_v.weight",      "self_attn.v_proj.weight",   HD_SLOT_V}
+#define OUT         {"attn_output.weight",  "self_attn.o_proj.weight",         HD_SLOT_O}
+#define DOWN        {"ffn_down.weight",     "mlp.down_proj.weight",            HD_SLOT_DOWN}
+#define ATTENTION   QKV, OUT
 #define FFN \
     {"ffn_gate.weight",    "mlp.gate_proj.weight",      HD_SLOT_GATE}, \
     {"ffn_up.weight",      "mlp.up_proj.weight",        HD_SLOT_UP}, \
-    {"ffn_down.weight",    "mlp.down_proj.weight",      HD_SLOT_DOWN}
-#define END {NULL, NULL, HD_SLOTS}
+    DOWN
+/* gate, then up, in one matrix */
+#define GATE_UP     {"ffn_up.weight", "mlp.gate_up_proj.weight", HD_SLOT_GATE, .fused = 2}
+#define QKV_BIASES(when) \
+    {"attn_q.bias",        "self_attn.q_proj.bias",     HD_SLOT_Q_BIAS, .wanted = (when)}, \
+    {"attn_k.bias",        "self_attn.k_proj.bias",     HD_SLOT_K_BIAS, .wanted = (when)}, \
+    {"attn_v.bias",        "self_attn.v_proj.bias",     HD_SLOT_V_BIAS, .wanted = (when)}
+#define IF_ATTENTION .wanted = HD_WANTED_ATTENTION_BIAS
+#define IF_MLP       .wanted = HD_WANTED_MLP_BIAS
+#define BIASES \
+    QKV_BIASES(HD_WANTED_ATTENTION_BIAS), \
+    {"attn_output.bias",   "self_attn.o_proj.bias",     HD_SLOT_ATTN_BIAS, IF_ATTENTION}, \
+    {"ffn_gate.bias",      "mlp.gate_proj.bias",        HD_SLOT_GATE_BIAS, IF_MLP}, \
+    {"ffn_up.bias",        "mlp.up_proj.bias",          HD_SLOT_UP_BIAS,   IF_MLP}, \
+    {"ffn_down.bias",      "mlp.down_proj.bias",        HD_SLOT_FFN_BIAS,  IF_MLP}
+#define QK_NORMS \
+    {"attn_q_norm.weight", "self_attn.q_norm.weight",   HD_SLOT_Q_NORM}, \
+    {"attn_k_norm.weight", "self_attn.k_norm.weight",   HD_SLOT_K_NORM}
+#define END         {NULL, NULL, HD_SLOTS}
 
 static const struct hd_tensor_name llama[] = {
-    ENDS,
-    {"attn_norm.weight",   "input_layernorm.weight",          HD_SLOT_ATTN_NORM},
-    ATTENTION,
-    {"ffn_norm.weight",    "post_attention_layernorm.weight", HD_SLOT_FFN_NORM},
+    ENDS, ATTN_NORM, ATTENTION, FFN_NORM, FFN, BIASES, END,
+};
+
+static const struct hd_tensor_name qwen2[] = {
+    ENDS, ATTN_NORM, ATTENTION, FFN_NORM, FFN, QKV_BIASES(HD_WANTED), END,
+};
+
+static const struct hd_tensor_name qwen3[] = {
+    ENDS, ATTN_NORM, ATTENTION, QK_NORMS, FFN_NORM, FFN, BIASES, END,
+};
+
+static const struct hd_tensor_name phi3[] = {
+    ENDS, ATTN_NORM,
+    {"attn_qkv.weight", "self_attn.qkv_proj.weight", HD_SLOT_Q, .fused = 3}, OUT,
+    FFN_NORM, GATE_UP, DOWN, END,
+};
+
+static const struct hd_tensor_name gemma2[] = {
+    ENDS, ATTN_NORM, ATTENTION,
+    {"post_attention_norm.weight", "post_attention_layernorm.weight",   HD_SLOT_ATTN_POST_NORM},
+    {"ffn_norm.weight",            "pre_feedforward_layernorm.weight",  HD_SLOT_FFN_NORM},
     FFN,
+    {"post_ffw_norm.weight",       "post_feedforward_layernorm.weight", HD_SLOT_FFN_POST_NORM},
+    BIASES, END,
+};
+
+static const struct hd_tensor_name gemma3[] = {
+    ENDS, ATTN_NORM, ATTENTION, QK_NORMS,
+    {"post_attention_norm.weight", "post_attention_layernorm.weight",   HD_SLOT_ATTN_POST_NORM},
+    {"ffn_norm.weight",            "pre_feedforward_layernorm.weight",  HD_SLOT_FFN_NORM},
+    FFN,
+    {"post_ffw_norm.weight",       "post_feedforward_layernorm.weight", HD_SLOT_FFN_POST_NORM},
+    BIASES, END,
+};
+
+static const struct hd_tensor_name glm4[] = {
+    ENDS, ATTN_NORM, ATTENTION, QKV_BIASES(HD_WANTED_ATTENTION_BIAS),
+    {"post_attention_norm.weight", "post_self_attn_layernorm.weight", HD_SLOT_ATTN_POST_NORM},
+    FFN_NORM, GATE_UP, DOWN,
+    {"post_ffw_norm.weight",       "post_mlp_layernorm.weight",       HD_SLOT_FFN_POST_NORM},
     END,
 };
 
+/* ---- Settings ----*/
+
+#define TANH "gelu_pytorch_tanh"
+#define HF_BIASES HD_READ("attention_bias"), HD_READ("mlp_bias")
+
+static const struct hd_rule llama_hf[] = {HF_BIASES, HD_RULES_END};
+
+/* What is fixed in this model's program, whatever the setting says. */
+static const struct hd_rule qwen2_hf[] = {
+    HD_NOTE("attention_bias"), HD_IS("use_mrope", 0), HD_RULES_END,
+};
+
+static const struct hd_rule mistral_hf[] = {HD_READ("sliding_window"), HD_RULES_END};
+
+static const struct hd_rule phi3_hf[] = {
+    HD_READ("sliding_window"), HD_READ("partial_rotary_factor"), HD_IS("full_attn_mod", 1),
+    HD_IS("lm_head_bias", 0), HD_IS("interpolate_factor", 1), HD_RULES_END,
+};
+static const struct hd_rule phi3_gguf[] = {
+    HD_READ("attention.sliding_window"), HD_RULES_END,
+};
+
+static const struct hd_rule gemma_hf[] = {
+    HF_BIASES, HD_WORDS("hidden_act", TANH "|gelu"), HD_WORDS("hidden_activation", TANH "|gelu"),
+    HD_RULES_END,
+};
+
+#define GEMMA2_HF \
+    HF_BIASES, HD_WORDS("hidden_act", TANH), HD_WORDS("hidden_activation", TANH), \
+    HD_READ("query_pre_attn_scalar"), HD_READ("attn_logit_softcapping"), \
+    HD_READ("final_logit_softcapping"), HD_READ("sliding_window"), \
+    HD_NOTE("sliding_window_size"), /* an old name; transformers does not read it */ \
+    HD_WORDS("layer_types", "full_attention|sliding_attention")
+static const struct hd_rule gemma2_hf[] = {GEMMA2_HF, HD_RULES_END};
+static const struct hd_rule gemma2_gguf[] = {
+    HD_READ("attn_logit_softcapping"), HD_READ("final_logit_softcapping"),
+    HD_READ("attention.sliding_window"), HD_IS("attention.sliding_window_pattern", 2),
+    HD_RULES_END,
+};
+
+static const struct hd_rule gemma3_hf[] = {
+    GEMMA2_HF, HD_READ("sliding_window_pattern"), HD_READ("_sliding_window_pattern"),
+    HD_READ("rope_local_base_freq"), HD_RULES_END,
+};
+static const struct hd_rule gemma3_gguf[] = {
+    HD_READ("attn_logit_softcapping"), HD_READ("final_logit_softcapping"),
+    HD_READ("attention.sliding_window"), HD_IS("attention.sliding_window_pattern", 6),
+    HD_IS("rope.freq_base_swa", 10000), HD_RULES_END,
+};
+
+static const struct hd_rule smollm3_hf[] = {
+    HF_BIASES, HD_READ("no_rope_layers"), HD_READ("no_rope_layer_interval"), HD_RULES_END,
+};
+
+static const struct hd_rule granite_hf[] = {
+    HF_BIASES, HD_READ("embedding_multiplier"), HD_READ("residual_multiplier"),
+    HD_READ("attention_multiplier"), HD_READ("logits_scaling"), HD_RULES_END,
+};
+static const struct hd_rule granite_gguf[] = {
+    HD_READ("embedding_scale"), HD_READ("residual_scale"), HD_READ("attention.scale"),
+    HD_READ("logit_scale"), HD_RULES_END,
+};
+
+static const struct hd_rule glm4_hf[] = {
+    HF_BIASES, HD_READ("partial_rotary_factor"), HD_RULES_END,
+};
+
+/* ---- Families ----*/
+
 const struct hd_arch hd_arches[] = {
     {.gguf = "llama", .hf = "llama", .tensors = llama,
-     .gguf_order = HD_ROPE_INTERLEAVED, .hf_order = HD_ROPE_HALVES},
+     .gguf_order = HD_ROPE_INTERLEAVED, .hf_order = HD_ROPE_HALVES, .hf_rules = llama_hf},
+
+    /* GGUF calls it llama. */
+    {.hf = "mistral", .tensors = llama, .hf_order = HD_ROPE_HALVES, .hf_rules = mistral_hf,
+     .hf_defaults = "{\"sliding_window\": 4096}"},
+
+    {.gguf = "qwen2", .hf = "qwen2", .tensors = qwen2,
+     .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES, .hf_rules = qwen2_hf,
+     .hf_defaults = "{\"use_sliding_window\": false}"},
+
+    {.gguf = "qwen3", .hf = "qwen3", .tensors = qwen3,
+     .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES, .hf_rules = llama_hf,
+     .hf_defaults = "{\"use_sliding_window\": false, \"head_dim\": 128}"},
+
+    {.gguf = "phi3", .hf = "phi3", .tensors = phi3,
+     .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES,
+     .gguf_rules = phi3_gguf, .hf_rules = phi3_hf, .hf_defaults = "{\"rms_norm_eps\": 1e-5}",
+     .partial_rope = true},
+
+    {.gguf = "gemma", .hf = "gemma", .tensors = llama,
+     .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES, .hf_rules = gemma_hf,
+     .hf_defaults = "{\"head_dim\": 256, \"tie_word_embeddings\": true}",
+     .activation = HD_ACTIVATION_GELU_TANH, .embedding_by_sqrt_dim = true, .hf_norm_offset = 1},
+
+    {.gguf = "gemma2", .hf = "gemma2", .tensors = gemma2,
+     .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES,
+     .gguf_rules = gemma2_gguf, .hf_rules = gemma2_hf,
+     .hf_defaults = "{\"head_dim\": 256, \"tie_word_embeddings\": true, \"sliding_window\": 4096,"
+                    " \"query_pre_attn_scalar\": 256, \"attn_logit_softcapping\": 50.0,"
+                    " \"final_logit_softcapping\": 30.0}",
+     .activation = HD_ACTIVATION_GELU_TANH, .embedding_by_sqrt_dim = true, .hf_norm_offset = 1,
+     .global_every = 2, .wide_scale_layers = 46},
+
+    {.gguf = "gemma3", .hf = "gemma3_text", .tensors = gemma3,
+     .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES,
+     .gguf_rules = gemma3_gguf, .hf_rules = gemma3_hf,
+     .hf_defaults = "{\"head_dim\": 256, \"tie_word_embeddings\": true, \"sliding_window\": 4096,"
+                    " \"query_pre_attn_scalar\": 256, \"rope_theta\": 1000000.0}",
+     .activation = HD_ACTIVATION_GELU_TANH, .embedding_by_sqrt_dim = true, .hf_norm_offset = 1,
+     .global_every = 6, .local_theta = 10000, .wide_scale_layers = 62},
+
+    {.gguf = "smollm3", .hf = "smollm3", .tensors = llama,
+     .gguf_order = HD_ROPE_INTERLEAVED, .hf_order = HD_ROPE_HALVES, .hf_rules = smollm3_hf,
+     .hf_defaults = "{\"use_sliding_window\": false, \"tie_word_embeddings\": true,"
+                    " \"rope_theta\": 2000000.0}",
+     .no_rope_every = 4},
+
+    {.gguf = "granite", .hf = "granite", .tensors = llama,
+     .gguf_order = HD_ROPE_INTERLEAVED, .hf_order = HD_ROPE_HALVES,
+     .gguf_rules = granite_gguf, .hf_rules = granite_hf,
+     .hf_defaults = "{\"attention_multiplier\": 1.0}"},
+
+    {.gguf = "glm4", .hf = "glm4", .tensors = glm4,
+     .gguf_order = HD_ROPE_INTERLEAVED, .hf_order = HD_ROPE_INTERLEAVED, .hf_rules = glm4_hf,
+     .hf_defaults = "{\"partial_rotary_factor\": 0.5, \"head_dim\": 128,"
+                    " \"rms_norm_eps\": 1.5625e-7}",
+     .partial_rope = true},
+
     {.tensors = NULL},
 };
 /* clang-format on */

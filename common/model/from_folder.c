@@ -32,13 +32,16 @@ static bool ignorable(const struct hd_model *m, struct hd_str name)
     return ends_with(name, ".rotary_emb.inv_freq"); /* old files keep what config.json says */
 }
 
-static int load(struct hd_model *m, const struct hd_safetensors *st, struct hd_error *err)
+static int load(struct hd_model *m, const struct hd_safetensors *st, const struct hd_hyper *h,
+                struct hd_error *err)
 {
     const struct hd_source src = {.arg = st,
                                   .get = get,
                                   .type_name = type_name,
                                   .names = hd_safetensors_names(st),
                                   .hf_names = true,
+                                  .attention_bias = h->attention_bias,
+                                  .mlp_bias = h->mlp_bias,
                                   .ignorable = ignorable};
     struct hd_error why = {0};
     int rc = hd_model_load(m, &src, &why);
@@ -122,5 +125,5 @@ int hd_model_from_folder(struct hd_model *m, struct hd_error *err)
     rc = hd_model_set_shape(m, &h, &why);
     if (rc < 0)
         return hd_fail(err, rc, "%s/config.json: %s", m->folder, why.text);
-    return load(m, st, err);
+    return load(m, st, &h, err);
 }

@@ -3,6 +3,7 @@
 #include "common/model/gguf_impl.h"
 #include "common/model/rules.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -137,8 +138,9 @@ static int read_head_dim(const struct hd_gguf *g, struct hd_hyper *h, struct hd_
     h->head_dim = dims[0];
     if (h->head_dim == 0 && h->n_heads > 0 && h->dim % h->n_heads == 0)
         h->head_dim = h->dim / h->n_heads;
+    h->rope_dim = h->arch->partial_rope ? dims[2] : 0;
     for (int i = 1; i < 3; i++)
-        if (dims[i] != 0 && dims[i] != h->head_dim)
+        if (dims[i] != 0 && dims[i] != h->head_dim && !(i == 2 && h->arch->partial_rope))
             return hd_fail(err, HD_E_UNSUPPORTED, "%s is %llu where the head size is %llu",
                            key_of(h, keys[i]).s, (unsigned long long)dims[i],
                            (unsigned long long)h->head_dim);
@@ -192,6 +194,34 @@ static int read_rope(const struct hd_gguf *g, struct hd_hyper *h, struct hd_erro
     return 0;
 }
 
+/* What blocks do, as far as the family's own rules read it. */
+static int read_block(const struct hd_gguf *g, struct hd_hyper *h, struct hd_error *err)
+{
+    double divided = 0;
+    const struct {
+        const char *key;
+        double *out;
+    } reals[] = {
+        {"attention.scale", &h->attention_scale},   {"attn_logit_softcapping", &h->attention_cap},
+        {"final_logit_softcapping", &h->logit_cap}, {"logit_scale", &divided},
+        {"embedding_scale", &h->embedding_scale},   {"residual_scale", &h->residual_scale},
+    };
+    int rc = 0;
+
+    if (hd_rule_reads(h->arch->gguf_rules, "attention.sliding_window"))
+        rc = read_count(g, key_of(h, "attention.sliding_window").s, &h->window, err);
+    for (size_t i = 0; rc == 0 && i < sizeof reals / sizeof *reals; i++)
+        if (hd_rule_reads(h->arch->gguf_rules, reals[i].key))
+            rc = read_real(g, key_of(h, reals[i].key).s, reals[i].out, err);
+    hd_hyper_turns(h);
+    if (divided > 0)
+        h->logit_scale = 1 / divided;
+    if (h->n_layers == h->arch->wide_scale_layers && h->n_heads > 0)
+        h->attention_scale = 1 / sqrt((double)h->dim / (double)h->n_heads);
+    h->local.theta = h->arch->local_theta;
+    return rc;
+}
+
 static int read_hyper(const struct hd_gguf *g, struct hd_hyper *h, struct hd_error *err)
 {
     const struct {
@@ -214,6 +244,8 @@ static int read_hyper(const struct hd_gguf *g, struct hd_hyper *h, struct hd_err
         rc = read_real(g, key_of(h, "attention.layer_norm_rms_epsilon").s, &h->norm_eps, err);
     if (rc == 0)
         rc = read_rope(g, h, err);
+    if (rc == 0)
+        rc = read_block(g, h, err);
     if (h->vocab == 0 && hd_gguf_tensor(g, "token_embd.weight", &t) == 0)
         h->vocab = t.rows;
     h->tied_output = hd_gguf_tensor(g, "output.weight", &t) == HD_E_NOTFOUND;
@@ -224,7 +256,7 @@ static int read_hyper(const struct hd_gguf *g, struct hd_hyper *h, struct hd_err
 static int apply_rope_freqs(struct hd_model *m, struct hd_error *err)
 {
     struct hd_tensor t;
-    uint32_t n = m->shape.head_dim / 2;
+    uint32_t n = m->shape.rope_dim / 2;
     int rc = hd_gguf_tensor(m->gguf, "rope_freqs.weight", &t);
 
     if (rc == HD_E_NOTFOUND)

@@ -116,7 +116,9 @@ static int check_key(const struct hd_gguf *g, size_t i, const struct hd_hyper *h
     group.len = dot ? (size_t)(dot - name.data) : name.len;
     if (dot && hd_arch_of_gguf(group) == h->arch) {
         rest = (struct hd_str){dot + 1, name.len - group.len - 1};
-        return judge(hd_rule_find(hd_gguf_rules, rest), name, &g->values[i], h, err);
+        const struct hd_rule *own =
+            h->arch->gguf_rules ? hd_rule_find(h->arch->gguf_rules, rest) : NULL;
+        return judge(own ? own : hd_rule_find(hd_gguf_rules, rest), name, &g->values[i], h, err);
     }
     const struct hd_rule *r = hd_rule_find(groups, group);
     if (!r)

@@ -1,25 +1,22 @@
-/* config.json of transformers' LlamaForCausalLM, in the form up to version 4 (`rope_theta` beside
- * `rope_scaling`) and in that of version 5 (`rope_parameters`). Defaults are those of
- * LlamaConfig. */
-#include "common/model/arch.h"
-#include "common/model/json.h"
-#include "common/model/rules.h"
+/* config.json as transformers writes it, in the form up to version 4 and in that of version 5.
+ * Defaults are those of LlamaConfig, or what a family's row says. */
+#include "common/model/hf_read.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static bool absent(const json_t *j)
+bool hf_absent(const json_t *j)
 {
     return !j || json_is_null(j);
 }
 
 /* An integer from 1; absent is 0, as struct hd_hyper has it. */
-static int read_count(const json_t *o, const char *key, uint64_t *out, struct hd_error *err)
+int hf_read_count(const json_t *o, const char *key, uint64_t *out, struct hd_error *err)
 {
     const json_t *j = json_object_get(o, key);
 
     *out = 0;
-    if (absent(j))
+    if (hf_absent(j))
         return 0;
     if (!json_is_integer(j) || json_integer_value(j) < 1)
         return hd_fail(err, HD_E_FORMAT, "%s is not a positive integer", key);
@@ -28,11 +25,11 @@ static int read_count(const json_t *o, const char *key, uint64_t *out, struct hd
 }
 
 /* A number; *out keeps its value when absent. */
-static int read_real(const json_t *o, const char *key, double *out, struct hd_error *err)
+int hf_read_real(const json_t *o, const char *key, double *out, struct hd_error *err)
 {
     const json_t *j = json_object_get(o, key);
 
-    if (absent(j))
+    if (hf_absent(j))
         return 0;
     if (!json_is_number(j))
         return hd_fail(err, HD_E_FORMAT, "%s is not a number", key);
@@ -40,11 +37,11 @@ static int read_real(const json_t *o, const char *key, double *out, struct hd_er
     return 0;
 }
 
-static int read_flag(const json_t *o, const char *key, bool *out, struct hd_error *err)
+int hf_read_flag(const json_t *o, const char *key, bool *out, struct hd_error *err)
 {
     const json_t *j = json_object_get(o, key);
 
-    if (absent(j))
+    if (hf_absent(j))
         return 0;
     if (!json_is_boolean(j))
         return hd_fail(err, HD_E_FORMAT, "%s is neither true nor false", key);
@@ -60,7 +57,7 @@ static int read_token(const json_t *o, const char *key, int64_t *out, struct hd_
     *out = -1;
     if (json_is_array(j))
         j = json_array_get(j, 0);
-    if (absent(j))
+    if (hf_absent(j))
         return 0;
     if (!json_is_integer(j))
         return hd_fail(err, HD_E_FORMAT, "%s is not a token id", key);
@@ -103,9 +100,9 @@ static bool accepts(const struct hd_rule *r, const json_t *j, const struct hd_hy
     return true;
 }
 
-/* `what`: "field", or "field of ...". null stands for what is not there, whatever its name. */
-static int check_fields(const json_t *o, const struct hd_rule *rules, const char *what,
-                        const struct hd_hyper *h, struct hd_warnings *w, struct hd_error *err)
+int hf_check_fields(const json_t *o, const struct hd_rule *own, const struct hd_rule *rules,
+                    const char *what, const struct hd_hyper *h, struct hd_warnings *w,
+                    struct hd_error *err)
 {
     const char *name;
     json_t *value;
@@ -113,7 +110,9 @@ static int check_fields(const json_t *o, const struct hd_rule *rules, const char
     json_object_foreach((json_t *)(uintptr_t)o, name, value)
     {
         struct hd_str key = {name, strlen(name)};
-        const struct hd_rule *r = hd_rule_find(rules, key);
+        const struct hd_rule *r = own ? hd_rule_find(own, key) : NULL;
+
+        r = r ? r : hd_rule_find(rules, key);
 
         if (json_is_null(value))
             continue;
@@ -140,119 +139,35 @@ static int find_family(struct hd_hyper *h, const json_t *o, struct hd_error *err
     if (!h->arch)
         return hd_fail(err, HD_E_UNSUPPORTED, "model_type is \"%s\"; only %s is supported",
                        type ? type : "", known);
+    h->norm_offset = (double)h->arch->hf_norm_offset;
     return 0;
 }
 
+/* What the family's own configuration has for fields that are not there. */
+static int add_defaults(json_t *o, const struct hd_arch *arch, struct hd_error *err)
+{
+    json_t *defaults = arch->hf_defaults ? json_loads(arch->hf_defaults, 0, NULL) : json_object();
+    int rc = defaults ? json_object_update_missing(o, defaults) : -1;
+
+    json_decref(defaults);
+    return rc < 0 ? hd_fail(err, HD_E_NOMEM, "no memory for its fields") : 0;
+}
+
 /* A window that is switched off may have any size. */
-static int check_all(json_t *o, const struct hd_hyper *h, struct hd_warnings *w,
-                     struct hd_error *err)
+static int drop_window(json_t *o, struct hd_error *err)
 {
     bool window = true;
-    int rc = read_flag(o, "use_sliding_window", &window, err);
+    int rc = hf_read_flag(o, "use_sliding_window", &window, err);
 
     if (rc == 0 && !window)
         json_object_del(o, "sliding_window");
-    return rc < 0 ? rc : check_fields(o, hd_config_rules, "field", h, w, err);
-}
-
-/* ---- RoPE -----------------------------------------------------------------------------------*/
-
-/* Parameters, and the kinds of scaling that use them. One that its kind does not use was meant for
- * another. */
-enum { LINEAR = 1 << HD_ROPE_LINEAR, LLAMA3 = 1 << HD_ROPE_LLAMA3 };
-
-static int read_parameters(const json_t *o, struct hd_rope_config *r, struct hd_error *err)
-{
-    const struct {
-        const char *key;
-        unsigned of;
-        double *out;
-    } parameters[] = {
-        {"factor", LINEAR | LLAMA3, &r->factor},
-        {"low_freq_factor", LLAMA3, &r->low_freq_factor},
-        {"high_freq_factor", LLAMA3, &r->high_freq_factor},
-    };
-    int rc = 0;
-
-    for (size_t i = 0; rc == 0 && i < sizeof parameters / sizeof *parameters; i++) {
-        double v = 1;
-
-        rc = read_real(o, parameters[i].key, &v, err);
-        if (rc == 0 && !(parameters[i].of & 1u << r->scaling) && v != 1)
-            rc = hd_fail(err, HD_E_UNSUPPORTED,
-                         "field %s of RoPE is %g, and its rope_type does not use it: say which "
-                         "scaling is meant",
-                         parameters[i].key, v);
-        if (rc == 0 && !absent(json_object_get(o, parameters[i].key)))
-            *parameters[i].out = v;
-    }
     return rc;
 }
 
-static int read_kind(const json_t *o, struct hd_rope_config *r, struct hd_error *err)
+static int check_all(const json_t *o, const struct hd_hyper *h, struct hd_warnings *w,
+                     struct hd_error *err)
 {
-    static const char *const kinds[] = {
-        [HD_ROPE_PLAIN] = "default", [HD_ROPE_LINEAR] = "linear", [HD_ROPE_LLAMA3] = "llama3"};
-    const json_t *now = json_object_get(o, "rope_type"), *then = json_object_get(o, "type");
-    const char *type = "default";
-
-    if (!absent(now) && !absent(then) && !json_equal(now, then))
-        return hd_fail(err, HD_E_UNSUPPORTED, "rope_type and type of RoPE contradict");
-    now = absent(now) ? then : now;
-    if (!absent(now))
-        type = json_is_string(now) ? json_string_value(now) : "?";
-    for (int i = 0; i < 3; i++)
-        if (strcmp(type, kinds[i]) == 0) {
-            r->scaling = (enum hd_rope_scaling)i;
-            return 0;
-        }
-    return hd_fail(err, HD_E_UNSUPPORTED,
-                   "rope_type \"%.40s\" is not supported (default, linear and llama3 are)", type);
-}
-
-/* As in transformers, the model's own original length goes before that of the scaling, and its
- * whole length stands in where neither is said. */
-static int read_original(const json_t *o, const json_t *p, struct hd_hyper *h, struct hd_error *err)
-{
-    static const char key[] = "original_max_position_embeddings";
-    double *out = &h->rope.original_context;
-    int rc;
-
-    *out = (double)h->context;
-    rc = read_real(p, key, out, err);
-    return rc < 0 ? rc : read_real(o, key, out, err);
-}
-
-static int read_scaling(const json_t *o, const json_t *p, struct hd_hyper *h, struct hd_error *err)
-{
-    int rc = read_real(p, "rope_theta", &h->rope.theta, err);
-
-    if (rc == 0)
-        rc = read_kind(p, &h->rope, err);
-    if (rc == 0)
-        rc = check_fields(p, hd_rope_rules, "field of RoPE", h, NULL, err);
-    if (rc == 0)
-        rc = read_parameters(p, &h->rope, err);
-    return rc < 0 ? rc : read_original(o, p, h, err);
-}
-
-static int read_rope(const json_t *o, struct hd_hyper *h, struct hd_error *err)
-{
-    const json_t *p = json_object_get(o, "rope_parameters"),
-                 *then = json_object_get(o, "rope_scaling");
-    int rc;
-
-    h->rope.theta = 10000;
-    rc = read_real(o, "rope_theta", &h->rope.theta, err);
-    if (rc == 0 && !absent(p) && !absent(then) && !json_equal(p, then))
-        return hd_fail(err, HD_E_UNSUPPORTED,
-                       "rope_parameters and rope_scaling are both given and differ");
-    p = absent(p) ? then : p;
-    if (rc < 0 || absent(p))
-        return rc;
-    if (!json_is_object(p))
-        return hd_fail(err, HD_E_FORMAT, "rope_parameters or rope_scaling is not an object");
-    return read_scaling(o, p, h, err);
+    return hf_check_fields(o, h->arch->hf_rules, hd_config_rules, "field", h, w, err);
 }
 
 /* ---- The whole ------------------------------------------------------------------------------*/
@@ -275,17 +190,19 @@ static int read_hyper(const json_t *o, struct hd_hyper *h, struct hd_error *err)
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < sizeof counts / sizeof *counts; i++)
-        rc = read_count(o, counts[i].key, counts[i].out, err);
+        rc = hf_read_count(o, counts[i].key, counts[i].out, err);
     h->norm_eps = 1e-6;
     if (rc == 0)
-        rc = read_real(o, "rms_norm_eps", &h->norm_eps, err);
+        rc = hf_read_real(o, "rms_norm_eps", &h->norm_eps, err);
     if (rc == 0)
-        rc = read_flag(o, "tie_word_embeddings", &h->tied_output, err);
+        rc = hf_read_flag(o, "tie_word_embeddings", &h->tied_output, err);
     if (rc == 0)
         rc = read_token(o, "bos_token_id", &h->bos, err);
     if (rc == 0)
         rc = read_token(o, "eos_token_id", &h->eos, err);
-    return rc < 0 ? rc : read_rope(o, h, err);
+    if (rc == 0)
+        rc = hf_read_block(o, h, err);
+    return rc < 0 ? rc : hf_read_rope(o, h, err);
 }
 
 int hd_hf_config_read(struct hd_hyper *h, const char *path, struct hd_warnings *w,
@@ -299,6 +216,10 @@ int hd_hf_config_read(struct hd_hyper *h, const char *path, struct hd_warnings *
     if (rc < 0)
         return rc;
     rc = find_family(h, o, &why);
+    if (rc == 0)
+        rc = add_defaults(o, h->arch, &why);
+    if (rc == 0)
+        rc = drop_window(o, &why);
     if (rc == 0)
         rc = read_hyper(o, h, &why);
     if (rc == 0)

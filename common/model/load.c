@@ -2,6 +2,7 @@
 #include "common/model/arch.h"
 #include "common/model/model_impl.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,27 @@ static void hash_tensor(XXH3_state_t *h, const char *name, const struct hd_tenso
     XXH3_64bits_update(h, t->data + bytes - sample, sample);
 }
 
+/* What makes two models of the same tensors compute something else. Plain Llamas add nothing: their
+ * digests are those of releases that knew no others. */
+static void hash_block(XXH3_state_t *h, const struct hd_model *m)
+{
+    const struct hd_block *b = &m->block;
+    const struct hd_block plain = {.attention_scale = 1.0f / sqrtf((float)m->shape.head_dim),
+                                   .logit_scale = 1,
+                                   .embedding_scale = 1,
+                                   .residual_scale = 1};
+
+    if (memcmp(b, &plain, sizeof plain) != 0)
+        XXH3_64bits_update(h, b, sizeof *b);
+    for (uint32_t l = 0; l < m->shape.n_layers; l++)
+        if (m->layers[l].window != 0 || m->layers[l].rope != HD_LAYER_ROPE_MAIN) {
+            const uint32_t layer[] = {l, m->layers[l].window, m->layers[l].rope};
+            XXH3_64bits_update(h, layer, sizeof layer);
+        }
+    if (m->shape.rope_dim != m->shape.head_dim)
+        hash_u64(h, m->shape.rope_dim);
+}
+
 static void hash_shape(XXH3_state_t *h, const struct hd_model *m)
 {
     const struct hd_model_shape *s = &m->shape;
@@ -50,7 +72,8 @@ static void hash_shape(XXH3_state_t *h, const struct hd_model *m)
     XXH3_64bits_update(h, &s->norm_eps, sizeof s->norm_eps);
     hash_u64(h, s->tied_output);
     hash_u64(h, m->rope_order);
-    XXH3_64bits_update(h, m->rope_freq, s->head_dim / 2 * sizeof *m->rope_freq);
+    XXH3_64bits_update(h, m->rope_freq, m->rope_sets * (s->head_dim / 2) * sizeof *m->rope_freq);
+    hash_block(h, m);
 }
 
 /* ---- Tensors --------------------------------------------------------------------------------*/
@@ -82,42 +105,103 @@ static int load_tensor(struct loader *l, const char *name, struct hd_tensor *out
     return 0;
 }
 
-static int load_slot(struct loader *l, const char *name, enum hd_slot_id id, uint32_t layer)
+/* Rows [row, row + what the slot wants) of a tensor that has been read, as the slot's own. */
+static void take_rows(struct loader *l, const struct hd_tensor *t, size_t row, enum hd_slot_id id,
+                      uint32_t layer)
 {
     const struct hd_slot *s = &hd_slots[id];
     struct hd_tensor *out = hd_slot_tensor(l->m, id, layer);
-    size_t rows = hd_size_of(&l->m->shape, s->rows), cols = hd_size_of(&l->m->shape, s->cols);
-    int rc = load_tensor(l, name, out);
 
-    if (rc < 0)
-        return rc;
-    if (out->rows != rows || out->cols != cols)
-        return hd_fail(l->err, HD_E_FORMAT,
-                       "tensor %s is %zu x %zu, not %zu x %zu as the model says", name, out->rows,
-                       out->cols, rows, cols);
-    bool vector = s->rows == HD_SIZE_ONE;
-    if (vector && out->type != HD_F32 && out->type != HD_F16 && out->type != HD_BF16)
-        return hd_fail(l->err, HD_E_UNSUPPORTED, "tensor %s is %s; norms must be F32, F16 or BF16",
-                       name, hd_dtype_name(out->type));
-    hash_tensor(l->hash, name, out);
+    *out = *t;
+    out->rows = hd_size_of(&l->m->shape, s->rows);
+    out->cols = hd_size_of(&l->m->shape, s->cols);
+    if (s->cols == HD_SIZE_ONE) /* vectors that are cut stand upright */
+        out->row_bytes = hd_dtype_row_bytes(t->type, 1);
+    out->data += row * out->row_bytes;
     l->m->slots |= HD_SLOT_BIT(id);
+}
+
+static int check_shaped(const struct loader *l, const char *name, const struct hd_tensor *t,
+                        const size_t want[2])
+{
+    if (t->rows != want[0] || t->cols != want[1])
+        return hd_fail(l->err, HD_E_FORMAT,
+                       "tensor %s is %zu x %zu, not %zu x %zu as the model says", name, t->rows,
+                       t->cols, want[0], want[1]);
+    if (want[0] == 1 && t->type != HD_F32 && t->type != HD_F16 && t->type != HD_BF16)
+        return hd_fail(l->err, HD_E_UNSUPPORTED,
+                       "tensor %s is %s; norms and biases must be F32, F16 or BF16", name,
+                       hd_dtype_name(t->type));
     return 0;
 }
 
-static int load_layer(struct loader *l, uint32_t n)
+static int load_named(struct loader *l, const char *name, const struct hd_tensor_name *n,
+                      uint32_t layer)
+{
+    const struct hd_model_shape *shape = &l->m->shape;
+    unsigned slots = n->fused ? n->fused : 1;
+    size_t want[2] = {0, hd_size_of(shape, hd_slots[n->slot].cols)}, row = 0;
+    struct hd_tensor t;
+    int rc = load_tensor(l, name, &t);
+
+    for (unsigned i = 0; i < slots; i++)
+        want[0] += hd_size_of(shape, hd_slots[n->slot + i].rows);
+    if (hd_slots[n->slot].cols == HD_SIZE_ONE) {
+        want[1] = want[0];
+        want[0] = 1;
+    }
+    if (rc == 0)
+        rc = check_shaped(l, name, &t, want);
+    if (rc < 0)
+        return rc;
+    hash_tensor(l->hash, name, &t);
+    for (unsigned i = 0; i < slots; i++) {
+        take_rows(l, &t, row, n->slot + i, layer);
+        row += hd_size_of(shape, hd_slots[n->slot + i].rows);
+    }
+    return 0;
+}
+
+/* What the first layer has, all have. */
+static bool is_wanted(const struct loader *l, const char *name, const struct hd_tensor_name *n,
+                      uint32_t layer)
+{
+    if (n->wanted == HD_WANTED)
+        return true;
+    if (layer > 0)
+        return l->m->slots & HD_SLOT_BIT(n->slot);
+    if (l->src->hf_names)
+        return n->wanted == HD_WANTED_ATTENTION_BIAS ? l->src->attention_bias : l->src->mlp_bias;
+    return hd_names_find(l->src->names, (struct hd_str){name, strlen(name)}) >= 0;
+}
+
+/* The form's name for it, in a layer or not; false: the form has none. */
+static bool name_of(const struct loader *l, const struct hd_tensor_name *n, uint32_t layer,
+                    char name[NAME_MAX_LEN])
+{
+    const char *last = l->src->hf_names ? n->hf : n->gguf;
+
+    if (!last)
+        return false;
+    if (!hd_slots[n->slot].in_layer)
+        snprintf(name, NAME_MAX_LEN, "%s", last);
+    else if (l->src->hf_names)
+        snprintf(name, NAME_MAX_LEN, "model.layers.%u.%s", layer, last);
+    else
+        snprintf(name, NAME_MAX_LEN, "blk.%u.%s", layer, last);
+    return true;
+}
+
+static int load_layer(struct loader *l, uint32_t layer)
 {
     int rc = 0;
 
-    for (const struct hd_tensor_name *t = l->m->arch->tensors; rc == 0 && t->slot < HD_SLOTS; t++) {
+    for (const struct hd_tensor_name *n = l->m->arch->tensors; rc == 0 && n->slot < HD_SLOTS; n++) {
         char name[NAME_MAX_LEN];
 
-        if (!hd_slots[t->slot].in_layer)
-            continue;
-        if (l->src->hf_names)
-            snprintf(name, sizeof name, "model.layers.%u.%s", n, t->hf);
-        else
-            snprintf(name, sizeof name, "blk.%u.%s", n, t->gguf);
-        rc = load_slot(l, name, t->slot, n);
+        if (hd_slots[n->slot].in_layer && name_of(l, n, layer, name) &&
+            is_wanted(l, name, n, layer))
+            rc = load_named(l, name, n, layer);
     }
     return rc;
 }
@@ -128,11 +212,12 @@ static int load_ends(struct loader *l)
     struct hd_model *m = l->m;
     int rc = 0;
 
-    for (const struct hd_tensor_name *t = m->arch->tensors; rc == 0 && t->slot < HD_SLOTS; t++) {
-        bool tied = t->slot == HD_SLOT_OUTPUT && m->shape.tied_output;
+    for (const struct hd_tensor_name *n = m->arch->tensors; rc == 0 && n->slot < HD_SLOTS; n++) {
+        bool tied = n->slot == HD_SLOT_OUTPUT && m->shape.tied_output;
+        char name[NAME_MAX_LEN];
 
-        if (!hd_slots[t->slot].in_layer && !tied)
-            rc = load_slot(l, l->src->hf_names ? t->hf : t->gguf, t->slot, 0);
+        if (!hd_slots[n->slot].in_layer && !tied && name_of(l, n, 0, name))
+            rc = load_named(l, name, n, 0);
     }
     if (m->shape.tied_output)
         m->output = m->embedding;
@@ -149,9 +234,10 @@ static int check_unused(const struct loader *l)
 
         if (!l->used[i] && !l->src->ignorable(l->m, s))
             return hd_fail(l->err, HD_E_UNSUPPORTED,
-                           "tensor %.*s is not part of a plain Llama model; this architecture is "
-                           "not supported",
-                           (int)(s.len < NAME_MAX_LEN ? s.len : NAME_MAX_LEN), s.data);
+                           "tensor %.*s is not part of a %s model as it is known here; this "
+                           "architecture is not supported",
+                           (int)(s.len < NAME_MAX_LEN ? s.len : NAME_MAX_LEN), s.data,
+                           l->src->hf_names ? l->m->arch->hf : l->m->arch->gguf);
     }
     return 0;
 }
@@ -174,13 +260,12 @@ int hd_model_load(struct hd_model *m, const struct hd_source *src, struct hd_err
     struct loader l = {.m = m, .src = src, .err = err};
     int rc;
 
-    m->layers = calloc(m->shape.n_layers, sizeof *m->layers);
     l.used = calloc(src->names->n ? src->names->n : 1, sizeof *l.used);
     l.hash = XXH3_createState();
-    if (m->layers && l.used && l.hash)
+    if (l.used && l.hash)
         rc = load_all(&l);
     else
-        rc = hd_fail(err, HD_E_NOMEM, "no memory for %u layers", m->shape.n_layers);
+        rc = hd_fail(err, HD_E_NOMEM, "no memory for %zu tensors", src->names->n);
     XXH3_freeState(l.hash);
     free(l.used);
     return rc;

@@ -24,6 +24,7 @@
 
 struct hd_model_shape {
     uint32_t n_layers, dim, n_heads, n_kv_heads, head_dim, ffn_dim, vocab, context;
+    uint32_t rope_dim; /* values of a head that RoPE rotates, its first; head_dim: all */
     float norm_eps;
     bool tied_output; /* the output matrix is the embedding */
 };
@@ -33,14 +34,42 @@ enum hd_rope_order {
     HD_ROPE_HALVES,      /* pairs (i, i + head_dim/2): Hugging Face */
 };
 
+enum hd_activation { HD_ACTIVATION_SILU, HD_ACTIVATION_GELU_TANH, HD_ACTIVATION_KINDS };
+
+/* What a family's blocks do that Llama's do not; a Llama has 0 or 1 everywhere but in
+ * attention_scale. */
+struct hd_block {
+    enum hd_activation activation;
+    float norm_offset;     /* added to the weights of norms as the file has them */
+    float attention_scale; /* of q.k; a Llama: 1 / sqrt(head_dim) */
+    float attention_cap;   /* a score s becomes cap * tanh(s / cap); 0: as it is */
+    float logit_scale;     /* a logit is multiplied by it, ... */
+    float logit_cap;       /* ... then capped likewise */
+    float embedding_scale; /* a row of the embedding is multiplied by it */
+    float residual_scale;  /* what a half adds to the residual is multiplied by it */
+};
+
+/* Which angles a layer rotates by: rope_freq has a set for each but NONE. */
+enum hd_layer_rope { HD_LAYER_ROPE_MAIN, HD_LAYER_ROPE_LOCAL, HD_LAYER_ROPE_NONE };
+#define HD_ROPE_SETS 2
+
+/* Vectors are F32, F16 or BF16; those that units cut are [n][1]. What a model does not have is
+ * empty. */
 struct hd_layer {
-    struct hd_tensor attn_norm; /* [1][dim], F32, F16 or BF16 */
-    struct hd_tensor wq;        /* [n_heads * head_dim][dim] */
-    struct hd_tensor wk, wv;    /* [n_kv_heads * head_dim][dim] */
-    struct hd_tensor wo;        /* [dim][n_heads * head_dim] */
-    struct hd_tensor ffn_norm;  /* [1][dim] */
-    struct hd_tensor gate, up;  /* [ffn_dim][dim] */
-    struct hd_tensor down;      /* [dim][ffn_dim] */
+    uint32_t window; /* a position sees itself and window - 1 before it; 0: all */
+    enum hd_layer_rope rope;
+    struct hd_tensor attn_norm;              /* [1][dim]; none: the residual is taken as it is */
+    struct hd_tensor wq;                     /* [n_heads * head_dim][dim] */
+    struct hd_tensor wk, wv;                 /* [n_kv_heads * head_dim][dim] */
+    struct hd_tensor wo;                     /* [dim][n_heads * head_dim] */
+    struct hd_tensor ffn_norm;               /* [1][dim] */
+    struct hd_tensor gate, up;               /* [ffn_dim][dim] */
+    struct hd_tensor down;                   /* [dim][ffn_dim] */
+    struct hd_tensor q_bias, k_bias, v_bias; /* of the rows of wq, wk, wv */
+    struct hd_tensor q_norm, k_norm;         /* [head_dim][1]: of each head, before RoPE */
+    struct hd_tensor gate_bias, up_bias;     /* [ffn_dim][1] */
+    /* Of a whole half, [1][dim]: added to its sum; then the sum is normalised. */
+    struct hd_tensor attn_bias, ffn_bias, attn_post_norm, ffn_post_norm;
 };
 
 /* ---- Activations: how a row of a half-step's input travels, is logged and is multiplied. */
@@ -62,12 +91,15 @@ struct hd_model {
     uint64_t slots;             /* the tensors that there are: HD_SLOT_BIT of arch.h */
     struct hd_model_shape shape;
     enum hd_rope_order rope_order; /* of the rows of wq and wk */
-    double *rope_freq;             /* [head_dim / 2]: angle per position, scaling applied */
-    struct hd_tensor embedding;    /* [vocab][dim] */
-    struct hd_tensor output_norm;  /* [1][dim] */
-    struct hd_tensor output;       /* [vocab][dim]; = embedding when tied */
-    struct hd_layer *layers;       /* [n_layers] */
-    char name[128];                /* general.name, or the file's or folder's name without ending */
+    struct hd_block block;
+    uint32_t rope_sets;           /* 1, or with HD_LAYER_ROPE_LOCAL 2 */
+    double *rope_freq;            /* [rope_sets][head_dim / 2]: angle per position, scaling
+                                   * applied; 0 behind rope_dim */
+    struct hd_tensor embedding;   /* [vocab][dim] */
+    struct hd_tensor output_norm; /* [1][dim] */
+    struct hd_tensor output;      /* [vocab][dim]; = embedding when tied */
+    struct hd_layer *layers;      /* [n_layers] */
+    char name[128];               /* general.name, or the file's or folder's name without ending */
     uint64_t digest; /* XXH3 of shape, RoPE, tensor names, types, sizes and a sample of the bytes
                       * of each tensor (its first and last 4 KiB): two machines compare it before
                       * they work together. The same for the same weights in the same container */
@@ -80,8 +112,8 @@ struct hd_model {
 };
 
 /* Every tensor's shape is checked against the hyper-parameters, head_dim must be a multiple of 16,
- * n_heads a multiple of n_kv_heads. Unread means refused: a tensor that a plain Llama model does
- * not have, and a key or a field that may change what is computed and that no table knows with its
+ * n_heads a multiple of n_kv_heads. Unread means refused: a tensor that its family does not
+ * have, and a key or a field that may change what is computed and that no table knows with its
  * value (rules.h), refuse the model. What is served, but maybe not as meant, is in m->warnings.
  * HD_E_IO, HD_E_FORMAT, HD_E_UNSUPPORTED (another architecture, setting or type of tensor, or no
  * model at all), HD_E_LIMIT (a named limit), HD_E_RANGE (RoPE parameters), HD_E_NOMEM; `err` names
@@ -89,7 +121,7 @@ struct hd_model {
 int hd_model_open(struct hd_model **out, const char *path, struct hd_error *err);
 void hd_model_close(struct hd_model *m);
 
-/* cos/sin of the angles of one position below HD_MAX_CONTEXT: cs[head_dim/2][2], computed in
+/* cos/sin of the angles of one position below HD_MAX_CONTEXT: cs[rope_sets][head_dim/2][2], in
  * double, rounded to f32; without libm, so that all machines have the same bits. */
 void hd_model_rope(const struct hd_model *m, uint32_t pos, float *cs);
 

@@ -17,7 +17,16 @@ struct hd_hyper {
     uint64_t n_layers, dim, n_heads, n_kv_heads, head_dim, ffn_dim, vocab, context;
     double norm_eps;
     bool tied_output;
+    bool attention_bias, mlp_bias; /* folders: whether there are */
+    uint64_t rope_dim;             /* 0: head_dim */
     struct hd_rope_config rope;
+    struct hd_rope_config local; /* of layers with a window; theta 0: the same */
+    uint64_t window;             /* 0: none */
+    bool global[HD_MAX_LAYERS];  /* sees all, whatever the window */
+    bool no_rope[HD_MAX_LAYERS];
+    double attention_scale; /* 0: 1 / sqrt(head_dim) */
+    double attention_cap, logit_cap, logit_scale, embedding_scale, residual_scale; /* 0: none */
+    double norm_offset;
     int64_t bos, eos; /* as the file has them; -1: not given */
 };
 
@@ -29,12 +38,16 @@ int hd_model_set_shape(struct hd_model *m, struct hd_hyper *h, struct hd_error *
 /* Q8 when all matrices that read rows of activations are quantized. */
 enum hd_activations hd_model_best_activations(const struct hd_model *m);
 
+/* Which layers are what by the family's own turns, where a file does not say. */
+void hd_hyper_turns(struct hd_hyper *h);
+
 /* Where tensors come from. `get` is as hd_gguf_tensor. */
 struct hd_source {
     const void *arg;
     int (*get)(const void *arg, const char *name, struct hd_tensor *out);
-    const struct hd_names *names; /* of all tensors there are */
-    bool hf_names;                /* Hugging Face's names instead of ggml's */
+    const struct hd_names *names;  /* of all tensors there are */
+    bool hf_names;                 /* Hugging Face's names instead of ggml's */
+    bool attention_bias, mlp_bias; /* with them: whether such biases are to be there */
     /* The type of a tensor that `get` refuses, in the words of the container. */
     void (*type_name)(const void *arg, const char *name, char *out, size_t size);
     /* Whether a tensor that is not loaded may be there all the same. */

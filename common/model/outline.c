@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void hd_outline_of(const struct hd_model *m, uint8_t *types, struct hd_outline *out)
+void hd_outline_of(const struct hd_model *m, struct hd_outline_room *room, struct hd_outline *out)
 {
     uint64_t slots = 0;
     size_t n = 0;
@@ -17,17 +17,27 @@ void hd_outline_of(const struct hd_model *m, uint8_t *types, struct hd_outline *
             continue;
         slots |= HD_SLOT_BIT(s);
         for (uint32_t l = 0; l < hd_slot_layers(m, s); l++)
-            types[n++] = (uint8_t)hd_slot_of(m, s, l)->type;
+            room->types[n++] = (uint8_t)hd_slot_of(m, s, l)->type;
+    }
+    for (uint32_t l = 0; l < m->shape.n_layers; l++) {
+        room->windows[l] = m->layers[l].window;
+        room->layer_rope[l] = (uint8_t)m->layers[l].rope;
     }
     *out = (struct hd_outline){
         .shape = m->shape,
         .rope_order = m->rope_order,
         .rope_freq = m->rope_freq,
-        .n_rope_freq = m->shape.head_dim / 2,
+        .n_rope_freq = m->rope_sets * (m->shape.head_dim / 2),
+        .block = m->block,
+        .activation = m->block.activation,
+        .windows = room->windows,
+        .n_windows = m->shape.n_layers,
+        .layer_rope = room->layer_rope,
+        .n_layer_rope = m->shape.n_layers,
         .name = m->name,
         .digest = m->digest,
         .slots = slots,
-        .types = types,
+        .types = room->types,
         .n_types = n,
     };
 }
@@ -45,24 +55,64 @@ static int set_shape(struct hd_model *m, const struct hd_outline *o, struct hd_e
                          .ffn_dim = s->ffn_dim,
                          .vocab = s->vocab,
                          .context = s->context,
+                         .rope_dim = s->rope_dim,
                          .norm_eps = (double)s->norm_eps,
                          .tied_output = s->tied_output,
                          .bos = -1,
                          .eos = -1,
                          .rope = {.theta = 10000, .factor = 1}}; /* replaced by the list */
+    if (o->n_rope_freq == HD_ROPE_SETS * (size_t)(s->head_dim / 2))
+        h.local = h.rope;
     int rc = hd_model_set_shape(m, &h, err);
     if (rc < 0)
         return rc;
     if (o->rope_order != HD_ROPE_INTERLEAVED && o->rope_order != HD_ROPE_HALVES)
         return hd_fail(err, HD_E_FORMAT, "the order of rotated rows is %u", o->rope_order);
     m->rope_order = (enum hd_rope_order)o->rope_order;
-    if (o->n_rope_freq != m->shape.head_dim / 2)
+    return 0;
+}
+
+/* Of the pairs that are not rotated it is 0. */
+static int set_frequencies(struct hd_model *m, const struct hd_outline *o, struct hd_error *err)
+{
+    size_t pairs = m->shape.head_dim / 2;
+    if (o->n_rope_freq != m->rope_sets * pairs)
         return hd_fail(err, HD_E_FORMAT, "%zu frequencies for a head size of %u", o->n_rope_freq,
                        m->shape.head_dim);
     for (size_t i = 0; i < o->n_rope_freq; i++) {
-        if (!(o->rope_freq[i] > 0 && o->rope_freq[i] <= HD_ROPE_MAX_FREQ))
-            return hd_fail(err, HD_E_FORMAT, "frequency %zu is %g", i, o->rope_freq[i]);
-        m->rope_freq[i] = o->rope_freq[i];
+        double f = o->rope_freq[i];
+        bool fits = i % pairs < m->shape.rope_dim / 2 ? f > 0 && f <= HD_ROPE_MAX_FREQ : f == 0;
+        if (!fits)
+            return hd_fail(err, HD_E_FORMAT, "frequency %zu is %g", i, f);
+        m->rope_freq[i] = f;
+    }
+    return 0;
+}
+
+static bool is_number(float v, float least)
+{
+    return v >= least && v <= 1e6f;
+}
+
+static int set_block(struct hd_model *m, const struct hd_outline *o, struct hd_error *err)
+{
+    const struct hd_block *b = &o->block;
+    size_t layers = m->shape.n_layers;
+    if (o->activation >= HD_ACTIVATION_KINDS || !is_number(b->norm_offset, 0) ||
+        !is_number(b->attention_scale, 1e-6f) || !is_number(b->attention_cap, 0) ||
+        !is_number(b->logit_scale, 1e-6f) || !is_number(b->logit_cap, 0))
+        return hd_fail(err, HD_E_FORMAT, "what its blocks do makes no sense");
+    if (o->n_windows != layers || o->n_layer_rope != layers)
+        return hd_fail(err, HD_E_FORMAT, "%zu windows and %zu kinds of RoPE for %zu layers",
+                       o->n_windows, o->n_layer_rope, layers);
+    m->block = *b;
+    m->block.activation = (enum hd_activation)o->activation;
+    for (size_t l = 0; l < layers; l++) {
+        if (o->layer_rope[l] > HD_LAYER_ROPE_NONE ||
+            (o->layer_rope[l] == HD_LAYER_ROPE_LOCAL && m->rope_sets < HD_ROPE_SETS))
+            return hd_fail(err, HD_E_FORMAT, "the RoPE of layer %zu is %u", l, o->layer_rope[l]);
+        m->layers[l].window = o->windows[l];
+        m->layers[l].rope = (enum hd_layer_rope)o->layer_rope[l];
     }
     return 0;
 }
@@ -74,6 +124,8 @@ static int set_tensor(struct hd_model *m, enum hd_slot_id slot, uint32_t layer, 
            cols = hd_size_of(&m->shape, hd_slots[slot].cols);
     if (!hd_dtype_known((int)type))
         return hd_fail(err, HD_E_UNSUPPORTED, "a matrix is of type %u, which is not known", type);
+    if (hd_slot_is_vector(slot) && hd_dtype_block((enum hd_dtype)type) != 1)
+        return hd_fail(err, HD_E_FORMAT, "a vector is %s", hd_dtype_name((int)type));
     if (cols % hd_dtype_block((enum hd_dtype)type) != 0)
         return hd_fail(err, HD_E_FORMAT, "rows of %zu values cannot be %s", cols,
                        hd_dtype_name((enum hd_dtype)type));
@@ -111,9 +163,6 @@ static int set_matrices(struct hd_model *m, const struct hd_outline *o, struct h
     int rc = set_slots(m, o, err);
     if (rc < 0)
         return rc;
-    m->layers = calloc(m->shape.n_layers, sizeof *m->layers);
-    if (!m->layers)
-        return hd_fail(err, HD_E_NOMEM, "no memory for %u layers", m->shape.n_layers);
     for (enum hd_slot_id s = 0; s < HD_SLOTS; s++)
         for (uint32_t l = 0; l < hd_slot_layers(m, s) && rc == 0; l++)
             rc = set_tensor(m, s, l, *type++, err);
@@ -139,6 +188,10 @@ int hd_model_from_outline(struct hd_model **out, const struct hd_outline *o, str
     m->digest = o->digest;
     set_name(m, o->name);
     int rc = set_shape(m, o, err);
+    if (rc == 0)
+        rc = set_frequencies(m, o, err);
+    if (rc == 0)
+        rc = set_block(m, o, err);
     if (rc == 0)
         rc = set_matrices(m, o, err);
     if (rc < 0) {

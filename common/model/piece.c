@@ -78,7 +78,7 @@ static void add_cut(struct hd_cuts *c, enum hd_slot_id slot, const struct hd_ten
     struct span rows = {0, t->rows}, cols = {0, t->cols};
     if (columns)
         cols = share_of(u, at, t->cols);
-    else
+    else if (hd_slots[slot].cut != HD_CUT_WHOLE)
         rows = share_of(u, at, t->rows);
     c->cut[c->n++] = (struct hd_cut){.t = *t,
                                      .slot = slot,

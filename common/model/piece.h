@@ -13,7 +13,7 @@
 #include "common/model/arch.h"
 
 #define HD_PIECE_ALIGN    64 /* of a cut in a piece's bytes: no f32 lies across a boundary */
-#define HD_PIECE_MAX_CUTS 4
+#define HD_PIECE_MAX_CUTS 9  /* a head: q, k, v, o, biases and norms of q and k */
 
 /* The layer of a vocab block is 0. */
 struct hd_piece_at {

@@ -70,10 +70,10 @@ double hd_rope_divisor(const struct hd_rope_config *c, double freq)
     return 1 / ((1 - smooth) / c->factor + smooth);
 }
 
-void hd_rope_frequencies(const struct hd_rope_config *c, uint32_t head_dim, double *freq)
+void hd_rope_frequencies(const struct hd_rope_config *c, uint32_t rotated, double *freq)
 {
-    uint32_t n = head_dim / 2;
-    double step = root(c->theta, n); /* theta^(2 / head_dim) */
+    uint32_t n = rotated / 2;
+    double step = root(c->theta, n); /* theta^(2 / rotated) */
 
     for (uint32_t i = 0; i < n; i++) {
         double f = 1 / power(step, i);
@@ -130,7 +130,7 @@ void hd_rope_cos_sin(uint32_t pos, double freq, double *cos_out, double *sin_out
 
 void hd_model_rope(const struct hd_model *m, uint32_t pos, float *cs)
 {
-    for (uint32_t i = 0; i < m->shape.head_dim / 2; i++) {
+    for (uint32_t i = 0; i < m->rope_sets * (m->shape.head_dim / 2); i++) {
         double c, s;
 
         hd_rope_cos_sin(pos, m->rope_freq[i], &c, &s);

@@ -28,8 +28,8 @@ struct hd_rope_config {
 
 /* HD_E_RANGE when a parameter is outside what the formulas are made for; `err` says which. */
 int hd_rope_check(const struct hd_rope_config *c, struct hd_error *err);
-/* freq[head_dim/2]; the configuration has been checked. */
-void hd_rope_frequencies(const struct hd_rope_config *c, uint32_t head_dim, double *freq);
+/* freq[rotated/2], for so many values of a head; the configuration has been checked. */
+void hd_rope_frequencies(const struct hd_rope_config *c, uint32_t rotated, double *freq);
 /* What scaling divides a frequency by: what a GGUF's rope_freqs.weight holds. */
 double hd_rope_divisor(const struct hd_rope_config *c, double freq);
 /* cos and sin of pos * freq, for pos below 2^20 and freq up to HD_ROPE_MAX_FREQ; error below

@@ -18,6 +18,13 @@ const struct hd_rule *hd_rule_find(const struct hd_rule *table, struct hd_str na
     return NULL;
 }
 
+bool hd_rule_reads(const struct hd_rule *own, const char *name)
+{
+    const struct hd_rule *r = own ? hd_rule_find(own, (struct hd_str){name, strlen(name)}) : NULL;
+
+    return r && r->kind == HD_RULE_READ;
+}
+
 static bool is_one_of(struct hd_str s, const char *words)
 {
     for (;;) {
@@ -104,7 +111,7 @@ int hd_rule_refuse(const struct hd_rule *r, const struct hd_setting *s, struct h
     if (!r)
         return hd_fail(err, HD_E_UNSUPPORTED,
                        "%s %s is %s; it is not known, and may change what the model computes: take "
-                       "a plain Llama model, or a newer hydac",
+                       "another model, or a newer hydac",
                        s->what, name, s->value);
     understood(r, only, sizeof only);
     if (r->kind == HD_RULE_NEVER)
@@ -112,6 +119,6 @@ int hd_rule_refuse(const struct hd_rule *r, const struct hd_setting *s, struct h
                        name, s->value, only);
     return hd_fail(err, HD_E_UNSUPPORTED,
                    "%s %s is %s, which is not supported (%s); the text would not be this model's: "
-                   "take a plain Llama model",
+                   "take another model",
                    s->what, name, s->value, only);
 }

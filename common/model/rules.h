@@ -49,6 +49,9 @@ struct hd_said {
 
 /* NULL: not in the table. */
 const struct hd_rule *hd_rule_find(const struct hd_rule *table, struct hd_str name);
+/* A family's own table (may be NULL) says that the loader reads it: what it does not say so of is
+ * left to the rules, as if it were not there. */
+bool hd_rule_reads(const struct hd_rule *own, const char *name);
 /* Whether the rule understands this value in a model of these hyper-parameters. */
 bool hd_rule_accepts(const struct hd_rule *r, const struct hd_said *v, const struct hd_hyper *h);
 

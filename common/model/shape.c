@@ -1,6 +1,8 @@
 /* From what a container says to a shape that the rest of hydac can rely on. */
+#include "common/model/arch.h"
 #include "common/model/model_impl.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 static int check_range(const char *what, uint64_t v, uint64_t max, struct hd_error *err)
@@ -53,7 +55,34 @@ static int check_hyper(const struct hd_hyper *h, struct hd_error *err)
                        (unsigned)h->head_dim);
     if (!(h->norm_eps > 0 && h->norm_eps < 1))
         return hd_fail(err, HD_E_FORMAT, "RMSNorm epsilon %g is not between 0 and 1", h->norm_eps);
-    return hd_rope_check(&h->rope, err);
+    if (h->rope_dim > h->head_dim || h->rope_dim % 2 != 0)
+        return hd_fail(err, HD_E_FORMAT, "RoPE rotates %u of the %u values of a head",
+                       (unsigned)h->rope_dim, (unsigned)h->head_dim);
+    if (h->local.theta != 0)
+        rc = hd_rope_check(&h->local, err);
+    return rc < 0 ? rc : hd_rope_check(&h->rope, err);
+}
+
+/* A number that is not given is 0; of those that are, none is absurd. */
+static int check_block(const struct hd_hyper *h, struct hd_error *err)
+{
+    const struct {
+        const char *what;
+        double v;
+    } numbers[] = {
+        {"the scale of attention", h->attention_scale},
+        {"the cap of attention scores", h->attention_cap},
+        {"the cap of logits", h->logit_cap},
+        {"the scale of logits", h->logit_scale},
+        {"the scale of the embedding", h->embedding_scale},
+        {"the scale of the residual", h->residual_scale},
+    };
+
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (numbers[i].v != 0 && !(numbers[i].v >= 1e-6 && numbers[i].v <= 1e6))
+            return hd_fail(err, HD_E_RANGE, "%s is %g, which is not from 1e-6 to 1e6",
+                           numbers[i].what, numbers[i].v);
+    return 0;
 }
 
 /* An id that is no token's: 2^32 - 1 and the like stand for none in some files, and others were
@@ -70,13 +99,64 @@ static int32_t special(struct hd_model *m, int64_t id, const char *what)
     return -1;
 }
 
+void hd_hyper_turns(struct hd_hyper *h)
+{
+    const struct hd_arch *a = h->arch;
+
+    for (uint32_t l = 0; l < HD_MAX_LAYERS; l++) {
+        h->global[l] = a->global_every && (l + 1) % a->global_every == 0;
+        h->no_rope[l] = a->no_rope_every && (l + 1) % a->no_rope_every == 0;
+    }
+}
+
+static float or_one(double v)
+{
+    return v == 0 ? 1 : (float)v;
+}
+
+static void set_block(struct hd_model *m, const struct hd_hyper *h)
+{
+    double usual = 1 / sqrt((double)h->head_dim);
+    bool own = h->attention_scale != 0 && (float)h->attention_scale != (float)usual;
+
+    m->block = (struct hd_block){
+        .activation = h->arch ? h->arch->activation : HD_ACTIVATION_SILU,
+        .norm_offset = (float)h->norm_offset,
+        .attention_scale = own ? (float)h->attention_scale : 1.0f / sqrtf((float)h->head_dim),
+        .attention_cap = (float)h->attention_cap,
+        .logit_scale = or_one(h->logit_scale),
+        .logit_cap = (float)h->logit_cap,
+        .embedding_scale = or_one(h->embedding_scale),
+        .residual_scale = or_one(h->residual_scale),
+    };
+    if (h->arch && h->arch->embedding_by_sqrt_dim)
+        m->block.embedding_scale = sqrtf((float)h->dim);
+}
+
+/* A window that no position reaches beyond is none. */
+static void set_layers(struct hd_model *m, const struct hd_hyper *h)
+{
+    for (uint32_t l = 0; l < m->shape.n_layers; l++) {
+        bool local = h->window != 0 && !h->global[l];
+
+        m->layers[l].window = local && h->window < h->context ? (uint32_t)h->window : 0;
+        m->layers[l].rope = h->no_rope[l]                  ? HD_LAYER_ROPE_NONE
+                            : local && h->local.theta != 0 ? HD_LAYER_ROPE_LOCAL
+                                                           : HD_LAYER_ROPE_MAIN;
+    }
+}
+
 int hd_model_set_shape(struct hd_model *m, struct hd_hyper *h, struct hd_error *err)
 {
     if (h->n_kv_heads == 0)
         h->n_kv_heads = h->n_heads;
     if (h->head_dim == 0 && h->n_heads > 0 && h->dim % h->n_heads == 0)
         h->head_dim = h->dim / h->n_heads;
+    if (h->rope_dim == 0)
+        h->rope_dim = h->head_dim;
     int rc = check_hyper(h, err);
+    if (rc == 0)
+        rc = check_block(h, err);
     if (rc < 0)
         return rc;
     m->shape = (struct hd_model_shape){
@@ -88,14 +168,21 @@ int hd_model_set_shape(struct hd_model *m, struct hd_hyper *h, struct hd_error *
         .ffn_dim = (uint32_t)h->ffn_dim,
         .vocab = (uint32_t)h->vocab,
         .context = (uint32_t)h->context,
+        .rope_dim = (uint32_t)h->rope_dim,
         .norm_eps = (float)h->norm_eps,
         .tied_output = h->tied_output,
     };
     m->bos = special(m, h->bos, "bos_token_id");
     m->eos = special(m, h->eos, "eos_token_id");
-    m->rope_freq = calloc(m->shape.head_dim / 2, sizeof *m->rope_freq);
-    if (!m->rope_freq)
+    m->rope_sets = h->local.theta != 0 ? 2 : 1;
+    m->rope_freq = calloc((size_t)m->rope_sets * (m->shape.head_dim / 2), sizeof *m->rope_freq);
+    m->layers = calloc(m->shape.n_layers, sizeof *m->layers);
+    if (!m->rope_freq || !m->layers)
         return hd_fail(err, HD_E_NOMEM, "no memory for the model's shape");
-    hd_rope_frequencies(&h->rope, m->shape.head_dim, m->rope_freq);
+    hd_rope_frequencies(&h->rope, m->shape.rope_dim, m->rope_freq);
+    if (m->rope_sets > 1)
+        hd_rope_frequencies(&h->local, m->shape.rope_dim, m->rope_freq + m->shape.head_dim / 2);
+    set_block(m, h);
+    set_layers(m, h);
     return 0;
 }

@@ -35,22 +35,42 @@
 
 /* clang-format off */
 static const struct hd_synth_shape shapes[] = {
-    {"tiny", "llama",         4,  256,  8, 4, 32,  704,    512,   2048, false, LLAMA3(64)},
-    {"tiny-mha", "llama",     3,  192,  6, 6, 32,  512,    320,   2048, true,  PLAIN(10000)},
-    {"tiny-gqa3", "llama",    3,  288,  9, 3, 32,  768,    512,   2048, false, PLAIN(10000)},
-    {"smollm2-135m", "llama", 30, 576,  9, 3, 64, 1536,  49152,   8192, false, PLAIN(100000)},
-    {"smollm2-360m", "llama", 32, 960, 15, 5, 64, 2560,  49152,   8192, false, PLAIN(100000)},
+    {"tiny",         "llama",  4,  256,  8, 4, 32,  704,    512,   2048, false, LLAMA3(64)},
+    {"tiny-mha",     "llama",  3,  192,  6, 6, 32,  512,    320,   2048, true,  PLAIN(10000)},
+    {"tiny-gqa3",    "llama",  3,  288,  9, 3, 32,  768,    512,   2048, false, PLAIN(10000)},
+    {"smollm2-135m", "llama", 30,  576,  9, 3, 64, 1536,  49152,   8192, false, PLAIN(100000)},
+    {"smollm2-360m", "llama", 32,  960, 15, 5, 64, 2560,  49152,   8192, false, PLAIN(100000)},
     {"llama-3.2-1b", "llama", 16, 2048, 32, 8, 64,  8192, 128256, 131072, false, LLAMA3(8192)},
     {"llama-3.2-3b", "llama", 28, 3072, 24, 8, 128, 8192, 128256, 131072, false, LLAMA3(8192)},
+    /* A tiny one of each family: windows shorter than most prompts, one KV head, biases. */
+    {"tiny-biases",  "llama",   3, 192, 6, 1, 32, 512, 320, 2048, true,  PLAIN(10000),
+     .biases = true},
+    {"tiny-qwen2",   "qwen2",   3, 192, 6, 2, 32, 512, 320, 2048, false, PLAIN(1000000)},
+    {"tiny-qwen3",   "qwen3",   3, 192, 4, 2, 64, 512, 320, 2048, false, PLAIN(1000000)},
+    {"tiny-phi3",    "phi3",    3, 192, 6, 3, 32, 512, 320, 2048, true,  PLAIN(10000),
+     .rope_dim = 16, .keys = {{"attention.sliding_window", 40}}},
+    {"tiny-gemma",   "gemma",   3, 192, 6, 1, 32, 512, 320, 2048, false, PLAIN(10000)},
+    {"tiny-gemma2",  "gemma2",  4, 192, 6, 2, 32, 512, 320, 2048, false, PLAIN(10000),
+     .keys = {{"attention.sliding_window", 24}, {"attn_logit_softcapping", 5, true},
+              {"final_logit_softcapping", 3, true}}},
+    {"tiny-gemma3",  "gemma3",  7, 192, 6, 3, 32, 512, 320, 2048, false, PLAIN(1000000),
+     .keys = {{"attention.sliding_window", 30}}},
+    {"tiny-smollm3", "smollm3", 5, 192, 6, 3, 32, 512, 320, 2048, false, PLAIN(2000000)},
+    {"tiny-granite", "granite", 3, 192, 6, 2, 32, 512, 320, 2048, false, PLAIN(10000),
+     .keys = {{"embedding_scale", 2, true}, {"residual_scale", 0.5, true},
+              {"attention.scale", 0.2, true}, {"logit_scale", 1.5, true}}},
+    {"tiny-glm4",    "glm4",    3, 192, 6, 2, 32, 512, 320, 2048, true,  PLAIN(10000),
+     .rope_dim = 16, .biases = true},
 };
 /* clang-format on */
 #define N_SHAPES (sizeof shapes / sizeof *shapes)
 
 const char *const *hd_synth_shapes(void)
 {
-    static const char *const names[N_SHAPES + 1] = {
-        "tiny",         "tiny-mha",     "tiny-gqa3",    "smollm2-135m",
-        "smollm2-360m", "llama-3.2-1b", "llama-3.2-3b", NULL};
+    static const char *names[N_SHAPES + 1];
+
+    for (size_t i = 0; i < N_SHAPES; i++)
+        names[i] = shapes[i].name;
     return names;
 }
 
@@ -87,19 +107,25 @@ static void fill_values(const struct fill *f, uint64_t at, size_t n, float *out)
 
 /* ---- Tensors --------------------------------------------------------------------------------*/
 
-enum kind { KIND_NORM, KIND_MATRIX, KIND_TABLE, KIND_ROPE };
+enum kind { KIND_NORM, KIND_MATRIX, KIND_TABLE, KIND_ROPE, KIND_BIAS };
 
 /* gain: the standard deviation of an output for inputs of unit variance. */
 static const struct making {
     enum kind kind;
     double gain;
 } makings[HD_SLOTS] = {
-    [HD_SLOT_EMBEDDING] = {KIND_TABLE, 2}, [HD_SLOT_OUTPUT_NORM] = {KIND_NORM, 0},
-    [HD_SLOT_OUTPUT] = {KIND_TABLE, 2},    [HD_SLOT_ATTN_NORM] = {KIND_NORM, 0},
-    [HD_SLOT_Q] = {KIND_MATRIX, 1.75},     [HD_SLOT_K] = {KIND_MATRIX, 1.75},
-    [HD_SLOT_V] = {KIND_MATRIX, 1},        [HD_SLOT_O] = {KIND_MATRIX, 4},
-    [HD_SLOT_FFN_NORM] = {KIND_NORM, 0},   [HD_SLOT_GATE] = {KIND_MATRIX, 1},
-    [HD_SLOT_UP] = {KIND_MATRIX, 1},       [HD_SLOT_DOWN] = {KIND_MATRIX, 3},
+    [HD_SLOT_EMBEDDING] = {KIND_TABLE, 2},    [HD_SLOT_OUTPUT_NORM] = {KIND_NORM, 0},
+    [HD_SLOT_OUTPUT] = {KIND_TABLE, 2},       [HD_SLOT_ATTN_NORM] = {KIND_NORM, 0},
+    [HD_SLOT_Q] = {KIND_MATRIX, 1.75},        [HD_SLOT_K] = {KIND_MATRIX, 1.75},
+    [HD_SLOT_V] = {KIND_MATRIX, 1},           [HD_SLOT_O] = {KIND_MATRIX, 4},
+    [HD_SLOT_FFN_NORM] = {KIND_NORM, 0},      [HD_SLOT_GATE] = {KIND_MATRIX, 1},
+    [HD_SLOT_UP] = {KIND_MATRIX, 1},          [HD_SLOT_DOWN] = {KIND_MATRIX, 3},
+    [HD_SLOT_Q_BIAS] = {KIND_BIAS, 0},        [HD_SLOT_K_BIAS] = {KIND_BIAS, 0},
+    [HD_SLOT_V_BIAS] = {KIND_BIAS, 0},        [HD_SLOT_Q_NORM] = {KIND_NORM, 0},
+    [HD_SLOT_K_NORM] = {KIND_NORM, 0},        [HD_SLOT_GATE_BIAS] = {KIND_BIAS, 0},
+    [HD_SLOT_UP_BIAS] = {KIND_BIAS, 0},       [HD_SLOT_ATTN_BIAS] = {KIND_BIAS, 0},
+    [HD_SLOT_FFN_BIAS] = {KIND_BIAS, 0},      [HD_SLOT_ATTN_POST_NORM] = {KIND_NORM, 0},
+    [HD_SLOT_FFN_POST_NORM] = {KIND_NORM, 0},
 };
 
 struct plan {
@@ -121,14 +147,19 @@ struct item {
 /* Called for each tensor, in the order of the file; false ends the visit. */
 typedef bool visit_fn(struct plan *p, const struct item *t);
 
-static bool visit_slot(struct plan *p, const char *name, enum hd_slot_id slot, visit_fn *visit)
+static bool visit_tensor(struct plan *p, const char *name, const struct hd_tensor_name *n,
+                         visit_fn *visit)
 {
-    size_t rows = hd_size_of(&p->sizes, hd_slots[slot].rows);
-    struct item t = {.name = name,
-                     .how = makings[slot],
-                     .rows = hd_slots[slot].rows == HD_SIZE_ONE ? 0 : rows,
-                     .cols = hd_size_of(&p->sizes, hd_slots[slot].cols)};
+    const struct hd_slot *slot = &hd_slots[n->slot];
+    struct item t = {
+        .name = name, .how = makings[n->slot], .cols = hd_size_of(&p->sizes, slot->cols)};
 
+    for (unsigned i = 0; i < (n->fused ? n->fused : 1); i++)
+        t.rows += hd_size_of(&p->sizes, hd_slots[n->slot + i].rows);
+    if (hd_slot_is_vector(n->slot)) { /* in files they lie down */
+        t.cols *= t.rows;
+        t.rows = 0;
+    }
     return visit(p, &t);
 }
 
@@ -140,8 +171,8 @@ static bool visit_layer(struct plan *p, uint32_t n, visit_fn *visit)
         char name[NAME_ROOM];
 
         snprintf(name, sizeof name, "blk.%u.%s", n, t->gguf);
-        if (hd_slots[t->slot].in_layer)
-            ok = visit_slot(p, name, t->slot, visit);
+        if (hd_slots[t->slot].in_layer && (t->wanted == HD_WANTED || p->s->biases))
+            ok = visit_tensor(p, name, t, visit);
     }
     return ok;
 }
@@ -151,7 +182,7 @@ static bool visit_end(struct plan *p, enum hd_slot_id slot, visit_fn *visit)
 {
     for (const struct hd_tensor_name *t = p->arch->tensors; t->slot < HD_SLOTS; t++)
         if (t->slot == slot)
-            return visit_slot(p, t->gguf, slot, visit);
+            return visit_tensor(p, t->gguf, t, visit);
     return true;
 }
 
@@ -172,7 +203,7 @@ static bool visit_all(struct plan *p, visit_fn *visit)
 /* Vectors are F32; with 4-bit matrices the tables are Q8_0, as people make such files. */
 static enum hd_dtype type_of(const struct plan *p, enum kind kind)
 {
-    if (kind == KIND_NORM || kind == KIND_ROPE)
+    if (kind == KIND_NORM || kind == KIND_ROPE || kind == KIND_BIAS)
         return HD_F32;
     if (kind == KIND_TABLE && (p->o->type == HD_Q4_0 || p->o->type == HD_Q4_1))
         return HD_Q8_0;
@@ -212,7 +243,9 @@ static bool write_tensor(struct plan *p, const struct item *t)
     f.centre = t->how.kind == KIND_NORM ? 1.0f : 0.0f;
     /* The standard deviation of a uniform value is its bound / sqrt(3). IEEE rounds sqrt exactly.
      */
-    double bound = t->how.kind == KIND_NORM ? 0.125 : t->how.gain * sqrt(3.0 / (double)t->cols);
+    double bound = t->how.kind == KIND_NORM   ? 0.125
+                   : t->how.kind == KIND_BIAS ? 0.25
+                                              : t->how.gain * sqrt(3.0 / (double)t->cols);
     float full = (float)(bound / (1 << 23));
     for (size_t r = 0; r < (t->rows ? t->rows : 1); r++) {
         bool text = r >= HD_SYNTH_FIRST_TEXT && r < hd_synth_text_end(p->s->vocab);
@@ -285,9 +318,14 @@ static void put_keys(const struct plan *p)
     put_u32(p, "attention.key_length", s->head_dim);
     put_u32(p, "attention.value_length", s->head_dim);
     put_f32(p, "attention.layer_norm_rms_epsilon", NORM_EPS);
-    put_u32(p, "rope.dimension_count", s->head_dim);
+    put_u32(p, "rope.dimension_count", s->rope_dim ? s->rope_dim : s->head_dim);
     put_f32(p, "rope.freq_base", (float)s->rope.theta);
     put_u32(p, "vocab_size", s->vocab);
+    for (const struct hd_synth_key *k = s->keys; k->name; k++)
+        if (k->real)
+            put_f32(p, k->name, (float)k->value);
+        else
+            put_u32(p, k->name, (uint32_t)k->value);
     hd_synth_put_tokenizer(p->w, s->vocab);
 }
 

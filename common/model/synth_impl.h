@@ -5,11 +5,21 @@
 #include "common/model/gguf_write.h"
 #include "common/model/rope.h"
 
+/* A key of the architecture beside those that every model has. */
+struct hd_synth_key {
+    const char *name; /* NULL ends a list */
+    double value;
+    bool real;
+};
+
 struct hd_synth_shape {
     const char *name, *arch; /* arch: of arch.h, in GGUF's words */
     uint32_t n_layers, dim, n_heads, n_kv_heads, head_dim, ffn_dim, vocab, context;
     bool own_output;
     struct hd_rope_config rope;
+    uint32_t rope_dim; /* 0: head_dim */
+    bool biases;       /* those that a model of the family may have */
+    struct hd_synth_key keys[6];
 };
 
 /* Ids below and from this on are special or never meant to be chosen. */

@@ -88,9 +88,9 @@ enum hd_damage {
  * Most types have a smaller limit of their own, whatever the connection allows: */
 #define HD_FRAME_GREETING_BODY 4096 /* Hello, Welcome, Reject, Error: names and one sentence */
 #define HD_FRAME_SMALL_BODY    256  /* heartbeats, sequences, StatsRequest: a few integers */
-/* ModelOutline: 8 bytes for each of HD_MAX_DIM / 2 frequencies, 32 for each of HD_MAX_LAYERS
+/* ModelOutline: 8 bytes for each of twice HD_MAX_DIM / 2 frequencies, 40 for each of HD_MAX_LAYERS
  * layers, and a greeting's worth of the rest. */
-#define HD_FRAME_OUTLINE_BODY (8u * 32768 + 32u * 512 + HD_FRAME_GREETING_BODY)
+#define HD_FRAME_OUTLINE_BODY (2u * 8 * 32768 + 40u * 512 + HD_FRAME_GREETING_BODY)
 /* ---- Weights. What is asked for at once bounds how late a heartbeat or a step may come behind it:
  * half a megabyte is 40 ms of a 100 Mbit/s network. A worker that fetches is heard with each chunk.
  */

@@ -33,17 +33,27 @@ static void fill_outline(Hydac__V1__ModelOutline *m, const struct hd_outline *o)
     m->rope_freq = (double *)o->rope_freq;
     m->n_rope_freq = o->n_rope_freq;
     m->types = (ProtobufCBinaryData){.data = (uint8_t *)o->types, .len = o->n_types};
+    m->rope_dim = o->shape.rope_dim;
+    m->windows = (uint32_t *)o->windows;
+    m->n_windows = o->n_windows;
+    m->layer_rope = (ProtobufCBinaryData){.data = (uint8_t *)o->layer_rope, .len = o->n_layer_rope};
+    m->activation = o->activation;
+    m->norm_offset = o->block.norm_offset;
+    m->attention_scale = o->block.attention_scale;
+    m->attention_cap = o->block.attention_cap;
+    m->logit_scale = o->block.logit_scale;
+    m->logit_cap = o->block.logit_cap;
     m->slots = o->slots;
 }
 
-_Static_assert(HD_SLOTS <= 32, "HD_FRAME_OUTLINE_BODY has room for 32 types a layer");
+_Static_assert(HD_SLOTS + 6 <= 40, "HD_FRAME_OUTLINE_BODY has room for 40 bytes a layer");
 
 static int send_outline(struct hd_peer *p)
 {
     Hydac__V1__ModelOutline m = HYDAC__V1__MODEL_OUTLINE__INIT;
-    uint8_t types[HD_OUTLINE_MAX_TYPES];
+    struct hd_outline_room room;
     struct hd_outline o;
-    hd_outline_of(p->leader->model, types, &o);
+    hd_outline_of(p->leader->model, &room, &o);
     fill_outline(&m, &o);
     return hd_peer_send(p, HD_FRAME_MODEL_OUTLINE, &m.base, NULL);
 }

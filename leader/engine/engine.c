@@ -41,6 +41,8 @@ static bool load_vector(struct hd_engine *e, enum hd_slot_id slot)
         return false;
     for (uint32_t l = 0; l < layers; l++)
         hd_dequant(hd_slot_of(m, slot, l), 0, 0, dim, e->own[slot] + l * dim);
+    for (size_t i = 0; i < layers * dim && hd_slots[slot].norm; i++)
+        e->own[slot][i] += m->block.norm_offset;
     return true;
 }
 

@@ -18,8 +18,24 @@
 #define SHIFT_MIN  (-40)
 #define SHIFT_MAX  56
 
-static int shift_for(const struct hd_engine *e, const float *residual)
+/* Where the sum is normalised before it is added, it is no matter of the residual's size: such sums
+ * are rounded to 2^-POST_NORM_SHIFT, and 32 bits hold up to 64. */
+#define POST_NORM_SHIFT 25
+
+static enum hd_slot_id post_norm_of(const struct hd_group *p)
 {
+    return p->half == HD_HALF_FFN ? HD_SLOT_FFN_POST_NORM : HD_SLOT_ATTN_POST_NORM;
+}
+
+static enum hd_slot_id bias_of(const struct hd_group *p)
+{
+    return p->half == HD_HALF_FFN ? HD_SLOT_FFN_BIAS : HD_SLOT_ATTN_BIAS;
+}
+
+static int shift_for(const struct hd_engine *e, const struct hd_group *p, const float *residual)
+{
+    if (p->half != HD_HALF_LOGITS && e->own[post_norm_of(p)])
+        return POST_NORM_SHIFT;
     size_t dim = e->o.model->shape.dim;
     float ss = hd_sum_squares(e->o.kernels, residual, dim);
     int exponent = 0;
@@ -29,13 +45,20 @@ static int shift_for(const struct hd_engine *e, const float *residual)
     return shift < SHIFT_MIN ? SHIFT_MIN : shift > SHIFT_MAX ? SHIFT_MAX : shift;
 }
 
-static const float *norm_of(const struct hd_engine *e, const struct hd_group *p)
+/* The half's vector of a slot; NULL: the model has none. */
+static const float *own_of(const struct hd_engine *e, const struct hd_group *p,
+                           enum hd_slot_id slot)
 {
     size_t layer = p->half == HD_HALF_LOGITS ? 0 : p->layer;
-    enum hd_slot_id slot = p->half == HD_HALF_LOGITS ? HD_SLOT_OUTPUT_NORM
-                           : p->half == HD_HALF_FFN  ? HD_SLOT_FFN_NORM
-                                                     : HD_SLOT_ATTN_NORM;
-    return e->own[slot] + layer * e->o.model->shape.dim;
+    return e->own[slot] ? e->own[slot] + layer * e->o.model->shape.dim : NULL;
+}
+
+static const float *norm_of(const struct hd_engine *e, const struct hd_group *p)
+{
+    return own_of(e, p,
+                  p->half == HD_HALF_LOGITS ? HD_SLOT_OUTPUT_NORM
+                  : p->half == HD_HALF_FFN  ? HD_SLOT_FFN_NORM
+                                            : HD_SLOT_ATTN_NORM);
 }
 
 /* ---- Asking for half-steps ----*/
@@ -54,7 +77,7 @@ static void put_row(struct hd_engine *e, const struct hd_group *p, size_t at, si
         memcpy(x, e->normalised, m->dim * sizeof *e->normalised);
     e->sequences[at] = row->r->sequence;
     e->positions[at] = row->position;
-    row->shift = shift_for(e, residual);
+    row->shift = shift_for(e, p, residual);
     e->shifts[at] = row->shift;
 }
 
@@ -125,7 +148,10 @@ static bool embed(struct hd_engine *e, size_t i)
         t.data = e->embedding;
         row = 0;
     }
-    hd_dequant(&t, row, 0, t.cols, e->residual + i * t.cols);
+    float *residual = e->residual + i * t.cols, scale = e->o.model->block.embedding_scale;
+    hd_dequant(&t, row, 0, t.cols, residual);
+    for (size_t k = 0; k < t.cols && scale != 1; k++)
+        residual[k] *= scale;
     return true;
 }
 
@@ -315,15 +341,40 @@ void hd_engine_reset_half(struct hd_engine *e, unsigned group)
 
 /* ---- Going on ----*/
 
+/* Nothing comes between the half's sum and the residual. */
+static bool is_plain(const struct hd_engine *e, const struct hd_group *p)
+{
+    return !e->own[post_norm_of(p)] && !e->own[bias_of(p)] && e->o.model->block.residual_scale == 1;
+}
+
+/* residual += scale * norm(sum + bias), as far as there are such. */
+static void apply_row(struct hd_engine *e, const struct hd_group *p, size_t i)
+{
+    const struct hd_model_shape *m = &e->o.model->shape;
+    const float *bias = own_of(e, p, bias_of(p)), *norm = own_of(e, p, post_norm_of(p));
+    float *sum = e->normalised, *residual = e->residual + i * m->dim;
+    memset(sum, 0, m->dim * sizeof *sum);
+    hd_fixed_apply(e->o.kernels, sum, e->acc + i * m->dim, e->rows[i].shift, m->dim);
+    for (size_t k = 0; k < m->dim && bias; k++)
+        sum[k] += bias[k];
+    if (norm)
+        hd_rms_norm(e->o.kernels, sum, norm, m->norm_eps, sum, m->dim);
+    for (size_t k = 0; k < m->dim; k++)
+        residual[k] += e->o.model->block.residual_scale * sum[k];
+}
+
 static void apply_sums(struct hd_engine *e, const struct hd_group *p)
 {
     uint64_t t0 = hd_now_us();
     size_t dim = e->o.model->shape.dim;
+    bool plain = is_plain(e, p);
     for (size_t i = p->first; i < p->first + p->n_rows; i++) {
         e->rows[i].r->bad |= e->rows[i].bad;
-        if (p->half != HD_HALF_LOGITS)
+        if (p->half != HD_HALF_LOGITS && plain)
             hd_fixed_apply(e->o.kernels, e->residual + i * dim, e->acc + i * dim, e->rows[i].shift,
                            dim);
+        else if (p->half != HD_HALF_LOGITS)
+            apply_row(e, p, i);
     }
     e->stats.leader_us += hd_now_us() - t0;
 }

@@ -1,7 +1,8 @@
 /* reference.c - half-steps as one would write them first: for each row, for each unit, for each
  * output. Products are one chain of fused multiply-adds an output over values that are unpacked as
  * they are needed; of 8-bit rows the portable kernel makes them, one output of one row a call. What
- * belongs to a row alone (RoPE, attention, SiLU, sums in fixed point) is the portable kernels'. */
+ * belongs to a row alone (norms, RoPE, attention, activations, sums in fixed point) is the portable
+ * kernels'. */
 #include "tests/device/reference_impl.h"
 
 #include "common/math/q8.h"
@@ -62,9 +63,11 @@ static size_t inputs_of(const struct hd_cut *c)
 /* The row of the matrix that an output is: pairs that rotate together lie side by side. */
 static uint32_t row_of(const struct hd_model *m, const struct hd_cut *c, size_t output)
 {
-    size_t hd = m->shape.head_dim, head = output / hd, j = output % hd;
-    if (hd_slots[c->slot].cut == HD_CUT_ROTATED && m->rope_order == HD_ROPE_HALVES)
-        output = head * hd + j / 2 + j % 2 * (hd / 2);
+    size_t hd = m->shape.head_dim, head = output / hd, j = output % hd, rotated = m->shape.rope_dim;
+    enum hd_cut_how cut = hd_slots[c->slot].cut;
+    if ((cut == HD_CUT_ROTATED || cut == HD_CUT_WHOLE) && m->rope_order == HD_ROPE_HALVES &&
+        j < rotated)
+        output = head * hd + j / 2 + j % 2 * (rotated / 2);
     return (uint32_t)(hd_slots[c->slot].cut == HD_CUT_COLUMNS ? output : c->row0 + output);
 }
 
@@ -150,7 +153,51 @@ static void add(struct half *h, const struct hd_cut *c, size_t row, const float 
     free(y);
 }
 
+/* Value i of a vector, in the order of outputs. */
+static float value(const struct half *h, const struct hd_cut *c, size_t i)
+{
+    float v;
+    hd_dequant(&c->t, row_of(h->d->o.model, c, i), 0, 1, &v);
+    return hd_slots[c->slot].norm ? v + h->d->o.model->block.norm_offset : v;
+}
+
+/* y[n] += the slot's vector, if there is one. */
+static void add_vector(const struct half *h, const struct piece *p, enum hd_slot_id slot, float *y)
+{
+    const struct hd_cut *c = cut_of(p, slot);
+    for (size_t i = 0; c && i < c->n_rows; i++)
+        y[i] += value(h, c, i);
+}
+
 /* ---- The attention half ----*/
+
+/* Each head of y is normalised, if the model does so. */
+static void normalise(struct half *h, const struct piece *p, enum hd_slot_id slot, float *y,
+                      size_t heads)
+{
+    const struct hd_cut *c = cut_of(p, slot);
+    size_t hd = h->shape->head_dim;
+    float *w = room(h, hd * sizeof *w);
+    for (size_t i = 0; c && w && i < hd; i++)
+        w[i] = value(h, c, i);
+    for (size_t r = 0; c && w && r < heads; r++)
+        hd_rms_norm(portable(), y + r * hd, w, h->shape->norm_eps, y + r * hd, hd);
+    free(w);
+}
+
+/* Rotates a head by the angles of its position, if its layer does. */
+static void rotate(struct half *h, uint32_t layer, uint32_t position, float *v)
+{
+    const struct hd_model *m = h->d->o.model;
+    size_t hd = h->shape->head_dim;
+    float *angles = room(h, m->rope_sets * hd * sizeof *angles);
+    enum hd_layer_rope set = m->layers[layer].rope;
+    if (angles && set != HD_LAYER_ROPE_NONE) {
+        hd_model_rope(m, position, angles);
+        hd_rope(portable(), v, hd, angles + set * hd);
+    }
+    free(angles);
+}
 
 /* Where a row is to be stored. */
 struct place {
@@ -164,14 +211,16 @@ static void store(struct half *h, const struct piece *p, const void *x, struct p
     size_t hd = h->shape->head_dim, row = reference_row_bytes(to.kv);
     struct hd_device_lane *lane = reference_lane(to.kv, to.at);
     enum hd_kv_type type = h->d->sizes.kv_type;
-    float *k = room(h, 3 * hd * sizeof *k);
+    float *k = room(h, 2 * hd * sizeof *k);
     if (!k)
         return;
-    float *v = k + hd, *angles = v + hd;
-    hd_model_rope(h->d->o.model, to.position, angles);
+    float *v = k + hd;
     multiply(h, cut_of(p, HD_SLOT_K), x, k);
     multiply(h, cut_of(p, HD_SLOT_V), x, v);
-    hd_rope(portable(), k, hd, angles);
+    add_vector(h, p, HD_SLOT_K_BIAS, k);
+    add_vector(h, p, HD_SLOT_V_BIAS, v);
+    normalise(h, p, HD_SLOT_K_NORM, k, 1);
+    rotate(h, to.at.layer, to.position, k);
     hd_kv_store(portable(), type, k, lane->k + to.position * row, hd);
     hd_kv_store(portable(), type, v, lane->v + to.position * row, hd);
     reference_seal(lane, to.position, row);
@@ -181,6 +230,7 @@ static void store(struct half *h, const struct piece *p, const void *x, struct p
 /* q [n_rep][head_dim] becomes what its heads attend to. */
 static void attend(struct half *h, const struct hd_device_lane *lane, uint32_t position, float *q)
 {
+    const struct hd_model *m = h->d->o.model;
     size_t hd = h->shape->head_dim, n_rep = h->shape->n_heads / h->shape->n_kv_heads;
     size_t blocks = position / HD_ATTN_BLOCK + 1;
     size_t block = hd * (h->d->sizes.kv_type == HD_KV_F16 ? 2 : 4) * HD_ATTN_BLOCK;
@@ -191,16 +241,19 @@ static void attend(struct half *h, const struct hd_device_lane *lane, uint32_t p
         v[b] = lane->v + b * block;
     }
     if (!h->failed) {
-        hd_attention(portable(), &(struct hd_attention_args){.q = q,
-                                                             .rows = 1,
-                                                             .n_rep = n_rep,
-                                                             .head_dim = hd,
-                                                             .scale = 1.0f / sqrtf((float)hd),
-                                                             .kv_type = h->d->sizes.kv_type,
-                                                             .k_blocks = k,
-                                                             .v_blocks = v,
-                                                             .n_pos = (size_t)position + 1,
-                                                             .out = out});
+        hd_attention(portable(),
+                     &(struct hd_attention_args){.q = q,
+                                                 .rows = 1,
+                                                 .n_rep = n_rep,
+                                                 .head_dim = hd,
+                                                 .scale = m->block.attention_scale,
+                                                 .cap = m->block.attention_cap,
+                                                 .window = m->layers[h->task->layer].window,
+                                                 .kv_type = h->d->sizes.kv_type,
+                                                 .k_blocks = k,
+                                                 .v_blocks = v,
+                                                 .n_pos = (size_t)position + 1,
+                                                 .out = out});
         memcpy(q, out, n_rep * hd * sizeof *out);
         h->flops += 4 * ((uint64_t)position + 1) * n_rep * hd;
     }
@@ -213,13 +266,13 @@ static void attention_row(struct half *h, const struct piece *p, size_t i, struc
     const struct hd_rows *rows = h->task->rows;
     size_t hd = h->shape->head_dim, n_rep = h->shape->n_heads / h->shape->n_kv_heads;
     void *x = input(h, rows->x, i);
-    float *q = room(h, (n_rep + 1) * hd * sizeof *q);
+    float *q = room(h, n_rep * hd * sizeof *q);
     if (!h->failed) {
-        float *angles = q + n_rep * hd;
-        hd_model_rope(h->d->o.model, rows->positions[i], angles);
         multiply(h, cut_of(p, HD_SLOT_Q), x, q);
+        add_vector(h, p, HD_SLOT_Q_BIAS, q);
+        normalise(h, p, HD_SLOT_Q_NORM, q, n_rep);
         for (size_t r = 0; r < n_rep; r++)
-            hd_rope(portable(), q + r * hd, hd, angles);
+            rotate(h, at.layer, rows->positions[i], q + r * hd);
         attend(h, reference_lane(h->task->from.kv, at), rows->positions[i], q);
         add(h, cut_of(p, HD_SLOT_O), i, q);
     }
@@ -259,7 +312,12 @@ static void ffn_unit(struct half *h, size_t slot)
         if (!h->failed) {
             multiply(h, cut_of(p, HD_SLOT_GATE), x, gate);
             multiply(h, cut_of(p, HD_SLOT_UP), x, gate + n);
-            hd_silu_mul(portable(), gate, gate + n, gate, n);
+            add_vector(h, p, HD_SLOT_GATE_BIAS, gate);
+            add_vector(h, p, HD_SLOT_UP_BIAS, gate + n);
+            if (h->d->o.model->block.activation == HD_ACTIVATION_GELU_TANH)
+                hd_gelu_mul(portable(), gate, gate + n, gate, n);
+            else
+                hd_silu_mul(portable(), gate, gate + n, gate, n);
             add(h, cut_of(p, HD_SLOT_DOWN), i, gate);
         }
         free(gate);
@@ -314,6 +372,7 @@ static int logits(struct half *h, struct hd_half_output *out, struct hd_error *e
                           .blocks = t->units,
                           .vocab = h->shape->vocab,
                           .vocab_width = u->vocab_width,
+                          .model = &h->d->o.model->block,
                           .offset = room(h, t->rows->n * sizeof(size_t))};
     int rc = h->failed ? HD_E_NOMEM : hd_answer_logits(&l, out, err);
     for (size_t i = 0; i < t->rows->n && rc == 0; i++) {

@@ -14,5 +14,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     FUZZ_CHECK(rc == 0 || err.text[0]);
     FUZZ_CHECK(rc < 0 || (m.shape.vocab <= HD_MAX_VOCAB && m.eos < (int32_t)m.shape.vocab));
     free(m.rope_freq);
+    free(m.layers);
     return 0;
 }

@@ -4,7 +4,6 @@
  * Rows whose K/V is there already (a retry) keep it: the same row would come out. */
 #include "worker/cpu/compute_impl.h"
 
-#include <math.h>
 #include <string.h>
 
 struct attention_job {
@@ -95,16 +94,41 @@ static void project_item(void *arg, size_t index, unsigned thread)
 
 /* ---- K/V ----*/
 
-/* Rotates a K row in place, stores it with its V row and seals both. */
+/* What comes between the products and RoPE: v [heads][head_dim] += its part of the bias, then each
+ * head is normalised. Either may be empty. */
+static void finish_heads(const struct hd_compute *c, const struct hd_weights *bias,
+                         const struct hd_weights *norm, float *v, size_t heads)
+{
+    const struct hd_model_shape *m = &c->model->shape;
+    if (bias->data)
+        hd_add_vector(v, hd_vector_of(bias), heads * m->head_dim);
+    for (size_t h = 0; h < heads && norm->data; h++, v += m->head_dim)
+        hd_rms_norm(c->kernels, v, hd_vector_of(norm), m->norm_eps, v, m->head_dim);
+}
+
+/* Rotates one head's vector, if its layer does. */
+static void rotate(const struct hd_compute *c, uint32_t layer, uint32_t position, float *v)
+{
+    enum hd_layer_rope rope = c->model->layers[layer].rope;
+    if (rope != HD_LAYER_ROPE_NONE)
+        hd_rope(c->kernels, v, c->model->shape.head_dim,
+                hd_rope_table_at(&c->rope, position, rope));
+}
+
+/* Finishes a K and a V row in place, stores them and seals both. */
 struct kv_row {
+    const struct hd_head_weights *w;
     struct hd_cpu_kv *kv;
     struct hd_kv_at at;
     uint32_t position;
 };
-static void store_row(struct hd_compute *c, struct kv_row to, float *k, const float *v)
+static void store_row(struct hd_compute *c, struct kv_row to, float *k, float *v)
 {
     size_t hd = c->model->shape.head_dim;
-    hd_rope(c->kernels, k, hd, hd_rope_table_at(&c->rope, to.position));
+    static const struct hd_weights none;
+    finish_heads(c, &to.w->k_bias, &to.w->k_norm, k, 1);
+    finish_heads(c, &to.w->v_bias, &none, v, 1);
+    rotate(c, to.at.layer, to.position, k);
     hd_kv_store(c->kernels, c->kv_type, k, hd_cpu_kv_k(to.kv, to.at, to.position), hd);
     hd_kv_store(c->kernels, c->kv_type, v, hd_cpu_kv_v(to.kv, to.at, to.position), hd);
     hd_cpu_kv_seal(to.kv, to.at, to.position);
@@ -123,7 +147,9 @@ static void store_item(void *arg, size_t index, unsigned thread)
     size_t hd = c->model->shape.head_dim;
     (void)thread;
     if (fresh_of(j, slot)[row])
-        store_row(c, (struct kv_row){j->kv, lane_of(j, slot, row), j->rows->positions[row]},
+        store_row(c,
+                  (struct kv_row){weights_of(j->work, slot), j->kv, lane_of(j, slot, row),
+                                  j->rows->positions[row]},
                   plane_row(c, c->k, slot, row, hd), plane_row(c, c->v, slot, row, hd));
 }
 
@@ -159,7 +185,8 @@ static void rows_item(void *arg, size_t index, unsigned thread)
     hd_product(c->kernels, &in, &w->k, (struct hd_range){0, w->k.groups, 0, work->n}, k, hd);
     hd_product(c->kernels, &in, &w->v, (struct hd_range){0, w->v.groups, 0, work->n}, v, hd);
     for (size_t i = 0; i < work->n; i++)
-        store_row(c, (struct kv_row){hd_cpu_kv(j->to->kv), work->at, work->position + (uint32_t)i},
+        store_row(c,
+                  (struct kv_row){w, hd_cpu_kv(j->to->kv), work->at, work->position + (uint32_t)i},
                   k + i * hd, v + i * hd);
 }
 
@@ -192,23 +219,27 @@ static void attend_item(void *arg, size_t index, unsigned thread)
     size_t hd = c->model->shape.head_dim, width = query_width(c);
     uint32_t position = j->rows->positions[row];
     float *q = plane_row(c, c->q, slot, row, width); /* [n_rep][head_dim] */
+    const struct hd_head_weights *w = weights_of(j->work, slot);
     if (!j->store_first)
         store_item(arg, index, thread);
+    finish_heads(c, &w->q_bias, &w->q_norm, q, c->n_rep);
     for (size_t r = 0; r < c->n_rep; r++)
-        hd_rope(c->kernels, q + r * hd, hd, hd_rope_table_at(&c->rope, position));
+        rotate(c, j->layer, position, q + r * hd);
     struct hd_kv_view kv = hd_cpu_kv_view(j->kv, lane_of(j, slot, row));
     hd_attention(c->kernels,
                  &(struct hd_attention_args){.q = q,
                                              .rows = 1,
                                              .n_rep = c->n_rep,
                                              .head_dim = hd,
-                                             .scale = 1.0f / sqrtf((float)hd),
+                                             .scale = c->model->block.attention_scale,
+                                             .cap = c->model->block.attention_cap,
+                                             .window = c->model->layers[j->layer].window,
                                              .kv_type = c->kv_type,
                                              .k_blocks = kv.k,
                                              .v_blocks = kv.v,
                                              .n_pos = (size_t)position + 1,
                                              .out = plane_row(c, c->attended, slot, row, width)});
-    if (hd_takes_q8(c, &weights_of(j->work, slot)->o))
+    if (hd_takes_q8(c, &w->o))
         hd_q8_quantize(c->kernels, plane_row(c, c->attended, slot, row, width), width,
                        attended_q8(c, slot, row));
 }

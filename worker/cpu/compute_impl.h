@@ -55,6 +55,18 @@ struct hd_compute {
     size_t scratch_floats;
 };
 
+/* The values of a vector that is packed as a matrix of one column. */
+static inline const float *hd_vector_of(const struct hd_weights *w)
+{
+    return (const float *)(const void *)w->data;
+}
+
+static inline void hd_add_vector(float *v, const float *with, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        v[i] += with[i];
+}
+
 /* The halves, one in each file; as hd_compute_half. */
 int hd_compute_attention(struct hd_compute *c, const struct hd_half_task *work,
                          struct hd_half_output *out, struct hd_error *err);

@@ -1,4 +1,4 @@
-/* ffn.c - the FFN half: silu(gate) * up of the units' hidden columns, then down. */
+/* ffn.c - the FFN half: activation(gate) * up of the units' hidden columns, then down. */
 #include "worker/cpu/compute_impl.h"
 
 struct ffn_job {
@@ -18,6 +18,15 @@ static float *hidden_row(const struct hd_compute *c, size_t slot, size_t row)
     return c->hidden + (slot * c->max_rows + row) * c->units.ffn_width;
 }
 
+static void activate(const struct hd_compute *c, const float *gate, const float *up, float *out,
+                     size_t n)
+{
+    if (c->model->block.activation == HD_ACTIVATION_GELU_TANH)
+        hd_gelu_mul(c->kernels, gate, up, out, n);
+    else
+        hd_silu_mul(c->kernels, gate, up, out, n);
+}
+
 /* gate, up and their product for a range of one block's columns. */
 static void hidden_item(void *arg, size_t index, unsigned thread)
 {
@@ -33,9 +42,14 @@ static void hidden_item(void *arg, size_t index, unsigned thread)
     hd_product(c->kernels, &j->in, &w->gate, it.at, gate, it.stride);
     hd_product(c->kernels, &j->in, &w->up, it.at, up, it.stride);
     size_t n = (end < w->gate.outputs ? end : w->gate.outputs) - first;
-    for (size_t i = 0; i < it.at.rows; i++)
-        hd_silu_mul(c->kernels, gate + i * it.stride, up + i * it.stride,
-                    hidden_row(c, it.unit, it.at.row0 + i) + first, n);
+    for (size_t i = 0; i < it.at.rows; i++) {
+        float *g = gate + i * it.stride, *u = up + i * it.stride;
+        if (w->gate_bias.data)
+            hd_add_vector(g, hd_vector_of(&w->gate_bias) + first, n);
+        if (w->up_bias.data)
+            hd_add_vector(u, hd_vector_of(&w->up_bias) + first, n);
+        activate(c, g, u, hidden_row(c, it.unit, it.at.row0 + i) + first, n);
+    }
 }
 
 static uint8_t *hidden_q8(const struct hd_compute *c, size_t slot, size_t row)

@@ -62,23 +62,57 @@ static int pack_rows(struct hd_weights *w, const struct hd_cut *c)
         w, &c->t, &(struct hd_slice){.row0 = c->row0, .n_rows = c->n_rows, .n_cols = c->t.cols});
 }
 
-/* Rows of whole head vectors, in interleaved order: of a model that rotates halves the rows i and
- * i + head_dim/2 of a head become 2i and 2i + 1. */
+/* Which rows the packed ones are, for rows of whole head vectors in interleaved order: of a model
+ * that rotates halves, the rows i and i + rope_dim/2 of a head become 2i and 2i + 1; those that are
+ * not rotated stay. NULL: no memory. */
+static uint32_t *rotated_rows(const struct hd_cut *c, const struct hd_model *m)
+{
+    size_t dim = m->shape.head_dim, half = m->shape.rope_dim / 2, n = c->n_rows;
+    bool halves = m->rope_order == HD_ROPE_HALVES;
+    uint32_t *map = malloc(n * sizeof *map);
+    for (size_t i = 0; map && i < n; i++) {
+        size_t head = i / dim, j = i % dim;
+        if (halves && j < 2 * half)
+            j = j / 2 + (j % 2) * half;
+        map[i] = (uint32_t)(c->row0 + head * dim + j);
+    }
+    return map;
+}
+
 static int pack_rotated(struct hd_weights *w, const struct hd_cut *c, const struct hd_model *m)
 {
     if (m->rope_order == HD_ROPE_INTERLEAVED)
         return pack_rows(w, c);
-    size_t half = m->shape.head_dim / 2, n = c->n_rows;
-    uint32_t *map = malloc(n * sizeof *map);
+    uint32_t *map = rotated_rows(c, m);
     if (!map)
         return HD_E_NOMEM;
-    for (size_t i = 0; i < n; i++) {
-        size_t head = i / (2 * half), j = i % (2 * half);
-        map[i] = (uint32_t)(c->row0 + head * 2 * half + j / 2 + (j % 2) * half);
-    }
-    int rc = hd_weights_init(w, &c->t,
-                             &(struct hd_slice){.n_rows = n, .n_cols = c->t.cols, .row_map = map});
+    int rc = hd_weights_init(
+        w, &c->t, &(struct hd_slice){.n_rows = c->n_rows, .n_cols = c->t.cols, .row_map = map});
     free(map);
+    return rc;
+}
+
+/* A vector as f32: as a matrix of one column it is packed value by value. */
+static int pack_vector(struct hd_weights *w, const struct hd_cut *c, const struct hd_model *m)
+{
+    const struct hd_slot *s = &hd_slots[c->slot];
+    bool rotated = s->cut == HD_CUT_ROTATED || s->cut == HD_CUT_WHOLE;
+    float *f32 = malloc(c->n_rows * sizeof *f32);
+    uint32_t *map = rotated ? rotated_rows(c, m) : NULL;
+    int rc = f32 && (map || !rotated) ? 0 : HD_E_NOMEM;
+    for (size_t i = 0; rc == 0 && i < c->n_rows; i++) {
+        hd_dequant(&c->t, map ? map[i] : c->row0 + i, 0, 1, &f32[i]);
+        f32[i] += s->norm ? m->block.norm_offset : 0.0f;
+    }
+    struct hd_tensor copy = {.type = HD_F32,
+                             .rows = c->n_rows,
+                             .cols = 1,
+                             .row_bytes = sizeof *f32,
+                             .data = (const uint8_t *)f32};
+    if (rc == 0)
+        rc = hd_weights_init(w, &copy, &(struct hd_slice){.n_rows = c->n_rows, .n_cols = 1});
+    free(map);
+    free(f32);
     return rc;
 }
 
@@ -91,9 +125,16 @@ static const size_t places[HD_SLOTS] = {
     [HD_SLOT_K] = offsetof(struct hd_head_weights, k),
     [HD_SLOT_V] = offsetof(struct hd_head_weights, v),
     [HD_SLOT_O] = offsetof(struct hd_head_weights, o),
+    [HD_SLOT_Q_BIAS] = offsetof(struct hd_head_weights, q_bias),
+    [HD_SLOT_K_BIAS] = offsetof(struct hd_head_weights, k_bias),
+    [HD_SLOT_V_BIAS] = offsetof(struct hd_head_weights, v_bias),
+    [HD_SLOT_Q_NORM] = offsetof(struct hd_head_weights, q_norm),
+    [HD_SLOT_K_NORM] = offsetof(struct hd_head_weights, k_norm),
     [HD_SLOT_GATE] = offsetof(struct hd_ffn_weights, gate),
     [HD_SLOT_UP] = offsetof(struct hd_ffn_weights, up),
     [HD_SLOT_DOWN] = offsetof(struct hd_ffn_weights, down),
+    [HD_SLOT_GATE_BIAS] = offsetof(struct hd_ffn_weights, gate_bias),
+    [HD_SLOT_UP_BIAS] = offsetof(struct hd_ffn_weights, up_bias),
 };
 
 struct hd_weights *hd_packed_slot(enum hd_unit_kind kind, enum hd_slot_id slot, void *packed)
@@ -105,6 +146,8 @@ struct hd_weights *hd_packed_slot(enum hd_unit_kind kind, enum hd_slot_id slot, 
 
 static int pack_cut(struct hd_weights *w, const struct hd_cut *c, const struct hd_model *m)
 {
+    if (hd_slot_is_vector(c->slot))
+        return pack_vector(w, c, m);
     switch (hd_slots[c->slot].cut) {
     case HD_CUT_ROTATED:
         return pack_rotated(w, c, m);

@@ -11,12 +11,16 @@ struct hd_head_weights {
     struct hd_weights k; /* [head_dim][dim] */
     struct hd_weights v; /* [head_dim][dim] */
     struct hd_weights o; /* [dim][n_rep * head_dim] */
+    /* Vectors of floats, [n][1]; of a model without them empty. */
+    struct hd_weights q_bias, k_bias, v_bias;
+    struct hd_weights q_norm, k_norm; /* [head_dim] */
 };
 
 /* One FFN block in one layer; width = ffn_width, or less for the last block. */
 struct hd_ffn_weights {
-    struct hd_weights gate, up; /* [width][dim] */
-    struct hd_weights down;     /* [dim][width] */
+    struct hd_weights gate, up;           /* [width][dim] */
+    struct hd_weights down;               /* [dim][width] */
+    struct hd_weights gate_bias, up_bias; /* vectors, as above */
 };
 
 /* Which piece of which model. */

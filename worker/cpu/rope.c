@@ -11,12 +11,12 @@
 
 static size_t position_bytes(const struct hd_rope_table *t)
 {
-    return t->model->shape.head_dim * sizeof *t->cs;
+    return t->model->rope_sets * t->model->shape.head_dim * sizeof *t->cs;
 }
 
 void hd_rope_table_mend(struct hd_rope_table *t, uint32_t position)
 {
-    float *cs = t->cs + (size_t)position * t->model->shape.head_dim;
+    float *cs = t->cs + (size_t)position * t->model->rope_sets * t->model->shape.head_dim;
     hd_model_rope(t->model, position, cs);
     t->seals[position] = hd_seal(cs, position_bytes(t));
 }
@@ -53,7 +53,7 @@ int hd_rope_table_reserve(struct hd_rope_table *t, uint32_t positions)
 uint32_t hd_rope_table_bad(const struct hd_rope_table *t, uint32_t from, uint32_t n)
 {
     for (uint32_t p = from; p < t->positions && p - from < n; p++)
-        if (t->seals[p] != hd_seal(hd_rope_table_at(t, p), position_bytes(t)))
+        if (t->seals[p] != hd_seal(hd_rope_table_at(t, p, 0), position_bytes(t)))
             return p;
     return UINT32_MAX;
 }

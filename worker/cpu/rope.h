@@ -9,8 +9,8 @@
 
 struct hd_rope_table {
     const struct hd_model *model; /* borrowed */
-    float *cs;                    /* [positions][head_dim/2][2], room for `cap` positions */
-    uint32_t *seals;              /* [positions], likewise */
+    float *cs;       /* [positions][rope_sets][head_dim/2][2], room for `cap` positions */
+    uint32_t *seals; /* [positions], likewise */
     uint32_t positions, cap;
 };
 
@@ -23,10 +23,11 @@ void hd_rope_table_deinit(struct hd_rope_table *t);
 uint32_t hd_rope_table_bad(const struct hd_rope_table *t, uint32_t from, uint32_t n);
 void hd_rope_table_mend(struct hd_rope_table *t, uint32_t position);
 
-/* [head_dim/2][2] = {cos, sin} of a position that was reserved. */
-static inline const float *hd_rope_table_at(const struct hd_rope_table *t, uint32_t position)
+/* [head_dim/2][2] = {cos, sin} of a position that was reserved, in one of the model's sets. */
+static inline const float *hd_rope_table_at(const struct hd_rope_table *t, uint32_t position,
+                                            uint32_t set)
 {
-    return t->cs + (size_t)position * t->model->shape.head_dim;
+    return t->cs + ((size_t)position * t->model->rope_sets + set) * t->model->shape.head_dim;
 }
 
 #endif

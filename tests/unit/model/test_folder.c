@@ -319,8 +319,8 @@ Test(folder, configs_that_are_refused)
     config_fails("{}", HD_E_UNSUPPORTED, "model_type");
     config_fails("{\"model_type\": \"mixtral\"}", HD_E_UNSUPPORTED, "mixtral");
     config_fails(LLAMA "\"hidden_act\": \"gelu\"}", HD_E_UNSUPPORTED, "hidden_act");
-    config_fails(LLAMA "\"attention_bias\": true}", HD_E_UNSUPPORTED, "attention_bias");
-    config_fails(LLAMA "\"attention_bias\": 1}", HD_E_UNSUPPORTED, "attention_bias");
+    config_fails(LLAMA "\"qkv_bias\": true}", HD_E_UNSUPPORTED, "qkv_bias");
+    config_fails(LLAMA "\"attention_bias\": 1}", HD_E_FORMAT, "attention_bias");
     config_fails(LLAMA "\"quantization_config\": {}}", HD_E_UNSUPPORTED, "quantization_config");
     config_fails(LLAMA "\"hidden_size\": \"64\"}", HD_E_FORMAT, "hidden_size");
     config_fails(LLAMA "\"hidden_size\": 0}", HD_E_FORMAT, "hidden_size");

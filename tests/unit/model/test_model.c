@@ -45,8 +45,10 @@ Test(model, gguf_refuses_tensors_that_do_not_fit)
                "blk.0.attn_v.weight is 33 x 64, not 32 x 64");
     open_fails(small_gguf(&(struct twist){.half_norm = "blk.1.ffn_norm.weight"}), HD_E_UNSUPPORTED,
                "blk.1.ffn_norm.weight is Q8_0");
-    open_fails(small_gguf(&(struct twist){.extra = "blk.0.attn_q.bias"}), HD_E_UNSUPPORTED,
-               "blk.0.attn_q.bias");
+    open_fails(small_gguf(&(struct twist){.extra = "blk.0.attn_q_norm.weight"}),
+               HD_E_UNSUPPORTED, "blk.0.attn_q_norm.weight");
+    open_fails(small_gguf(&(struct twist){.extra = "blk.0.attn_q.bias"}), HD_E_FORMAT,
+               "blk.0.attn_q.bias is 1 x 8, not 1 x 64");
 }
 
 Test(model, gguf_refuses_keys_that_do_not_fit)
@@ -81,8 +83,8 @@ Test(model, gguf_refuses_keys_that_do_not_fit)
                    added[i].code, added[i].word);
     open_fails(small_gguf(&(struct twist){.drop_key = "llama.attention.layer_norm_rms_epsilon"}),
                HD_E_FORMAT, "epsilon");
-    open_fails(small_gguf(&(struct twist){.swap_key = "general.architecture", .text = "qwen2"}),
-               HD_E_UNSUPPORTED, "qwen2");
+    open_fails(small_gguf(&(struct twist){.swap_key = "general.architecture", .text = "mamba"}),
+               HD_E_UNSUPPORTED, "mamba");
 }
 
 Test(model, gguf_rope_scaling)
@@ -233,8 +235,8 @@ Test(model, golden_models_open)
         struct hd_model_shape shape;
         enum hd_dtype type;
     } golden[] = {
-        {"tiny-llama3", {4, 256, 8, 4, 32, 704, 512, 4096, 1e-5f, true}, HD_BF16},
-        {"tiny-llama2", {3, 192, 6, 6, 32, 512, 320, 4096, 1e-5f, false}, HD_F32},
+        {"tiny-llama3", {4, 256, 8, 4, 32, 704, 512, 4096, 32, 1e-5f, true}, HD_BF16},
+        {"tiny-llama2", {3, 192, 6, 6, 32, 512, 320, 4096, 32, 1e-5f, false}, HD_F32},
     };
     const char *folder = getenv("HYDAC_GOLDEN");
 

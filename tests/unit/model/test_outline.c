@@ -9,7 +9,7 @@
 
 TestSuite(outline, .init = folder_init, .fini = folder_fini, .timeout = 60);
 
-static uint8_t types[HD_OUTLINE_MAX_TYPES];
+static struct hd_outline_room room;
 
 static void same_matrix(const struct hd_tensor *a, const struct hd_tensor *b)
 {
@@ -39,7 +39,7 @@ static void check_same(const char *path)
     struct hd_outline o;
     struct hd_error err = {0};
     struct hd_units a, b;
-    hd_outline_of(m, types, &o);
+    hd_outline_of(m, &room, &o);
     cr_assert_eq(hd_model_from_outline(&copy, &o, &err), 0, "%s", err.text);
     cr_assert_eq(copy->digest, m->digest);
     cr_assert_eq(copy->activations, m->activations);
@@ -91,7 +91,7 @@ Test(outline, hostile)
     struct hd_model *m = open_ok(make_synth("tiny-gqa3", HD_Q4_0, 1));
     struct hd_outline good;
     double freq[64];
-    hd_outline_of(m, types, &good);
+    hd_outline_of(m, &room, &good);
     memcpy(freq, good.rope_freq, good.n_rope_freq * sizeof *freq);
     good.rope_freq = freq;
     REFUSED(HD_E_LIMIT, o.shape.n_layers = HD_MAX_LAYERS + 1);
@@ -113,14 +113,14 @@ Test(outline, hostile)
     REFUSED(HD_E_FORMAT, o.slots |= HD_SLOT_BIT(HD_SLOTS));
     REFUSED(HD_E_FORMAT, o.slots = 0);
     for (size_t i = 0; i < 4; i++) { /* the first is the output's */
-        uint8_t type = types[i];
-        types[i] = 5;
+        uint8_t type = room.types[i];
+        room.types[i] = 5;
         refused(&good, HD_E_UNSUPPORTED);
-        types[i] = 255;
+        room.types[i] = 255;
         refused(&good, HD_E_UNSUPPORTED);
-        types[i] = HD_Q4_K; /* rows of 288 values have no blocks of 256 */
+        room.types[i] = HD_Q4_K; /* rows of 288 values have no blocks of 256 */
         refused(&good, HD_E_FORMAT);
-        types[i] = type;
+        room.types[i] = type;
     }
     freq[1] = NAN;
     refused(&good, HD_E_FORMAT);

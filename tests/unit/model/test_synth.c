@@ -61,8 +61,9 @@ Test(synth, every_small_shape_opens)
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         cr_assert_str_eq(names[i], all[i]);
-    cr_assert_null(names[sizeof all / sizeof *all]);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; names[i]; i++) {
+        if (strncmp(names[i], "tiny", 4) != 0)
+            continue;
         struct hd_model *m = open_ok(make_synth(names[i], HD_F16, 1));
         char name[64];
 

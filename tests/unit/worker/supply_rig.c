@@ -121,10 +121,10 @@ void world_overwrite(struct world *w, const uint8_t *byte, size_t n)
 
 static void make_outline(struct world *w)
 {
-    uint8_t types[HD_OUTLINE_MAX_TYPES];
+    struct hd_outline_room room;
     struct hd_outline o;
     struct hd_error err = {0};
-    hd_outline_of(w->file, types, &o);
+    hd_outline_of(w->file, &room, &o);
     cr_assert_eq(hd_model_from_outline(&w->outline, &o, &err), 0, "%s", err.text);
 }
 

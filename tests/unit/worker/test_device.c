@@ -108,6 +108,20 @@ RIG_TEST(device, gives_the_same_bytes)
     }
 }
 
+/* Biases, norms of q and k, windows, caps, tanh-GELU, partial RoPE, scales. */
+Test(device, gives_the_same_bytes_for_each_family)
+{
+    static const char *const shapes[] = {"tiny-biases", "tiny-qwen2",   "tiny-qwen3",
+                                         "tiny-phi3",   "tiny-gemma",   "tiny-gemma2",
+                                         "tiny-gemma3", "tiny-granite", "tiny-glm4"};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        expect_same(
+            (struct rig_options){.shape = shapes[i],
+                                 .type = i % 2 ? HD_Q8_0 : HD_F32,
+                                 .kv = i % 2 ? HD_KV_F16 : HD_KV_F32,
+                                 .activations = i % 2 ? HD_ACTIVATIONS_Q8 : HD_ACTIVATIONS_F32});
+}
+
 Test(device, gives_the_same_compact_sums)
 {
     expect_same((struct rig_options){.shape = "tiny",

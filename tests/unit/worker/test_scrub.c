@@ -609,7 +609,7 @@ Test(scrub, angles_are_computed_again)
     struct rig r;
     open_tiny(&r, 0xf, HD_ACTIVATIONS_Q8);
     struct hd_rope_table *t = hd_compute_angles(hd_cpu_compute(r.device));
-    float *cs = (float *)hd_rope_table_at(t, 70), was = cs[3];
+    float *cs = (float *)hd_rope_table_at(t, 70, 0), was = cs[3];
     cs[3] += 0.25f;
     whole_round(r.node);
     cr_assert_eq(n_found, 1);

@@ -1,0 +1,96 @@
+/* What the blocks of a family do, as config.json says it. */
+#include "common/model/hf_read.h"
+
+#include <math.h>
+#include <string.h>
+
+static int read_reals(const json_t *o, struct hd_hyper *h, struct hd_error *err)
+{
+    double attended = 0, divided = 0;
+    const struct {
+        const char *key;
+        double *out;
+    } reals[] = {
+        {"attention_multiplier", &h->attention_scale},
+        {"query_pre_attn_scalar", &attended},
+        {"attn_logit_softcapping", &h->attention_cap},
+        {"final_logit_softcapping", &h->logit_cap},
+        {"logits_scaling", &divided},
+        {"embedding_multiplier", &h->embedding_scale},
+        {"residual_multiplier", &h->residual_scale},
+    };
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < sizeof reals / sizeof *reals; i++)
+        if (hd_rule_reads(h->arch->hf_rules, reals[i].key))
+            rc = hf_read_real(o, reals[i].key, reals[i].out, err);
+    if (attended > 0)
+        h->attention_scale = 1 / sqrt(attended);
+    if (divided > 0)
+        h->logit_scale = 1 / divided;
+    return rc;
+}
+
+/* A list with an entry for each layer; NULL: there is none. */
+static int layer_list(const json_t *o, const char *key, const struct hd_hyper *h,
+                      const json_t **out, struct hd_error *err)
+{
+    *out = json_object_get(o, key);
+    if (hf_absent(*out)) {
+        *out = NULL;
+        return 0;
+    }
+    if (!json_is_array(*out) || json_array_size(*out) != h->n_layers || h->n_layers > HD_MAX_LAYERS)
+        return hd_fail(err, HD_E_FORMAT, "%s is not a list with an entry for each of %llu layers",
+                       key, (unsigned long long)h->n_layers);
+    return 0;
+}
+
+/* Where each so manieth layer is another; 0 in the file: none is. */
+static int read_every(const json_t *o, const char *key, bool *of, struct hd_error *err)
+{
+    uint64_t every = 0;
+    int rc = hf_read_count(o, key, &every, err);
+
+    for (uint64_t l = 0; rc == 0 && every > 0 && l < HD_MAX_LAYERS; l++)
+        of[l] = (l + 1) % every == 0;
+    return rc;
+}
+
+static int read_layers(const json_t *o, struct hd_hyper *h, struct hd_error *err)
+{
+    const json_t *types = NULL, *ropes = NULL;
+    int rc = 0;
+
+    hd_hyper_turns(h);
+    if (h->arch->global_every)
+        rc = read_every(o, "sliding_window_pattern", h->global, err);
+    if (rc == 0 && h->arch->no_rope_every)
+        rc = read_every(o, "no_rope_layer_interval", h->no_rope, err);
+    if (rc == 0 && h->arch->global_every)
+        rc = layer_list(o, "layer_types", h, &types, err);
+    if (rc == 0 && h->arch->no_rope_every)
+        rc = layer_list(o, "no_rope_layers", h, &ropes, err);
+    for (size_t l = 0; rc == 0 && types && l < h->n_layers; l++) {
+        const char *type = json_string_value(json_array_get(types, l));
+        h->global[l] = !type || strcmp(type, "sliding_attention") != 0;
+    }
+    for (size_t l = 0; rc == 0 && ropes && l < h->n_layers; l++)
+        h->no_rope[l] = json_integer_value(json_array_get(ropes, l)) == 0;
+    return rc;
+}
+
+int hf_read_block(const json_t *o, struct hd_hyper *h, struct hd_error *err)
+{
+    int rc = read_reals(o, h, err);
+
+    if (rc == 0)
+        rc = read_layers(o, h, err);
+    if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "sliding_window"))
+        rc = hf_read_count(o, "sliding_window", &h->window, err);
+    if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "attention_bias"))
+        rc = hf_read_flag(o, "attention_bias", &h->attention_bias, err);
+    if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "mlp_bias"))
+        rc = hf_read_flag(o, "mlp_bias", &h->mlp_bias, err);
+    return rc;
+}
