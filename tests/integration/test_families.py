@@ -1,0 +1,42 @@
+"""Each family: workers without a file, one of which is killed in the middle of an answer, say the
+tokens that one worker with the file says."""
+
+import signal
+
+import pytest
+
+from cluster import Daemons
+from prompts import prompt
+
+PROMPT = prompt(70, 51)  # longer than the windows
+ANSWER = 64
+SHAPES = [
+    "tiny-biases",
+    "tiny-qwen2",
+    "tiny-qwen3",
+    "tiny-phi3",
+    "tiny-gemma",
+    "tiny-gemma2",
+    "tiny-gemma3",
+    "tiny-smollm3",
+    "tiny-granite",
+    "tiny-glm4",
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_killed_without_a_file(synth, shape):
+    path = synth(shape, "q8_0")
+    with Daemons(path, leader_args=["--cluster.min_workers=1"]) as c:
+        c.start_all(1)
+        tokens = c.client.complete(PROMPT, ANSWER).tokens
+    with Daemons(path, leader_args=["--cluster.min_workers=3"]) as c:
+        for name in ("w1", "w2", "w3"):
+            c.start(name, "--model.path", "")
+        c.until_serving()
+        stream = c.client.stream(PROMPT, ANSWER)
+        stream.read_tokens(9)
+        c.signal("w2", signal.SIGKILL)
+        answer = stream.finish()
+    assert answer.tokens == tokens
+    assert len(answer.failovers) == 1
