@@ -45,8 +45,8 @@ Test(model, gguf_refuses_tensors_that_do_not_fit)
                "blk.0.attn_v.weight is 33 x 64, not 32 x 64");
     open_fails(small_gguf(&(struct twist){.half_norm = "blk.1.ffn_norm.weight"}), HD_E_UNSUPPORTED,
                "blk.1.ffn_norm.weight is Q8_0");
-    open_fails(small_gguf(&(struct twist){.extra = "blk.0.attn_q_norm.weight"}),
-               HD_E_UNSUPPORTED, "blk.0.attn_q_norm.weight");
+    open_fails(small_gguf(&(struct twist){.extra = "blk.0.attn_q_norm.weight"}), HD_E_UNSUPPORTED,
+               "blk.0.attn_q_norm.weight");
     open_fails(small_gguf(&(struct twist){.extra = "blk.0.attn_q.bias"}), HD_E_FORMAT,
                "blk.0.attn_q.bias is 1 x 8, not 1 x 64");
 }
