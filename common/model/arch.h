@@ -118,6 +118,9 @@ struct hd_arch {
     enum hd_rope_order gguf_order, hf_order; /* of rotated rows, in each form */
     /* Settings that this family understands besides those of all, or otherwise; NULL: none. */
     const struct hd_rule *gguf_rules, *hf_rules;
+    /* Keys, NULL at the end, that old converters left out though the model's arithmetic hangs on
+     * them: a file without one is refused. NULL: none. */
+    const char *const *gguf_needs;
     const char *hf_defaults; /* JSON: what fields of config.json are when they are not there */
 
     enum hd_activation activation;

@@ -128,6 +128,10 @@ static const struct hd_rule gemma2_gguf[] = {
     HD_RULES_END,
 };
 
+static const char *const gemma2_needs[] = {
+    "attn_logit_softcapping", "final_logit_softcapping", "attention.sliding_window", NULL,
+};
+
 static const struct hd_rule gemma3_hf[] = {
     GEMMA2_HF, HD_READ("sliding_window_pattern"), HD_READ("_sliding_window_pattern"),
     HD_READ("rope_local_base_freq"), HD_RULES_END,
@@ -137,6 +141,8 @@ static const struct hd_rule gemma3_gguf[] = {
     HD_READ("attention.sliding_window"), HD_IS("attention.sliding_window_pattern", 6),
     HD_IS("rope.freq_base_swa", 10000), HD_RULES_END,
 };
+
+static const char *const gemma3_needs[] = {"attention.sliding_window", NULL};
 
 static const struct hd_rule smollm3_hf[] = {
     HF_BIASES, HD_READ("no_rope_layers"), HD_READ("no_rope_layer_interval"), HD_RULES_END,
@@ -185,7 +191,7 @@ const struct hd_arch hd_arches[] = {
 
     {.gguf = "gemma2", .hf = "gemma2", .tensors = gemma2,
      .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES,
-     .gguf_rules = gemma2_gguf, .hf_rules = gemma2_hf,
+     .gguf_rules = gemma2_gguf, .hf_rules = gemma2_hf, .gguf_needs = gemma2_needs,
      .hf_defaults = "{\"head_dim\": 256, \"tie_word_embeddings\": true, \"sliding_window\": 4096,"
                     " \"query_pre_attn_scalar\": 256, \"attn_logit_softcapping\": 50.0,"
                     " \"final_logit_softcapping\": 30.0}",
@@ -194,7 +200,7 @@ const struct hd_arch hd_arches[] = {
 
     {.gguf = "gemma3", .hf = "gemma3_text", .tensors = gemma3,
      .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES,
-     .gguf_rules = gemma3_gguf, .hf_rules = gemma3_hf,
+     .gguf_rules = gemma3_gguf, .hf_rules = gemma3_hf, .gguf_needs = gemma3_needs,
      .hf_defaults = "{\"head_dim\": 256, \"tie_word_embeddings\": true, \"sliding_window\": 4096,"
                     " \"query_pre_attn_scalar\": 256, \"rope_theta\": 1000000.0}",
      .activation = HD_ACTIVATION_GELU_TANH, .embedding_by_sqrt_dim = true, .hf_norm_offset = 1,

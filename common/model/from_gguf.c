@@ -194,6 +194,21 @@ static int read_rope(const struct hd_gguf *g, struct hd_hyper *h, struct hd_erro
     return 0;
 }
 
+static int check_needs(const struct hd_gguf *g, const struct hd_hyper *h, struct hd_error *err)
+{
+    const char *const *need = h->arch->gguf_needs;
+    double value;
+
+    for (; need && *need; need++)
+        if (hd_gguf_f64(g, key_of(h, *need).s, &value) == HD_E_NOTFOUND)
+            return hd_fail(
+                err, HD_E_UNSUPPORTED,
+                "key %s is missing, which this model computes with; the file is of an old "
+                "converter: convert the model again, or take a newer file",
+                key_of(h, *need).s);
+    return 0;
+}
+
 /* What blocks do, as far as the family's own rules read it. */
 static int read_block(const struct hd_gguf *g, struct hd_hyper *h, struct hd_error *err)
 {
@@ -244,6 +259,8 @@ static int read_hyper(const struct hd_gguf *g, struct hd_hyper *h, struct hd_err
         rc = read_real(g, key_of(h, "attention.layer_norm_rms_epsilon").s, &h->norm_eps, err);
     if (rc == 0)
         rc = read_rope(g, h, err);
+    if (rc == 0)
+        rc = check_needs(g, h, err);
     if (rc == 0)
         rc = read_block(g, h, err);
     if (h->vocab == 0 && hd_gguf_tensor(g, "token_embd.weight", &t) == 0)

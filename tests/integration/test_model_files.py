@@ -141,6 +141,20 @@ def test_a_key_that_changes_the_text(tiny, tmp_path, key):
     assert f"key {key} is " in said
 
 
+@pytest.mark.parametrize(
+    "shape, key",
+    [
+        ("gemma2", "attn_logit_softcapping"),
+        ("gemma2", "final_logit_softcapping"),
+        ("gemma2", "attention.sliding_window"),
+        ("gemma3", "attention.sliding_window"),
+    ],
+)
+def test_a_key_that_an_old_converter_left_out(synth, tmp_path, shape, key):
+    g = Gguf(synth(f"tiny-{shape}", "f32")).without(f"{shape}.{key}")
+    assert f"key {shape}.{key} is missing" in refusal(g.write(tmp_path / "m.gguf"))
+
+
 @pytest.mark.parametrize("number, name", [(11, "Q3_K"), (20, "IQ4_NL"), (39, "MXFP4"), (137, "137")])
 def test_a_type_of_a_gguf(tiny, tmp_path, number, name):
     g = Gguf(tiny)
