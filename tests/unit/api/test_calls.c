@@ -24,7 +24,7 @@ static char *found(enum hd_call_form form, const char *text, size_t piece)
     json_array_foreach(calls, i, call)
     {
         const json_t *f = json_object_get(call, "function");
-        cr_assert_eq(json_integer_value(json_object_get(call, "index")), i);
+        cr_assert_eq((size_t)json_integer_value(json_object_get(call, "index")), i);
         cr_assert_gt(json_string_length(json_object_get(call, "id")), 8);
         snprintf(part, sizeof part, "|%s(%s)", json_string_value(json_object_get(f, "name")),
                  json_string_value(json_object_get(f, "arguments")));
