@@ -129,15 +129,17 @@ static void plan_faults(struct sim *s)
     if (s->kind == SIM_ONE_DEATH && s->n_workers > 1)
         n = 1;
     uint64_t from = s->kind == SIM_ONE_DEATH ? 60000 : 5000; /* all must have come to lose one */
-    for (unsigned i = 0; i < n; i++)
-        sim_at(s, from + sim_below(s, sim_chance(s, 50) ? 200000 : 800000), FAULT,
-               (unsigned)sim_below(s, s->n_workers), NULL);
+    for (unsigned i = 0; i < n; i++) { /* one draw after the other: a seed is the same everywhere */
+        unsigned worker = (unsigned)sim_below(s, s->n_workers);
+        sim_at(s, from + sim_below(s, sim_chance(s, 50) ? 200000 : 800000), FAULT, worker, NULL);
+    }
     for (unsigned i = 0; i < s->n_workers && s->kind == SIM_JITTER; i++)
         sim_at(s, 100000 + sim_below(s, 600000), FAULT, i, NULL);
     for (unsigned i = 0;
-         i < 3 && s->kind != SIM_ONE_DEATH && s->kind != SIM_LIAR && sim_chance(s, 50); i++)
-        sim_at(s, 5000 + sim_below(s, 900000), OPERATOR, (unsigned)sim_below(s, s->n_workers),
-               NULL);
+         i < 3 && s->kind != SIM_ONE_DEATH && s->kind != SIM_LIAR && sim_chance(s, 50); i++) {
+        unsigned worker = (unsigned)sim_below(s, s->n_workers);
+        sim_at(s, 5000 + sim_below(s, 900000), OPERATOR, worker, NULL);
+    }
     sim_at(s, FAULTS_END_US, HEAL, 0, NULL);
 }
 
