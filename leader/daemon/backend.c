@@ -4,6 +4,7 @@
 #include "common/util/clock.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -22,9 +23,16 @@ static int submit(void *arg, const struct hd_request_options *o, const struct hd
     return rc;
 }
 
+/* Who leaves a suspect answer does not hear its end, which says that it is: the log does. */
 static void cancel(void *arg, struct hd_request *r)
 {
     struct hd_leader *l = arg;
+    const char *untold = hd_engine_untold(r);
+    if (untold) {
+        hd_warn(l->o.log, "ended_request_suspect", "id=%s reason=\"its client left\"", untold);
+        struct hd_state_change *e = hd_leader_note(l, "", "left_suspect", "");
+        snprintf(e->text, sizeof e->text, "%s", untold);
+    }
     hd_engine_cancel(l->engine, r);
 }
 

@@ -204,6 +204,11 @@ int hd_engine_submit(struct hd_engine *e, const struct hd_request_options *o,
     return 0;
 }
 
+const char *hd_engine_untold(const struct hd_request *r)
+{
+    return r->suspect && !r->ended && r->told_us > 0 ? r->o.id : NULL;
+}
+
 void hd_engine_cancel(struct hd_engine *e, struct hd_request *r)
 {
     r->cancelled = true;

@@ -82,6 +82,9 @@ void hd_engine_free(struct hd_engine *e);
 int hd_engine_submit(struct hd_engine *e, const struct hd_request_options *o,
                      const struct hd_request_events *ev, void *arg, struct hd_request **out,
                      struct hd_error *err);
+/* The id of one whose client has heard tokens that may be wrong, and not yet that they may; else
+ * NULL. */
+const char *hd_engine_untold(const struct hd_request *r);
 void hd_engine_cancel(struct hd_engine *e, struct hd_request *r);
 /* End every request that was submitted before `before_us` with this error; the step in hand is
  * given up (op step_abandoned) and made again for those that stay. */

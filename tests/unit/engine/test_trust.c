@@ -63,6 +63,23 @@ Test(engine_trust, what_runs_is_marked)
     solo_close(&f);
 }
 
+/* Whose client leaves now would never know. */
+Test(engine_trust, a_suspect_request_that_is_cancelled_is_untold)
+{
+    struct solo f;
+    struct solo_client a, b;
+    solo_open(&f, 8);
+    struct hd_request *first = solo_ask(&f, &a, 30, 2, 6);
+    until_told(&f, &a, 1);
+    struct hd_request *second = solo_ask(&f, &b, 60, 2, 6); /* not begun */
+    cr_assert_null(hd_engine_untold(first));
+    cr_assert_eq(hd_engine_suspect(f.engine, HD_ALL_SEQUENCES), 1);
+    cr_assert_str_eq(hd_engine_untold(first), "r30");
+    cr_assert_null(hd_engine_untold(second));
+    solo_run(&f);
+    solo_close(&f);
+}
+
 static void list(void *arg, const struct hd_ended_request *r)
 {
     cr_assert(r->started_us > 0 && r->ended_us >= r->started_us);
