@@ -34,7 +34,7 @@ void hd_busy_poll_expect(struct hd_busy_poll *b)
 void hd_busy_poll_came(struct hd_busy_poll *b)
 {
     if (b->until_us > 0)
-        b->pays = hd_now_us() <= b->until_us;
+        b->pays = hd_now_us() < b->until_us; /* as on_idle: over at that microsecond */
 }
 
 void hd_busy_poll_close(struct hd_busy_poll *b, uv_close_cb closed, void *arg)
