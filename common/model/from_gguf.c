@@ -1,69 +1,11 @@
 /* A model in a GGUF file: keys as in ggml's docs/gguf.md. */
 #include "common/model/arch.h"
-#include "common/model/gguf_impl.h"
+#include "common/model/gguf_read.h"
 #include "common/model/rules.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-#define KEY_ROOM 96
-
-static bool str_is(struct hd_str s, const char *word)
-{
-    return s.len == strlen(word) && memcmp(s.data, word, s.len) == 0;
-}
-
-/* HD_E_NOTFOUND is left to the caller; another type is an error with a sentence. */
-static int typed(int rc, const char *key, const char *type, struct hd_error *err)
-{
-    if (rc < 0 && rc != HD_E_NOTFOUND)
-        return hd_fail(err, HD_E_FORMAT, "key %s is not %s", key, type);
-    return rc;
-}
-
-/* A list with one element a layer, as some converters write it, when all are the same. */
-static int read_list(const struct hd_gguf *g, const char *key, uint64_t *out, struct hd_error *err)
-{
-    int64_t first, v;
-    size_t n;
-
-    if (hd_gguf_array_len(g, key, &n) < 0 || hd_gguf_array_i64(g, key, 0, &first) < 0 || first < 0)
-        return hd_fail(err, HD_E_FORMAT, "key %s is not an unsigned integer", key);
-    for (size_t i = 1; i < n; i++)
-        if (hd_gguf_array_i64(g, key, i, &v) < 0 || v != first)
-            return hd_fail(err, HD_E_UNSUPPORTED,
-                           "key %s differs from layer to layer, which is not supported", key);
-    *out = (uint64_t)first;
-    return 0;
-}
-
-/* An integer; *out keeps its value when the key is not there. */
-static int read_count(const struct hd_gguf *g, const char *key, uint64_t *out, struct hd_error *err)
-{
-    int rc = hd_gguf_u64(g, key, out);
-
-    if (rc == HD_E_FORMAT)
-        return read_list(g, key, out, err);
-    return rc == HD_E_NOTFOUND ? 0 : rc;
-}
-
-static int read_real(const struct hd_gguf *g, const char *key, double *out, struct hd_error *err)
-{
-    int rc = typed(hd_gguf_f64(g, key, out), key, "a floating-point number", err);
-
-    return rc == HD_E_NOTFOUND ? 0 : rc;
-}
-
-/* -1 when the file does not say. */
-static int read_token(const struct hd_gguf *g, const char *key, int64_t *out, struct hd_error *err)
-{
-    uint64_t v = 0;
-    int rc = typed(hd_gguf_u64(g, key, &v), key, "an unsigned integer", err);
-
-    *out = rc < 0 ? -1 : (int64_t)(v < INT64_MAX ? v : INT64_MAX);
-    return rc == HD_E_NOTFOUND ? 0 : rc;
-}
 
 /* ---- What the file is -----------------------------------------------------------------------*/
 
@@ -79,7 +21,7 @@ static int refuse_type(struct hd_str type, struct hd_error *err)
     char word[32];
 
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (str_is(type, types[i].type))
+        if (gguf_str_is(type, types[i].type))
             return hd_fail(err, HD_E_UNSUPPORTED, "this is %s", types[i].what);
     hd_printable(word, sizeof word, type);
     return hd_fail(err, HD_E_UNSUPPORTED,
@@ -90,11 +32,11 @@ static int find_family(struct hd_hyper *h, const struct hd_gguf *g, struct hd_er
 {
     struct hd_str arch = {0}, type = {"model", 5};
     char word[64], known[256];
-    int rc = typed(hd_gguf_str(g, "general.type", &type), "general.type", "a string", err);
+    int rc = gguf_typed(hd_gguf_str(g, "general.type", &type), "general.type", "a string", err);
 
     if (rc < 0 && rc != HD_E_NOTFOUND)
         return rc;
-    if (!str_is(type, "model"))
+    if (!gguf_str_is(type, "model"))
         return refuse_type(type, err);
     rc = hd_gguf_str(g, "general.architecture", &arch);
     if (rc < 0)
@@ -110,18 +52,6 @@ static int find_family(struct hd_hyper *h, const struct hd_gguf *g, struct hd_er
 
 /* ---- Hyper-parameters -----------------------------------------------------------------------*/
 
-/* A key of the architecture: its family's name goes before it. */
-struct key {
-    char s[KEY_ROOM];
-};
-static struct key key_of(const struct hd_hyper *h, const char *rest)
-{
-    struct key k;
-
-    snprintf(k.s, sizeof k.s, "%s.%s", h->arch->gguf, rest);
-    return k;
-}
-
 /* The size of a head may be said three times; all must agree. */
 static int read_head_dim(const struct hd_gguf *g, struct hd_hyper *h, struct hd_error *err)
 {
@@ -130,7 +60,7 @@ static int read_head_dim(const struct hd_gguf *g, struct hd_hyper *h, struct hd_
     uint64_t dims[3] = {0};
 
     for (int i = 0; i < 3; i++) {
-        int rc = read_count(g, key_of(h, keys[i]).s, &dims[i], err);
+        int rc = gguf_read_count(g, gguf_key_of(h, keys[i]).s, &dims[i], err);
 
         if (rc < 0)
             return rc;
@@ -142,55 +72,8 @@ static int read_head_dim(const struct hd_gguf *g, struct hd_hyper *h, struct hd_
     for (int i = 1; i < 3; i++)
         if (dims[i] != 0 && dims[i] != h->head_dim && !(i == 2 && h->arch->partial_rope))
             return hd_fail(err, HD_E_UNSUPPORTED, "%s is %llu where the head size is %llu",
-                           key_of(h, keys[i]).s, (unsigned long long)dims[i],
+                           gguf_key_of(h, keys[i]).s, (unsigned long long)dims[i],
                            (unsigned long long)h->head_dim);
-    return 0;
-}
-
-/* The factor of linear scaling: the key of today, or the one of 2023 that ggml's gguf.md wants
- * supported for ever. 0 says "none" in either, as in llama.cpp. */
-static int read_factor(const struct hd_gguf *g, struct hd_hyper *h, struct hd_error *err)
-{
-    struct key now = key_of(h, "rope.scaling.factor"), then = key_of(h, "rope.scale_linear");
-    double *factor = &h->rope.factor;
-    double a = 0, b = 0;
-    int rc = read_real(g, now.s, &a, err);
-
-    if (rc == 0)
-        rc = read_real(g, then.s, &b, err);
-    if (rc == 0 && a != 0 && b != 0 && a != b)
-        rc = hd_fail(err, HD_E_UNSUPPORTED, "key %s is %g and key %s is %g: they contradict", now.s,
-                     a, then.s, b);
-    *factor = a != 0 ? a : b;
-    if (*factor == 0)
-        *factor = 1;
-    return rc;
-}
-
-/* A missing type means linear, as in llama.cpp: it matters when there is a factor. */
-static int read_rope(const struct hd_gguf *g, struct hd_hyper *h, struct hd_error *err)
-{
-    struct key scaling = key_of(h, "rope.scaling.type");
-    struct hd_rope_config *r = &h->rope;
-    struct hd_str type = {"linear", 6};
-    char word[64];
-    int rc = typed(hd_gguf_str(g, scaling.s, &type), scaling.s, "a string", err);
-
-    r->theta = 10000;
-    if (rc == 0 || rc == HD_E_NOTFOUND)
-        rc = read_real(g, key_of(h, "rope.freq_base").s, &r->theta, err);
-    if (rc == 0)
-        rc = read_factor(g, h, err);
-    if (rc < 0 || str_is(type, "none"))
-        return rc;
-    hd_printable(word, sizeof word, type);
-    if (!str_is(type, "linear"))
-        return hd_fail(err, HD_E_UNSUPPORTED,
-                       "key %s is \"%s\", which is not supported (none, linear and the tensor "
-                       "rope_freqs.weight are)",
-                       scaling.s, word);
-    if (r->factor != 1)
-        r->scaling = HD_ROPE_LINEAR;
     return 0;
 }
 
@@ -200,12 +83,12 @@ static int check_needs(const struct hd_gguf *g, const struct hd_hyper *h, struct
     double value;
 
     for (; need && *need; need++)
-        if (hd_gguf_f64(g, key_of(h, *need).s, &value) == HD_E_NOTFOUND)
+        if (hd_gguf_f64(g, gguf_key_of(h, *need).s, &value) == HD_E_NOTFOUND)
             return hd_fail(
                 err, HD_E_UNSUPPORTED,
                 "key %s is missing, which this model computes with; the file is of an old "
                 "converter: convert the model again, or take a newer file",
-                key_of(h, *need).s);
+                gguf_key_of(h, *need).s);
     return 0;
 }
 
@@ -224,10 +107,10 @@ static int read_block(const struct hd_gguf *g, struct hd_hyper *h, struct hd_err
     int rc = 0;
 
     if (hd_rule_reads(h->arch->gguf_rules, "attention.sliding_window"))
-        rc = read_count(g, key_of(h, "attention.sliding_window").s, &h->window, err);
+        rc = gguf_read_count(g, gguf_key_of(h, "attention.sliding_window").s, &h->window, err);
     for (size_t i = 0; rc == 0 && i < sizeof reals / sizeof *reals; i++)
         if (hd_rule_reads(h->arch->gguf_rules, reals[i].key))
-            rc = read_real(g, key_of(h, reals[i].key).s, reals[i].out, err);
+            rc = gguf_read_real(g, gguf_key_of(h, reals[i].key).s, reals[i].out, err);
     hd_hyper_turns(h);
     if (divided > 0)
         h->logit_scale = 1 / divided;
@@ -252,13 +135,14 @@ static int read_hyper(const struct hd_gguf *g, struct hd_hyper *h, struct hd_err
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < sizeof counts / sizeof *counts; i++)
-        rc = read_count(g, key_of(h, counts[i].key).s, counts[i].out, err);
+        rc = gguf_read_count(g, gguf_key_of(h, counts[i].key).s, counts[i].out, err);
     if (rc == 0)
         rc = read_head_dim(g, h, err);
     if (rc == 0)
-        rc = read_real(g, key_of(h, "attention.layer_norm_rms_epsilon").s, &h->norm_eps, err);
+        rc = gguf_read_real(g, gguf_key_of(h, "attention.layer_norm_rms_epsilon").s, &h->norm_eps,
+                            err);
     if (rc == 0)
-        rc = read_rope(g, h, err);
+        rc = gguf_read_rope(g, h, err);
     if (rc == 0)
         rc = check_needs(g, h, err);
     if (rc == 0)
@@ -267,29 +151,6 @@ static int read_hyper(const struct hd_gguf *g, struct hd_hyper *h, struct hd_err
         h->vocab = t.rows;
     h->tied_output = hd_gguf_tensor(g, "output.weight", &t) == HD_E_NOTFOUND;
     return rc;
-}
-
-/* Divisors of the frequencies: how GGUF files carry llama3 scaling. */
-static int apply_rope_freqs(struct hd_model *m, struct hd_error *err)
-{
-    struct hd_tensor t;
-    uint32_t n = m->shape.rope_dim / 2;
-    int rc = hd_gguf_tensor(m->gguf, "rope_freqs.weight", &t);
-
-    if (rc == HD_E_NOTFOUND)
-        return 0;
-    if (rc < 0 || t.type != HD_F32 || t.rows != 1 || t.cols != n)
-        return hd_fail(err, HD_E_FORMAT, "tensor rope_freqs.weight is not a vector of %u F32", n);
-    for (uint32_t i = 0; i < n; i++) {
-        float divisor;
-
-        memcpy(&divisor, t.data + i * sizeof divisor, sizeof divisor);
-        m->rope_freq[i] /= (double)divisor;
-        if (!(m->rope_freq[i] > 0 && m->rope_freq[i] <= HD_ROPE_MAX_FREQ))
-            return hd_fail(err, HD_E_FORMAT, "tensor rope_freqs.weight: value %u is %g", i,
-                           (double)divisor);
-    }
-    return 0;
 }
 
 /* ---- The whole ------------------------------------------------------------------------------*/
@@ -306,7 +167,7 @@ static void type_name(const void *arg, const char *name, char *out, size_t size)
 
 static bool ignorable(const struct hd_model *m, struct hd_str name)
 {
-    return str_is(name, "rope_freqs.weight"); /* read by itself */
+    return gguf_str_is(name, "rope_freqs.weight"); /* read by itself */
 }
 
 /* The name is shown to people and clients: printable ASCII only. */
@@ -338,15 +199,15 @@ static int from_gguf(struct hd_model *m, struct hd_error *err)
     if (rc == 0)
         rc = read_hyper(g, &h, err);
     if (rc == 0)
-        rc = read_token(g, "tokenizer.ggml.bos_token_id", &h.bos, err);
+        rc = gguf_read_token(g, "tokenizer.ggml.bos_token_id", &h.bos, err);
     if (rc == 0)
-        rc = read_token(g, "tokenizer.ggml.eos_token_id", &h.eos, err);
+        rc = gguf_read_token(g, "tokenizer.ggml.eos_token_id", &h.eos, err);
     if (rc == 0)
         rc = hd_gguf_check_keys(g, &h, &m->warnings, err);
     if (rc == 0)
         rc = hd_model_set_shape(m, &h, err);
     if (rc == 0)
-        rc = apply_rope_freqs(m, err);
+        rc = gguf_apply_rope_freqs(m, err);
     set_name(m);
     if (rc < 0)
         return rc;

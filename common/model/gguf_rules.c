@@ -28,7 +28,8 @@ const struct hd_rule hd_gguf_rules[] = {
     HD_IS("attention.shared_kv_layers", 0), HD_IS("attention.temperature_scale", 0),
     HD_IS("attention.q_lora_rank", 0), HD_IS("attention.kv_lora_rank", 0),
     HD_IS("attention.key_length_mla", 0), HD_IS("attention.value_length_mla", 0),
-    /* RoPE. YaRN's own parameters say nothing where its share (ext_factor) is 0. */
+    /* RoPE. YaRN's own parameters say nothing where its share (ext_factor) is 0; where it is not,
+     * they are read. */
     HD_IS("rope.scaling.attn_factor", 1), HD_IS("rope.scaling.yarn_attn_factor", 1),
     HD_EITHER("rope.scaling.yarn_ext_factor", 0, -1), HD_IS("rope.scaling.yarn_log_multiplier", 0),
     HD_NOTE("rope.scaling.yarn_beta_fast"), HD_NOTE("rope.scaling.yarn_beta_slow"),
@@ -64,6 +65,16 @@ static const struct hd_rule groups[] = {
     HD_NEVER("adapter", "this is a LoRA adapter: merge it into its model"),
     HD_NEVER("clip", "this is an encoder of images: take the language model's file"),
     HD_NEVER("imatrix", "this is a matrix for quantizing: take the model's file"),
+    HD_RULES_END,
+};
+
+/* What yarn reads, and how large its own share may be: all, or as the reader has it. */
+static const struct hd_rule yarn[] = {
+    HD_READ("rope.scaling.attn_factor"), HD_READ("rope.scaling.yarn_log_multiplier"),
+    HD_READ("rope.scaling.yarn_beta_fast"), HD_READ("rope.scaling.yarn_beta_slow"),
+    HD_READ("rope.scaling.original_context_length"),
+    HD_EITHER("rope.scaling.yarn_ext_factor", 1, -1),
+    HD_NOTE("rope.scaling.yarn_attn_factor"), /* nobody takes it where there is a share */
     HD_RULES_END,
 };
 /* clang-format on */
@@ -117,7 +128,9 @@ static int check_key(const struct hd_gguf *g, size_t i, const struct hd_hyper *h
     if (dot && hd_arch_of_gguf(group) == h->arch) {
         rest = (struct hd_str){dot + 1, name.len - group.len - 1};
         const struct hd_rule *own =
-            h->arch->gguf_rules ? hd_rule_find(h->arch->gguf_rules, rest) : NULL;
+            h->rope.scaling == HD_ROPE_YARN ? hd_rule_find(yarn, rest) : NULL;
+        if (!own && h->arch->gguf_rules)
+            own = hd_rule_find(h->arch->gguf_rules, rest);
         return judge(own ? own : hd_rule_find(hd_gguf_rules, rest), name, &g->values[i], h, err);
     }
     const struct hd_rule *r = hd_rule_find(groups, group);

@@ -5,7 +5,12 @@
 
 /* Parameters, and the kinds of scaling that use them. One that its kind does not use was meant for
  * another. */
-enum { LINEAR = 1 << HD_ROPE_LINEAR, LLAMA3 = 1 << HD_ROPE_LLAMA3 };
+enum {
+    LINEAR = 1 << HD_ROPE_LINEAR,
+    DYNAMIC = 1 << HD_ROPE_DYNAMIC,
+    LLAMA3 = 1 << HD_ROPE_LLAMA3,
+    YARN = 1 << HD_ROPE_YARN,
+};
 
 static int read_parameters(const json_t *o, struct hd_rope_config *r, struct hd_error *err)
 {
@@ -14,12 +19,19 @@ static int read_parameters(const json_t *o, struct hd_rope_config *r, struct hd_
         unsigned of;
         double *out;
     } parameters[] = {
-        {"factor", LINEAR | LLAMA3, &r->factor},
+        {"factor", LINEAR | DYNAMIC | LLAMA3 | YARN, &r->factor},
         {"low_freq_factor", LLAMA3, &r->low_freq_factor},
         {"high_freq_factor", LLAMA3, &r->high_freq_factor},
+        {"beta_fast", YARN, &r->beta_fast},
+        {"beta_slow", YARN, &r->beta_slow},
+        {"attention_factor", YARN, &r->attention_factor},
+        {"mscale", YARN, &r->mscale},
+        {"mscale_all_dim", YARN, &r->mscale_all_dim},
     };
-    int rc = 0;
+    bool truncate = true;
+    int rc = hf_read_flag(o, "truncate", &truncate, err);
 
+    r->exact_ramp = !truncate;
     for (size_t i = 0; rc == 0 && i < sizeof parameters / sizeof *parameters; i++) {
         double v = 1;
 
@@ -37,8 +49,11 @@ static int read_parameters(const json_t *o, struct hd_rope_config *r, struct hd_
 
 static int read_kind(const json_t *o, struct hd_rope_config *r, struct hd_error *err)
 {
-    static const char *const kinds[] = {
-        [HD_ROPE_PLAIN] = "default", [HD_ROPE_LINEAR] = "linear", [HD_ROPE_LLAMA3] = "llama3"};
+    static const char *const kinds[HD_ROPE_SCALINGS] = {[HD_ROPE_PLAIN] = "default",
+                                                        [HD_ROPE_LINEAR] = "linear",
+                                                        [HD_ROPE_DYNAMIC] = "dynamic",
+                                                        [HD_ROPE_LLAMA3] = "llama3",
+                                                        [HD_ROPE_YARN] = "yarn"};
     const json_t *now = json_object_get(o, "rope_type"), *then = json_object_get(o, "type");
     const char *type = "default";
 
@@ -47,17 +62,21 @@ static int read_kind(const json_t *o, struct hd_rope_config *r, struct hd_error 
     now = hf_absent(now) ? then : now;
     if (!hf_absent(now))
         type = json_is_string(now) ? json_string_value(now) : "?";
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < HD_ROPE_SCALINGS; i++)
         if (strcmp(type, kinds[i]) == 0) {
             r->scaling = (enum hd_rope_scaling)i;
             return 0;
         }
-    return hd_fail(err, HD_E_UNSUPPORTED,
-                   "rope_type \"%.40s\" is not supported (default, linear and llama3 are)", type);
+    return hd_fail(
+        err, HD_E_UNSUPPORTED,
+        "rope_type \"%.40s\" is not supported (default, linear, dynamic, llama3 and yarn "
+        "are)",
+        type);
 }
 
 /* As in transformers, the model's own original length goes before that of the scaling, and its
- * whole length stands in where neither is said. */
+ * whole length stands in where neither is said. What is not said of yarn's factor is by how much
+ * the whole is longer. */
 static int read_original(const json_t *o, const json_t *p, const struct hd_hyper *h,
                          struct hd_rope_config *r, struct hd_error *err)
 {
@@ -67,7 +86,11 @@ static int read_original(const json_t *o, const json_t *p, const struct hd_hyper
 
     *out = (double)h->context;
     rc = hf_read_real(p, key, out, err);
-    return rc < 0 ? rc : hf_read_real(o, key, out, err);
+    if (rc == 0)
+        rc = hf_read_real(o, key, out, err);
+    if (rc == 0 && r->scaling == HD_ROPE_YARN && r->factor == 0 && *out > 0)
+        r->factor = (double)h->context / *out;
+    return rc;
 }
 
 static int read_part(const json_t *p, struct hd_hyper *h, struct hd_error *err)

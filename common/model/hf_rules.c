@@ -76,8 +76,9 @@ const struct hd_rule hd_rope_rules[] = {
     HD_READ("rope_type"), HD_READ("type"), HD_READ("rope_theta"), HD_READ("factor"),
     HD_READ("low_freq_factor"), HD_READ("high_freq_factor"),
     HD_READ("original_max_position_embeddings"),
-    HD_IS("partial_rotary_factor", 1), HD_IS("attention_factor", 1),
-    HD_NOTE("finetuned"),
+    HD_READ("beta_fast"), HD_READ("beta_slow"), HD_READ("truncate"), HD_READ("attention_factor"),
+    HD_READ("mscale"), HD_READ("mscale_all_dim"),
+    HD_IS("partial_rotary_factor", 1), HD_NOTE("finetuned"),
     HD_RULES_END,
 };
 /* clang-format on */

@@ -60,6 +60,8 @@ static void hash_block(XXH3_state_t *h, const struct hd_model *m)
         }
     if (m->shape.rope_dim != m->shape.head_dim)
         hash_u64(h, m->shape.rope_dim);
+    if (m->rope_scale[0] != 1 || m->rope_scale[1] != 1)
+        XXH3_64bits_update(h, m->rope_scale, sizeof m->rope_scale);
 }
 
 static void hash_shape(XXH3_state_t *h, const struct hd_model *m)

@@ -92,14 +92,15 @@ struct hd_model {
     struct hd_model_shape shape;
     enum hd_rope_order rope_order; /* of the rows of wq and wk */
     struct hd_block block;
-    uint32_t rope_sets;           /* 1, or with HD_LAYER_ROPE_LOCAL 2 */
-    double *rope_freq;            /* [rope_sets][head_dim / 2]: angle per position, scaling
-                                   * applied; 0 behind rope_dim */
-    struct hd_tensor embedding;   /* [vocab][dim] */
-    struct hd_tensor output_norm; /* [1][dim] */
-    struct hd_tensor output;      /* [vocab][dim]; = embedding when tied */
-    struct hd_layer *layers;      /* [n_layers] */
-    char name[128];               /* general.name, or the file's or folder's name without ending */
+    uint32_t rope_sets;             /* 1, or with HD_LAYER_ROPE_LOCAL 2 */
+    double *rope_freq;              /* [rope_sets][head_dim / 2]: angle per position, scaling
+                                     * applied; 0 behind rope_dim */
+    float rope_scale[HD_ROPE_SETS]; /* of each set: cosines and sines are multiplied by it */
+    struct hd_tensor embedding;     /* [vocab][dim] */
+    struct hd_tensor output_norm;   /* [1][dim] */
+    struct hd_tensor output;        /* [vocab][dim]; = embedding when tied */
+    struct hd_layer *layers;        /* [n_layers] */
+    char name[128];  /* general.name, or the file's or folder's name without ending */
     uint64_t digest; /* XXH3 of shape, RoPE, tensor names, types, sizes and a sample of the bytes
                       * of each tensor (its first and last 4 KiB): two machines compare it before
                       * they work together. The same for the same weights in the same container */

@@ -28,6 +28,8 @@ void hd_outline_of(const struct hd_model *m, struct hd_outline_room *room, struc
         .rope_order = m->rope_order,
         .rope_freq = m->rope_freq,
         .n_rope_freq = m->rope_sets * (m->shape.head_dim / 2),
+        .rope_scale = m->rope_scale,
+        .n_rope_scale = m->rope_sets,
         .block = m->block,
         .activation = m->block.activation,
         .windows = room->windows,
@@ -92,6 +94,21 @@ static int set_frequencies(struct hd_model *m, const struct hd_outline *o, struc
 static bool is_number(float v, float least)
 {
     return v >= least && v <= 1e6f;
+}
+
+/* What cosines and sines are multiplied by, of each set. */
+static int set_rope_scales(struct hd_model *m, const struct hd_outline *o, struct hd_error *err)
+{
+    if (o->n_rope_scale != m->rope_sets)
+        return hd_fail(err, HD_E_FORMAT, "%zu scales of RoPE for %u sets of frequencies",
+                       o->n_rope_scale, m->rope_sets);
+    for (size_t i = 0; i < o->n_rope_scale; i++) {
+        if (!is_number(o->rope_scale[i], 1e-6f))
+            return hd_fail(err, HD_E_FORMAT, "scale %zu of RoPE is %g", i,
+                           (double)o->rope_scale[i]);
+        m->rope_scale[i] = o->rope_scale[i];
+    }
+    return 0;
 }
 
 static int set_block(struct hd_model *m, const struct hd_outline *o, struct hd_error *err)
@@ -190,6 +207,8 @@ int hd_model_from_outline(struct hd_model **out, const struct hd_outline *o, str
     int rc = set_shape(m, o, err);
     if (rc == 0)
         rc = set_frequencies(m, o, err);
+    if (rc == 0)
+        rc = set_rope_scales(m, o, err);
     if (rc == 0)
         rc = set_block(m, o, err);
     if (rc == 0)

@@ -16,6 +16,8 @@ struct hd_outline {
     uint32_t rope_order;     /* enum hd_rope_order */
     const double *rope_freq; /* [1 or 2][head_dim / 2] */
     size_t n_rope_freq;
+    const float *rope_scale; /* [1 or 2] */
+    size_t n_rope_scale;
     const char *name;
     uint64_t digest;
     struct hd_block block;   /* the scales of embedding and residual are the leader's alone */

@@ -182,6 +182,8 @@ int hd_model_set_shape(struct hd_model *m, struct hd_hyper *h, struct hd_error *
     hd_rope_frequencies(&h->rope, m->shape.rope_dim, m->rope_freq);
     if (m->rope_sets > 1)
         hd_rope_frequencies(&h->local, m->shape.rope_dim, m->rope_freq + m->shape.head_dim / 2);
+    m->rope_scale[HD_LAYER_ROPE_MAIN] = (float)hd_rope_attention_factor(&h->rope);
+    m->rope_scale[HD_LAYER_ROPE_LOCAL] = (float)hd_rope_attention_factor(&h->local);
     set_block(m, h);
     set_layers(m, h);
     return 0;

@@ -218,17 +218,16 @@ static bool declare(struct plan *p, const struct item *t)
 
 static bool write_rope(struct plan *p, const struct item *t)
 {
-    struct hd_rope_config plain = {.theta = p->s->rope.theta};
-    double *freq = calloc(t->cols, sizeof *freq);
+    double *divisor = calloc(t->cols, sizeof *divisor);
 
-    if (!freq) {
+    if (!divisor) {
         hd_gguf_write_fail(p->w, ENOMEM);
         return false;
     }
-    hd_rope_frequencies(&plain, p->s->head_dim, freq);
+    hd_rope_divisors(&p->s->rope, p->s->head_dim, divisor);
     for (size_t i = 0; i < t->cols; i++)
-        p->row[i] = (float)hd_rope_divisor(&p->s->rope, freq[i]);
-    free(freq);
+        p->row[i] = (float)divisor[i];
+    free(divisor);
     hd_gguf_write_data(p->w, p->row, t->cols * sizeof *p->row);
     return hd_gguf_end_tensor(p->w);
 }

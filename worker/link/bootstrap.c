@@ -119,6 +119,8 @@ int hd_model_from_message(struct hd_model **out, const struct Hydac__V1__ModelOu
         .rope_order = m->rope_order,
         .rope_freq = m->rope_freq,
         .n_rope_freq = m->n_rope_freq,
+        .rope_scale = m->rope_scale,
+        .n_rope_scale = m->n_rope_scale,
         .name = m->name,
         .digest = m->digest,
         .types = m->types.data,

@@ -293,6 +293,38 @@ Test(folder, config_before_version_5)
     cr_assert_float_eq(c.rope.theta, 10000, 0);
 }
 
+/* What Qwen's cards say to add, and what transformers makes of a factor that is not said. */
+Test(folder, yarn)
+{
+    struct hd_hyper c;
+    struct hd_error err = {0};
+
+    cr_assert_eq(read_config(LLAMA "\"max_position_embeddings\": 131072, \"rope_scaling\":"
+                                   "{\"type\": \"yarn\", \"factor\": 4.0,"
+                                   "\"original_max_position_embeddings\": 32768}}",
+                             &c, &err),
+                 0, "%s", err.text);
+    cr_assert_eq(c.rope.scaling, HD_ROPE_YARN);
+    cr_assert_eq(c.rope.factor, 4);
+    cr_assert_eq(c.rope.original_context, 32768);
+    cr_assert_not(c.rope.exact_ramp);
+    cr_assert_eq(read_config(LLAMA "\"max_position_embeddings\": 65536, \"rope_parameters\":"
+                                   "{\"rope_type\": \"yarn\", \"rope_theta\": 150000,"
+                                   "\"beta_fast\": 40, \"beta_slow\": 2, \"truncate\": false,"
+                                   "\"attention_factor\": 1.5, \"mscale\": null,"
+                                   "\"original_max_position_embeddings\": 4096}}",
+                             &c, &err),
+                 0, "%s", err.text);
+    cr_assert_eq(c.rope.factor, 16);
+    cr_assert_eq(c.rope.beta_fast, 40);
+    cr_assert_eq(c.rope.beta_slow, 2);
+    cr_assert_eq(c.rope.attention_factor, 1.5);
+    cr_assert(c.rope.exact_ramp);
+    config_fails(LLAMA
+                 "\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2, \"beta_fast\": 32}}",
+                 HD_E_UNSUPPORTED, "beta_fast");
+}
+
 Test(folder, config_from_version_5)
 {
     struct hd_hyper c;
@@ -327,7 +359,7 @@ Test(folder, configs_that_are_refused)
     config_fails(LLAMA "\"rms_norm_eps\": \"small\"}", HD_E_FORMAT, "rms_norm_eps");
     config_fails(LLAMA "\"eos_token_id\": 0.5}", HD_E_FORMAT, "eos_token_id");
     config_fails(LLAMA "\"rope_scaling\": 4}", HD_E_FORMAT, "rope_scaling");
-    config_fails(LLAMA "\"rope_scaling\": {\"rope_type\": \"yarn\"}}", HD_E_UNSUPPORTED, "yarn");
+    config_fails(LLAMA "\"rope_scaling\": {\"rope_type\": \"ntk\"}}", HD_E_UNSUPPORTED, "ntk");
     config_fails(LLAMA "\"rope_parameters\": {\"partial_rotary_factor\": 0.5}}", HD_E_UNSUPPORTED,
                  "partial_rotary_factor");
 }

@@ -103,8 +103,8 @@ Test(model, gguf_rope_scaling)
     for (int i = 0; i < 8; i++)
         cr_assert_float_eq(m->rope_freq[i], pow(10000, -i / 8.0) / divisors[i], 1e-14);
     hd_model_close(m);
-    open_fails(small_gguf(&(struct twist){.swap_key = key, .text = "yarn"}), HD_E_UNSUPPORTED,
-               "yarn");
+    open_fails(small_gguf(&(struct twist){.swap_key = key, .text = "ntk"}), HD_E_UNSUPPORTED,
+               "ntk");
 }
 
 Test(model, gguf_ids_that_are_no_tokens)

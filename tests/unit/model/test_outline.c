@@ -47,6 +47,7 @@ static void check_same(const char *path)
     cr_assert_str_eq(copy->name, m->name);
     same_shape(&copy->shape, &m->shape);
     cr_assert_eq(memcmp(copy->rope_freq, m->rope_freq, o.n_rope_freq * sizeof(double)), 0);
+    cr_assert_eq(copy->rope_scale[0], m->rope_scale[0]);
     for (uint32_t l = 0; l < m->shape.n_layers; l++) {
         same_matrix(&copy->layers[l].wq, &m->layers[l].wq);
         same_matrix(&copy->layers[l].wv, &m->layers[l].wv);
@@ -106,6 +107,9 @@ Test(outline, hostile)
     REFUSED(HD_E_FORMAT, o.rope_order = 2);
     REFUSED(HD_E_FORMAT, o.n_rope_freq--);
     REFUSED(HD_E_FORMAT, o.n_rope_freq = 0);
+    REFUSED(HD_E_FORMAT, o.n_rope_scale = 0);
+    REFUSED(HD_E_FORMAT, o.rope_scale = &(float){NAN});
+    REFUSED(HD_E_FORMAT, o.rope_scale = &(float){0});
     REFUSED(HD_E_FORMAT, o.n_types--);
     REFUSED(HD_E_FORMAT, o.shape.n_layers++);
     REFUSED(HD_E_FORMAT, o.slots &= ~HD_SLOT_BIT(HD_SLOT_O));        /* no model is without */

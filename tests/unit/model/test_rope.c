@@ -51,6 +51,71 @@ Test(rope, frequencies)
     }
 }
 
+/* The paper's, in transformers' words: the ramp is over pairs. */
+static double yarn(const struct hd_rope_config *c, uint32_t rotated, uint32_t i)
+{
+    double fast = c->beta_fast != 0 ? c->beta_fast : 32,
+           slow = c->beta_slow != 0 ? c->beta_slow : 1;
+    double low = rotated * log(c->original_context / (fast * 2 * M_PI)) / (2 * log(c->theta));
+    double high = rotated * log(c->original_context / (slow * 2 * M_PI)) / (2 * log(c->theta));
+    double f = pow(c->theta, -2.0 * i / rotated);
+
+    if (!c->exact_ramp)
+        low = floor(low), high = ceil(high);
+    low = fmax(low, 0), high = fmin(high, rotated - 1);
+    double ramp = fmin(fmax((i - low) / (high - low), 0), 1);
+    return f / c->factor * ramp + f * (1 - ramp);
+}
+
+Test(rope, yarn)
+{
+    static const struct hd_rope_config cases[] = {
+        {.theta = 1e6, .factor = 4, .original_context = 32768},
+        {.theta = 150000, .factor = 32, .original_context = 4096, .exact_ramp = true},
+        {.theta = 1e4, .factor = 1, .original_context = 2048},
+        {.theta = 5e5, .factor = 16, .original_context = 30, .beta_fast = 40, .beta_slow = 2},
+        {.theta = 1e6, .factor = 8.5, .original_context = 300, .beta_slow = 0.5},
+    };
+    double freq[64];
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (uint32_t rotated = 16; rotated <= 128; rotated *= 2) {
+            struct hd_rope_config c = cases[i];
+
+            c.scaling = HD_ROPE_YARN;
+            hd_rope_frequencies(&c, rotated, freq);
+            for (uint32_t k = 0; k < rotated / 2; k++) {
+                double want = yarn(&c, rotated, k);
+                cr_assert_float_eq(freq[k], want, want * 1e-12, "%zu %u %u", i, rotated, k);
+            }
+        }
+}
+
+Test(rope, attention_factor)
+{
+    struct hd_rope_config c = {.theta = 1e6, .factor = 4, .original_context = 32768};
+
+    cr_assert_eq(hd_rope_attention_factor(&c), 1);
+    c.scaling = HD_ROPE_YARN;
+    cr_assert_float_eq(hd_rope_attention_factor(&c), 0.1 * log(4) + 1, 1e-14);
+    c.mscale = 2;
+    cr_assert_float_eq(hd_rope_attention_factor(&c), 0.1 * log(4) + 1, 1e-14);
+    c.mscale_all_dim = 0.5;
+    cr_assert_float_eq(hd_rope_attention_factor(&c), (0.2 * log(4) + 1) / (0.05 * log(4) + 1),
+                       1e-14);
+    c.attention_factor = 1.25;
+    cr_assert_eq(hd_rope_attention_factor(&c), 1.25);
+    c = (struct hd_rope_config){.theta = 1e6, .scaling = HD_ROPE_YARN, .factor = 1};
+    cr_assert_eq(hd_rope_attention_factor(&c), 1);
+}
+
+Test(rope, logarithm)
+{
+    for (double x = 1e-9; x < 1e18; x *= 1.37)
+        cr_assert_float_eq(hd_rope_ln(x), log(x), 1e-14 * (1 + fabs(log(x))), "%g", x);
+    cr_assert_eq(hd_rope_ln(1), 0);
+}
+
 Test(rope, cos_and_sin)
 {
     for (uint64_t i = 0; i < 200000; i++) {
@@ -103,8 +168,15 @@ Test(rope, parameters_out_of_range)
         {.theta = 1e4, .scaling = HD_ROPE_LINEAR, .factor = 0.5},
         {.theta = 1e4, .scaling = HD_ROPE_LINEAR, .factor = NAN},
         {.theta = 1e4, .scaling = HD_ROPE_LLAMA3, .factor = 8},
-        {1e4, HD_ROPE_LLAMA3, 8, 4, 4, 8192},
-        {1e4, HD_ROPE_LLAMA3, 8, 1, 4, 0},
+        {1e4, HD_ROPE_LLAMA3, 8, 4, 4, .original_context = 8192},
+        {1e4, HD_ROPE_LLAMA3, 8, 1, 4, .original_context = 0},
+        {1e4, HD_ROPE_YARN, 8, .original_context = 0},
+        {1e4, HD_ROPE_YARN, 0.5, .original_context = 64},
+        {1e4, HD_ROPE_YARN, 8, .original_context = 64, .beta_fast = 1, .beta_slow = 2},
+        {1e4, HD_ROPE_YARN, 8, .original_context = 64, .beta_slow = -1},
+        {1e4, HD_ROPE_YARN, 8, .original_context = 64, .beta_fast = INFINITY},
+        {1e4, HD_ROPE_YARN, 8, .original_context = 64, .attention_factor = -1},
+        {1e4, HD_ROPE_YARN, 8, .original_context = 64, .mscale = NAN},
     };
 
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

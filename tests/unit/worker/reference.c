@@ -61,8 +61,10 @@ static void rotate(const struct hd_model *m, uint32_t layer, double *v, size_t n
         for (size_t i = 0; i < half; i++) {
             double *a = &v[h + (halves ? i : 2 * i)], *b = &v[h + (halves ? i + half : 2 * i + 1)];
             double angle = (double)position * m->rope_freq[set * (hd / 2) + i], was = *a;
-            *a = was * cos(angle) - *b * sin(angle);
-            *b = was * sin(angle) + *b * cos(angle);
+            double c = cos(angle) * (double)m->rope_scale[set],
+                   s = sin(angle) * (double)m->rope_scale[set];
+            *a = was * c - *b * s;
+            *b = was * s + *b * c;
         }
 }
 
