@@ -48,7 +48,7 @@ struct hd_device_options {
     struct hd_team *team; /* of so many threads; not for `speed` and `memory` */
 };
 
-/* What a conversation with a leader fixes. */
+/* What a session with a leader fixes. */
 struct hd_device_sizes {
     enum hd_kv_type kv_type;
     enum hd_activations activations;
@@ -142,7 +142,7 @@ struct hd_half_output {
 
 struct hd_device_ops {
     void (*free)(struct hd_device *d);
-    /* A conversation begins: scratch for steps of this size, inputs and answers in these forms.
+    /* A session begins: scratch for steps of this size, inputs and answers in these forms.
      * HD_E_NOMEM: no half-step and no rows before it has succeeded. K/V stores go first. */
     int (*resize)(struct hd_device *d, const struct hd_device_sizes *sizes);
 
@@ -160,7 +160,7 @@ struct hd_device_ops {
     size_t (*walk)(const struct hd_device_weights *w, struct hd_piece_at at,
                    struct hd_piece_walk *walk);
 
-    /* Of the sizes of the conversation. */
+    /* Of the sizes of the session. */
     int (*kv_new)(struct hd_device *d, struct hd_device_kv **out);
     void (*kv_free)(struct hd_device_kv *kv);
     /* Room for positions 0 .. positions-1 of a lane; *bytes grows by what that has taken. Rows that

@@ -1,7 +1,7 @@
-/* call.c - an HTTP exchange from its first header to its end. */
-#include "leader/api/api_impl.h"
+/* call.c - an HTTP exchange, from its routing to its end: threads, replies, streams. */
+#include "leader/api/call.h"
 
-#include "common/util/clock.h"
+#include "leader/api/limits.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,34 +21,43 @@ static void suspend(struct hd_call *c)
     MHD_suspend_connection(c->conn);
 }
 
-void hd_call_count(struct hd_call *c, enum hd_outcome how)
+/* ---- Its life -------------------------------------------------------------------------------*/
+
+struct hd_call *hd_call_new(struct hd_api *a, struct MHD_Connection *conn)
 {
-    if (!c->counted)
-        hd_serving_ended(c->api->o.backend.serving, how, c->gen.submitted_us, hd_now_us());
-    c->counted = true;
+    struct hd_call *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->api = a;
+    c->conn = conn;
+    c->next = a->calls;
+    a->calls = c;
+    return c;
 }
 
 void hd_call_cancel(struct hd_call *c)
 {
-    struct hd_request *r = c->request;
-    c->request = NULL;
     c->cancel = false;
-    if (!r)
-        return;
-    hd_call_count(c, HD_OUTCOME_ABORT); /* unless the answer was whole: a stop string */
-    c->api->o.backend.cancel(c->api->o.backend.arg, r);
+    if (c->work && c->work->cancel)
+        c->work->cancel(c);
 }
 
-static void free_body(struct hd_call *c)
+void hd_call_cancel_later(struct hd_call *c)
+{
+    c->cancel = true;
+    hd_api_later(c->api);
+}
+
+void hd_call_drop_body(struct hd_call *c)
 {
     c->api->bodies -= c->held;
     c->held = 0;
     hd_text_deinit(&c->body);
 }
 
-void hd_call_free_if_done(struct hd_call *c)
+static void free_if_done(struct hd_call *c)
 {
-    if (!c->completed || c->watching || c->status_pending || c->working)
+    if (!c->completed || c->watch.on || c->pending || c->working)
         return;
     struct hd_call **at = &c->api->calls;
     while (*at != c)
@@ -56,51 +65,118 @@ void hd_call_free_if_done(struct hd_call *c)
     *at = c->next;
     if (c->api->draining)
         hd_api_later(c->api); /* it may have been the last */
-    hd_generation_deinit(&c->gen);
-    free_body(c);
+    if (c->work)
+        c->work->free(c->own);
+    hd_call_drop_body(c);
     hd_text_deinit(&c->out);
     free(c->text);
     free(c);
 }
 
-void hd_call_completed(void *api, struct MHD_Connection *conn, void **call,
-                       enum MHD_RequestTerminationCode why)
+void hd_call_complete(struct hd_call *c)
 {
-    struct hd_call *c = *call;
-    *call = NULL;
-    if (!c)
-        return;
     hd_call_cancel(c);
-    hd_call_unwatch(c);
-    hd_client_now(conn, HD_CLIENT_IDLE);
+    hd_watch_stop(&c->watch);
     if (c->working && hd_jobs_cancel(c->api->jobs, &c->job))
         c->working = false;
     c->completed = c->gone = true;
     c->suspended = false;
-    hd_call_free_if_done(c);
+    free_if_done(c);
 }
 
-/* ---- Threads ---- */
+/* ---- The client's end ---- */
+
+static void on_gone(void *call)
+{
+    struct hd_call *c = call;
+    hd_debug(c->api->o.log, "http_client_gone", "id=%s", c->id ? c->id : "");
+    c->gone = true;
+    hd_call_cancel(c);
+    hd_call_wake(c);
+}
+
+static void on_unwatched(void *call)
+{
+    struct hd_call *c = call;
+    struct hd_api *a = c->api;
+    a->handles--;
+    free_if_done(c);
+    hd_api_maybe_closed(a);
+}
+
+static void watch(struct hd_call *c)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (c->watch.on || !info)
+        return;
+    c->watch.gone = on_gone;
+    c->watch.closed = on_unwatched;
+    c->watch.arg = c;
+    c->api->handles += hd_watch_start(&c->watch, c->api->o.loop, info->connect_fd);
+}
+
+/* ---- Threads, and answers of the backend ---- */
 
 void hd_call_work(struct hd_call *c, const struct hd_job *job)
 {
     c->job = *job;
     c->job.arg = c;
     c->working = true;
-    hd_call_watch(c);
+    watch(c);
     hd_jobs_add(c->api->jobs, &c->job);
+}
+
+void hd_call_work_on_body(struct hd_call *c, void (*run)(void *call), void (*done)(void *call))
+{
+    bool large = c->body.len > HD_SMALL_BODY;
+    struct hd_job job = {.run = run, .done = done, .kind = large ? HD_JOBS_LARGE : HD_JOBS_SMALL};
+    hd_call_work(c, &job);
+}
+
+static bool is_of_use(struct hd_call *c)
+{
+    struct hd_api *a = c->api;
+    if (!c->completed)
+        return true;
+    free_if_done(c);
+    hd_api_maybe_closed(a);
+    return false;
 }
 
 bool hd_call_worked(struct hd_call *c)
 {
-    struct hd_api *a = c->api;
     c->working = false;
-    free_body(c);
-    if (!c->completed)
-        return !c->gone;
-    hd_call_free_if_done(c);
-    hd_api_maybe_closed(a);
-    return false;
+    hd_call_drop_body(c);
+    return is_of_use(c) && !c->gone;
+}
+
+json_t *hd_call_body(struct hd_call *c)
+{
+    json_error_t bad;
+    json_t *body = json_loadb(hd_text_str(&c->body), c->body.len, JSON_REJECT_DUPLICATES, &bad);
+    hd_text_deinit(&c->body);
+    if (!body)
+        hd_refuse(&c->refusal, 400, NULL, "invalid_json",
+                  "The body is not valid JSON: line %d, column %d: %s", bad.line, bad.column,
+                  bad.text);
+    else if (!json_is_object(body))
+        hd_refuse(&c->refusal, 400, NULL, "invalid_json", "The body must be a JSON object.");
+    if (c->refusal.status == 0)
+        return body;
+    json_decref(body);
+    return NULL;
+}
+
+void hd_call_expect(struct hd_call *c)
+{
+    c->pending = true;
+}
+
+bool hd_call_expected(struct hd_call *c)
+{
+    c->pending = false;
+    return is_of_use(c);
 }
 
 /* ---- Replies --------------------------------------------------------------------------------*/
@@ -138,7 +214,7 @@ void hd_call_refuse(struct hd_call *c, const struct hd_refusal *r)
 
 static void add_headers(struct MHD_Response *r, const struct hd_call *c, const char *type)
 {
-    hd_cors_add(c->api, c->conn, r);
+    hd_cors_add(&c->api->origins, c->conn, r);
     if (c->last)
         MHD_add_response_header(r, "Connection", "close");
     if (c->preflight && c->status == 204) {
@@ -200,7 +276,7 @@ static enum MHD_Result send_stream(struct hd_call *c)
         MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, HD_STREAM_BLOCK, read_stream, c, NULL);
     if (!r)
         return MHD_NO;
-    add_headers(r, c, "text/event-stream");
+    add_headers(r, c, c->type ? c->type : "text/event-stream");
     MHD_add_response_header(r, "Cache-Control", "no-cache");
     MHD_add_response_header(r, "X-Accel-Buffering", "no"); /* proxies pass each event on at once */
     enum MHD_Result rc = MHD_queue_response(c->conn, 200, r);
@@ -208,136 +284,8 @@ static enum MHD_Result send_stream(struct hd_call *c)
     return rc;
 }
 
-/* ---- Requests -------------------------------------------------------------------------------*/
-static int refuse_size(struct hd_call *c)
+enum MHD_Result hd_call_send(struct hd_call *c)
 {
-    return hd_refuse(&c->refusal, 413, NULL, "request_too_large",
-                     "The body is larger than %zu bytes.", c->max_body);
-}
-
-static int refuse_memory(struct hd_call *c)
-{
-    return hd_refuse(&c->refusal, 429, NULL, "too_many_bodies",
-                     "The requests that are being read have %zu bytes already; try again later.",
-                     c->api->bodies);
-}
-
-/* It was taken in to be told so. */
-static void turn_away(struct hd_call *c)
-{
-    hd_refuse(&c->refusal, 503, NULL, "too_many_connections",
-              "The leader serves %u connections already; try again later.", c->api->door.places);
-    c->last = true;
-}
-
-/* Nothing that comes behind such a request is served: it may be a part of it. */
-static enum MHD_Result refuse_framing(struct hd_call *c, const char *fault)
-{
-    hd_refuse(&c->refusal, 400, NULL, "invalid_request",
-              "It is not certain where this request ends: %s.", fault);
-    c->last = true;
-    hd_call_refuse(c, &c->refusal);
-    return send_reply(c);
-}
-
-/* A body that is much too large is refused before it is sent; one that is a little too large is
- * read and dropped, so that the client surely sees the answer. */
-static enum MHD_Result expect_body(struct hd_call *c)
-{
-    const char *length = MHD_lookup_connection_value(c->conn, MHD_HEADER_KIND, "Content-Length");
-    const char *expect = MHD_lookup_connection_value(c->conn, MHD_HEADER_KIND, "Expect");
-    uint64_t len = length ? strtoull(length, NULL, 10) : 0;
-    if (len > c->max_body && c->refusal.status == 0)
-        refuse_size(c);
-    if (c->refusal.status == 0 || len <= (expect ? 0 : HD_MAX_DRAIN))
-        return MHD_YES;
-    hd_call_refuse(c, &c->refusal);
-    return send_reply(c);
-}
-
-/* What anybody may ask does not make a connection one that stays. */
-static bool is_known(const struct hd_call *c, const struct hd_head *head)
-{
-    return hd_api_is_guarded(head->url) || c->api->keys.api.len == 0;
-}
-
-/* Headers are there. Behind a body in chunks nothing more is taken from the connection: how a chunk
- * ends is read leniently by some, and the library does not show it. */
-static enum MHD_Result begin(struct hd_api *a, struct MHD_Connection *conn,
-                             const struct hd_head *head, void **call)
-{
-    if (a->closing)
-        return MHD_NO;
-    struct hd_call *c = calloc(1, sizeof *c);
-    if (!c)
-        return MHD_NO;
-    c->api = a;
-    c->conn = conn;
-    c->next = a->calls;
-    a->calls = c;
-    *call = c;
-    const char *fault = hd_framing_fault(conn, head);
-    if (fault)
-        return refuse_framing(c, fault);
-    c->last = hd_framing_is_chunked(conn);
-    c->preflight = hd_cors_is_preflight(conn, head->method);
-    c->max_body = a->o.max_body;
-    if (!hd_route_takes_prompts(head->url) && c->max_body > HD_SMALL_BODY)
-        c->max_body = HD_SMALL_BODY;
-    if (hd_client_is_turned_away(conn))
-        turn_away(c);
-    else if (hd_api_admit(a, c, head->url, head->method, &c->refusal) == 0 && is_known(c, head))
-        hd_client_now(conn, HD_CLIENT_SENDING);
-    return expect_body(c);
-}
-
-static enum MHD_Result take_body(struct hd_call *c, const char *data, size_t len)
-{
-    struct hd_api *a = c->api;
-    if (c->refusal.status == 0 && len > c->max_body - c->body.len)
-        refuse_size(c);
-    if (c->refusal.status == 0 && len > a->o.max_bodies - a->bodies)
-        refuse_memory(c);
-    if (c->refusal.status != 0) {
-        free_body(c);
-        c->dropped += len;
-        return c->dropped > HD_MAX_DRAIN ? MHD_NO : MHD_YES;
-    }
-    a->bodies += len;
-    c->held += len;
-    return hd_text_add(&c->body, data, len) == 0 ? MHD_YES : MHD_NO;
-}
-
-static void start(struct hd_call *c, const struct hd_head *head)
-{
-    c->state = HD_CALL_WAITING;
-    if (c->refusal.status == 0 && is_known(c, head))
-        hd_client_now(c->conn, HD_CLIENT_BUSY);
-    if (c->refusal.status != 0)
-        hd_call_refuse(c, &c->refusal);
-    else if (c->preflight)
-        c->status = 204;
-    else
-        hd_call_route(c, head->url, head->method);
-    if (!c->working) /* else a thread has it */
-        free_body(c);
-}
-
-enum MHD_Result hd_call_access(void *api, struct MHD_Connection *conn, const char *url,
-                               const char *method, const char *version, const char *data,
-                               size_t *len, void **call)
-{
-    struct hd_call *c = *call;
-    const struct hd_head head = {.url = url, .method = method, .version = version};
-    if (!c)
-        return begin(api, conn, &head, call);
-    if (*len > 0) {
-        size_t n = *len;
-        *len = 0;
-        return take_body(c, data, n);
-    }
-    if (c->state == HD_CALL_READING)
-        start(c, &head);
     if (c->gone)
         return MHD_NO;
     if (c->state == HD_CALL_STREAMING)

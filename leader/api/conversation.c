@@ -2,15 +2,10 @@
  * arguments of calls as objects, as transformers has them. */
 #include "leader/api/conversation.h"
 
-#include "leader/api/params.h"
+#include "common/util/error.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static int no_memory(struct hd_refusal *r)
-{
-    return hd_refuse(r, 500, NULL, NULL, "Out of memory.");
-}
 
 static int wrong(struct hd_refusal *r, const char *what)
 {
@@ -156,13 +151,13 @@ static int add_message(json_t *list, const json_t *v, bool native, struct hd_ref
         if (rc == 0)
             rc = json_array_append(list, m);
     } else if (!r->status) {
-        rc = rc == HD_E_NOMEM ? no_memory(r)
+        rc = rc == HD_E_NOMEM ? hd_refuse_memory(r)
                               : wrong(r, "'content': a string, or an array of text parts");
     }
     json_decref(m);
     json_decref(calls);
     hd_text_deinit(&content);
-    return rc < 0 && !r->status ? no_memory(r) : rc;
+    return rc < 0 && !r->status ? hd_refuse_memory(r) : rc;
 }
 
 /* The tools in the system message, which is made if there is none. */
@@ -207,7 +202,7 @@ static int add_vars(json_t *o, const json_t *body, struct hd_refusal *r)
     int rc = json_is_string(effort) ? json_object_set(vars, "reasoning_effort", effort) : 0;
     if (rc == 0 && json_is_object(given))
         rc = json_object_update(vars, given);
-    return rc == 0 && json_object_set_new(o, "vars", vars) == 0 ? 0 : no_memory(r);
+    return rc == 0 && json_object_set_new(o, "vars", vars) == 0 ? 0 : hd_refuse_memory(r);
 }
 
 /* What the assistant has begun to say, without a call. */
@@ -234,7 +229,7 @@ int hd_conversation_read(json_t **out, json_t **last, const json_t *body,
     if (rc == 0 && tools && hd_tools_are_offered(tools))
         rc = (native ? json_object_set(o, "tools", tools->list) : tell_tools(list, tools)) == 0
                  ? 0
-                 : no_memory(r);
+                 : hd_refuse_memory(r);
     if (rc == 0)
         rc = add_vars(o, body, r);
     if (rc < 0) {

@@ -12,12 +12,19 @@
  * so that there are two bytes, CR LF, between the end of a value and the next name, four behind the
  * last one, and that is what it says the size of all headers is. (Later releases have a setting to
  * be strict instead.) */
-#include "leader/api/api_impl.h"
+#include "leader/api/framing.h"
 
 #include <string.h>
 #include <strings.h>
 
 #define MAX_DIGITS 18 /* of a Content-Length: no number of them is beyond 64 bits */
+
+struct header {
+    const char *name;
+    size_t name_len;
+    const char *value; /* NUL-terminated */
+    size_t len;
+};
 
 struct headers {
     const char *next;  /* where the next name begins; NULL: not known */
@@ -50,7 +57,7 @@ static bool is(const char *name, const char *s, size_t n)
     return n == strlen(name) && strncasecmp(name, s, n) == 0;
 }
 
-static const char *fault_of_value(struct headers *h, const struct hd_header *x)
+static const char *fault_of_value(struct headers *h, const struct header *x)
 {
     if (is("Host", x->name, x->name_len) && h->hosts++ > 0)
         return "there are two Host headers";
@@ -70,7 +77,7 @@ static enum MHD_Result on_header(void *headers, enum MHD_ValueKind kind, const c
                                  size_t name_len, const char *value, size_t len)
 {
     struct headers *h = headers;
-    const struct hd_header x = {name, name_len, value ? value : "", value ? len : 0};
+    const struct header x = {name, name_len, value ? value : "", value ? len : 0};
 #if MHD_VERSION < 0x00097600
     if (name != h->next)
         h->fault = "a line is folded, or does not end with CR LF";

@@ -1,8 +1,60 @@
 /* generate.c - completions: from the body to the backend, from its events to the client. */
-#include "leader/api/api_impl.h"
+#include "leader/api/call.h"
+#include "leader/api/handlers.h"
+#include "leader/api/limits.h"
+#include "leader/api/objects.h"
+
+#include "common/util/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+/* What is kept beside a call. */
+struct answer {
+    struct hd_generation gen;
+    struct hd_request *request; /* alive in the backend, else NULL */
+    bool chat;                  /* it is a turn of a conversation */
+    bool counted;               /* how it ended was */
+};
+
+static struct answer *answer_of(const struct hd_call *c)
+{
+    return c->own;
+}
+
+static struct hd_generation *gen_of(const struct hd_call *c)
+{
+    return &answer_of(c)->gen;
+}
+
+/* Counts how a generation ended, the first time. */
+static void count(struct hd_call *c, enum hd_outcome how)
+{
+    struct answer *a = answer_of(c);
+    if (!a->counted)
+        hd_serving_ended(c->api->o.backend.serving, how, a->gen.submitted_us, hd_now_us());
+    a->counted = true;
+}
+
+static void cancel(struct hd_call *c)
+{
+    struct answer *a = answer_of(c);
+    struct hd_request *r = a->request;
+    a->request = NULL;
+    if (!r)
+        return;
+    count(c, HD_OUTCOME_ABORT); /* unless the answer was whole: a stop string */
+    c->api->o.backend.cancel(c->api->o.backend.arg, r);
+}
+
+static void free_answer(void *own)
+{
+    struct answer *a = own;
+    hd_generation_deinit(&a->gen);
+    free(a);
+}
+
+static const struct hd_call_work work = {.cancel = cancel, .free = free_answer};
 
 /* One SSE event. HD_E_NOMEM, or HD_E_LIMIT when the client is too slow. */
 static int add_event(struct hd_call *c, json_t *object)
@@ -25,7 +77,7 @@ static int add_event(struct hd_call *c, json_t *object)
 /* What can be done no more for this client: cut it off. */
 static void give_up(struct hd_call *c, int rc)
 {
-    hd_warn(c->api->o.log, "http_cut_off", "id=%s why=%s", c->gen.id,
+    hd_warn(c->api->o.log, "http_cut_off", "id=%s why=%s", gen_of(c)->id,
             rc == HD_E_LIMIT ? "slow_client" : "out_of_memory");
     c->gone = true;
 }
@@ -34,7 +86,7 @@ static void give_up(struct hd_call *c, int rc)
 static void write_whole(void *call)
 {
     struct hd_call *c = call;
-    json_t *o = hd_generation_whole(&c->gen);
+    json_t *o = hd_generation_whole(gen_of(c));
     c->text = o ? json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(o);
 }
@@ -56,22 +108,22 @@ static void on_written(void *call)
 static void finish(struct hd_call *c)
 {
     static const struct hd_job job = {
-        .run = write_whole, .done = on_written, .lane = HD_LANE_LARGE};
-    bool full = strcmp(c->gen.finish, "length") == 0;
-    hd_call_count(c, full ? HD_OUTCOME_LENGTH : HD_OUTCOME_STOP);
+        .run = write_whole, .done = on_written, .kind = HD_JOBS_LARGE};
+    bool full = strcmp(gen_of(c)->finish, "length") == 0;
+    count(c, full ? HD_OUTCOME_LENGTH : HD_OUTCOME_STOP);
     c->ended = true;
-    if (!c->gen.p.stream && hd_generation_is_long(&c->gen)) {
+    if (!gen_of(c)->p.stream && hd_generation_is_long(gen_of(c))) {
         hd_call_work(c, &job);
         return;
     }
-    if (!c->gen.p.stream) {
+    if (!gen_of(c)->p.stream) {
         write_whole(c);
         reply_whole(c);
         return;
     }
-    int rc = add_event(c, hd_generation_chunk(&c->gen));
-    if (rc == 0 && c->gen.p.include_usage)
-        rc = add_event(c, hd_generation_usage_chunk(&c->gen));
+    int rc = add_event(c, hd_generation_chunk(gen_of(c)));
+    if (rc == 0 && gen_of(c)->p.include_usage)
+        rc = add_event(c, hd_generation_usage_chunk(gen_of(c)));
     if (rc == 0)
         rc = hd_text_add(&c->out, "data: [DONE]\n\n", 14);
     if (rc < 0)
@@ -86,9 +138,9 @@ static void fail(struct hd_call *c, const char *error)
     unsigned status = b->not_ready(b->arg) ? 503 : 500;
     hd_refuse(&r, status, NULL, status == 503 ? "not_ready" : "generation_failed", "%s",
               error ? error : "The request failed.");
-    hd_call_count(c, HD_OUTCOME_ERROR);
+    count(c, HD_OUTCOME_ERROR);
     c->ended = true;
-    if (!c->gen.p.stream) {
+    if (!gen_of(c)->p.stream) {
         hd_call_refuse(c, &r);
         return;
     }
@@ -98,18 +150,11 @@ static void fail(struct hd_call *c, const char *error)
     hd_call_wake(c);
 }
 
-/* Cancels from the loop, as events must not. */
-static void cancel_later(struct hd_call *c)
-{
-    c->cancel = true;
-    hd_api_later(c->api);
-}
-
 static int flush(struct hd_call *c)
 {
-    if (!c->gen.p.stream || !hd_generation_has_news(&c->gen))
+    if (!gen_of(c)->p.stream || !hd_generation_has_news(gen_of(c)))
         return 0;
-    return add_event(c, hd_generation_chunk(&c->gen));
+    return add_event(c, hd_generation_chunk(gen_of(c)));
 }
 
 static void on_token(void *call, const struct hd_token_event *t)
@@ -117,36 +162,36 @@ static void on_token(void *call, const struct hd_token_event *t)
     struct hd_call *c = call;
     if (c->cancel || c->gone || c->ended)
         return;
-    int rc = hd_generation_token(&c->gen, t);
+    int rc = hd_generation_token(gen_of(c), t);
     if (rc == 1) {
         finish(c);
-        cancel_later(c);
+        hd_call_cancel_later(c);
         return;
     }
     if (rc == 0)
         rc = flush(c);
     if (rc < 0) {
         give_up(c, rc);
-        cancel_later(c);
+        hd_call_cancel_later(c);
     }
-    if (c->gen.p.stream || c->gone)
+    if (gen_of(c)->p.stream || c->gone)
         hd_call_wake(c);
 }
 
 static void on_end(void *call, const struct hd_request_end *end)
 {
     struct hd_call *c = call;
-    c->request = NULL;
+    answer_of(c)->request = NULL;
     c->cancel = false;
     if (c->gone)
-        hd_call_count(c, HD_OUTCOME_ABORT);
+        count(c, HD_OUTCOME_ABORT);
     if (c->gone || c->ended)
         return;
     if (end->finish == HD_FINISH_ERROR) {
         fail(c, end->error);
         return;
     }
-    int rc = hd_generation_end(&c->gen, end);
+    int rc = hd_generation_end(gen_of(c), end);
     if (rc < 0)
         fail(c, "Out of memory.");
     else
@@ -175,14 +220,15 @@ static void submit(struct hd_call *c)
     const struct hd_api_backend *b = &c->api->o.backend;
     struct hd_request_options o;
     struct hd_error err = {0};
-    hd_generation_options(&c->gen, &o);
-    int rc = b->submit(b->arg, &o, &events, c, &c->request, &err);
+    hd_generation_options(gen_of(c), &o);
+    c->id = gen_of(c)->id;
+    int rc = b->submit(b->arg, &o, &events, c, &answer_of(c)->request, &err);
     if (rc < 0) {
-        c->request = NULL;
+        answer_of(c)->request = NULL;
         refuse_submit(c, rc, &err);
         return;
     }
-    if (!c->gen.p.stream)
+    if (!gen_of(c)->p.stream)
         return;
     c->state = HD_CALL_STREAMING;
     rc = flush(c); /* the role, the echo */
@@ -197,15 +243,9 @@ static void read_body(void *call)
 {
     struct hd_call *c = call;
     const struct hd_api_backend *b = &c->api->o.backend;
-    json_error_t bad;
-    json_t *body = json_loadb(hd_text_str(&c->body), c->body.len, JSON_REJECT_DUPLICATES, &bad);
-    hd_text_deinit(&c->body);
-    if (!body)
-        hd_refuse(&c->refusal, 400, NULL, "invalid_json",
-                  "The body is not valid JSON: line %d, column %d: %s", bad.line, bad.column,
-                  bad.text);
-    else if (hd_generation_init(&c->gen, b, body, c->chat, &c->refusal) < 0)
-        hd_generation_deinit(&c->gen);
+    json_t *body = hd_call_body(c);
+    if (body && hd_generation_init(gen_of(c), b, body, answer_of(c)->chat, &c->refusal) < 0)
+        hd_generation_deinit(gen_of(c));
     c->job.wasted = c->refusal.status != 0;
 }
 
@@ -218,16 +258,32 @@ static void on_read(void *call)
         hd_call_refuse(c, &c->refusal);
     else
         submit(c);
-    hd_ignored_tell(c->api, &c->gen.p);
+    hd_ignored_tell(&c->api->ignored, c->api->o.log, &gen_of(c)->p.unknown);
     if (c->state == HD_CALL_STREAMING)
         hd_call_wake(c);
 }
 
-void hd_call_generate(struct hd_call *c, bool chat)
+static void generate(struct hd_call *c, bool chat)
 {
-    bool large = c->body.len > HD_SMALL_BODY;
-    c->chat = chat;
-    hd_call_work(c, &(struct hd_job){.run = read_body,
-                                     .done = on_read,
-                                     .lane = large ? HD_LANE_LARGE : HD_LANE_SMALL});
+    struct answer *a = calloc(1, sizeof *a);
+    struct hd_refusal r;
+    if (!a) {
+        hd_refuse_memory(&r);
+        hd_call_refuse(c, &r);
+        return;
+    }
+    a->chat = chat;
+    c->own = a;
+    c->work = &work;
+    hd_call_work_on_body(c, read_body, on_read);
+}
+
+void hd_post_completions(struct hd_call *c, const char *rest)
+{
+    generate(c, false);
+}
+
+void hd_post_chat(struct hd_call *c, const char *rest)
+{
+    generate(c, true);
 }

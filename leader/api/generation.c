@@ -20,11 +20,6 @@ static uint64_t random_u64(void)
     return v;
 }
 
-static int no_memory(struct hd_refusal *r)
-{
-    return hd_refuse(r, 500, NULL, NULL, "Out of memory.");
-}
-
 /* The prompt and its answer must fit into the context. */
 static int check_length(struct hd_generation *g, struct hd_refusal *r)
 {
@@ -95,7 +90,7 @@ static int read_tools(struct hd_generation *g, struct hd_refusal *r)
     g->calls.form = hd_call_form_of(hd_chat_template(t), &native);
     hd_call_marks_init(&g->marks, t);
     if (!(g->tool_calls = json_array()))
-        return no_memory(r);
+        return hd_refuse_memory(r);
     return hd_tools_structure(&g->p.tools, g->calls.form, &g->marks, &g->p.structured, r);
 }
 
@@ -119,7 +114,7 @@ static int read_all(struct hd_generation *g, json_t *body, struct hd_refusal *r)
     if (g->p.n_stops > 0)
         g->stop = json_incref(json_object_get(body, "stop"));
     g->prompt.text = NULL; /* the body's */
-    return rc < 0 ? no_memory(r) : 0;
+    return rc < 0 ? hd_refuse_memory(r) : 0;
 }
 
 int hd_generation_init(struct hd_generation *g, const struct hd_api_backend *b, json_t *body,

@@ -6,6 +6,7 @@
 #define HD_API_GENERATION_H
 
 #include "leader/api/params.h"
+#include "leader/api/prompt.h"
 
 struct hd_generation {
     const struct hd_api_backend *backend; /* borrowed */
@@ -51,13 +52,5 @@ void hd_generation_options(const struct hd_generation *g, struct hd_request_opti
 int hd_generation_token(struct hd_generation *g, const struct hd_token_event *t);
 /* The backend ended the answer (not for HD_FINISH_ERROR). 0 or HD_E_NOMEM. */
 int hd_generation_end(struct hd_generation *g, const struct hd_request_end *end);
-
-/* objects.c. Each returns a new object, NULL when memory is out. */
-bool hd_generation_has_news(const struct hd_generation *g);
-json_t *hd_generation_chunk(struct hd_generation *g); /* clears what was collected */
-json_t *hd_generation_usage_chunk(const struct hd_generation *g);
-json_t *hd_generation_whole(struct hd_generation *g);
-/* Making that takes longer than a moment. */
-bool hd_generation_is_long(const struct hd_generation *g);
 
 #endif

@@ -1,8 +1,10 @@
 /* ignored.c - members of requests that nothing here knows: programs send those of other servers to
  * everybody, so that they are left out, with one line in the log for each name. */
-#include "leader/api/api_impl.h"
+#include "leader/api/ignored.h"
 
 #include <ctype.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 static bool is_told(const struct hd_ignored *i, const char *name)
@@ -13,6 +15,12 @@ static bool is_told(const struct hd_ignored *i, const char *name)
     return false;
 }
 
+void hd_unknown_add(struct hd_unknown *u, const char *name)
+{
+    if (u->n < HD_MAX_UNKNOWN)
+        snprintf(u->names[u->n++], HD_IGNORED_NAME, "%s", name);
+}
+
 /* The name is a client's: nothing in it may look like another line of the log. */
 static void make_printable(char *name)
 {
@@ -21,17 +29,16 @@ static void make_printable(char *name)
             *name = '?';
 }
 
-void hd_ignored_tell(struct hd_api *a, const struct hd_params *p)
+void hd_ignored_tell(struct hd_ignored *told, const struct hd_log *log, const struct hd_unknown *u)
 {
-    struct hd_ignored *told = &a->ignored;
-    for (size_t i = 0; i < p->n_ignored && told->n < HD_MAX_TOLD; i++) {
+    for (size_t i = 0; i < u->n && told->n < HD_MAX_TOLD; i++) {
         char *name = told->told[told->n];
-        memcpy(name, p->ignored[i], HD_IGNORED_NAME);
+        memcpy(name, u->names[i], HD_IGNORED_NAME);
         make_printable(name);
         if (is_told(told, name))
             continue;
         told->n++;
-        hd_warn(a->o.log, "http_field_ignored",
+        hd_warn(log, "http_field_ignored",
                 "name=%s text=\"requests have a field that is not known here; it is left out\"",
                 name);
     }

@@ -1,4 +1,4 @@
-/* jobs.c - a lane (queue and thread) for each kind of job, so that a huge prompt delays no other
+/* jobs.c - a runner (queue and thread) for each kind of job, so that a huge prompt delays no other
  * client. */
 #include "leader/api/jobs.h"
 
@@ -15,9 +15,9 @@ struct queue {
     struct hd_job *first, **end;
 };
 
-struct lane {
+struct runner {
     struct hd_jobs *jobs;
-    enum hd_lane kind;
+    enum hd_jobs_kind kind;
     uv_thread_t thread;
     uv_cond_t work;
     struct queue waiting;
@@ -26,7 +26,7 @@ struct lane {
 struct hd_jobs {
     uv_async_t wake; /* of the loop: jobs are done */
     uv_mutex_t lock;
-    struct lane lanes[HD_LANES];
+    struct runner runners[HD_JOBS_KINDS];
     unsigned running; /* threads that were started */
     struct queue done;
     bool ending;
@@ -53,18 +53,18 @@ static struct hd_job *pop(struct queue *q)
 }
 
 /* Under the lock, but not while it waits. */
-static void pause_lane(struct lane *l, uint64_t ns)
+static void pause_runner(struct runner *l, uint64_t ns)
 {
     uint64_t now = uv_hrtime(), until = now + ns;
     for (; now < until && !l->jobs->ending; now = uv_hrtime())
         uv_cond_timedwait(&l->work, &l->jobs->lock, until - now);
 }
 
-static void run_lane(void *lane)
+static void run_jobs(void *runner)
 {
-    struct lane *l = lane;
+    struct runner *l = runner;
     struct hd_jobs *j = l->jobs;
-    if (l->kind == HD_LANE_LARGE) /* Linux: of this thread alone */
+    if (l->kind == HD_JOBS_LARGE) /* Linux: of this thread alone */
         setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LARGE_NICE);
     uv_mutex_lock(&j->lock);
     for (;;) {
@@ -79,12 +79,12 @@ static void run_lane(void *lane)
         uint64_t began = uv_hrtime();
         job->run(job->arg);
         uint64_t took = uv_hrtime() - began;
-        bool wasted = job->wasted && l->kind == HD_LANE_LARGE;
+        bool wasted = job->wasted && l->kind == HD_JOBS_LARGE;
         uv_mutex_lock(&j->lock);
         push(&j->done, job);
         uv_async_send(&j->wake);
         if (wasted)
-            pause_lane(l, PAUSE * took);
+            pause_runner(l, PAUSE * took);
     }
     uv_mutex_unlock(&j->lock);
 }
@@ -107,10 +107,10 @@ static void end_threads(struct hd_jobs *j)
     uv_mutex_lock(&j->lock);
     j->ending = true;
     for (unsigned i = 0; i < j->running; i++)
-        uv_cond_signal(&j->lanes[i].work);
+        uv_cond_signal(&j->runners[i].work);
     uv_mutex_unlock(&j->lock);
     for (unsigned i = 0; i < j->running; i++)
-        uv_thread_join(&j->lanes[i].thread);
+        uv_thread_join(&j->runners[i].thread);
 }
 
 static void on_closed(uv_handle_t *wake)
@@ -118,8 +118,8 @@ static void on_closed(uv_handle_t *wake)
     struct hd_jobs *j = wake->data;
     void (*closed)(void *arg) = j->closed;
     void *arg = j->closed_arg;
-    for (unsigned i = 0; i < HD_LANES; i++)
-        uv_cond_destroy(&j->lanes[i].work);
+    for (unsigned i = 0; i < HD_JOBS_KINDS; i++)
+        uv_cond_destroy(&j->runners[i].work);
     uv_mutex_destroy(&j->lock);
     free(j);
     if (closed)
@@ -146,16 +146,16 @@ int hd_jobs_new(struct hd_jobs **out, uv_loop_t *loop, struct hd_error *err)
     j->wake.data = j;
     j->done.end = &j->done.first;
     uv_mutex_init(&j->lock);
-    for (unsigned i = 0; i < HD_LANES; i++) {
-        struct lane *l = &j->lanes[i];
+    for (unsigned i = 0; i < HD_JOBS_KINDS; i++) {
+        struct runner *l = &j->runners[i];
         l->jobs = j;
-        l->kind = (enum hd_lane)i;
+        l->kind = (enum hd_jobs_kind)i;
         l->waiting.end = &l->waiting.first;
         uv_cond_init(&l->work);
     }
-    while (rc == 0 && j->running < HD_LANES) {
-        struct lane *l = &j->lanes[j->running];
-        rc = uv_thread_create(&l->thread, run_lane, l);
+    while (rc == 0 && j->running < HD_JOBS_KINDS) {
+        struct runner *l = &j->runners[j->running];
+        rc = uv_thread_create(&l->thread, run_jobs, l);
         j->running += rc == 0;
     }
     if (rc < 0) {
@@ -168,7 +168,7 @@ int hd_jobs_new(struct hd_jobs **out, uv_loop_t *loop, struct hd_error *err)
 
 void hd_jobs_add(struct hd_jobs *j, struct hd_job *job)
 {
-    struct lane *l = &j->lanes[job->lane];
+    struct runner *l = &j->runners[job->kind];
     uv_mutex_lock(&j->lock);
     push(&l->waiting, job);
     uv_cond_signal(&l->work);
@@ -177,7 +177,7 @@ void hd_jobs_add(struct hd_jobs *j, struct hd_job *job)
 
 bool hd_jobs_cancel(struct hd_jobs *j, struct hd_job *job)
 {
-    struct queue *q = &j->lanes[job->lane].waiting;
+    struct queue *q = &j->runners[job->kind].waiting;
     uv_mutex_lock(&j->lock);
     struct hd_job **at = &q->first;
     while (*at && *at != job)

@@ -1,10 +1,10 @@
 /* jobs.h - what would stop the loop for longer than a moment is done by threads of its own: parsing
  * a body, templates, tokenizing, writing a long answer.
  *
- * Two lanes, a thread each, first come first served: a small job never waits behind large ones, and
- * large ones, at a lower priority, take little from whoever computes on the same cores. Behind a
- * large one that came to nothing the lane pauses for three times as long as it took: who sends what
- * is refused, as fast as he can, gets a quarter of a core at most.
+ * Two queues, a thread each, first come first served: a small job never waits behind large ones,
+ * and large ones, at a lower priority, take little from whoever computes on the same cores. Behind
+ * a large one that came to nothing its thread pauses for three times as long as it took: who sends
+ * what is refused, as fast as he can, gets a quarter of a core at most.
  *
  * Happy path: add -> run, on the thread -> done, on the loop. A job that is cancelled in time does
  * neither; one that runs already cannot be stopped, and its `done` comes. */
@@ -16,13 +16,13 @@
 #include <stdbool.h>
 #include <uv.h>
 
-enum hd_lane { HD_LANE_SMALL, HD_LANE_LARGE, HD_LANES };
+enum hd_jobs_kind { HD_JOBS_SMALL, HD_JOBS_LARGE, HD_JOBS_KINDS };
 
 struct hd_job {
     void (*run)(void *arg);  /* on a thread; nothing else may touch what it touches */
     void (*done)(void *arg); /* on the loop, afterwards */
     void *arg;
-    enum hd_lane lane;
+    enum hd_jobs_kind kind;
     bool wasted;         /* set by `run`: it came to nothing */
     struct hd_job *next; /* the pool's own, as is what follows */
 };

@@ -1,5 +1,8 @@
 /* keys.c - who may ask, and the certificate that HTTPS shows. */
-#include "leader/api/api_impl.h"
+#include "leader/api/keys.h"
+
+#include "leader/api/framing.h"
+#include "leader/api/limits.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -47,7 +50,7 @@ static int load_certificate(char **text, const char *path, struct hd_error *err)
     return rc;
 }
 
-static int load_pair(struct hd_api_keys *k, const struct hd_api_options *o, struct hd_error *err)
+static int load_pair(struct hd_api_keys *k, const struct hd_api_key_files *f, struct hd_error *err)
 {
     size_t len;
     if (MHD_is_feature_supported(MHD_FEATURE_TLS) != MHD_YES)
@@ -56,18 +59,18 @@ static int load_pair(struct hd_api_keys *k, const struct hd_api_options *o, stru
     k->cert_key = calloc(1, HD_MAX_PEM + 1);
     if (!k->cert_key)
         return hd_fail(err, HD_E_NOMEM, "HTTP: out of memory");
-    if (hd_secret_read(o->cert_key_file, k->cert_key, HD_MAX_PEM + 1, &len, err) < 0)
+    if (hd_secret_read(f->cert_key, k->cert_key, HD_MAX_PEM + 1, &len, err) < 0)
         return hd_fail_in(err, "http.cert_key");
-    return load_certificate(&k->cert, o->cert_file, err);
+    return load_certificate(&k->cert, f->cert, err);
 }
 
-int hd_api_keys_load(struct hd_api_keys *k, const struct hd_api_options *o, struct hd_error *err)
+int hd_api_keys_load(struct hd_api_keys *k, const struct hd_api_key_files *f, struct hd_error *err)
 {
-    int rc = load_key(&k->api, "http.api_key_file", o->api_key_file, err);
+    int rc = load_key(&k->api, "http.api_key_file", f->api_key, err);
     if (rc == 0)
-        rc = load_key(&k->admin, "http.admin_key_file", o->admin_key_file, err);
-    if (rc == 0 && given(o->cert_file))
-        rc = load_pair(k, o, err);
+        rc = load_key(&k->admin, "http.admin_key_file", f->admin_key, err);
+    if (rc == 0 && given(f->cert))
+        rc = load_pair(k, f, err);
     return rc;
 }
 
@@ -123,19 +126,18 @@ static int refuse_key(struct hd_refusal *r, bool admin)
 
 /* What changes the cluster is for who has the admin key, which opens everything else as well. Where
  * there is none it is for programs on this machine, with the API key if there is one of these. */
-static int check_asker(const struct hd_api *a, struct MHD_Connection *conn, const char *url,
-                       struct hd_refusal *r)
+static int check_asker(const struct hd_api_keys *k, const struct hd_origins *o,
+                       const struct hd_ask *ask, struct hd_refusal *r)
 {
-    bool admin = hd_route_is_admin(url);
-    if (shows(conn, &a->keys.admin))
+    if (shows(ask->conn, &k->admin))
         return 0;
-    if (admin && a->keys.admin.len > 0)
+    if (ask->admin && k->admin.len > 0)
         return refuse_key(r, true);
-    if (a->keys.api.len > 0 && !shows(conn, &a->keys.api))
+    if (k->api.len > 0 && !shows(ask->conn, &k->api))
         return refuse_key(r, false);
-    if (a->keys.api.len == 0 && hd_origin_check(a, conn, r) < 0)
+    if (k->api.len == 0 && hd_origin_check(o, ask->conn, r) < 0)
         return HD_E_RANGE;
-    if (admin && !hd_origin_is_local(conn))
+    if (ask->admin && !hd_origin_is_local(ask->conn))
         return hd_refuse(r, 403, NULL, "admin_only",
                          "What changes the cluster is asked on the leader's own machine, by no web "
                          "page and through no proxy; elsewhere it needs the key of "
@@ -161,13 +163,13 @@ static int check_type(struct MHD_Connection *conn, struct hd_refusal *r)
                      "The body must be JSON; send Content-Type: application/json with it.");
 }
 
-int hd_api_admit(const struct hd_api *a, const struct hd_call *c, const char *url,
-                 const char *method, struct hd_refusal *r)
+int hd_api_admit(const struct hd_api_keys *k, const struct hd_origins *o, const struct hd_ask *ask,
+                 struct hd_refusal *r)
 {
-    if (c->preflight)
-        return hd_cors_check(a, c->conn, r);
-    if (!hd_api_is_guarded(url))
+    if (ask->preflight)
+        return hd_cors_check(o, ask->conn, r);
+    if (!hd_api_is_guarded(ask->url))
         return 0;
-    int rc = check_asker(a, c->conn, url, r);
-    return rc == 0 && strcmp(method, "POST") == 0 ? check_type(c->conn, r) : rc;
+    int rc = check_asker(k, o, ask, r);
+    return rc == 0 && strcmp(ask->method, "POST") == 0 ? check_type(ask->conn, r) : rc;
 }

@@ -1,5 +1,5 @@
-/* objects.c - OpenAI's completion objects and chunks, with hydac's extension. */
-#include "leader/api/generation.h"
+/* objects.c - what was collected goes out, each part once. */
+#include "leader/api/objects.h"
 
 #include "leader/api/scores.h"
 

@@ -6,9 +6,12 @@
  * name this machine or be listed. What other pages may ask and read is CORS (the Fetch standard).
  *
  * An address in Host cannot be rebound, so that one which the connection really came to is ours. */
-#include "leader/api/api_impl.h"
+#include "leader/api/origin.h"
 
 #include "common/net/address.h"
+#include "common/text/tokenizer.h"
+#include "common/util/error.h"
+#include "leader/api/text.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -36,15 +39,12 @@ static bool same(struct hd_str a, const char *b, size_t len)
     return a.len == len && strncasecmp(a.data, b, len) == 0;
 }
 
-/* The list has one blank between two words. */
 static bool listed(const char *list, struct hd_str word)
 {
-    for (const char *w = list ? list : ""; *w; w += *w == ' ') {
-        size_t n = strcspn(w, " ");
+    size_t n;
+    for (const char *w = list; (w = hd_word_next(w, &n)); w += n)
         if (same((struct hd_str){w, n}, "*", 1) || same(word, w, n))
             return true;
-        w += n;
-    }
     return false;
 }
 
@@ -93,7 +93,7 @@ static bool is_local_address(struct MHD_Connection *conn, const struct sockaddr_
 }
 
 /* This machine's own name or address, or one that is listed. */
-static bool is_ours(const struct hd_api *a, struct MHD_Connection *conn, struct hd_str host)
+static bool is_ours(const struct hd_origins *o, struct MHD_Connection *conn, struct hd_str host)
 {
     static const char loopback[] = "localhost";
     const size_t n = sizeof loopback - 1;
@@ -106,7 +106,7 @@ static bool is_ours(const struct hd_api *a, struct MHD_Connection *conn, struct 
     if (to_address(host, &addr) &&
         (hd_address_is_loopback((struct sockaddr *)&addr) || is_local_address(conn, &addr)))
         return true;
-    return listed(a->o.allowed_hosts, host);
+    return listed(o->hosts, host);
 }
 
 static const char *header(struct MHD_Connection *conn, const char *name)
@@ -114,17 +114,18 @@ static const char *header(struct MHD_Connection *conn, const char *name)
     return MHD_lookup_connection_value(conn, MHD_HEADER_KIND, name);
 }
 
-static bool is_allowed_origin(const struct hd_api *a, const char *origin)
+static bool is_allowed_origin(const struct hd_origins *o, const char *origin)
 {
-    return listed(a->o.allowed_origins, (struct hd_str){origin, strlen(origin)});
+    return listed(o->pages, (struct hd_str){origin, strlen(origin)});
 }
 
-static bool is_our_origin(const struct hd_api *a, struct MHD_Connection *conn, const char *origin)
+static bool is_our_origin(const struct hd_origins *o, struct MHD_Connection *conn,
+                          const char *origin)
 {
     const char *host = strstr(origin, "://");
-    if (!host || is_allowed_origin(a, origin))
-        return is_allowed_origin(a, origin);
-    return is_ours(a, conn, host_of(host + 3, strlen(host + 3)));
+    if (!host || is_allowed_origin(o, origin))
+        return is_allowed_origin(o, origin);
+    return is_ours(o, conn, host_of(host + 3, strlen(host + 3)));
 }
 
 static int refuse_origin(struct hd_refusal *r, const char *origin)
@@ -135,15 +136,15 @@ static int refuse_origin(struct hd_refusal *r, const char *origin)
                      origin);
 }
 
-int hd_origin_check(const struct hd_api *a, struct MHD_Connection *conn, struct hd_refusal *r)
+int hd_origin_check(const struct hd_origins *o, struct MHD_Connection *conn, struct hd_refusal *r)
 {
     const char *host = header(conn, "Host"), *origin = header(conn, "Origin");
-    if (host && !is_ours(a, conn, host_of(host, strlen(host))))
+    if (host && !is_ours(o, conn, host_of(host, strlen(host))))
         return hd_refuse(r, 403, NULL, "foreign_host",
                          "The request is for '%.100s', which is no name of this leader's machine; "
                          "if it is one, list it in http.allowed_hosts, or use an API key.",
                          host);
-    return origin && !is_our_origin(a, conn, origin) ? refuse_origin(r, origin) : 0;
+    return origin && !is_our_origin(o, conn, origin) ? refuse_origin(r, origin) : 0;
 }
 
 bool hd_origin_is_local(struct MHD_Connection *conn)
@@ -159,15 +160,15 @@ bool hd_origin_is_local(struct MHD_Connection *conn)
 
 /* ---- CORS ------------------------------------------------------------------------------------ */
 
-void hd_cors_add(const struct hd_api *a, struct MHD_Connection *conn, struct MHD_Response *r)
+void hd_cors_add(const struct hd_origins *o, struct MHD_Connection *conn, struct MHD_Response *r)
 {
-    const char *list = a->o.allowed_origins, *origin = header(conn, "Origin");
+    const char *list = o->pages, *origin = header(conn, "Origin");
     if (!list || !list[0])
         return;
     bool all = listed(list, (struct hd_str){"", 0});
     if (!all) /* a cache must not give one page's answer to another */
         MHD_add_response_header(r, "Vary", "Origin");
-    if (!origin || !is_allowed_origin(a, origin))
+    if (!origin || !is_allowed_origin(o, origin))
         return;
     MHD_add_response_header(r, "Access-Control-Allow-Origin", all ? "*" : origin);
     MHD_add_response_header(r, "Access-Control-Expose-Headers", "Retry-After");
@@ -199,8 +200,8 @@ void hd_cors_add_preflight(struct MHD_Connection *conn, struct MHD_Response *r)
         MHD_add_response_header(r, "Access-Control-Allow-Private-Network", "true");
 }
 
-int hd_cors_check(const struct hd_api *a, struct MHD_Connection *conn, struct hd_refusal *r)
+int hd_cors_check(const struct hd_origins *o, struct MHD_Connection *conn, struct hd_refusal *r)
 {
     const char *origin = header(conn, "Origin");
-    return is_allowed_origin(a, origin) ? 0 : refuse_origin(r, origin);
+    return is_allowed_origin(o, origin) ? 0 : refuse_origin(r, origin);
 }

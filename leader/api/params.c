@@ -32,7 +32,7 @@ struct field {
 
 static int wrong(struct parse *s, const char *key, const char *what)
 {
-    return hd_refuse(s->r, 400, key, "invalid_value", "'%s' must be %s.", key, what);
+    return hd_refuse_value(s->r, key, what);
 }
 
 static int take_bool_to(struct parse *s, const char *key, const json_t *v, bool *out)
@@ -73,9 +73,7 @@ static int take_model(struct parse *s, const char *key, const json_t *v)
     if (!json_is_string(v))
         return wrong(s, key, "a string");
     if (!s->b->any_model && !hd_api_is_model(s->b, json_string_value(v)))
-        return hd_refuse(s->r, 404, key, "model_not_found",
-                         "The model '%.100s' does not exist here; this cluster serves '%s'.",
-                         json_string_value(v), s->b->model);
+        return hd_refuse_model(s->r, json_string_value(v), s->b->model);
     return 0;
 }
 
@@ -163,7 +161,7 @@ static int take_bias(struct parse *s, const char *key, const json_t *v)
         return bad_bias(s, key);
     struct hd_token_bias *bias = calloc(n + 1, sizeof *bias);
     if (!bias)
-        return hd_refuse(s->r, 500, NULL, NULL, "Out of memory.");
+        return hd_refuse_memory(s->r);
     s->p->bias = bias;
     json_object_foreach((json_t *)v, name, value)
     {
@@ -340,20 +338,13 @@ static const struct field fields[] = {
     {"audio", CHAT, take_only_empty},
 };
 
-static void ignore(struct parse *s, const char *key)
-{
-    struct hd_params *p = s->p;
-    if (p->n_ignored < HD_MAX_IGNORED)
-        snprintf(p->ignored[p->n_ignored++], HD_IGNORED_NAME, "%s", key);
-}
-
 static int take_member(struct parse *s, const char *key, const json_t *v)
 {
     unsigned here = s->p->chat ? CHAT : COMPLETION;
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
         if ((fields[i].where & here) && strcmp(fields[i].key, key) == 0)
             return json_is_null(v) ? 0 : fields[i].take(s, key, v);
-    ignore(s, key);
+    hd_unknown_add(&s->p->unknown, key);
     return 0;
 }
 

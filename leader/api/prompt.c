@@ -1,14 +1,10 @@
-/* prompt.c - a client's prompt or conversation as token ids. */
+/* prompt.c - texts, ids and conversations, with what the model wants around them. */
+#include "leader/api/prompt.h"
+
 #include "leader/api/conversation.h"
-#include "leader/api/params.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static int no_memory(struct hd_refusal *r)
-{
-    return hd_refuse(r, 500, NULL, NULL, "Out of memory.");
-}
 
 static int bad_prompt(struct hd_refusal *r)
 {
@@ -50,7 +46,7 @@ static int from_ids(struct hd_prompt *out, const json_t *ids, const struct hd_ap
         return too_long(r, "prompt", "", n, b->context);
     out->ids = malloc(n * sizeof *out->ids);
     if (!out->ids)
-        return no_memory(r);
+        return hd_refuse_memory(r);
     for (; out->n < n; out->n++) {
         const json_t *v = json_array_get(ids, out->n);
         json_int_t id = json_integer_value(v);
@@ -72,7 +68,7 @@ static int add_bos(struct hd_prompt *out, const struct hd_tokenizer *t, struct h
         return 0;
     int32_t *ids = realloc(out->ids, (out->n + 1) * sizeof *ids);
     if (!ids)
-        return no_memory(r);
+        return hd_refuse_memory(r);
     memmove(ids + 1, ids, out->n * sizeof *ids);
     ids[0] = bos;
     out->ids = ids;
@@ -87,7 +83,7 @@ static int add_eos(struct hd_prompt *out, const struct hd_tokenizer *t, struct h
         return 0;
     int32_t *ids = realloc(out->ids, (out->n + 1) * sizeof *ids);
     if (!ids)
-        return no_memory(r);
+        return hd_refuse_memory(r);
     ids[out->n++] = hd_tokenizer_eos(t);
     out->ids = ids;
     return 0;
@@ -110,7 +106,7 @@ static int from_text(struct hd_prompt *out, const json_t *v, const struct hd_api
     int rc = hd_tokenizer_encode(b->tokenizer, out->text, json_string_length(v), true, &out->ids,
                                  &out->n);
     if (rc == HD_E_NOMEM)
-        return no_memory(r);
+        return hd_refuse_memory(r);
     if (rc < 0)
         return hd_refuse(r, 400, "prompt", "invalid_value",
                          "'prompt' has a text that the model has no token for.");
@@ -160,12 +156,12 @@ static int encode_chat(struct hd_prompt *out, const json_t *conversation,
                   : HD_E_NOMEM;
     free(json);
     if (rc == HD_E_NOMEM)
-        return no_memory(r);
+        return hd_refuse_memory(r);
     if (rc == HD_E_UNSUPPORTED)
         return hd_refuse(r, 400, "messages", "no_chat_template", "%s", err.text);
     if (rc < 0)
         return hd_refuse(r, 400, "messages", "invalid_value", "%s", err.text);
-    return out->n > 0 ? 0 : no_memory(r);
+    return out->n > 0 ? 0 : hd_refuse_memory(r);
 }
 
 static int read_messages(struct hd_prompt *out, const json_t *body, const struct hd_tools *tools,

@@ -1,5 +1,7 @@
 /* refusal.c - errors as OpenAI's clients expect them. */
-#include "leader/api/params.h"
+#include "leader/api/refusal.h"
+
+#include "common/util/error.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,6 +25,23 @@ int hd_refuse(struct hd_refusal *r, unsigned status, const char *param, const ch
     vsnprintf(r->text, sizeof r->text, fmt, ap);
     va_end(ap);
     return HD_E_RANGE;
+}
+
+int hd_refuse_value(struct hd_refusal *r, const char *key, const char *what)
+{
+    return hd_refuse(r, 400, key, "invalid_value", "'%s' must be %s.", key, what);
+}
+
+int hd_refuse_memory(struct hd_refusal *r)
+{
+    return hd_refuse(r, 500, NULL, NULL, "Out of memory.");
+}
+
+int hd_refuse_model(struct hd_refusal *r, const char *name, const char *served)
+{
+    return hd_refuse(r, 404, "model", "model_not_found",
+                     "The model '%.100s' does not exist here; this cluster serves '%s'.", name,
+                     served);
 }
 
 /* Text that may have been cut inside a character, or that holds a client's bytes. */

@@ -91,7 +91,10 @@ static json_t *narrow(const json_t *v, bool part)
     return copy;
 }
 
-json_t *hd_schema_narrow(const json_t *schema)
+char *hd_schema_narrow(const json_t *schema)
 {
-    return narrow(schema, false);
+    json_t *copy = narrow(schema, false);
+    char *text = json_dumps(copy, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    json_decref(copy);
+    return text;
 }

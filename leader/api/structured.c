@@ -2,24 +2,20 @@
  * expression or a grammar. */
 #include "leader/api/structured.h"
 
-#include "leader/api/params.h"
+#include "common/util/error.h"
 #include "leader/api/schema.h"
+#include "leader/api/text.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static const char any_object[] = "{\"type\":\"object\"}"; /* OpenAI's json_object */
 
-static int wrong(struct hd_refusal *r, const char *key, const char *what)
-{
-    return hd_refuse(r, 400, key, "invalid_value", "'%s' must be %s.", key, what);
-}
-
 int hd_structured_set(struct hd_structured *s, const char *key, enum hd_grammar_kind kind,
                       char *text, struct hd_refusal *r)
 {
     if (!text)
-        return hd_refuse(r, 500, NULL, NULL, "Out of memory.");
+        return hd_refuse_memory(r);
     if (s->text) {
         free(text);
         return hd_refuse(r, 400, key, "invalid_value",
@@ -36,13 +32,11 @@ static int take_schema(struct hd_structured *s, const char *key, const json_t *v
 {
     json_t *schema =
         json_is_string(v) ? json_loads(json_string_value(v), 0, NULL) : json_incref((json_t *)v);
-    json_t *narrow = json_is_object(schema) ? hd_schema_narrow(schema) : NULL;
-    char *text = narrow ? json_dumps(narrow, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     bool is_one = json_is_object(schema);
+    char *text = is_one ? hd_schema_narrow(schema) : NULL;
     json_decref(schema);
-    json_decref(narrow);
     if (!is_one)
-        return wrong(r, key, "a JSON schema, an object");
+        return hd_refuse_value(r, key, "a JSON schema, an object");
     return hd_structured_set(s, key, HD_GRAMMAR_JSON_SCHEMA, text, r);
 }
 
@@ -50,7 +44,7 @@ static int take_text(struct hd_structured *s, const char *key, enum hd_grammar_k
                      const json_t *v, struct hd_refusal *r)
 {
     if (!json_is_string(v) || json_string_length(v) == 0)
-        return wrong(r, key, "a string that is not empty");
+        return hd_refuse_value(r, key, "a string that is not empty");
     return hd_structured_set(s, key, kind, strdup(json_string_value(v)), r);
 }
 
@@ -73,7 +67,7 @@ static int take_choice(struct hd_structured *s, const char *key, const json_t *v
     }
     if (rc == HD_E_RANGE || n == 0) {
         hd_text_deinit(&g);
-        return wrong(r, key, "an array of strings, none empty");
+        return hd_refuse_value(r, key, "an array of strings, none empty");
     }
     return hd_structured_set(s, key, HD_GRAMMAR_LARK, rc == 0 ? g.data : NULL, r);
 }
@@ -91,10 +85,11 @@ static int take_format(struct hd_structured *s, const char *key, const json_t *v
     if (type && strcmp(type, "json_object") == 0)
         return hd_structured_set(s, key, HD_GRAMMAR_JSON_SCHEMA, strdup(any_object), r);
     if (!type || strcmp(type, "json_schema") != 0)
-        return wrong(r, key, "{\"type\": \"text\", \"json_object\" or \"json_schema\"}");
+        return hd_refuse_value(r, key, "{\"type\": \"text\", \"json_object\" or \"json_schema\"}");
     schema = json_object_get(json_object_get(v, "json_schema"), "schema");
     if (!schema)
-        return wrong(r, key, "{\"type\": \"json_schema\", \"json_schema\": {\"schema\": {...}}}");
+        return hd_refuse_value(r, key,
+                               "{\"type\": \"json_schema\", \"json_schema\": {\"schema\": {...}}}");
     return take_schema(s, key, schema, r);
 }
 
@@ -102,7 +97,7 @@ static int take_json_object(struct hd_structured *s, const char *key, const json
                             struct hd_refusal *r)
 {
     if (!json_is_boolean(v))
-        return wrong(r, key, "true or false");
+        return hd_refuse_value(r, key, "true or false");
     return json_is_true(v)
                ? hd_structured_set(s, key, HD_GRAMMAR_JSON_SCHEMA, strdup(any_object), r)
                : 0;
@@ -115,7 +110,7 @@ static int take_outputs(struct hd_structured *s, const char *key, const json_t *
 {
     const char *name;
     json_t *value;
-    int rc = json_is_object(v) ? 0 : wrong(r, key, "an object");
+    int rc = json_is_object(v) ? 0 : hd_refuse_value(r, key, "an object");
     json_object_foreach((json_t *)v, name, value)
     {
         if (rc < 0 || json_is_null(value))
@@ -166,7 +161,7 @@ int hd_structured_open(struct hd_grammar **out, const struct hd_structured *s,
                          "'%s' needs the model's tokenizer, and it carries none.", s->key);
     int rc = hd_grammar_open(out, t, s->kind, s->text, strlen(s->text), &err);
     if (rc == HD_E_NOMEM)
-        return hd_refuse(r, 500, NULL, NULL, "Out of memory.");
+        return hd_refuse_memory(r);
     if (rc < 0)
         return hd_refuse(r, 400, s->key, "invalid_value", "'%s' cannot be matched: %.400s", s->key,
                          err.text);

@@ -4,10 +4,7 @@
 #define HD_API_STRUCTURED_H
 
 #include "common/text/grammar.h"
-
-#include <jansson.h>
-
-struct hd_refusal;
+#include "leader/api/refusal.h"
 
 struct hd_structured {
     char *text; /* malloc'ed; NULL: an answer may be anything */

@@ -45,6 +45,15 @@ void hd_text_deinit(struct hd_text *t)
     *t = (struct hd_text){0};
 }
 
+const char *hd_word_next(const char *w, size_t *len)
+{
+    if (!w)
+        return NULL;
+    w += strspn(w, " ");
+    *len = strcspn(w, " ");
+    return *len > 0 ? w : NULL;
+}
+
 /* Where the earliest stop string begins, or NULL. */
 static const char *find_stop(const struct hd_stops *s)
 {

@@ -1,4 +1,4 @@
-/* text.h - a string that grows, and stop strings cut out of a stream of text. */
+/* text.h - a string that grows, words of a list, and stop strings cut out of a stream of text. */
 #ifndef HD_API_TEXT_H
 #define HD_API_TEXT_H
 
@@ -15,6 +15,10 @@ int hd_text_add(struct hd_text *t, const char *data, size_t len);
 const char *hd_text_str(const struct hd_text *t);
 void hd_text_clear(struct hd_text *t); /* empty, keeps its memory */
 void hd_text_deinit(struct hd_text *t);
+
+/* The next word of a list with blanks between them, from *w on; NULL: there is none (w may be
+ * NULL). Not NUL-terminated, *len bytes: go on behind it. */
+const char *hd_word_next(const char *w, size_t *len);
 
 /* OpenAI's limit is 4; others take more, and clients send them. */
 #define HD_MAX_STOPS 16

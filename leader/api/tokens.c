@@ -1,7 +1,9 @@
 /* tokens.c - texts to token ids and back: /tokenize and /detokenize as vLLM and llama.cpp have
  * them. vLLM's `prompt` or `messages`, or llama.cpp's `content`; each gets the answer that it
  * expects. Done by a thread, as a text may be long. */
-#include "leader/api/api_impl.h"
+#include "leader/api/call.h"
+#include "leader/api/handlers.h"
+#include "leader/api/prompt.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,11 +20,6 @@ static int no_tokenizer(const struct hd_api_backend *b, struct hd_refusal *r)
                      b->no_tokenizer ? b->no_tokenizer : "it carries none");
 }
 
-static int no_memory(struct hd_refusal *r)
-{
-    return hd_refuse(r, 500, NULL, NULL, "Out of memory.");
-}
-
 /* An optional member that is true or false. */
 static int read_flag(const json_t *body, const char *key, bool *out, struct hd_refusal *r)
 {
@@ -30,7 +27,7 @@ static int read_flag(const json_t *body, const char *key, bool *out, struct hd_r
     if (!v || json_is_null(v))
         return 0;
     if (!json_is_boolean(v))
-        return hd_refuse(r, 400, key, "invalid_value", "'%s' must be true or false.", key);
+        return hd_refuse_value(r, key, "true or false");
     *out = json_is_true(v);
     return 0;
 }
@@ -42,7 +39,7 @@ static int encode_text(struct hd_prompt *out, const json_t *v, bool add, bool sp
     int rc = hd_tokenizer_encode(t, json_string_value(v), json_string_length(v), special, &out->ids,
                                  &out->n);
     if (rc == HD_E_NOMEM)
-        return no_memory(r);
+        return hd_refuse_memory(r);
     if (rc < 0)
         return hd_refuse(r, 400, "prompt", "invalid_value",
                          "The text has a part that the model has no token for.");
@@ -100,7 +97,7 @@ static int add_piece(struct hd_text *text, const struct hd_api_backend *b, const
     if (rc == 0)
         rc = hd_text_add(text, piece, strlen(piece));
     free(piece);
-    return rc < 0 ? no_memory(r) : 0;
+    return rc < 0 ? hd_refuse_memory(r) : 0;
 }
 
 static int detokenize(json_t **out, const json_t *body, const struct hd_api_backend *b,
@@ -120,7 +117,7 @@ static int detokenize(json_t **out, const json_t *body, const struct hd_api_back
     for (size_t i = 0; rc == 0 && i < json_array_size(tokens); i++)
         rc = add_piece(&text, b, json_array_get(tokens, i), &d, r);
     if (rc == 0 && (hd_detok_finish(&d, &rest) < 0 || hd_text_add(&text, rest, strlen(rest)) < 0))
-        rc = no_memory(r);
+        rc = hd_refuse_memory(r);
     if (rc == 0) /* vLLM's name and llama.cpp's */
         *out = json_pack("{s:s, s:s}", "prompt", hd_text_str(&text), "content", hd_text_str(&text));
     free(rest);
@@ -132,12 +129,8 @@ static void work(struct hd_call *c,
                  int (*make)(json_t **out, const json_t *body, const struct hd_api_backend *b,
                              struct hd_refusal *r))
 {
-    json_error_t bad;
-    json_t *body = json_loadb(hd_text_str(&c->body), c->body.len, JSON_REJECT_DUPLICATES, &bad);
-    json_t *answer = NULL;
-    if (!json_is_object(body))
-        hd_refuse(&c->refusal, 400, NULL, "invalid_json", "The body must be a JSON object.");
-    else if (make(&answer, body, &c->api->o.backend, &c->refusal) == 0)
+    json_t *body = hd_call_body(c), *answer = NULL;
+    if (body && make(&answer, body, &c->api->o.backend, &c->refusal) == 0)
         c->text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
     json_decref(answer);
     json_decref(body);
@@ -166,20 +159,12 @@ static void on_worked(void *call)
     c->text = NULL;
 }
 
-static void start(struct hd_call *c, void (*run)(void *call))
-{
-    bool large = c->body.len > HD_SMALL_BODY;
-    hd_call_work(c, &(struct hd_job){.run = run,
-                                     .done = on_worked,
-                                     .lane = large ? HD_LANE_LARGE : HD_LANE_SMALL});
-}
-
 void hd_post_tokenize(struct hd_call *c, const char *rest)
 {
-    start(c, run_tokenize);
+    hd_call_work_on_body(c, run_tokenize, on_worked);
 }
 
 void hd_post_detokenize(struct hd_call *c, const char *rest)
 {
-    start(c, run_detokenize);
+    hd_call_work_on_body(c, run_detokenize, on_worked);
 }

@@ -1,7 +1,7 @@
 /* tools.c - the tools that a client offers. */
 #include "leader/api/tools.h"
 
-#include "leader/api/params.h"
+#include "common/util/error.h"
 #include "leader/api/schema.h"
 
 #include <ctype.h>
@@ -10,11 +10,6 @@
 #include <string.h>
 
 #define MAX_TOOLS 128 /* OpenAI's */
-
-static int wrong(struct hd_refusal *r, const char *key, const char *what)
-{
-    return hd_refuse(r, 400, key, "invalid_value", "'%s' must be %s.", key, what);
-}
 
 static const json_t *function_of(const json_t *tool)
 {
@@ -47,7 +42,7 @@ int hd_tools_take(struct hd_tools *t, const json_t *v, struct hd_refusal *r)
 {
     size_t n = json_array_size(v);
     if (!json_is_array(v) || n > MAX_TOOLS)
-        return wrong(r, "tools", "an array of up to 128 tools");
+        return hd_refuse_value(r, "tools", "an array of up to 128 tools");
     for (size_t i = 0; i < n; i++)
         if (!is_tool(json_array_get(v, i)))
             return hd_refuse(
@@ -64,16 +59,16 @@ int hd_tools_take_choice(struct hd_tools *t, const json_t *v, struct hd_refusal 
 {
     static const char *const words[] = {"auto", "none", "required"};
     const char *word = json_string_value(v), *name = name_of(v);
-    t->has_choice = true;
     for (size_t i = 0; word && i < sizeof words / sizeof words[0]; i++)
         if (strcmp(word, words[i]) == 0) {
             t->choice = (enum hd_tool_choice)i;
             return 0;
         }
     if (!is_name(name))
-        return wrong(r, "tool_choice",
-                     "\"auto\", \"none\", \"required\" or {\"type\": \"function\", \"function\": "
-                     "{\"name\": ...}}");
+        return hd_refuse_value(
+            r, "tool_choice",
+            "\"auto\", \"none\", \"required\" or {\"type\": \"function\", \"function\": "
+            "{\"name\": ...}}");
     t->choice = HD_TOOL_NAMED;
     strcpy(t->name, name);
     return 0;
@@ -82,7 +77,7 @@ int hd_tools_take_choice(struct hd_tools *t, const json_t *v, struct hd_refusal 
 int hd_tools_take_parallel(struct hd_tools *t, const json_t *v, struct hd_refusal *r)
 {
     if (!json_is_boolean(v))
-        return wrong(r, "parallel_tool_calls", "true or false");
+        return hd_refuse_value(r, "parallel_tool_calls", "true or false");
     t->only_one = json_is_false(v);
     return 0;
 }
@@ -133,12 +128,10 @@ static int add_literal(struct hd_text *out, const char *text)
 static int add_rule(struct hd_text *out, size_t i, const json_t *tool, const char *arguments)
 {
     const json_t *schema = json_object_get(function_of(tool), "parameters");
-    json_t *narrow = json_is_object(schema) ? hd_schema_narrow(schema) : NULL;
-    char *text = narrow ? json_dumps(narrow, JSON_COMPACT | JSON_REAL_PRECISION(17))
-                        : strdup("{\"type\":\"object\",\"properties\":{},"
-                                 "\"additionalProperties\":false}");
+    char *text = json_is_object(schema) ? hd_schema_narrow(schema)
+                                        : strdup("{\"type\":\"object\",\"properties\":{},"
+                                                 "\"additionalProperties\":false}");
     char head[256];
-    json_decref(narrow);
     snprintf(head, sizeof head, "c%zu: ", i);
     int rc = text ? add(out, head) : HD_E_NOMEM;
     snprintf(head, sizeof head, "{\"name\": \"%s\", \"%s\": ", name_of(tool), arguments);

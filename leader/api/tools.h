@@ -11,9 +11,8 @@ enum hd_tool_choice { HD_TOOL_AUTO, HD_TOOL_NONE, HD_TOOL_REQUIRED, HD_TOOL_NAME
 struct hd_tools {
     json_t *list; /* as the client has it; NULL: none */
     enum hd_tool_choice choice;
-    char name[65];   /* HD_TOOL_NAMED */
-    bool only_one;   /* parallel_tool_calls: false */
-    bool has_choice; /* it was said */
+    char name[65]; /* HD_TOOL_NAMED */
+    bool only_one; /* parallel_tool_calls: false */
 };
 
 /* Read the members `tools`, `tool_choice` and `parallel_tool_calls`. 0 or HD_E_RANGE with *r. */

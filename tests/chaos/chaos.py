@@ -146,7 +146,7 @@ class Chaos:
 
     def until_looked_over(self, name):
         """Found by the worker within the time that a round may take, three times over; meanwhile there
-        may be audits that cut it off, and then it is found without a conversation."""
+        may be audits that cut it off, and then it is found without a session."""
         worker, end = self.c.workers[name], time.monotonic() + HANG
         while self.flips and worker.log == self.flipped:
             found = flips.findings(worker)

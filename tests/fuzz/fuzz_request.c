@@ -2,6 +2,7 @@
  * prompt. */
 #include "fuzz.h"
 #include "leader/api/params.h"
+#include "leader/api/prompt.h"
 
 #include <string.h>
 

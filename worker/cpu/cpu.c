@@ -9,7 +9,7 @@
 struct cpu {
     struct hd_device base;
     const struct hd_kernels *kernels;
-    struct hd_compute *compute; /* of the conversation; NULL: none */
+    struct hd_compute *compute; /* of the session; NULL: none */
 };
 
 static struct cpu *of(struct hd_device *d)

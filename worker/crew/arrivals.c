@@ -35,7 +35,7 @@ static int take_one(struct hd_crew *c, const struct hd_job *job, struct hd_error
         .data = job->frame.payload,
         .n = job->frame.payload_len,
     };
-    return job->conversation == c->joined ? hd_supply_take(c->supply, &a, err) : 0;
+    return job->session == c->joined ? hd_supply_take(c->supply, &a, err) : 0;
 }
 
 static int take_all(struct hd_crew *c, struct hd_job *list, struct hd_error *err)
@@ -56,9 +56,9 @@ static int wait_for_weights(void *arg, struct hd_error *err)
 {
     struct hd_crew *c = arg;
     pthread_mutex_lock(&c->lock);
-    while (!c->arrived.first && !c->stop && atomic_load(&c->conversation) == c->joined)
+    while (!c->arrived.first && !c->stop && atomic_load(&c->session) == c->joined)
         pthread_cond_wait(&c->changed, &c->lock);
-    bool over = c->stop || atomic_load(&c->conversation) != c->joined;
+    bool over = c->stop || atomic_load(&c->session) != c->joined;
     struct hd_job *list = hd_jobs_take_all(&c->arrived);
     pthread_mutex_unlock(&c->lock);
     int rc = take_all(c, list, err);

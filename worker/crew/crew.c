@@ -219,7 +219,7 @@ static void deliver(struct hd_crew *c)
     while (list) {
         struct hd_reply *r = list;
         list = r->next;
-        if (r->conversation == atomic_load(&c->conversation))
+        if (r->session == atomic_load(&c->session))
             c->o.on_reply(c->o.arg, r);
         hd_reply_free(r);
     }
@@ -317,7 +317,7 @@ static bool run_here(struct hd_crew *c, const struct hd_job *job)
     if (!lent)
         return false;
     struct hd_job copy = *job;
-    atomic_store(&c->conversation, job->conversation);
+    atomic_store(&c->session, job->session);
     hd_crew_run_job(c, &copy);
     hd_crew_wake_background(c);
     hd_crew_run_scrub(c);
@@ -352,7 +352,7 @@ int hd_crew_submit(struct hd_crew *c, const struct hd_job *job)
         pthread_cond_signal(&c->changed);
     }
     if (rc == 0 && !passes) {
-        atomic_store(&c->conversation, job->conversation);
+        atomic_store(&c->session, job->session);
         if (job->type == HD_JOB_JOIN || job->type == HD_JOB_ASSIGN)
             atomic_store(&c->newest_epoch, job->epoch);
     }

@@ -9,7 +9,7 @@
  * (on_reply comes from there). That spares a decode step two wakings a half-step, and delays a
  * heartbeat (50 ms apart) by no more than a busy machine's scheduler does.
  *
- * Jobs belong to a conversation (one connection, from Welcome to its end). Jobs and replies of an
+ * Jobs belong to a session (one connection, from Welcome to its end). Jobs and replies of an
  * earlier one are dropped unseen. A step of an epoch before the newest assignment that the loop
  * thread has submitted is not computed any more; its inputs are logged all the same, since the
  * assignment behind it in the queue may count on them.
@@ -22,10 +22,10 @@
  * scrub.c); what is found is repaired before the next job.
  *
  * An assignment may have to wait for weights that come from the leader (arrivals.c): they pass by
- * the queue; the wait ends with the conversation, or when the crew is closed.
+ * the queue; the wait ends with the session, or when the crew is closed.
  *
  * Failure modes: 1. a job or a slice fails: a reply of type HD_FRAME_ERROR, after which the
- * conversation is to be ended; 2. out of memory for a reply: on_reply with NULL, likewise. */
+ * session is to be ended; 2. out of memory for a reply: on_reply with NULL, likewise. */
 #ifndef HD_WORKER_CREW_H
 #define HD_WORKER_CREW_H
 
@@ -52,7 +52,7 @@ struct hd_crew_options {
 };
 
 enum hd_job_type {
-    HD_JOB_JOIN,      /* sizes, epoch: a conversation begins */
+    HD_JOB_JOIN,      /* sizes, epoch: a session begins */
     HD_JOB_LEAVE,     /* it has ended */
     HD_JOB_DROP,      /* sequence: opened anew, or closed */
     HD_JOB_ASSIGN,    /* message */
@@ -70,7 +70,7 @@ enum hd_job_type {
 
 struct hd_job {
     enum hd_job_type type;
-    uint64_t conversation;
+    uint64_t session;
     uint64_t epoch; /* JOIN, ASSIGN, STEP */
     struct hd_node_sizes sizes;
     uint32_t sequence;

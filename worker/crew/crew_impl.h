@@ -45,18 +45,17 @@ struct hd_crew {
     bool lent;                /* the loop thread has what is the compute thread's own */
     uint64_t sleeps_until_us; /* of the compute thread, while idle */
 
-    _Atomic uint64_t conversation, newest_epoch; /* of the latest job submitted */
+    _Atomic uint64_t session, newest_epoch; /* of the latest job submitted */
     _Atomic uint64_t steps, busy_us, kv_bytes, log_bytes, weight_bytes;
     _Atomic uint64_t audits, scrub_rounds, scrub_clean_began_us, integrity_us;
 
     /* The compute thread's own, or the loop thread's while `lent`: */
     unsigned quick_us[HD_UNIT_KINDS]; /* what the last half-step of few rows took; 0: none yet */
     uint64_t epoch;                   /* of the assignment in force */
-    uint64_t joined;                  /* the conversation that it has joined */
+    uint64_t joined;                  /* the session that it has joined */
     struct hd_fill *fill;
     struct hd_pace pace;
-    struct hd_untold
-        *untold; /* found while there was no conversation, the latest first (scrub.c) */
+    struct hd_untold *untold; /* found while there was no session, the latest first (scrub.c) */
     unsigned n_untold;
     bool hold_pending;        /* there may be a slice to do */
     bool audit_pending;       /* ... of an audit */
@@ -87,7 +86,7 @@ void hd_crew_free_job(struct hd_job *job);
 void hd_crew_run_job(struct hd_crew *c, const struct hd_job *job);
 /* Sends what was made, or gives it up when making it failed. */
 void hd_crew_finish(struct hd_crew *c, struct hd_reply *r, int rc);
-void hd_crew_send_error(struct hd_crew *c, uint64_t conversation, const struct hd_error *err);
+void hd_crew_send_error(struct hd_crew *c, uint64_t session, const struct hd_error *err);
 void hd_crew_publish(struct hd_crew *c, uint64_t busy_us);
 
 /* integrity.c */
@@ -100,7 +99,7 @@ int hd_crew_new_supply(struct hd_crew *c); /* 0 or HD_E_NOMEM */
 /* HD_JOB_DIGESTS. Weights that a leader of before had other digests of are dropped. */
 void hd_crew_learn_digests(struct hd_crew *c, const struct hd_job *job);
 void hd_crew_take_arrived(struct hd_crew *c);
-/* Another conversation: nothing is on the way. */
+/* Another session: nothing is on the way. */
 void hd_crew_forget_supply(struct hd_crew *c);
 /* When there are weights to ask for beside the jobs, and asking for them. */
 uint64_t hd_crew_supply_at(const struct hd_crew *c);
@@ -122,7 +121,7 @@ void hd_crew_send_log_state(struct hd_crew *c, uint64_t sequences, bool complete
 /* scrub.c */
 /* The node is to say what it finds damaged: a Damage, and for a log a LogState. */
 void hd_crew_watch_findings(struct hd_crew *c, struct hd_node_options *o);
-/* A conversation begins; before that what the last one has left is looked at. */
+/* A session begins; before that what the last one has left is looked at. */
 void hd_crew_begin_scrub(struct hd_crew *c);
 void hd_crew_end_scrub(struct hd_crew *c);
 void hd_crew_forget_untold(struct hd_crew *c);

@@ -10,7 +10,7 @@ void hd_crew_do_self_test(struct hd_crew *c, const struct hd_job *job)
 {
     struct hd_self_test t;
     int rc = c->device->ops->self_test(c->device, job->id, &t);
-    struct hd_reply *r = hd_reply_new(job->conversation);
+    struct hd_reply *r = hd_reply_new(job->session);
     if (rc == 0 && t.differs)
         hd_errlog(c->o.log, "self_test_differs",
                   "thread=%u cpu=%d reason=\"the compute threads do not come to the same result: a "

@@ -14,9 +14,9 @@ void hd_crew_finish(struct hd_crew *c, struct hd_reply *r, int rc)
     hd_crew_send(c, r);
 }
 
-void hd_crew_send_error(struct hd_crew *c, uint64_t conversation, const struct hd_error *err)
+void hd_crew_send_error(struct hd_crew *c, uint64_t session, const struct hd_error *err)
 {
-    struct hd_reply *r = hd_reply_new(conversation);
+    struct hd_reply *r = hd_reply_new(session);
     if (r) {
         r->type = HD_FRAME_ERROR;
         r->error = *err;
@@ -31,13 +31,13 @@ static void do_join(struct hd_crew *c, const struct hd_job *job)
     struct hd_error err = {0};
     hd_crew_end_scrub(c);
     c->epoch = job->epoch;
-    c->joined = job->conversation;
+    c->joined = job->session;
     c->pace = (struct hd_pace){0};
     c->asked_us = hd_now_us();
     c->hold_us = c->supply_us = 0; /* a pause was for the sake of another leader's steps */
     hd_crew_forget_supply(c);
     if (hd_node_resize(c->node, &job->sizes, &err) < 0)
-        hd_crew_send_error(c, job->conversation, &err);
+        hd_crew_send_error(c, job->session, &err);
     hd_crew_begin_scrub(c);
 }
 
@@ -103,9 +103,9 @@ static void do_assign(struct hd_crew *c, const struct hd_job *job)
     hd_crew_log_weights(c, &before);
     c->epoch = job->epoch;
     if (rc < 0) {
-        hd_crew_send_error(c, job->conversation, &err);
+        hd_crew_send_error(c, job->session, &err);
     } else {
-        struct hd_reply *r = hd_reply_new(job->conversation);
+        struct hd_reply *r = hd_reply_new(job->session);
         hd_crew_finish(c, r, r ? hd_reply_kv_result(r, &report) : 0);
     }
     hd_kv_report_deinit(&report);
@@ -133,7 +133,7 @@ static void do_fill(struct hd_crew *c, const struct hd_job *job)
 
 static void do_fetch(struct hd_crew *c, const struct hd_job *job)
 {
-    struct hd_reply *r = hd_reply_new(job->conversation);
+    struct hd_reply *r = hd_reply_new(job->session);
     const Hydac__V1__Fetch *m = (const Hydac__V1__Fetch *)job->message;
     hd_crew_finish(c, r, r ? hd_reply_rows(r, m, c->node) : 0);
 }
@@ -148,7 +148,7 @@ static void do_rows(struct hd_crew *c, const struct hd_job *job)
     };
     struct hd_error err = {0};
     if (hd_fill_rows(c->fill, &answer, &err) < 0)
-        hd_crew_send_error(c, job->conversation, &err);
+        hd_crew_send_error(c, job->session, &err);
 }
 
 /* ---- Steps ----*/
@@ -164,11 +164,11 @@ static bool answer_step(struct hd_crew *c, const struct hd_job *job,
     if (rc == HD_STEP_NOT_OURS)
         return true;
     if (rc < 0) {
-        hd_crew_send_error(c, job->conversation, &err);
+        hd_crew_send_error(c, job->session, &err);
         return false;
     }
     atomic_fetch_add(&c->steps, 1);
-    struct hd_reply *r = hd_reply_new(job->conversation);
+    struct hd_reply *r = hd_reply_new(job->session);
     if (!r)
         hd_shared_unref(out.payload);
     const Hydac__V1__Step *m = (const Hydac__V1__Step *)job->message;
@@ -224,7 +224,7 @@ static void do_step(struct hd_crew *c, const struct hd_job *job)
 
 static void do_stats(struct hd_crew *c, const struct hd_job *job)
 {
-    struct hd_reply *r = hd_reply_new(job->conversation);
+    struct hd_reply *r = hd_reply_new(job->session);
     hd_crew_finish(c, r, r ? hd_reply_stats(r, job->id, c->node) : 0);
 }
 
@@ -259,7 +259,7 @@ void hd_crew_run_job(struct hd_crew *c, const struct hd_job *job)
     uint64_t t0 = hd_now_us();
     if (job->type == HD_JOB_LEAVE) {
         do_leave(c);
-    } else if (job->conversation == atomic_load(&c->conversation)) {
+    } else if (job->session == atomic_load(&c->session)) {
         if (job->type != HD_JOB_JOIN && !c->node->kv)
             return; /* joining failed, and the loop thread is being told */
         jobs[job->type](c, job);

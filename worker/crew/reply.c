@@ -13,11 +13,11 @@
 #include <string.h>
 #include <unistd.h>
 
-struct hd_reply *hd_reply_new(uint64_t conversation)
+struct hd_reply *hd_reply_new(uint64_t session)
 {
     struct hd_reply *r = calloc(1, sizeof *r);
     if (r)
-        r->conversation = conversation;
+        r->session = session;
     return r;
 }
 

@@ -9,7 +9,7 @@
 
 struct hd_reply {
     int type;                  /* enum hd_frame_type; HD_FRAME_ERROR: `error` says what */
-    uint64_t conversation;     /* for which it is meant */
+    uint64_t session;          /* for which it is meant */
     ProtobufCMessage *message; /* owned; NULL for an error */
     struct hd_shared *payload; /* owned; may be NULL */
     struct hd_error error;
@@ -17,7 +17,7 @@ struct hd_reply {
 };
 
 /* An empty reply, or NULL when out of memory. */
-struct hd_reply *hd_reply_new(uint64_t conversation);
+struct hd_reply *hd_reply_new(uint64_t session);
 void hd_reply_free(struct hd_reply *r);
 
 /* These make the reply's message; 0 or HD_E_NOMEM. The payload of `out` passes to the reply. */

@@ -16,7 +16,7 @@
 
 #define MOST_UNTOLD 64
 
-/* Answers may be made of what is found damaged after the conversation has ended: the next leader is
+/* Answers may be made of what is found damaged after the session has ended: the next leader is
  * told, who is most likely the same. Of a log's rows nothing was made. */
 struct hd_untold {
     struct hd_finding f;
@@ -67,7 +67,7 @@ static void tell_untold(struct hd_crew *c)
 static void on_found(void *arg, const struct hd_finding *f)
 {
     struct hd_crew *c = arg;
-    if (atomic_load(&c->conversation) != c->joined) {
+    if (atomic_load(&c->session) != c->joined) {
         if (f->kind == HD_DAMAGE_WEIGHTS || f->kind == HD_DAMAGE_KV)
             keep_untold(c, f);
         return;

@@ -9,10 +9,10 @@
 int hd_node_new(struct hd_node **out, const struct hd_node_options *o);
 void hd_node_free(struct hd_node *n);
 
-/* Sizes of a new conversation with a leader; forgets every sequence, keeps the weights. 0 or
+/* Sizes of a new session with a leader; forgets every sequence, keeps the weights. 0 or
  * HD_E_NOMEM (then nothing but the weights is left and it must be called again). */
 int hd_node_resize(struct hd_node *n, const struct hd_node_sizes *sizes, struct hd_error *err);
-/* The conversation is over: owns and holds nothing, remembers no sequence, keeps the weights. */
+/* The session is over: owns and holds nothing, remembers no sequence, keeps the weights. */
 void hd_node_leave(struct hd_node *n);
 /* Drop the K/V and the log of every sequence, or of one; what is audited of it is not any more. */
 void hd_node_forget(struct hd_node *n);

@@ -1,5 +1,5 @@
 /* dial.h - how a worker reaches its leader, and how long it waits before it tries again. What its
- * two conversations (bootstrap.h, session.h) have in common; each has one of its own.
+ * two sessions (bootstrap.h, session.h) have in common; each has one of its own.
  *
  * Happy path: hd_dial_look_up -> `found` -> hd_dial_connect. After whatever failed: hd_dial_pause,
  * and after so many ms from the beginning. A pause is twice the one before, up to

@@ -37,7 +37,7 @@ struct incoming {
 
 static int submit(struct incoming *in, struct hd_job *job, struct hd_error *err)
 {
-    job->conversation = in->s->conversation;
+    job->session = in->s->number;
     int rc = hd_crew_submit(in->s->crew, job);
     return rc < 0 ? hd_fail(err, rc, "the worker cannot take more work (%s)", hd_error_name(rc))
                   : 0;
@@ -61,7 +61,7 @@ static int on_welcome(struct incoming *in, struct hd_error *err)
         .scrub_s = m->scrub_s,
     };
     s->check.n_digests = 0;
-    s->conversation++;
+    s->number++;
     s->epoch = m->epoch;
     hd_dial_pause_shortest(&s->dial);
     hd_conn_set_limits(s->conn, hd_check_limits(&s->check));

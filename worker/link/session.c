@@ -90,7 +90,7 @@ static void on_frame(void *arg, struct hd_conn *conn, struct hd_frame *f)
 static void on_close(void *arg, struct hd_conn *conn, int code, const char *why)
 {
     struct hd_session *s = arg;
-    struct hd_job leave = {.type = HD_JOB_LEAVE, .conversation = ++s->conversation};
+    struct hd_job leave = {.type = HD_JOB_LEAVE, .session = ++s->number};
     s->conn = NULL;
     if (!uv_is_closing((uv_handle_t *)&s->timer))
         uv_timer_stop(&s->timer);

@@ -1,4 +1,4 @@
-/* session.h - the worker's side of the conversation with its leader; for ever trying again.
+/* session.h - the worker's side of the session with its leader; for ever trying again.
  *
  *   PAUSED --timer--> RESOLVING --address--> CONNECTING --open, Hello--> GREETING --Welcome-->
  * JOINED ^                   |                      |                           | |

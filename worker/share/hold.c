@@ -9,7 +9,7 @@
 #include <string.h>
 
 struct hd_hold {
-    bool in_force;   /* an assignment of this conversation said what is held */
+    bool in_force;   /* an assignment of this session said what is held */
     bool releasing;  /* there may be units to release */
     bool loading;    /* there may be weights to load */
     uint64_t behind; /* mask of sequences whose held lanes may lack rows that are logged */

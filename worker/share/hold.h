@@ -27,7 +27,7 @@ void hd_hold_free(struct hd_hold *h);
 /* Hold a->hold from now on. With a->round that round is answered when all is ready, for a->needs;
  * an older round is never answered then. */
 void hd_hold_set(struct hd_node *n, const struct hd_assignment *a);
-/* Hold nothing, answer nothing, release nothing: the conversation is over. */
+/* Hold nothing, answer nothing, release nothing: the session is over. */
 void hd_hold_leave(struct hd_node *n);
 
 enum {

@@ -61,7 +61,7 @@ struct hd_node {
     bool damaged;           /* something was found since the scrub has last asked */
     uint64_t lost; /* mask of sequences of which K/V was damaged that no log gives again: no step of
                       theirs is computed until they are dropped and replayed */
-    /* An assignment of the present conversation is in force. Weights outlive a conversation (a
+    /* An assignment of the present session is in force. Weights outlive a session (a
      * quick return need not load them again), ownership and holding do not. */
     bool assigned;
 };

@@ -66,7 +66,7 @@ int hd_audit_slice(struct hd_node *n, struct hd_audit_answer *answer);
 void hd_audit_drop(struct hd_node *n, uint64_t sequences);
 /* What is owned or held is about to change: rows of what was neither are given up. */
 void hd_audit_reassign(struct hd_node *n);
-/* The conversation is over: no audits, nothing kept. Before owned and held units are forgotten. */
+/* The session is over: no audits, nothing kept. Before owned and held units are forgotten. */
 void hd_audit_leave(struct hd_node *n);
 /* Of the stores of a `fresh` audit. */
 uint64_t hd_audit_weight_bytes(const struct hd_node *n);

@@ -173,7 +173,7 @@ static int load_again(struct hd_node *n, struct hd_error *err)
     if (hd_shard_holds(n->shard, f->unit))
         hd_hold_load_again(n);
     int rc = hd_shard_mend(n->shard, err);
-    /* Nothing is computed with what is not there; the conversation is about to end. */
+    /* Nothing is computed with what is not there; the session is about to end. */
     n->assigned = n->assigned && rc >= 0;
     f->repaired =
         rc >= 0 && (hd_shard_has(n->shard, f->unit, f->layer) || hd_shard_holds(n->shard, f->unit));

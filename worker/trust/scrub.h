@@ -21,7 +21,7 @@
  * finding is told once (damage.h), when what can be done has been done.
  *
  * Failure modes: 1. weights that cannot be loaded again: hd_scrub_repair says so, and the
- * conversation is over; 2. K/V that the log does not give: the finding says replay, and no step of
+ * session is over; 2. K/V that the log does not give: the finding says replay, and no step of
  * the sequence is computed until it was dropped; 3. a list of units: HD_E_STATE, likewise over, for
  * nobody here knows any more what is owned.
  *

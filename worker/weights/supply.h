@@ -10,7 +10,7 @@
  * Failure modes: 1. the own file, or what was kept, has other bytes, or cannot be read: `refused`
  * is told, once a piece, and the piece comes from where the next source is; 2. the leader sends
  * what was not asked for, or bytes that are not what their digest says: HD_E_PROTO; 3. the
- * conversation ends: hd_supply_begin forgets what was asked for, and whoever waits gets HD_E_STATE.
+ * session ends: hd_supply_begin forgets what was asked for, and whoever waits gets HD_E_STATE.
  * Nothing that was kept is lost by either.
  *
  * Knows no sockets and no threads: the crew (crew.h) sends what `ask` is told and hands over what
@@ -60,7 +60,7 @@ struct hd_supply_totals {
 /* 0 or HD_E_NOMEM. */
 int hd_supply_new(struct hd_supply **out, const struct hd_supply_options *o);
 void hd_supply_free(struct hd_supply *s);
-/* A conversation begins, or has ended: nothing is on the way. */
+/* A session begins, or has ended: nothing is on the way. */
 void hd_supply_begin(struct hd_supply *s);
 /* How many chunks may be on the way: 1 .. HD_WEIGHTS_IN_FLIGHT. */
 void hd_supply_set_window(struct hd_supply *s, unsigned chunks);

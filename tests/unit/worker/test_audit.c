@@ -554,7 +554,7 @@ RIG_TEST(audit, a_sequence_that_is_dropped_is_not_audited)
     close_cluster(&c);
 }
 
-RIG_TEST(audit, so_many_wait_and_none_outlives_the_conversation)
+RIG_TEST(audit, so_many_wait_and_none_outlives_the_session)
 {
     struct cluster c;
     struct rig_rows rows;

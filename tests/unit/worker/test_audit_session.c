@@ -211,7 +211,7 @@ static void expect_broken_off(struct fake_leader *f, const char *why)
     fake_wait_gone(f);
 }
 
-Test(audit_session, an_impossible_audit_ends_the_conversation)
+Test(audit_session, an_impossible_audit_ends_the_session)
 {
     struct fake_leader f;
     struct rig_rows rows;

@@ -620,7 +620,7 @@ Test(scrub, angles_are_computed_again)
     rig_close(&r);
 }
 
-Test(scrub, a_damaged_list_of_units_ends_the_conversation)
+Test(scrub, a_damaged_list_of_units_ends_the_session)
 {
     struct rig r;
     struct hd_error err = {0};

@@ -282,7 +282,7 @@ Test(session, nothing_is_owned_before_all_digests_are_known)
     fake_stop(&f);
 }
 
-/* Weights that are loaded outlive a conversation; not one whose leader has another file. What the
+/* Weights that are loaded outlive a session; not one whose leader has another file. What the
  * worker's file does not have is told, and asked for. */
 Test(session, another_leaders_weights_are_not_kept)
 {

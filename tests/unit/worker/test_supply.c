@@ -60,7 +60,7 @@ Test(supply, damage_is_noticed)
     world_end(&w);
 }
 
-/* The conversation ends in the middle: what was kept stays, the rest is asked for again. */
+/* The session ends in the middle: what was kept stays, the rest is asked for again. */
 Test(supply, interrupted)
 {
     struct world w;

@@ -30,7 +30,7 @@ static void close_rig(void)
 
 TestSuite(transfer, .init = open_rig, .fini = close_rig, .timeout = 120);
 
-/* ---- The conversation ----*/
+/* ---- The session ----*/
 
 static uint32_t all_heads[HEADS] = {0, 1, 2};
 
@@ -153,7 +153,7 @@ Test(transfer, a_round_is_answered_when_all_is_ready_and_the_heads_are_then_owne
     fake_stop(&f);
 }
 
-/* Weights that nobody has asked for end the conversation; the next one's work begins at once. */
+/* Weights that nobody has asked for end the session; the next one's work begins at once. */
 Test(transfer, weights_that_come_unasked_hold_up_nothing)
 {
     struct fake_leader f;

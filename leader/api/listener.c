@@ -1,4 +1,4 @@
-/* door.c - the listening socket: who is taken in, who is told that there is no room, who waits.
+/* listener.c - accepting, for libmicrohttpd.
  *
  * Limits show in this order: a queue that is full (429, generate.c); places that are all taken by
  * requests (503, from one of the places that are kept for saying so); descriptors that have run out
@@ -7,10 +7,11 @@
  *
  * libmicrohttpd's own listener closes what is beyond its limit, and forgets to listen again when
  * descriptors ran out before its first connection; so we accept, and hand sockets over. */
-#include "leader/api/api_impl.h"
+#include "leader/api/listener.h"
 
 #include "common/net/address.h"
 #include "common/util/clock.h"
+#include "leader/api/limits.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -56,80 +57,79 @@ static size_t open_files(void)
 
 /* Of the descriptors that are left, a few for others (workers above all), an eighth of the rest for
  * turning away. At least one of each: it may be that some become free. */
-static void share_out(struct hd_api *a)
+static void share_out(struct hd_listener *l, const struct hd_listener_options *o)
 {
     struct rlimit r = {.rlim_cur = RLIM_INFINITY};
     getrlimit(RLIMIT_NOFILE, &r);
     size_t limit = r.rlim_cur < UINT32_MAX ? (size_t)r.rlim_cur : UINT32_MAX;
-    size_t used = open_files() + (a->o.spare_files < limit / 4 ? a->o.spare_files : limit / 4);
+    size_t used = open_files() + (o->spare_files < limit / 4 ? o->spare_files : limit / 4);
     size_t left = limit > used + 2 ? limit - used : 2;
-    a->door.extra = left / 8 < 1                ? 1
-                    : left / 8 < HD_TURNED_AWAY ? (unsigned)(left / 8)
-                                                : HD_TURNED_AWAY;
-    left -= a->door.extra;
-    a->door.places = left < a->o.max_connections ? (unsigned)left : a->o.max_connections;
-    if (a->door.places < a->o.max_connections)
-        hd_warn(a->o.log, "few_descriptors",
-                "http_connections=%u wanted=%u limit=%zu effect=\"more clients wait\"",
-                a->door.places, a->o.max_connections, limit);
+    l->extra = left / 8 < 1 ? 1 : left / 8 < HD_TURNED_AWAY ? (unsigned)(left / 8) : HD_TURNED_AWAY;
+    left -= l->extra;
+    l->places = left < o->max_connections ? (unsigned)left : o->max_connections;
+    if (l->places < o->max_connections)
+        hd_warn(l->log, "few_descriptors",
+                "http_connections=%u wanted=%u limit=%zu effect=\"more clients wait\"", l->places,
+                o->max_connections, limit);
 }
 
-int hd_door_open(struct hd_api *a, struct hd_error *err)
+int hd_listener_open(struct hd_listener *l, const struct hd_listener_options *o,
+                     struct hd_error *err)
 {
     struct sockaddr_storage addr;
     socklen_t len = sizeof addr;
-    int rc = make_listener(a->o.listen, &a->door.fd, err);
+    *l = (struct hd_listener){.log = o->log, .events = o->events, .arg = o->arg};
+    int rc = make_listener(o->addr, &l->fd, err);
     if (rc < 0)
         return rc;
-    share_out(a);
-    if (getsockname(a->door.fd, (struct sockaddr *)&addr, &len) == 0)
-        a->port = hd_address_port((struct sockaddr *)&addr);
+    share_out(l, o);
+    if (getsockname(l->fd, (struct sockaddr *)&addr, &len) == 0)
+        l->port = hd_address_port((struct sockaddr *)&addr);
     return 0;
 }
 
-void hd_door_shut(struct hd_api *a)
+void hd_listener_shut(struct hd_listener *l)
 {
-    if (a->door.listening)
-        uv_poll_stop(&a->door.poll);
-    a->door.listening = false;
-    a->door.shut = true;
-    shutdown(a->door.fd, SHUT_RDWR); /* closed later: the poll handle knows it by its number */
+    if (l->listening)
+        uv_poll_stop(&l->poll);
+    l->listening = false;
+    l->shut = true;
+    shutdown(l->fd, SHUT_RDWR); /* closed later: the poll handle knows it by its number */
 }
 
 static void on_poll_closed(uv_handle_t *poll)
 {
-    struct hd_api *a = poll->data;
-    close(a->door.fd);
-    a->handles--;
-    hd_api_maybe_closed(a);
+    struct hd_listener *l = poll->data;
+    close(l->fd);
+    l->events->closed(l->arg);
 }
 
-void hd_door_end(struct hd_api *a)
+void hd_listener_end(struct hd_listener *l)
 {
-    if (a->door.poll.data)
-        uv_close((uv_handle_t *)&a->door.poll, on_poll_closed);
+    if (l->poll.data)
+        uv_close((uv_handle_t *)&l->poll, on_poll_closed);
     else
-        close(a->door.fd);
+        close(l->fd);
 }
 
-static void tell_full(struct hd_api *a, const char *why)
+static void tell_full(struct hd_listener *l, const char *why)
 {
     uint64_t now = hd_now_us();
-    if (a->door.told_us != 0 && now - a->door.told_us < TELL_US)
+    if (l->told_us != 0 && now - l->told_us < TELL_US)
         return;
-    a->door.told_us = now;
-    hd_warn(a->o.log, "http_full", "clients=%u reason=\"%s\"", a->door.clients, why);
+    l->told_us = now;
+    hd_warn(l->log, "http_full", "clients=%u reason=\"%s\"", l->clients, why);
 }
 
 /* May one more be taken in, be it to turn it away? */
-static bool has_room(struct hd_api *a)
+static bool has_room(struct hd_listener *l)
 {
-    if (a->door.clients < a->door.places)
+    if (l->clients < l->places)
         return true;
-    if (hd_clients_make_room(a))
+    if (l->events->make_room(l->arg))
         return false; /* in a moment */
-    tell_full(a, "all places are taken by requests");
-    return a->door.clients < a->door.places + a->door.extra;
+    tell_full(l, "all places are taken by requests");
+    return l->clients < l->places + l->extra;
 }
 
 static bool is_out_of_files(int e)
@@ -139,19 +139,19 @@ static bool is_out_of_files(int e)
 
 enum newcomer { TAKEN, NOBODY, HAS_TO_WAIT };
 
-static enum newcomer take_in(struct hd_api *a)
+static enum newcomer take_in(struct hd_listener *l)
 {
     struct sockaddr_storage addr;
     socklen_t len = sizeof addr;
-    if (!has_room(a))
+    if (!has_room(l))
         return HAS_TO_WAIT;
-    int fd = accept4(a->door.fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(l->fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) /* the library closes it if it cannot take it */
-        MHD_add_connection(a->mhd, fd, (struct sockaddr *)&addr, len);
+        l->events->take(l->arg, fd, (struct sockaddr *)&addr, len);
     else if (errno == EAGAIN)
         return NOBODY;
     else if (is_out_of_files(errno)) {
-        tell_full(a, strerror(errno));
+        tell_full(l, strerror(errno));
         return HAS_TO_WAIT;
     }
     return TAKEN; /* or has gone again already */
@@ -159,30 +159,29 @@ static enum newcomer take_in(struct hd_api *a)
 
 static void on_newcomer(uv_poll_t *poll, int status, int events)
 {
-    struct hd_api *a = poll->data;
+    struct hd_listener *l = poll->data;
     enum newcomer last = TAKEN;
     for (unsigned n = 0; n < BATCH && last == TAKEN; n++)
-        last = take_in(a);
-    if (last == HAS_TO_WAIT) { /* the poll would spin; hd_door_look begins again */
-        uv_poll_stop(&a->door.poll);
-        a->door.listening = false;
+        last = take_in(l);
+    if (last == HAS_TO_WAIT) { /* the poll would spin; hd_listener_look begins again */
+        uv_poll_stop(&l->poll);
+        l->listening = false;
     }
-    hd_api_run(a);
+    l->events->turn(l->arg);
 }
 
-void hd_door_look(struct hd_api *a)
+void hd_listener_look(struct hd_listener *l)
 {
-    if (!a->door.listening && !a->door.shut)
-        a->door.listening = uv_poll_start(&a->door.poll, UV_READABLE, on_newcomer) == 0;
+    if (!l->listening && !l->shut)
+        l->listening = uv_poll_start(&l->poll, UV_READABLE, on_newcomer) == 0;
 }
 
-int hd_door_start(struct hd_api *a)
+int hd_listener_start(struct hd_listener *l, uv_loop_t *loop)
 {
-    int rc = uv_poll_init(a->o.loop, &a->door.poll, a->door.fd);
+    int rc = uv_poll_init(loop, &l->poll, l->fd);
     if (rc < 0)
         return rc;
-    a->door.poll.data = a;
-    a->handles++;
-    hd_door_look(a);
+    l->poll.data = l;
+    hd_listener_look(l);
     return 0;
 }

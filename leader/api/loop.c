@@ -1,8 +1,12 @@
-/* api.c - libmicrohttpd on the libuv loop.
+/* loop.c - libmicrohttpd on the libuv loop.
  *
  * libmicrohttpd has no thread: its epoll descriptor is polled by the loop, its timeouts are one of
  * the loop's timers, and a resumed connection is run from `later`. */
-#include "leader/api/api_impl.h"
+#include "leader/api/api.h"
+
+#include "leader/api/call.h"
+#include "leader/api/limits.h"
+#include "leader/api/receive.h"
 
 #include <stdlib.h>
 #include <stdio.h>
@@ -14,13 +18,9 @@
 #define SWEEP_MS            250u   /* between looks for those who take longer */
 
 static void stop(struct hd_api *a);
+static void on_timer(uv_timer_t *t);
 
-static void on_timer(uv_timer_t *t)
-{
-    hd_api_run(t->data);
-}
-
-void hd_api_run(struct hd_api *a)
+static void run(struct hd_api *a)
 {
     MHD_UNSIGNED_LONG_LONG ms;
     if (a->closing)
@@ -36,9 +36,14 @@ void hd_api_run(struct hd_api *a)
         uv_timer_stop(&a->timer);
 }
 
+static void on_timer(uv_timer_t *t)
+{
+    run(t->data);
+}
+
 static void on_poll(uv_poll_t *p, int status, int events)
 {
-    hd_api_run(p->data);
+    run(p->data);
 }
 
 static void on_later(uv_async_t *h)
@@ -47,13 +52,7 @@ static void on_later(uv_async_t *h)
     for (struct hd_call *c = a->calls; c; c = c->next)
         if (c->cancel)
             hd_call_cancel(c);
-    hd_api_run(a);
-}
-
-void hd_api_later(struct hd_api *a)
-{
-    if (!a->closing)
-        uv_async_send(&a->later);
+    run(a);
 }
 
 static void on_log(void *api, const char *fmt, va_list ap)
@@ -79,23 +78,58 @@ static struct MHD_Daemon *make_mhd(struct hd_api *a)
     };
     if (a->keys.cert)
         flags |= MHD_USE_TLS;
-    return MHD_start_daemon(
-        flags, 0, NULL, NULL, hd_call_access, a, MHD_OPTION_EXTERNAL_LOGGER, on_log, a,
-        MHD_OPTION_CONNECTION_LIMIT, a->door.places + a->door.extra, MHD_OPTION_CONNECTION_TIMEOUT,
-        HD_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HD_MAX_HEADERS,
-        MHD_OPTION_NOTIFY_CONNECTION, hd_client_changed, a, MHD_OPTION_NOTIFY_COMPLETED,
-        hd_call_completed, a, MHD_OPTION_ARRAY, a->keys.cert ? https : &https[3], MHD_OPTION_END);
+    return MHD_start_daemon(flags, 0, NULL, NULL, hd_receive, a, MHD_OPTION_EXTERNAL_LOGGER, on_log,
+                            a, MHD_OPTION_CONNECTION_LIMIT, a->listener.places + a->listener.extra,
+                            MHD_OPTION_CONNECTION_TIMEOUT, HD_IDLE_S,
+                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HD_MAX_HEADERS,
+                            MHD_OPTION_NOTIFY_CONNECTION, hd_client_changed, &a->clients,
+                            MHD_OPTION_NOTIFY_COMPLETED, hd_receive_completed, a, MHD_OPTION_ARRAY,
+                            a->keys.cert ? https : &https[3], MHD_OPTION_END);
 }
+
+static bool make_room(void *api)
+{
+    struct hd_api *a = api;
+    return hd_clients_make_room(&a->clients);
+}
+
+/* The library closes it if it cannot take it. */
+static void take(void *api, int fd, const struct sockaddr *addr, socklen_t len)
+{
+    struct hd_api *a = api;
+    MHD_add_connection(a->mhd, fd, addr, len);
+}
+
+static void on_turn(void *api)
+{
+    run(api);
+}
+
+static void on_listener_closed(void *api)
+{
+    struct hd_api *a = api;
+    a->handles--;
+    hd_api_maybe_closed(a);
+}
+
+static const struct hd_listener_events newcomers = {
+    .make_room = make_room, .take = take, .turn = on_turn, .closed = on_listener_closed};
 
 static int start_mhd(struct hd_api *a, struct hd_error *err)
 {
-    int rc = hd_door_open(a, err);
+    const struct hd_listener_options o = {.addr = a->o.listen,
+                                          .log = a->o.log,
+                                          .events = &newcomers,
+                                          .arg = a,
+                                          .max_connections = a->o.max_connections,
+                                          .spare_files = a->o.spare_files};
+    int rc = hd_listener_open(&a->listener, &o, err);
     if (rc < 0)
         return rc;
     a->mhd = make_mhd(a);
     if (a->mhd)
         return 0;
-    hd_door_end(a);
+    hd_listener_end(&a->listener);
     return a->keys.cert ? hd_fail(err, HD_E_CONFIG,
                                   "HTTPS does not start; check that http.cert and http.cert_key "
                                   "are a certificate and its key, in PEM")
@@ -118,8 +152,8 @@ static void close_handle(struct hd_api *a, uv_handle_t *h)
 static void on_sweep(uv_timer_t *t)
 {
     struct hd_api *a = t->data;
-    hd_clients_sweep(a);
-    hd_door_look(a);
+    hd_clients_sweep(&a->clients);
+    hd_listener_look(&a->listener);
 }
 
 static int start_loop(struct hd_api *a, struct hd_error *err)
@@ -130,9 +164,10 @@ static int start_loop(struct hd_api *a, struct hd_error *err)
         goto err;
     a->poll.data = a;
     a->handles++;
-    rc = hd_door_start(a);
+    rc = hd_listener_start(&a->listener, a->o.loop);
     if (rc < 0)
         goto err_after_poll;
+    a->handles++;
     rc = uv_async_init(a->o.loop, &a->later, on_later);
     if (rc < 0)
         goto err_after_poll;
@@ -171,7 +206,11 @@ int hd_api_new(struct hd_api **out, const struct hd_api_options *o, struct hd_er
         return hd_fail(err, HD_E_NOMEM, "HTTP: out of memory");
     a->o = *o;
     set_defaults(&a->o);
-    int rc = hd_api_keys_load(&a->keys, o, err);
+    a->origins = (struct hd_origins){o->allowed_hosts, o->allowed_origins};
+    a->clients = (struct hd_clients){.listener = &a->listener, .request_ms = a->o.request_ms};
+    const struct hd_api_key_files files = {o->api_key_file, o->admin_key_file, o->cert_file,
+                                           o->cert_key_file};
+    int rc = hd_api_keys_load(&a->keys, &files, err);
     if (rc == 0)
         rc = start_mhd(a, err);
     if (rc < 0)
@@ -185,8 +224,8 @@ int hd_api_new(struct hd_api **out, const struct hd_api_options *o, struct hd_er
     return 0;
 
 err_after_mhd:
-    hd_door_shut(a);
-    hd_door_end(a);
+    hd_listener_shut(&a->listener);
+    hd_listener_end(&a->listener);
     MHD_stop_daemon(a->mhd);
     a->closing = true;
     hd_api_maybe_closed(a); /* freed when handles and threads are */
@@ -199,34 +238,7 @@ err_after_alloc:
 
 unsigned hd_api_port(const struct hd_api *a)
 {
-    return a->port;
-}
-
-static void on_jobs_closed(void *api)
-{
-    struct hd_api *a = api;
-    a->handles--;
-    hd_api_maybe_closed(a);
-}
-
-void hd_api_maybe_closed(struct hd_api *a)
-{
-    if (!a->closing || a->calls)
-        return;
-    if (a->jobs) { /* a thread is free: no call has work for it */
-        struct hd_jobs *jobs = a->jobs;
-        a->jobs = NULL;
-        a->handles++;
-        hd_jobs_close(jobs, on_jobs_closed, a);
-    }
-    if (a->handles > 0)
-        return;
-    void (*closed)(void *arg) = a->closed;
-    void *arg = a->closed_arg;
-    hd_api_keys_wipe(&a->keys);
-    free(a);
-    if (closed)
-        closed(arg);
+    return a->listener.port;
 }
 
 /* What is still under way is cut off. */
@@ -239,7 +251,7 @@ static void stop(struct hd_api *a)
     }
     a->closing = true;
     close_handle(a, (uv_handle_t *)&a->poll);
-    hd_door_end(a);
+    hd_listener_end(&a->listener);
     close_handle(a, (uv_handle_t *)&a->timer);
     close_handle(a, (uv_handle_t *)&a->deadline);
     close_handle(a, (uv_handle_t *)&a->sweep);
@@ -257,7 +269,7 @@ void hd_api_close(struct hd_api *a, void (*closed)(void *arg), void *arg)
     a->closed = closed;
     a->closed_arg = arg;
     a->draining = true;
-    hd_door_shut(a);
+    hd_listener_shut(&a->listener);
     uv_timer_start(&a->deadline, on_deadline, HD_DRAIN_MS, 0);
     hd_api_later(a);
 }

@@ -1,0 +1,48 @@
+/* backend.h - what the API needs of the cluster: a model, a queue of requests, its status.
+ *
+ * The API knows no cluster, so that tests run it against a backend that needs no model. */
+#ifndef HD_API_BACKEND_H
+#define HD_API_BACKEND_H
+
+#include "common/text/bound.h"
+#include "common/util/error.h"
+#include "leader/engine/request.h"
+#include "leader/metrics/serving.h"
+
+#include <jansson.h>
+
+struct hd_api_backend {
+    void *arg;
+    const char *model;   /* name in /v1/models; also the default model */
+    const char *aliases; /* other names of it, with a blank between them; NULL: none */
+    bool any_model;      /* requests may name any model, it is this one that answers */
+    int64_t created;     /* seconds since 1970, of /v1/models */
+    uint32_t context;    /* positions: prompt + answer must fit */
+    uint32_t vocab;
+    const struct hd_tokenizer *tokenizer; /* NULL: only token ids are accepted */
+    struct hd_token_bound bound;          /* ... of the tokenizer; zeroes: not known */
+    const char *no_tokenizer;             /* why there is none, a sentence; NULL: unknown */
+    /* Queue a request. 0 and *out; HD_E_LIMIT: the queue is full; HD_E_STATE: shutting down;
+     * HD_E_RANGE: options that cannot be met (err says which). Events never fire from within. */
+    int (*submit)(void *arg, const struct hd_request_options *o, const struct hd_request_events *ev,
+                  void *ev_arg, struct hd_request **out, struct hd_error *err);
+    /* Stop it: no event fires any more. */
+    void (*cancel)(void *arg, struct hd_request *r);
+    /* NULL when the cluster serves, else one sentence why not. */
+    const char *(*not_ready)(void *arg);
+    /* Give a worker's units to others and no new ones to it (on), or let it take part again. 0, or
+     * HD_E_NOTFOUND: no such worker is connected. It takes a while: the status shows it. */
+    int (*drain)(void *arg, const char *worker, bool on, struct hd_error *err);
+    void (*rebalance)(void *arg); /* level the load */
+    /* The object of GET /hydac/status; the caller decrefs. The reply may need the workers'
+     * counters, so it comes through `done` (exactly once, maybe from within the call). */
+    void (*status)(void *arg, void (*done)(void *done_arg, json_t *status), void *done_arg);
+    /* The text of GET /metrics (metrics/exposition.h), malloc'ed; NULL when memory is out. */
+    char *(*metrics)(void *arg);
+    struct hd_serving *serving; /* how requests ended is counted here; NULL: nowhere */
+};
+
+/* It is the model's name, or an alias. */
+bool hd_api_is_model(const struct hd_api_backend *b, const char *name);
+
+#endif

@@ -1,0 +1,24 @@
+/* handlers.h - one function for each path of routes.c; `rest` is what stands behind the path. */
+#ifndef HD_API_HANDLERS_H
+#define HD_API_HANDLERS_H
+
+struct hd_call;
+
+/* generate.c */
+void hd_post_completions(struct hd_call *c, const char *rest);
+void hd_post_chat(struct hd_call *c, const char *rest);
+/* models.c */
+void hd_get_models(struct hd_call *c, const char *rest);
+void hd_get_model(struct hd_call *c, const char *rest);
+/* tokens.c */
+void hd_post_tokenize(struct hd_call *c, const char *rest);
+void hd_post_detokenize(struct hd_call *c, const char *rest);
+/* cluster.c */
+void hd_get_health(struct hd_call *c, const char *rest);
+void hd_get_status(struct hd_call *c, const char *rest);
+void hd_get_metrics(struct hd_call *c, const char *rest);
+void hd_post_drain(struct hd_call *c, const char *rest);
+void hd_post_undrain(struct hd_call *c, const char *rest);
+void hd_post_rebalance(struct hd_call *c, const char *rest);
+
+#endif

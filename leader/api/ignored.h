@@ -1,0 +1,28 @@
+/* ignored.h - members of requests that nothing here knows, told to the log. */
+#ifndef HD_API_IGNORED_H
+#define HD_API_IGNORED_H
+
+#include "common/util/log.h"
+
+#include <stddef.h>
+
+#define HD_IGNORED_NAME 40 /* bytes of a name, more are cut off */
+#define HD_MAX_UNKNOWN  8  /* names of one request */
+#define HD_MAX_TOLD     64 /* names in all; more are left out without a word */
+
+/* Of a request. */
+struct hd_unknown {
+    char names[HD_MAX_UNKNOWN][HD_IGNORED_NAME];
+    size_t n;
+};
+/* Of all: what the log has spoken of. */
+struct hd_ignored {
+    char told[HD_MAX_TOLD][HD_IGNORED_NAME];
+    size_t n;
+};
+
+void hd_unknown_add(struct hd_unknown *u, const char *name);
+/* Warns of members of the request that were left out: of each name once. */
+void hd_ignored_tell(struct hd_ignored *told, const struct hd_log *log, const struct hd_unknown *u);
+
+#endif

@@ -1,0 +1,26 @@
+/* refusal.h - an answer that is an error, in OpenAI's words. */
+#ifndef HD_API_REFUSAL_H
+#define HD_API_REFUSAL_H
+
+#include <jansson.h>
+
+struct hd_refusal {
+    unsigned status;  /* HTTP; 0: it is none */
+    const char *type; /* static */
+    const char *code; /* static, NULL = null */
+    char param[64];   /* "" = null */
+    char text[512];
+};
+
+/* Fills *r; the type follows from the status. Returns HD_E_RANGE, so that callers return it. */
+int hd_refuse(struct hd_refusal *r, unsigned status, const char *param, const char *code,
+              const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+/* A member of the body that is not `what`: 400. */
+int hd_refuse_value(struct hd_refusal *r, const char *key, const char *what);
+int hd_refuse_memory(struct hd_refusal *r); /* there is none: 500 */
+/* A model that is not served here: 404. */
+int hd_refuse_model(struct hd_refusal *r, const char *name, const char *served);
+/* {"error": {...}}, NULL when memory is out. */
+json_t *hd_refusal_json(const struct hd_refusal *r);
+
+#endif

@@ -1,0 +1,22 @@
+/* watch.h - notices that a client has gone while its connection is suspended. */
+#ifndef HD_API_WATCH_H
+#define HD_API_WATCH_H
+
+#include <stdbool.h>
+#include <uv.h>
+
+/* Zeroes: it watches nothing. */
+struct hd_watch {
+    uv_poll_t poll;
+    bool on, closing;
+    void (*gone)(void *arg);
+    void (*closed)(void *arg);
+    void *arg;
+};
+/* `gone`: the client has closed its connection. `closed`: after hd_watch_stop, from the loop. False
+ * when it cannot be watched: neither is called. Once. */
+bool hd_watch_start(struct hd_watch *w, uv_loop_t *loop, int fd);
+/* `closed` comes, if it was on. */
+void hd_watch_stop(struct hd_watch *w);
+
+#endif
