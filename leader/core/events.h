@@ -46,6 +46,11 @@ struct hd_hello_info {
 struct hd_ack_info {
     uint64_t seq, sent_us;
 };
+/* Of all rows that the assignment needs of this sequence and head. */
+struct hd_kv_digest {
+    uint32_t sequence, head;
+    uint64_t digest;
+};
 struct hd_kv_info {
     uint64_t epoch, round; /* round: of the HD_ACT_PREPARE that it answers; 0: of HD_ACT_ASSIGN */
     uint64_t rows_rebuilt, rows_kept, positions, bytes, weights_us, rebuild_us, flops;
@@ -55,9 +60,7 @@ struct hd_kv_info {
     size_t n_ready;
     const uint32_t *gaps; /* sequences */
     size_t n_gaps;
-    /* [n_digests]: of all rows that the assignment needs of this sequence and head */
-    const uint32_t *digest_sequences, *digest_heads;
-    const uint64_t *digests;
+    const struct hd_kv_digest *digests;
     size_t n_digests;
 };
 struct hd_result_info {

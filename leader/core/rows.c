@@ -37,8 +37,8 @@ static struct same_rows *rows_of(struct hd_core *c, uint32_t sequence, uint32_t 
 bool core_rows_make_sense(const struct hd_core *c, const struct hd_kv_info *kv)
 {
     for (size_t i = 0; i < kv->n_digests; i++)
-        if (kv->digest_sequences[i] >= HD_MAX_SEQUENCES ||
-            kv->digest_heads[i] >= c->o.units[HD_UNIT_HEAD])
+        if (kv->digests[i].sequence >= HD_MAX_SEQUENCES ||
+            kv->digests[i].head >= c->o.units[HD_UNIT_HEAD])
             return false;
     return true;
 }
@@ -61,11 +61,11 @@ static bool has_said(const struct same_rows *r, unsigned slot)
 void core_rows_said(struct hd_core *c, unsigned slot, const struct hd_kv_info *kv)
 {
     for (size_t i = 0; i < kv->n_digests; i++) {
-        struct same_rows *r = rows_of(c, kv->digest_sequences[i], kv->digest_heads[i]);
+        struct same_rows *r = rows_of(c, kv->digests[i].sequence, kv->digests[i].head);
         if (r->n == MAX_OPINIONS || has_said(r, slot))
             continue;
         r->said[r->n].slot = slot;
-        r->said[r->n++].digest = kv->digests[i];
+        r->said[r->n++].digest = kv->digests[i].digest;
     }
 }
 

@@ -103,11 +103,14 @@ static void on_ack(struct hd_peer *p, const struct hd_frame *f)
 static void on_kv_result(struct hd_peer *p, const struct hd_frame *f)
 {
     Hydac__V1__KvResult *m = hydac__v1__kv_result__unpack(NULL, f->body_len, f->body);
-    if (!m || m->n_digest_sequences != m->n_digests || m->n_digest_heads != m->n_digests) {
-        hd_peer_broke_rules(p, m ? "KvResult: lists of digests that do not fit together"
-                                 : "KvResult cannot be read");
+    struct hd_kv_digest *digests = m ? calloc(m->n_digests + 1, sizeof *digests) : NULL;
+    if (!digests) {
+        hd_peer_broke_rules(p, m ? "no memory for a KvResult" : "KvResult cannot be read");
         goto out;
     }
+    for (size_t i = 0; i < m->n_digests; i++)
+        digests[i] = (struct hd_kv_digest){m->digests[i]->sequence, m->digests[i]->head,
+                                           m->digests[i]->digest};
     struct hd_event ev = {
         .type = HD_EV_KV_RESULT,
         .slot = (unsigned)p->slot,
@@ -126,9 +129,7 @@ static void on_kv_result(struct hd_peer *p, const struct hd_frame *f)
                .n_ready = m->n_ready_heads,
                .gaps = m->gaps,
                .n_gaps = m->n_gaps,
-               .digest_sequences = m->digest_sequences,
-               .digest_heads = m->digest_heads,
-               .digests = m->digests,
+               .digests = digests,
                .n_digests = m->n_digests},
     };
     hd_info(p->leader->o.log, "kv_result",
@@ -142,6 +143,7 @@ static void on_kv_result(struct hd_peer *p, const struct hd_frame *f)
 out:
     if (m)
         hydac__v1__kv_result__free_unpacked(m, NULL);
+    free(digests);
 }
 
 static void count_received(struct hd_peer *p, const struct hd_frame *f, int half)

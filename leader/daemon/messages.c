@@ -82,8 +82,7 @@ struct needs {
     size_t n;
 };
 
-_Static_assert(HD_MAX_GROUPS == 2, "the messages tell of two groups");
-
+/* The message borrows: `all` is not changed, though protobuf-c knows no const. */
 static void list_needs(const struct hd_orders *all, uint64_t of, struct needs *out)
 {
     out->n = 0;
@@ -95,36 +94,43 @@ static void list_needs(const struct hd_orders *all, uint64_t of, struct needs *o
         hydac__v1__sequence_need__init(m);
         m->sequence = need->sequence;
         m->committed = need->base;
-        m->inflight = need->inflight[0];
-        m->inflight_second = need->inflight[1];
+        m->inflight = (uint32_t *)need->inflight;
+        m->n_inflight = HD_MAX_GROUPS;
         m->replayed = need->replayed;
         out->refs[out->n++] = m;
     }
 }
 
-static int list_units(const struct hd_orders *all, const struct hd_peer *p,
-                      Hydac__V1__AssignHeads *m)
+/* 0 or HD_E_NOMEM; free_units is right in both cases. */
+static int list_units(const struct hd_orders *all, const struct hd_peer *p, Hydac__V1__Units *own,
+                      Hydac__V1__Units *hold)
 {
-    const struct hd_plan *plan = &all->plan;
-    const struct hd_holds *hold = &all->hold;
-    int rc = hd_owned_units(plan, p, HD_UNIT_HEAD, &m->heads, &m->n_heads);
+    int rc = hd_owned_units(&all->plan, p, HD_UNIT_HEAD, &own->heads, &own->n_heads);
     if (rc == 0)
-        rc = hd_owned_units(plan, p, HD_UNIT_FFN, &m->ffn_blocks, &m->n_ffn_blocks);
+        rc = hd_owned_units(&all->plan, p, HD_UNIT_FFN, &own->ffn_blocks, &own->n_ffn_blocks);
     if (rc == 0)
-        rc = hd_owned_units(plan, p, HD_UNIT_VOCAB, &m->vocab_blocks, &m->n_vocab_blocks);
+        rc = hd_owned_units(&all->plan, p, HD_UNIT_VOCAB, &own->vocab_blocks, &own->n_vocab_blocks);
     if (rc == 0)
-        rc = held_units(hold, p, HD_UNIT_HEAD, &m->hold_heads, &m->n_hold_heads);
+        rc = held_units(&all->hold, p, HD_UNIT_HEAD, &hold->heads, &hold->n_heads);
     if (rc == 0)
-        rc = held_units(hold, p, HD_UNIT_FFN, &m->hold_ffn_blocks, &m->n_hold_ffn_blocks);
+        rc = held_units(&all->hold, p, HD_UNIT_FFN, &hold->ffn_blocks, &hold->n_ffn_blocks);
     if (rc == 0)
-        rc = held_units(hold, p, HD_UNIT_VOCAB, &m->hold_vocab_blocks, &m->n_hold_vocab_blocks);
+        rc = held_units(&all->hold, p, HD_UNIT_VOCAB, &hold->vocab_blocks, &hold->n_vocab_blocks);
     return rc;
+}
+
+static void free_units(Hydac__V1__Units *m)
+{
+    free(m->heads);
+    free(m->ffn_blocks);
+    free(m->vocab_blocks);
 }
 
 /* HD_ACT_ASSIGN, HD_ACT_PREPARE */
 int hd_send_assign(struct hd_peer *p, const struct hd_action *a)
 {
     Hydac__V1__AssignHeads m = HYDAC__V1__ASSIGN_HEADS__INIT;
+    Hydac__V1__Units own = HYDAC__V1__UNITS__INIT, hold = HYDAC__V1__UNITS__INIT;
     const struct hd_orders *all = a->assign.all;
     struct needs needs;
     list_needs(all, UINT64_MAX, &needs);
@@ -133,17 +139,15 @@ int hd_send_assign(struct hd_peer *p, const struct hd_action *a)
     m.clear = a->assign.clear;
     m.sequences = needs.refs;
     m.n_sequences = needs.n;
-    m.layers_done = all->layers_done[0];
-    m.layers_done_second = all->layers_done[1];
-    int rc = list_units(all, p, &m);
+    m.layers_done = (uint32_t *)all->layers_done;
+    m.n_layers_done = HD_MAX_GROUPS;
+    m.own = &own;
+    m.hold = &hold;
+    int rc = list_units(all, p, &own, &hold);
     if (rc == 0)
         rc = hd_peer_send(p, HD_FRAME_ASSIGN, &m.base, NULL);
-    free(m.heads);
-    free(m.ffn_blocks);
-    free(m.vocab_blocks);
-    free(m.hold_heads);
-    free(m.hold_ffn_blocks);
-    free(m.hold_vocab_blocks);
+    free_units(&own);
+    free_units(&hold);
     return rc;
 }
 

@@ -91,6 +91,8 @@ static void take_hello(struct cluster *c, const Hydac__V1__Hello *m)
 
 static void take_kv_result(struct cluster *c, unsigned slot, const Hydac__V1__KvResult *m)
 {
+    enum { MOST = 256 };
+    struct hd_kv_digest digests[MOST];
     struct hd_event ev = {.type = HD_EV_KV_RESULT,
                           .slot = slot,
                           .kv = {.epoch = m->epoch,
@@ -105,11 +107,11 @@ static void take_kv_result(struct cluster *c, unsigned slot, const Hydac__V1__Kv
                                  .n_heads = m->n_heads,
                                  .gaps = m->gaps,
                                  .n_gaps = m->n_gaps,
-                                 .digest_sequences = m->digest_sequences,
-                                 .digest_heads = m->digest_heads,
-                                 .digests = m->digests}};
-    if (m->n_digest_sequences == m->n_digests && m->n_digest_heads == m->n_digests)
-        ev.kv.n_digests = m->n_digests;
+                                 .digests = digests}};
+    for (; ev.kv.n_digests < m->n_digests && ev.kv.n_digests < MOST; ev.kv.n_digests++) {
+        const Hydac__V1__RowsDigest *d = m->digests[ev.kv.n_digests];
+        digests[ev.kv.n_digests] = (struct hd_kv_digest){d->sequence, d->head, d->digest};
+    }
     step(c, &ev);
 }
 

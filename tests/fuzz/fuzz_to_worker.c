@@ -29,13 +29,16 @@ static void take_assign(const struct hd_check *c, const Hydac__V1__AssignHeads *
     struct hd_error err = {0};
     if (hd_check_assign(c, m, &err) < 0)
         return;
-    FUZZ_CHECK(m->n_heads <= units.heads && m->n_ffn_blocks <= units.ffn_blocks);
-    FUZZ_CHECK(m->n_vocab_blocks <= units.vocab_blocks);
+    const Hydac__V1__Units *own = m->own;
+    FUZZ_CHECK(!own || (own->n_heads <= units.heads && own->n_ffn_blocks <= units.ffn_blocks));
+    FUZZ_CHECK(!own || own->n_vocab_blocks <= units.vocab_blocks);
+    FUZZ_CHECK(m->n_layers_done <= HD_MAX_GROUPS);
     FUZZ_CHECK(m->n_sequences <= c->sizes.max_sequences);
-    for (size_t i = 0; i < m->n_heads; i++)
-        FUZZ_CHECK(m->heads[i] < units.heads);
+    for (size_t i = 0; own && i < own->n_heads; i++)
+        FUZZ_CHECK(own->heads[i] < units.heads);
     for (size_t i = 0; i < m->n_sequences; i++)
-        FUZZ_CHECK(m->sequences[i]->sequence < HD_MAX_SEQUENCES);
+        FUZZ_CHECK(m->sequences[i]->sequence < HD_MAX_SEQUENCES &&
+                   m->sequences[i]->n_inflight <= HD_MAX_GROUPS);
 }
 
 static void take_step(const struct hd_check *c, const Hydac__V1__Step *m, size_t payload)

@@ -58,12 +58,11 @@ AUDIT = (
 )
 ASSIGN = (
     number(1, 2)
-    + packed(2, [0, 3, 5])
-    + packed(3, range(0, 32, 3))
-    + packed(4, [0, 1, 31])
-    + message(6, number(2, 100) + number(3, 2))
-    + message(6, number(1, 7) + number(2, 5))
-    + number(7, 2)
+    + message(2, packed(1, [0, 3, 5]) + packed(2, range(0, 32, 3)) + packed(3, [0, 1, 31]))
+    + message(3, packed(1, [1]) + packed(2, [1, 2]))
+    + message(5, number(2, 100) + packed(3, [2, 1]))
+    + message(5, number(1, 7) + number(2, 5))
+    + packed(6, [2, 1])
 )
 WELCOME = b"".join(number(f, v) for f, v in ((2, 1), (3, 50), (4, 1), (5, 16), (6, 512), (7, 8)))
 OUTLINE = (
@@ -77,7 +76,14 @@ OUTLINE = (
     + message(15, bytes([8] * 14))
     + number(16, 8)
 )
-KV_RESULT = number(1, 1) + packed(2, [0, 1]) + number(3, 9) + number(4, 18) + packed(11, [0])
+KV_RESULT = (
+    number(1, 1)
+    + packed(2, [0, 1])
+    + number(3, 9)
+    + number(4, 18)
+    + packed(11, [0])
+    + message(14, number(2, 1) + varint(3 << 3 | 1) + struct.pack("<Q", 1 << 63))
+)
 STEP_RESULT = number(1, 1) + number(2, 1) + packed(5, [0]) + packed(6, [1])
 
 

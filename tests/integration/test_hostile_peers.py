@@ -176,7 +176,7 @@ def test_worker_that_never_confirms(served):
 
 def confirm(peer, body):
     n = wire.numbers(body)
-    same = wire.number(1, n.get(1, 0)) + wire.number(12, n.get(11, 0))  # epoch and round
+    same = wire.number(1, n.get(1, 0)) + wire.number(12, n.get(7, 0))  # epoch and round
     peer.send(frame(wire.KV_RESULT, same))
 
 

@@ -79,9 +79,10 @@ def hello(name, digest):
     return frame(HELLO, fields + number(5, 1) + number(6, 1 << 30) + number(7, 1 << 30))
 
 
-def numbers(body):
-    """The integer fields of a message."""
-    out, at = {}, 0
+def fields(body):
+    """(field, number) of the integers of a message, (field, slice of the body) of all that has a
+    length."""
+    at = 0
 
     def take():
         nonlocal at
@@ -97,11 +98,14 @@ def numbers(body):
     while at < len(body):
         key = take()
         value = take()
-        if key & 7 == 0:
-            out[key >> 3] = value
-        else:
-            at += value
-    return out
+        if key & 7:
+            value, at = slice(at, at + value), at + value
+        yield key >> 3, value
+
+
+def numbers(body):
+    """The integer fields of a message."""
+    return {field: value for field, value in fields(body) if isinstance(value, int)}
 
 
 class Peer:

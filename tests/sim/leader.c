@@ -318,31 +318,21 @@ static int use_result(void *arg, uint64_t audit, uint64_t *digest)
     return 0;
 }
 
-struct digests {
-    uint32_t sequences[SIM_SEQUENCES * SIM_HEADS], heads[SIM_SEQUENCES * SIM_HEADS];
-    uint64_t digests[SIM_SEQUENCES * SIM_HEADS];
-};
-
-static void list_digests(const struct sim_msg *m, struct digests *d, struct hd_kv_info *kv)
+/* `list`: [SIM_SEQUENCES * SIM_HEADS] */
+static void list_digests(const struct sim_msg *m, struct hd_kv_digest *list, struct hd_kv_info *kv)
 {
-    kv->digest_sequences = d->sequences;
-    kv->digest_heads = d->heads;
-    kv->digests = d->digests;
+    kv->digests = list;
     for (uint32_t q = 0; q < SIM_SEQUENCES; q++)
-        for (uint32_t h = 0; h < SIM_HEADS; h++) {
-            if (!m->digests[q][h])
-                continue;
-            d->sequences[kv->n_digests] = q;
-            d->heads[kv->n_digests] = h;
-            d->digests[kv->n_digests++] = m->digests[q][h];
-        }
+        for (uint32_t h = 0; h < SIM_HEADS; h++)
+            if (m->digests[q][h])
+                list[kv->n_digests++] = (struct hd_kv_digest){q, h, m->digests[q][h]};
 }
 
 void sim_leader_receive(struct sim *s, const struct sim_msg *m)
 {
     int slot = s->conn_slot[m->conn];
     uint32_t heads[64], gaps[64], ready[64];
-    struct digests digests;
+    struct hd_kv_digest digests[SIM_SEQUENCES * SIM_HEADS];
     if (slot == -1 && m->type == MSG_HELLO)
         greeted(s, m);
     if (slot < 0)
@@ -371,7 +361,7 @@ void sim_leader_receive(struct sim *s, const struct sim_msg *m)
         ev.kv.n_heads = list_bits(m->units[HD_UNIT_HEAD], heads);
         ev.kv.n_ready = list_bits(m->hold[HD_UNIT_HEAD], ready);
         ev.kv.n_gaps = list_bits(m->gaps, gaps);
-        list_digests(m, &digests, &ev.kv);
+        list_digests(m, digests, &ev.kv);
         break;
     case MSG_RESULT:
         ev.type = HD_EV_RESULT;

@@ -2,6 +2,7 @@
  * answer tests and audits, as jobs and as slices between the jobs. */
 #include "common/util/clock.h"
 #include "worker/crew/crew_impl.h"
+#include "worker/crew/lists.h"
 #include "worker/trust/audit.h"
 
 #include <inttypes.h>
@@ -43,13 +44,7 @@ static struct hd_audit_order order_of(const struct hd_job *job)
             {
                 .units = hd_half_units(m->half),
                 .layer = m->layer,
-                .rows = {.x = job->frame.payload,
-                         .n = m->n_sequences,
-                         .sequences = m->sequences,
-                         .positions = m->positions,
-                         .shifts = m->shifts,
-                         .want = m->want,
-                         .temperatures = m->temperatures},
+                .rows = HD_ROWS_OF(m, job->frame.payload),
             },
     };
 }

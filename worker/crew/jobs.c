@@ -2,6 +2,7 @@
 #include "common/net/conn.h"
 #include "common/util/clock.h"
 #include "worker/crew/crew_impl.h"
+#include "worker/crew/lists.h"
 #include "worker/crew/whole.h"
 #include "worker/share/hold.h"
 
@@ -59,13 +60,14 @@ static void do_drop(struct hd_crew *c, const struct hd_job *job)
 static size_t copy_needs(Hydac__V1__SequenceNeed *const *list, size_t n,
                          struct hd_sequence_need *needs)
 {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         needs[i] = (struct hd_sequence_need){
             .sequence = list[i]->sequence,
             .base = list[i]->committed,
-            .inflight = {list[i]->inflight, list[i]->inflight_second},
             .replayed = list[i]->replayed,
         };
+        hd_groups_of(list[i]->inflight, list[i]->n_inflight, needs[i].inflight);
+    }
     return n;
 }
 
@@ -73,20 +75,17 @@ static size_t copy_needs(Hydac__V1__SequenceNeed *const *list, size_t n,
 static struct hd_assignment assignment_of(const struct hd_job *job, struct hd_sequence_need *needs)
 {
     const Hydac__V1__AssignHeads *m = (const Hydac__V1__AssignHeads *)job->message;
-    return (struct hd_assignment){
-        .want = {{m->heads, m->n_heads},
-                 {m->ffn_blocks, m->n_ffn_blocks},
-                 {m->vocab_blocks, m->n_vocab_blocks}},
-        .hold = {{m->hold_heads, m->n_hold_heads},
-                 {m->hold_ffn_blocks, m->n_hold_ffn_blocks},
-                 {m->hold_vocab_blocks, m->n_hold_vocab_blocks}},
+    struct hd_assignment a = {
         .epoch = m->epoch,
         .round = m->round,
         .clear = m->clear,
         .needs = needs,
         .n_needs = copy_needs(m->sequences, m->n_sequences, needs),
-        .layers_done = {m->layers_done, m->layers_done_second},
     };
+    hd_units_of(m->own, a.want);
+    hd_units_of(m->hold, a.hold);
+    hd_groups_of(m->layers_done, m->n_layers_done, a.layers_done);
+    return a;
 }
 
 static void do_assign(struct hd_crew *c, const struct hd_job *job)
@@ -199,13 +198,7 @@ static void do_step(struct hd_crew *c, const struct hd_job *job)
     struct hd_half_step step = {
         .units = hd_half_units(m->half),
         .layer = m->layer,
-        .rows = {.x = job->frame.payload,
-                 .n = m->n_sequences,
-                 .sequences = m->sequences,
-                 .positions = m->positions,
-                 .shifts = m->shifts,
-                 .want = m->want,
-                 .temperatures = m->temperatures},
+        .rows = HD_ROWS_OF(m, job->frame.payload),
     };
     if (job->epoch < c->epoch)
         return;

@@ -48,18 +48,19 @@ static int copy_list(uint32_t **to, size_t *n_to, const uint32_t *list, size_t n
 
 static int copy_digests(Hydac__V1__KvResult *m, const struct hd_kv_report *report)
 {
-    size_t n = report->n_digests;
-    m->digest_sequences = malloc((n + 1) * sizeof *m->digest_sequences);
-    m->digest_heads = malloc((n + 1) * sizeof *m->digest_heads);
-    m->digests = malloc((n + 1) * sizeof *m->digests);
-    if (!m->digest_sequences || !m->digest_heads || !m->digests)
+    m->digests = malloc((report->n_digests + 1) * sizeof *m->digests);
+    if (!m->digests)
         return HD_E_NOMEM;
-    for (size_t i = 0; i < n; i++) {
-        m->digest_sequences[i] = report->digests[i].sequence;
-        m->digest_heads[i] = report->digests[i].head;
-        m->digests[i] = report->digests[i].digest;
+    for (; m->n_digests < report->n_digests; m->n_digests++) {
+        Hydac__V1__RowsDigest *d = malloc(sizeof *d);
+        if (!d)
+            return HD_E_NOMEM;
+        hydac__v1__rows_digest__init(d);
+        d->sequence = report->digests[m->n_digests].sequence;
+        d->head = report->digests[m->n_digests].head;
+        d->digest = report->digests[m->n_digests].digest;
+        m->digests[m->n_digests] = d;
     }
-    m->n_digest_sequences = m->n_digest_heads = m->n_digests = n;
     return 0;
 }
 

@@ -1,6 +1,8 @@
 /* check.c - one function a message; what passes can be used without another look. */
 #include "worker/link/check.h"
 
+#include "worker/crew/lists.h"
+
 #include "common/model/piece.h"
 
 #include <math.h>
@@ -83,43 +85,59 @@ static int check_needs(const struct hd_check *c, const struct needs *needs, stru
             return hd_fail(err, HD_E_PROTO, "%s: sequence %u comes twice", needs->message,
                            n->sequence);
         seen |= UINT64_C(1) << n->sequence;
-        if ((uint64_t)n->committed + n->inflight + n->inflight_second > c->sizes.max_positions)
+        uint64_t positions = n->committed;
+        for (size_t g = 0; g < n->n_inflight; g++)
+            positions += n->inflight[g];
+        if (n->n_inflight > HD_MAX_GROUPS)
+            return hd_fail(err, HD_E_PROTO, "%s: sequence %u has rows of %zu groups",
+                           needs->message, n->sequence, n->n_inflight);
+        if (positions > c->sizes.max_positions)
             return hd_fail(err, HD_E_PROTO, "%s: sequence %u needs more than %u positions",
                            needs->message, n->sequence, c->sizes.max_positions);
     }
     return 0;
 }
 
-/* The lists of units that are owned, or held. */
-static int check_lists(const struct hd_check *c, const struct hd_unit_list lists[HD_UNIT_KINDS],
+/* The lists of units that are owned, or held; *n grows by how many. */
+static int check_lists(const struct hd_check *c, const Hydac__V1__Units *m, size_t *n,
                        struct hd_error *err)
 {
+    struct hd_unit_list lists[HD_UNIT_KINDS];
     int rc = 0;
-    for (int k = 0; k < HD_UNIT_KINDS && rc == 0; k++)
+    hd_units_of(m, lists);
+    for (int k = 0; k < HD_UNIT_KINDS && rc == 0; k++) {
         rc = check_units(c, (enum hd_unit_kind)k, lists[k], err);
+        *n += lists[k].n;
+    }
     return rc < 0 ? hd_fail_in(err, "AssignHeads") : 0;
+}
+
+/* No group is ahead of the one before it. */
+static int check_layers_done(const struct hd_check *c, const Hydac__V1__AssignHeads *m,
+                             struct hd_error *err)
+{
+    uint32_t most = c->model->shape.n_layers;
+    int rc =
+        m->n_layers_done <= HD_MAX_GROUPS
+            ? 0
+            : hd_fail(err, HD_E_PROTO, "AssignHeads: layers_done of %zu groups", m->n_layers_done);
+    for (size_t g = 0; rc == 0 && g < m->n_layers_done; g++) {
+        rc = in_range(m->layers_done[g], 0, most, "AssignHeads: layers_done", err);
+        most = m->layers_done[g];
+    }
+    return rc;
 }
 
 int hd_check_assign(const struct hd_check *c, const Hydac__V1__AssignHeads *m, struct hd_error *err)
 {
-    const struct hd_unit_list own[] = {{m->heads, m->n_heads},
-                                       {m->ffn_blocks, m->n_ffn_blocks},
-                                       {m->vocab_blocks, m->n_vocab_blocks}};
-    const struct hd_unit_list hold[] = {{m->hold_heads, m->n_hold_heads},
-                                        {m->hold_ffn_blocks, m->n_hold_ffn_blocks},
-                                        {m->hold_vocab_blocks, m->n_hold_vocab_blocks}};
-    int rc = check_lists(c, own, err);
-    size_t units = m->n_heads + m->n_ffn_blocks + m->n_vocab_blocks + m->n_hold_heads +
-                   m->n_hold_ffn_blocks + m->n_hold_vocab_blocks;
+    size_t units = 0;
+    int rc = check_lists(c, m->own, &units, err);
+    if (rc == 0 && check_lists(c, m->hold, &units, err) < 0)
+        rc = hd_fail_in(err, "held units");
     if (rc == 0 && units > 0 && c->n_digests < c->n_pieces)
         rc = hd_fail(err, HD_E_PROTO, "AssignHeads: before the digests of all pieces");
-    if (rc == 0 && check_lists(c, hold, err) < 0)
-        rc = hd_fail_in(err, "held units");
     if (rc == 0)
-        rc = in_range(m->layers_done, 0, c->model->shape.n_layers, "AssignHeads: layers_done", err);
-    if (rc == 0)
-        rc = in_range(m->layers_done_second, 0, m->layers_done, "AssignHeads: layers_done_second",
-                      err);
+        rc = check_layers_done(c, m, err);
     if (rc == 0 && m->round != 0 && m->clear)
         rc = hd_fail(err, HD_E_PROTO, "AssignHeads: a round cannot clear");
     struct needs needs = {"AssignHeads", m->sequences, m->n_sequences};

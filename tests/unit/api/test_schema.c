@@ -34,11 +34,9 @@ Test(schema, narrowed)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         json_t *schema = json_loads(cases[i][0], 0, NULL);
-        json_t *narrow = hd_schema_narrow(schema);
-        char *text = json_dumps(narrow, JSON_COMPACT);
+        char *text = hd_schema_narrow(schema);
         cr_expect_str_eq(text, cases[i][1], "of %s", cases[i][0]);
         free(text);
-        json_decref(narrow);
         json_decref(schema);
     }
 }

@@ -311,8 +311,8 @@ static enum hd_half half_of(const char *w)
 }
 
 struct lists {
-    uint32_t heads[16], gaps[16], ready[16], digest_sequences[16], digest_heads[16];
-    uint64_t digests[16];
+    uint32_t heads[16], gaps[16], ready[16];
+    struct hd_kv_digest digests[16];
     struct hd_seq_rows rows[16];
 };
 
@@ -329,9 +329,10 @@ static void parse_digest_of(struct hd_event *ev, struct lists *l, char *w)
 {
     size_t i = ev->kv.n_digests++;
     cr_assert_lt(i, sizeof l->digests / sizeof *l->digests);
-    l->digest_sequences[i] = (uint32_t)strtoul(w, &w, 10);
-    l->digest_heads[i] = (uint32_t)strtoul(w + 1, &w, 10);
-    l->digests[i] = strtoull(w + 1, NULL, 10);
+    struct hd_kv_digest *d = &l->digests[i];
+    d->sequence = (uint32_t)strtoul(w, &w, 10);
+    d->head = (uint32_t)strtoul(w + 1, &w, 10);
+    d->digest = strtoull(w + 1, NULL, 10);
 }
 
 static void parse_kv(struct hd_event *ev, struct lists *l, char **rest)
@@ -340,8 +341,6 @@ static void parse_kv(struct hd_event *ev, struct lists *l, char **rest)
     ev->kv.heads = l->heads;
     ev->kv.gaps = l->gaps;
     ev->kv.ready = l->ready;
-    ev->kv.digest_sequences = l->digest_sequences;
-    ev->kv.digest_heads = l->digest_heads;
     ev->kv.digests = l->digests;
     for (char *w = word(rest); w; w = word(rest)) {
         if (strncmp(w, "heads=", 6) == 0)

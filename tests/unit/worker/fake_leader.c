@@ -209,15 +209,19 @@ void fake_assign_all(struct fake_leader *f, const struct rig *r, uint64_t epoch,
     Hydac__V1__AssignHeads m = HYDAC__V1__ASSIGN_HEADS__INIT;
     uint32_t heads[64], ffn[256], vocab[256];
     m.epoch = epoch;
-    m.n_heads = r->units.heads;
-    m.heads = count_up(heads, r->units.heads);
-    m.n_ffn_blocks = r->units.ffn_blocks;
-    m.ffn_blocks = count_up(ffn, r->units.ffn_blocks);
-    m.n_vocab_blocks = r->units.vocab_blocks;
-    m.vocab_blocks = count_up(vocab, r->units.vocab_blocks);
+    Hydac__V1__Units own = HYDAC__V1__UNITS__INIT;
+    m.own = &own;
+    own.n_heads = r->units.heads;
+    own.heads = count_up(heads, r->units.heads);
+    own.n_ffn_blocks = r->units.ffn_blocks;
+    own.ffn_blocks = count_up(ffn, r->units.ffn_blocks);
+    own.n_vocab_blocks = r->units.vocab_blocks;
+    own.vocab_blocks = count_up(vocab, r->units.vocab_blocks);
     m.n_sequences = need != NULL;
     m.sequences = &need;
-    m.layers_done = r->model->shape.n_layers;
+    uint32_t layers_done = r->model->shape.n_layers;
+    m.layers_done = &layers_done;
+    m.n_layers_done = 1;
     fake_send(f, HD_FRAME_ASSIGN, &m.base, NULL, 0);
 }
 

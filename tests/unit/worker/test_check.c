@@ -219,11 +219,20 @@ Test(check, the_largest_audit_fits_a_frame)
 Test(check, the_second_group_is_not_ahead_of_the_first)
 {
     Hydac__V1__AssignHeads m = HYDAC__V1__ASSIGN_HEADS__INIT;
-    m.layers_done = m.layers_done_second = rig.model->shape.n_layers;
+    uint32_t layers = rig.model->shape.n_layers, done[HD_MAX_GROUPS + 1] = {layers, layers};
+    m.layers_done = done;
+    m.n_layers_done = HD_MAX_GROUPS;
     cr_assert_eq(hd_check_assign(&check, &m, &err), 0, "%s", err.text);
-    m.layers_done--;
-    expect_error(hd_check_assign(&check, &m, &err), "AssignHeads: layers_done_second");
-    m.layers_done_second--;
+    done[0]--;
+    expect_error(hd_check_assign(&check, &m, &err), "AssignHeads: layers_done");
+    done[1]--;
+    cr_assert_eq(hd_check_assign(&check, &m, &err), 0, "%s", err.text);
+    m.n_layers_done++;
+    expect_error(hd_check_assign(&check, &m, &err), "layers_done of 3 groups");
+    done[0] = layers + 1;
+    m.n_layers_done = 1;
+    expect_error(hd_check_assign(&check, &m, &err), "AssignHeads: layers_done");
+    done[0] = layers;
     cr_assert_eq(hd_check_assign(&check, &m, &err), 0, "%s", err.text);
 }
 
@@ -232,9 +241,11 @@ Test(check, the_second_group_is_not_ahead_of_the_first)
 Test(check, held_units_exist_and_come_in_order)
 {
     Hydac__V1__AssignHeads m = HYDAC__V1__ASSIGN_HEADS__INIT;
+    Hydac__V1__Units hold = HYDAC__V1__UNITS__INIT;
+    m.hold = &hold;
     uint32_t list[2] = {0, 0};
-    uint32_t *const *lists[] = {&m.hold_heads, &m.hold_ffn_blocks, &m.hold_vocab_blocks};
-    size_t *const counts[] = {&m.n_hold_heads, &m.n_hold_ffn_blocks, &m.n_hold_vocab_blocks};
+    uint32_t *const *lists[] = {&hold.heads, &hold.ffn_blocks, &hold.vocab_blocks};
+    size_t *const counts[] = {&hold.n_heads, &hold.n_ffn_blocks, &hold.n_vocab_blocks};
     const uint32_t most[] = {rig.units.heads, rig.units.ffn_blocks, rig.units.vocab_blocks};
     for (int k = 0; k < HD_UNIT_KINDS; k++) {
         *(uint32_t **)lists[k] = list;
@@ -268,11 +279,12 @@ Test(check, all_units_owned_and_held_fit_a_frame)
     Hydac__V1__AssignHeads m = HYDAC__V1__ASSIGN_HEADS__INIT;
     cr_assert_leq(rig.units.ffn_blocks, MOST);
     cr_assert_leq(rig.units.vocab_blocks, MOST);
-    m.heads = m.ffn_blocks = m.vocab_blocks = all;
-    m.hold_heads = m.hold_ffn_blocks = m.hold_vocab_blocks = all;
-    m.n_heads = m.n_hold_heads = rig.units.heads;
-    m.n_ffn_blocks = m.n_hold_ffn_blocks = rig.units.ffn_blocks;
-    m.n_vocab_blocks = m.n_hold_vocab_blocks = rig.units.vocab_blocks;
+    Hydac__V1__Units units = HYDAC__V1__UNITS__INIT;
+    units.heads = units.ffn_blocks = units.vocab_blocks = all;
+    units.n_heads = rig.units.heads;
+    units.n_ffn_blocks = rig.units.ffn_blocks;
+    units.n_vocab_blocks = rig.units.vocab_blocks;
+    m.own = m.hold = &units;
     m.epoch = m.round = UINT64_MAX;
     cr_assert_leq(hydac__v1__assign_heads__get_packed_size(&m), hd_check_limits(&check).max_body);
 }
@@ -287,20 +299,25 @@ Test(check, what_is_to_be_filled_is_possible)
     m.sequences = needs;
     need.sequence = RIG_SEQUENCES - 1;
     need.committed = RIG_POSITIONS - 1;
-    need.inflight = 1;
+    uint32_t inflight[HD_MAX_GROUPS + 1] = {1};
+    need.inflight = inflight;
+    need.n_inflight = 1;
     m.layers_done = rig.model->shape.n_layers;
     cr_assert_eq(hd_check_fill(&check, &m, &err), 0, "%s", err.text);
     m.layers_done++;
     expect_error(hd_check_fill(&check, &m, &err), "FillLog: layers_done");
     m.layers_done = 0;
-    need.inflight = 2;
+    inflight[0] = 2;
     expect_error(hd_check_fill(&check, &m, &err), "FillLog: sequence 3 needs more than 256");
-    need.inflight = UINT32_MAX;
+    inflight[0] = UINT32_MAX;
     expect_error(hd_check_fill(&check, &m, &err), "needs more");
-    need.inflight = 1;
-    need.inflight_second = UINT32_MAX;
+    need.n_inflight = HD_MAX_GROUPS;
+    inflight[0] = 1;
+    inflight[1] = UINT32_MAX;
     expect_error(hd_check_fill(&check, &m, &err), "needs more");
-    need.inflight = need.inflight_second = 0;
+    need.n_inflight++;
+    expect_error(hd_check_fill(&check, &m, &err), "rows of 3 groups");
+    need.n_inflight = 0;
     m.n_sequences = 2;
     expect_error(hd_check_fill(&check, &m, &err), "comes twice");
     m.n_sequences = 1;

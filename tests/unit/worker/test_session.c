@@ -371,8 +371,10 @@ static void send_nonsense(struct fake_leader *f, enum nonsense what, const float
     Hydac__V1__Error binary = HYDAC__V1__ERROR__INIT;
     uint32_t head = what == BAD_HEAD ? rig.units.heads : 0;
     assign.epoch = what == BAD_OLD_ASSIGN ? 3 : 5;
-    assign.n_heads = 1;
-    assign.heads = &head;
+    Hydac__V1__Units own = HYDAC__V1__UNITS__INIT;
+    own.n_heads = 1;
+    own.heads = &head;
+    assign.own = &own;
     binary.text = (char *)"\xff\xff\xff";
     if (what == BAD_HEAD || what == BAD_OLD_ASSIGN)
         fake_send(f, HD_FRAME_ASSIGN, &assign.base, NULL, 0);

@@ -41,10 +41,13 @@ static void assign(struct fake_leader *f, uint64_t epoch, uint64_t round, size_t
     Hydac__V1__SequenceNeed need = HYDAC__V1__SEQUENCE_NEED__INIT, *needs[] = {&need};
     m.epoch = epoch;
     m.round = round;
-    m.heads = all_heads;
-    m.n_heads = own;
-    m.hold_heads = all_heads + own;
-    m.n_hold_heads = HEADS - own;
+    Hydac__V1__Units owned = HYDAC__V1__UNITS__INIT, held = HYDAC__V1__UNITS__INIT;
+    owned.heads = all_heads;
+    owned.n_heads = own;
+    held.heads = all_heads + own;
+    held.n_heads = HEADS - own;
+    m.own = &owned;
+    m.hold = &held;
     m.sequences = needs;
     m.n_sequences = 1;
     fake_send(f, HD_FRAME_ASSIGN, &m.base, NULL, 0);
