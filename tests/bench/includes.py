@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How the parts of a folder lean on one another: levels and circles of includes.
 
-  tests/bench/includes.py [FOLDER ...]     worker and leader/core, if none is given
+  tests/bench/includes.py [FOLDER ...]     worker, leader/core and leader/api, if none is given
 
 A part is a header and the source beside it that has its name; "x_impl.h" belongs to x, and so do
 sources that have no header of their own and include it. A part that includes nothing of the folder is on
@@ -101,7 +101,7 @@ def report(title, graph):
 def main():
     sys.setrecursionlimit(10000)
     bad = 0
-    for folder in sys.argv[1:] or ["worker", "leader/core"]:
+    for folder in sys.argv[1:] or ["worker", "leader/core", "leader/api"]:
         files = sources(folder)
         bad += report(f"{folder}, parts", graph_of(files, lambda p: part_of(p, files)))
         if any(os.path.dirname(p) != folder for p in files):
