@@ -163,10 +163,16 @@ struct hd_device_ops {
     /* Of the sizes of the session. */
     int (*kv_new)(struct hd_device *d, struct hd_device_kv **out);
     void (*kv_free)(struct hd_device_kv *kv);
-    /* Room for positions 0 .. positions-1 of a lane; *bytes grows by what that has taken. Rows that
-     * were written stay. 0 or HD_E_NOMEM. */
+    /* Room for positions up to positions-1 of a lane; *bytes grows by what that has taken. Rows
+     * that were written stay. 0 or HD_E_NOMEM. */
     int (*reserve)(struct hd_device_kv *kv, struct hd_kv_at at, uint32_t positions,
                    uint64_t *bytes);
+    /* Rows of positions below `shared` of a sequence, of which nothing is reserved, are those of
+     * `parent`: whole blocks, in the parent's memory (of which some may be its own parent's). They
+     * are there whenever a half-step sees them; lanes of the sequence begin behind them: what is
+     * reserved, computed, read and proved of it lies at `shared` and on. 0: all are its own, as in
+     * the beginning. */
+    void (*share)(struct hd_device_kv *kv, uint32_t sequence, uint32_t parent, uint32_t shared);
     /* A lane's memory; NULL: nothing is reserved. */
     struct hd_device_lane *(*lane)(const struct hd_device_kv *kv, struct hd_kv_at at);
     /* The same, taken out of the lane, which has nothing then: only for `bad_row` and, in the end,

@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #define HD_FRAME_MAGIC   0x43414448u /* "HDAC" */
-#define HD_PROTO_VERSION 3
+#define HD_PROTO_VERSION 4
 #define HD_FRAME_HEADER  24
 
 enum hd_frame_type {

@@ -221,14 +221,14 @@ static void store(struct half *h, const struct piece *p, const void *x, struct p
     add_vector(h, p, HD_SLOT_V_BIAS, v);
     normalise(h, p, HD_SLOT_K_NORM, k, 1);
     rotate(h, to.at.layer, to.position, k);
-    hd_kv_store(portable(), type, k, lane->k + to.position * row, hd);
-    hd_kv_store(portable(), type, v, lane->v + to.position * row, hd);
+    hd_kv_store(portable(), type, k, lane->k + (to.position - lane->first) * row, hd);
+    hd_kv_store(portable(), type, v, lane->v + (to.position - lane->first) * row, hd);
     reference_seal(lane, to.position, row);
     free(k);
 }
 
 /* q [n_rep][head_dim] becomes what its heads attend to. */
-static void attend(struct half *h, const struct hd_device_lane *lane, uint32_t position, float *q)
+static void attend(struct half *h, struct hd_kv_at at, uint32_t position, float *q)
 {
     const struct hd_model *m = h->d->o.model;
     size_t hd = h->shape->head_dim, n_rep = h->shape->n_heads / h->shape->n_kv_heads;
@@ -237,8 +237,11 @@ static void attend(struct half *h, const struct hd_device_lane *lane, uint32_t p
     const void **k = room(h, 2 * blocks * sizeof *k), **v = k + blocks;
     float *out = room(h, n_rep * hd * sizeof *out);
     for (size_t b = 0; b < blocks && !h->failed; b++) {
-        k[b] = lane->k + b * block;
-        v[b] = lane->v + b * block;
+        const struct hd_device_lane *lane =
+            reference_lane_of(h->task->from.kv, at, (uint32_t)b * HD_ATTN_BLOCK);
+        size_t own = b - lane->first / HD_ATTN_BLOCK;
+        k[b] = lane->k + own * block;
+        v[b] = lane->v + own * block;
     }
     if (!h->failed) {
         hd_attention(portable(),
@@ -273,7 +276,7 @@ static void attention_row(struct half *h, const struct piece *p, size_t i, struc
         normalise(h, p, HD_SLOT_Q_NORM, q, n_rep);
         for (size_t r = 0; r < n_rep; r++)
             rotate(h, at.layer, rows->positions[i], q + r * hd);
-        attend(h, reference_lane(h->task->from.kv, at), rows->positions[i], q);
+        attend(h, at, rows->positions[i], q);
         add(h, cut_of(p, HD_SLOT_O), i, q);
     }
     free(q);
@@ -493,6 +496,7 @@ static const struct hd_device_ops ops = {
     .kv_new = reference_kv_new,
     .kv_free = reference_kv_free,
     .reserve = reference_reserve,
+    .share = reference_share,
     .lane = reference_lane,
     .detach = reference_detach,
     .discard = reference_discard,

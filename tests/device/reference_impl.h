@@ -18,15 +18,21 @@ struct weights {
 
 /* K and V of positions one behind the other, so that a block of 64 lies in one run. */
 struct hd_device_lane {
-    uint8_t *k, *v;     /* [positions][row] */
-    uint64_t *digest;   /* [positions] */
-    uint32_t positions; /* reserved */
+    uint8_t *k, *v;     /* [positions - first][row] */
+    uint64_t *digest;   /* [positions - first] */
+    uint32_t first;     /* rows before it are the parent's */
+    uint32_t positions; /* reserved, with those */
+};
+
+struct share {
+    uint32_t parent, positions;
 };
 
 struct kv {
     struct hd_device_kv base;
     size_t row;                   /* bytes */
     struct hd_device_lane **lane; /* [sequences][layers][heads]: NULL or reserved */
+    struct share *shares;         /* [sequences] */
 };
 
 /* The functions of struct hd_device_ops about memory. */
@@ -41,6 +47,10 @@ int reference_kv_new(struct hd_device *d, struct hd_device_kv **out);
 void reference_kv_free(struct hd_device_kv *kv);
 int reference_reserve(struct hd_device_kv *kv, struct hd_kv_at at, uint32_t positions,
                       uint64_t *bytes);
+void reference_share(struct hd_device_kv *kv, uint32_t sequence, uint32_t parent, uint32_t shared);
+/* The lane that has the row of a position: that of the sequence or of one that it shares with. */
+const struct hd_device_lane *reference_lane_of(const struct hd_device_kv *kv, struct hd_kv_at at,
+                                               uint32_t position);
 struct hd_device_lane *reference_lane(const struct hd_device_kv *kv, struct hd_kv_at at);
 struct hd_device_lane *reference_detach(struct hd_device_kv *kv, struct hd_kv_at at);
 void reference_discard(struct hd_device_kv *kv, struct hd_device_lane *lane);

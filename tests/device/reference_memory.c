@@ -120,7 +120,10 @@ int reference_kv_new(struct hd_device *d, struct hd_device_kv **out)
     kv->base.device = d;
     kv->row = d->o.model->shape.head_dim * (d->sizes.kv_type == HD_KV_F16 ? 2 : 4);
     kv->lane = calloc(lanes_of(d), sizeof *kv->lane);
-    if (!kv->lane) {
+    kv->shares = calloc(d->sizes.max_sequences, sizeof *kv->shares);
+    if (!kv->lane || !kv->shares) {
+        free(kv->lane);
+        free(kv->shares);
         free(kv);
         return HD_E_NOMEM;
     }
@@ -133,6 +136,7 @@ void reference_kv_free(struct hd_device_kv *kv)
     for (size_t i = 0; i < lanes_of(kv->device); i++)
         reference_discard(kv, of(kv)->lane[i]);
     free(of(kv)->lane);
+    free(of(kv)->shares);
     free(kv);
 }
 
@@ -144,6 +148,19 @@ void reference_discard(struct hd_device_kv *kv, struct hd_device_lane *lane)
     free(lane->v);
     free(lane->digest);
     free(lane);
+}
+
+void reference_share(struct hd_device_kv *kv, uint32_t sequence, uint32_t parent, uint32_t shared)
+{
+    of(kv)->shares[sequence] = (struct share){parent, shared};
+}
+
+const struct hd_device_lane *reference_lane_of(const struct hd_device_kv *kv, struct hd_kv_at at,
+                                               uint32_t position)
+{
+    while (position < of(kv)->shares[at.sequence].positions)
+        at.sequence = of(kv)->shares[at.sequence].parent;
+    return reference_lane(kv, at);
 }
 
 /* Room for so many elements in place of `old`; zeros behind. NULL: out of memory. */
@@ -161,18 +178,19 @@ int reference_reserve(struct hd_device_kv *kv, struct hd_kv_at at, uint32_t posi
     struct hd_device_lane **slot = lane_of(kv, at), *lane;
     size_t row = of(kv)->row;
     uint32_t n = (positions + HD_ATTN_BLOCK - 1) / HD_ATTN_BLOCK * HD_ATTN_BLOCK;
-    if (!*slot)
-        *slot = calloc(1, sizeof **slot);
+    if (!*slot && (*slot = calloc(1, sizeof **slot)))
+        (*slot)->first = (*slot)->positions = of(kv)->shares[at.sequence].positions;
     lane = *slot;
     if (!lane)
         return HD_E_NOMEM;
     if (n <= lane->positions)
         return 0;
-    void *k = grow(lane->k, lane->positions, n, row);
+    uint32_t had = lane->positions - lane->first, all = n - lane->first;
+    void *k = grow(lane->k, had, all, row);
     lane->k = k ? k : lane->k;
-    void *v = k ? grow(lane->v, lane->positions, n, row) : NULL;
+    void *v = k ? grow(lane->v, had, all, row) : NULL;
     lane->v = v ? v : lane->v;
-    void *digest = v ? grow(lane->digest, lane->positions, n, sizeof *lane->digest) : NULL;
+    void *digest = v ? grow(lane->digest, had, all, sizeof *lane->digest) : NULL;
     lane->digest = digest ? digest : lane->digest;
     if (!digest)
         return HD_E_NOMEM;
@@ -202,18 +220,20 @@ void reference_read(const struct hd_device_kv *kv, struct hd_kv_at at, uint32_t 
                     void *v)
 {
     const struct hd_device_lane *lane = *lane_of(kv, at);
-    memcpy(k, lane->k + position * of(kv)->row, of(kv)->row);
-    memcpy(v, lane->v + position * of(kv)->row, of(kv)->row);
+    size_t at_byte = (position - lane->first) * of(kv)->row;
+    memcpy(k, lane->k + at_byte, of(kv)->row);
+    memcpy(v, lane->v + at_byte, of(kv)->row);
 }
 
 static uint64_t digest_of(const struct hd_device_lane *lane, uint32_t position, size_t row)
 {
-    return hash(hash(1, lane->k + position * row, row), lane->v + position * row, row);
+    size_t at = (position - lane->first) * row;
+    return hash(hash(1, lane->k + at, row), lane->v + at, row);
 }
 
 void reference_seal(struct hd_device_lane *lane, uint32_t position, size_t row)
 {
-    lane->digest[position] = digest_of(lane, position, row);
+    lane->digest[position - lane->first] = digest_of(lane, position, row);
 }
 
 void reference_digests(const struct hd_device_kv *kv, struct hd_kv_at at, uint32_t from,
@@ -221,15 +241,17 @@ void reference_digests(const struct hd_device_kv *kv, struct hd_kv_at at, uint32
 {
     const struct hd_device_lane *lane = reference_lane(kv, at);
     size_t row = of(kv)->row;
-    for (uint32_t p = from; p < end; p++)
-        out[p - from] = hd_seal_pair(lane->k + p * row, lane->v + p * row, row);
+    for (uint32_t p = from; p < end; p++) {
+        size_t i = (p - lane->first) * row;
+        out[p - from] = hd_seal_pair(lane->k + i, lane->v + i, row);
+    }
 }
 
 uint32_t reference_bad_row(const struct hd_device_kv *kv, const struct hd_device_lane *lane,
                            uint32_t from, uint32_t end)
 {
     for (uint32_t p = from; p < end; p++)
-        if (lane->digest[p] != digest_of(lane, p, of(kv)->row))
+        if (lane->digest[p - lane->first] != digest_of(lane, p, of(kv)->row))
             return p;
     return UINT32_MAX;
 }

@@ -280,6 +280,15 @@ static uint64_t count_flops(const struct attention_job *j)
     return sum + 4 * seen * query_width(c) * j->heads.n;
 }
 
+/* Rows of one sequence are neighbours, mostly. */
+static void find_shared(const struct attention_job *j)
+{
+    for (size_t s = 0; s < j->heads.n; s++)
+        for (size_t i = 0; i < j->rows->n; i++)
+            if (i == 0 || j->rows->sequences[i] != j->rows->sequences[i - 1])
+                hd_cpu_kv_find_shared(j->kv, lane_of(j, s, i));
+}
+
 int hd_compute_attention(struct hd_compute *c, const struct hd_half_task *work,
                          struct hd_half_output *out, struct hd_error *err)
 {
@@ -294,6 +303,7 @@ int hd_compute_attention(struct hd_compute *c, const struct hd_half_task *work,
     int rc = prepare(&j, err);
     if (rc < 0)
         return rc;
+    find_shared(&j);
     size_t groups = (query_width(c) + 2 * c->model->shape.head_dim) / HD_GROUP;
     j.split = hd_split(c, j.heads.n, groups, rows->n);
     j.in = hd_inputs(c, rows);

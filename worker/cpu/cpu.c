@@ -81,6 +81,7 @@ static const struct hd_device_ops ops = {
     .kv_new = hd_cpu_kv_new,
     .kv_free = hd_cpu_kv_free,
     .reserve = hd_cpu_kv_reserve,
+    .share = hd_cpu_kv_share,
     .lane = hd_cpu_kv_lane,
     .detach = hd_cpu_kv_detach,
     .discard = hd_cpu_kv_discard,

@@ -10,8 +10,13 @@
 struct hd_device_lane {
     void **k;        /* [cap]: K of each block; also what is freed */
     void **v;        /* [cap]: V of each block, in the same allocation */
-    uint32_t blocks; /* allocated */
+    uint32_t first;  /* blocks before it are the parent's */
+    uint32_t blocks; /* there are, with those */
     uint32_t cap;
+};
+
+struct share {
+    uint32_t parent, blocks; /* blocks 0: all are its own */
 };
 
 struct hd_cpu_kv {
@@ -19,6 +24,7 @@ struct hd_cpu_kv {
     size_t row_bytes;
     uint32_t layers, heads, sequences;
     struct hd_device_lane ***sequence; /* [sequences]: NULL, or [layers][heads], each may be NULL */
+    struct share *shares;              /* [sequences] */
 };
 
 static const struct hd_cpu_kv *of(const struct hd_device_kv *kv)
@@ -69,7 +75,10 @@ int hd_cpu_kv_new(struct hd_device *d, struct hd_device_kv **out)
     kv->heads = m->n_kv_heads;
     kv->sequences = d->sizes.max_sequences;
     kv->sequence = calloc(kv->sequences, sizeof *kv->sequence);
-    if (!kv->sequence) {
+    kv->shares = calloc(kv->sequences, sizeof *kv->shares);
+    if (!kv->sequence || !kv->shares) {
+        free(kv->sequence);
+        free(kv->shares);
         free(kv);
         return HD_E_NOMEM;
     }
@@ -81,7 +90,7 @@ static void free_lane(struct hd_device_lane *lane)
 {
     if (!lane)
         return;
-    for (uint32_t b = 0; b < lane->blocks; b++)
+    for (uint32_t b = lane->first; b < lane->blocks; b++)
         free(lane->k[b]);
     free(lane->k);
     free(lane->v);
@@ -99,7 +108,27 @@ void hd_cpu_kv_free(struct hd_device_kv *base)
         free(kv->sequence[s]);
     }
     free(kv->sequence);
+    free(kv->shares);
     free(kv);
+}
+
+void hd_cpu_kv_share(struct hd_device_kv *base, uint32_t sequence, uint32_t parent, uint32_t shared)
+{
+    hd_cpu_kv(base)->shares[sequence] = (struct share){parent, shared / HD_ATTN_BLOCK};
+}
+
+void hd_cpu_kv_find_shared(const struct hd_cpu_kv *kv, struct hd_kv_at at)
+{
+    struct hd_device_lane *lane = find_lane(kv, at);
+    for (uint32_t end = lane->first; end > 0;) {
+        struct share s = kv->shares[at.sequence];
+        at.sequence = s.parent;
+        const struct hd_device_lane *from = find_lane(kv, at);
+        uint32_t first = from->first < end ? from->first : end;
+        memcpy(lane->k + first, from->k + first, (end - first) * sizeof *lane->k);
+        memcpy(lane->v + first, from->v + first, (end - first) * sizeof *lane->v);
+        end = first;
+    }
 }
 
 struct hd_device_lane *hd_cpu_kv_lane(const struct hd_device_kv *kv, struct hd_kv_at at)
@@ -160,12 +189,14 @@ int hd_cpu_kv_reserve(struct hd_device_kv *base, struct hd_kv_at at, uint32_t po
     if (!kv->sequence[at.sequence])
         kv->sequence[at.sequence] = calloc((size_t)kv->layers * kv->heads, sizeof **kv->sequence);
     struct hd_device_lane **slot = slot_of(kv, at);
-    if (slot && !*slot)
-        *slot = calloc(1, sizeof **slot);
+    if (slot && !*slot && (*slot = calloc(1, sizeof **slot)))
+        (*slot)->first = kv->shares[at.sequence].blocks;
     if (!slot || !*slot)
         return HD_E_NOMEM;
     uint32_t blocks = (positions + HD_ATTN_BLOCK - 1) / HD_ATTN_BLOCK;
     int rc = grow_list(*slot, blocks);
+    if (rc == 0 && (*slot)->blocks < (*slot)->first)
+        (*slot)->blocks = (*slot)->first;
     while (rc == 0 && (*slot)->blocks < blocks) {
         rc = add_block(kv, *slot);
         *bytes += rc == 0 ? block_bytes(kv) : 0;

@@ -1,7 +1,9 @@
 /* kv.h - memory for K/V rows, and what proves them.
  *
  * One lane for each (sequence, layer, head): blocks of HD_ATTN_BLOCK positions, allocated when a
- * position in them is first needed. Which rows are valid is known above (share/kv.h).
+ * position in them is first needed. The first ones of a sequence that shares rows are its parent's;
+ * where they lie is looked up for each half-step, so that nothing has to be counted. Which rows are
+ * valid is known above (share/kv.h).
  *
  * Who writes a row seals it: its digest is made while it is in that core's cache. Distinct rows may
  * be written and sealed by several threads at once, and checked while nobody writes; every other
@@ -25,6 +27,9 @@ struct hd_kv_view {
 };
 struct hd_kv_view hd_cpu_kv_view(const struct hd_cpu_kv *kv, struct hd_kv_at at);
 
+/* A lane of a sequence that shares rows finds them: before hd_cpu_kv_view, by one thread. */
+void hd_cpu_kv_find_shared(const struct hd_cpu_kv *kv, struct hd_kv_at at);
+
 /* Where the row of a reserved position lies: [head_dim] elements of the storage type. */
 void *hd_cpu_kv_k(const struct hd_cpu_kv *kv, struct hd_kv_at at, uint32_t position);
 void *hd_cpu_kv_v(const struct hd_cpu_kv *kv, struct hd_kv_at at, uint32_t position);
@@ -36,6 +41,7 @@ int hd_cpu_kv_new(struct hd_device *d, struct hd_device_kv **out);
 void hd_cpu_kv_free(struct hd_device_kv *kv);
 int hd_cpu_kv_reserve(struct hd_device_kv *kv, struct hd_kv_at at, uint32_t positions,
                       uint64_t *bytes);
+void hd_cpu_kv_share(struct hd_device_kv *kv, uint32_t sequence, uint32_t parent, uint32_t shared);
 struct hd_device_lane *hd_cpu_kv_lane(const struct hd_device_kv *kv, struct hd_kv_at at);
 struct hd_device_lane *hd_cpu_kv_detach(struct hd_device_kv *kv, struct hd_kv_at at);
 void hd_cpu_kv_discard(struct hd_device_kv *kv, struct hd_device_lane *lane);

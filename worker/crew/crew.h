@@ -54,7 +54,7 @@ struct hd_crew_options {
 enum hd_job_type {
     HD_JOB_JOIN,      /* sizes, epoch: a session begins */
     HD_JOB_LEAVE,     /* it has ended */
-    HD_JOB_DROP,      /* sequence: opened anew, or closed */
+    HD_JOB_DROP,      /* sequence, share: opened anew, or closed */
     HD_JOB_ASSIGN,    /* message */
     HD_JOB_HOLD,      /* message: an AssignHeads with a round */
     HD_JOB_STEP,      /* message, frame's payload */
@@ -74,6 +74,7 @@ struct hd_job {
     uint64_t epoch; /* JOIN, ASSIGN, STEP */
     struct hd_node_sizes sizes;
     uint32_t sequence;
+    struct hd_kv_share share;
     uint64_t id;
     ProtobufCMessage *message; /* owned by the job, checked */
     struct hd_frame frame;     /* likewise */

@@ -53,6 +53,7 @@ static void do_drop(struct hd_crew *c, const struct hd_job *job)
 {
     hd_fill_drop(c->fill, UINT64_C(1) << job->sequence);
     hd_node_drop(c->node, job->sequence);
+    hd_node_share(c->node, job->sequence, job->share);
 }
 
 /* ---- What is owned, held and logged ----*/
@@ -65,6 +66,7 @@ static size_t copy_needs(Hydac__V1__SequenceNeed *const *list, size_t n,
             .sequence = list[i]->sequence,
             .base = list[i]->committed,
             .replayed = list[i]->replayed,
+            .share = {list[i]->parent, list[i]->shared},
         };
         hd_groups_of(list[i]->inflight, list[i]->n_inflight, needs[i].inflight);
     }
@@ -127,6 +129,7 @@ static void do_fill(struct hd_crew *c, const struct hd_job *job)
         .n_needs = copy_needs(m->sequences, m->n_sequences, needs),
         .layers_done = {m->layers_done},
     };
+    hd_note_shares(c->node, &a);
     hd_fill_begin(c->fill, &a);
 }
 

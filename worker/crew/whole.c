@@ -84,6 +84,7 @@ int hd_node_assign(struct hd_node *n, const struct hd_assignment *a, struct hd_k
 void hd_node_hold(struct hd_node *n, const struct hd_assignment *a)
 {
     hd_audit_reassign(n);
+    hd_note_shares(n, a);
     hd_hold_set(n, a);
 }
 

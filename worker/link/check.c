@@ -68,6 +68,19 @@ int hd_check_sequence(const struct hd_check *c, uint32_t sequence, struct hd_err
     return in_range(sequence, 0, c->sizes.max_sequences - 1, "a sequence number", err);
 }
 
+int hd_check_share(const struct hd_check *c, uint32_t sequence, struct hd_kv_share share,
+                   struct hd_error *err)
+{
+    if (share.shared == 0)
+        return 0;
+    if (share.shared % HD_LOG_CHUNK != 0 || share.shared >= c->sizes.max_positions)
+        return hd_fail(err, HD_E_PROTO, "sequence %u shares %u positions: not whole blocks of %d",
+                       sequence, share.shared, HD_LOG_CHUNK);
+    if (share.parent == sequence)
+        return hd_fail(err, HD_E_PROTO, "sequence %u shares with itself", sequence);
+    return in_range(share.parent, 0, c->sizes.max_sequences - 1, "a parent's number", err);
+}
+
 struct needs {
     const char *message;
     Hydac__V1__SequenceNeed *const *list;
@@ -94,6 +107,8 @@ static int check_needs(const struct hd_check *c, const struct needs *needs, stru
         if (positions > c->sizes.max_positions)
             return hd_fail(err, HD_E_PROTO, "%s: sequence %u needs more than %u positions",
                            needs->message, n->sequence, c->sizes.max_positions);
+        if (hd_check_share(c, n->sequence, (struct hd_kv_share){n->parent, n->shared}, err) < 0)
+            return hd_fail_in(err, "%s", needs->message);
     }
     return 0;
 }
@@ -323,7 +338,7 @@ struct hd_frame_limits hd_check_limits(const struct hd_check *c)
     uint64_t units = (uint64_t)c->units->heads + c->units->ffn_blocks + c->units->vocab_blocks;
     uint64_t step = 5 * VARINT32 * rows;     /* sequence, position, shift, want, temperature */
     uint64_t assign = 2 * VARINT32 * units + /* owned and held; an audit has a step and units */
-                      HD_MAX_SEQUENCES * (uint64_t)(8 * VARINT32); /* a need: 4, tags, length */
+                      HD_MAX_SEQUENCES * (uint64_t)(12 * VARINT32); /* a need: 7, tags, length */
     uint64_t payload = rows * hd_model_row_bytes(c->model, c->sizes.activations);
     if (payload < HD_WEIGHTS_CHUNK) /* a list of digests is smaller */
         payload = HD_WEIGHTS_CHUNK;

@@ -220,10 +220,13 @@ static int on_self_test(struct incoming *in, struct hd_error *err)
     return submit(in, &job, err);
 }
 
-static int drop_sequence(struct incoming *in, uint32_t sequence, struct hd_error *err)
+static int drop_sequence(struct incoming *in, uint32_t sequence, struct hd_kv_share share,
+                         struct hd_error *err)
 {
     int rc = hd_check_sequence(&in->s->check, sequence, err);
-    struct hd_job job = {.type = HD_JOB_DROP, .sequence = sequence};
+    if (rc == 0)
+        rc = hd_check_share(&in->s->check, sequence, share, err);
+    struct hd_job job = {.type = HD_JOB_DROP, .sequence = sequence, .share = share};
     return rc < 0 ? rc : submit(in, &job, err);
 }
 
@@ -233,13 +236,13 @@ static int on_seq_open(struct incoming *in, struct hd_error *err)
     if (m->max_positions > in->s->check.sizes.max_positions)
         return hd_fail(err, HD_E_PROTO, "SequenceOpen: %u positions, Welcome allowed %u",
                        m->max_positions, in->s->check.sizes.max_positions);
-    return drop_sequence(in, m->sequence, err);
+    return drop_sequence(in, m->sequence, (struct hd_kv_share){m->parent, m->shared}, err);
 }
 
 static int on_seq_close(struct incoming *in, struct hd_error *err)
 {
     const Hydac__V1__SequenceClose *m = (const Hydac__V1__SequenceClose *)in->m;
-    return drop_sequence(in, m->sequence, err);
+    return drop_sequence(in, m->sequence, (struct hd_kv_share){0}, err);
 }
 
 static int on_stats(struct incoming *in, struct hd_error *err)

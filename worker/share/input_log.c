@@ -1,5 +1,4 @@
-/* input_log.c - chunks are claimed, mapped and sealed one by one; prefix and tail are two counts.
- */
+/* input_log.c - chunks are claimed, mapped, sealed one by one; prefix and tail are two counts. */
 #include "worker/share/input_log.h"
 
 #include "common/util/size.h"
@@ -28,6 +27,7 @@ struct chunk {
 struct sequence_log {
     int fd;          /* -1: no file yet */
     bool given_up;   /* no more rows are taken */
+    uint32_t start;  /* its first position */
     uint32_t chunks; /* claimed, in the order in which they were needed */
     /* [max_chunks], by position. The list itself is NULL before the first row, as is the next one.
      */
@@ -120,8 +120,9 @@ static int begin(struct hd_input_log *log, struct sequence_log *s, struct hd_err
 {
     if (!s->chunk)
         s->chunk = calloc(log->max_chunks, sizeof *s->chunk);
-    if (!s->extents)
-        s->extents = calloc(log->o.layers, sizeof *s->extents);
+    if (!s->extents && (s->extents = calloc(log->o.layers, sizeof *s->extents)))
+        for (uint32_t l = 0; l < log->o.layers; l++)
+            s->extents[l].count = s->start;
     if (!s->chunk || !s->extents)
         return hd_fail(err, HD_E_NOMEM, "out of memory for the input log's index");
     if (s->fd >= 0)
@@ -224,7 +225,7 @@ static uint8_t *row_at(const struct hd_input_log *log, struct hd_log_at at)
 static struct extent extent_of(const struct hd_input_log *log, uint32_t sequence, uint32_t layer)
 {
     const struct sequence_log *s = &log->sequence[sequence];
-    return s->extents ? s->extents[layer] : (struct extent){0};
+    return s->extents ? s->extents[layer] : (struct extent){.count = s->start};
 }
 
 static bool has_row(const struct extent *e, uint32_t position)
@@ -268,13 +269,25 @@ int hd_input_log_append(struct hd_input_log *log, struct hd_log_at at, const voi
 
 void hd_input_log_give_up(struct hd_input_log *log, uint32_t sequence)
 {
+    uint32_t start = log->sequence[sequence].start;
     hd_input_log_drop(log, sequence);
+    log->sequence[sequence].start = start;
     log->sequence[sequence].given_up = true;
 }
 
 void hd_input_log_try_again(struct hd_input_log *log, uint32_t sequence)
 {
     log->sequence[sequence].given_up = false;
+}
+
+void hd_input_log_start_at(struct hd_input_log *log, uint32_t sequence, uint32_t position)
+{
+    log->sequence[sequence].start = position;
+}
+
+uint32_t hd_input_log_start(const struct hd_input_log *log, uint32_t sequence)
+{
+    return log->sequence[sequence].start;
 }
 
 uint32_t hd_input_log_count(const struct hd_input_log *log, uint32_t sequence, uint32_t layer)
@@ -291,7 +304,7 @@ const void *hd_input_log_rows(const struct hd_input_log *log, struct hd_log_at a
 {
     uint32_t count = hd_input_log_count(log, at.sequence, at.layer);
     *n = 0;
-    if (at.position >= count)
+    if (at.position >= count || at.position < hd_input_log_start(log, at.sequence))
         return NULL;
     uint32_t chunk_end = (at.position / HD_LOG_CHUNK + 1) * HD_LOG_CHUNK;
     *n = (count < chunk_end ? count : chunk_end) - at.position;
@@ -309,7 +322,8 @@ uint32_t hd_input_log_end(const struct hd_input_log *log, uint32_t sequence, uin
 uint32_t hd_input_log_bad_row(const struct hd_input_log *log, struct hd_log_at at, uint32_t end)
 {
     struct extent e = extent_of(log, at.sequence, at.layer);
-    for (; at.position < end; at.position++)
+    uint32_t start = hd_input_log_start(log, at.sequence);
+    for (at.position = at.position < start ? start : at.position; at.position < end; at.position++)
         if (has_row(&e, at.position) &&
             chunk_of(log, at)->seals[in_chunk(at)] != hd_seal(row_at(log, at), log->o.row_bytes))
             return at.position;

@@ -20,6 +20,9 @@
  * that is not enough the row's own: their space is free again, and no row of theirs is taken until
  * hd_input_log_try_again.
  *
+ * The log of a sequence that shares its first rows with another one begins behind them; those are
+ * in the other's log.
+ *
  * Each row has a digest from the moment it comes, in memory beside the file: 4 bytes a row. A row
  * that is no longer what it was is cut out: what lies before it stays the prefix, and what lies
  * behind it becomes the tail, unless there is a tail of live rows already: then that one stays. */
@@ -58,7 +61,10 @@ int hd_input_log_append(struct hd_input_log *log, struct hd_log_at at, const voi
 void hd_input_log_give_up(struct hd_input_log *log, uint32_t sequence);
 /* They are taken again. */
 void hd_input_log_try_again(struct hd_input_log *log, uint32_t sequence);
-/* Positions 0 .. count-1 of this layer are in the log: its prefix. */
+/* Its rows begin at this position, a chunk's first; there are none yet. Until it is dropped. */
+void hd_input_log_start_at(struct hd_input_log *log, uint32_t sequence, uint32_t position);
+uint32_t hd_input_log_start(const struct hd_input_log *log, uint32_t sequence);
+/* Positions up to count-1 of this layer are in the log: its prefix. */
 uint32_t hd_input_log_count(const struct hd_input_log *log, uint32_t sequence, uint32_t layer);
 /* First position of the tail; 0: there is none. */
 uint32_t hd_input_log_tail(const struct hd_input_log *log, uint32_t sequence, uint32_t layer);

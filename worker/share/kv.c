@@ -5,9 +5,10 @@
 #include <xxhash.h>
 
 struct lane {
-    uint32_t valid;    /* positions */
-    uint32_t blocks;   /* reserved */
-    uint64_t bytes;    /* of them all */
+    uint32_t first;    /* blocks before it are the parent's */
+    uint32_t valid;    /* positions; 0, or beyond those blocks */
+    uint32_t blocks;   /* reserved, with those */
+    uint64_t bytes;    /* of its own */
     uint64_t *seen_us; /* [blocks] */
 };
 
@@ -26,6 +27,7 @@ struct hd_kv {
     uint32_t layers, heads, sequences, max_positions;
     uint64_t bytes;
     struct lane **sequence;          /* [sequences]: NULL or [layers][heads] */
+    struct hd_kv_share *shares;      /* [sequences] */
     struct hd_kv_counters *counters; /* [layers][heads] */
     bool keep_dropped;
     struct dropped *dropped, **last_dropped; /* the first one first */
@@ -55,8 +57,9 @@ int hd_kv_new(struct hd_kv **out, struct hd_device *d)
     kv->max_positions = d->sizes.max_positions;
     kv->last_dropped = &kv->dropped;
     kv->sequence = calloc(kv->sequences, sizeof *kv->sequence);
+    kv->shares = calloc(kv->sequences, sizeof *kv->shares);
     kv->counters = calloc(lanes_of_sequence(kv), sizeof *kv->counters);
-    if (!kv->sequence || !kv->counters || d->ops->kv_new(d, &kv->memory) < 0) {
+    if (!kv->sequence || !kv->shares || !kv->counters || d->ops->kv_new(d, &kv->memory) < 0) {
         hd_kv_free(kv);
         return HD_E_NOMEM;
     }
@@ -75,6 +78,7 @@ void hd_kv_free(struct hd_kv *kv)
         kv->device->ops->kv_free(kv->memory);
     }
     free(kv->sequence);
+    free(kv->shares);
     free(kv->counters);
     free(kv);
 }
@@ -83,6 +87,50 @@ struct hd_device_kv *hd_kv_memory(const struct hd_kv *kv)
 {
     return kv->memory;
 }
+
+/* ---- Shared rows ----*/
+
+void hd_kv_share(struct hd_kv *kv, uint32_t sequence, struct hd_kv_share with)
+{
+    kv->shares[sequence] = with;
+    kv->device->ops->share(kv->memory, sequence, with.parent, with.shared);
+}
+
+struct hd_kv_share hd_kv_shared(const struct hd_kv *kv, uint32_t sequence)
+{
+    return kv->shares[sequence];
+}
+
+/* UINT32_MAX: nobody. A parent shares less than its children do, so every way up has an end; what
+ * says otherwise is not believed. */
+static uint32_t parent_of(const struct hd_kv *kv, uint32_t sequence)
+{
+    struct hd_kv_share with = kv->shares[sequence];
+    bool has = with.shared > 0 && with.parent < kv->sequences &&
+               kv->shares[with.parent].shared < with.shared;
+    return has ? with.parent : UINT32_MAX;
+}
+
+uint64_t hd_kv_lineage(const struct hd_kv *kv, uint32_t sequence)
+{
+    uint64_t mask = 0;
+    for (; sequence != UINT32_MAX; sequence = parent_of(kv, sequence))
+        mask |= UINT64_C(1) << sequence;
+    return mask;
+}
+
+bool hd_kv_shared_valid(const struct hd_kv *kv, struct hd_kv_at at)
+{
+    while (kv->shares[at.sequence].shared > 0) {
+        uint32_t end = kv->shares[at.sequence].shared;
+        at.sequence = parent_of(kv, at.sequence);
+        if (at.sequence == UINT32_MAX || hd_kv_valid(kv, at) < end)
+            return false;
+    }
+    return true;
+}
+
+/* ---- Room ----*/
 
 static int grow(struct lane *lane, uint32_t blocks)
 {
@@ -110,6 +158,7 @@ int hd_kv_reserve(struct hd_kv *kv, struct hd_kv_at at, uint32_t positions)
     uint32_t blocks = (positions + HD_ATTN_BLOCK - 1) / HD_ATTN_BLOCK;
     if (blocks <= lane->blocks)
         return 0;
+    lane->first = kv->shares[at.sequence].shared / HD_ATTN_BLOCK;
     uint64_t bytes = 0;
     int rc = kv->device->ops->reserve(kv->memory, at, positions, &bytes);
     kv->bytes += bytes;
@@ -131,7 +180,8 @@ void hd_kv_read(const struct hd_kv *kv, struct hd_kv_at at, uint32_t position, v
 uint64_t hd_kv_digest(const struct hd_kv *kv, struct hd_kv_at at, uint32_t positions, uint64_t seed)
 {
     uint32_t rows[HD_ATTN_BLOCK];
-    for (uint32_t from = 0; from < positions; from += HD_ATTN_BLOCK) {
+    uint32_t shared = kv->shares[at.sequence].shared;
+    for (uint32_t from = shared; from < positions; from += HD_ATTN_BLOCK) {
         uint32_t left = positions - from, n = left < HD_ATTN_BLOCK ? left : HD_ATTN_BLOCK;
         kv->device->ops->digests(kv->memory, at, from, from + n, rows);
         seed = XXH3_64bits_withSeed(rows, n * sizeof *rows, seed);
@@ -139,10 +189,11 @@ uint64_t hd_kv_digest(const struct hd_kv *kv, struct hd_kv_at at, uint32_t posit
     return seed;
 }
 
-/* Blocks that have a valid row. */
+/* Behind the last block that has a valid row of its own. */
 static uint32_t used_blocks(const struct lane *lane)
 {
-    return (lane->valid + HD_ATTN_BLOCK - 1) / HD_ATTN_BLOCK;
+    uint32_t used = (lane->valid + HD_ATTN_BLOCK - 1) / HD_ATTN_BLOCK;
+    return used > lane->first ? used : lane->first;
 }
 
 static uint32_t bad_in(const struct hd_kv *kv, const struct lane *lane,
@@ -156,7 +207,7 @@ static uint32_t bad_in(const struct hd_kv *kv, const struct lane *lane,
 uint32_t hd_kv_bad_row(const struct hd_kv *kv, struct hd_kv_at at, uint32_t block)
 {
     const struct lane *lane = find_lane(kv, at);
-    if (!lane || block >= used_blocks(lane))
+    if (!lane || block < lane->first || block >= used_blocks(lane))
         return UINT32_MAX;
     return bad_in(kv, lane, kv->device->ops->lane(kv->memory, at), block);
 }
@@ -188,7 +239,13 @@ void hd_kv_commit(struct hd_kv *kv, struct hd_kv_at at, uint32_t positions)
 uint32_t hd_kv_valid(const struct hd_kv *kv, struct hd_kv_at at)
 {
     const struct lane *lane = find_lane(kv, at);
-    return lane ? lane->valid : 0;
+    uint32_t shared = kv->shares[at.sequence].shared;
+    return lane && lane->valid > shared ? lane->valid : shared;
+}
+
+uint32_t hd_kv_own(const struct hd_kv *kv, struct hd_kv_at at)
+{
+    return hd_kv_valid(kv, at) - kv->shares[at.sequence].shared;
 }
 
 /* ---- What is dropped ----*/
@@ -200,7 +257,7 @@ void hd_kv_keep_dropped(struct hd_kv *kv, bool keep)
 
 static uint64_t block_bytes(const struct lane *lane)
 {
-    return lane->blocks ? lane->bytes / lane->blocks : 0;
+    return lane->blocks > lane->first ? lane->bytes / (lane->blocks - lane->first) : 0;
 }
 
 /* Ends with the memory of a lane that nobody has any more. */
@@ -215,13 +272,14 @@ static void free_lane(struct hd_kv *kv, struct lane *lane, struct hd_device_lane
 static bool keep(struct hd_kv *kv, struct hd_kv_at at, struct lane *lane,
                  struct hd_device_lane *memory)
 {
-    struct dropped *d = kv->keep_dropped && used_blocks(lane) > 0 ? malloc(sizeof *d) : NULL;
+    uint32_t used = used_blocks(lane) - lane->first;
+    struct dropped *d = kv->keep_dropped && used > 0 ? malloc(sizeof *d) : NULL;
     if (!d)
         return false;
-    *d = (struct dropped){.at = at, .lane = *lane, .memory = memory};
+    *d = (struct dropped){.at = at, .lane = *lane, .memory = memory, .looked_at = lane->first};
     *kv->last_dropped = d;
     kv->last_dropped = &d->next;
-    kv->dropped_bytes += used_blocks(lane) * block_bytes(lane);
+    kv->dropped_bytes += used * block_bytes(lane);
     return true;
 }
 
@@ -277,13 +335,12 @@ static void drop_lane(struct hd_kv *kv, struct hd_kv_at at)
 
 void hd_kv_drop_sequence(struct hd_kv *kv, uint32_t sequence)
 {
-    if (!kv->sequence[sequence])
-        return;
-    for (uint32_t l = 0; l < kv->layers; l++)
+    for (uint32_t l = 0; kv->sequence[sequence] && l < kv->layers; l++)
         for (uint32_t h = 0; h < kv->heads; h++)
             drop_lane(kv, (struct hd_kv_at){sequence, l, h});
     free(kv->sequence[sequence]);
     kv->sequence[sequence] = NULL;
+    hd_kv_share(kv, sequence, (struct hd_kv_share){0});
 }
 
 void hd_kv_drop_lanes(struct hd_kv *kv, uint32_t layer, uint32_t head)
@@ -313,7 +370,7 @@ uint64_t hd_kv_valid_total(const struct hd_kv *kv, uint32_t layer, uint32_t head
 {
     uint64_t sum = 0;
     for (uint32_t s = 0; s < kv->sequences; s++)
-        sum += hd_kv_valid(kv, (struct hd_kv_at){s, layer, head});
+        sum += hd_kv_own(kv, (struct hd_kv_at){s, layer, head});
     return sum;
 }
 

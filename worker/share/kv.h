@@ -9,6 +9,10 @@
  * computed again. A store that is scrubbed keeps what is dropped until somebody has looked at it
  * once more: answers that have left may be made of it.
  *
+ * A sequence may share its first rows, whole blocks, with another one, its parent: the lanes of the
+ * parent have them, once, and what is here counted, proved, dropped of the sequence begins behind
+ * them. A parent outlives who shares with it: that is the leader's to see to.
+ *
  * One thread only. */
 #ifndef HD_WORKER_KV_H
 #define HD_WORKER_KV_H
@@ -32,6 +36,17 @@ void hd_kv_free(struct hd_kv *kv);
 /* Where its rows are. */
 struct hd_device_kv *hd_kv_memory(const struct hd_kv *kv);
 
+/* Rows below `shared` are the parent's; 0: none. The sequence has no lanes. */
+struct hd_kv_share {
+    uint32_t parent, shared;
+};
+void hd_kv_share(struct hd_kv *kv, uint32_t sequence, struct hd_kv_share with);
+struct hd_kv_share hd_kv_shared(const struct hd_kv *kv, uint32_t sequence);
+/* The sequence, the one that it shares with, and so on (a mask). */
+uint64_t hd_kv_lineage(const struct hd_kv *kv, uint32_t sequence);
+/* Is all that a lane's rows see of other sequences valid? */
+bool hd_kv_shared_valid(const struct hd_kv *kv, struct hd_kv_at at);
+
 /* Makes room for positions 0 .. positions-1. 0, HD_E_LIMIT (more than max_positions) or HD_E_NOMEM;
  * rows that were valid stay so in any case. */
 int hd_kv_reserve(struct hd_kv *kv, struct hd_kv_at at, uint32_t positions);
@@ -39,13 +54,15 @@ int hd_kv_reserve(struct hd_kv *kv, struct hd_kv_at at, uint32_t positions);
 size_t hd_kv_row_bytes(const struct hd_kv *kv);
 /* Copies a valid row: [row bytes] each. */
 void hd_kv_read(const struct hd_kv *kv, struct hd_kv_at at, uint32_t position, void *k, void *v);
-/* Of the valid rows 0 .. positions-1: of their digests, with that of what goes before as the seed.
- * Rows that were computed from the same inputs have the same, whatever computed them. */
+/* Of its own valid rows below `positions`: of their digests, with that of what goes before as the
+ * seed. Rows that were computed from the same inputs have the same, whatever computed them. */
 uint64_t hd_kv_digest(const struct hd_kv *kv, struct hd_kv_at at, uint32_t positions,
                       uint64_t seed);
 /* Declares the rows below `positions` written. Never lowers the count. */
 void hd_kv_commit(struct hd_kv *kv, struct hd_kv_at at, uint32_t positions);
+/* Shared ones are always counted, whether the parent has them or not. */
 uint32_t hd_kv_valid(const struct hd_kv *kv, struct hd_kv_at at);
+uint32_t hd_kv_own(const struct hd_kv *kv, struct hd_kv_at at); /* of them, its own */
 
 /* ---- Damage (trust/scrub.h) ----*/
 
@@ -75,13 +92,14 @@ size_t hd_kv_prove_dropped(struct hd_kv *kv, struct hd_kv_dropped *out);
 uint64_t hd_kv_dropped_bytes(const struct hd_kv *kv);
 void hd_kv_free_dropped(struct hd_kv *kv);
 
+/* It shares with nobody then. */
 void hd_kv_drop_sequence(struct hd_kv *kv, uint32_t sequence);
 void hd_kv_drop_head(struct hd_kv *kv, uint32_t head);
 void hd_kv_drop_lanes(struct hd_kv *kv, uint32_t layer, uint32_t head); /* of every sequence */
 void hd_kv_clear(struct hd_kv *kv);
 
 struct hd_kv_counters *hd_kv_counters(struct hd_kv *kv, uint32_t layer, uint32_t head);
-/* Valid positions of a (layer, head), summed over sequences. */
+/* Valid positions of a (layer, head), summed over sequences; what is shared counts once. */
 uint64_t hd_kv_valid_total(const struct hd_kv *kv, uint32_t layer, uint32_t head);
 uint64_t hd_kv_bytes(const struct hd_kv *kv); /* with those that are dropped and kept */
 

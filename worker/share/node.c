@@ -11,9 +11,13 @@ int hd_node_new_shard(const struct hd_node *n, struct hd_shard **out)
     return rc;
 }
 
+/* What is shared is so there, too. */
 int hd_node_new_kv(const struct hd_node *n, struct hd_kv **out)
 {
-    return hd_kv_new(out, n->device);
+    int rc = hd_kv_new(out, n->device);
+    for (uint32_t s = 0; rc == 0 && n->kv && s < n->sizes.max_sequences; s++)
+        hd_kv_share(*out, s, hd_kv_shared(n->kv, s));
+    return rc;
 }
 
 int hd_node_open(struct hd_node **out, const struct hd_node_options *o)
@@ -102,12 +106,32 @@ void hd_node_clear(struct hd_node *n)
     n->holes = n->lost = 0;
 }
 
-void hd_node_clear_sequence(struct hd_node *n, uint32_t sequence)
+static void clear_own(struct hd_node *n, uint32_t sequence)
 {
     hd_kv_drop_sequence(n->kv, sequence);
     hd_input_log_drop(n->input_log, sequence);
     n->holes &= ~(UINT64_C(1) << sequence);
     n->lost &= ~(UINT64_C(1) << sequence);
+}
+
+void hd_node_clear_sequence(struct hd_node *n, uint32_t sequence)
+{
+    uint64_t all = UINT64_C(1) << sequence;
+    for (uint32_t s = 0; s < n->sizes.max_sequences; s++)
+        if (hd_kv_lineage(n->kv, s) >> sequence & 1)
+            all |= UINT64_C(1) << s;
+    for (; all; all &= all - 1)
+        clear_own(n, (uint32_t)__builtin_ctzll(all));
+}
+
+void hd_node_share(struct hd_node *n, uint32_t sequence, struct hd_kv_share with)
+{
+    struct hd_kv_share has = hd_kv_shared(n->kv, sequence);
+    if (has.shared == with.shared && (with.shared == 0 || has.parent == with.parent))
+        return;
+    clear_own(n, sequence);
+    hd_kv_share(n->kv, sequence, with);
+    hd_input_log_start_at(n->input_log, sequence, with.shared);
 }
 
 int hd_node_log_row(struct hd_node *n, struct hd_log_at at, const void *row)

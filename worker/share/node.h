@@ -81,7 +81,10 @@ void hd_node_close(struct hd_node *n);
 int hd_node_make_stores(struct hd_node *n, const struct hd_node_sizes *sizes);
 /* Drop the K/V and the log of every sequence, or of one. */
 void hd_node_clear(struct hd_node *n);
+/* ... and, before it, all that shares rows with it. */
 void hd_node_clear_sequence(struct hd_node *n, uint32_t sequence);
+/* What an empty sequence shares. Nothing is dropped if that is known already. */
+void hd_node_share(struct hd_node *n, uint32_t sequence, struct hd_kv_share with);
 
 /* Empty stores like its own. 0 or HD_E_NOMEM. */
 int hd_node_new_shard(const struct hd_node *n, struct hd_shard **out);

@@ -42,6 +42,12 @@ static int list_new_heads(struct rebuild *r)
     return 0;
 }
 
+void hd_note_shares(struct hd_node *n, const struct hd_assignment *a)
+{
+    for (size_t i = 0; i < a->n_needs; i++)
+        hd_node_share(n, a->needs[i].sequence, a->needs[i].share);
+}
+
 static void drop_lost(struct rebuild *r)
 {
     struct hd_node *n = r->node;
@@ -50,6 +56,7 @@ static void drop_lost(struct rebuild *r)
     for (size_t i = 0; i < r->a->n_needs; i++)
         if (r->a->needs[i].replayed)
             hd_node_clear_sequence(n, r->a->needs[i].sequence);
+    hd_note_shares(n, r->a);
 }
 
 /* ---- Which rows are missing ----*/
@@ -83,7 +90,8 @@ uint64_t hd_find_gaps(const struct hd_node *n, const struct hd_assignment *a,
             report->gaps[report->n_gaps++] = need->sequence;
             continue;
         }
-        report->positions += hd_needed(a, need, 0);
+        uint32_t needed = hd_needed(a, need, 0), shared = need->share.shared;
+        report->positions += needed > shared ? needed - shared : 0;
     }
     return gaps;
 }
@@ -117,7 +125,7 @@ static void list_ready(struct rebuild *r)
 
 static int add_lane(struct rebuild *r, const struct hd_lane_rows *rows)
 {
-    r->report->rows_kept += hd_kv_valid(r->node->kv, rows->at);
+    r->report->rows_kept += hd_kv_own(r->node->kv, rows->at);
     return hd_kv_list_add_lane(&r->list, r->node, rows);
 }
 

@@ -15,6 +15,7 @@
 struct hd_sequence_need {
     uint32_t sequence, base, inflight[HD_MAX_GROUPS];
     bool replayed;
+    struct hd_kv_share share; /* of these rows, what another one's need is */
 };
 
 struct hd_assignment {
@@ -60,6 +61,8 @@ int hd_rebuild(struct hd_node *n, const struct hd_assignment *a, struct hd_kv_re
                struct hd_error *err);
 void hd_kv_report_deinit(struct hd_kv_report *report);
 
+/* The sequences of these needs share what they say. */
+void hd_note_shares(struct hd_node *n, const struct hd_assignment *a);
 /* Positions that a layer must hold. */
 uint32_t hd_needed(const struct hd_assignment *a, const struct hd_sequence_need *need,
                    uint32_t layer);

@@ -18,8 +18,13 @@ static int prepare_head(const struct marking *m, struct hd_kv_at at, uint8_t *fr
     for (size_t i = 0; i < m->rows->n; i++) {
         uint32_t p = m->rows->positions[i];
         at.sequence = m->rows->sequences[i];
-        if (!(seen >> at.sequence & 1))
+        if (!(seen >> at.sequence & 1)) {
             next[at.sequence] = hd_kv_valid(m->kv, at);
+            if (!hd_kv_shared_valid(m->kv, at))
+                return hd_fail(err, HD_E_PROTO,
+                               "layer %u head %u lacks rows that sequence %u shares", at.layer,
+                               at.head, at.sequence);
+        }
         seen |= UINT64_C(1) << at.sequence;
         fresh[i] = p >= next[at.sequence];
         if (p > next[at.sequence])
@@ -80,7 +85,7 @@ int hd_half(struct hd_node *n, const struct hd_half_step *step, const struct hd_
 static bool is_lost(const struct hd_node *n, const struct hd_half_step *step)
 {
     for (size_t i = 0; n->lost && i < step->rows.n; i++)
-        if (n->lost >> step->rows.sequences[i] & 1)
+        if (n->lost & hd_kv_lineage(n->kv, step->rows.sequences[i]))
             return step->units == HD_UNIT_HEAD;
     return false;
 }

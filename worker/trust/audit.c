@@ -199,8 +199,8 @@ static struct hd_rows next_rows(const struct hd_node *n, const struct order *ord
 }
 
 /* Lists what the lanes of one sequence lack below position `end`. */
-static int list_sequence(struct hd_node *n, const struct order *order, struct hd_lane_rows rows,
-                         struct hd_error *err)
+static int list_own(struct hd_node *n, const struct order *order, struct hd_lane_rows rows,
+                    struct hd_error *err)
 {
     struct hd_kv_list *list = &n->audit->list;
     bool logged = hd_input_log_count(n->input_log, rows.at.sequence, rows.at.layer) >= rows.end;
@@ -212,6 +212,21 @@ static int list_sequence(struct hd_node *n, const struct order *order, struct hd
                          rows.at.sequence, rows.end);
         else
             rc = hd_kv_list_add_lane(list, n, &rows);
+    }
+    return rc;
+}
+
+/* ... and what those lack that it shares rows with. */
+static int list_sequence(struct hd_node *n, const struct order *order, struct hd_lane_rows rows,
+                         struct hd_error *err)
+{
+    int others = __builtin_popcountll(hd_kv_lineage(n->kv, rows.at.sequence)) - 1;
+    int rc = list_own(n, order, rows, err);
+    for (; rc == 0 && others > 0; others--) {
+        struct hd_kv_share with = hd_kv_shared(n->kv, rows.at.sequence);
+        rows.at.sequence = with.parent;
+        rows.end = with.shared;
+        rc = list_own(n, order, rows, err);
     }
     return rc;
 }

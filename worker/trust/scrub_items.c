@@ -161,6 +161,8 @@ static size_t look_at_kv(struct hd_node *n, uint64_t now_us, int *rc)
         return SKIPPED;
     }
     struct hd_kv_at at = {c->sequence, c->layer, c->head};
+    uint32_t first = hd_kv_shared(n->kv, c->sequence).shared / HD_ATTN_BLOCK;
+    c->block = c->block < first ? first : c->block;
     if (c->block * HD_ATTN_BLOCK >= hd_kv_valid(n->kv, at)) {
         next_lane(n, c);
         return SKIPPED;
@@ -184,6 +186,8 @@ static size_t look_at_log(struct hd_node *n, uint64_t now_us, int *rc)
         next_phase(c);
         return SKIPPED;
     }
+    uint32_t first = hd_input_log_start(n->input_log, c->sequence) / HD_LOG_CHUNK;
+    c->block = c->block < first ? first : c->block;
     struct hd_log_at at = {c->sequence, c->layer, c->block * HD_LOG_CHUNK};
     if (at.position >= hd_input_log_end(n->input_log, at.sequence, at.layer)) {
         c->block = 0;
