@@ -71,7 +71,8 @@ Test(frame, header_is_as_documented)
 {
     struct sample s;
     make(&s, HD_FRAME_STEP, 0x102, 0x304);
-    const uint8_t want[16] = {'H', 'D', 'A', 'C', 3, HD_FRAME_STEP, 0, 0, 2, 1, 0, 0, 4, 3, 0, 0};
+    const uint8_t want[16] = {'H', 'D', 'A', 'C', HD_PROTO_VERSION, HD_FRAME_STEP, 0, 0, 2, 1, 0, 0,
+                              4,   3,   0,   0};
     cr_assert(memcmp(s.bytes, want, sizeof want) == 0);
 }
 
