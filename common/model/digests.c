@@ -166,6 +166,14 @@ bool hd_digests_same(const struct hd_digests *d, const struct hd_digests *other,
     return d->norms == other->norms;
 }
 
+uint64_t hd_digests_whole(const struct hd_digests *d)
+{
+    const uint64_t own[] = {d->model->digest, d->norms};
+    uint64_t sum = XXH3_64bits(own, sizeof own);
+    sum = XXH3_64bits_withSeed(d->piece, d->n * sizeof *d->piece, sum);
+    return XXH3_64bits_withSeed(d->row, d->model->shape.vocab * sizeof *d->row, sum);
+}
+
 /* ---- In the state folder ----*/
 
 #define MAGIC   0x54474448u /* "HDGT" */

@@ -41,6 +41,9 @@ struct hd_digests_part {
 bool hd_digests_same(const struct hd_digests *d, const struct hd_digests *other,
                      struct hd_digests_part *what);
 
+/* One number of all of it, and of what the model is (model.h's digest). */
+uint64_t hd_digests_whole(const struct hd_digests *d);
+
 /* From the state folder. HD_E_NOTFOUND: there are none of these files; HD_E_NOMEM. */
 int hd_digests_read(struct hd_digests *d, const char *state_dir);
 /* Beside, then renamed. The folder must be there. HD_E_IO, HD_E_NOMEM. */

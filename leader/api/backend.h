@@ -28,6 +28,10 @@ struct hd_api_backend {
                   void *ev_arg, struct hd_request **out, struct hd_error *err);
     /* Stop it: no event fires any more. */
     void (*cancel)(void *arg, struct hd_request *r);
+    /* Of what an answer is a function of besides the request: the model's bytes, the arithmetic's
+     * settings; 16 hexadecimal digits. NULL: not known yet, or the plan goes into it too. From the
+     * loop. */
+    const char *(*model_digest)(void *arg);
     /* NULL when the cluster serves, else one sentence why not. */
     const char *(*not_ready)(void *arg);
     /* Give a worker's units to others and no new ones to it (on), or let it take part again. 0, or

@@ -3,6 +3,7 @@
 #include "leader/api/handlers.h"
 #include "leader/api/limits.h"
 #include "leader/api/objects.h"
+#include "leader/api/resume.h"
 
 #include "common/util/clock.h"
 
@@ -220,6 +221,11 @@ static void submit(struct hd_call *c)
     const struct hd_api_backend *b = &c->api->o.backend;
     struct hd_request_options o;
     struct hd_error err = {0};
+    struct hd_refusal r = {0};
+    if (hd_resume_check(gen_of(c), &r) < 0) {
+        hd_call_refuse(c, &r);
+        return;
+    }
     hd_generation_options(gen_of(c), &o);
     c->id = gen_of(c)->id;
     int rc = b->submit(b->arg, &o, &events, c, &answer_of(c)->request, &err);

@@ -1,11 +1,13 @@
 /* generation.c - keeps what stop strings may still cut off, counts, and ends exactly once. */
 #include "leader/api/generation.h"
 
+#include "common/text/grammar.h"
 #include "common/util/clock.h"
 #include "leader/api/failover_json.h"
 #include "leader/api/scores.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +96,60 @@ static int read_tools(struct hd_generation *g, struct hd_refusal *r)
     return hd_tools_structure(&g->p.tools, g->calls.form, &g->marks, &g->p.structured, r);
 }
 
+/* ---- An answer that was begun elsewhere (resume.h) ----*/
+
+static int clear_list(json_t *list)
+{
+    return list ? json_array_clear(list) : 0;
+}
+
+/* What the client has; times begin with what follows. */
+static int forget(struct hd_generation *g)
+{
+    int rc = clear_list(g->tokens) | clear_list(g->scores) | clear_list(g->tool_calls);
+    if (g->logprobs) {
+        json_decref(g->logprobs);
+        g->logprobs = hd_logprobs_new(g->p.chat);
+        rc |= g->logprobs ? 0 : -1;
+    }
+    hd_text_clear(&g->text);
+    g->first_us = g->last_us = g->max_gap_us = 0;
+    return rc == 0 ? 0 : HD_E_NOMEM;
+}
+
+static int pass(struct hd_generation *g, size_t i)
+{
+    struct hd_error err = {0};
+    struct hd_token_event t = {.index = (uint32_t)i, .id = g->p.resume.tokens[i], .logprob = NAN};
+    if (g->grammar && hd_grammar_take(g->grammar, t.id, &err) < 0)
+        return HD_E_RANGE;
+    return hd_generation_token(g, &t);
+}
+
+/* What the client has had goes through stop strings, calls and the grammar once more; what comes
+ * out of it is not sent again. */
+static int go_on(struct hd_generation *g, struct hd_refusal *r)
+{
+    const struct hd_resume *s = &g->p.resume;
+    if (!s->given)
+        return 0;
+    if (s->n > g->p.max_tokens)
+        return hd_refuse(r, 400, "hydac", "invalid_value",
+                         "'hydac' has %zu tokens, more than the answer's %u.", s->n,
+                         g->p.max_tokens);
+    for (size_t i = 0; i < s->n; i++) {
+        int rc = pass(g, i);
+        if (rc == HD_E_NOMEM)
+            return hd_refuse_memory(r);
+        if (rc != 0)
+            return hd_refuse(
+                r, 400, "hydac", "invalid_value",
+                "'hydac.tokens[%zu]' cannot stand in an answer to this request: %s.", i,
+                rc == 1 ? "it completes a stop string" : "the answer must match something else");
+    }
+    return forget(g) == 0 ? 0 : hd_refuse_memory(r);
+}
+
 static int read_all(struct hd_generation *g, json_t *body, struct hd_refusal *r)
 {
     const struct hd_api_backend *b = g->backend;
@@ -114,7 +170,7 @@ static int read_all(struct hd_generation *g, json_t *body, struct hd_refusal *r)
     if (g->p.n_stops > 0)
         g->stop = json_incref(json_object_get(body, "stop"));
     g->prompt.text = NULL; /* the body's */
-    return rc < 0 ? hd_refuse_memory(r) : 0;
+    return rc < 0 ? hd_refuse_memory(r) : go_on(g, r);
 }
 
 int hd_generation_init(struct hd_generation *g, const struct hd_api_backend *b, json_t *body,
@@ -160,6 +216,8 @@ void hd_generation_options(const struct hd_generation *g, struct hd_request_opti
     *o = (struct hd_request_options){
         .tokens = g->prompt.ids,
         .n_tokens = g->prompt.n,
+        .known = g->p.resume.tokens,
+        .n_known = g->p.resume.n,
         .max_tokens = g->p.max_tokens,
         .sampling = g->p.sampling,
         .ignore_eos = g->p.ignore_eos,

@@ -30,6 +30,7 @@ struct hd_generation {
     json_t *prompt_scores; /* likewise of the prompt's */
     size_t characters;     /* of all tokens scored so far (text_offset) */
     bool begun;            /* a chunk was made */
+    bool named;            /* what another leader needs to go on was told (resume.h) */
     bool suspect;          /* something that may have gone into it was found damaged */
 
     uint32_t completion_tokens;

@@ -1,6 +1,7 @@
 /* objects.c - what was collected goes out, each part once. */
 #include "leader/api/objects.h"
 
+#include "leader/api/resume.h"
 #include "leader/api/scores.h"
 
 #define LONG 1000 /* scores in an answer: about a millisecond */
@@ -48,6 +49,10 @@ static json_t *extension(struct hd_generation *g)
         return json_pack("{s:b}", "suspect", true);
     json_t *o = json_pack("{s:o, s:o*, s:o*}", "tokens", take_list(&g->tokens), "logprobs",
                           take_list(&g->scores), "prompt_logprobs", take_list(&g->prompt_scores));
+    if (o && hd_resume_tell(g, o) < 0) {
+        json_decref(o);
+        return NULL;
+    }
     if (o && g->finish) {
         int rc = json_object_set(o, "timings", g->timings);
         rc |= json_object_set(o, "failovers", g->failovers);

@@ -89,7 +89,10 @@ static int take_echo(struct parse *s, const char *key, const json_t *v)
 
 static int take_hydac(struct parse *s, const char *key, const json_t *v)
 {
-    return take_bool_to(s, key, v, &s->p->hydac);
+    if (json_is_boolean(v))
+        return take_bool_to(s, key, v, &s->p->hydac);
+    s->p->hydac = true;
+    return hd_resume_take(&s->p->resume, v, s->b->vocab, s->r);
 }
 
 static int take_ignore_eos(struct parse *s, const char *key, const json_t *v)
@@ -348,6 +351,20 @@ static int take_member(struct parse *s, const char *key, const json_t *v)
     return 0;
 }
 
+static int check_resume(struct parse *s)
+{
+    struct hd_params *p = s->p;
+    if (!p->resume.given)
+        return 0;
+    if (p->has_seed && p->sampling.seed != p->resume.seed)
+        return wrong(s, "seed", "what 'hydac' says of the answer that goes on, or left out");
+    if (p->echo && p->logprobs)
+        return wrong(s, "echo", "false when an answer goes on and scores are asked for");
+    p->has_seed = true;
+    p->sampling.seed = p->resume.seed;
+    return 0;
+}
+
 /* What only the members together can tell. */
 static int check_together(struct parse *s)
 {
@@ -362,7 +379,8 @@ static int check_together(struct parse *s)
         return hd_refuse(s->r, 400, "max_tokens", "invalid_value",
                          "'max_tokens' may be 0 only with 'echo' and 'logprobs' (to score the "
                          "prompt).");
-    return hd_tools_check(&p->tools, s->r);
+    int rc = check_resume(s);
+    return rc < 0 ? rc : hd_tools_check(&p->tools, s->r);
 }
 
 void hd_params_deinit(struct hd_params *p)
@@ -370,6 +388,7 @@ void hd_params_deinit(struct hd_params *p)
     free(p->bias);
     hd_structured_deinit(&p->structured);
     hd_tools_deinit(&p->tools);
+    hd_resume_deinit(&p->resume);
     p->bias = NULL;
     p->sampling.bias = NULL;
     p->sampling.n_bias = 0;

@@ -16,6 +16,19 @@
 
 #define HD_MAX_BIAS 1024 /* tokens in logit_bias */
 
+/* Of an answer that goes on (resume.h). */
+#define HD_DIGEST_TEXT 17 /* 16 hexadecimal digits */
+struct hd_resume {
+    bool given;
+    uint64_t seed;
+    char model_digest[HD_DIGEST_TEXT], prompt_digest[HD_DIGEST_TEXT]; /* "" = not given */
+    int32_t *tokens; /* malloc'ed; all are in the vocabulary */
+    size_t n;
+};
+/* From the body's `hydac`. 0 or HD_E_RANGE with *r; hd_resume_deinit is right in both cases. */
+int hd_resume_take(struct hd_resume *out, const json_t *v, uint32_t vocab, struct hd_refusal *r);
+void hd_resume_deinit(struct hd_resume *s);
+
 struct hd_params {
     bool chat; /* set by the caller before hd_params_read */
     bool stream, include_usage, echo, hydac, ignore_eos, logprobs;
@@ -27,6 +40,7 @@ struct hd_params {
     struct hd_token_bias *bias;      /* sampling.bias; malloc'ed */
     struct hd_structured structured; /* what the answer must match */
     struct hd_tools tools;
+    struct hd_resume resume;
     struct hd_unknown unknown; /* members of which nothing is known */
 };
 /* Reads all but prompt and messages. 0 or HD_E_RANGE with *r filled; hd_params_deinit is right in

@@ -2,6 +2,8 @@
 #include "leader/ctl/http.h"
 
 #include <curl/curl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +29,17 @@ static int set_url(CURL *curl, const char *base, const char *path)
     return curl_easy_setopt(curl, CURLOPT_URL, url) == CURLE_OK ? 0 : HD_E_NOMEM;
 }
 
+/* A host that is gone says nothing; a stream would wait for it for ever. */
+static int keep_alive(void *unused, curl_socket_t fd, curlsocktype purpose)
+{
+    const int on = 1, idle_s = 3, every_s = 1, times = 5;
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every_s, sizeof every_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof times);
+    return CURL_SOCKOPT_OK;
+}
+
 static int open_curl(struct transfer *t, const char *base, const char *path, struct hd_error *err)
 {
     t->curl = curl_easy_init();
@@ -41,6 +54,7 @@ static int open_curl(struct transfer *t, const char *base, const char *path, str
     curl_easy_setopt(t->curl, CURLOPT_NOPROXY, "*"); /* the leader is ours, not the internet's */
     curl_easy_setopt(t->curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(t->curl, CURLOPT_CONNECTTIMEOUT_MS, 10000L);
+    curl_easy_setopt(t->curl, CURLOPT_SOCKOPTFUNCTION, keep_alive);
     const char *ca = getenv("CURL_CA_BUNDLE"); /* as curl itself does */
     if (ca && ca[0])
         curl_easy_setopt(t->curl, CURLOPT_CAINFO, ca);

@@ -1,9 +1,8 @@
 /* run.c - hydac run: a prompt to the leader, the answer as it comes.
  *
- * The leader streams server-sent events; each is a chunk in OpenAI's shape with hydac's extension.
  * Without --json the text is printed as it comes, with it one object at the end. */
+#include "leader/ctl/answer.h"
 #include "leader/ctl/ctl.h"
-#include "leader/ctl/events.h"
 #include "leader/ctl/http.h"
 
 #include <stdio.h>
@@ -12,6 +11,7 @@
 
 #define NOT_GIVEN  UINT64_MAX
 #define MAX_TOKENS 128        /* default without --chat */
+#define PATIENCE_S 30         /* default with several leaders */
 #define MAX_STDIN  (4u << 20) /* bytes of a prompt, the leader's own limit */
 
 static const char usage[] =
@@ -19,7 +19,10 @@ static const char usage[] =
     "\n"
     "Sends a prompt ('-': from standard input) to the leader and prints the answer as it comes.\n"
     "\n"
-    "  --leader URL        default: $HYDAC_LEADER, else " HD_DEFAULT_LEADER "\n"
+    "  --leader URL[,URL]  default: $HYDAC_LEADER, else " HD_DEFAULT_LEADER
+    ". If one fails, the next\n"
+    "                      goes on with the answer, whatever its cluster, with the same tokens\n"
+    "  --patience S        so long go round while leaders fail; default: 30 with several, else 0\n"
     "                      https:// checks the certificate; $CURL_CA_BUNDLE names another list\n"
     "  --api-key-file FILE the leader's API key; default: $HYDAC_API_KEY\n"
     "  --chat              the prompt is a user's message of a conversation\n"
@@ -33,21 +36,9 @@ static const char usage[] =
 struct options {
     const char *leader, *prompt, *prompt_tokens, *key_file;
     struct hd_http_key key;
-    uint64_t max_tokens, top_k, seed, top_logprobs;
+    uint64_t max_tokens, top_k, seed, top_logprobs, patience;
     double temperature, top_p;
     bool chat, ignore_eos, json;
-};
-
-struct answer {
-    bool quiet; /* collect only */
-    struct hd_events events;
-    bool ended_by_newline;
-    FILE *text_file;
-    char *text;
-    size_t text_len;
-    json_t *tokens, *logprobs, *usage, *timings, *failovers, *seed;
-    char finish[32];
-    char error[512]; /* the leader's error, "" = none */
 };
 
 /* ---- The request ----------------------------------------------------------------------------*/
@@ -111,8 +102,8 @@ static void add_limits(json_t *body, const struct options *o)
     json_decref(k);
 }
 
-/* The request's JSON text, malloc'ed; NULL with err. */
-static char *request_text(const struct options *o, struct hd_error *err)
+/* NULL with err. */
+static json_t *request_body(const struct options *o, struct hd_error *err)
 {
     json_t *prompt = prompt_of(o, err);
     if (!prompt)
@@ -127,129 +118,63 @@ static char *request_text(const struct options *o, struct hd_error *err)
     else
         json_object_set_new(body, "prompt", prompt);
     add_limits(body, o);
-    char *text = json_dumps(body, JSON_COMPACT);
-    json_decref(body);
-    if (!text)
+    if (!body)
         hd_fail(err, HD_E_NOMEM, "out of memory");
-    return text;
+    return body;
 }
 
 /* ---- The answer -----------------------------------------------------------------------------*/
-static void take_text(struct answer *a, const json_t *choice)
+static void print_text(void *last, const char *text, size_t len)
 {
-    const json_t *v = json_object_get(choice, "text");
-    if (!v)
-        v = json_object_get(json_object_get(choice, "delta"), "content");
-    size_t n = json_string_length(v);
-    if (n == 0)
-        return;
-    const char *text = json_string_value(v);
-    a->ended_by_newline = text[n - 1] == '\n';
-    fwrite(text, 1, n, a->text_file);
-    if (!a->quiet) {
-        fwrite(text, 1, n, stdout);
-        fflush(stdout);
-    }
+    *(char *)last = text[len - 1];
+    fwrite(text, 1, len, stdout);
+    fflush(stdout);
 }
 
-static void keep(json_t **to, json_t *v)
+static void print_resume(void *last, const char *leader, size_t tokens, const char *why)
 {
-    if (!v || json_is_null(v))
-        return;
-    json_decref(*to);
-    *to = json_incref(v);
+    fprintf(stderr, "hydac: %s; going on behind %zu tokens at %s\n", why, tokens, leader);
 }
 
-static void take_error(struct answer *a, const json_t *event)
+static int print_object(const struct hd_answer *a, const struct options *o)
 {
-    const char *text =
-        json_string_value(json_object_get(json_object_get(event, "error"), "message"));
-    if (text)
-        snprintf(a->error, sizeof a->error, "%s", text);
-}
-
-static void take_event(void *arg, const json_t *event)
-{
-    struct answer *a = arg;
-    const json_t *choice = json_array_get(json_object_get(event, "choices"), 0);
-    const json_t *extra = json_object_get(event, "hydac");
-    const char *finish = json_string_value(json_object_get(choice, "finish_reason"));
-    take_error(a, event);
-    take_text(a, choice);
-    json_array_extend(a->tokens, json_object_get(extra, "tokens"));
-    json_array_extend(a->logprobs, json_object_get(extra, "logprobs"));
-    keep(&a->timings, json_object_get(extra, "timings"));
-    keep(&a->failovers, json_object_get(extra, "failovers"));
-    keep(&a->seed, json_object_get(extra, "seed"));
-    keep(&a->usage, json_object_get(event, "usage"));
-    if (finish)
-        snprintf(a->finish, sizeof a->finish, "%s", finish);
-}
-
-static int on_data(void *arg, long status, const char *data, size_t len)
-{
-    struct answer *a = arg;
-    return hd_events_feed(&a->events, status, data, len);
-}
-
-static int print_object(struct answer *a, const struct options *o)
-{
-    fflush(a->text_file);
-    json_t *v = json_pack("{s:s%, s:O, s:s, s:O?, s:O?, s:O?, s:O?, s:O?}", "text", a->text,
+    json_t *v = json_pack("{s:s%, s:O, s:s, s:O?, s:O?, s:O?, s:O?, s:O?, s:i}", "text", a->text,
                           a->text_len, "tokens", a->tokens, "finish_reason", a->finish, "logprobs",
                           o->top_logprobs == NOT_GIVEN ? NULL : a->logprobs, "timings", a->timings,
-                          "failovers", a->failovers, "usage", a->usage, "seed", a->seed);
+                          "failovers", a->failovers, "usage", a->usage, "seed", a->seed, "resumed",
+                          (int)a->resumed);
     int rc = v ? json_dumpf(v, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9)) : -1;
     json_decref(v);
     putchar('\n');
     return rc;
 }
 
-static int report(struct answer *a, const struct options *o, int rc, struct hd_error *err)
+static int ask(const struct options *o, const json_t *body, struct hd_error *err)
 {
-    if (rc == HD_E_LIMIT || rc == HD_E_NOMEM)
-        hd_fail(err, rc, "the leader's answer is too large");
-    if (rc == 0 && !*a->finish && a->events.n > 0) { /* not a stream: an error object */
-        json_t *v = json_loadb(a->events.buf, a->events.n, 0, NULL);
-        take_error(a, v);
-        json_decref(v);
-    }
-    if (rc == 0 && *a->error)
-        rc = hd_fail(err, HD_E_IO, "%s", a->error);
-    else if (rc == 0 && !*a->finish)
-        rc = hd_fail(err, HD_E_IO, "the leader at %s ended the answer too early", o->leader);
-    if (rc == 0 && o->json)
-        rc = print_object(a, o) < 0 ? hd_fail(err, HD_E_IO, "cannot print the answer") : 0;
-    else if (!o->json && !a->ended_by_newline && ftell(a->text_file) > 0)
-        putchar('\n');
-    return rc;
-}
-
-static int ask(const struct options *o, const char *body, struct hd_error *err)
-{
-    struct answer a = {.quiet = o->json, .tokens = json_array(), .logprobs = json_array()};
-    a.events = (struct hd_events){.on_event = take_event, .arg = &a};
-    a.text_file = open_memstream(&a.text, &a.text_len);
-    int rc = a.text_file ? 0 : hd_fail(err, HD_E_NOMEM, "out of memory");
+    struct hd_leaders leaders;
+    struct hd_answer a = {0};
+    char last = '\n'; /* that was printed */
+    int rc = hd_leaders_parse(&leaders, o->leader, err);
     if (rc == 0) {
-        struct hd_http_post p = {.base = o->leader,
-                                 .path = o->chat ? "/v1/chat/completions" : "/v1/completions",
-                                 .body = body,
-                                 .key = o->key.text,
-                                 .on_data = on_data,
-                                 .arg = &a};
-        rc = hd_http_post(&p, err);
-        rc = report(&a, o, rc, err);
-        fclose(a.text_file);
+        bool retry = leaders.n > 1 && o->patience == NOT_GIVEN;
+        struct hd_ask q = {.leaders = &leaders,
+                           .key = o->key.text,
+                           .path = o->chat ? "/v1/chat/completions" : "/v1/completions",
+                           .body = body,
+                           .patience_ms = retry                      ? PATIENCE_S * 1000
+                                          : o->patience == NOT_GIVEN ? 0
+                                                                     : o->patience * 1000,
+                           .on_text = o->json ? NULL : print_text,
+                           .on_resume = print_resume,
+                           .arg = &last};
+        rc = hd_ask(&q, &a, err);
     }
-    free(a.text);
-    hd_events_deinit(&a.events);
-    json_decref(a.tokens);
-    json_decref(a.logprobs);
-    json_decref(a.usage);
-    json_decref(a.timings);
-    json_decref(a.failovers);
-    json_decref(a.seed);
+    if (rc == 0 && o->json)
+        rc = print_object(&a, o) < 0 ? hd_fail(err, HD_E_IO, "cannot print the answer") : 0;
+    else if (last != '\n')
+        putchar('\n');
+    hd_answer_deinit(&a);
+    hd_leaders_deinit(&leaders);
     return rc;
 }
 
@@ -271,11 +196,13 @@ int hd_cmd_run(int argc, char **argv)
                         .top_p = 1,
                         .max_tokens = NOT_GIVEN,
                         .seed = NOT_GIVEN,
-                        .top_logprobs = NOT_GIVEN};
+                        .top_logprobs = NOT_GIVEN,
+                        .patience = NOT_GIVEN};
     struct hd_arg_list rest = {.n = 0};
     struct hd_error err = {0};
     const struct hd_arg args[] = {
         {"--leader", HD_ARG_STRING, &o.leader},
+        {"--patience", HD_ARG_UINT, &o.patience, 0, 86400},
         {"--api-key-file", HD_ARG_STRING, &o.key_file},
         {"--prompt", HD_ARG_STRING, &o.prompt},
         {"--prompt-tokens", HD_ARG_STRING, &o.prompt_tokens},
@@ -297,11 +224,11 @@ int hd_cmd_run(int argc, char **argv)
         return hd_complain(&err) + 1;
     if (hd_http_key_get(&o.key, o.key_file, &err) < 0)
         return hd_complain(&err);
-    char *body = request_text(&o, &err);
+    json_t *body = request_body(&o, &err);
     if (!body)
         return hd_complain(&err) + (err.code == HD_E_CONFIG);
     rc = ask(&o, body, &err);
-    free(body);
+    json_decref(body);
     hd_secret_wipe(&o.key, sizeof o.key);
     return rc < 0 ? hd_complain(&err) : 0;
 }

@@ -36,6 +36,12 @@ static void cancel(void *arg, struct hd_request *r)
     hd_engine_cancel(l->engine, r);
 }
 
+static const char *model_digest(void *arg)
+{
+    const struct hd_leader *l = arg;
+    return l->model_digest[0] ? l->model_digest : NULL;
+}
+
 static const char *not_ready(void *arg)
 {
     const struct hd_leader *l = arg;
@@ -100,6 +106,7 @@ int hd_backend_open(struct hd_leader *l, const struct sockaddr *addr, struct hd_
                     .no_tokenizer = l->tokenizer ? NULL : l->no_tokenizer,
                     .submit = submit,
                     .cancel = cancel,
+                    .model_digest = model_digest,
                     .not_ready = not_ready,
                     .drain = drain,
                     .rebalance = rebalance,

@@ -225,6 +225,7 @@ static void all_known(struct hd_leader *l, const char *from, uint64_t us)
         return;
     hd_info(l->o.log, "digests", "pieces=%zu from=%s ms=%" PRIu64, l->digests->n, from, us / 1000);
     l->digests_known = true;
+    hd_trust_name_model(l);
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
         if (l->slots[s])
             hd_send_digests(l, l->slots[s]);

@@ -111,6 +111,9 @@ struct hd_leader {
     struct hd_shared *rows;     /* that a worker has just sent for another; during the event only */
     struct hd_digests *digests; /* of the model; filled once digests_known */
     bool digests_known;
+    char
+        model_digest[17]; /* of all that an answer is a function of; "" = not known, or the plan too
+                           */
     _Atomic bool stop_reading; /* for the thread that makes them */
     bool has_state;            /* what they make can be kept */
     bool reading_again;        /* a file was written to: they are made once more, to compare */
@@ -236,6 +239,8 @@ void hd_peer_audit_result(struct hd_peer *p, const struct hd_frame *f);
 
 /* trust.c: the known answer, and what follows when somebody was wrong */
 int hd_trust_init(struct hd_leader *l, struct hd_error *err);
+/* Fills model_digest, once the digests are known. */
+void hd_trust_name_model(struct hd_leader *l);
 void hd_trust_options(const struct hd_leader *l, struct hd_trust_options *o);
 /* Somebody else has taken the slot, or the same worker anew. */
 void hd_trust_welcome(struct hd_leader *l, unsigned slot);

@@ -1,6 +1,7 @@
 /* trust.c - the known answer that every worker must give, and what follows when somebody's bits
  * were wrong: requests end, those that have ended are named, a person can read why. */
 #include "common/math/self_test.h"
+#include "common/model/digests.h"
 #include "common/util/clock.h"
 #include "leader/daemon/leader_impl.h"
 
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <xxhash.h>
 
 #define TRUST_DEADLINE_US 10000000 /* of an audit or a self test: far more than either takes */
 
@@ -25,6 +27,19 @@ int hd_trust_init(struct hd_leader *l, struct hd_error *err)
         return hd_fail(err, rc, "no memory for the self test");
     l->self_test.digest = t.digest;
     return 0;
+}
+
+/* What else the bits of an answer are a function of: the settings of the arithmetic, and the
+ * arithmetic itself, which a later release may have changed. */
+void hd_trust_name_model(struct hd_leader *l)
+{
+    struct hd_self_test t;
+    if (l->wire != HD_WIRE_EXACT ||
+        hd_kernels_self_test(hd_kernels_get(hd_isa_best()), 0, NULL, &t) < 0)
+        return;
+    const uint64_t all[] = {hd_digests_whole(l->digests), t.digest, (uint64_t)l->activations,
+                            (uint64_t)l->o.config->kv_type};
+    snprintf(l->model_digest, sizeof l->model_digest, "%016" PRIx64, XXH3_64bits(all, sizeof all));
 }
 
 void hd_trust_options(const struct hd_leader *l, struct hd_trust_options *o)

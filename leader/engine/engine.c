@@ -109,6 +109,28 @@ void hd_engine_free(struct hd_engine *e)
 
 /* ---- Requests ----*/
 
+/* Tokens of the answer that its client has already. */
+static int check_known(const struct hd_engine *e, const struct hd_request_options *o,
+                       struct hd_error *err)
+{
+    if (o->n_known > o->max_tokens || o->n_known > e->o.context - o->n_tokens)
+        return hd_fail(err, HD_E_RANGE,
+                       "%zu tokens of the answer are there already; it has room for %u", o->n_known,
+                       o->max_tokens);
+    if (o->n_known > 0 && o->prompt_logprobs)
+        return hd_fail(err, HD_E_RANGE, "an answer that goes on cannot score its prompt");
+    for (size_t i = 0; i < o->n_known; i++) {
+        if (o->known[i] < 0 || (uint32_t)o->known[i] >= e->o.model->shape.vocab)
+            return hd_fail(err, HD_E_RANGE, "token %d at %zu is outside the vocabulary of %u",
+                           o->known[i], i, e->o.model->shape.vocab);
+        if (hd_request_stops(e, o, o->known[i]))
+            return hd_fail(err, HD_E_RANGE,
+                           "token %d at %zu of the answer ends it: nothing follows", o->known[i],
+                           i);
+    }
+    return 0;
+}
+
 static int check_options(const struct hd_engine *e, const struct hd_request_options *o,
                          struct hd_error *err)
 {
@@ -122,6 +144,9 @@ static int check_options(const struct hd_engine *e, const struct hd_request_opti
         if (o->tokens[i] < 0 || (uint32_t)o->tokens[i] >= vocab)
             return hd_fail(err, HD_E_RANGE, "token %d at %zu is outside the vocabulary of %u",
                            o->tokens[i], i, vocab);
+    int rc = check_known(e, o, err);
+    if (rc < 0)
+        return rc;
     if (o->max_tokens == 0 && !o->prompt_logprobs)
         return hd_fail(err, HD_E_RANGE, "nothing is asked for: max_tokens is 0");
     if (o->top_logprobs > HD_MAX_TOP_LOGPROBS)
@@ -155,7 +180,7 @@ static struct hd_request *request_new(const struct hd_engine *e, const struct hd
         return NULL;
     uint32_t room = e->o.context - (uint32_t)o->n_tokens;
     r->o = *o;
-    r->o.tokens = NULL;
+    r->o.tokens = r->o.known = NULL;
     r->o.sampling.bias = NULL;
     r->capacity = (uint32_t)o->n_tokens + (o->max_tokens < room ? o->max_tokens : room);
     r->tokens = calloc(r->capacity, sizeof *r->tokens);
@@ -165,10 +190,14 @@ static struct hd_request *request_new(const struct hd_engine *e, const struct hd
         return NULL;
     }
     memcpy(r->tokens, o->tokens, o->n_tokens * sizeof *r->tokens);
+    for (size_t i = 0; i < o->n_known; i++)
+        r->tokens[o->n_tokens + i] = o->known[i];
     for (size_t i = 0; i < o->sampling.n_bias; i++)
         r->bias[i] = o->sampling.bias[i];
     r->o.sampling.bias = r->bias;
-    r->n_tokens = r->n_prompt = (uint32_t)o->n_tokens;
+    r->n_prompt = (uint32_t)o->n_tokens;
+    r->n_known = (uint32_t)o->n_known;
+    r->n_tokens = r->n_prompt + r->n_known;
     r->sequence = HD_NO_SEQUENCE;
     return r;
 }

@@ -23,7 +23,7 @@ struct hd_request {
     uint32_t sequence;          /* HD_NO_SEQUENCE while it waits */
     int32_t *tokens;            /* [capacity] */
     struct hd_token_bias *bias; /* o.sampling's */
-    uint32_t capacity, n_tokens, n_prompt;
+    uint32_t capacity, n_tokens, n_prompt, n_known;
     uint32_t done;    /* positions committed */
     uint32_t scored;  /* prompt positions whose logits were reported */
     bool cancelled;   /* its client is gone; removed when no step holds it */
@@ -126,6 +126,8 @@ void hd_step_abandon(struct hd_engine *e);
  * forgotten, and the half-step is to be asked for again. */
 bool hd_step_decide(struct hd_engine *e);
 void hd_step_finish(struct hd_engine *e);
+/* The token ends an answer with these options. */
+bool hd_request_stops(const struct hd_engine *e, const struct hd_request_options *o, int32_t id);
 /* It asks for more positions than there is memory for: says whose, and is true. */
 bool hd_request_too_large(const struct hd_engine *e, const struct hd_request *r,
                           struct hd_error *err);

@@ -10,7 +10,7 @@
 
 static void fill_timings(const struct hd_request *r, struct hd_timings *t)
 {
-    uint32_t answer = r->n_tokens - r->n_prompt;
+    uint32_t answer = r->n_tokens - r->n_prompt - r->n_known;
     uint64_t started = r->started_us ? r->started_us : hd_now_us();
     t->queue_ms = (double)(started - r->submitted_us) / 1e3;
     if (!r->first_us)
@@ -74,8 +74,10 @@ static void note_time(const struct hd_engine *e, struct hd_request *r)
     r->last_us = now;
 }
 
-static bool is_stop(const struct hd_engine *e, int32_t id)
+bool hd_request_stops(const struct hd_engine *e, const struct hd_request_options *o, int32_t id)
 {
+    if (o->ignore_eos && !o->sampling.grammar) /* nothing goes on what matches one whole */
+        return false;
     return e->o.tokenizer ? hd_tokenizer_is_stop(e->o.tokenizer, id) : id == e->o.model->eos;
 }
 
@@ -140,13 +142,12 @@ bool hd_step_decide(struct hd_engine *e)
 static void answer(struct hd_engine *e, struct hd_request *r, size_t row, int32_t id)
 {
     uint32_t index = r->n_tokens - r->n_prompt;
-    if (index >= r->o.max_tokens) {
+    if (index >= r->o.max_tokens || r->n_tokens == r->capacity) {
         hd_request_end(e, r, HD_FINISH_LENGTH, NULL);
         return;
     }
     note_time(e, r);
-    bool must_stop = !r->o.ignore_eos || r->o.sampling.grammar; /* nothing goes on a whole one */
-    if (must_stop && is_stop(e, id)) {
+    if (hd_request_stops(e, &r->o, id)) {
         hd_request_end(e, r, HD_FINISH_STOP, NULL);
         return;
     }

@@ -36,6 +36,11 @@ struct hd_sampling {
 struct hd_request_options {
     const int32_t *tokens; /* prompt, at least 1; copied */
     size_t n_tokens;
+    /* Of the answer, what was sampled elsewhere (the same model, options and seed): it goes on
+     * behind these. No event tells them, but they count: in max_tokens, penalties, usage; not with
+     * prompt_logprobs, and the grammar has taken them. Copied. */
+    const int32_t *known;
+    size_t n_known;
     uint32_t max_tokens; /* 0 is allowed with prompt_logprobs: only the prompt is scored */
     struct hd_sampling sampling;
     bool ignore_eos;        /* go on after a stop token */

@@ -27,6 +27,7 @@ static int fake_submit(void *arg, const struct hd_request_options *o,
     r->tokens = malloc(o->n_tokens * sizeof *r->tokens);
     memcpy(r->tokens, o->tokens, o->n_tokens * sizeof *r->tokens);
     r->o.tokens = r->tokens;
+    r->o.known = NULL; /* they are the API's */
     *out = r;
     return 0;
 }
@@ -36,6 +37,12 @@ static void fake_cancel(void *arg, struct hd_request *r)
     cr_assert_not(r->ended, "a request that has ended was cancelled");
     cr_assert_not(r->cancelled, "cancelled twice");
     r->cancelled = true;
+}
+
+static const char *fake_digest(void *arg)
+{
+    const struct fixture *f = arg;
+    return f->digest;
 }
 
 static const char *fake_not_ready(void *arg)
@@ -80,7 +87,8 @@ void fixture_open(struct fixture *f, const struct fixture_options *o)
     struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct hd_error err = {0};
     o = o ? o : &none;
-    *f = (struct fixture){.log = {.level = HD_LOG_ERROR, .fd = 2, .who = "test"}};
+    *f = (struct fixture){.digest = "00112233445566ff",
+                          .log = {.level = HD_LOG_ERROR, .fd = 2, .who = "test"}};
     stub_begin();
     uv_loop_init(&f->loop);
     struct hd_api_options a = {
@@ -106,6 +114,7 @@ void fixture_open(struct fixture *f, const struct fixture_options *o)
                     .bound = {.most = o->bytes_a_token},
                     .submit = fake_submit,
                     .cancel = fake_cancel,
+                    .model_digest = fake_digest,
                     .not_ready = fake_not_ready,
                     .drain = fake_drain,
                     .rebalance = fake_rebalance,

@@ -24,6 +24,7 @@ struct fixture {
     bool closed;
     /* the fake backend */
     const char *not_ready;
+    const char *digest; /* of the model; NULL: not known */
     int submit_rc;
     struct hd_request requests[MAX_FAKE];
     unsigned n_requests;

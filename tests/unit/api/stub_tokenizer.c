@@ -166,6 +166,12 @@ void hd_grammar_free(struct hd_grammar *g)
     free(g);
 }
 
+/* Every token goes on it but '#'. */
+int hd_grammar_take(struct hd_grammar *g, int32_t id, struct hd_error *err)
+{
+    return id == '#' ? hd_fail(err, HD_E_LIMIT, "it does not go on") : 0;
+}
+
 const char *stub_grammar(const struct hd_grammar *g)
 {
     return (const char *)g;
