@@ -35,6 +35,11 @@ const struct hd_slot hd_slots[HD_SLOTS] = {
     [HD_SLOT_FFN_BIAS]    = {LAYER(ffn_bias),    SIZES(ONE, DIM),   LEADERS},
     [HD_SLOT_ATTN_POST_NORM] = {LAYER(attn_post_norm), SIZES(ONE, DIM), LEADERS, .norm = true},
     [HD_SLOT_FFN_POST_NORM]  = {LAYER(ffn_post_norm),  SIZES(ONE, DIM), LEADERS, .norm = true},
+    [HD_SLOT_Q_WHOLE_NORM] = {LAYER(q_whole_norm), SIZES(Q, ONE),  CUT(HEAD, ROTATED), .norm = true},
+    [HD_SLOT_K_WHOLE_NORM] = {LAYER(k_whole_norm), SIZES(KV, ONE), CUT(HEAD, ROTATED), .norm = true},
+    [HD_SLOT_ATTN_NORM_BIAS]   = {LAYER(attn_norm_bias),   SIZES(ONE, DIM), LEADERS},
+    [HD_SLOT_FFN_NORM_BIAS]    = {LAYER(ffn_norm_bias),    SIZES(ONE, DIM), LEADERS},
+    [HD_SLOT_OUTPUT_NORM_BIAS] = {MODEL(output_norm_bias), SIZES(ONE, DIM), LEADERS},
 };
 /* clang-format on */
 

@@ -38,6 +38,11 @@ enum hd_slot_id {
     HD_SLOT_FFN_BIAS,
     HD_SLOT_ATTN_POST_NORM,
     HD_SLOT_FFN_POST_NORM,
+    HD_SLOT_Q_WHOLE_NORM,
+    HD_SLOT_K_WHOLE_NORM,
+    HD_SLOT_ATTN_NORM_BIAS,
+    HD_SLOT_FFN_NORM_BIAS,
+    HD_SLOT_OUTPUT_NORM_BIAS,
     HD_SLOTS, /* one past the last */
 };
 #define HD_SLOT_BIT(slot) (UINT64_C(1) << (slot))
@@ -99,6 +104,7 @@ enum hd_wanted {
     HD_WANTED,
     HD_WANTED_ATTENTION_BIAS, /* in folders as config.json says, in GGUF if it is there */
     HD_WANTED_MLP_BIAS,
+    HD_WANTED_SERIAL, /* not if both halves of a layer read the same input */
 };
 
 /* A tensor of a family's files. Those of a layer stand behind "blk.N." and "model.layers.N.". */
@@ -124,9 +130,11 @@ struct hd_arch {
     const char *hf_defaults; /* JSON: what fields of config.json are when they are not there */
 
     enum hd_activation activation;
+    enum hd_norm_kind norm;
     bool embedding_by_sqrt_dim; /* the embedding is scaled by sqrt(dim) */
     float hf_norm_offset;       /* GGUF's converters have added it */
     bool partial_rope;          /* RoPE may rotate a part of a head */
+    bool long_rope;             /* folders: whatever RoPE's scaling is called, it is longrope */
     unsigned global_every;      /* windows are for all layers but each so manieth; 0: for all */
     double local_theta;         /* RoPE's base in layers with a window; 0: that of all */
     unsigned no_rope_every;     /* each so manieth layer has no RoPE; 0: all have */

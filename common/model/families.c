@@ -88,6 +88,32 @@ static const struct hd_tensor_name glm4[] = {
     END,
 };
 
+/* Nothing before a half, and q and k normalised over all heads. */
+static const struct hd_tensor_name olmo2[] = {
+    ENDS, ATTENTION, QKV_BIASES(HD_WANTED_ATTENTION_BIAS),
+    {"attn_output.bias",           "self_attn.o_proj.bias",             HD_SLOT_ATTN_BIAS, IF_ATTENTION},
+    {"attn_q_norm.weight",         "self_attn.q_norm.weight",           HD_SLOT_Q_WHOLE_NORM},
+    {"attn_k_norm.weight",         "self_attn.k_norm.weight",           HD_SLOT_K_WHOLE_NORM},
+    {"post_attention_norm.weight", "post_attention_layernorm.weight",   HD_SLOT_ATTN_POST_NORM},
+    FFN,
+    {"post_ffw_norm.weight",       "post_feedforward_layernorm.weight", HD_SLOT_FFN_POST_NORM},
+    END,
+};
+
+/* With parallel halves there is one norm for both. */
+static const struct hd_tensor_name stablelm[] = {
+    ENDS,
+    {"output_norm.bias",   "model.norm.bias",               HD_SLOT_OUTPUT_NORM_BIAS},
+    ATTN_NORM,
+    {"attn_norm.bias",     "input_layernorm.bias",          HD_SLOT_ATTN_NORM_BIAS},
+    ATTENTION, QKV_BIASES(HD_WANTED_ATTENTION_BIAS),
+    {"ffn_norm.weight",    "post_attention_layernorm.weight", HD_SLOT_FFN_NORM,
+     .wanted = HD_WANTED_SERIAL},
+    {"ffn_norm.bias",      "post_attention_layernorm.bias", HD_SLOT_FFN_NORM_BIAS,
+     .wanted = HD_WANTED_SERIAL},
+    FFN, END,
+};
+
 /* ---- Settings ----*/
 
 #define TANH "gelu_pytorch_tanh"
@@ -161,6 +187,17 @@ static const struct hd_rule glm4_hf[] = {
     HF_BIASES, HD_READ("partial_rotary_factor"), HD_RULES_END,
 };
 
+static const struct hd_rule olmo2_hf[] = {HD_READ("attention_bias"), HD_RULES_END};
+
+static const struct hd_rule stablelm_hf[] = {
+    HD_READ("partial_rotary_factor"), HD_READ("use_qkv_bias"), HD_READ("layer_norm_eps"),
+    HD_READ("use_parallel_residual"), HD_NOTE("rms_norm_eps"), /* no norm of it is such */
+    HD_RULES_END,
+};
+static const struct hd_rule stablelm_gguf[] = {
+    HD_READ("attention.layer_norm_epsilon"), HD_READ("use_parallel_residual"), HD_RULES_END,
+};
+
 /* ---- Families ----*/
 
 const struct hd_arch hd_arches[] = {
@@ -181,8 +218,9 @@ const struct hd_arch hd_arches[] = {
 
     {.gguf = "phi3", .hf = "phi3", .tensors = phi3,
      .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES,
-     .gguf_rules = phi3_gguf, .hf_rules = phi3_hf, .hf_defaults = "{\"rms_norm_eps\": 1e-5}",
-     .partial_rope = true},
+     .gguf_rules = phi3_gguf, .hf_rules = phi3_hf, .hf_defaults = "{\"rms_norm_eps\": 1e-5,"
+     " \"original_max_position_embeddings\": 4096}",
+     .partial_rope = true, .long_rope = true},
 
     {.gguf = "gemma", .hf = "gemma", .tensors = llama,
      .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES, .hf_rules = gemma_hf,
@@ -222,6 +260,17 @@ const struct hd_arch hd_arches[] = {
      .hf_defaults = "{\"partial_rotary_factor\": 0.5, \"head_dim\": 128,"
                     " \"rms_norm_eps\": 1.5625e-7}",
      .partial_rope = true},
+
+    {.gguf = "olmo2", .hf = "olmo2", .tensors = olmo2,
+     .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES, .hf_rules = olmo2_hf,
+     .hf_defaults = "{\"rms_norm_eps\": 1e-5}"},
+
+    {.gguf = "stablelm", .hf = "stablelm", .tensors = stablelm,
+     .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES,
+     .gguf_rules = stablelm_gguf, .hf_rules = stablelm_hf,
+     .hf_defaults = "{\"partial_rotary_factor\": 0.25, \"layer_norm_eps\": 1e-5,"
+                    " \"rms_norm_eps\": 1e-5}",
+     .norm = HD_NORM_LAYER, .partial_rope = true},
 
     {.tensors = NULL},
 };

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define FFN_NORM "blk.0.ffn_norm.weight"
+
 /* ---- What the file is -----------------------------------------------------------------------*/
 
 static int refuse_type(struct hd_str type, struct hd_error *err)
@@ -111,6 +113,9 @@ static int read_block(const struct hd_gguf *g, struct hd_hyper *h, struct hd_err
     for (size_t i = 0; rc == 0 && i < sizeof reals / sizeof *reals; i++)
         if (hd_rule_reads(h->arch->gguf_rules, reals[i].key))
             rc = gguf_read_real(g, gguf_key_of(h, reals[i].key).s, reals[i].out, err);
+    /* The key says so of models that are not: there is no second norm, or there is. */
+    if (hd_rule_reads(h->arch->gguf_rules, "use_parallel_residual"))
+        h->parallel = hd_names_find(&g->tensors, (struct hd_str){FFN_NORM, strlen(FFN_NORM)}) < 0;
     hd_hyper_turns(h);
     if (divided > 0)
         h->logit_scale = 1 / divided;
@@ -138,9 +143,13 @@ static int read_hyper(const struct hd_gguf *g, struct hd_hyper *h, struct hd_err
         rc = gguf_read_count(g, gguf_key_of(h, counts[i].key).s, counts[i].out, err);
     if (rc == 0)
         rc = read_head_dim(g, h, err);
+    bool rms = h->arch->norm == HD_NORM_RMS;
     if (rc == 0)
-        rc = gguf_read_real(g, gguf_key_of(h, "attention.layer_norm_rms_epsilon").s, &h->norm_eps,
-                            err);
+        rc = gguf_read_real(g,
+                            gguf_key_of(h, rms ? "attention.layer_norm_rms_epsilon"
+                                               : "attention.layer_norm_epsilon")
+                                .s,
+                            &h->norm_eps, err);
     if (rc == 0)
         rc = gguf_read_rope(g, h, err);
     if (rc == 0)
@@ -167,7 +176,9 @@ static void type_name(const void *arg, const char *name, char *out, size_t size)
 
 static bool ignorable(const struct hd_model *m, struct hd_str name)
 {
-    return gguf_str_is(name, "rope_freqs.weight"); /* read by itself */
+    return gguf_str_is(name, "rope_freqs.weight") || /* read by themselves */
+           gguf_str_is(name, "rope_factors_long.weight") ||
+           gguf_str_is(name, "rope_factors_short.weight");
 }
 
 /* The name is shown to people and clients: printable ASCII only. */

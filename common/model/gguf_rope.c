@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#define LONG_FACTORS  "rope_factors_long.weight"
+#define SHORT_FACTORS "rope_factors_short.weight"
+
 /* The factor of linear scaling: the key of today, or the one of 2023 that ggml's gguf.md wants
  * supported for ever. 0 says "none" in either, as in llama.cpp. */
 static int read_factor(const struct hd_gguf *g, struct hd_hyper *h, struct hd_error *err)
@@ -53,6 +56,54 @@ static int read_yarn(const struct hd_gguf *g, struct hd_hyper *h, struct hd_erro
     return rc;
 }
 
+static int read_factors(const struct hd_gguf *g, const char *name, double *out, size_t *n,
+                        struct hd_error *err)
+{
+    struct hd_tensor t;
+    int rc = hd_gguf_tensor(g, name, &t);
+
+    if (rc < 0 || t.type != HD_F32 || t.rows != 1 || t.cols > HD_ROPE_FACTORS)
+        return hd_fail(err, HD_E_FORMAT, "tensor %s is not a vector of up to %d F32", name,
+                       HD_ROPE_FACTORS);
+    *n = t.cols;
+    for (size_t i = 0; i < t.cols; i++) {
+        float v;
+
+        memcpy(&v, t.data + i * sizeof v, sizeof v);
+        out[i] = (double)v;
+        if (!(out[i] >= HD_ROPE_FACTOR_MIN && out[i] <= HD_ROPE_FACTOR_MAX))
+            return hd_fail(err, HD_E_FORMAT, "tensor %s: value %zu is %g", name, i, out[i]);
+    }
+    return 0;
+}
+
+/* Factors as two tensors, whatever the scaling is called; its attention factor is a key. */
+static int read_long(const struct hd_gguf *g, struct hd_hyper *h, struct hd_error *err)
+{
+    struct hd_rope_config *r = &h->rope;
+    size_t n = 0;
+    int rc = read_factors(g, LONG_FACTORS, h->long_factors, &n, err);
+
+    if (rc == 0)
+        rc = read_factors(g, SHORT_FACTORS, h->short_factors, &h->n_factors, err);
+    if (rc == 0 && n != h->n_factors)
+        rc = hd_fail(err, HD_E_FORMAT, "RoPE has %zu short and %zu long factors", h->n_factors, n);
+    if (rc == 0 && r->factor != 1)
+        rc = hd_fail(err, HD_E_UNSUPPORTED,
+                     "RoPE has factors for long sequences and is scaled by %g as well", r->factor);
+    r->scaling = HD_ROPE_LONGROPE;
+    r->divisors = h->short_factors;
+    r->attention_factor = 1;
+    r->original_context = (double)h->context;
+    if (rc == 0)
+        rc = gguf_read_number(g, gguf_key_of(h, "rope.scaling.original_context_length").s,
+                              &r->original_context, err);
+    if (rc == 0)
+        rc = gguf_read_number(g, gguf_key_of(h, "rope.scaling.attn_factor").s, &r->attention_factor,
+                              err);
+    return rc;
+}
+
 /* A missing type means linear, as in llama.cpp: it matters when there is a factor. */
 int gguf_read_rope(const struct hd_gguf *g, struct hd_hyper *h, struct hd_error *err)
 {
@@ -67,8 +118,12 @@ int gguf_read_rope(const struct hd_gguf *g, struct hd_hyper *h, struct hd_error 
         rc = gguf_read_real(g, gguf_key_of(h, "rope.freq_base").s, &r->theta, err);
     if (rc == 0)
         rc = read_factor(g, h, err);
-    if (rc < 0 || gguf_str_is(type, "none"))
+    if (rc < 0)
         return rc;
+    if (hd_names_find(&g->tensors, (struct hd_str){LONG_FACTORS, strlen(LONG_FACTORS)}) >= 0)
+        return read_long(g, h, err);
+    if (gguf_str_is(type, "none"))
+        return 0;
     if (gguf_str_is(type, "yarn"))
         return read_yarn(g, h, err);
     hd_printable(word, sizeof word, type);

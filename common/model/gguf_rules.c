@@ -79,6 +79,16 @@ static const struct hd_rule yarn[] = {
 };
 /* clang-format on */
 
+/* What factors for long sequences read. */
+static const struct hd_rule longrope[] = {HD_READ("rope.scaling.attn_factor"), HD_RULES_END};
+
+static const struct hd_rule *scaling_rules(const struct hd_hyper *h)
+{
+    return h->rope.scaling == HD_ROPE_YARN       ? yarn
+           : h->rope.scaling == HD_ROPE_LONGROPE ? longrope
+                                                 : NULL;
+}
+
 static void describe(const struct gguf_value *v, char *out, size_t size)
 {
     struct hd_said first = {.kind = HD_SAID_OTHER};
@@ -127,8 +137,7 @@ static int check_key(const struct hd_gguf *g, size_t i, const struct hd_hyper *h
     group.len = dot ? (size_t)(dot - name.data) : name.len;
     if (dot && hd_arch_of_gguf(group) == h->arch) {
         rest = (struct hd_str){dot + 1, name.len - group.len - 1};
-        const struct hd_rule *own =
-            h->rope.scaling == HD_ROPE_YARN ? hd_rule_find(yarn, rest) : NULL;
+        const struct hd_rule *own = scaling_rules(h) ? hd_rule_find(scaling_rules(h), rest) : NULL;
         if (!own && h->arch->gguf_rules)
             own = hd_rule_find(h->arch->gguf_rules, rest);
         return judge(own ? own : hd_rule_find(hd_gguf_rules, rest), name, &g->values[i], h, err);

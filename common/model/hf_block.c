@@ -90,6 +90,12 @@ int hf_read_block(const json_t *o, struct hd_hyper *h, struct hd_error *err)
         rc = hf_read_count(o, "sliding_window", &h->window, err);
     if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "attention_bias"))
         rc = hf_read_flag(o, "attention_bias", &h->attention_bias, err);
+    if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "use_qkv_bias"))
+        rc = hf_read_flag(o, "use_qkv_bias", &h->attention_bias, err);
+    if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "use_parallel_residual"))
+        rc = hf_read_flag(o, "use_parallel_residual", &h->parallel, err);
+    if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "layer_norm_eps"))
+        rc = hf_read_real(o, "layer_norm_eps", &h->norm_eps, err);
     if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "mlp_bias"))
         rc = hf_read_flag(o, "mlp_bias", &h->mlp_bias, err);
     return rc;

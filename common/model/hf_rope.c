@@ -10,6 +10,7 @@ enum {
     DYNAMIC = 1 << HD_ROPE_DYNAMIC,
     LLAMA3 = 1 << HD_ROPE_LLAMA3,
     YARN = 1 << HD_ROPE_YARN,
+    LONG = 1 << HD_ROPE_LONGROPE,
 };
 
 static int read_parameters(const json_t *o, struct hd_rope_config *r, struct hd_error *err)
@@ -19,12 +20,12 @@ static int read_parameters(const json_t *o, struct hd_rope_config *r, struct hd_
         unsigned of;
         double *out;
     } parameters[] = {
-        {"factor", LINEAR | DYNAMIC | LLAMA3 | YARN, &r->factor},
+        {"factor", LINEAR | DYNAMIC | LLAMA3 | YARN | LONG, &r->factor},
         {"low_freq_factor", LLAMA3, &r->low_freq_factor},
         {"high_freq_factor", LLAMA3, &r->high_freq_factor},
         {"beta_fast", YARN, &r->beta_fast},
         {"beta_slow", YARN, &r->beta_slow},
-        {"attention_factor", YARN, &r->attention_factor},
+        {"attention_factor", YARN | LONG, &r->attention_factor},
         {"mscale", YARN, &r->mscale},
         {"mscale_all_dim", YARN, &r->mscale_all_dim},
     };
@@ -47,13 +48,60 @@ static int read_parameters(const json_t *o, struct hd_rope_config *r, struct hd_
     return rc;
 }
 
-static int read_kind(const json_t *o, struct hd_rope_config *r, struct hd_error *err)
+/* Divisors of the frequencies, a number for each pair; their count is compared with the pairs when
+ * these are known. */
+static int read_factors(const json_t *o, const char *key, double *out, size_t *n,
+                        struct hd_error *err)
 {
-    static const char *const kinds[HD_ROPE_SCALINGS] = {[HD_ROPE_PLAIN] = "default",
-                                                        [HD_ROPE_LINEAR] = "linear",
-                                                        [HD_ROPE_DYNAMIC] = "dynamic",
-                                                        [HD_ROPE_LLAMA3] = "llama3",
-                                                        [HD_ROPE_YARN] = "yarn"};
+    const json_t *list = json_object_get(o, key);
+
+    *n = json_array_size(list);
+    if (*n == 0 || *n > HD_ROPE_FACTORS)
+        return hd_fail(err, HD_E_FORMAT, "%s of RoPE is not a list of 1 to %d numbers", key,
+                       HD_ROPE_FACTORS);
+    for (size_t i = 0; i < *n; i++) {
+        out[i] = json_number_value(json_array_get(list, i));
+        if (!(out[i] >= HD_ROPE_FACTOR_MIN && out[i] <= HD_ROPE_FACTOR_MAX))
+            return hd_fail(err, HD_E_RANGE, "%s of RoPE: number %zu is %g", key, i, out[i]);
+    }
+    return 0;
+}
+
+static int read_long(const json_t *o, struct hd_hyper *h, struct hd_rope_config *r,
+                     struct hd_error *err)
+{
+    size_t n = 0;
+    int rc;
+
+    if (r->scaling != HD_ROPE_LONGROPE && (!hf_absent(json_object_get(o, "long_factor")) ||
+                                           !hf_absent(json_object_get(o, "short_factor"))))
+        return hd_fail(err, HD_E_UNSUPPORTED,
+                       "RoPE has long_factor or short_factor, and its rope_type does not use them");
+    if (r->scaling != HD_ROPE_LONGROPE)
+        return 0;
+    rc = read_factors(o, "short_factor", h->short_factors, &h->n_factors, err);
+    if (rc == 0)
+        rc = read_factors(o, "long_factor", h->long_factors, &n, err);
+    if (rc == 0 && n != h->n_factors)
+        rc = hd_fail(err, HD_E_FORMAT, "RoPE has %zu short and %zu long factors", h->n_factors, n);
+    r->divisors = h->short_factors;
+    return rc;
+}
+
+/* Phi3's first files call longrope by other names, as transformers knows. */
+static bool is_kind(const struct hd_hyper *h, const char *type, const char *kind)
+{
+    if (h->arch->long_rope && (strcmp(type, "su") == 0 || strcmp(type, "yarn") == 0))
+        type = "longrope";
+    return strcmp(type, kind) == 0;
+}
+
+static int read_kind(const json_t *o, const struct hd_hyper *h, struct hd_rope_config *r,
+                     struct hd_error *err)
+{
+    static const char *const kinds[HD_ROPE_SCALINGS] = {
+        [HD_ROPE_PLAIN] = "default", [HD_ROPE_LINEAR] = "linear", [HD_ROPE_DYNAMIC] = "dynamic",
+        [HD_ROPE_LLAMA3] = "llama3", [HD_ROPE_YARN] = "yarn",     [HD_ROPE_LONGROPE] = "longrope"};
     const json_t *now = json_object_get(o, "rope_type"), *then = json_object_get(o, "type");
     const char *type = "default";
 
@@ -63,20 +111,20 @@ static int read_kind(const json_t *o, struct hd_rope_config *r, struct hd_error 
     if (!hf_absent(now))
         type = json_is_string(now) ? json_string_value(now) : "?";
     for (int i = 0; i < HD_ROPE_SCALINGS; i++)
-        if (strcmp(type, kinds[i]) == 0) {
+        if (is_kind(h, type, kinds[i])) {
             r->scaling = (enum hd_rope_scaling)i;
             return 0;
         }
     return hd_fail(
         err, HD_E_UNSUPPORTED,
-        "rope_type \"%.40s\" is not supported (default, linear, dynamic, llama3 and yarn "
-        "are)",
+        "rope_type \"%.40s\" is not supported (default, linear, dynamic, llama3, yarn and "
+        "longrope are)",
         type);
 }
 
 /* As in transformers, the model's own original length goes before that of the scaling, and its
- * whole length stands in where neither is said. What is not said of yarn's factor is by how much
- * the whole is longer. */
+ * whole length stands in where neither is said. A factor of yarn or longrope that is not
+ * said is by how much the whole is longer. */
 static int read_original(const json_t *o, const json_t *p, const struct hd_hyper *h,
                          struct hd_rope_config *r, struct hd_error *err)
 {
@@ -88,7 +136,8 @@ static int read_original(const json_t *o, const json_t *p, const struct hd_hyper
     rc = hf_read_real(p, key, out, err);
     if (rc == 0)
         rc = hf_read_real(o, key, out, err);
-    if (rc == 0 && r->scaling == HD_ROPE_YARN && r->factor == 0 && *out > 0)
+    if (rc == 0 && (r->scaling == HD_ROPE_YARN || r->scaling == HD_ROPE_LONGROPE) &&
+        r->factor == 0 && *out > 0)
         r->factor = (double)h->context / *out;
     return rc;
 }
@@ -114,11 +163,13 @@ static int read_scaling(const json_t *o, const json_t *p, struct hd_hyper *h,
     int rc = hf_read_real(p, "rope_theta", &r->theta, err);
 
     if (rc == 0)
-        rc = read_kind(p, r, err);
+        rc = read_kind(p, h, r, err);
     if (rc == 0)
         rc = hf_check_fields(p, h->arch->hf_rules, hd_rope_rules, "field of RoPE", h, NULL, err);
     if (rc == 0)
         rc = read_parameters(p, r, err);
+    if (rc == 0)
+        rc = read_long(p, h, r, err);
     if (rc == 0)
         rc = read_part(p, h, err);
     return rc < 0 ? rc : read_original(o, p, h, r, err);

@@ -20,6 +20,7 @@ const struct hd_rule hd_config_rules[] = {
     HD_WORDS("hidden_act", "silu|swish"), HD_WORDS("hidden_activation", "silu|swish"),
     HD_IS("attention_bias", 0), HD_IS("mlp_bias", 0), HD_IS("bias", 0), HD_IS("qkv_bias", 0),
     HD_IS("use_bias", 0), HD_IS("use_qk_norm", 0), HD_IS("qk_layernorm", 0),
+    HD_IS("use_parallel_residual", 0),
     HD_IS("partial_rotary_factor", 1), HD_IS("rotary_pct", 1), HD_IS("rope_interleaved", 0),
     HD_WORDS("layer_types", "full_attention"),
     HD_WINDOW("sliding_window"), HD_NOTE("sliding_window_pattern"), HD_NOTE("max_window_layers"),
@@ -78,6 +79,7 @@ const struct hd_rule hd_rope_rules[] = {
     HD_READ("original_max_position_embeddings"),
     HD_READ("beta_fast"), HD_READ("beta_slow"), HD_READ("truncate"), HD_READ("attention_factor"),
     HD_READ("mscale"), HD_READ("mscale_all_dim"),
+    HD_READ("short_factor"), HD_READ("long_factor"),
     HD_IS("partial_rotary_factor", 1), HD_NOTE("finetuned"),
     HD_RULES_END,
 };

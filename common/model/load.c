@@ -60,6 +60,8 @@ static void hash_block(XXH3_state_t *h, const struct hd_model *m)
         }
     if (m->shape.rope_dim != m->shape.head_dim)
         hash_u64(h, m->shape.rope_dim);
+    if (m->long_from != 0)
+        hash_u64(h, m->long_from);
     if (m->rope_scale[0] != 1 || m->rope_scale[1] != 1)
         XXH3_64bits_update(h, m->rope_scale, sizeof m->rope_scale);
 }
@@ -172,6 +174,8 @@ static bool is_wanted(const struct loader *l, const char *name, const struct hd_
         return true;
     if (layer > 0)
         return l->m->slots & HD_SLOT_BIT(n->slot);
+    if (n->wanted == HD_WANTED_SERIAL)
+        return !l->m->block.parallel;
     if (l->src->hf_names)
         return n->wanted == HD_WANTED_ATTENTION_BIAS ? l->src->attention_bias : l->src->mlp_bias;
     return hd_names_find(l->src->names, (struct hd_str){name, strlen(name)}) >= 0;

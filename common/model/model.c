@@ -104,9 +104,35 @@ void hd_model_close(struct hd_model *m)
     free(m);
 }
 
+bool hd_model_has_tail(const struct hd_model *m)
+{
+    return m->long_from != 0 ||
+           m->slots & (HD_SLOT_BIT(HD_SLOT_Q_WHOLE_NORM) | HD_SLOT_BIT(HD_SLOT_K_WHOLE_NORM));
+}
+
 size_t hd_model_row_bytes(const struct hd_model *m, enum hd_activations a)
 {
-    return a == HD_ACTIVATIONS_Q8 ? hd_q8_row_bytes(m->shape.dim) : m->shape.dim * sizeof(float);
+    size_t tail = hd_model_has_tail(m) ? sizeof(struct hd_row_tail) : 0;
+
+    return tail +
+           (a == HD_ACTIVATIONS_Q8 ? hd_q8_row_bytes(m->shape.dim) : m->shape.dim * sizeof(float));
+}
+
+struct hd_row_tail hd_model_tail(const struct hd_model *m, const void *row, size_t row_bytes)
+{
+    struct hd_row_tail t = {0};
+
+    if (hd_model_has_tail(m))
+        memcpy(&t, (const uint8_t *)row + row_bytes - sizeof t, sizeof t);
+    return t;
+}
+
+enum hd_layer_rope hd_model_rope_set(const struct hd_model *m, uint32_t layer,
+                                     const struct hd_row_tail *t)
+{
+    enum hd_layer_rope set = m->layers[layer].rope;
+
+    return set == HD_LAYER_ROPE_MAIN && m->long_from != 0 && t->is_long ? HD_LAYER_ROPE_LONG : set;
 }
 
 size_t hd_model_sum_bytes(const struct hd_model *m, enum hd_wire w)

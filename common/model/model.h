@@ -36,22 +36,30 @@ enum hd_rope_order {
 
 enum hd_activation { HD_ACTIVATION_SILU, HD_ACTIVATION_GELU_TANH, HD_ACTIVATION_KINDS };
 
+enum hd_norm_kind {
+    HD_NORM_RMS,   /* divided by the root mean square (Zhang & Sennrich 2019) */
+    HD_NORM_LAYER, /* the mean taken off, divided by the deviation (Ba et al. 2016) */
+};
+
 /* What a family's blocks do that Llama's do not; a Llama has 0 or 1 everywhere but in
  * attention_scale. */
 struct hd_block {
     enum hd_activation activation;
-    float norm_offset;     /* added to the weights of norms as the file has them */
-    float attention_scale; /* of q.k; a Llama: 1 / sqrt(head_dim) */
-    float attention_cap;   /* a score s becomes cap * tanh(s / cap); 0: as it is */
-    float logit_scale;     /* a logit is multiplied by it, ... */
-    float logit_cap;       /* ... then capped likewise */
-    float embedding_scale; /* a row of the embedding is multiplied by it */
-    float residual_scale;  /* what a half adds to the residual is multiplied by it */
+    float norm_offset;      /* added to the weights of norms as the file has them */
+    float attention_scale;  /* of q.k; a Llama: 1 / sqrt(head_dim) */
+    float attention_cap;    /* a score s becomes cap * tanh(s / cap); 0: as it is */
+    float logit_scale;      /* a logit is multiplied by it, ... */
+    float logit_cap;        /* ... then capped likewise */
+    float embedding_scale;  /* a row of the embedding is multiplied by it */
+    float residual_scale;   /* what a half adds to the residual is multiplied by it */
+    enum hd_norm_kind norm; /* of the residual */
+    uint32_t parallel;      /* 1: both halves of a layer read the attention half's input */
 };
 
 /* Which angles a layer rotates by: rope_freq has a set for each but NONE. */
 enum hd_layer_rope { HD_LAYER_ROPE_MAIN, HD_LAYER_ROPE_LOCAL, HD_LAYER_ROPE_NONE };
-#define HD_ROPE_SETS 2
+#define HD_ROPE_SETS       2
+#define HD_LAYER_ROPE_LONG HD_LAYER_ROPE_LOCAL /* a model has one or the other */
 
 /* Vectors are F32, F16 or BF16; those that units cut are [n][1]. What a model does not have is
  * empty. */
@@ -70,6 +78,9 @@ struct hd_layer {
     struct hd_tensor gate_bias, up_bias;     /* [ffn_dim][1] */
     /* Of a whole half, [1][dim]: added to its sum; then the sum is normalised. */
     struct hd_tensor attn_bias, ffn_bias, attn_post_norm, ffn_post_norm;
+    /* [heads * head_dim][1]: the rows of all heads are normalised together, before RoPE. */
+    struct hd_tensor q_whole_norm, k_whole_norm;
+    struct hd_tensor attn_norm_bias, ffn_norm_bias; /* [1][dim] */
 };
 
 /* ---- Activations: how a row of a half-step's input travels, is logged and is multiplied. */
@@ -96,10 +107,12 @@ struct hd_model {
     double *rope_freq;              /* [rope_sets][head_dim / 2]: angle per position, scaling
                                      * applied; 0 behind rope_dim */
     float rope_scale[HD_ROPE_SETS]; /* of each set: cosines and sines are multiplied by it */
+    uint32_t long_from;             /* a sequence of more positions rotates by the second set, all
+                                     * of it; 0: none does */
     struct hd_tensor embedding;     /* [vocab][dim] */
-    struct hd_tensor output_norm;   /* [1][dim] */
-    struct hd_tensor output;        /* [vocab][dim]; = embedding when tied */
-    struct hd_layer *layers;        /* [n_layers] */
+    struct hd_tensor output_norm, output_norm_bias; /* [1][dim] */
+    struct hd_tensor output;                        /* [vocab][dim]; = embedding when tied */
+    struct hd_layer *layers;                        /* [n_layers] */
     char name[128];  /* general.name, or the file's or folder's name without ending */
     uint64_t digest; /* XXH3 of shape, RoPE, tensor names, types, sizes and a sample of the bytes
                       * of each tensor (its first and last 4 KiB): two machines compare it before
@@ -130,6 +143,21 @@ void hd_model_rope(const struct hd_model *m, uint32_t pos, float *cs);
 #define HD_LOG_CHUNK 64
 /* Bytes of a row of a half-step's input as it travels and is logged. */
 size_t hd_model_row_bytes(const struct hd_model *m, enum hd_activations a);
+
+/* What only the leader knows of a row, in the last of its bytes. Models that need nothing of it
+ * have rows without. */
+struct hd_row_tail {
+    float q_scale, k_scale; /* 1 / the root mean square of q and of k over all heads, of models that
+                             * normalise them so; else 0 */
+    uint32_t is_long;       /* 1: the sequence has more than long_from positions */
+    uint32_t zero;
+};
+bool hd_model_has_tail(const struct hd_model *m);
+/* Of a row of so many bytes; all 0 if the model's rows have none. */
+struct hd_row_tail hd_model_tail(const struct hd_model *m, const void *row, size_t row_bytes);
+/* Which angles such a row of a layer is rotated by. */
+enum hd_layer_rope hd_model_rope_set(const struct hd_model *m, uint32_t layer,
+                                     const struct hd_row_tail *t);
 
 /* Bytes of a row of partial sums as it travels, unless it needs 64 bits; 0: such rows cannot travel
  * that way (compact ones are whole blocks of 32). */

@@ -18,11 +18,14 @@ struct hd_hyper {
     double norm_eps;
     bool tied_output;
     bool attention_bias, mlp_bias; /* folders: whether there are */
+    bool parallel;                 /* both halves of a layer read the same input */
     uint64_t rope_dim;             /* 0: head_dim */
     struct hd_rope_config rope;
     struct hd_rope_config local; /* of layers with a window; theta 0: the same */
-    uint64_t window;             /* 0: none */
-    bool global[HD_MAX_LAYERS];  /* sees all, whatever the window */
+    double long_factors[HD_ROPE_FACTORS], short_factors[HD_ROPE_FACTORS]; /* longrope's divisors */
+    size_t n_factors;                                                     /* of each */
+    uint64_t window;                                                      /* 0: none */
+    bool global[HD_MAX_LAYERS]; /* sees all, whatever the window */
     bool no_rope[HD_MAX_LAYERS];
     double attention_scale; /* 0: 1 / sqrt(head_dim) */
     double attention_cap, logit_cap, logit_scale, embedding_scale, residual_scale; /* 0: none */

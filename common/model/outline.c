@@ -30,6 +30,7 @@ void hd_outline_of(const struct hd_model *m, struct hd_outline_room *room, struc
         .n_rope_freq = m->rope_sets * (m->shape.head_dim / 2),
         .rope_scale = m->rope_scale,
         .n_rope_scale = m->rope_sets,
+        .long_from = m->long_from,
         .block = m->block,
         .activation = m->block.activation,
         .windows = room->windows,
@@ -108,6 +109,10 @@ static int set_rope_scales(struct hd_model *m, const struct hd_outline *o, struc
                            (double)o->rope_scale[i]);
         m->rope_scale[i] = o->rope_scale[i];
     }
+    if (o->long_from != 0 && (m->rope_sets < HD_ROPE_SETS || o->long_from >= m->shape.context))
+        return hd_fail(err, HD_E_FORMAT, "sequences are long from %u positions of %u", o->long_from,
+                       m->shape.context);
+    m->long_from = o->long_from;
     return 0;
 }
 

@@ -18,6 +18,7 @@ struct hd_outline {
     size_t n_rope_freq;
     const float *rope_scale; /* [1 or 2] */
     size_t n_rope_scale;
+    uint32_t long_from;
     const char *name;
     uint64_t digest;
     struct hd_block block;   /* the scales of embedding and residual are the leader's alone */

@@ -52,7 +52,7 @@ int hd_rope_check(const struct hd_rope_config *c, struct hd_error *err)
         return hd_fail(err, HD_E_RANGE, "RoPE scaling factor %g is not from 1 to 1e6", c->factor);
     if (c->scaling == HD_ROPE_LINEAR || c->scaling == HD_ROPE_DYNAMIC)
         return 0;
-    rc = c->scaling == HD_ROPE_YARN ? check_yarn(c, err) : check_llama3(c, err);
+    rc = c->scaling == HD_ROPE_LLAMA3 ? check_llama3(c, err) : check_yarn(c, err);
     if (rc == 0 && !(c->original_context >= 1 && c->original_context <= 1e9))
         return hd_fail(err, HD_E_RANGE, "RoPE original context %g is not from 1 to 1e9",
                        c->original_context);
@@ -180,6 +180,7 @@ void hd_rope_divisors(const struct hd_rope_config *c, uint32_t rotated, double *
         divisor[i] = c->scaling == HD_ROPE_LINEAR   ? c->factor
                      : c->scaling == HD_ROPE_LLAMA3 ? llama3_divisor(c, divisor[i])
                      : c->scaling == HD_ROPE_YARN   ? yarn_divisor(c, ramp, i)
+                     : c->divisors                  ? c->divisors[i]
                                                     : 1;
 }
 
@@ -197,12 +198,26 @@ static double mscale(double factor, double by)
     return factor > 1 ? 0.1 * by * hd_rope_ln(factor) + 1 : 1;
 }
 
+/* By Newton's steps, from above; x >= 1. */
+static double square_root(double x)
+{
+    double r = x, next = (r + 1) / 2;
+
+    for (; next < r; next = (r + x / r) / 2)
+        r = next;
+    return r;
+}
+
 double hd_rope_attention_factor(const struct hd_rope_config *c)
 {
-    if (c->scaling != HD_ROPE_YARN)
+    if (c->scaling != HD_ROPE_YARN && c->scaling != HD_ROPE_LONGROPE)
         return 1;
     if (c->attention_factor != 0)
         return c->attention_factor;
+    if (c->scaling == HD_ROPE_LONGROPE)
+        return c->factor > 1
+                   ? square_root(1 + hd_rope_ln(c->factor) / hd_rope_ln(c->original_context))
+                   : 1;
     if (c->mscale != 0 && c->mscale_all_dim != 0)
         return mscale(c->factor, c->mscale) / mscale(c->factor, c->mscale_all_dim);
     return mscale(c->factor, 1);

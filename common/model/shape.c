@@ -58,6 +58,12 @@ static int check_hyper(const struct hd_hyper *h, struct hd_error *err)
     if (h->rope_dim > h->head_dim || h->rope_dim % 2 != 0)
         return hd_fail(err, HD_E_FORMAT, "RoPE rotates %u of the %u values of a head",
                        (unsigned)h->rope_dim, (unsigned)h->head_dim);
+    if (h->rope.scaling == HD_ROPE_LONGROPE && h->rope.divisors && h->n_factors != h->rope_dim / 2)
+        return hd_fail(err, HD_E_FORMAT, "RoPE has lists of %zu factors for %u pairs of values",
+                       h->n_factors, (unsigned)h->rope_dim / 2);
+    if (h->rope.scaling == HD_ROPE_LONGROPE && h->local.theta != 0)
+        return hd_fail(err, HD_E_UNSUPPORTED,
+                       "RoPE with factors for long sequences and another base in some layers");
     if (h->local.theta != 0)
         rc = hd_rope_check(&h->local, err);
     return rc < 0 ? rc : hd_rope_check(&h->rope, err);
@@ -128,6 +134,8 @@ static void set_block(struct hd_model *m, const struct hd_hyper *h)
         .logit_cap = (float)h->logit_cap,
         .embedding_scale = or_one(h->embedding_scale),
         .residual_scale = or_one(h->residual_scale),
+        .norm = h->arch ? h->arch->norm : HD_NORM_RMS,
+        .parallel = h->parallel,
     };
     if (h->arch && h->arch->embedding_by_sqrt_dim)
         m->block.embedding_scale = sqrtf((float)h->dim);
@@ -144,6 +152,20 @@ static void set_layers(struct hd_model *m, const struct hd_hyper *h)
                             : local && h->local.theta != 0 ? HD_LAYER_ROPE_LOCAL
                                                            : HD_LAYER_ROPE_MAIN;
     }
+}
+
+/* Frequencies and scales of the one or two sets. */
+static void set_rope(struct hd_model *m, const struct hd_hyper *h)
+{
+    struct hd_rope_config second = m->long_from != 0 ? h->rope : h->local;
+
+    if (m->long_from != 0)
+        second.divisors = h->long_factors;
+    hd_rope_frequencies(&h->rope, m->shape.rope_dim, m->rope_freq);
+    if (m->rope_sets > 1)
+        hd_rope_frequencies(&second, m->shape.rope_dim, m->rope_freq + m->shape.head_dim / 2);
+    m->rope_scale[0] = (float)hd_rope_attention_factor(&h->rope);
+    m->rope_scale[1] = (float)hd_rope_attention_factor(&second);
 }
 
 int hd_model_set_shape(struct hd_model *m, struct hd_hyper *h, struct hd_error *err)
@@ -174,16 +196,14 @@ int hd_model_set_shape(struct hd_model *m, struct hd_hyper *h, struct hd_error *
     };
     m->bos = special(m, h->bos, "bos_token_id");
     m->eos = special(m, h->eos, "eos_token_id");
-    m->rope_sets = h->local.theta != 0 ? 2 : 1;
+    if (h->rope.scaling == HD_ROPE_LONGROPE && (double)h->context > h->rope.original_context)
+        m->long_from = (uint32_t)h->rope.original_context;
+    m->rope_sets = h->local.theta != 0 || m->long_from != 0 ? 2 : 1;
     m->rope_freq = calloc((size_t)m->rope_sets * (m->shape.head_dim / 2), sizeof *m->rope_freq);
     m->layers = calloc(m->shape.n_layers, sizeof *m->layers);
     if (!m->rope_freq || !m->layers)
         return hd_fail(err, HD_E_NOMEM, "no memory for the model's shape");
-    hd_rope_frequencies(&h->rope, m->shape.rope_dim, m->rope_freq);
-    if (m->rope_sets > 1)
-        hd_rope_frequencies(&h->local, m->shape.rope_dim, m->rope_freq + m->shape.head_dim / 2);
-    m->rope_scale[HD_LAYER_ROPE_MAIN] = (float)hd_rope_attention_factor(&h->rope);
-    m->rope_scale[HD_LAYER_ROPE_LOCAL] = (float)hd_rope_attention_factor(&h->local);
+    set_rope(m, h);
     set_block(m, h);
     set_layers(m, h);
     return 0;

@@ -61,6 +61,13 @@ static const struct hd_synth_shape shapes[] = {
               {"attention.scale", 0.2, true}, {"logit_scale", 1.5, true}}},
     {"tiny-glm4",    "glm4",    3, 192, 6, 2, 32, 512, 320, 2048, true,  PLAIN(10000),
      .rope_dim = 16, .biases = true},
+    {"tiny-olmo2",   "olmo2",   3, 192, 6, 2, 32, 512, 320, 2048, true,  PLAIN(500000)},
+    {"tiny-stablelm", "stablelm", 3, 192, 6, 6, 32, 512, 320, 2048, true, PLAIN(10000),
+     .rope_dim = 8, .biases = true},
+    {"tiny-long",    "phi3",    3, 192, 6, 2, 32, 512, 320, 2048, true,
+     {.theta = 10000, .scaling = HD_ROPE_LONGROPE, .original_context = 90},
+     .keys = {{"rope.scaling.original_context_length", 90},
+              {"rope.scaling.attn_factor", 1.2, true}}},
 };
 /* clang-format on */
 #define N_SHAPES (sizeof shapes / sizeof *shapes)
@@ -125,7 +132,9 @@ static const struct making {
     [HD_SLOT_K_NORM] = {KIND_NORM, 0},        [HD_SLOT_GATE_BIAS] = {KIND_BIAS, 0},
     [HD_SLOT_UP_BIAS] = {KIND_BIAS, 0},       [HD_SLOT_ATTN_BIAS] = {KIND_BIAS, 0},
     [HD_SLOT_FFN_BIAS] = {KIND_BIAS, 0},      [HD_SLOT_ATTN_POST_NORM] = {KIND_NORM, 0},
-    [HD_SLOT_FFN_POST_NORM] = {KIND_NORM, 0},
+    [HD_SLOT_FFN_POST_NORM] = {KIND_NORM, 0}, [HD_SLOT_Q_WHOLE_NORM] = {KIND_NORM, 0},
+    [HD_SLOT_K_WHOLE_NORM] = {KIND_NORM, 0},  [HD_SLOT_ATTN_NORM_BIAS] = {KIND_BIAS, 0},
+    [HD_SLOT_FFN_NORM_BIAS] = {KIND_BIAS, 0}, [HD_SLOT_OUTPUT_NORM_BIAS] = {KIND_BIAS, 0},
 };
 
 struct plan {
@@ -171,7 +180,8 @@ static bool visit_layer(struct plan *p, uint32_t n, visit_fn *visit)
         char name[NAME_ROOM];
 
         snprintf(name, sizeof name, "blk.%u.%s", n, t->gguf);
-        if (hd_slots[t->slot].in_layer && (t->wanted == HD_WANTED || p->s->biases))
+        if (hd_slots[t->slot].in_layer &&
+            (t->wanted == HD_WANTED || t->wanted == HD_WANTED_SERIAL || p->s->biases))
             ok = visit_tensor(p, name, t, visit);
     }
     return ok;
@@ -190,13 +200,18 @@ static bool visit_all(struct plan *p, visit_fn *visit)
 {
     const struct hd_synth_shape *s = p->s;
     const struct item rope = {"rope_freqs.weight", {KIND_ROPE, 0}, 0, s->head_dim / 2};
+    const struct item short_factors = {"rope_factors_short.weight", rope.how, 0, rope.cols},
+                      long_factors = {"rope_factors_long.weight", rope.how, 0, rope.cols};
     bool ok = visit_end(p, HD_SLOT_EMBEDDING, visit);
 
     if (s->rope.scaling == HD_ROPE_LLAMA3)
         ok = ok && visit(p, &rope);
+    if (s->rope.scaling == HD_ROPE_LONGROPE)
+        ok = ok && visit(p, &short_factors) && visit(p, &long_factors);
     for (uint32_t n = 0; n < s->n_layers; n++)
         ok = ok && visit_layer(p, n, visit);
-    ok = ok && visit_end(p, HD_SLOT_OUTPUT_NORM, visit);
+    ok = ok && visit_end(p, HD_SLOT_OUTPUT_NORM, visit) &&
+         visit_end(p, HD_SLOT_OUTPUT_NORM_BIAS, visit);
     return ok && (!s->own_output || visit_end(p, HD_SLOT_OUTPUT, visit));
 }
 
@@ -225,8 +240,10 @@ static bool write_rope(struct plan *p, const struct item *t)
         return false;
     }
     hd_rope_divisors(&p->s->rope, p->s->head_dim, divisor);
+    double step = strstr(t->name, "long") ? 0.5 : 0.0625; /* from pair to pair, with longrope */
     for (size_t i = 0; i < t->cols; i++)
-        p->row[i] = (float)divisor[i];
+        p->row[i] = p->s->rope.scaling == HD_ROPE_LONGROPE ? (float)(1 + (double)i * step)
+                                                           : (float)divisor[i];
     free(divisor);
     hd_gguf_write_data(p->w, p->row, t->cols * sizeof *p->row);
     return hd_gguf_end_tensor(p->w);
@@ -316,7 +333,10 @@ static void put_keys(const struct plan *p)
     put_u32(p, "attention.head_count_kv", s->n_kv_heads);
     put_u32(p, "attention.key_length", s->head_dim);
     put_u32(p, "attention.value_length", s->head_dim);
-    put_f32(p, "attention.layer_norm_rms_epsilon", NORM_EPS);
+    put_f32(p,
+            p->arch->norm == HD_NORM_RMS ? "attention.layer_norm_rms_epsilon"
+                                         : "attention.layer_norm_epsilon",
+            NORM_EPS);
     put_u32(p, "rope.dimension_count", s->rope_dim ? s->rope_dim : s->head_dim);
     put_f32(p, "rope.freq_base", (float)s->rope.theta);
     put_u32(p, "vocab_size", s->vocab);

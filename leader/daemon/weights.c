@@ -34,6 +34,7 @@ static void fill_outline(Hydac__V1__ModelOutline *m, const struct hd_outline *o)
     m->n_rope_freq = o->n_rope_freq;
     m->rope_scale = (float *)o->rope_scale;
     m->n_rope_scale = o->n_rope_scale;
+    m->long_from = o->long_from;
     m->types = (ProtobufCBinaryData){.data = (uint8_t *)o->types, .len = o->n_types};
     m->rope_dim = o->shape.rope_dim;
     m->windows = (uint32_t *)o->windows;

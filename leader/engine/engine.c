@@ -65,7 +65,7 @@ int hd_engine_new(struct hd_engine **out, const struct hd_engine_options *o, str
     e->limit = (struct hd_live_limit){.logged = UINT64_MAX, .held = UINT64_MAX};
     if (e->o.max_sequences > HD_MAX_SEQUENCES)
         e->o.max_sequences = HD_MAX_SEQUENCES;
-    if (!alloc_rows(e) || !load_vectors(e)) {
+    if (!alloc_rows(e) || !load_vectors(e) || hd_whole_norms_new(&e->whole, e) < 0) {
         hd_engine_free(e);
         return hd_fail(err, HD_E_NOMEM, "no memory for a step of %u rows", o->max_rows);
     }
@@ -102,6 +102,7 @@ void hd_engine_free(struct hd_engine *e)
     free(e->temperatures);
     free(e->shifts);
     free(e->by_sequence);
+    hd_whole_norms_free(e->whole);
     for (int s = 0; s < HD_SLOTS; s++)
         free(e->own[s]);
     free(e);

@@ -91,9 +91,25 @@ struct hd_engine {
     struct hd_ended_request ended[HD_ENDED_REQUESTS]; /* a ring */
     uint64_t n_ended;
 
+    struct hd_whole_norms *whole; /* NULL: heads are normalised by themselves, if at all */
     float *own[HD_SLOTS]; /* the leader's vectors, [layers of the slot][dim]; NULL: no such slot */
     struct hd_engine_stats stats;
 };
+
+/* norms.c */
+/* The half's vector of a slot, [dim]; NULL: the model has none. */
+const float *hd_own_vector(const struct hd_engine *e, const struct hd_group *p,
+                           enum hd_slot_id slot);
+/* With parallel halves the FFN reads what the attention has read, and it is there yet. */
+bool hd_input_is_there(const struct hd_engine *e, const struct hd_group *p);
+/* A row's normalised residual in the form in which it travels. */
+void hd_put_input(struct hd_engine *e, const struct hd_group *p, const float *residual, uint8_t *x);
+/* NULL if the model has none such. HD_E_NOMEM, or what packing says. */
+int hd_whole_norms_new(struct hd_whole_norms **out, const struct hd_engine *e);
+void hd_whole_norms_free(struct hd_whole_norms *n);
+/* What travels behind the first `n_rows` of the group's rows, which are there, if the model's do.
+ */
+void hd_put_tails(const struct hd_engine *e, const struct hd_group *p, size_t n_rows);
 
 /* trust.c */
 /* Ends those requests for which `which` is true; the step in hand is given up if there are any. */
@@ -105,6 +121,7 @@ void hd_request_note_end(struct hd_engine *e, const struct hd_request *r);
 /* schedule.c */
 void hd_schedule_admit(struct hd_engine *e);
 void hd_schedule_rows(struct hd_engine *e);
+void hd_request_again(struct hd_engine *e, struct hd_request *r);
 void hd_request_release(struct hd_engine *e, struct hd_request *r);
 void hd_request_free(struct hd_request *r); /* one that has no sequence */
 void hd_requests_sweep(struct hd_engine *e);

@@ -158,6 +158,8 @@ static void answer(struct hd_engine *e, struct hd_request *r, size_t row, int32_
     e->stats.tokens++;
     if (index + 1 == r->o.max_tokens || r->n_tokens == r->capacity)
         hd_request_end(e, r, HD_FINISH_LENGTH, NULL);
+    else if (e->o.model->long_from != 0 && r->n_tokens == e->o.model->long_from + 1)
+        hd_request_again(e, r);
 }
 
 static void first_prompt_token(struct hd_request *r)

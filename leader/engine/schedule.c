@@ -104,6 +104,15 @@ void hd_schedule_rows(struct hd_engine *e)
     }
 }
 
+/* It has just become so long that all of its positions rotate by other angles: none of its K/V is
+ * good any more, and it begins again from its first token. */
+void hd_request_again(struct hd_engine *e, struct hd_request *r)
+{
+    r->done = 0;
+    e->o.ops.sequence_close(e->o.ops.arg, r->sequence);
+    e->o.ops.sequence_open(e->o.ops.arg, r->sequence, r->capacity);
+}
+
 void hd_request_free(struct hd_request *r)
 {
     free(r->tokens);

@@ -45,36 +45,15 @@ static int shift_for(const struct hd_engine *e, const struct hd_group *p, const 
     return shift < SHIFT_MIN ? SHIFT_MIN : shift > SHIFT_MAX ? SHIFT_MAX : shift;
 }
 
-/* The half's vector of a slot; NULL: the model has none. */
-static const float *own_of(const struct hd_engine *e, const struct hd_group *p,
-                           enum hd_slot_id slot)
-{
-    size_t layer = p->half == HD_HALF_LOGITS ? 0 : p->layer;
-    return e->own[slot] ? e->own[slot] + layer * e->o.model->shape.dim : NULL;
-}
-
-static const float *norm_of(const struct hd_engine *e, const struct hd_group *p)
-{
-    return own_of(e, p,
-                  p->half == HD_HALF_LOGITS ? HD_SLOT_OUTPUT_NORM
-                  : p->half == HD_HALF_FFN  ? HD_SLOT_FFN_NORM
-                                            : HD_SLOT_ATTN_NORM);
-}
-
 /* ---- Asking for half-steps ----*/
 
 /* `at`: its place in the half-step, counted from the step's first row. */
 static void put_row(struct hd_engine *e, const struct hd_group *p, size_t at, size_t i)
 {
-    const struct hd_model_shape *m = &e->o.model->shape;
     struct hd_row *row = &e->rows[i];
-    const float *residual = e->residual + i * m->dim;
-    uint8_t *x = e->x + at * e->row_bytes;
-    hd_rms_norm(e->o.kernels, residual, norm_of(e, p), m->norm_eps, e->normalised, m->dim);
-    if (e->o.activations == HD_ACTIVATIONS_Q8)
-        hd_q8_encode(e->o.kernels, e->normalised, m->dim, x);
-    else
-        memcpy(x, e->normalised, m->dim * sizeof *e->normalised);
+    const float *residual = e->residual + i * e->o.model->shape.dim;
+    if (!hd_input_is_there(e, p))
+        hd_put_input(e, p, residual, e->x + at * e->row_bytes);
     e->sequences[at] = row->r->sequence;
     e->positions[at] = row->position;
     row->shift = shift_for(e, p, residual);
@@ -109,6 +88,8 @@ static void issue(struct hd_engine *e, struct hd_group *p)
             put_want(e, at, row);
         put_row(e, p, at++, i);
     }
+    if (!hd_input_is_there(e, p))
+        hd_put_tails(e, p, at - p->first);
     p->state = HD_GROUP_IN_HAND;
     p->work.half = p->half;
     p->work.layer = p->layer;
@@ -351,7 +332,8 @@ static bool is_plain(const struct hd_engine *e, const struct hd_group *p)
 static void apply_row(struct hd_engine *e, const struct hd_group *p, size_t i)
 {
     const struct hd_model_shape *m = &e->o.model->shape;
-    const float *bias = own_of(e, p, bias_of(p)), *norm = own_of(e, p, post_norm_of(p));
+    const float *bias = hd_own_vector(e, p, bias_of(p)),
+                *norm = hd_own_vector(e, p, post_norm_of(p));
     float *sum = e->normalised, *residual = e->residual + i * m->dim;
     memset(sum, 0, m->dim * sizeof *sum);
     hd_fixed_apply(e->o.kernels, sum, e->acc + i * m->dim, e->rows[i].shift, m->dim);

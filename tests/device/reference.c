@@ -185,13 +185,28 @@ static void normalise(struct half *h, const struct piece *p, enum hd_slot_id slo
     free(w);
 }
 
+/* This head's part of the norm of all heads, whose scale the row has. */
+static void normalise_part(const struct half *h, const struct piece *p, enum hd_slot_id slot,
+                           float scale, float *y)
+{
+    const struct hd_cut *c = cut_of(p, slot);
+    for (size_t i = 0; c && i < c->n_rows; i++)
+        y[i] = y[i] * scale * value(h, c, i);
+}
+
+static struct hd_row_tail tail_of(const struct half *h, const void *x, size_t i)
+{
+    return hd_model_tail(h->d->o.model, (const uint8_t *)x + i * h->row_bytes, h->row_bytes);
+}
+
 /* Rotates a head by the angles of its position, if its layer does. */
-static void rotate(struct half *h, uint32_t layer, uint32_t position, float *v)
+static void rotate(struct half *h, struct hd_kv_at at, uint32_t position,
+                   const struct hd_row_tail *tail, float *v)
 {
     const struct hd_model *m = h->d->o.model;
     size_t hd = h->shape->head_dim;
     float *angles = room(h, m->rope_sets * hd * sizeof *angles);
-    enum hd_layer_rope set = m->layers[layer].rope;
+    enum hd_layer_rope set = hd_model_rope_set(m, at.layer, tail);
     if (angles && set != HD_LAYER_ROPE_NONE) {
         hd_model_rope(m, position, angles);
         hd_rope(portable(), v, hd, angles + set * hd);
@@ -204,6 +219,7 @@ struct place {
     struct hd_device_kv *kv;
     struct hd_kv_at at;
     uint32_t position;
+    struct hd_row_tail tail;
 };
 
 static void store(struct half *h, const struct piece *p, const void *x, struct place to)
@@ -219,8 +235,9 @@ static void store(struct half *h, const struct piece *p, const void *x, struct p
     multiply(h, cut_of(p, HD_SLOT_V), x, v);
     add_vector(h, p, HD_SLOT_K_BIAS, k);
     add_vector(h, p, HD_SLOT_V_BIAS, v);
+    normalise_part(h, p, HD_SLOT_K_WHOLE_NORM, to.tail.k_scale, k);
     normalise(h, p, HD_SLOT_K_NORM, k, 1);
-    rotate(h, to.at.layer, to.position, k);
+    rotate(h, to.at, to.position, &to.tail, k);
     hd_kv_store(portable(), type, k, lane->k + (to.position - lane->first) * row, hd);
     hd_kv_store(portable(), type, v, lane->v + (to.position - lane->first) * row, hd);
     reference_seal(lane, to.position, row);
@@ -272,10 +289,12 @@ static void attention_row(struct half *h, const struct piece *p, size_t i, struc
     float *q = room(h, n_rep * hd * sizeof *q);
     if (!h->failed) {
         multiply(h, cut_of(p, HD_SLOT_Q), x, q);
+        struct hd_row_tail tail = tail_of(h, rows->x, i);
         add_vector(h, p, HD_SLOT_Q_BIAS, q);
+        normalise_part(h, p, HD_SLOT_Q_WHOLE_NORM, tail.q_scale, q);
         normalise(h, p, HD_SLOT_Q_NORM, q, n_rep);
         for (size_t r = 0; r < n_rep; r++)
-            rotate(h, at.layer, rows->positions[i], q + r * hd);
+            rotate(h, at, rows->positions[i], &tail, q + r * hd);
         attend(h, at, rows->positions[i], q);
         add(h, cut_of(p, HD_SLOT_O), i, q);
     }
@@ -294,7 +313,8 @@ static void attention_unit(struct half *h, size_t slot)
         struct hd_kv_at at = {t->rows->sequences[i], t->layer, head};
         void *x = t->fresh[slot * t->rows->n + i] ? input(h, t->rows->x, i) : NULL;
         if (x)
-            store(h, p, x, (struct place){t->from.kv, at, t->rows->positions[i]});
+            store(h, p, x,
+                  (struct place){t->from.kv, at, t->rows->positions[i], tail_of(h, t->rows->x, i)});
         free(x);
     }
     for (size_t i = 0; i < t->rows->n && !h->failed; i++)
@@ -449,7 +469,8 @@ static int rows(struct hd_device *d, const struct hd_device_stores *to,
         struct hd_piece_at at = {HD_UNIT_HEAD, list[w].at.head, list[w].at.layer};
         for (size_t i = 0; i < list[w].n && !h.failed; i++) {
             void *x = input(&h, list[w].x, i);
-            struct place place = {to->kv, list[w].at, list[w].position + (uint32_t)i};
+            struct place place = {to->kv, list[w].at, list[w].position + (uint32_t)i,
+                                  tail_of(&h, list[w].x, i)};
             if (x)
                 store(&h, reference_piece(to->weights, at), x, place);
             free(x);

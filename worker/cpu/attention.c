@@ -95,21 +95,29 @@ static void project_item(void *arg, size_t index, unsigned thread)
 /* ---- K/V ----*/
 
 /* What comes between the products and RoPE: v [heads][head_dim] += its part of the bias, then each
- * head is normalised. Either may be empty. */
-static void finish_heads(const struct hd_compute *c, const struct hd_weights *bias,
-                         const struct hd_weights *norm, float *v, size_t heads)
+ * head is normalised, or its part of all heads by the scale that the leader has found. All may be
+ * empty. */
+struct finish {
+    const struct hd_weights *bias, *norm, *whole;
+    float scale; /* whole */
+};
+static void finish_heads(const struct hd_compute *c, const struct finish *f, float *v, size_t heads)
 {
     const struct hd_model_shape *m = &c->model->shape;
-    if (bias->data)
-        hd_add_vector(v, hd_vector_of(bias), heads * m->head_dim);
-    for (size_t h = 0; h < heads && norm->data; h++, v += m->head_dim)
-        hd_rms_norm(c->kernels, v, hd_vector_of(norm), m->norm_eps, v, m->head_dim);
+    size_t n = heads * m->head_dim;
+    if (f->bias->data)
+        hd_add_vector(v, hd_vector_of(f->bias), n);
+    for (size_t i = 0; i < n && f->whole->data; i++)
+        v[i] = v[i] * f->scale * hd_vector_of(f->whole)[i];
+    for (size_t h = 0; h < heads && f->norm->data; h++, v += m->head_dim)
+        hd_rms_norm(c->kernels, v, hd_vector_of(f->norm), m->norm_eps, v, m->head_dim);
 }
 
 /* Rotates one head's vector, if its layer does. */
-static void rotate(const struct hd_compute *c, uint32_t layer, uint32_t position, float *v)
+static void rotate(const struct hd_compute *c, uint32_t layer, uint32_t position,
+                   const struct hd_row_tail *tail, float *v)
 {
-    enum hd_layer_rope rope = c->model->layers[layer].rope;
+    enum hd_layer_rope rope = hd_model_rope_set(c->model, layer, tail);
     if (rope != HD_LAYER_ROPE_NONE)
         hd_rope(c->kernels, v, c->model->shape.head_dim,
                 hd_rope_table_at(&c->rope, position, rope));
@@ -121,17 +129,25 @@ struct kv_row {
     struct hd_cpu_kv *kv;
     struct hd_kv_at at;
     uint32_t position;
+    const uint8_t *x; /* its input */
 };
 static void store_row(struct hd_compute *c, struct kv_row to, float *k, float *v)
 {
     size_t hd = c->model->shape.head_dim;
     static const struct hd_weights none;
-    finish_heads(c, &to.w->k_bias, &to.w->k_norm, k, 1);
-    finish_heads(c, &to.w->v_bias, &none, v, 1);
-    rotate(c, to.at.layer, to.position, k);
+    struct hd_row_tail tail = hd_model_tail(c->model, to.x, c->row_bytes);
+    const struct hd_head_weights *w = to.w;
+    finish_heads(c, &(struct finish){&w->k_bias, &w->k_norm, &w->k_whole_norm, tail.k_scale}, k, 1);
+    finish_heads(c, &(struct finish){&w->v_bias, &none, &none, 0}, v, 1);
+    rotate(c, to.at.layer, to.position, &tail, k);
     hd_kv_store(c->kernels, c->kv_type, k, hd_cpu_kv_k(to.kv, to.at, to.position), hd);
     hd_kv_store(c->kernels, c->kv_type, v, hd_cpu_kv_v(to.kv, to.at, to.position), hd);
     hd_cpu_kv_seal(to.kv, to.at, to.position);
+}
+
+static const uint8_t *input_of(const struct attention_job *j, size_t row)
+{
+    return (const uint8_t *)j->rows->x + row * j->c->row_bytes;
 }
 
 static struct hd_kv_at lane_of(const struct attention_job *j, size_t slot, size_t row)
@@ -149,7 +165,7 @@ static void store_item(void *arg, size_t index, unsigned thread)
     if (fresh_of(j, slot)[row])
         store_row(c,
                   (struct kv_row){weights_of(j->work, slot), j->kv, lane_of(j, slot, row),
-                                  j->rows->positions[row]},
+                                  j->rows->positions[row], input_of(j, row)},
                   plane_row(c, c->k, slot, row, hd), plane_row(c, c->v, slot, row, hd));
 }
 
@@ -159,7 +175,8 @@ static struct hd_operand list_inputs(const struct hd_compute *c, const struct hd
 {
     size_t dim = c->model->shape.dim, stride = hd_q8_prepared_bytes(dim);
     if (!c->q8)
-        return (struct hd_operand){.x = (const float *)(const void *)work->x, .stride = dim};
+        return (struct hd_operand){.x = (const float *)(const void *)work->x,
+                                   .stride = c->row_bytes / sizeof(float)};
     for (size_t i = 0; i < work->n; i++)
         hd_q8_prepare(c->kernels, work->x + i * c->row_bytes, dim, to + i * stride);
     return (struct hd_operand){.q8 = to, .q8_stride = stride};
@@ -186,7 +203,8 @@ static void rows_item(void *arg, size_t index, unsigned thread)
     hd_product(c->kernels, &in, &w->v, (struct hd_range){0, w->v.groups, 0, work->n}, v, hd);
     for (size_t i = 0; i < work->n; i++)
         store_row(c,
-                  (struct kv_row){w, hd_cpu_kv(j->to->kv), work->at, work->position + (uint32_t)i},
+                  (struct kv_row){w, hd_cpu_kv(j->to->kv), work->at, work->position + (uint32_t)i,
+                                  work->x + i * c->row_bytes},
                   k + i * hd, v + i * hd);
 }
 
@@ -222,9 +240,11 @@ static void attend_item(void *arg, size_t index, unsigned thread)
     const struct hd_head_weights *w = weights_of(j->work, slot);
     if (!j->store_first)
         store_item(arg, index, thread);
-    finish_heads(c, &w->q_bias, &w->q_norm, q, c->n_rep);
+    struct hd_row_tail tail = hd_model_tail(c->model, input_of(j, row), c->row_bytes);
+    finish_heads(c, &(struct finish){&w->q_bias, &w->q_norm, &w->q_whole_norm, tail.q_scale}, q,
+                 c->n_rep);
     for (size_t r = 0; r < c->n_rep; r++)
-        rotate(c, j->layer, position, q + r * hd);
+        rotate(c, j->layer, position, &tail, q + r * hd);
     struct hd_kv_view kv = hd_cpu_kv_view(j->kv, lane_of(j, slot, row));
     hd_attention(c->kernels,
                  &(struct hd_attention_args){.q = q,

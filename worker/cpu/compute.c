@@ -210,7 +210,7 @@ struct hd_operand hd_inputs(struct hd_compute *c, const struct hd_rows *rows)
     struct inputs_job j = {c, rows};
     size_t dim = c->model->shape.dim;
     if (!c->q8)
-        return (struct hd_operand){.x = rows->x, .stride = dim};
+        return (struct hd_operand){.x = rows->x, .stride = c->row_bytes / sizeof(float)};
     hd_team_run(c->team, rows->n, prepare_row, &j);
     return (struct hd_operand){.q8 = c->inputs, .q8_stride = hd_q8_prepared_bytes(dim)};
 }

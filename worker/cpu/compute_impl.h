@@ -7,7 +7,7 @@
 
 #include "worker/answer.h"
 #include "worker/cpu/compute.h"
-#include "worker/cpu/product.h"
+#include "common/math/product.h"
 
 #define ROW_TILE 64 /* rows of a work item: its inputs and outputs stay in the L2 cache */
 #define TILE_GROUPS                                                                                \

@@ -13,7 +13,8 @@ struct hd_head_weights {
     struct hd_weights o; /* [dim][n_rep * head_dim] */
     /* Vectors of floats, [n][1]; of a model without them empty. */
     struct hd_weights q_bias, k_bias, v_bias;
-    struct hd_weights q_norm, k_norm; /* [head_dim] */
+    struct hd_weights q_norm, k_norm;             /* [head_dim] */
+    struct hd_weights q_whole_norm, k_whole_norm; /* this head's part of a norm of all of them */
 };
 
 /* One FFN block in one layer; width = ffn_width, or less for the last block. */

@@ -121,6 +121,7 @@ int hd_model_from_message(struct hd_model **out, const struct Hydac__V1__ModelOu
         .n_rope_freq = m->n_rope_freq,
         .rope_scale = m->rope_scale,
         .n_rope_scale = m->n_rope_scale,
+        .long_from = m->long_from,
         .name = m->name,
         .digest = m->digest,
         .types = m->types.data,

@@ -325,6 +325,45 @@ Test(folder, yarn)
                  HD_E_UNSUPPORTED, "beta_fast");
 }
 
+/* As Phi3's files have it, in the names of then and of now. */
+Test(folder, longrope)
+{
+    static const char *const names[] = {"longrope", "su", "yarn"};
+    struct hd_hyper c;
+    struct hd_error err = {0};
+
+    for (size_t i = 0; i < 3; i++) {
+        char text[512];
+
+        snprintf(text, sizeof text,
+                 "{\"model_type\": \"phi3\", \"max_position_embeddings\": 131072,"
+                 "\"original_max_position_embeddings\": 4096, \"rope_scaling\": {\"type\": \"%s\","
+                 "\"short_factor\": [1, 1.5, 2], \"long_factor\": [1, 32, 64.5]}}",
+                 names[i]);
+        cr_assert_eq(read_config(text, &c, &err), 0, "%s", err.text);
+        cr_assert_eq(c.rope.scaling, HD_ROPE_LONGROPE);
+        cr_assert_eq(c.rope.factor, 32);
+        cr_assert_eq(c.rope.original_context, 4096);
+        cr_assert_eq(c.n_factors, 3);
+        cr_assert_eq(c.short_factors[1], 1.5);
+        cr_assert_eq(c.long_factors[2], 64.5);
+        cr_assert_float_eq(hd_rope_attention_factor(&c.rope), sqrt(1 + log(32) / log(4096)), 1e-14);
+    }
+#define FACTORS(short, long)                                                                       \
+    LLAMA "\"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": " short ", "               \
+                                                                                "\"long_factor\":" \
+                                                                                " " long "}}"
+    config_fails(FACTORS("[1, 2]", "[1]"), HD_E_FORMAT, "2 short and 1 long");
+    config_fails(FACTORS("[1, 0]", "[1, 2]"), HD_E_RANGE, "short_factor");
+    config_fails(FACTORS("[1, 2]", "[1, \"2\"]"), HD_E_RANGE, "long_factor");
+    config_fails(FACTORS("[]", "[]"), HD_E_FORMAT, "short_factor");
+    config_fails(FACTORS("null", "[1]"), HD_E_FORMAT, "short_factor");
+    config_fails(LLAMA
+                 "\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2, \"long_factor\": [1]}}",
+                 HD_E_UNSUPPORTED, "long_factor");
+#undef FACTORS
+}
+
 Test(folder, config_from_version_5)
 {
     struct hd_hyper c;

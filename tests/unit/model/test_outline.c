@@ -108,6 +108,7 @@ Test(outline, hostile)
     REFUSED(HD_E_FORMAT, o.n_rope_freq--);
     REFUSED(HD_E_FORMAT, o.n_rope_freq = 0);
     REFUSED(HD_E_FORMAT, o.n_rope_scale = 0);
+    REFUSED(HD_E_FORMAT, o.long_from = 1); /* one set of frequencies */
     REFUSED(HD_E_FORMAT, o.rope_scale = &(float){NAN});
     REFUSED(HD_E_FORMAT, o.rope_scale = &(float){0});
     REFUSED(HD_E_FORMAT, o.n_types--);

@@ -159,7 +159,10 @@ uint8_t *rig_encode(const struct rig *r, const float *x, size_t n)
         if (r->node->sizes.activations == HD_ACTIVATIONS_Q8)
             hd_q8_encode(r->kernels, x + i * dim, dim, rows + i * bytes);
         else
-            memcpy(rows + i * bytes, x + i * dim, bytes);
+            memcpy(rows + i * bytes, x + i * dim, dim * sizeof *x);
+        struct hd_row_tail tail = {0.25f + 0.125f * (float)(i % 5), 1.5f, i % 3 == 1, 0};
+        if (hd_model_has_tail(r->model))
+            memcpy(rows + (i + 1) * bytes - sizeof tail, &tail, sizeof tail);
     }
     return rows;
 }

@@ -108,12 +108,14 @@ RIG_TEST(device, gives_the_same_bytes)
     }
 }
 
-/* Biases, norms of q and k, windows, caps, tanh-GELU, partial RoPE, scales. */
+/* Biases, norms of q and k, by head or of all, windows, caps, tanh-GELU, partial RoPE, scales, and
+ * what travels behind a row. */
 Test(device, gives_the_same_bytes_for_each_family)
 {
-    static const char *const shapes[] = {"tiny-biases", "tiny-qwen2",   "tiny-qwen3",
-                                         "tiny-phi3",   "tiny-gemma",   "tiny-gemma2",
-                                         "tiny-gemma3", "tiny-granite", "tiny-glm4"};
+    static const char *const shapes[] = {
+        "tiny-biases", "tiny-qwen2",  "tiny-qwen3",   "tiny-phi3", "tiny-gemma",
+        "tiny-gemma2", "tiny-gemma3", "tiny-granite", "tiny-glm4", "tiny-olmo2",
+        "tiny-olmo2",  "tiny-long",   "tiny-long"};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         expect_same(
             (struct rig_options){.shape = shapes[i],

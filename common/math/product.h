@@ -1,7 +1,7 @@
 /* product.h - rows times weights, whatever the rows are made of: the one place that knows f32 rows
  * from Q8 ones. */
-#ifndef HD_WORKER_CPU_PRODUCT_H
-#define HD_WORKER_CPU_PRODUCT_H
+#ifndef HD_MATH_PRODUCT_H
+#define HD_MATH_PRODUCT_H
 
 #include "common/math/q8.h"
 
