@@ -108,7 +108,8 @@ struct hd_model {
                                      * applied; 0 behind rope_dim */
     float rope_scale[HD_ROPE_SETS]; /* of each set: cosines and sines are multiplied by it */
     uint32_t long_from;             /* a sequence of more positions rotates by the second set, all
-                                     * of it; 0: none does */
+                                     * of it (nothing may be shared by one that does and one
+                                     * that does not); 0: none does */
     struct hd_tensor embedding;     /* [vocab][dim] */
     struct hd_tensor output_norm, output_norm_bias; /* [1][dim] */
     struct hd_tensor output;                        /* [vocab][dim]; = embedding when tied */
