@@ -9,6 +9,7 @@
 #   deploy/packages.sh all      all of the above
 #   deploy/packages.sh deploy   what tests/run.sh --deploy needs besides: machines and containers, and
 #                               servers (prometheus, nginx, haproxy) that Debian starts at once
+#   deploy/packages.sh browser  what tests/run.sh --browser needs besides
 #   deploy/packages.sh --list KIND   only print the names
 #
 # Nothing happens when all of them are there; otherwise apt-get is called, through sudo for a user
@@ -32,8 +33,11 @@ gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 deploy="
 debootstrap systemd-container docker.io docker-compose prometheus nginx-light haproxy mandoc"
 
+browser="
+chromium chromium-driver python3-selenium"
+
 usage() {
-    echo "usage: deploy/packages.sh [--list] run|build|test|check|all|deploy" >&2
+    echo "usage: deploy/packages.sh [--list] run|build|test|check|all|deploy|browser" >&2
     exit 2
 }
 
@@ -49,6 +53,7 @@ test) wanted=$test ;;
 check) wanted=$check ;;
 all) wanted="$run $build $test $check" ;;
 deploy) wanted=$deploy ;;
+browser) wanted=$browser ;;
 *) usage ;;
 esac
 [ $# -le 1 ] || usage

@@ -10,6 +10,8 @@
 #   tests/run.sh -k EXPRESSION    only pytest's tests (golden, integration, ...) whose names match
 #   tests/run.sh --deploy         only tests/deploy, with those that boot machines and build images
 #                                 (root, minutes; they are left out otherwise)
+#   tests/run.sh --browser        only tests/browser: the page in a headless Chromium (installed; it
+#                                 needs SmolLM2)
 #   tests/run.sh --bare           README's two commands in a container of a bare Debian 12, with the
 #                                 times (root, docker, half an hour)
 #     --no-install    the packages are there (no apt-get, no network)
@@ -25,12 +27,13 @@ build=
 asan=no
 binaries=yes
 deploy=no
+browser=no
 bare=no
 quick=no
 match=
 
 usage() {
-    sed -n '2,19s/^# \{0,1\}//p' "$0"
+    sed -n '2,21s/^# \{0,1\}//p' "$0"
 }
 
 while [ $# -gt 0 ]; do
@@ -45,6 +48,7 @@ while [ $# -gt 0 ]; do
         binaries=no
         ;;
     --deploy) deploy=yes ;;
+    --browser) browser=yes ;;
     --bare) bare=yes ;;
     --no-install) install=no ;;
     --build | -k)
@@ -74,6 +78,7 @@ say() {
 cd "$top"
 [ $install = no ] || deploy/packages.sh all
 [ $install = no ] || [ $deploy$bare = nono ] || deploy/packages.sh deploy
+[ $install = no ] || [ $browser = no ] || deploy/packages.sh browser
 if [ $bare = yes ]; then
     export PYTHONDONTWRITEBYTECODE=1
     exec /usr/bin/python3 tests/deploy/bare.py
@@ -134,7 +139,7 @@ fi
 
 # ---- Unit tests, simulated cluster
 
-if [ -z "$match" ] && [ $deploy = no ]; then
+if [ -z "$match" ] && [ $deploy$browser = nono ]; then
     say "Unit tests and simulated cluster"
     rm -f "$build/meson-logs/testlog.json"
     selected=
@@ -170,6 +175,8 @@ if [ $binaries = yes ]; then
         HYDAC_DEPLOY=1
         export HYDAC_DEPLOY
         run_pytest deploy
+    elif [ $browser = yes ]; then
+        run_pytest browser
     elif [ $quick = yes ]; then
         run_pytest house
         run_pytest golden

@@ -41,6 +41,10 @@ struct hd_api_backend {
     /* The object of GET /hydac/status; the caller decrefs. The reply may need the workers'
      * counters, so it comes through `done` (exactly once, maybe from within the call). */
     void (*status)(void *arg, void (*done)(void *done_arg, json_t *status), void *done_arg);
+    /* The same at once, as far as no worker has to be asked; `whole`: with what has been lately.
+     * And who owns what. NULL when memory is out. */
+    json_t *(*overview)(void *arg, bool whole);
+    json_t *(*plan)(void *arg);
     /* The text of GET /metrics (metrics/exposition.h), malloc'ed; NULL when memory is out. */
     char *(*metrics)(void *arg);
     struct hd_serving *serving; /* how requests ended is counted here; NULL: nowhere */

@@ -104,7 +104,7 @@ static void on_unwatched(void *call)
     hd_api_maybe_closed(a);
 }
 
-static void watch(struct hd_call *c)
+void hd_call_watch(struct hd_call *c)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(c->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -123,7 +123,7 @@ void hd_call_work(struct hd_call *c, const struct hd_job *job)
     c->job = *job;
     c->job.arg = c;
     c->working = true;
-    watch(c);
+    hd_call_watch(c);
     hd_jobs_add(c->api->jobs, &c->job);
 }
 
@@ -222,6 +222,8 @@ static void add_headers(struct MHD_Response *r, const struct hd_call *c, const c
         return; /* there is no body */
     }
     MHD_add_response_header(r, "Content-Type", type);
+    if (c->more_headers)
+        c->more_headers(r);
     if (c->status == 429 || c->status == 503)
         MHD_add_response_header(r, "Retry-After", "1");
     if (c->status == 401)

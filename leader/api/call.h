@@ -58,7 +58,8 @@ struct hd_call {
     unsigned status;   /* HTTP status of the reply in `out`; 0: none yet */
     const char *type;  /* ... and its Content-Type; NULL: JSON. Static */
     const char *allow; /* ... and, with 405, the methods that there are. Static */
-    const char *id;    /* what the log calls it; NULL: nothing */
+    void (*more_headers)(struct MHD_Response *r); /* ... which are added; NULL: none */
+    const char *id;                               /* what the log calls it; NULL: nothing */
     const struct hd_call_work *work;
     void *own; /* the handler's */
     struct hd_watch watch;
@@ -79,6 +80,8 @@ void hd_call_work_on_body(struct hd_call *c, void (*run)(void *call), void (*don
 bool hd_call_worked(struct hd_call *c);
 /* In `run`: the body as JSON, a new reference; the text is freed. NULL with the refusal. */
 json_t *hd_call_body(struct hd_call *c);
+/* Notices when the client goes while nothing is sent. */
+void hd_call_watch(struct hd_call *c);
 /* The backend will call; later, when it has: false when the call is gone. */
 void hd_call_expect(struct hd_call *c);
 bool hd_call_expected(struct hd_call *c);

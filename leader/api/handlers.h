@@ -13,6 +13,10 @@ void hd_get_model(struct hd_call *c, const char *rest);
 /* tokens.c */
 void hd_post_tokenize(struct hd_call *c, const char *rest);
 void hd_post_detokenize(struct hd_call *c, const char *rest);
+/* page.c */
+void hd_get_page(struct hd_call *c, const char *rest);
+/* feed.c */
+void hd_get_events(struct hd_call *c, const char *rest);
 /* cluster.c */
 void hd_get_health(struct hd_call *c, const char *rest);
 void hd_get_status(struct hd_call *c, const char *rest);

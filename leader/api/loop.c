@@ -5,6 +5,7 @@
 #include "leader/api/api.h"
 
 #include "leader/api/call.h"
+#include "leader/api/feed.h"
 #include "leader/api/limits.h"
 #include "leader/api/receive.h"
 
@@ -270,6 +271,7 @@ void hd_api_close(struct hd_api *a, void (*closed)(void *arg), void *arg)
     a->closed_arg = arg;
     a->draining = true;
     hd_listener_shut(&a->listener);
+    hd_feed_end(a);
     uv_timer_start(&a->deadline, on_deadline, HD_DRAIN_MS, 0);
     hd_api_later(a);
 }

@@ -64,6 +64,7 @@ struct hd_state_change *hd_leader_note(struct hd_leader *l, const char *worker, 
     struct hd_state_change *e = &l->events[l->n_events++ % HD_EVENTS];
     *e = (struct hd_state_change){.at_us = hd_now_us(), .state = state, .cause = cause};
     snprintf(e->worker, sizeof e->worker, "%s", worker);
+    hd_watch_change(l, worker, state, cause);
     return e;
 }
 
@@ -109,6 +110,7 @@ static void do_failover(struct hd_leader *l, const struct hd_action *a)
     l->failovers[l->n_failovers++ % HD_FAILOVERS] = f;
     hd_recoveries_add(&l->recoveries, &f);
     hd_engine_failover(l->engine, &f);
+    hd_watch_failover(l, &f);
     hd_warn(l->o.log, "failover",
             "worker=%s cause=%s policy=%s epoch=%llu heads_lost=%u heads_rebuilt=%u heads_ready=%u "
             "heads_reused=%u rows_rebuilt=%llu rows_replayed=%llu detect_ms=%.2f weights_ms=%.2f "
@@ -140,6 +142,7 @@ static void do_ready(struct hd_leader *l, bool ready)
     }
     if (l->o.serving && !hd_digests_not_ready(l))
         l->o.serving(l->o.arg, ready ? NULL : hd_core_reason(l->core));
+    hd_watch_ready(l);
     hd_engine_set_ready(l->engine, ready);
     hd_engine_kick(l->engine);
 }
@@ -158,6 +161,7 @@ static void do_send(struct hd_leader *l, const struct hd_action *a)
     case HD_ACT_ASSIGN:
         if (a->epoch != hd_core_epoch(l->core))
             return; /* overtaken: it would be for nothing */
+        hd_watch_epoch(l, a->epoch);
         rc = hd_send_assign(p, a);
         l->assigned_us[a->epoch % HD_EPOCHS] = hd_now_us();
         break;

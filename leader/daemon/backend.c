@@ -111,6 +111,8 @@ int hd_backend_open(struct hd_leader *l, const struct sockaddr *addr, struct hd_
                     .drain = drain,
                     .rebalance = rebalance,
                     .status = hd_status_get,
+                    .overview = hd_status_overview,
+                    .plan = hd_watch_plan,
                     .metrics = hd_metrics_text,
                     .serving = &l->serving},
         .listen = addr,

@@ -139,6 +139,7 @@ static void on_kv_result(struct hd_peer *p, const struct hd_frame *f)
             m->rows_kept, m->weights_us, m->rebuild_us, m->n_digests);
     if (m->round == 0 && m->n_heads > 0)
         hd_advice_loaded(p->leader, p, m->weights_us);
+    hd_watch_confirmed(p, m);
     hd_leader_event(p->leader, &ev);
 out:
     if (m)

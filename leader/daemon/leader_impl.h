@@ -124,6 +124,7 @@ struct hd_leader {
     double load_rate;         /* bytes of weights a second that workers load; 0 = unknown */
     uint64_t rows_replayed;   /* since the last failover report */
     uint64_t results_dropped; /* nobody waited for them: of an old epoch, or sent twice */
+    uint64_t told_epoch;      /* whose plan those who watch have heard of */
     uint64_t assigned_us[HD_EPOCHS]; /* when an epoch's last assignment went to the network */
     uint64_t not_ready_since_us;     /* 0 while ready */
 
@@ -288,10 +289,20 @@ int hd_backend_open(struct hd_leader *l, const struct sockaddr *addr, struct hd_
 
 /* status.c */
 void hd_status_get(void *leader, void (*done)(void *arg, json_t *status), void *arg);
+json_t *hd_status_overview(void *leader, bool whole); /* hd_api_backend.overview */
 void hd_status_stats(struct hd_leader *l, struct hd_peer *p, const Hydac__V1__Stats *s);
 void hd_status_peer_gone(struct hd_leader *l, struct hd_peer *p);
 void hd_status_tick(struct hd_leader *l, uint64_t now_us);
 void hd_status_close(struct hd_leader *l);
+
+/* watch.c: what those who watch the cluster (api/feed.h) are told; cheap while there are none */
+json_t *hd_watch_plan(void *leader); /* hd_api_backend.plan */
+/* An assignment of this epoch goes out: the first of each is told. */
+void hd_watch_epoch(struct hd_leader *l, uint64_t epoch);
+void hd_watch_change(struct hd_leader *l, const char *worker, const char *state, const char *cause);
+void hd_watch_ready(struct hd_leader *l);
+void hd_watch_confirmed(struct hd_peer *p, const Hydac__V1__KvResult *m);
+void hd_watch_failover(struct hd_leader *l, const struct hd_failover *f);
 
 /* metrics.c */
 /* The text of GET /metrics, malloc'ed; NULL when memory is out. */

@@ -106,7 +106,7 @@ static json_t *workers_json(const struct hd_leader *l, struct hd_status_query *q
         if (!hd_core_worker(l->core, i, now, &v))
             continue;
         json_t *o = worker_json(l, i, &v, now);
-        if (q->cache[i])
+        if (q && q->cache[i])
             json_object_set(o, "cache", q->cache[i]);
         json_array_append_new(list, o);
     }
@@ -204,14 +204,30 @@ static json_t *cluster_json(const struct hd_leader *l)
     return o;
 }
 
-static json_t *status_json(const struct hd_leader *l, struct hd_status_query *q)
+/* q: NULL, no worker was asked. */
+static json_t *present_json(const struct hd_leader *l, struct hd_status_query *q)
 {
-    return json_pack("{so so s{si si si} so so so so so so}", "model", model_json(l), "cluster",
+    return json_pack("{so so s{si si si} so so so}", "model", model_json(l), "cluster",
                      cluster_json(l), "units", "heads", (int)l->units.heads, "ffn_blocks",
                      (int)l->units.ffn_blocks, "vocab_blocks", (int)l->units.vocab_blocks,
-                     "workers", workers_json(l, q), "engine", engine_json(l), "failovers",
-                     failovers_json(l), "integrity", hd_trust_json(l), "advice", hd_advice_json(l),
-                     "events", events_json(l));
+                     "workers", workers_json(l, q), "engine", engine_json(l), "integrity",
+                     hd_trust_json(l));
+}
+
+static json_t *status_json(const struct hd_leader *l, struct hd_status_query *q)
+{
+    json_t *o = present_json(l, q);
+    if (!o)
+        return NULL;
+    json_object_set_new(o, "failovers", failovers_json(l));
+    json_object_set_new(o, "advice", hd_advice_json(l));
+    json_object_set_new(o, "events", events_json(l));
+    return o;
+}
+
+json_t *hd_status_overview(void *leader, bool whole)
+{
+    return whole ? status_json(leader, NULL) : present_json(leader, NULL);
 }
 
 /* ---- Queries ----*/

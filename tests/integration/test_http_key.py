@@ -102,7 +102,8 @@ def test_admin_key(daemons, key_file, tmp_path):
     admin = tmp_path / "admin.key"
     admin.write_text(secrets.token_hex(24))
     os.chmod(admin, 0o600)
-    c = daemons(leader_args=["--api-key-file", str(key_file), "--admin-key-file", str(admin)])
+    args = ["--api-key-file", str(key_file), "--admin-key-file", str(admin)]
+    c = daemons(leader_args=[*args, "--cluster.min_workers=2"])
     c.start("w1")
     c.start("w2")
     cluster.until(lambda: c.client.request("GET", "/health")[0] == 200, "the cluster serves")

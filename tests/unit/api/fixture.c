@@ -75,6 +75,19 @@ static void fake_status(void *arg, void (*done)(void *done_arg, json_t *status),
         done(done_arg, json_pack("{s:s}", "kind", "status"));
 }
 
+static json_t *fake_overview(void *arg, bool whole)
+{
+    struct fixture *f = arg;
+    f->overviews++;
+    return json_pack("{s:b, s:s%}", "whole", whole, "padding", f->padding ? f->padding : "",
+                     f->padding ? strlen(f->padding) : 0);
+}
+
+static json_t *fake_plan(void *arg)
+{
+    return json_pack("{s:i}", "epoch", 7);
+}
+
 static char *fake_metrics(void *arg)
 {
     struct fixture *f = arg;
@@ -119,6 +132,8 @@ void fixture_open(struct fixture *f, const struct fixture_options *o)
                     .drain = fake_drain,
                     .rebalance = fake_rebalance,
                     .status = fake_status,
+                    .overview = fake_overview,
+                    .plan = fake_plan,
                     .metrics = fake_metrics,
                     .serving = &f->serving},
     };

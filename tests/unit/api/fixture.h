@@ -34,6 +34,8 @@ struct fixture {
     void (*status_done)(void *arg, json_t *status);
     void *status_arg;
     bool no_metrics;
+    unsigned overviews;  /* that were made */
+    const char *padding; /* ... with this in them; NULL: nothing */
     struct hd_serving serving;
 };
 

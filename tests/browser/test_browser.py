@@ -1,0 +1,113 @@
+"""The page in a browser: it chats, shows the cluster, and a machine's death in the middle of an answer."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from client import body_of
+from cluster import Up, until
+from window import answer, ask, click, console, finished, number, resize, text
+
+SMOLLM2 = os.environ.get("HYDAC_SMOLLM2", "")
+QUESTION = "Explain in a few paragraphs, with a list, why the sky is blue."
+TOKENS = 160
+
+needs_model = pytest.mark.skipif(not SMOLLM2, reason="HYDAC_SMOLLM2 is not set")
+
+
+def is_serving(browser):
+    return text(browser, "#state") == "serving"
+
+
+def open_page(browser, url, **settings):
+    """A fresh tab's page, with these settings and nothing said."""
+    browser.get(url + "/")
+    said = {"temperature": "0", "max_tokens": str(TOKENS), **settings}
+    browser.execute_script(
+        "sessionStorage.clear(); localStorage.setItem('hydac.settings', arguments[0])", json.dumps(said)
+    )
+    browser.get(url + "/")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    with Up(SMOLLM2, workers=3, options=["--restart"]) as c:
+        yield c
+
+
+def undisturbed(c):
+    body = body_of(None, TOKENS, messages=[{"role": "user", "content": QUESTION}], ignore_eos=False)
+    del body["prompt"]
+    return c.client.post("/v1/chat/completions", body)["choices"][0]["message"]["content"]
+
+
+@needs_model
+def test_a_death_in_the_middle(browser, served):
+    """The page shows the loss, the heads move to other tiles, the text is the undisturbed one."""
+    whole = undisturbed(served)
+    open_page(browser, served.client.url)
+    until(lambda: is_serving(browser), "the page shows a cluster that serves")
+    until(lambda: number(browser, ".tile .head-unit") == 3, "all heads are in tiles")
+    ask(browser, QUESTION)
+    until(lambda: len(text(browser, ".message.assistant .text")) > 60, "the answer has begun")
+    served.signal("w2", signal.SIGKILL)
+    until(lambda: number(browser, ".loss svg rect") > 0, "the loss is shown with its phases")
+    until(lambda: finished(browser), "the answer is whole")
+    assert answer(browser) == whole
+    assert "w2 was lost" in text(browser, ".loss-note")
+    assert "w2 is lost: its connection ended." in text(browser, "#events")
+    assert "outlived w2" in text(browser, ".message.assistant .facts")
+    for phase in ("detect", "weights", "rebuild", "retry"):
+        assert phase in text(browser, ".loss .phases")
+    until(lambda: number(browser, ".tile[data-state=offline]") == 0, "w2 is back")
+    assert number(browser, ".tile .head-unit") == 3
+    assert console(browser) == []
+
+
+@needs_model
+def test_stop_edit_regenerate(browser, served):
+    open_page(browser, served.client.url, max_tokens="")
+    until(lambda: is_serving(browser), "the page shows a cluster that serves")
+    ask(browser, QUESTION)
+    until(lambda: len(text(browser, ".message.assistant .text")) > 20, "the answer has begun")
+    ask(browser, "")  # the button is "stop" now
+    until(lambda: finished(browser), "the answer is stopped")
+    assert text(browser, ".message.assistant .facts").startswith("stopped")
+    served.until_idle()
+    open_page(browser, served.client.url, max_tokens="12")
+    ask(browser, QUESTION)
+    until(lambda: finished(browser) and answer(browser), "a short answer is whole")
+    first = answer(browser)
+    buttons = "[...document.querySelectorAll('.message.%s .tools button')].find((b) => b.textContent === '%s').click()"
+    browser.execute_script(buttons % ("assistant", "Regenerate"))
+    until(lambda: finished(browser) and answer(browser), "it is given again")
+    assert (answer(browser), number(browser, ".message")) == (first, 2)
+    browser.execute_script(buttons % ("user", "Edit"))
+    browser.execute_script(
+        "document.querySelector('.edit textarea').value = 'Say yes.'; document.querySelector('.edit').requestSubmit()"
+    )
+    until(lambda: text(browser, ".message.user .body") == "Say yes.", "the question is another one")
+    until(lambda: finished(browser) and answer(browser), "it is answered")
+    assert number(browser, ".message") == 2
+    browser.get(served.client.url + "/")  # what was said is there after a reload
+    assert text(browser, ".message.user .body") == "Say yes."
+    assert console(browser) == []
+
+
+@needs_model
+@pytest.mark.parametrize("size", ["desk", "phone"])
+def test_fits(browser, served, size):
+    """Nothing is wider than the window, and each view shows its own."""
+    resize(browser, size)
+    open_page(browser, served.client.url)
+    until(lambda: number(browser, ".tile .head-unit") == 3, "all heads are in tiles")
+    for view in ("chat", "cluster"):
+        click(browser, f"#view-{view}")
+        wide = browser.execute_script("return document.documentElement.scrollWidth - innerWidth")
+        assert wide <= 0, f"{view} is {wide} pixels too wide"
+        shown = browser.execute_script(f"return document.getElementById('{view}').offsetWidth > 0")
+        assert shown
+    resize(browser, "desk")
+    assert console(browser) == []
