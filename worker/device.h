@@ -114,6 +114,10 @@ struct hd_rows {
     const int32_t *shifts;     /* partial sums are round(x * 2^shift); not for logits */
     const uint32_t *want;      /* logits only: 0 = all of a block, k = the best k of it */
     const float *temperatures; /* logits only: 0, or at which a second sum is wanted */
+    /* FFN of a model with experts only, [n][n_used]: which experts a row takes, ascending, and what
+     * each one's output is multiplied with (one rounding) before it is rounded to fixed point. */
+    const uint32_t *experts;
+    const float *weights;
 };
 
 struct hd_half_task {

@@ -9,6 +9,7 @@
 #define SIZES(r, c)  .rows = HD_SIZE_##r, .cols = HD_SIZE_##c
 #define CUT(u, how)  .unit = HD_UNIT_##u, .cut = HD_CUT_##how
 #define LEADERS      .unit = HD_UNIT_KINDS, .cut = HD_CUT_NONE
+#define EXPERTS      .of_expert = true
 
 /* clang-format off */
 const struct hd_slot hd_slots[HD_SLOTS] = {
@@ -21,16 +22,16 @@ const struct hd_slot hd_slots[HD_SLOTS] = {
     [HD_SLOT_V]           = {LAYER(wv),          SIZES(KV, DIM),    CUT(HEAD, ROWS)},
     [HD_SLOT_O]           = {LAYER(wo),          SIZES(DIM, Q),     CUT(HEAD, COLUMNS)},
     [HD_SLOT_FFN_NORM]    = {LAYER(ffn_norm),    SIZES(ONE, DIM),   LEADERS, .norm = true},
-    [HD_SLOT_GATE]        = {LAYER(gate),        SIZES(FFN, DIM),   CUT(FFN, ROWS)},
-    [HD_SLOT_UP]          = {LAYER(up),          SIZES(FFN, DIM),   CUT(FFN, ROWS)},
-    [HD_SLOT_DOWN]        = {LAYER(down),        SIZES(DIM, FFN),   CUT(FFN, COLUMNS)},
+    [HD_SLOT_GATE]        = {LAYER(gate),        SIZES(FFN, DIM),   CUT(FFN, ROWS), EXPERTS},
+    [HD_SLOT_UP]          = {LAYER(up),          SIZES(FFN, DIM),   CUT(FFN, ROWS), EXPERTS},
+    [HD_SLOT_DOWN]        = {LAYER(down),        SIZES(DIM, FFN),   CUT(FFN, COLUMNS), EXPERTS},
     [HD_SLOT_Q_BIAS]      = {LAYER(q_bias),      SIZES(Q, ONE),     CUT(HEAD, ROTATED)},
     [HD_SLOT_K_BIAS]      = {LAYER(k_bias),      SIZES(KV, ONE),    CUT(HEAD, ROTATED)},
     [HD_SLOT_V_BIAS]      = {LAYER(v_bias),      SIZES(KV, ONE),    CUT(HEAD, ROWS)},
     [HD_SLOT_Q_NORM]      = {LAYER(q_norm),      SIZES(HEAD, ONE),  CUT(HEAD, WHOLE), .norm = true},
     [HD_SLOT_K_NORM]      = {LAYER(k_norm),      SIZES(HEAD, ONE),  CUT(HEAD, WHOLE), .norm = true},
-    [HD_SLOT_GATE_BIAS]   = {LAYER(gate_bias),   SIZES(FFN, ONE),   CUT(FFN, ROWS)},
-    [HD_SLOT_UP_BIAS]     = {LAYER(up_bias),     SIZES(FFN, ONE),   CUT(FFN, ROWS)},
+    [HD_SLOT_GATE_BIAS]   = {LAYER(gate_bias),   SIZES(FFN, ONE),   CUT(FFN, ROWS), EXPERTS},
+    [HD_SLOT_UP_BIAS]     = {LAYER(up_bias),     SIZES(FFN, ONE),   CUT(FFN, ROWS), EXPERTS},
     [HD_SLOT_ATTN_BIAS]   = {LAYER(attn_bias),   SIZES(ONE, DIM),   LEADERS},
     [HD_SLOT_FFN_BIAS]    = {LAYER(ffn_bias),    SIZES(ONE, DIM),   LEADERS},
     [HD_SLOT_ATTN_POST_NORM] = {LAYER(attn_post_norm), SIZES(ONE, DIM), LEADERS, .norm = true},
@@ -40,6 +41,7 @@ const struct hd_slot hd_slots[HD_SLOTS] = {
     [HD_SLOT_ATTN_NORM_BIAS]   = {LAYER(attn_norm_bias),   SIZES(ONE, DIM), LEADERS},
     [HD_SLOT_FFN_NORM_BIAS]    = {LAYER(ffn_norm_bias),    SIZES(ONE, DIM), LEADERS},
     [HD_SLOT_OUTPUT_NORM_BIAS] = {MODEL(output_norm_bias), SIZES(ONE, DIM), LEADERS},
+    [HD_SLOT_ROUTER]      = {LAYER(router),      SIZES(EXPERTS, DIM), LEADERS},
 };
 /* clang-format on */
 
@@ -57,6 +59,28 @@ const struct hd_tensor *hd_slot_of(const struct hd_model *m, enum hd_slot_id slo
     const void *of = s->in_layer ? (const void *)&m->layers[layer] : m;
 
     return (const struct hd_tensor *)(const void *)((const char *)of + s->offset);
+}
+
+const uint8_t **hd_expert_data(const struct hd_model *m, enum hd_slot_id slot, uint32_t layer,
+                               uint32_t expert)
+{
+    static const enum hd_slot_id of_experts[HD_EXPERT_SLOTS] = {
+        HD_SLOT_GATE, HD_SLOT_UP, HD_SLOT_DOWN, HD_SLOT_GATE_BIAS, HD_SLOT_UP_BIAS};
+    size_t place = 0;
+
+    while (of_experts[place] != slot)
+        place++;
+    return &m->expert_data[((size_t)layer * m->shape.n_experts + expert) * HD_EXPERT_SLOTS + place];
+}
+
+struct hd_tensor hd_slot_expert(const struct hd_model *m, enum hd_slot_id slot, uint32_t layer,
+                                uint32_t expert)
+{
+    struct hd_tensor t = *hd_slot_of(m, slot, layer);
+
+    if (m->shape.n_experts && hd_slots[slot].of_expert)
+        t.data = *hd_expert_data(m, slot, layer, expert);
+    return t;
 }
 
 uint32_t hd_slot_layers(const struct hd_model *m, enum hd_slot_id slot)
@@ -91,6 +115,8 @@ size_t hd_size_of(const struct hd_model_shape *s, enum hd_size size)
         return s->head_dim;
     case HD_SIZE_FFN:
         return s->ffn_dim;
+    case HD_SIZE_EXPERTS:
+        return s->n_experts;
     case HD_SIZE_VOCAB:
         return s->vocab;
     case HD_SIZE_ONE:
@@ -101,10 +127,11 @@ size_t hd_size_of(const struct hd_model_shape *s, enum hd_size size)
 
 /* ---- Families ----*/
 
-const struct hd_arch *hd_arch_of_gguf(struct hd_str name)
+const struct hd_arch *hd_arch_of_gguf(struct hd_str name, bool experts)
 {
     for (const struct hd_arch *a = hd_arches; a->tensors; a++)
-        if (a->gguf && strlen(a->gguf) == name.len && memcmp(a->gguf, name.data, name.len) == 0)
+        if (a->gguf && a->experts == experts && strlen(a->gguf) == name.len &&
+            memcmp(a->gguf, name.data, name.len) == 0)
             return a;
     return NULL;
 }
@@ -124,8 +151,10 @@ void hd_arch_list(bool hf, char *out, size_t size)
     out[0] = '\0';
     for (const struct hd_arch *a = hd_arches; a->tensors; a++) {
         const char *name = hf ? a->hf : a->gguf;
+        bool again = !hf && name && a->experts &&
+                     hd_arch_of_gguf((struct hd_str){name, strlen(name)}, false);
 
-        if (name && n < size)
+        if (name && !again && n < size)
             n += (size_t)snprintf(out + n, size - n, "%s\"%s\"", n ? ", " : "", name);
     }
 }

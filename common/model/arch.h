@@ -43,6 +43,7 @@ enum hd_slot_id {
     HD_SLOT_ATTN_NORM_BIAS,
     HD_SLOT_FFN_NORM_BIAS,
     HD_SLOT_OUTPUT_NORM_BIAS,
+    HD_SLOT_ROUTER,
     HD_SLOTS, /* one past the last */
 };
 #define HD_SLOT_BIT(slot) (UINT64_C(1) << (slot))
@@ -59,6 +60,7 @@ enum hd_size {
     HD_SIZE_KV,
     HD_SIZE_HEAD,
     HD_SIZE_FFN,
+    HD_SIZE_EXPERTS,
     HD_SIZE_VOCAB,
 };
 
@@ -77,13 +79,21 @@ struct hd_slot {
     enum hd_size rows, cols; /* one of them HD_SIZE_ONE: a vector, in files [1][n] */
     enum hd_unit_kind unit;  /* HD_CUT_NONE: no meaning */
     enum hd_cut_how cut;
-    bool norm; /* a norm's weights: block.norm_offset is added */
+    bool norm;      /* a norm's weights: block.norm_offset is added */
+    bool of_expert; /* where there are experts, each has one; all of a layer are of one type */
 };
 extern const struct hd_slot hd_slots[HD_SLOTS];
 
 /* The tensor of a slot; `layer` has no meaning for those of the model. */
 struct hd_tensor *hd_slot_tensor(struct hd_model *m, enum hd_slot_id slot, uint32_t layer);
 const struct hd_tensor *hd_slot_of(const struct hd_model *m, enum hd_slot_id slot, uint32_t layer);
+/* The tensor of one expert; that of the layer for a slot that experts do not have. */
+struct hd_tensor hd_slot_expert(const struct hd_model *m, enum hd_slot_id slot, uint32_t layer,
+                                uint32_t expert);
+/* Where the expert's bytes are kept, for whoever loads them; a slot of experts. */
+const uint8_t **hd_expert_data(const struct hd_model *m, enum hd_slot_id slot, uint32_t layer,
+                               uint32_t expert);
+#define HD_EXPERT_SLOTS 5 /* of which each expert has one */
 /* How many tensors the model has of it: one, or one in each layer; 0: none. */
 uint32_t hd_slot_layers(const struct hd_model *m, enum hd_slot_id slot);
 /* A vector: of floats. */
@@ -107,12 +117,15 @@ enum hd_wanted {
     HD_WANTED_SERIAL, /* not if both halves of a layer read the same input */
 };
 
-/* A tensor of a family's files. Those of a layer stand behind "blk.N." and "model.layers.N.". */
+/* A tensor of a family's files. Those of a layer stand behind "blk.N." and "model.layers.N.". Of a
+ * slot that experts have a name with a '*' is that of one expert, whose number stands there; one
+ * without is of all of them, one behind the other. */
 struct hd_tensor_name {
     const char *gguf, *hf;
     enum hd_slot_id slot; /* HD_SLOTS ends a list */
     unsigned fused;       /* slots from this on whose rows follow one another in it; 0: one */
     enum hd_wanted wanted;
+    const char *gguf_old; /* what files had before they had `gguf`; NULL: nothing */
 };
 
 struct hd_rule; /* rules.h */
@@ -129,6 +142,8 @@ struct hd_arch {
     const char *const *gguf_needs;
     const char *hf_defaults; /* JSON: what fields of config.json are when they are not there */
 
+    bool experts;            /* a row for models with experts; GGUF may call others the same */
+    struct hd_router router; /* where the file does not say otherwise */
     enum hd_activation activation;
     enum hd_norm_kind norm;
     bool embedding_by_sqrt_dim; /* the embedding is scaled by sqrt(dim) */
@@ -143,7 +158,7 @@ struct hd_arch {
 };
 
 /* The row for what a file says it is; NULL: there is none. */
-const struct hd_arch *hd_arch_of_gguf(struct hd_str name);
+const struct hd_arch *hd_arch_of_gguf(struct hd_str name, bool experts);
 const struct hd_arch *hd_arch_of_hf(const char *model_type);
 /* All there are; one with tensors NULL ends. */
 extern const struct hd_arch hd_arches[];

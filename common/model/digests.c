@@ -294,7 +294,7 @@ static void hash_vector(XXH3_state_t *hash, const struct hd_model *m, enum hd_sl
 {
     const struct hd_tensor *t = hd_slot_of(m, slot, layer);
     if (layer < hd_slot_layers(m, slot))
-        XXH3_64bits_update(hash, t->data, t->row_bytes);
+        XXH3_64bits_update(hash, t->data, t->rows * t->row_bytes);
 }
 
 uint64_t hd_digests_norms(const struct hd_model *m)

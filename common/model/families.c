@@ -33,9 +33,11 @@
     {"attn_v.bias",        "self_attn.v_proj.bias",     HD_SLOT_V_BIAS, .wanted = (when)}
 #define IF_ATTENTION .wanted = HD_WANTED_ATTENTION_BIAS
 #define IF_MLP       .wanted = HD_WANTED_MLP_BIAS
-#define BIASES \
+#define BIASES_OF_ATTENTION \
     QKV_BIASES(HD_WANTED_ATTENTION_BIAS), \
-    {"attn_output.bias",   "self_attn.o_proj.bias",     HD_SLOT_ATTN_BIAS, IF_ATTENTION}, \
+    {"attn_output.bias",   "self_attn.o_proj.bias",     HD_SLOT_ATTN_BIAS, IF_ATTENTION}
+#define BIASES \
+    BIASES_OF_ATTENTION, \
     {"ffn_gate.bias",      "mlp.gate_proj.bias",        HD_SLOT_GATE_BIAS, IF_MLP}, \
     {"ffn_up.bias",        "mlp.up_proj.bias",          HD_SLOT_UP_BIAS,   IF_MLP}, \
     {"ffn_down.bias",      "mlp.down_proj.bias",        HD_SLOT_FFN_BIAS,  IF_MLP}
@@ -54,6 +56,29 @@ static const struct hd_tensor_name qwen2[] = {
 
 static const struct hd_tensor_name qwen3[] = {
     ENDS, ATTN_NORM, ATTENTION, QK_NORMS, FFN_NORM, FFN, BIASES, END,
+};
+
+/* One tensor of all experts in GGUF, one for each in folders; w1, w3, w2 are gate, up, down. */
+static const struct hd_tensor_name mixtral[] = {
+    ENDS, ATTN_NORM, ATTENTION, FFN_NORM,
+    {"ffn_gate_inp.weight",  "block_sparse_moe.gate.weight",         HD_SLOT_ROUTER},
+    {"ffn_gate_exps.weight", "block_sparse_moe.experts.*.w1.weight", HD_SLOT_GATE,
+     .gguf_old = "ffn_gate.*.weight"},
+    {"ffn_up_exps.weight",   "block_sparse_moe.experts.*.w3.weight", HD_SLOT_UP,
+     .gguf_old = "ffn_up.*.weight"},
+    {"ffn_down_exps.weight", "block_sparse_moe.experts.*.w2.weight", HD_SLOT_DOWN,
+     .gguf_old = "ffn_down.*.weight"},
+    END,
+};
+
+#define EXPERTS \
+    {"ffn_gate_inp.weight",  "mlp.gate.weight",                HD_SLOT_ROUTER}, \
+    {"ffn_gate_exps.weight", "mlp.experts.*.gate_proj.weight", HD_SLOT_GATE}, \
+    {"ffn_up_exps.weight",   "mlp.experts.*.up_proj.weight",   HD_SLOT_UP}, \
+    {"ffn_down_exps.weight", "mlp.experts.*.down_proj.weight", HD_SLOT_DOWN}
+
+static const struct hd_tensor_name qwen3moe[] = {
+    ENDS, ATTN_NORM, ATTENTION, QK_NORMS, FFN_NORM, EXPERTS, BIASES_OF_ATTENTION, END,
 };
 
 static const struct hd_tensor_name phi3[] = {
@@ -183,6 +208,25 @@ static const struct hd_rule granite_gguf[] = {
     HD_READ("logit_scale"), HD_RULES_END,
 };
 
+/* What trains the router, or is said of it. */
+#define ROUTER_HF HD_NOTE("router_aux_loss_coef"), HD_NOTE("output_router_logits")
+#define EXPERTS_GGUF \
+    HD_READ("expert_count"), HD_READ("expert_used_count"), HD_READ("expert_feed_forward_length"), \
+    HD_IS("expert_weights_norm", 1), HD_EITHER("expert_gating_func", 0, 1) /* softmax */
+
+static const struct hd_rule mixtral_hf[] = {
+    HD_READ("sliding_window"), HD_READ("num_local_experts"), HD_READ("num_experts_per_tok"),
+    ROUTER_HF, HD_NOTE("router_jitter_noise"), HD_RULES_END,
+};
+static const struct hd_rule experts_gguf[] = {EXPERTS_GGUF, HD_RULES_END};
+
+static const struct hd_rule qwen3moe_hf[] = {
+    HD_READ("attention_bias"), HD_READ("sliding_window"), HD_READ("num_experts"),
+    HD_READ("num_experts_per_tok"), HD_READ("moe_intermediate_size"), HD_READ("norm_topk_prob"),
+    HD_IS("decoder_sparse_step", 1), HD_EMPTY("mlp_only_layers"), ROUTER_HF, HD_RULES_END,
+};
+static const char *const qwen3moe_needs[] = {"expert_feed_forward_length", NULL};
+
 static const struct hd_rule glm4_hf[] = {
     HF_BIASES, HD_READ("partial_rotary_factor"), HD_RULES_END,
 };
@@ -271,6 +315,23 @@ const struct hd_arch hd_arches[] = {
      .hf_defaults = "{\"partial_rotary_factor\": 0.25, \"layer_norm_eps\": 1e-5,"
                     " \"rms_norm_eps\": 1e-5}",
      .norm = HD_NORM_LAYER, .partial_rope = true},
+
+    /* GGUF calls it llama. */
+    {.gguf = "llama", .hf = "mixtral", .tensors = mixtral,
+     .gguf_order = HD_ROPE_INTERLEAVED, .hf_order = HD_ROPE_HALVES,
+     .gguf_rules = experts_gguf, .hf_rules = mixtral_hf,
+     .hf_defaults = "{\"num_local_experts\": 8, \"num_experts_per_tok\": 2,"
+                    " \"num_key_value_heads\": 8, \"rms_norm_eps\": 1e-5,"
+                    " \"rope_theta\": 1000000.0}",
+     .experts = true, .router = {.normalise = true}},
+
+    {.gguf = "qwen3moe", .hf = "qwen3_moe", .tensors = qwen3moe,
+     .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES,
+     .gguf_rules = experts_gguf, .hf_rules = qwen3moe_hf, .gguf_needs = qwen3moe_needs,
+     .hf_defaults = "{\"num_experts\": 128, \"num_experts_per_tok\": 8,"
+                    " \"moe_intermediate_size\": 768, \"norm_topk_prob\": false,"
+                    " \"num_key_value_heads\": 4, \"use_sliding_window\": false}",
+     .experts = true, .router = {.normalise = true}},
 
     {.tensors = NULL},
 };

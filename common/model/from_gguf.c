@@ -30,10 +30,25 @@ static int refuse_type(struct hd_str type, struct hd_error *err)
                    "general.type is \"%s\"; only files of type \"model\" are served", word);
 }
 
+/* Some names are of two families, with experts and without. Where there is one row only, its own
+ * rules judge the number, and whether it is one. */
+static void find_row(struct hd_hyper *h, const struct hd_gguf *g, struct hd_str arch)
+{
+    char key[96];
+    int len = (int)(arch.len < 64 ? arch.len : 64);
+
+    snprintf(key, sizeof key, "%.*s.expert_count", len, arch.data);
+    if (hd_gguf_u64(g, key, &h->n_experts) < 0)
+        h->n_experts = 0;
+    h->arch = hd_arch_of_gguf(arch, h->n_experts > 0);
+    if (!h->arch)
+        h->arch = hd_arch_of_gguf(arch, h->n_experts == 0);
+}
+
 static int find_family(struct hd_hyper *h, const struct hd_gguf *g, struct hd_error *err)
 {
     struct hd_str arch = {0}, type = {"model", 5};
-    char word[64], known[256];
+    char word[64], known[512];
     int rc = gguf_typed(hd_gguf_str(g, "general.type", &type), "general.type", "a string", err);
 
     if (rc < 0 && rc != HD_E_NOTFOUND)
@@ -43,8 +58,8 @@ static int find_family(struct hd_hyper *h, const struct hd_gguf *g, struct hd_er
     rc = hd_gguf_str(g, "general.architecture", &arch);
     if (rc < 0)
         return hd_fail(err, HD_E_FORMAT, "key general.architecture is missing or not a string");
-    h->arch = hd_arch_of_gguf(arch);
     hd_printable(word, sizeof word, arch);
+    find_row(h, g, arch);
     hd_arch_list(false, known, sizeof known);
     if (!h->arch)
         return hd_fail(err, HD_E_UNSUPPORTED, "architecture is \"%s\"; only %s is supported", word,
@@ -125,6 +140,16 @@ static int read_block(const struct hd_gguf *g, struct hd_hyper *h, struct hd_err
     return rc;
 }
 
+/* Their width has a key of its own where other layers could have an FFN of another. */
+static int read_experts(const struct hd_gguf *g, struct hd_hyper *h, struct hd_error *err)
+{
+    int rc = gguf_read_count(g, gguf_key_of(h, "expert_used_count").s, &h->n_used, err);
+
+    return rc < 0 ? rc
+                  : gguf_read_count(g, gguf_key_of(h, "expert_feed_forward_length").s, &h->ffn_dim,
+                                    err);
+}
+
 static int read_hyper(const struct hd_gguf *g, struct hd_hyper *h, struct hd_error *err)
 {
     const struct {
@@ -141,6 +166,8 @@ static int read_hyper(const struct hd_gguf *g, struct hd_hyper *h, struct hd_err
 
     for (size_t i = 0; rc == 0 && i < sizeof counts / sizeof *counts; i++)
         rc = gguf_read_count(g, gguf_key_of(h, counts[i].key).s, counts[i].out, err);
+    if (rc == 0 && h->n_experts)
+        rc = read_experts(g, h, err);
     if (rc == 0)
         rc = read_head_dim(g, h, err);
     bool rms = h->arch->norm == HD_NORM_RMS;

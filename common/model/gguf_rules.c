@@ -135,7 +135,8 @@ static int check_key(const struct hd_gguf *g, size_t i, const struct hd_hyper *h
     const char *dot = memchr(name.data, '.', name.len);
 
     group.len = dot ? (size_t)(dot - name.data) : name.len;
-    if (dot && hd_arch_of_gguf(group) == h->arch) {
+    if (dot && group.len == strlen(h->arch->gguf) &&
+        memcmp(group.data, h->arch->gguf, group.len) == 0) {
         rest = (struct hd_str){dot + 1, name.len - group.len - 1};
         const struct hd_rule *own = scaling_rules(h) ? hd_rule_find(scaling_rules(h), rest) : NULL;
         if (!own && h->arch->gguf_rules)

@@ -155,12 +155,13 @@ static uint64_t padding(uint64_t at)
     return (GGUF_DEFAULT_ALIGNMENT - at % GGUF_DEFAULT_ALIGNMENT) % GGUF_DEFAULT_ALIGNMENT;
 }
 
-void hd_gguf_put_tensor(struct hd_gguf_writer *w, const char *name, enum hd_dtype type, size_t rows,
-                        size_t cols)
+void hd_gguf_put_tensor(struct hd_gguf_writer *w, const char *name, enum hd_dtype type,
+                        const size_t sizes[3])
 {
-    const uint64_t ne[2] = {cols, rows};
-    uint32_t n_dims = rows ? 2 : 1, ggml_type = type;
-    uint64_t bytes = (uint64_t)(rows ? rows : 1) * hd_dtype_row_bytes(type, cols);
+    const uint64_t ne[3] = {sizes[0], sizes[1], sizes[2]};
+    uint32_t n_dims = ne[2] > 1 ? 3 : ne[1] ? 2 : 1, ggml_type = type;
+    uint64_t rows = (ne[1] ? ne[1] : 1) * (n_dims == 3 ? ne[2] : 1);
+    uint64_t bytes = rows * hd_dtype_row_bytes(type, sizes[0]);
 
     put_string(w, w->infos, name);
     put(w, w->infos, &n_dims, sizeof n_dims);

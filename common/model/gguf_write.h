@@ -24,9 +24,10 @@ void hd_gguf_put_array(struct hd_gguf_writer *w, const char *key, enum gguf_type
 void hd_gguf_element_str(struct hd_gguf_writer *w, const char *v);
 void hd_gguf_element_i32(struct hd_gguf_writer *w, int32_t v);
 
-/* A tensor, in the order of the data. rows = 0: a vector. */
-void hd_gguf_put_tensor(struct hd_gguf_writer *w, const char *name, enum hd_dtype type, size_t rows,
-                        size_t cols);
+/* A tensor, in the order of the data. rows = 0: a vector; planes from 2 on: so many matrices. */
+void hd_gguf_put_tensor(struct hd_gguf_writer *w, const char *name, enum hd_dtype type,
+                        const size_t ne[3]);
+#define HD_GGUF_NE(cols, rows, planes) ((const size_t[]){(cols), (rows), (planes)})
 /* After the last tensor is listed. */
 void hd_gguf_write_header(struct hd_gguf_writer *w);
 /* The data, in pieces of any size; hd_gguf_end_tensor after the last piece of each tensor: false

@@ -80,6 +80,30 @@ static int read_layers(const json_t *o, struct hd_hyper *h, struct hd_error *err
     return rc;
 }
 
+/* How many there are has one name or another, and so has their width. */
+static int read_experts(const json_t *o, struct hd_hyper *h, struct hd_error *err)
+{
+    const struct {
+        const char *key;
+        uint64_t *out;
+    } counts[] = {
+        {"num_local_experts", &h->n_experts},
+        {"num_experts", &h->n_experts},
+        {"num_experts_per_tok", &h->n_used},
+        {"moe_intermediate_size", &h->ffn_dim},
+    };
+    bool normalise = h->arch->router.normalise;
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < sizeof counts / sizeof *counts; i++)
+        if (hd_rule_reads(h->arch->hf_rules, counts[i].key))
+            rc = hf_read_count(o, counts[i].key, counts[i].out, err);
+    if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "norm_topk_prob"))
+        rc = hf_read_flag(o, "norm_topk_prob", &normalise, err);
+    h->unnormalised = !normalise;
+    return rc;
+}
+
 int hf_read_block(const json_t *o, struct hd_hyper *h, struct hd_error *err)
 {
     int rc = read_reals(o, h, err);
@@ -88,6 +112,8 @@ int hf_read_block(const json_t *o, struct hd_hyper *h, struct hd_error *err)
         rc = read_layers(o, h, err);
     if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "sliding_window"))
         rc = hf_read_count(o, "sliding_window", &h->window, err);
+    if (rc == 0 && h->arch->experts)
+        rc = read_experts(o, h, err);
     if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "attention_bias"))
         rc = hf_read_flag(o, "attention_bias", &h->attention_bias, err);
     if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "use_qkv_bias"))

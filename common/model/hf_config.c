@@ -132,7 +132,7 @@ int hf_check_fields(const json_t *o, const struct hd_rule *own, const struct hd_
 static int find_family(struct hd_hyper *h, const json_t *o, struct hd_error *err)
 {
     const char *type = json_string_value(json_object_get(o, "model_type"));
-    char known[256];
+    char known[512];
 
     h->arch = type ? hd_arch_of_hf(type) : NULL;
     hd_arch_list(true, known, sizeof known);

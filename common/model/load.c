@@ -64,6 +64,11 @@ static void hash_block(XXH3_state_t *h, const struct hd_model *m)
         hash_u64(h, m->long_from);
     if (m->rope_scale[0] != 1 || m->rope_scale[1] != 1)
         XXH3_64bits_update(h, m->rope_scale, sizeof m->rope_scale);
+    if (m->shape.n_experts) {
+        const uint32_t experts[] = {m->shape.n_experts, m->shape.n_used, m->router.top_first,
+                                    m->router.normalise};
+        XXH3_64bits_update(h, experts, sizeof experts);
+    }
 }
 
 static void hash_shape(XXH3_state_t *h, const struct hd_model *m)
@@ -139,6 +144,82 @@ static int check_shaped(const struct loader *l, const char *name, const struct h
     return 0;
 }
 
+/* ---- Experts ----*/
+
+/* The name of one expert's tensor. */
+static void name_of_expert(const char *name, uint32_t expert, char out[NAME_MAX_LEN])
+{
+    const char *star = strchr(name, '*');
+
+    snprintf(out, NAME_MAX_LEN, "%.*s%u%s", (int)(star - name), name, expert, star + 1);
+}
+
+/* Its bytes, and for the first what all are like. */
+static int take_expert(struct loader *l, const char *name, const struct hd_tensor *t,
+                       enum hd_slot_id id, const uint32_t at[2])
+{
+    struct hd_tensor *all = hd_slot_tensor(l->m, id, at[0]);
+
+    if (at[1] == 0)
+        *all = *t;
+    else if (t->type != all->type)
+        return hd_fail(l->err, HD_E_UNSUPPORTED,
+                       "tensor %s is %s and that of expert 0 is %s; experts of one layer must be "
+                       "of one type: convert the model with one type for them",
+                       name, hd_dtype_name(t->type), hd_dtype_name(all->type));
+    *hd_expert_data(l->m, id, at[0], at[1]) = t->data;
+    l->m->slots |= HD_SLOT_BIT(id);
+    return 0;
+}
+
+/* One tensor for each. */
+static int load_each_expert(struct loader *l, const char *name, const struct hd_tensor_name *n,
+                            uint32_t layer)
+{
+    const struct hd_model_shape *s = &l->m->shape;
+    const size_t want[] = {hd_size_of(s, hd_slots[n->slot].rows),
+                           hd_size_of(s, hd_slots[n->slot].cols)};
+    int rc = 0;
+
+    for (uint32_t e = 0; rc == 0 && e < s->n_experts; e++) {
+        char one[NAME_MAX_LEN];
+        struct hd_tensor t;
+
+        name_of_expert(name, e, one);
+        rc = load_tensor(l, one, &t);
+        if (rc == 0)
+            rc = check_shaped(l, one, &t, want);
+        if (rc == 0)
+            hash_tensor(l->hash, one, &t);
+        if (rc == 0)
+            rc = take_expert(l, one, &t, n->slot, (uint32_t[]){layer, e});
+    }
+    return rc;
+}
+
+/* One tensor of all, one behind the other. */
+static int load_all_experts(struct loader *l, const char *name, const struct hd_tensor_name *n,
+                            uint32_t layer)
+{
+    const struct hd_model_shape *s = &l->m->shape;
+    size_t rows = hd_size_of(s, hd_slots[n->slot].rows);
+    const size_t want[] = {rows * s->n_experts, hd_size_of(s, hd_slots[n->slot].cols)};
+    struct hd_tensor t;
+    int rc = load_tensor(l, name, &t);
+
+    if (rc == 0)
+        rc = check_shaped(l, name, &t, want);
+    if (rc < 0)
+        return rc;
+    hash_tensor(l->hash, name, &t);
+    t.rows = rows;
+    for (uint32_t e = 0; rc == 0 && e < s->n_experts; e++, t.data += rows * t.row_bytes)
+        rc = take_expert(l, name, &t, n->slot, (uint32_t[]){layer, e});
+    return rc;
+}
+
+/* ---- All tensors ----*/
+
 static int load_named(struct loader *l, const char *name, const struct hd_tensor_name *n,
                       uint32_t layer)
 {
@@ -146,8 +227,12 @@ static int load_named(struct loader *l, const char *name, const struct hd_tensor
     unsigned slots = n->fused ? n->fused : 1;
     size_t want[2] = {0, hd_size_of(shape, hd_slots[n->slot].cols)}, row = 0;
     struct hd_tensor t;
-    int rc = load_tensor(l, name, &t);
 
+    if (strchr(name, '*'))
+        return load_each_expert(l, name, n, layer);
+    if (shape->n_experts && hd_slots[n->slot].of_expert)
+        return load_all_experts(l, name, n, layer);
+    int rc = load_tensor(l, name, &t);
     for (unsigned i = 0; i < slots; i++)
         want[0] += hd_size_of(shape, hd_slots[n->slot + i].rows);
     if (hd_slots[n->slot].cols == HD_SIZE_ONE) {
@@ -195,6 +280,9 @@ static bool name_of(const struct loader *l, const struct hd_tensor_name *n, uint
         snprintf(name, NAME_MAX_LEN, "model.layers.%u.%s", layer, last);
     else
         snprintf(name, NAME_MAX_LEN, "blk.%u.%s", layer, last);
+    if (!l->src->hf_names && n->gguf_old &&
+        hd_names_find(l->src->names, (struct hd_str){name, strlen(name)}) < 0)
+        snprintf(name, NAME_MAX_LEN, "blk.%u.%s", layer, n->gguf_old);
     return true;
 }
 

@@ -99,6 +99,7 @@ void hd_model_close(struct hd_model *m)
     hd_safetensors_close(m->impl);
     hd_gguf_close(m->gguf);
     free(m->layers);
+    free(m->expert_data);
     free(m->rope_freq);
     free(m->folder);
     free(m);

@@ -11,6 +11,7 @@
 
 #include "common/math/tensor.h"
 #include "common/model/gguf.h"
+#include "common/model/unit.h"
 #include "common/util/error.h"
 #include "common/util/warnings.h"
 
@@ -21,12 +22,17 @@
 #define HD_MAX_FFN     262144
 #define HD_MAX_VOCAB   1048576
 #define HD_MAX_CONTEXT 1048576
+#define HD_MAX_EXPERTS 512
+#define HD_MAX_USED    64                /* experts of a row */
+#define HD_MAX_HIDDEN  (16 * HD_MAX_FFN) /* columns of all experts of a layer */
 
 struct hd_model_shape {
     uint32_t n_layers, dim, n_heads, n_kv_heads, head_dim, ffn_dim, vocab, context;
     uint32_t rope_dim; /* values of a head that RoPE rotates, its first; head_dim: all */
     float norm_eps;
-    bool tied_output; /* the output matrix is the embedding */
+    bool tied_output;   /* the output matrix is the embedding */
+    uint32_t n_experts; /* of each layer, ffn_dim wide each; 0: one FFN, which every row takes */
+    uint32_t n_used;    /* experts that a row takes; 0 without experts */
 };
 
 enum hd_rope_order {
@@ -56,6 +62,14 @@ struct hd_block {
     uint32_t parallel;      /* 1: both halves of a layer read the attention half's input */
 };
 
+/* How a row comes to its experts, from its logits router * row. Equal ones: leader/engine/route.h.
+ */
+struct hd_router {
+    bool top_first; /* the best logits, then softmax over these; else softmax over all, then the
+                     * best of it */
+    bool normalise; /* ... which are then divided by their sum */
+};
+
 /* Which angles a layer rotates by: rope_freq has a set for each but NONE. */
 enum hd_layer_rope { HD_LAYER_ROPE_MAIN, HD_LAYER_ROPE_LOCAL, HD_LAYER_ROPE_NONE };
 #define HD_ROPE_SETS       2
@@ -71,8 +85,10 @@ struct hd_layer {
     struct hd_tensor wk, wv;                 /* [n_kv_heads * head_dim][dim] */
     struct hd_tensor wo;                     /* [dim][n_heads * head_dim] */
     struct hd_tensor ffn_norm;               /* [1][dim] */
-    struct hd_tensor gate, up;               /* [ffn_dim][dim] */
-    struct hd_tensor down;                   /* [dim][ffn_dim] */
+    struct hd_tensor gate, up;               /* [ffn_dim][dim]; with experts the first's, and those
+                                              * of the others through hd_slot_expert (arch.h) */
+    struct hd_tensor down;                   /* [dim][ffn_dim]; likewise */
+    struct hd_tensor router;                 /* [n_experts][dim] */
     struct hd_tensor q_bias, k_bias, v_bias; /* of the rows of wq, wk, wv */
     struct hd_tensor q_norm, k_norm;         /* [head_dim][1]: of each head, before RoPE */
     struct hd_tensor gate_bias, up_bias;     /* [ffn_dim][1] */
@@ -114,7 +130,9 @@ struct hd_model {
     struct hd_tensor output_norm, output_norm_bias; /* [1][dim] */
     struct hd_tensor output;                        /* [vocab][dim]; = embedding when tied */
     struct hd_layer *layers;                        /* [n_layers] */
-    char name[128];  /* general.name, or the file's or folder's name without ending */
+    struct hd_router router;
+    const uint8_t **expert_data; /* [n_layers][n_experts][HD_EXPERT_SLOTS] */
+    char name[128];              /* general.name, or the file's or folder's name without ending */
     uint64_t digest; /* XXH3 of shape, RoPE, tensor names, types, sizes and a sample of the bytes
                       * of each tensor (its first and last 4 KiB): two machines compare it before
                       * they work together. The same for the same weights in the same container */
@@ -169,13 +187,23 @@ extern const char *const hd_wires[]; /* their words in this order, NULL at the e
 struct hd_units {
     uint32_t heads;      /* = n_kv_heads */
     uint32_t ffn_blocks; /* blocks of ffn_width hidden columns; the last may be narrower */
+    uint32_t experts;    /* at least 1: FFN block u is block u / experts of expert u % experts, so
+                          * that any run of them has about as much of each expert */
     uint32_t ffn_width;
     uint32_t vocab_blocks; /* blocks of vocab_width rows of the output matrix */
     uint32_t vocab_width;
 };
 /* ffn_width: the widest multiple of the down matrix's quantization block (16 for float types)
- * that still gives at least 4 blocks a head, at least one block wide and at most 512.
+ * that still gives at least 4 blocks a head, at least one block wide and at most 512; of experts at
+ * least 4 blocks each.
  * vocab_width: multiple of 16, at least 4 blocks a head if the vocabulary allows, at most 1024. */
 void hd_model_units(const struct hd_model *m, struct hd_units *u);
+/* Which part of its matrices a unit has, counted in units' widths: its number, or that of its block
+ * in its expert. */
+static inline uint32_t hd_units_part(const struct hd_units *u, enum hd_unit_kind kind,
+                                     uint32_t unit)
+{
+    return kind == HD_UNIT_FFN ? unit / u->experts : unit;
+}
 
 #endif

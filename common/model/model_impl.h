@@ -27,7 +27,9 @@ struct hd_hyper {
     uint64_t window;                                                      /* 0: none */
     bool global[HD_MAX_LAYERS]; /* sees all, whatever the window */
     bool no_rope[HD_MAX_LAYERS];
-    double attention_scale; /* 0: 1 / sqrt(head_dim) */
+    uint64_t n_experts, n_used; /* 0: no experts */
+    bool unnormalised;          /* folders: weights of experts are as softmax gives them */
+    double attention_scale;     /* 0: 1 / sqrt(head_dim) */
     double attention_cap, logit_cap, logit_scale, embedding_scale, residual_scale; /* 0: none */
     double norm_offset;
     int64_t bos, eos; /* as the file has them; -1: not given */

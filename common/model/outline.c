@@ -56,6 +56,8 @@ static int set_shape(struct hd_model *m, const struct hd_outline *o, struct hd_e
                          .n_kv_heads = s->n_kv_heads,
                          .head_dim = s->head_dim,
                          .ffn_dim = s->ffn_dim,
+                         .n_experts = s->n_experts,
+                         .n_used = s->n_used,
                          .vocab = s->vocab,
                          .context = s->context,
                          .rope_dim = s->rope_dim,

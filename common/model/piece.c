@@ -67,20 +67,22 @@ static struct span share_of(const struct hd_units *u, struct hd_piece_at at, siz
     size_t width = at.kind == HD_UNIT_HEAD  ? all / u->heads
                    : at.kind == HD_UNIT_FFN ? u->ffn_width
                                             : u->vocab_width;
-    size_t first = at.unit * width, left = all - first;
+    size_t first = hd_units_part(u, at.kind, at.unit) * width, left = all - first;
     return (struct span){first, left < width ? left : width};
 }
 
-static void add_cut(struct hd_cuts *c, enum hd_slot_id slot, const struct hd_tensor *t,
+static void add_cut(struct hd_cuts *c, enum hd_slot_id slot, const struct hd_model *m,
                     const struct hd_units *u, struct hd_piece_at at)
 {
+    uint32_t expert = at.kind == HD_UNIT_FFN ? at.unit % u->experts : 0;
+    struct hd_tensor t = hd_slot_expert(m, slot, at.layer, expert);
     bool columns = hd_slots[slot].cut == HD_CUT_COLUMNS;
-    struct span rows = {0, t->rows}, cols = {0, t->cols};
+    struct span rows = {0, t.rows}, cols = {0, t.cols};
     if (columns)
-        cols = share_of(u, at, t->cols);
+        cols = share_of(u, at, t.cols);
     else if (hd_slots[slot].cut != HD_CUT_WHOLE)
-        rows = share_of(u, at, t->rows);
-    c->cut[c->n++] = (struct hd_cut){.t = *t,
+        rows = share_of(u, at, t.rows);
+    c->cut[c->n++] = (struct hd_cut){.t = t,
                                      .slot = slot,
                                      .row0 = rows.first,
                                      .n_rows = rows.n,
@@ -94,7 +96,7 @@ struct hd_cuts hd_piece_cuts(const struct hd_model *m, const struct hd_units *u,
     struct hd_cuts c = {.n = 0};
     for (enum hd_slot_id s = 0; s < HD_SLOTS; s++)
         if (hd_slots[s].unit == at.kind && at.layer < hd_slot_layers(m, s))
-            add_cut(&c, s, hd_slot_of(m, s, at.layer), u, at);
+            add_cut(&c, s, m, u, at);
     return c;
 }
 

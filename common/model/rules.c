@@ -95,6 +95,9 @@ static void understood(const struct hd_rule *r, char *out, size_t size)
     case HD_RULE_SCALE:
         snprintf(out, size, "only 0, or 1 / sqrt(head size), is");
         break;
+    case HD_RULE_EMPTY:
+        snprintf(out, size, "only an empty list is");
+        break;
     case HD_RULE_WORDS:
         snprintf(out, size, "only %s is", r->text);
         break;

@@ -15,6 +15,7 @@ enum hd_rule_kind {
     HD_RULE_WORDS,  /* one of `text`, separated by '|' */
     HD_RULE_WINDOW, /* 0, or no shorter than the context: every position sees all before it */
     HD_RULE_SCALE,  /* 0, or 1 / sqrt(head size): the usual scale of attention */
+    HD_RULE_EMPTY,  /* a list without anything in it */
     HD_RULE_WARN,   /* taken all the same, with the warning in `text` */
     HD_RULE_NEVER,  /* refused whatever it says; `text` is what to do */
 };
@@ -35,6 +36,7 @@ struct hd_rule {
 #define HD_WORDS(name, words)  {(name), HD_RULE_WORDS, 0, 0, (words)}
 #define HD_WINDOW(name)        {(name), HD_RULE_WINDOW, 0, 0, NULL}
 #define HD_SCALE(name)         {(name), HD_RULE_SCALE, 0, 0, NULL}
+#define HD_EMPTY(name)         {(name), HD_RULE_EMPTY, 0, 0, NULL}
 #define HD_WARN(name, text)    {(name), HD_RULE_WARN, 0, 0, (text)}
 #define HD_NEVER(name, text)   {(name), HD_RULE_NEVER, 0, 0, (text)}
 #define HD_RULES_END           {NULL, HD_RULE_NOTE, 0, 0, NULL}

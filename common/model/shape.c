@@ -41,10 +41,30 @@ static int check_ranges(const struct hd_hyper *h, struct hd_error *err)
     return 0;
 }
 
+static int check_experts(const struct hd_hyper *h, struct hd_error *err)
+{
+    int rc = check_range("number of experts", h->n_experts, HD_MAX_EXPERTS, err);
+
+    if (rc == 0)
+        rc = check_range("number of experts that a row takes", h->n_used, HD_MAX_USED, err);
+    if (rc == 0 && h->n_used > h->n_experts)
+        return hd_fail(err, HD_E_FORMAT, "a row takes %u experts of %u", (unsigned)h->n_used,
+                       (unsigned)h->n_experts);
+    if (rc == 0)
+        rc = check_range("experts x FFN size", h->n_experts * h->ffn_dim, HD_MAX_HIDDEN, err);
+    return rc;
+}
+
 static int check_hyper(const struct hd_hyper *h, struct hd_error *err)
 {
     int rc = check_ranges(h, err);
 
+    if (rc < 0)
+        return rc;
+    if (h->n_experts)
+        rc = check_experts(h, err);
+    else if (h->arch && h->arch->experts)
+        rc = check_range("number of experts", 0, HD_MAX_EXPERTS, err);
     if (rc < 0)
         return rc;
     if (h->n_heads % h->n_kv_heads != 0)
@@ -188,6 +208,8 @@ int hd_model_set_shape(struct hd_model *m, struct hd_hyper *h, struct hd_error *
         .n_kv_heads = (uint32_t)h->n_kv_heads,
         .head_dim = (uint32_t)h->head_dim,
         .ffn_dim = (uint32_t)h->ffn_dim,
+        .n_experts = (uint32_t)h->n_experts,
+        .n_used = h->n_experts ? (uint32_t)h->n_used : 0,
         .vocab = (uint32_t)h->vocab,
         .context = (uint32_t)h->context,
         .rope_dim = (uint32_t)h->rope_dim,
@@ -201,10 +223,15 @@ int hd_model_set_shape(struct hd_model *m, struct hd_hyper *h, struct hd_error *
     m->rope_sets = h->local.theta != 0 || m->long_from != 0 ? 2 : 1;
     m->rope_freq = calloc((size_t)m->rope_sets * (m->shape.head_dim / 2), sizeof *m->rope_freq);
     m->layers = calloc(m->shape.n_layers, sizeof *m->layers);
-    if (!m->rope_freq || !m->layers)
+    m->expert_data = calloc((size_t)m->shape.n_layers * m->shape.n_experts * HD_EXPERT_SLOTS + 1,
+                            sizeof *m->expert_data);
+    if (!m->rope_freq || !m->layers || !m->expert_data)
         return hd_fail(err, HD_E_NOMEM, "no memory for the model's shape");
     set_rope(m, h);
     set_block(m, h);
     set_layers(m, h);
+    if (h->arch)
+        m->router = (struct hd_router){.top_first = h->arch->router.top_first,
+                                       .normalise = h->arch->router.normalise && !h->unnormalised};
     return 0;
 }

@@ -68,6 +68,10 @@ static const struct hd_synth_shape shapes[] = {
      {.theta = 10000, .scaling = HD_ROPE_LONGROPE, .original_context = 90},
      .keys = {{"rope.scaling.original_context_length", 90},
               {"rope.scaling.attn_factor", 1.2, true}}},
+    {"tiny-mixtral",  "llama",    3, 192, 6, 1, 32, 256, 320, 2048, true, PLAIN(1000000),
+     .n_experts = 6, .n_used = 2},
+    {"tiny-qwen3moe", "qwen3moe", 3, 192, 4, 2, 64, 96,  320, 2048, true, PLAIN(1000000),
+     .n_experts = 16, .n_used = 4},
 };
 /* clang-format on */
 #define N_SHAPES (sizeof shapes / sizeof *shapes)
@@ -114,7 +118,7 @@ static void fill_values(const struct fill *f, uint64_t at, size_t n, float *out)
 
 /* ---- Tensors --------------------------------------------------------------------------------*/
 
-enum kind { KIND_NORM, KIND_MATRIX, KIND_TABLE, KIND_ROPE, KIND_BIAS };
+enum kind { KIND_NORM, KIND_MATRIX, KIND_TABLE, KIND_ROPE, KIND_BIAS, KIND_ROUTER };
 
 /* gain: the standard deviation of an output for inputs of unit variance. */
 static const struct making {
@@ -135,6 +139,7 @@ static const struct making {
     [HD_SLOT_FFN_POST_NORM] = {KIND_NORM, 0}, [HD_SLOT_Q_WHOLE_NORM] = {KIND_NORM, 0},
     [HD_SLOT_K_WHOLE_NORM] = {KIND_NORM, 0},  [HD_SLOT_ATTN_NORM_BIAS] = {KIND_BIAS, 0},
     [HD_SLOT_FFN_NORM_BIAS] = {KIND_BIAS, 0}, [HD_SLOT_OUTPUT_NORM_BIAS] = {KIND_BIAS, 0},
+    [HD_SLOT_ROUTER] = {KIND_ROUTER, 2},
 };
 
 struct plan {
@@ -151,6 +156,7 @@ struct item {
     const char *name;
     struct making how;
     size_t rows, cols; /* rows = 0: a vector */
+    size_t planes;     /* so many of them, one behind the other; 0: one */
 };
 
 /* Called for each tensor, in the order of the file; false ends the visit. */
@@ -169,6 +175,10 @@ static bool visit_tensor(struct plan *p, const char *name, const struct hd_tenso
         t.cols *= t.rows;
         t.rows = 0;
     }
+    if (p->s->n_experts && slot->of_expert && hd_slot_is_vector(n->slot))
+        t.rows = p->s->n_experts;
+    else if (p->s->n_experts && slot->of_expert)
+        t.planes = p->s->n_experts;
     return visit(p, &t);
 }
 
@@ -218,7 +228,7 @@ static bool visit_all(struct plan *p, visit_fn *visit)
 /* Vectors are F32; with 4-bit matrices the tables are Q8_0, as people make such files. */
 static enum hd_dtype type_of(const struct plan *p, enum kind kind)
 {
-    if (kind == KIND_NORM || kind == KIND_ROPE || kind == KIND_BIAS)
+    if (kind == KIND_NORM || kind == KIND_ROPE || kind == KIND_BIAS || kind == KIND_ROUTER)
         return HD_F32;
     if (kind == KIND_TABLE && (p->o->type == HD_Q4_0 || p->o->type == HD_Q4_1))
         return HD_Q8_0;
@@ -227,7 +237,8 @@ static enum hd_dtype type_of(const struct plan *p, enum kind kind)
 
 static bool declare(struct plan *p, const struct item *t)
 {
-    hd_gguf_put_tensor(p->w, t->name, type_of(p, t->how.kind), t->rows, t->cols);
+    hd_gguf_put_tensor(p->w, t->name, type_of(p, t->how.kind),
+                       HD_GGUF_NE(t->cols, t->rows, t->planes));
     return true;
 }
 
@@ -263,7 +274,7 @@ static bool write_tensor(struct plan *p, const struct item *t)
                    : t->how.kind == KIND_BIAS ? 0.25
                                               : t->how.gain * sqrt(3.0 / (double)t->cols);
     float full = (float)(bound / (1 << 23));
-    for (size_t r = 0; r < (t->rows ? t->rows : 1); r++) {
+    for (size_t r = 0; r < (t->rows ? t->rows : 1) * (t->planes ? t->planes : 1); r++) {
         bool text = r >= HD_SYNTH_FIRST_TEXT && r < hd_synth_text_end(p->s->vocab);
 
         f.step = t->how.kind == KIND_TABLE && !text ? full / 4 : full;
@@ -340,6 +351,11 @@ static void put_keys(const struct plan *p)
     put_u32(p, "rope.dimension_count", s->rope_dim ? s->rope_dim : s->head_dim);
     put_f32(p, "rope.freq_base", (float)s->rope.theta);
     put_u32(p, "vocab_size", s->vocab);
+    if (s->n_experts) {
+        put_u32(p, "expert_count", s->n_experts);
+        put_u32(p, "expert_used_count", s->n_used);
+        put_u32(p, "expert_feed_forward_length", s->ffn_dim);
+    }
     for (const struct hd_synth_key *k = s->keys; k->name; k++)
         if (k->real)
             put_f32(p, k->name, (float)k->value);
@@ -380,16 +396,20 @@ int hd_synth_write(const struct hd_synth_options *o, struct hd_error *err)
         return hd_fail(err, HD_E_UNSUPPORTED,
                        "models of type %s cannot be made (F32, F16, BF16, Q8_0, Q4_0 and Q4_1 can)",
                        hd_dtype_name((int)o->type));
-    p.arch = hd_arch_of_gguf((struct hd_str){p.s->arch, strlen(p.s->arch)});
+    p.arch = hd_arch_of_gguf((struct hd_str){p.s->arch, strlen(p.s->arch)}, p.s->n_experts > 0);
     p.sizes = (struct hd_model_shape){.n_layers = p.s->n_layers,
                                       .dim = p.s->dim,
                                       .n_heads = p.s->n_heads,
                                       .n_kv_heads = p.s->n_kv_heads,
                                       .head_dim = p.s->head_dim,
                                       .ffn_dim = p.s->ffn_dim,
+                                      .n_experts = p.s->n_experts,
+                                      .n_used = p.s->n_used,
                                       .vocab = p.s->vocab};
-    /* The widest rows are those of the down matrix. */
-    size_t widest = p.s->ffn_dim;
+    /* The widest rows are those of the down matrix, or with narrow experts those of all that take
+     * the residual. */
+    size_t widest = p.s->ffn_dim > p.s->dim ? p.s->ffn_dim : p.s->dim;
+    widest = widest > p.s->n_heads * p.s->head_dim ? widest : p.s->n_heads * p.s->head_dim;
     p.row = calloc(widest, sizeof *p.row);
     p.packed = calloc(widest, sizeof(float));
     if (p.row && p.packed)

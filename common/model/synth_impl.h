@@ -17,8 +17,9 @@ struct hd_synth_shape {
     uint32_t n_layers, dim, n_heads, n_kv_heads, head_dim, ffn_dim, vocab, context;
     bool own_output;
     struct hd_rope_config rope;
-    uint32_t rope_dim; /* 0: head_dim */
-    bool biases;       /* those that a model of the family may have */
+    uint32_t rope_dim;          /* 0: head_dim */
+    uint32_t n_experts, n_used; /* ffn_dim is that of each */
+    bool biases;                /* those that a model of the family may have */
     struct hd_synth_key keys[6];
 };
 

@@ -55,7 +55,8 @@ static struct hd_audit_record *keep(struct hd_leader *l, uint64_t round, unsigne
     const struct hd_half_work *w = hd_engine_work(l->engine, group);
     struct hd_shared *payload = l->payloads[group].bytes;
     bool logits = w && w->half == HD_HALF_LOGITS;
-    uint32_t *lists = w && payload ? malloc(4 * w->rows * sizeof *lists) : NULL;
+    size_t used = w && w->experts ? l->model->shape.n_used : 0;
+    uint32_t *lists = w && payload ? malloc((4 + 2 * used) * w->rows * sizeof *lists) : NULL;
     if (!r || !lists) {
         free(lists);
         return NULL;
@@ -68,6 +69,8 @@ static struct hd_audit_record *keep(struct hd_leader *l, uint64_t round, unsigne
     r->shifts = (int32_t *)copy(&lists, logits ? NULL : w->shifts, w->rows);
     r->want = (uint32_t *)copy(&lists, logits ? w->want : NULL, w->rows);
     r->temperatures = (float *)copy(&lists, logits ? w->temperatures : NULL, w->rows);
+    r->experts = (uint32_t *)copy(&lists, w->experts, used * w->rows);
+    r->weights = (float *)copy(&lists, w->weights, used * w->rows);
     return r;
 }
 
@@ -162,6 +165,9 @@ int hd_send_audit(struct hd_leader *l, struct hd_peer *p, const struct hd_action
     m.want = r->want;
     m.temperatures = r->temperatures;
     m.n_want = m.n_temperatures = r->want ? r->rows : 0;
+    m.experts = r->experts;
+    m.weights = r->weights;
+    m.n_experts = m.n_weights = r->experts ? r->rows * l->model->shape.n_used : 0;
     m.fresh = a->audit.again;
     return hd_peer_send(p, HD_FRAME_AUDIT, &m.base, r->payload);
 }

@@ -5,11 +5,16 @@
 /* Positions of K/V that a plan makes room for; longer contexts share what memory is left. */
 #define PLANNED_POSITIONS 4096
 
-static void add_matrix(struct hd_unit_cost *c, const struct hd_tensor *t)
+/* Of experts a row takes a few, and all are kept. Which ones is the text's matter: the plan reckons
+ * with each as often as with any other. */
+static void add_matrix(struct hd_unit_cost *c, const struct hd_model *m, enum hd_slot_id slot,
+                       uint32_t layer)
 {
+    const struct hd_tensor *t = hd_slot_of(m, slot, layer);
     struct hd_slice all = {.n_rows = t->rows, .n_cols = t->cols};
-    c->work += (double)t->rows * (double)t->cols;
-    c->bytes += (double)hd_weights_bytes(t, &all);
+    bool experts = m->shape.n_experts && hd_slots[slot].of_expert;
+    c->work += (double)t->rows * (double)t->cols * (experts ? m->shape.n_used : 1);
+    c->bytes += (double)hd_weights_bytes(t, &all) * (experts ? m->shape.n_experts : 1);
 }
 
 double hd_leader_kv_position_bytes(const struct hd_leader *l)
@@ -34,7 +39,7 @@ void hd_leader_unit_costs(const struct hd_leader *l, struct hd_unit_cost cost[HD
         cost[k] = (struct hd_unit_cost){0};
     for (enum hd_slot_id s = 0; s < HD_SLOTS; s++)
         for (uint32_t i = 0; i < hd_slot_layers(l->model, s) && hd_slot_is_units(s); i++)
-            add_matrix(&cost[hd_slots[s].unit], hd_slot_of(l->model, s, i));
+            add_matrix(&cost[hd_slots[s].unit], l->model, s, i);
     for (int k = 0; k < HD_UNIT_KINDS; k++) {
         cost[k].work /= units[k];
         cost[k].bytes /= units[k];

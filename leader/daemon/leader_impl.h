@@ -136,6 +136,8 @@ struct hd_leader {
         struct hd_shared *payload;
         uint32_t *sequences, *positions, *want; /* [rows], one block with the next two */
         float *temperatures;
+        uint32_t *experts; /* [rows][n_used], or NULL */
+        float *weights;    /* likewise */
         int32_t *shifts;
         struct hd_audited_units {
             uint32_t *list; /* that the worker had when it answered; of LOGITS one */

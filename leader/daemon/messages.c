@@ -245,6 +245,11 @@ int hd_send_half(struct hd_leader *l, struct hd_peer *p, const struct hd_action 
         m.n_shifts = w->rows;
         m.shifts = (int32_t *)w->shifts;
     }
+    if (w->experts) {
+        m.n_experts = m.n_weights = w->rows * l->model->shape.n_used;
+        m.experts = (uint32_t *)w->experts;
+        m.weights = (float *)w->weights;
+    }
     return hd_peer_send(p, HD_FRAME_STEP, &m.base, payload);
 }
 

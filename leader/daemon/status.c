@@ -113,16 +113,28 @@ static json_t *workers_json(const struct hd_leader *l, struct hd_status_query *q
     return list;
 }
 
+/* How many rows took each expert since the start, in all layers together. */
+static json_t *experts_json(const struct hd_leader *l, const struct hd_engine_stats *s)
+{
+    const struct hd_model_shape *m = &l->model->shape;
+    json_t *rows = json_array();
+    for (uint32_t e = 0; e < m->n_experts; e++)
+        json_array_append_new(rows, json_integer((json_int_t)s->expert_rows[e]));
+    return json_pack("{si si so}", "count", (int)m->n_experts, "used", (int)m->n_used, "rows",
+                     rows);
+}
+
 static json_t *engine_json(const struct hd_leader *l)
 {
     struct hd_engine_stats s;
     hd_engine_get_stats(l->engine, &s);
-    return json_pack("{si si sI sI sI sI sI sI sI sI}", "waiting", (int)s.waiting, "running",
+    json_t *experts = l->model->shape.n_experts ? experts_json(l, &s) : NULL;
+    return json_pack("{si si sI sI sI sI sI sI sI sI so*}", "waiting", (int)s.waiting, "running",
                      (int)s.running, "requests", (json_int_t)s.requests, "tokens",
                      (json_int_t)s.tokens, "prompt_tokens", (json_int_t)s.prompt_tokens, "steps",
                      (json_int_t)s.steps, "rows", (json_int_t)s.rows, "wide_rows",
                      (json_int_t)s.wide_rows, "logits_again", (json_int_t)s.logits_again,
-                     "leader_us", (json_int_t)s.leader_us);
+                     "leader_us", (json_int_t)s.leader_us, "experts", experts);
 }
 
 /* Oldest first, as many as the ring still holds. */

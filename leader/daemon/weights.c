@@ -25,6 +25,8 @@ static void fill_outline(Hydac__V1__ModelOutline *m, const struct hd_outline *o)
     m->kv_heads = o->shape.n_kv_heads;
     m->head_dim = o->shape.head_dim;
     m->ffn_dim = o->shape.ffn_dim;
+    m->experts = o->shape.n_experts;
+    m->experts_used = o->shape.n_used;
     m->vocab = o->shape.vocab;
     m->context = o->shape.context;
     m->norm_eps = o->shape.norm_eps;

@@ -25,9 +25,11 @@ static bool alloc_rows(struct hd_engine *e)
     e->temperatures = calloc(n, sizeof *e->temperatures);
     e->shifts = calloc(n, sizeof *e->shifts);
     e->by_sequence = calloc(n, sizeof *e->by_sequence);
+    e->experts = calloc(n * e->o.model->shape.n_used + 1, sizeof *e->experts);
+    e->weights = calloc(n * e->o.model->shape.n_used + 1, sizeof *e->weights);
     return e->rows && e->residual && e->embedding && e->normalised && e->x && e->acc &&
            e->sequences && e->positions && e->want && e->temperatures && e->shifts &&
-           e->by_sequence;
+           e->by_sequence && e->experts && e->weights;
 }
 
 static bool load_vector(struct hd_engine *e, enum hd_slot_id slot)
@@ -65,7 +67,8 @@ int hd_engine_new(struct hd_engine **out, const struct hd_engine_options *o, str
     e->limit = (struct hd_live_limit){.logged = UINT64_MAX, .held = UINT64_MAX};
     if (e->o.max_sequences > HD_MAX_SEQUENCES)
         e->o.max_sequences = HD_MAX_SEQUENCES;
-    if (!alloc_rows(e) || !load_vectors(e) || hd_whole_norms_new(&e->whole, e) < 0) {
+    if (!alloc_rows(e) || !load_vectors(e) || hd_whole_norms_new(&e->whole, e) < 0 ||
+        hd_route_init(&e->route, o->model, o->kernels) < 0) {
         hd_engine_free(e);
         return hd_fail(err, HD_E_NOMEM, "no memory for a step of %u rows", o->max_rows);
     }
@@ -103,6 +106,9 @@ void hd_engine_free(struct hd_engine *e)
     free(e->shifts);
     free(e->by_sequence);
     hd_whole_norms_free(e->whole);
+    free(e->experts);
+    free(e->weights);
+    hd_route_deinit(&e->route);
     for (int s = 0; s < HD_SLOTS; s++)
         free(e->own[s]);
     free(e);
@@ -313,4 +319,5 @@ void hd_engine_get_stats(const struct hd_engine *e, struct hd_engine_stats *s)
     *s = e->stats;
     s->waiting = e->n_waiting;
     s->running = e->n_running;
+    s->expert_rows = e->route.rows;
 }

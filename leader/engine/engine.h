@@ -42,6 +42,8 @@ struct hd_half_work {
     const int32_t *shifts;     /* [rows]; ATTENTION and FFN */
     const uint32_t *want;      /* [rows]; LOGITS: 0 = all, k = best k of each vocab block */
     const float *temperatures; /* [rows]; LOGITS: 0, or at which a second sum is wanted */
+    const uint32_t *experts; /* [rows][n_used], ascending; FFN of a model with experts, else NULL */
+    const float *weights;    /* of these, likewise */
     const struct hd_seq_rows *by_sequence;
     size_t n_sequences;
 };
@@ -155,8 +157,9 @@ bool hd_engine_ended(const struct hd_engine *e, uint64_t since_us, uint32_t sequ
 struct hd_engine_stats {
     unsigned waiting, running;
     uint64_t requests, tokens, prompt_tokens, steps, rows, wide_rows;
-    uint64_t logits_again; /* LOGITS half-steps asked for again, for every logit of a row */
-    uint64_t leader_us;    /* time spent in the engine's own arithmetic */
+    uint64_t logits_again;       /* LOGITS half-steps asked for again, for every logit of a row */
+    uint64_t leader_us;          /* time spent in the engine's own arithmetic */
+    const uint64_t *expert_rows; /* [n_experts]: rows that took each, in all layers; the engine's */
 };
 void hd_engine_get_stats(const struct hd_engine *e, struct hd_engine_stats *s);
 

@@ -10,6 +10,7 @@
 #include "leader/engine/adjust.h"
 #include "leader/engine/engine.h"
 #include "leader/engine/logits.h"
+#include "leader/engine/route.h"
 
 #define HD_NO_SEQUENCE UINT32_MAX
 /* Rows whose every logit crosses the wire, in one step: bounds a step's largest answer. */
@@ -84,6 +85,9 @@ struct hd_engine {
     uint32_t *sequences, *positions, *want; /* [max_rows] */
     float *temperatures;
     int32_t *shifts;
+    uint32_t *experts; /* [max_rows][n_used], as far as the model has any */
+    float *weights;    /* likewise */
+    struct hd_route route;
     struct hd_seq_rows *by_sequence;
     struct hd_logits logits;
     struct hd_adjust adjust;

@@ -47,6 +47,16 @@ static int shift_for(const struct hd_engine *e, const struct hd_group *p, const 
 
 /* ---- Asking for half-steps ----*/
 
+/* Of the input that was put last. */
+static void route_row(struct hd_engine *e, const struct hd_group *p, size_t at,
+                      const struct hd_row *row)
+{
+    size_t used = e->o.model->shape.n_used;
+    if (!hd_route_row(&e->route, p->layer, e->normalised, e->experts + at * used,
+                      e->weights + at * used))
+        row->r->bad = true;
+}
+
 /* `at`: its place in the half-step, counted from the step's first row. */
 static void put_row(struct hd_engine *e, const struct hd_group *p, size_t at, size_t i)
 {
@@ -54,6 +64,8 @@ static void put_row(struct hd_engine *e, const struct hd_group *p, size_t at, si
     const float *residual = e->residual + i * e->o.model->shape.dim;
     if (!hd_input_is_there(e, p))
         hd_put_input(e, p, residual, e->x + at * e->row_bytes);
+    if (p->work.experts)
+        route_row(e, p, at, row);
     e->sequences[at] = row->r->sequence;
     e->positions[at] = row->position;
     row->shift = shift_for(e, p, residual);
@@ -79,7 +91,10 @@ static void clear_sums(struct hd_engine *e, const struct hd_group *p)
 static void issue(struct hd_engine *e, struct hd_group *p)
 {
     uint64_t t0 = hd_now_us();
-    size_t at = p->first;
+    size_t at = p->first, used = e->o.model->shape.n_used;
+    bool routed = used > 0 && p->half == HD_HALF_FFN;
+    p->work.experts = routed ? e->experts + p->first * used : NULL;
+    p->work.weights = routed ? e->weights + p->first * used : NULL;
     for (size_t i = p->first; i < p->first + p->n_rows; i++) {
         const struct hd_row *row = &e->rows[i];
         if (p->half == HD_HALF_LOGITS && !row->sampled)

@@ -136,8 +136,8 @@ static void *input(struct half *h, const void *x, size_t i)
     return p;
 }
 
-/* Adds what the last matrix of a unit makes of x [inputs] to the sums of a row. */
-static void add(struct half *h, const struct hd_cut *c, size_t row, const float *x)
+/* Adds what the last matrix of a unit makes of x [inputs] to the sums of a row, times a weight. */
+static void add(struct half *h, const struct hd_cut *c, size_t row, const float *x, float weight)
 {
     size_t dim = h->shape->dim, n = inputs_of(c);
     float *y = room(h, dim * sizeof *y);
@@ -146,6 +146,8 @@ static void add(struct half *h, const struct hd_cut *c, size_t row, const float 
         hd_q8_quantize(portable(), x, n, prepared);
     if (!h->failed) {
         multiply(h, c, prepared ? prepared : x, y);
+        for (size_t i = 0; i < dim && weight != 1; i++)
+            y[i] *= weight;
         if (hd_fixed_add(portable(), h->sum + row * dim, y, h->task->rows->shifts[row], dim) < 0)
             h->is_bad[row] = 1;
     }
@@ -296,7 +298,7 @@ static void attention_row(struct half *h, const struct piece *p, size_t i, struc
         for (size_t r = 0; r < n_rep; r++)
             rotate(h, at, rows->positions[i], &tail, q + r * hd);
         attend(h, at, rows->positions[i], q);
-        add(h, cut_of(p, HD_SLOT_O), i, q);
+        add(h, cut_of(p, HD_SLOT_O), i, q, 1);
     }
     free(q);
     free(x);
@@ -323,6 +325,16 @@ static void attention_unit(struct half *h, size_t slot)
 
 /* ---- The FFN half ----*/
 
+/* What a row's output of an expert is multiplied with; -1: the row does not want it. */
+static float weight_of(const struct half *h, uint32_t unit, size_t row)
+{
+    uint32_t expert = unit % h->d->units.experts, used = h->shape->n_used;
+    for (size_t i = row * used; i < (row + 1) * used; i++)
+        if (h->task->rows->experts[i] == expert)
+            return h->task->rows->weights[i];
+    return used ? -1 : 1;
+}
+
 static void ffn_unit(struct half *h, size_t slot)
 {
     const struct hd_half_task *t = h->task;
@@ -330,6 +342,9 @@ static void ffn_unit(struct half *h, size_t slot)
         t->from.weights, (struct hd_piece_at){HD_UNIT_FFN, t->units.list[slot], t->layer});
     size_t n = outputs_of(cut_of(p, HD_SLOT_GATE));
     for (size_t i = 0; i < t->rows->n && !h->failed; i++) {
+        float weight = weight_of(h, t->units.list[slot], i);
+        if (weight < 0)
+            continue;
         void *x = input(h, t->rows->x, i);
         float *gate = room(h, 2 * n * sizeof *gate);
         if (!h->failed) {
@@ -341,7 +356,7 @@ static void ffn_unit(struct half *h, size_t slot)
                 hd_gelu_mul(portable(), gate, gate + n, gate, n);
             else
                 hd_silu_mul(portable(), gate, gate + n, gate, n);
-            add(h, cut_of(p, HD_SLOT_DOWN), i, gate);
+            add(h, cut_of(p, HD_SLOT_DOWN), i, gate, weight);
         }
         free(gate);
         free(x);

@@ -271,6 +271,7 @@ static struct unit_input output_of(const struct reduction *r, size_t slot)
     const struct hd_weights *w = &weights_of(r->work, slot)->o;
     return (struct unit_input){
         .w = w,
+        .of = {.n = r->work->rows->n},
         .rows =
             {
                 .x = plane_row(c, c->attended, slot, 0, width),
@@ -332,6 +333,6 @@ int hd_compute_attention(struct hd_compute *c, const struct hd_half_task *work,
         hd_team_run(c->team, j.heads.n * rows->n, store_item, &j);
     hd_team_run(c->team, j.heads.n * rows->n, attend_item, &j);
     out->flops = count_flops(&j);
-    struct reduction r = {.c = c, .work = work, .in = output_of};
+    struct reduction r = {.c = c, .work = work, .units = work->units.n, .in = output_of};
     return hd_reduce(&r, out, err);
 }

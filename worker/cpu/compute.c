@@ -46,8 +46,7 @@ static bool alloc_q8(struct hd_compute *c)
         return true;
     c->inputs = scratch_new(rows, hd_q8_prepared_bytes(c->model->shape.dim), 1);
     c->attended_q8 = scratch_new(c->units.heads * rows, hd_q8_prepared_bytes(width), 1);
-    c->hidden_q8 =
-        scratch_new(c->units.ffn_blocks * rows, hd_q8_prepared_bytes(c->units.ffn_width), 1);
+    c->hidden_q8 = scratch_new(c->hidden_rows, hd_q8_prepared_bytes(c->units.ffn_width), 1);
     return c->inputs && c->attended_q8 && c->hidden_q8;
 }
 
@@ -60,8 +59,11 @@ static bool alloc_scratch(struct hd_compute *c)
     c->k = scratch_new(heads * m->head_dim, rows, sizeof *c->k);
     c->v = scratch_new(heads * m->head_dim, rows, sizeof *c->v);
     c->attended = scratch_new(heads * width, rows, sizeof *c->attended);
-    c->hidden =
-        scratch_new((size_t)c->units.ffn_blocks * c->units.ffn_width, rows, sizeof *c->hidden);
+    /* Each row takes n_used experts, or what there is instead of them. */
+    c->hidden_rows = (size_t)c->units.ffn_blocks / c->units.experts * rows;
+    c->hidden_rows *= m->n_used ? m->n_used : 1;
+    c->hidden = scratch_new(c->hidden_rows, c->units.ffn_width, sizeof *c->hidden);
+    c->blocks = scratch_new(c->units.ffn_blocks, 1, sizeof *c->blocks);
     c->sum = scratch_new(rows, m->dim, sizeof *c->sum);
     c->narrow = scratch_new(rows, m->dim, sizeof *c->narrow);
     if (c->wire == HD_WIRE_COMPACT)
@@ -74,9 +76,9 @@ static bool alloc_scratch(struct hd_compute *c)
     c->offset = scratch_new(rows, 1, sizeof *c->offset);
     c->unit = scratch_new(largest(heads, c->units.ffn_blocks, 1), 1, sizeof *c->unit);
     c->thread_scratch = scratch_new(c->threads, c->scratch_floats, sizeof *c->thread_scratch);
-    return alloc_q8(c) && c->q && c->k && c->v && c->attended && c->hidden && c->sum && c->narrow &&
-           has_compact && c->is_bad && c->is_wide && c->bad && c->wide && c->offset && c->unit &&
-           c->thread_scratch;
+    return alloc_q8(c) && hd_picks_init(c) && c->blocks && c->q && c->k && c->v && c->attended &&
+           c->hidden && c->sum && c->narrow && has_compact && c->is_bad && c->is_wide && c->bad &&
+           c->wide && c->offset && c->unit && c->thread_scratch;
 }
 
 int hd_compute_new(struct hd_compute **out, const struct hd_device *d,
@@ -129,6 +131,8 @@ void hd_compute_free(struct hd_compute *c)
     free(c->wide);
     free(c->offset);
     free(c->unit);
+    free(c->blocks);
+    hd_picks_deinit(c);
     free(c->thread_scratch);
     free(c);
 }
@@ -224,6 +228,25 @@ struct item_sums {
     float *partial; /* [rows][stride], of one unit */
 };
 
+/* Those of a unit's rows that lie in [row0, row0 + rows) of the step: the first, and how many. */
+static size_t rows_within(const struct hd_share *of, const struct hd_range *at, size_t *n)
+{
+    size_t i = 0, end = of->n;
+    *n = at->rows;
+    if (!of->row)
+        return at->row0;
+    for (size_t m; i < end;) { /* the first that is not before the range */
+        m = i + (end - i) / 2;
+        if (of->row[m] < at->row0)
+            i = m + 1;
+        else
+            end = m;
+    }
+    for (*n = 0; i + *n < of->n && of->row[i + *n] < at->row0 + at->rows;)
+        ++*n;
+    return i;
+}
+
 /* Adds one unit's partial of a range of outputs to the sums. */
 static void add_unit(const struct reduction *r, const struct split_item *it, size_t slot,
                      const struct item_sums *s)
@@ -233,11 +256,18 @@ static void add_unit(const struct reduction *r, const struct split_item *it, siz
     struct unit_input in = c->unit[slot];
     size_t g1 = it->at.g1 < in.w->groups ? it->at.g1 : in.w->groups;
     size_t n = (g1 * HD_GROUP < dim ? g1 * HD_GROUP : dim) - first;
-    hd_product(c->kernels, &in.rows, in.w, it->at, s->partial, it->stride);
-    for (size_t i = 0; i < it->at.rows; i++) {
-        size_t row = it->at.row0 + i;
+    struct hd_range at = it->at;
+    at.row0 = rows_within(&in.of, &it->at, &at.rows);
+    if (at.rows == 0)
+        return;
+    hd_product(c->kernels, &in.rows, in.w, at, s->partial, it->stride);
+    for (size_t i = 0; i < at.rows; i++) {
+        size_t row = in.of.row ? in.of.row[at.row0 + i] : at.row0 + i;
+        float *partial = s->partial + i * it->stride;
+        for (size_t k = 0; k < n && in.of.weight; k++)
+            partial[k] *= in.of.weight[at.row0 + i];
         /* Several threads may find the same row bad: each stores the same byte. */
-        if (hd_fixed_add(c->kernels, s->sum + i * it->stride, s->partial + i * it->stride,
+        if (hd_fixed_add(c->kernels, s->sum + (row - it->at.row0) * it->stride, partial,
                          r->work->rows->shifts[row], n) < 0)
             __atomic_store_n(&c->is_bad[row], 1, __ATOMIC_RELAXED);
     }
@@ -252,7 +282,7 @@ static void reduce_item(void *arg, size_t index, unsigned thread)
     float *scratch = hd_scratch(r->c, thread);
     struct item_sums s = {(int64_t *)(void *)scratch, scratch + 2 * it.at.rows * it.stride};
     memset(s.sum, 0, it.at.rows * it.stride * sizeof *s.sum);
-    for (size_t slot = 0; slot < r->work->units.n; slot++)
+    for (size_t slot = 0; slot < r->units; slot++)
         add_unit(r, &it, slot, &s);
     for (size_t i = 0; i < it.at.rows; i++)
         memcpy(r->c->sum + (it.at.row0 + i) * dim + first, s.sum + i * it.stride,
@@ -282,13 +312,13 @@ int hd_reduce(struct reduction *r, struct hd_half_output *out, struct hd_error *
     struct hd_compute *c = r->c;
     size_t rows = r->work->rows->n, groups = (c->model->shape.dim + HD_GROUP - 1) / HD_GROUP;
     memset(c->is_bad, 0, rows);
-    for (size_t slot = 0; slot < r->work->units.n; slot++)
+    for (size_t slot = 0; slot < r->units; slot++)
         c->unit[slot] = r->in(r, slot);
     r->split = hd_split(c, 1, groups, rows);
     hd_team_run(c->team, hd_split_items(&r->split), reduce_item, r);
     hd_team_run(c->team, rows, narrow_row, r);
-    for (size_t slot = 0; slot < r->work->units.n; slot++)
-        out->flops += hd_product_flops(c->unit[slot].w, rows);
+    for (size_t slot = 0; slot < r->units; slot++)
+        out->flops += hd_product_flops(c->unit[slot].w, c->unit[slot].of.n);
     struct hd_sums sums = {
         .rows = rows,
         .dim = c->model->shape.dim,

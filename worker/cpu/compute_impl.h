@@ -16,10 +16,26 @@
     32 /* ... of an item with few: the longer a piece of memory, the faster it is read */
 #define LOGITS_TILE 16 /* rows of a work item on a whole vocab block */
 
+/* The rows of a step that a unit computes, in their order. */
+struct hd_share {
+    size_t n;
+    const uint32_t *row; /* [n], ascending; NULL: all, and as they come */
+    const float *weight; /* [n]: what a row's output is multiplied with; NULL: nothing */
+};
+
 /* What the last product of a unit reads. */
 struct unit_input {
     const struct hd_weights *w; /* [dim][inputs] */
     struct hd_operand rows;
+    struct hd_share of; /* which rows of the step these are */
+};
+
+/* Which rows want which experts. */
+struct hd_picks {
+    size_t *first;  /* [n_experts + 1]: expert e has entries first[e] .. first[e + 1] - 1 */
+    uint32_t *row;  /* [max_rows * n_used], ascending for each expert */
+    float *weight;  /* likewise */
+    uint8_t *input; /* likewise: the inputs of those rows, side by side as products take them */
 };
 
 struct hd_compute {
@@ -33,14 +49,15 @@ struct hd_compute {
     size_t n_rep; /* query heads of a KV head */
     size_t threads;
     size_t max_rows;
-    size_t row_bytes; /* of the inputs */
-    size_t sum_bytes; /* of sums that are not wide */
-    bool q8;          /* inputs are Q8 rows, and products of quantized weights are in integers */
-    uint8_t *inputs;  /* q8: [max_rows][hd_q8_prepared_bytes(dim)], those of the step in hand */
-    float *q;         /* [heads][max_rows][n_rep * head_dim] */
-    float *k, *v;     /* [heads][max_rows][head_dim] */
-    float *attended;  /* [heads][max_rows][n_rep * head_dim] */
-    float *hidden;    /* [ffn_blocks][max_rows][ffn_width] */
+    size_t row_bytes;   /* of the inputs */
+    size_t sum_bytes;   /* of sums that are not wide */
+    bool q8;            /* inputs are Q8 rows, and products of quantized weights are in integers */
+    uint8_t *inputs;    /* q8: [max_rows][hd_q8_prepared_bytes(dim)], those of the step in hand */
+    float *q;           /* [heads][max_rows][n_rep * head_dim] */
+    float *k, *v;       /* [heads][max_rows][head_dim] */
+    float *attended;    /* [heads][max_rows][n_rep * head_dim] */
+    size_t hidden_rows; /* rows of blocks in a half-step, at most */
+    float *hidden;      /* [hidden_rows][ffn_width] */
     uint8_t *attended_q8;    /* q8: attended, each row prepared for products */
     uint8_t *hidden_q8;      /* q8: hidden likewise */
     int64_t *sum;            /* [max_rows][dim] */
@@ -49,6 +66,8 @@ struct hd_compute {
     uint8_t *is_bad;         /* [max_rows] */
     uint8_t *is_wide;        /* [max_rows] */
     uint32_t *bad, *wide;    /* [max_rows]: row numbers */
+    struct hd_picks picks;   /* empty without experts */
+    struct ffn_unit *blocks; /* [ffn_blocks]: of the half-step in hand */
     size_t *offset;          /* [max_rows]: where a row of logits begins in the payload */
     struct unit_input *unit; /* [units of a half-step]: of the sum in hand */
     float *thread_scratch;   /* [threads][scratch_floats] */
@@ -74,6 +93,23 @@ int hd_compute_ffn(struct hd_compute *c, const struct hd_half_task *work,
                    struct hd_half_output *out, struct hd_error *err);
 int hd_compute_logits(struct hd_compute *c, const struct hd_half_task *work,
                       struct hd_half_output *out, struct hd_error *err);
+
+/* A block that some row of the FFN half in hand wants. */
+struct ffn_unit {
+    const struct hd_ffn_weights *w;
+    struct hd_share of;
+    size_t input;  /* its first row of the inputs */
+    size_t hidden; /* its first row of hidden */
+};
+/* picks.c: the inputs of rows by expert; without experts those of the step. Bytes of a row as
+ * products take it. */
+size_t hd_operand_bytes(const struct hd_compute *c);
+bool hd_picks_init(struct hd_compute *c);
+void hd_picks_deinit(struct hd_compute *c);
+struct hd_operand hd_picks_take(struct hd_compute *c, const struct hd_rows *rows);
+/* Which rows an expert computes, and where the first of them is in the inputs. */
+struct hd_share hd_picks_of(const struct hd_compute *c, const struct hd_rows *rows, uint32_t expert,
+                            size_t *input);
 
 /* How a product over some units is cut into work items: index = (unit * parts + part) * tiles +
  * tile. A part is up to `per` output groups, a tile up to `tile_rows` rows. */
@@ -111,6 +147,7 @@ struct hd_operand hd_inputs(struct hd_compute *c, const struct hd_rows *rows);
 struct reduction {
     struct hd_compute *c;
     const struct hd_half_task *work;
+    size_t units;
     struct unit_input (*in)(const struct reduction *r, size_t slot);
     struct split split;
 };

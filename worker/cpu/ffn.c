@@ -3,19 +3,32 @@
 
 struct ffn_job {
     struct hd_compute *c;
-    const struct hd_half_task *work;
-    struct hd_operand in;
-    struct split split;
+    struct hd_operand in; /* rows of the step, or of each expert one behind the other */
+    struct split split;   /* over c->blocks */
 };
 
-static const struct hd_ffn_weights *weights_of(const struct hd_half_task *w, size_t slot)
+static float *hidden_row(const struct hd_compute *c, size_t row)
 {
-    return hd_cpu_ffn(hd_cpu_weights(w->from.weights), w->units.list[slot], w->layer);
+    return c->hidden + row * c->units.ffn_width;
 }
 
-static float *hidden_row(const struct hd_compute *c, size_t slot, size_t row)
+/* Lists the blocks that have rows; *rows: of the one that has most. Returns how many there are. */
+static size_t list_blocks(struct hd_compute *c, const struct hd_half_task *work, size_t *rows)
 {
-    return c->hidden + (slot * c->max_rows + row) * c->units.ffn_width;
+    size_t n = 0, hidden = 0;
+    *rows = 0;
+    for (size_t i = 0; i < work->units.n; i++) {
+        uint32_t unit = work->units.list[i];
+        struct ffn_unit u = {.hidden = hidden};
+        u.of = hd_picks_of(c, work->rows, unit % c->units.experts, &u.input);
+        if (u.of.n == 0)
+            continue;
+        u.w = hd_cpu_ffn(hd_cpu_weights(work->from.weights), unit, work->layer);
+        hidden += u.of.n;
+        *rows = u.of.n > *rows ? u.of.n : *rows;
+        c->blocks[n++] = u;
+    }
+    return n;
 }
 
 static void activate(const struct hd_compute *c, const float *gate, const float *up, float *out,
@@ -33,12 +46,17 @@ static void hidden_item(void *arg, size_t index, unsigned thread)
     struct ffn_job *j = arg;
     struct hd_compute *c = j->c;
     struct split_item it = hd_split_item(&j->split, index);
-    const struct hd_ffn_weights *w = weights_of(j->work, it.unit);
-    size_t first = it.at.g0 * HD_GROUP, end = it.at.g1 * HD_GROUP;
-    float *gate = hd_scratch(c, thread);       /* [rows][stride] */
-    float *up = gate + it.at.rows * it.stride; /* [rows][stride] */
-    if (it.at.g0 >= w->gate.groups)            /* the last block may be narrower */
+    const struct ffn_unit *unit = &c->blocks[it.unit];
+    const struct hd_ffn_weights *w = unit->w;
+    size_t first = it.at.g0 * HD_GROUP, end = it.at.g1 * HD_GROUP, row0 = it.at.row0;
+    float *gate = hd_scratch(c, thread); /* [rows][stride] */
+    if (it.at.g0 >= w->gate.groups)      /* the last block may be narrower */
         return;
+    if (row0 >= unit->of.n) /* ... and another have more rows */
+        return;
+    it.at.rows = unit->of.n - row0 < it.at.rows ? unit->of.n - row0 : it.at.rows;
+    it.at.row0 += unit->input;
+    float *up = gate + it.at.rows * it.stride; /* [rows][stride] */
     hd_product(c->kernels, &j->in, &w->gate, it.at, gate, it.stride);
     hd_product(c->kernels, &j->in, &w->up, it.at, up, it.stride);
     size_t n = (end < w->gate.outputs ? end : w->gate.outputs) - first;
@@ -48,13 +66,13 @@ static void hidden_item(void *arg, size_t index, unsigned thread)
             hd_add_vector(g, hd_vector_of(&w->gate_bias) + first, n);
         if (w->up_bias.data)
             hd_add_vector(u, hd_vector_of(&w->up_bias) + first, n);
-        activate(c, g, u, hidden_row(c, it.unit, it.at.row0 + i) + first, n);
+        activate(c, g, u, hidden_row(c, unit->hidden + row0 + i) + first, n);
     }
 }
 
-static uint8_t *hidden_q8(const struct hd_compute *c, size_t slot, size_t row)
+static uint8_t *hidden_q8(const struct hd_compute *c, size_t row)
 {
-    return c->hidden_q8 + (slot * c->max_rows + row) * hd_q8_prepared_bytes(c->units.ffn_width);
+    return c->hidden_q8 + row * hd_q8_prepared_bytes(c->units.ffn_width);
 }
 
 /* One row of one block, as the product with down takes it. */
@@ -62,24 +80,28 @@ static void quantize_item(void *arg, size_t index, unsigned thread)
 {
     struct ffn_job *j = arg;
     struct hd_compute *c = j->c;
-    size_t n = j->work->rows->n, slot = index / n, row = index % n;
-    const struct hd_weights *w = &weights_of(j->work, slot)->down;
+    const struct ffn_unit *unit = &c->blocks[index / j->split.rows];
+    size_t row = index % j->split.rows;
+    const struct hd_weights *w = &unit->w->down;
     (void)thread;
-    if (hd_takes_q8(c, w))
-        hd_q8_quantize(c->kernels, hidden_row(c, slot, row), w->inputs, hidden_q8(c, slot, row));
+    if (row < unit->of.n && hd_takes_q8(c, w))
+        hd_q8_quantize(c->kernels, hidden_row(c, unit->hidden + row), w->inputs,
+                       hidden_q8(c, unit->hidden + row));
 }
 
 static struct unit_input down_of(const struct reduction *r, size_t slot)
 {
     const struct hd_compute *c = r->c;
-    const struct hd_weights *w = &weights_of(r->work, slot)->down;
+    const struct ffn_unit *unit = &c->blocks[slot];
+    const struct hd_weights *w = &unit->w->down;
     return (struct unit_input){
         .w = w,
+        .of = unit->of,
         .rows =
             {
-                .x = hidden_row(c, slot, 0),
+                .x = hidden_row(c, unit->hidden),
                 .stride = c->units.ffn_width,
-                .q8 = hd_takes_q8(c, w) ? hidden_q8(c, slot, 0) : NULL,
+                .q8 = hd_takes_q8(c, w) ? hidden_q8(c, unit->hidden) : NULL,
                 .q8_stride = hd_q8_prepared_bytes(c->units.ffn_width),
             },
     };
@@ -88,19 +110,20 @@ static struct unit_input down_of(const struct reduction *r, size_t slot)
 int hd_compute_ffn(struct hd_compute *c, const struct hd_half_task *work,
                    struct hd_half_output *out, struct hd_error *err)
 {
-    struct ffn_job j = {.c = c, .work = work};
-    size_t blocks = work->units.n, rows = work->rows->n;
-    *out = (struct hd_half_output){0};
+    struct ffn_job j = {.c = c, .in = hd_picks_take(c, work->rows)};
+    size_t rows, blocks = list_blocks(c, work, &rows);
     size_t groups = (c->units.ffn_width + HD_GROUP - 1) / HD_GROUP;
-    j.split = hd_split(c, blocks, groups, rows);
-    j.in = hd_inputs(c, work->rows);
-    hd_team_run(c->team, hd_split_items(&j.split), hidden_item, &j);
-    if (c->q8)
+    *out = (struct hd_half_output){0};
+    if (blocks > 0) {
+        j.split = hd_split(c, blocks, groups, rows);
+        hd_team_run(c->team, hd_split_items(&j.split), hidden_item, &j);
+    }
+    if (blocks > 0 && c->q8)
         hd_team_run(c->team, blocks * rows, quantize_item, &j);
     for (size_t b = 0; b < blocks; b++) {
-        const struct hd_ffn_weights *w = weights_of(work, b);
-        out->flops += hd_product_flops(&w->gate, rows) + hd_product_flops(&w->up, rows);
+        const struct ffn_unit *u = &c->blocks[b];
+        out->flops += hd_product_flops(&u->w->gate, u->of.n) + hd_product_flops(&u->w->up, u->of.n);
     }
-    struct reduction r = {.c = c, .work = work, .in = down_of};
+    struct reduction r = {.c = c, .work = work, .units = blocks, .in = down_of};
     return hd_reduce(&r, out, err);
 }

@@ -32,6 +32,8 @@ static inline void hd_groups_of(const uint32_t *list, size_t n, uint32_t out[HD_
                       .positions = (m)->positions,                                                 \
                       .shifts = (m)->shifts,                                                       \
                       .want = (m)->want,                                                           \
-                      .temperatures = (m)->temperatures})
+                      .temperatures = (m)->temperatures,                                           \
+                      .experts = (m)->experts,                                                     \
+                      .weights = (m)->weights})
 
 #endif

@@ -111,6 +111,8 @@ int hd_model_from_message(struct hd_model **out, const struct Hydac__V1__ModelOu
                   .n_kv_heads = m->kv_heads,
                   .head_dim = m->head_dim,
                   .ffn_dim = m->ffn_dim,
+                  .n_experts = m->experts,
+                  .n_used = m->experts_used,
                   .vocab = m->vocab,
                   .context = m->context,
                   .rope_dim = m->rope_dim,

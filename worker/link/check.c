@@ -272,6 +272,26 @@ static int check_numbers(const Hydac__V1__Step *m, struct hd_error *err)
     return 0;
 }
 
+/* What each row takes of the experts, if it is for them to compute. */
+static int check_experts(const struct hd_check *c, const Hydac__V1__Step *m, struct hd_error *err)
+{
+    const struct hd_model_shape *s = &c->model->shape;
+    size_t used = m->half == HYDAC__V1__HALF__FFN ? s->n_used : 0, want = used * m->n_sequences;
+    if (m->n_experts != want || m->n_weights != want)
+        return hd_fail(err, HD_E_PROTO, "%zu experts and %zu weights where %zu were expected",
+                       m->n_experts, m->n_weights, want);
+    for (size_t i = 0; i < want; i++) {
+        if (m->experts[i] >= s->n_experts)
+            return hd_fail(err, HD_E_PROTO, "row %zu: expert %u of %u", i / used, m->experts[i],
+                           s->n_experts);
+        if (i % used > 0 && m->experts[i] <= m->experts[i - 1])
+            return hd_fail(err, HD_E_PROTO, "row %zu: experts are not ascending", i / used);
+        if (!(m->weights[i] >= 0 && m->weights[i] < INFINITY))
+            return hd_fail(err, HD_E_PROTO, "row %zu: weight %g", i / used, (double)m->weights[i]);
+    }
+    return 0;
+}
+
 /* All of it but the epoch and the group. */
 static int check_half(const struct hd_check *c, const Hydac__V1__Step *m, size_t payload_len,
                       struct hd_error *err)
@@ -295,7 +315,9 @@ static int check_half(const struct hd_check *c, const Hydac__V1__Step *m, size_t
         return hd_fail(err, HD_E_PROTO, "%zu bytes for %zu rows of %zu bytes", payload_len, rows,
                        bytes);
     int rc = check_rows(c, m, err);
-    return rc < 0 ? rc : check_numbers(m, err);
+    if (rc == 0)
+        rc = check_numbers(m, err);
+    return rc < 0 ? rc : check_experts(c, m, err);
 }
 
 int hd_check_step(const struct hd_check *c, const Hydac__V1__Step *m, size_t payload_len,
@@ -323,6 +345,10 @@ int hd_check_audit(const struct hd_check *c, const Hydac__V1__Audit *m, size_t p
     step.want = m->want;
     step.n_temperatures = m->n_temperatures;
     step.temperatures = m->temperatures;
+    step.n_experts = m->n_experts;
+    step.experts = m->experts;
+    step.n_weights = m->n_weights;
+    step.weights = m->weights;
     int rc = check_half(c, &step, payload_len, err);
     if (rc == 0 && m->n_units == 0)
         rc = hd_fail(err, HD_E_PROTO, "no units");
@@ -336,7 +362,9 @@ struct hd_frame_limits hd_check_limits(const struct hd_check *c)
 {
     uint64_t rows = c->sizes.max_rows;
     uint64_t units = (uint64_t)c->units->heads + c->units->ffn_blocks + c->units->vocab_blocks;
-    uint64_t step = 5 * VARINT32 * rows;     /* sequence, position, shift, want, temperature */
+    uint64_t used = c->model->shape.n_used;
+    uint64_t step = (5 + 2 * used) * VARINT32 * rows; /* sequence, position, shift, want,
+                                                       * temperature, experts and their weights */
     uint64_t assign = 2 * VARINT32 * units + /* owned and held; an audit has a step and units */
                       HD_MAX_SEQUENCES * (uint64_t)(12 * VARINT32); /* a need: 7, tags, length */
     uint64_t payload = rows * hd_model_row_bytes(c->model, c->sizes.activations);

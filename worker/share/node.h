@@ -102,6 +102,11 @@ static inline struct hd_stores hd_node_stores(const struct hd_node *n)
 }
 
 /* Bytes of a row of a step's input, and of the log. */
+/* Experts that a row of the FFN half takes; 0: the model has none. */
+static inline size_t hd_node_used(const struct hd_node *n)
+{
+    return n->device->o.model->shape.n_used;
+}
 static inline size_t hd_node_row_bytes(const struct hd_node *n)
 {
     return hd_model_row_bytes(n->model, n->sizes.activations);

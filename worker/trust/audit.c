@@ -73,7 +73,9 @@ static struct order *copy_order(const struct hd_node *n, const struct hd_audit_o
 {
     size_t rows = o->step.rows.n, x = rows * hd_node_row_bytes(n);
     size_t list = rows * sizeof(uint32_t), lists = 7, units = o->units.n * sizeof(uint32_t);
-    size_t bytes = sizeof(struct order) + x + lists * list + units + (lists + 3) * ALIGNMENT;
+    size_t used = o->step.rows.experts ? hd_node_used(n) * list : 0;
+    size_t bytes =
+        sizeof(struct order) + x + lists * list + 2 * used + units + (lists + 5) * ALIGNMENT;
     struct order *order = aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
     if (!order)
         return NULL;
@@ -88,6 +90,8 @@ static struct order *copy_order(const struct hd_node *n, const struct hd_audit_o
     r->shifts = put(&to, r->shifts, list);
     r->want = put(&to, r->want, list);
     r->temperatures = put(&to, r->temperatures, list);
+    r->experts = put(&to, r->experts, used);
+    r->weights = put(&to, r->weights, used);
     order->o.units.list = put(&to, o->units.list, units);
     order->wide = (uint32_t *)(void *)to;
     order->bad = order->wide + rows;
@@ -195,6 +199,8 @@ static struct hd_rows next_rows(const struct hd_node *n, const struct order *ord
     r.shifts = r.shifts ? r.shifts + order->row : NULL;
     r.want = r.want ? r.want + order->row : NULL;
     r.temperatures = r.temperatures ? r.temperatures + order->row : NULL;
+    r.experts = r.experts ? r.experts + order->row * hd_node_used(n) : NULL;
+    r.weights = r.weights ? r.weights + order->row * hd_node_used(n) : NULL;
     return r;
 }
 

@@ -174,8 +174,8 @@ static void list_tensor(void *arg, const char *hf, const char *gguf, const size_
     size_t rows = shape[0] == 1 ? 0 : shape[0] + same(a->t->misshaped, gguf);
 
     if (!same(a->t->skip, gguf))
-        hd_gguf_put_tensor(a->w, gguf, zero_bytes(a->t, gguf, shape) ? HD_Q8_0 : HD_F32, rows,
-                           shape[1]);
+        hd_gguf_put_tensor(a->w, gguf, zero_bytes(a->t, gguf, shape) ? HD_Q8_0 : HD_F32,
+                           HD_GGUF_NE(shape[1], rows, 0));
 }
 
 static void write_tensor(void *arg, const char *hf, const char *gguf, const size_t shape[2],
@@ -209,7 +209,7 @@ const char *small_gguf(const struct twist *t)
     put_keys(&a);
     small_each(NULL, t->own_output, list_tensor, &a);
     if (t->extra)
-        hd_gguf_put_tensor(a.w, t->extra, HD_F32, 0, 8);
+        hd_gguf_put_tensor(a.w, t->extra, HD_F32, HD_GGUF_NE(8, 0, 0));
     hd_gguf_write_header(a.w);
     small_each(NULL, t->own_output, write_tensor, &a);
     if (t->extra) {

@@ -388,7 +388,7 @@ Test(folder, configs_that_are_refused)
     config_fails("{", HD_E_FORMAT, "line 1");
     config_fails("", HD_E_FORMAT, "line 1");
     config_fails("{}", HD_E_UNSUPPORTED, "model_type");
-    config_fails("{\"model_type\": \"mixtral\"}", HD_E_UNSUPPORTED, "mixtral");
+    config_fails("{\"model_type\": \"deepseek_v3\"}", HD_E_UNSUPPORTED, "deepseek_v3");
     config_fails(LLAMA "\"hidden_act\": \"gelu\"}", HD_E_UNSUPPORTED, "hidden_act");
     config_fails(LLAMA "\"qkv_bias\": true}", HD_E_UNSUPPORTED, "qkv_bias");
     config_fails(LLAMA "\"attention_bias\": 1}", HD_E_FORMAT, "attention_bias");

@@ -63,7 +63,8 @@ Test(model, gguf_refuses_keys_that_do_not_fit)
         int code;
         const char *word;
     } added[] = {
-        {"llama.expert_count", 8, HD_E_UNSUPPORTED, "key llama.expert_count is 8"},
+        {"llama.expert_count", 8, HD_E_FORMAT, "experts that a row takes is missing"},
+        {"llama.expert_used_count", 2, HD_E_UNSUPPORTED, "key llama.expert_used_count is 2"},
         {"split.count", 3, HD_E_UNSUPPORTED, "part 1 of 3"},
         {"llama.rope.dimension_count", 8, HD_E_UNSUPPORTED, "llama.rope.dimension_count"},
         {"llama.attention.value_length", 32, HD_E_UNSUPPORTED, "value_length"},

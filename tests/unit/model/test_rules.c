@@ -112,7 +112,8 @@ Test(rules, every_key_of_a_gguf)
     size_t n = 0;
 
     for (const struct hd_rule *r = hd_gguf_rules; r->name; r++, n++)
-        check_key(r);
+        if (strcmp(r->name, "expert_count") != 0) /* makes a Llama a Mixtral (test_model.c) */
+            check_key(r);
     cr_assert_gt(n, 50);
 }
 

@@ -176,11 +176,33 @@ void rig_round(const struct rig *r, float *x, size_t n)
     free(rows);
 }
 
+/* n_used of the experts, ascending, and a weight for each. */
+static void pick_experts(struct rig *r, const struct rig_rows *rows)
+{
+    uint32_t experts = r->model->shape.n_experts, used = r->model->shape.n_used, n = 0;
+    cr_assert_leq(used, RIG_USED);
+    for (size_t i = 0; i < rows->n; i++) {
+        uint64_t s = rows->sequences[i] * UINT64_C(1000) + rows->positions[i];
+        uint32_t left = used;
+        for (uint32_t e = 0; e < experts; e++) {
+            s = s * 6364136223846793005u + 1442695040888963407u;
+            if ((s >> 33) % (experts - e) >= left)
+                continue;
+            left--;
+            r->experts[n] = e;
+            r->weights[n++] = (float)(s >> 40 & 0xffff) / 65536;
+        }
+    }
+}
+
 struct hd_half_step rig_step(struct rig *r, const struct rig_rows *rows, enum hd_unit_kind units,
                              uint32_t layer)
 {
     free(r->encoded);
     r->encoded = rig_encode(r, rows->x, rows->n);
+    bool experts = units == HD_UNIT_FFN && r->model->shape.n_used;
+    if (experts)
+        pick_experts(r, rows);
     return (struct hd_half_step){
         .units = units,
         .layer = layer,
@@ -190,7 +212,9 @@ struct hd_half_step rig_step(struct rig *r, const struct rig_rows *rows, enum hd
                  .positions = rows->positions,
                  .shifts = rows->shifts,
                  .want = rows->want,
-                 .temperatures = rows->temperatures},
+                 .temperatures = rows->temperatures,
+                 .experts = experts ? r->experts : NULL,
+                 .weights = experts ? r->weights : NULL},
     };
 }
 

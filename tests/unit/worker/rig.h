@@ -15,6 +15,7 @@
 #define RIG_POSITIONS 256
 #define RIG_SEQUENCES 4
 #define RIG_SHIFT     21
+#define RIG_USED      4 /* experts of a row, at most */
 
 struct rig {
     char dir[64]; /* state, and the model when it was synthesized */
@@ -25,7 +26,9 @@ struct rig {
     const struct hd_kernels *kernels;
     struct hd_device *device;
     struct hd_node *node;
-    uint8_t *encoded; /* [RIG_ROWS] Q8 rows of the last rig_step */
+    uint8_t *encoded;                      /* [RIG_ROWS] Q8 rows of the last rig_step */
+    uint32_t experts[RIG_ROWS * RIG_USED]; /* of the same */
+    float weights[RIG_ROWS * RIG_USED];
 };
 
 struct rig_options {
@@ -93,7 +96,8 @@ struct rig_rows {
 /* n rows of one sequence from a position on. */
 void rig_rows_of(struct rig_rows *rows, uint32_t sequence, uint32_t position, size_t n,
                  const float *x);
-/* The rows are encoded as the rig's steps have them: valid till the next call. */
+/* The rows are encoded as the rig's steps have them: valid till the next call. Which experts a row
+ * takes is a function of its sequence and position. */
 struct hd_half_step rig_step(struct rig *r, const struct rig_rows *rows, enum hd_unit_kind units,
                              uint32_t layer);
 

@@ -113,9 +113,10 @@ RIG_TEST(device, gives_the_same_bytes)
 Test(device, gives_the_same_bytes_for_each_family)
 {
     static const char *const shapes[] = {
-        "tiny-biases", "tiny-qwen2",  "tiny-qwen3",   "tiny-phi3", "tiny-gemma",
-        "tiny-gemma2", "tiny-gemma3", "tiny-granite", "tiny-glm4", "tiny-olmo2",
-        "tiny-olmo2",  "tiny-long",   "tiny-long"};
+        "tiny-biases", "tiny-qwen2",  "tiny-qwen3",   "tiny-phi3",     "tiny-gemma",
+        "tiny-gemma2", "tiny-gemma3", "tiny-granite", "tiny-glm4",     "tiny-olmo2",
+        "tiny-olmo2",  "tiny-long",   "tiny-long",    "tiny-qwen3moe", "tiny-mixtral",
+    };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         expect_same(
             (struct rig_options){.shape = shapes[i],

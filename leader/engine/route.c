@@ -1,0 +1,109 @@
+/* route.c - the router's logits, their best, and softmax before or behind that. */
+#include "leader/engine/route.h"
+
+#include "common/model/arch.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+int hd_route_init(struct hd_route *r, const struct hd_model *m, const struct hd_kernels *k)
+{
+    const struct hd_model_shape *s = &m->shape;
+    *r = (struct hd_route){.model = m, .kernels = k};
+    if (s->n_experts == 0)
+        return 0;
+    r->router = calloc(s->n_layers, sizeof *r->router);
+    r->logits = calloc(s->n_experts, sizeof *r->logits);
+    r->best = calloc(s->n_experts, sizeof *r->best);
+    r->rows = calloc(s->n_experts, sizeof *r->rows);
+    int rc = r->router && r->logits && r->best && r->rows ? 0 : HD_E_NOMEM;
+    for (uint32_t l = 0; l < s->n_layers && rc == 0; l++) {
+        const struct hd_tensor *t = hd_slot_of(m, HD_SLOT_ROUTER, l);
+        rc = hd_weights_init(&r->router[l], t,
+                             &(struct hd_slice){.n_rows = t->rows, .n_cols = t->cols});
+    }
+    return rc;
+}
+
+void hd_route_deinit(struct hd_route *r)
+{
+    for (uint32_t l = 0; r->router && l < r->model->shape.n_layers; l++)
+        hd_weights_deinit(&r->router[l]);
+    free(r->router);
+    free(r->logits);
+    free(r->best);
+    free(r->rows);
+    *r = (struct hd_route){0};
+}
+
+static void softmax(const struct hd_kernels *k, float *x, size_t n)
+{
+    float most = x[0], sum = 0;
+    for (size_t i = 1; i < n; i++)
+        most = x[i] > most ? x[i] : most;
+    for (size_t i = 0; i < n; i++) {
+        x[i] = hd_exp(k, x[i] - most);
+        sum += x[i];
+    }
+    for (size_t i = 0; i < n; i++)
+        x[i] /= sum;
+}
+
+/* The weights of the best, best first. */
+static void weigh(struct hd_route *r, float *weights)
+{
+    size_t n = r->model->shape.n_used;
+    float sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        weights[i] = r->best[i].value;
+        sum += weights[i];
+    }
+    if (r->model->router.top_first)
+        softmax(r->kernels, weights, n);
+    else if (r->model->router.normalise)
+        for (size_t i = 0; i < n; i++)
+            weights[i] /= sum;
+}
+
+/* Ascending by expert; what is no weight becomes 1, as no worker takes it otherwise. */
+static bool put(const struct hd_route *r, uint32_t *experts, float *weights)
+{
+    bool good = true;
+    for (size_t i = 0; i < r->model->shape.n_used; i++) {
+        bool is_weight = weights[i] >= 0 && weights[i] < INFINITY;
+        float w = is_weight ? weights[i] : 1;
+        size_t at = i;
+        good = good && is_weight;
+        for (; at > 0 && experts[at - 1] > r->best[i].index; at--) {
+            experts[at] = experts[at - 1];
+            weights[at] = weights[at - 1];
+        }
+        experts[at] = r->best[i].index;
+        weights[at] = w;
+    }
+    return good;
+}
+
+bool hd_route_row(struct hd_route *r, uint32_t layer, const float *x, uint32_t *experts,
+                  float *weights)
+{
+    const struct hd_model_shape *s = &r->model->shape;
+    const struct hd_weights *w = &r->router[layer];
+    hd_matmul(r->kernels, &(struct hd_matmul_args){.w = w,
+                                                   .g1 = w->groups,
+                                                   .x = x,
+                                                   .x_stride = s->dim,
+                                                   .y = r->logits,
+                                                   .y_stride = s->n_experts,
+                                                   .rows = 1});
+    if (!r->model->router.top_first)
+        softmax(r->kernels, r->logits, s->n_experts);
+    for (uint32_t e = 0; e < s->n_experts; e++)
+        r->best[e] = (struct hd_best){r->logits[e], e};
+    hd_best_first(r->best, s->n_experts, s->n_used);
+    weigh(r, weights);
+    bool good = put(r, experts, weights);
+    for (size_t i = 0; i < s->n_used; i++)
+        r->rows[experts[i]]++;
+    return good;
+}
