@@ -9,7 +9,10 @@
 #include <string.h>
 
 static const struct hd_model model = {.shape = {.n_layers = 4, .dim = 64, .vocab = 1000}};
-static const struct hd_units units = {.heads = 8, .ffn_blocks = 32, .vocab_blocks = 32};
+static const struct hd_model with_experts = {
+    .shape = {.n_layers = 4, .dim = 64, .vocab = 1000, .n_experts = 8, .n_used = 2}};
+static const struct hd_units units = {
+    .heads = 8, .ffn_blocks = 32, .experts = 1, .vocab_blocks = 32};
 
 static void take_welcome(struct hd_check *c, const Hydac__V1__Welcome *m)
 {
@@ -41,6 +44,13 @@ static void take_assign(const struct hd_check *c, const Hydac__V1__AssignHeads *
                    m->sequences[i]->n_inflight <= HD_MAX_GROUPS);
 }
 
+/* What a row takes can be used as an index. */
+static void use_experts(const struct hd_check *c, const uint32_t *experts, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        FUZZ_CHECK(experts[i] < c->model->shape.n_experts);
+}
+
 static void take_step(const struct hd_check *c, const Hydac__V1__Step *m, size_t payload)
 {
     struct hd_error err = {0};
@@ -50,6 +60,8 @@ static void take_step(const struct hd_check *c, const Hydac__V1__Step *m, size_t
     for (size_t i = 0; i < m->n_sequences; i++)
         FUZZ_CHECK(m->sequences[i] < c->sizes.max_sequences &&
                    m->positions[i] < c->sizes.max_positions);
+    FUZZ_CHECK(m->n_experts == m->n_weights);
+    use_experts(c, m->experts, m->n_experts);
 }
 
 static void take_audit(const struct hd_check *c, const Hydac__V1__Audit *m, size_t payload)
@@ -65,6 +77,7 @@ static void take_audit(const struct hd_check *c, const Hydac__V1__Audit *m, size
     for (size_t i = 0; i < m->n_sequences; i++)
         FUZZ_CHECK(m->sequences[i] < c->sizes.max_sequences &&
                    m->positions[i] < c->sizes.max_positions);
+    use_experts(c, m->experts, m->n_experts);
 }
 
 /* A model that is taken can be cut into pieces. */
@@ -115,13 +128,22 @@ static void take_digests(struct hd_check *c, const Hydac__V1__PieceDigests *m)
 }
 
 static const ProtobufCMessageDescriptor *const messages[] = {
-    &hydac__v1__welcome__descriptor,       &hydac__v1__assign_heads__descriptor,
-    &hydac__v1__step__descriptor,          &hydac__v1__heartbeat__descriptor,
-    &hydac__v1__sequence_open__descriptor, &hydac__v1__sequence_close__descriptor,
-    &hydac__v1__reject__descriptor,        &hydac__v1__stats_request__descriptor,
-    &hydac__v1__error__descriptor,         &hydac__v1__model_outline__descriptor,
-    &hydac__v1__weights__descriptor,       &hydac__v1__audit__descriptor,
-    &hydac__v1__self_test__descriptor,     &hydac__v1__piece_digests__descriptor,
+    &hydac__v1__welcome__descriptor,
+    &hydac__v1__assign_heads__descriptor,
+    &hydac__v1__step__descriptor,
+    &hydac__v1__heartbeat__descriptor,
+    &hydac__v1__sequence_open__descriptor,
+    &hydac__v1__sequence_close__descriptor,
+    &hydac__v1__reject__descriptor,
+    &hydac__v1__stats_request__descriptor,
+    &hydac__v1__error__descriptor,
+    &hydac__v1__model_outline__descriptor,
+    &hydac__v1__weights__descriptor,
+    &hydac__v1__audit__descriptor,
+    &hydac__v1__self_test__descriptor,
+    &hydac__v1__piece_digests__descriptor,
+    &hydac__v1__step__descriptor,
+    &hydac__v1__audit__descriptor, /* of a model with experts */
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -136,11 +158,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ProtobufCMessage *m = protobuf_c_message_unpack(messages[kind], NULL, size - 1, data + 1);
     if (!m)
         return 0;
+    if (kind >= 14)
+        c.model = &with_experts;
     if (kind == 0)
         take_welcome(&c, (const Hydac__V1__Welcome *)m);
     else if (kind == 1)
         take_assign(&c, (const Hydac__V1__AssignHeads *)m);
-    else if (kind == 2) /* with the payload that its rows ask for */
+    else if (kind == 2 || kind == 14) /* with the payload that its rows ask for */
         take_step(&c, (const Hydac__V1__Step *)m,
                   ((const Hydac__V1__Step *)m)->n_sequences * 64 * sizeof(float));
     else if (kind == 4)
@@ -149,7 +173,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         take_outline((const Hydac__V1__ModelOutline *)m);
     else if (kind == 10)
         take_weights(&c, (const Hydac__V1__Weights *)m);
-    else if (kind == 11)
+    else if (kind == 11 || kind == 15)
         take_audit(&c, (const Hydac__V1__Audit *)m,
                    ((const Hydac__V1__Audit *)m)->n_sequences * 64 * sizeof(float));
     else if (kind == 13)

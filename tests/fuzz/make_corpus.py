@@ -56,6 +56,9 @@ AUDIT = (
     + packed(7, [zigzag(v) for v in (20, 21, -3)])
     + number(10, 1)
 )
+EXPERTS = packed(11, [0, 3, 1, 2, 6, 7]) + message(12, struct.pack("<6f", *[0.5] * 6))
+STEP_EXPERTS = STEP + number(3, 1) + EXPERTS
+AUDIT_EXPERTS = AUDIT + number(2, 1) + EXPERTS
 ASSIGN = (
     number(1, 2)
     + message(2, packed(1, [0, 3, 5]) + packed(2, range(0, 32, 3)) + packed(3, [0, 1, 31]))
@@ -114,6 +117,8 @@ def messages():
             ("audit", AUDIT),
             ("self-test", number(1, 1 << 60)),
             ("digests", number(1, 96) + number(2, 96)),
+            ("step-experts", STEP_EXPERTS),
+            ("audit-experts", AUDIT_EXPERTS),
         )
     ):
         put("to_worker", name, bytes([kind]) + body)
@@ -258,6 +263,7 @@ def model_configs():
         ("window", {"sliding_window": 16, "use_sliding_window": False, "layer_types": ["x"]}),
         ("own-code", {"auto_map": {"AutoConfig": "x.Y"}, "quantization_config": None}),
         ("unknown", {"no_such_thing": [{}, [], None, 1e999]}),
+        ("experts", {"model_type": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 2}),
     ):
         put("model_config", name, json.dumps({**llama, **more}))
 

@@ -24,6 +24,8 @@ SHAPES = [
     "tiny-olmo2",
     "tiny-stablelm",
     "tiny-long",  # in the answer it becomes so long that all begins again
+    "tiny-mixtral",
+    "tiny-qwen3moe",
 ]
 
 
