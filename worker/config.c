@@ -34,7 +34,11 @@ const struct hd_config_key hd_worker_settings[] = {
     {"leader", "address", STRING(leader), .flag = "--leader", .arg = "ADDRESS",
      .preset = "127.0.0.1:7400",
      .help = "host:port or [::1]:port of the leader's cluster.listen, or unix:PATH for its "
-             "cluster.socket"},
+             "cluster.socket; of several leaders a list with commas, in the order of "
+             "cluster.leaders: who loses one goes to the next"},
+    {"leader", "silence_ms", HD_CONFIG_UINT, AT(silence_ms), .min = 100, .max = MAX_RETRY_MS,
+     .preset = "1500",
+     .help = "of several leaders: one that says nothing for so long is left for the next"},
     {"leader", "busy_poll_us", HD_CONFIG_UINT, AT(busy_poll_us), .min = 0,
      .max = HD_MAX_BUSY_POLL_US,
      .preset = "200", /* what the leader and another worker take between two half-steps */
@@ -118,7 +122,7 @@ void hd_worker_config_defaults(struct hd_worker_config *c)
     hd_state_dir_default(c->state_dir, sizeof c->state_dir);
 }
 
-static int check_leader(const char *address, struct hd_error *err)
+static int check_one_leader(const char *address, struct hd_error *err)
 {
     struct hd_host_port a;
     struct sockaddr_un local;
@@ -136,15 +140,27 @@ static int check_leader(const char *address, struct hd_error *err)
 }
 
 /* A host's name shows where it leads only when it is looked up (session.c). */
-static int check_tls(const struct hd_worker_config *c, struct hd_error *err)
+static int check_plaintext(const struct hd_worker_config *c, const char *address,
+                           struct hd_error *err)
 {
     struct sockaddr_storage addr;
-    char what[300];
-    int rc = hd_tls_check_mode(c->tls, c->key, err);
-    if (rc < 0 || c->key[0] || hd_address_parse(c->leader, &addr, NULL) < 0)
-        return rc;
-    snprintf(what, sizeof what, "leader.address: %s", c->leader);
+    char what[HD_ADDRESS_MAX + 20];
+    if (c->key[0] || hd_address_parse(address, &addr, NULL) < 0)
+        return 0;
+    snprintf(what, sizeof what, "leader.address: %s", address);
     return hd_tls_check_plaintext(c->tls, (const struct sockaddr *)&addr, what, err);
+}
+
+static int check_leaders(const struct hd_worker_config *c, struct hd_error *err)
+{
+    char address[HD_ADDRESS_MAX];
+    int rc = hd_tls_check_mode(c->tls, c->key, err);
+    for (unsigned i = 0; rc == 0 && i < hd_address_count(c->leader); i++) {
+        rc = check_one_leader(hd_address_nth(c->leader, i, address), err);
+        if (rc == 0)
+            rc = check_plaintext(c, address, err);
+    }
+    return rc;
 }
 
 /* What one value alone does not show. */
@@ -160,8 +176,7 @@ static int check(const struct hd_worker_config *c, struct hd_error *err)
         return hd_fail(err, HD_E_CONFIG,
                        "retry.min_ms: %llu is above max_ms, %llu; give the smaller one first",
                        (unsigned long long)c->retry_min_ms, (unsigned long long)c->retry_max_ms);
-    int rc = check_leader(c->leader, err);
-    return rc < 0 ? rc : check_tls(c, err);
+    return check_leaders(c, err);
 }
 
 int hd_worker_config_args(struct hd_worker_config *c, int argc, char **argv, struct hd_error *err)

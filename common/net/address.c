@@ -239,3 +239,19 @@ void hd_resolve_cancel(struct hd_resolve *r)
     /* One that a thread has begun already cannot be stopped: it ends by itself. */
     uv_cancel((uv_req_t *)&r->request);
 }
+
+unsigned hd_address_count(const char *list)
+{
+    unsigned n = 1;
+    for (; *list; list++)
+        n += *list == ',';
+    return n;
+}
+
+char *hd_address_nth(const char *list, unsigned n, char out[HD_ADDRESS_MAX])
+{
+    for (; n > 0; n--)
+        list += strcspn(list, ",") + 1;
+    snprintf(out, HD_ADDRESS_MAX, "%.*s", (int)strcspn(list, ","), list);
+    return out;
+}

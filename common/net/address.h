@@ -42,6 +42,13 @@ bool hd_address_is_loopback(const struct sockaddr *addr);
 /* The port of an IP address; 0 for what is none. */
 unsigned hd_address_port(const struct sockaddr *addr);
 
+/* ---- Lists: addresses with a comma between them. ----*/
+#define HD_ADDRESS_MAX 300 /* bytes of one, with its end */
+/* How many; an empty text has one, which is empty. */
+unsigned hd_address_count(const char *list);
+/* The nth, n below their number, cut at HD_ADDRESS_MAX - 1 bytes. Returns `out`. */
+char *hd_address_nth(const char *list, unsigned n, char out[HD_ADDRESS_MAX]);
+
 /* ---- Host names: looked up by a thread of libuv's pool, never by the loop.
  * Happy path: the caller sets done, arg, nth -> hd_resolve -> done(0, addr). Failure modes: 1. the
  * name does not exist or no server answers: done(HD_E_NOTFOUND); 2. hd_resolve_cancel:

@@ -54,6 +54,7 @@ enum hd_frame_type {
     HD_FRAME_AUDIT,
     HD_FRAME_AUDIT_RESULT,
     HD_FRAME_DAMAGE,
+    HD_FRAME_LEADER_STATE,
     HD_FRAME_TYPES /* one past the last */
 };
 const char *hd_frame_type_name(int type);
@@ -72,6 +73,7 @@ enum hd_reject {
     HD_REJECT_FULL,        /* no free slot */
     HD_REJECT_SHUTDOWN,    /* the leader is stopping */
     HD_REJECT_WRONG,       /* it computed wrong bits, now or not long ago */
+    HD_REJECT_STANDBY,     /* another leader serves, or is about to */
 };
 
 /* What a worker found damaged (Damage.kind). */

@@ -19,6 +19,7 @@ static void do_welcome(struct hd_leader *l, const struct hd_action *a)
     struct hd_peer *p = hd_peer_by_id(l, a->conn);
     if (!p)
         return;
+    hd_leaders_take(l);
     p->slot = (int)a->slot;
     l->slots[a->slot] = p;
     hd_trust_welcome(l, a->slot);

@@ -15,6 +15,8 @@ static int submit(void *arg, const struct hd_request_options *o, const struct hd
     if (l->closing)
         return hd_fail(err, HD_E_STATE, "the leader is stopping");
     const char *why = hd_digests_not_ready(l);
+    if (!why)
+        why = hd_leaders_standby(l);
     if (why)
         return hd_fail(err, HD_E_STATE, "%s", why);
     int rc = hd_engine_submit(l->engine, o, ev, ev_arg, out, err);
@@ -46,6 +48,8 @@ static const char *not_ready(void *arg)
 {
     const struct hd_leader *l = arg;
     const char *why = hd_digests_not_ready(l);
+    if (!why)
+        why = hd_leaders_standby(l);
     if (why)
         return why;
     return hd_core_state(l->core) == HD_CLUSTER_READY ? NULL : hd_core_reason(l->core);

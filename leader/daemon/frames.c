@@ -58,6 +58,10 @@ static void on_hello(struct hd_peer *p, const struct hd_frame *f)
         hd_peer_refuse(p, HD_REJECT_SHUTDOWN, p->leader->changed);
         goto out;
     }
+    if (hd_leaders_standby(p->leader)) {
+        hd_peer_refuse(p, HD_REJECT_STANDBY, hd_leaders_standby(p->leader));
+        goto out;
+    }
     if (p->leader->wire != HD_WIRE_EXACT && !(m->wires >> p->leader->wire & 1)) {
         refuse_wire(p, m->name);
         goto out;
@@ -335,6 +339,8 @@ void hd_peer_frame(struct hd_peer *p, const struct hd_frame *f)
             on_hello(p, f);
         else if (f->type == HD_FRAME_MODEL_REQUEST && !p->greeted)
             hd_peer_model_request(p);
+        else if (f->type == HD_FRAME_LEADER_STATE && !p->greeted && p->leader->role.n > 0)
+            hd_leaders_asked(p, f);
         else
             hd_peer_broke_rules(p, "a worker must say Hello first, once");
         return;

@@ -199,6 +199,7 @@ static void on_tick(uv_timer_t *timer)
     hd_cluster_check_greetings(l, now);
     hd_status_tick(l, now);
     hd_digests_tick(l, now);
+    hd_leaders_tick(l, now);
     give_up_waiting(l, now);
 }
 
@@ -225,6 +226,8 @@ static int start(struct hd_leader *l, struct hd_error *err)
         rc = open_model(l, err);
     if (rc == 0)
         rc = hd_trust_init(l, err);
+    if (rc == 0)
+        rc = hd_leaders_init(l, err);
     if (rc == 0)
         rc = make_core(l, err);
     if (rc == 0)
@@ -283,7 +286,8 @@ unsigned hd_leader_http_port(const struct hd_leader *l)
 
 void hd_leader_maybe_closed(struct hd_leader *l)
 {
-    if (!l->closing || l->handles > 0 || l->peers || l->api || l->weights_jobs > 0)
+    if (!l->closing || l->handles > 0 || l->peers || l->api || l->weights_jobs > 0 ||
+        !hd_leaders_closed(l))
         return;
     void (*closed)(void *) = l->closed;
     void *arg = l->closed_arg;
@@ -339,6 +343,7 @@ void hd_leader_close(struct hd_leader *l, void (*closed)(void *arg), void *arg)
     close_handle((uv_handle_t *)&l->listener);
     close_handle((uv_handle_t *)&l->local_listener);
     hd_cluster_close(l);
+    hd_leaders_close(l);
     if (l->api)
         hd_api_close(l->api, on_api_closed, l);
     else

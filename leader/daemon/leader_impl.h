@@ -24,6 +24,7 @@
 #include "leader/daemon/beats.h"
 #include "leader/daemon/admission.h"
 #include "leader/daemon/leader.h"
+#include "leader/daemon/leaders.h"
 #include "leader/daemon/traffic.h"
 #include "leader/engine/engine.h"
 #include "leader/metrics/recoveries.h"
@@ -144,6 +145,7 @@ struct hd_leader {
             size_t n;
         } of[HD_MAX_WORKERS];
     } audits[HD_MAX_ROUNDS]; /* audited half-steps, until their audits are over */
+    struct hd_leader_role role;
     struct hd_self_test_key {
         uint64_t seed, digest;
     } self_test; /* the known answer that every worker must give */

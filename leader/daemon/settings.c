@@ -81,6 +81,13 @@ const struct hd_config_key hd_leader_settings[] = {
      .preset = "127.0.0.1:7400",
      .help = "where workers connect: host:port, [::1]:port or :port, by number; port 0 takes a "
              "free one"},
+    {"cluster", "leaders", STRING(leaders), .arg = "LIST", .preset = "",
+     .unset = "this is the only one",
+     .help =
+         "addresses of all leaders of this cluster, this one's too, with commas between them; the "
+         "same "
+         "list, in order of preference, stands in leader.address of every worker. One serves; the "
+         "others refuse workers as long as they see it, and requests with 503"},
     {"cluster", "socket", STRING(cluster_socket), .arg = "PATH", .preset = "",
      .help = "a Unix socket on which the leader listens besides, for workers on its own machine: "
              "quicker than TCP, in plaintext, and guarded by the permissions of the file"},

@@ -51,6 +51,7 @@ CUT_OFF = {
     "name of 64 bytes": wire.hello("n" * 64, "0"),
     "not a hello": frame(wire.HEARTBEAT_ACK, wire.number(1, 1)),
     "leader's frame": frame(wire.WELCOME, wire.number(1, 1)),
+    "a leader where there is one": frame(wire.LEADER_STATE, wire.number(1, 7)),
 }
 
 

@@ -220,7 +220,7 @@ static void on_address(void *arg, int code, const struct sockaddr *addr, const c
         return;
     }
     b->state = CONNECTING;
-    uv_timer_start(&b->timer, on_timer, HD_GREETING_MS, 0);
+    uv_timer_start(&b->timer, on_timer, hd_dial_patience_ms(&b->dial, false), 0);
 }
 
 static void begin(struct hd_bootstrap *b)

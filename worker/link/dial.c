@@ -13,13 +13,16 @@ void hd_dial_init(struct hd_dial *w,
     w->resolve.done = found;
     w->resolve.arg = arg;
     w->resolve.nth = UINT_MAX; /* the first attempt counts it up to 0 */
+    w->n = hd_address_count(w->config->leader);
     hd_dial_pause_shortest(w);
 }
 
 int hd_dial_look_up(struct hd_dial *w, struct hd_error *err)
 {
-    w->resolve.nth++;
-    return hd_resolve(&w->resolve, w->loop, w->config->leader, err);
+    if (w->at == 0)
+        w->resolve.nth++;
+    hd_address_nth(w->config->leader, w->at, w->address);
+    return hd_resolve(&w->resolve, w->loop, w->address, err);
 }
 
 int hd_dial_connect(struct hd_dial *w, const struct sockaddr *addr, struct hd_conn_options *o,
@@ -42,10 +45,38 @@ int hd_dial_connect(struct hd_dial *w, const struct sockaddr *addr, struct hd_co
 uint64_t hd_dial_pause(struct hd_dial *w, const char *why)
 {
     uint64_t now = w->pause_ms, longest = w->config->retry_max_ms;
-    hd_warn(w->log, "no_leader", "address=%s reason=\"%s\" retry_ms=%" PRIu64, w->config->leader,
-            why, now);
+    w->tried += !w->lost;
+    bool others = w->tried < w->n && w->n > 1;
+    if (others)
+        now = 0;
+    hd_warn(w->log, "no_leader", "address=%s reason=\"%s\" retry_ms=%" PRIu64, w->address, why,
+            now);
+    if (!w->lost)
+        w->at = (w->at + 1) % w->n;
+    w->lost = false;
+    if (others)
+        return 0;
+    w->tried = 0;
     w->pause_ms = 2 * now < longest ? 2 * now : longest;
     return now;
+}
+
+void hd_dial_leave(struct hd_dial *w)
+{
+    w->lost = false;
+}
+
+uint64_t hd_dial_patience_ms(const struct hd_dial *w, bool joined)
+{
+    uint64_t usual = joined ? HD_SILENCE_MS : HD_GREETING_MS;
+    return w->n > 1 && w->config->silence_ms < usual ? w->config->silence_ms : usual;
+}
+
+void hd_dial_joined(struct hd_dial *w)
+{
+    hd_dial_pause_shortest(w);
+    w->tried = 0;
+    w->lost = true; /* should it be lost, it is the first to be tried */
 }
 
 void hd_dial_pause_shortest(struct hd_dial *w)

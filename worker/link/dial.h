@@ -3,7 +3,8 @@
  *
  * Happy path: hd_dial_look_up -> `found` -> hd_dial_connect. After whatever failed: hd_dial_pause,
  * and after so many ms from the beginning. A pause is twice the one before, up to
- * leader.retry_max_ms.
+ * leader.retry_max_ms. Of several leaders (leader.address is a list) the one that was lost is tried
+ * first, then those behind it.
  */
 #ifndef HD_WORKER_DIAL_H
 #define HD_WORKER_DIAL_H
@@ -13,7 +14,9 @@
 #include "common/util/log.h"
 #include "worker/config.h"
 
-#define HD_SILENCE_MS  30000 /* a leader asks many times a second */
+/* With one leader there is nobody else to turn to; with several, one that says nothing for so long
+ * is left for the next. A leader asks many times a second. */
+#define HD_SILENCE_MS  30000
 #define HD_GREETING_MS 10000 /* to connect, and to answer a Hello */
 
 struct hd_tls_context;
@@ -24,7 +27,11 @@ struct hd_dial {
     const struct hd_log *log;
     struct hd_tls_context *tls; /* NULL: plaintext */
     struct hd_resolve resolve;
-    uint64_t pause_ms; /* the next pause */
+    uint64_t pause_ms;            /* the next pause */
+    unsigned n, at;               /* leaders in the configuration's list, and which of them */
+    unsigned tried;               /* in a row, without a pause */
+    bool lost;                    /* it had let us in: worth another try */
+    char address[HD_ADDRESS_MAX]; /* the one in hand */
 };
 
 /* Fills in what is not borrowed. found: as hd_resolve.done. */
@@ -39,8 +46,15 @@ int hd_dial_look_up(struct hd_dial *w, struct hd_error *err);
  * the longest). Or what hd_conn_connect says. */
 int hd_dial_connect(struct hd_dial *w, const struct sockaddr *addr, struct hd_conn_options *o,
                     struct hd_conn **out, struct hd_error *err);
-/* Logs why there is no leader. The pause that is due now, in ms. */
+/* Logs why there is no leader. The pause that is due now, in ms: none until every leader of the
+ * list was tried. */
 uint64_t hd_dial_pause(struct hd_dial *w, const char *why);
+/* This leader is not the first to be tried again. */
+void hd_dial_leave(struct hd_dial *w);
+/* How long a leader may say nothing, before its Welcome and after, in ms. */
+uint64_t hd_dial_patience_ms(const struct hd_dial *w, bool joined);
+/* The leader has let us in. */
+void hd_dial_joined(struct hd_dial *w);
 /* It went well, or so badly that there is no hurry. */
 void hd_dial_pause_shortest(struct hd_dial *w);
 void hd_dial_pause_longest(struct hd_dial *w);

@@ -63,7 +63,7 @@ static int on_welcome(struct incoming *in, struct hd_error *err)
     s->check.n_digests = 0;
     s->number++;
     s->epoch = m->epoch;
-    hd_dial_pause_shortest(&s->dial);
+    hd_dial_joined(&s->dial);
     hd_conn_set_limits(s->conn, hd_check_limits(&s->check));
     hd_session_set(s, JOINED);
     hd_info(s->o.log, "joined", "leader=%s worker_id=%u epoch=%" PRIu64, hd_conn_peer(s->conn),
@@ -78,7 +78,8 @@ static int on_reject(struct incoming *in, struct hd_error *err)
     const Hydac__V1__Reject *m = (const Hydac__V1__Reject *)in->m;
     hd_errlog(s->o.log, "refused", "leader=%s code=%u reason=\"%s\"", hd_conn_peer(s->conn),
               m->code, m->reason);
-    hd_dial_pause_longest(&s->dial);
+    if (m->code != HD_REJECT_STANDBY) /* else who serves is in the list, or will soon be ready */
+        hd_dial_pause_longest(&s->dial);
     s->refused = m->code == HD_REJECT_VERSION || m->code == HD_REJECT_MODEL;
     hd_session_set(s, ENDING);
     hd_conn_close(s->conn, false);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LATE_MS    250
 #define MAX_QUEUED (UINT64_C(1) << 30) /* bytes that may wait for a leader that reads slowly */
 
 static const char *const state_names[] = {"paused",   "resolving", "connecting",
@@ -58,6 +59,14 @@ void hd_session_break_off(struct hd_session *s, const struct hd_error *err)
     hd_conn_close(s->conn, true);
 }
 
+/* From now on silence counts. */
+static void wait_for_leader(struct hd_session *s)
+{
+    uint64_t ms = hd_dial_patience_ms(&s->dial, s->state == JOINED);
+    s->patient_until_ms = uv_now(s->o.loop) + ms;
+    uv_timer_start(&s->timer, on_timer, ms, 0);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct hd_session *s = timer->data;
@@ -65,6 +74,12 @@ static void on_timer(uv_timer_t *timer)
         start(s);
         return;
     }
+    if (uv_now(s->o.loop) > s->patient_until_ms + LATE_MS) { /* it was us who stood still: what has
+                                                              * come meanwhile waits to be read */
+        wait_for_leader(s);
+        return;
+    }
+    hd_dial_leave(&s->dial);
     hd_warn(s->o.log, "leader_silent", "state=%s", state_names[s->state]);
     hd_session_set(s, ENDING);
     hd_conn_close(s->conn, false);
@@ -83,7 +98,7 @@ static void on_open(void *arg, struct hd_conn *conn)
 static void on_frame(void *arg, struct hd_conn *conn, struct hd_frame *f)
 {
     struct hd_session *s = arg;
-    uv_timer_start(&s->timer, on_timer, s->state == JOINED ? HD_SILENCE_MS : HD_GREETING_MS, 0);
+    wait_for_leader(s);
     hd_session_frame(s, f);
 }
 
@@ -119,7 +134,7 @@ static void on_address(void *arg, int code, const struct sockaddr *addr, const c
         return;
     }
     hd_session_set(s, CONNECTING);
-    uv_timer_start(&s->timer, on_timer, HD_GREETING_MS, 0);
+    wait_for_leader(s);
 }
 
 static void start(struct hd_session *s)

@@ -17,8 +17,9 @@ struct hd_session {
     struct hd_conn *conn; /* CONNECTING to ENDING */
     struct hd_dial dial;
     uv_timer_t timer; /* PAUSED: when to try again; later: when silence has lasted too long */
-    uint64_t number;  /* which session it is: jobs of an older one are dropped */
-    uint64_t epoch;   /* newest announced by the leader */
+    uint64_t patient_until_ms; /* of the loop's clock */
+    uint64_t number;           /* which session it is: jobs of an older one are dropped */
+    uint64_t epoch;            /* newest announced by the leader */
     struct hd_check check;
     bool refused;
     struct hd_busy_poll busy_poll;
