@@ -11,8 +11,7 @@
 #define USUAL_RATE      5e8  /* bytes of weights a second, before anybody has loaded any */
 #define MIN_LOAD_US     1000 /* less was not loading */
 
-/* Of what a worker owns: bytes of weights. */
-static double weight_bytes(const struct hd_leader *l, unsigned slot)
+double hd_leader_owned_weights(const struct hd_leader *l, unsigned slot)
 {
     struct hd_unit_cost unit[HD_UNIT_KINDS];
     const struct hd_plan *plan = hd_core_plan(l->core);
@@ -29,7 +28,7 @@ void hd_advice_loaded(struct hd_leader *l, struct hd_peer *p, uint64_t weights_u
     if (p->has_loaded || weights_us < MIN_LOAD_US)
         return;
     p->has_loaded = true; /* later on it has some of it already */
-    double rate = weight_bytes(l, (unsigned)p->slot) * 1e6 / (double)weights_us;
+    double rate = hd_leader_owned_weights(l, (unsigned)p->slot) * 1e6 / (double)weights_us;
     l->load_rate = l->load_rate > 0 ? (l->load_rate + rate) / 2 : rate;
 }
 

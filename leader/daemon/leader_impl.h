@@ -208,6 +208,8 @@ json_t *hd_notes_json(const struct hd_leader *l);
 void hd_share_json(const struct hd_leader *l, unsigned slot, json_t *worker);
 
 /* advice.c */
+/* Of what a worker owns: bytes of weights. */
+double hd_leader_owned_weights(const struct hd_leader *l, unsigned slot);
 json_t *hd_advice_json(const struct hd_leader *l);
 /* A worker has confirmed its assignment; the first time shows how fast it loads weights. */
 void hd_advice_loaded(struct hd_leader *l, struct hd_peer *p, uint64_t weights_us);

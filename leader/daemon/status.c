@@ -86,6 +86,8 @@ static json_t *worker_json(const struct hd_leader *l, unsigned slot, const struc
         (json_int_t)v->multiply_adds_per_s, "phi", v->phi, "steps", (json_int_t)v->steps,
         "answered", (json_int_t)v->answered, "failures", (json_int_t)v->failures, "success_rate",
         v->success_rate, "joins", (json_int_t)v->joins);
+    json_object_set_new(o, "weights_owned_bytes",
+                        json_integer((json_int_t)hd_leader_owned_weights(l, slot)));
     json_object_set_new(o, "held", held_json(l, slot));
     json_object_set_new(o, "draining", json_boolean(v->draining));
     json_object_set_new(o, "log_complete", json_boolean(v->covers));

@@ -72,7 +72,8 @@ static int make_node(struct hd_crew *c)
                                 .state_dir = c->o.state_dir,
                                 .log_limit = c->o.log_limit,
                                 .keep_log = c->o.keep_log,
-                                .supply = c->supply};
+                                .supply = c->supply,
+                                .loading = &c->weight_bytes};
     hd_crew_watch_findings(c, &o);
     int rc = hd_node_new(&c->node, &o);
     return rc < 0 ? rc : hd_fill_new(&c->fill, c->node, &c->pace);

@@ -112,6 +112,8 @@ static void load_one(void *arg, size_t index, unsigned thread)
              : job->s->supply ? load_own(job->s, p, &job->buffers[thread])
                               : load_piece(job->s, p, NULL);
     int none = 0;
+    if (job->s->loading && rc == 0 && !p->refused)
+        atomic_fetch_add(job->s->loading, piece_bytes(job->s, p->u, p->layer));
     if (rc < 0)
         atomic_compare_exchange_strong(&job->rc, &none, rc);
 }

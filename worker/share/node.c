@@ -30,11 +30,13 @@ int hd_node_open(struct hd_node **out, const struct hd_node_options *o)
     n->model = n->device->o.model;
     n->team = n->device->o.team;
     int rc = hd_node_new_shard(n, &n->shard);
-    if (rc < 0)
+    if (rc < 0) {
         free(n);
-    else
-        *out = n;
-    return rc;
+        return rc;
+    }
+    hd_shard_tell_loading(n->shard, o->loading);
+    *out = n;
+    return 0;
 }
 
 static void free_stores(struct hd_node *n)

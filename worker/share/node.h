@@ -22,6 +22,7 @@ struct hd_node_options {
     bool keep_log;            /* false: no input is logged */
     struct hd_supply *supply; /* where weights come from; NULL: the model has its data, and there is
                                * nobody to compare them with */
+    _Atomic uint64_t *loading; /* NULL, or how far loading is (hd_shard_tell_loading) */
     /* Something was found damaged (damage.h); NULL: nobody wants to know. */
     void (*found)(void *arg, const struct hd_finding *f);
     void *found_arg;

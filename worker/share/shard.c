@@ -37,6 +37,11 @@ struct hd_device_weights *hd_shard_memory(const struct hd_shard *s)
     return s->memory;
 }
 
+void hd_shard_tell_loading(struct hd_shard *s, _Atomic uint64_t *bytes)
+{
+    s->loading = bytes;
+}
+
 void hd_shard_set_supply(struct hd_shard *s, struct hd_supply *supply)
 {
     s->supply = supply;

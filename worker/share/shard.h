@@ -26,6 +26,9 @@ struct hd_device_weights *hd_shard_memory(const struct hd_shard *s);
  * the model's data as they are. Borrowed; before anything is loaded. */
 struct hd_supply;
 void hd_shard_set_supply(struct hd_shard *s, struct hd_supply *supply);
+/* Grows by each piece's bytes as it is loaded, on whatever thread, for who wants to see how far it
+ * is; NULL: nobody does. */
+void hd_shard_tell_loading(struct hd_shard *s, _Atomic uint64_t *bytes);
 
 enum { HD_SHARD_COMPLETE = 0, HD_SHARD_LOADED = 1, HD_SHARD_WAITING = 2 };
 /* Own exactly these from now on; loads what is missing, releases nothing. HD_SHARD_COMPLETE:

@@ -20,6 +20,7 @@ struct hd_shard {
     struct unit_set owned[HD_UNIT_KINDS], held[HD_UNIT_KINDS];
     uint32_t *loaded[HD_UNIT_KINDS]; /* [count]: pieces of the unit that are there */
     uint64_t bytes;                  /* of all that is loaded */
+    _Atomic uint64_t *loading;       /* NULL, or told of each piece at once */
     struct hd_piece_seal *seals;     /* [pieces], by piece.h's numbers */
     uint64_t tables;                 /* digest of units, owned and held */
 };
