@@ -3,6 +3,7 @@
 #include "leader/ctl/bench_svg.h"
 #include "leader/ctl/files.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,10 +13,14 @@ static const char head[] =
     "<title>hydac: what a lost worker costs</title>\n<style>\n"
     "body{font:15px/1.5 system-ui,sans-serif;max-width:900px;margin:2em auto;padding:0 1em;"
     "color:#222;background:#fff}\n"
-    "table{border-collapse:collapse;margin:1em 0;display:block;overflow-x:auto}\n"
-    "td,th{padding:.2em .7em;border-bottom:1px solid #ddd;text-align:right;white-space:nowrap}\n"
-    "th{text-align:right;font-weight:600}td:first-child,th:first-child{text-align:left}\n"
-    "svg{width:100%;height:auto;margin:.6em 0}svg text{font-size:13px;fill:#222}\n"
+    "table{border-collapse:collapse;margin:1em 0}\n"
+    "td,th{padding:.2em .7em;border-bottom:1px solid #ddd;text-align:right;vertical-align:bottom}\n"
+    "td{white-space:nowrap}th{font-weight:600}td:first-child,th:first-child{text-align:left}\n"
+    ".pic,.wide{overflow-x:auto}.pic svg{width:100%;min-width:600px;height:auto;margin:.6em 0}\n"
+    "svg text{font-size:13px;fill:#222}\n"
+    "@media(max-width:600px){td,th{padding:.2em .35em;font-size:.85em}}\n"
+    "details{border-top:1px solid #ddd}details details{border:0}\n"
+    "summary{cursor:pointer;padding:.5em 0;font-weight:600}h2{font-size:1.2em}\n"
     "svg .t{font-weight:600;font-size:14px}svg .g{stroke:#ddd}\n"
     "svg .m{stroke:#222;stroke-dasharray:2 3}svg .l{fill:none;stroke-width:2}\n"
     ".bad{color:#c00;font-weight:600}.note{color:#555}\n"
@@ -85,7 +90,8 @@ static void print_summary(FILE *f, const struct hd_bench_group *g, size_t n)
     fprintf(f, "<p%s>Tokens identical to the undisturbed answer's in %s %zu runs.</p>\n",
             identical == runs ? "" : " class=\"bad\"", identical == runs ? "all of" : "NOT all of",
             runs);
-    fputs("<table><tr><th>policy</th><th>workers</th><th>context</th><th>stall ms</th>"
+    fputs("<div class=\"wide\"><table><tr><th>policy</th><th>workers</th><th>context</th><th>stall "
+          "ms</th>"
           "<th>least</th><th>most</th><th>faster than full, times</th><th>tokens identical</th>"
           "</tr>\n",
           f);
@@ -97,7 +103,7 @@ static void print_summary(FILE *f, const struct hd_bench_group *g, size_t n)
         print_speedup(f, g[i].speedup);
         fputs(g[i].identical ? "<td>yes</td></tr>\n" : "<td class=\"bad\">no</td></tr>\n", f);
     }
-    fputs("</table>\n", f);
+    fputs("</table></div>\n", f);
 }
 
 /* ---- One combination: groups of the same workers and context --------------------------------*/
@@ -123,7 +129,7 @@ static void print_stalls(FILE *f, const struct hd_bench_group *g, size_t n)
 
 static void print_parts(FILE *f, const struct hd_bench_group *g, size_t n)
 {
-    fputs("<table><tr><th>ms</th>", f);
+    fputs("<div class=\"wide\"><table><tr><th>ms</th>", f);
     for (int p = 0; p < HD_BENCH_PARTS; p++)
         fprintf(f, "<th>%s</th>", hd_bench_part_names[p]);
     fputs("<th>stall</th></tr>\n", f);
@@ -133,7 +139,7 @@ static void print_parts(FILE *f, const struct hd_bench_group *g, size_t n)
             fprintf(f, "<td>%.2f</td>", g[i].median->parts_ms[p]);
         fprintf(f, "<td><b>%.2f</b></td></tr>\n", g[i].median->stall_ms);
     }
-    fputs("</table>\n", f);
+    fputs("</table></div>\n", f);
 }
 
 static void print_saving(FILE *f, const char *policy, const struct hd_bench_run *r)
@@ -149,22 +155,35 @@ static void print_saving(FILE *f, const char *policy, const struct hd_bench_run 
                 policy, 100 * (double)r->rows_kept / all);
 }
 
+/* A row for each number, a column for each policy: narrow, however many numbers there are. */
 static void print_work(FILE *f, const struct hd_bench_group *g, size_t n)
 {
-    fputs("<table><tr><th>computed again</th><th>heads lost</th><th>heads computed</th>"
-          "<th>heads reused</th><th>K/V rows rebuilt</th><th>K/V rows kept</th>"
-          "<th>tokens replayed</th><th>positions</th></tr>\n",
-          f);
-    for (size_t i = 0; i < n; i++) {
-        const struct hd_bench_run *r = g[i].median;
-        const uint64_t list[] = {r->heads_lost, r->heads_rebuilt, r->heads_reused, r->rows_rebuilt,
-                                 r->rows_kept,  r->rows_replayed, r->positions};
-        fprintf(f, "<tr><td>%s</td>", g[i].policy);
-        for (size_t k = 0; k < sizeof list / sizeof list[0]; k++)
-            fprintf(f, "<td>%llu</td>", (unsigned long long)list[k]);
+    static const struct {
+        const char *name;
+        size_t offset;
+    } rows[] = {
+        {"heads lost", offsetof(struct hd_bench_run, heads_lost)},
+        {"heads computed", offsetof(struct hd_bench_run, heads_rebuilt)},
+        {"heads reused", offsetof(struct hd_bench_run, heads_reused)},
+        {"K/V rows rebuilt", offsetof(struct hd_bench_run, rows_rebuilt)},
+        {"K/V rows kept", offsetof(struct hd_bench_run, rows_kept)},
+        {"tokens replayed", offsetof(struct hd_bench_run, rows_replayed)},
+        {"positions", offsetof(struct hd_bench_run, positions)},
+    };
+    fputs("<div class=\"wide\"><table><tr><th>computed again</th>", f);
+    for (size_t i = 0; i < n; i++)
+        fprintf(f, "<th>%s</th>", g[i].policy);
+    fputs("</tr>\n", f);
+    for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++) {
+        fprintf(f, "<tr><td>%s</td>", rows[k].name);
+        for (size_t i = 0; i < n; i++) {
+            const char *run = (const char *)g[i].median;
+            fprintf(f, "<td>%llu</td>",
+                    (unsigned long long)*(const uint64_t *)(run + rows[k].offset));
+        }
         fputs("</tr>\n", f);
     }
-    fputs("</table>\n", f);
+    fputs("</table></div>\n", f);
     for (size_t i = 0; i < n; i++)
         print_saving(f, g[i].policy, g[i].median);
 }
@@ -186,7 +205,8 @@ static void print_curve(FILE *f, const struct hd_bench_group *g, size_t n)
                              .first = 2,
                              .mark = g[0].median->kill_after + 1};
     hd_svg_lines(f, &l);
-    fputs("<table><tr><th>ms a token</th><th>undisturbed</th><th>before</th><th>longest after the "
+    fputs("<div class=\"wide\"><table><tr><th>ms a "
+          "token</th><th>undisturbed</th><th>before</th><th>longest after the "
           "kill</th><th>after that</th></tr>\n",
           f);
     for (size_t i = 0; i < n; i++) {
@@ -195,7 +215,7 @@ static void print_curve(FILE *f, const struct hd_bench_group *g, size_t n)
                 "<tr><td>%s</td><td>%.2f</td><td>%.2f</td><td><b>%.2f</b></td><td>%.2f</td></tr>\n",
                 g[i].policy, r->quiet_ms, r->before_ms, r->gap_ms, r->after_ms);
     }
-    fputs("</table>\n", f);
+    fputs("</table></div>\n", f);
 }
 
 static size_t add_memory(const json_t *list, const char *when, struct hd_svg_bar *bars, size_t max)
@@ -225,21 +245,32 @@ static void print_memory(FILE *f, const struct hd_bench_group *g, size_t n)
         size_t k = add_memory(r->memory_before, "before", bars, HD_MAX_WORKERS);
         k += add_memory(r->memory_after, "after", bars + k, HD_MAX_WORKERS);
         snprintf(title, sizeof title, "Memory by worker, policy %s", g[i].policy);
-        struct hd_svg_bars b = {
-            .title = title, .unit = "MB", .part_names = names, .n_parts = 2, .bars = bars, .n = k};
+        struct hd_svg_bars b = {.title = title,
+                                .unit = "MB",
+                                .part_names = names,
+                                .n_parts = 2,
+                                .palette = HD_SVG_MEMORY,
+                                .bars = bars,
+                                .n = k};
         hd_svg_bars(f, &b);
     }
 }
 
-static void print_combination(FILE *f, const struct hd_bench_group *g, size_t n)
+/* Folded, but for the first: what it comes to is what one sees of the others. */
+static void print_combination(FILE *f, const struct hd_bench_group *g, size_t n, bool open)
 {
-    fprintf(f, "<h2>%llu workers, context %llu</h2>\n", (unsigned long long)g->workers,
-            (unsigned long long)g->context);
+    fprintf(f, "<details%s><summary>%llu workers, context %llu:", open ? " open" : "",
+            (unsigned long long)g->workers, (unsigned long long)g->context);
+    for (size_t i = 0; i < n; i++)
+        fprintf(f, "%s %s %.1f ms", i ? "," : "", g[i].policy, g[i].median->stall_ms);
+    fputs("</summary>\n", f);
     print_stalls(f, g, n);
     print_parts(f, g, n);
     print_work(f, g, n);
     print_curve(f, g, n);
+    fputs("<details><summary>Memory by worker</summary>\n", f);
     print_memory(f, g, n);
+    fputs("</details></details>\n", f);
 }
 
 struct page {
@@ -255,7 +286,7 @@ static void print_page(FILE *f, const void *what)
     print_intro(f, p->b);
     print_summary(f, p->groups, p->n);
     for (size_t i = 0; i < p->n; i += p->b->o->n_policies)
-        print_combination(f, &p->groups[i], p->b->o->n_policies);
+        print_combination(f, &p->groups[i], p->b->o->n_policies, i == 0);
     fputs(explanation, f);
     fputs("</body></html>\n", f);
 }

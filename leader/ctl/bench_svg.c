@@ -13,15 +13,21 @@
 #define LEGEND   30
 #define HEIGHT   260 /* of the plot of lines */
 
-/* Okabe and Ito's colours: told apart by colour-blind people too. */
-static const char *const colors[HD_SVG_MAX_PARTS] = {
-    "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#999999", "#56b4e9", "#f0e442",
+/* Each for one meaning, so that a picture's colours say nothing wrong about the next one's. All are
+ * told apart by colour-blind people: Okabe and Ito's for the parts of a stall, of Tol's for the
+ * rest.
+ */
+static const char *const palettes[HD_SVG_PALETTES][HD_SVG_MAX_PARTS] = {
+    [HD_SVG_PHASES] = {"#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#999999", "#56b4e9",
+                       "#f0e442"},
+    [HD_SVG_MEMORY] = {"#332288", "#b3a9d9"},
+    [HD_SVG_POLICIES] = {"#222222", "#882255", "#999933", "#6699cc"},
 };
 
 static void open_svg(FILE *f, const char *title, double height)
 {
     fprintf(f,
-            "<svg viewBox=\"0 0 %d %.0f\" role=\"img\" aria-label=\"%s\">\n"
+            "<div class=\"pic\"><svg viewBox=\"0 0 %d %.0f\" role=\"img\" aria-label=\"%s\">\n"
             "<text x=\"0\" y=\"16\" class=\"t\">%s</text>\n",
             WIDTH, height, title, title);
 }
@@ -32,12 +38,13 @@ static void print_box(FILE *f, const double box[4], const char *color)
             box[1], box[2], box[3], color);
 }
 
-static void print_legend(FILE *f, const char *const *names, size_t n, double y)
+static void print_legend(FILE *f, const struct hd_svg_bars *b, double y)
 {
-    for (size_t i = 0; i < n; i++) {
-        double x = LEFT + (double)i * (PLOT + RIGHT) / (double)n;
-        print_box(f, (double[]){x, y, 12, 12}, colors[i]);
-        fprintf(f, "</rect><text x=\"%.1f\" y=\"%.1f\">%s</text>\n", x + 17, y + 11, names[i]);
+    for (size_t i = 0; i < b->n_parts; i++) {
+        double x = LEFT + (double)i * (PLOT + RIGHT) / (double)b->n_parts;
+        print_box(f, (double[]){x, y, 12, 12}, palettes[b->palette][i]);
+        fprintf(f, "</rect><text x=\"%.1f\" y=\"%.1f\">%s</text>\n", x + 17, y + 11,
+                b->part_names[i]);
     }
 }
 
@@ -57,7 +64,7 @@ static void print_bar(FILE *f, const struct hd_svg_bars *b, const struct hd_svg_
             bar->label);
     for (size_t i = 0; i < b->n_parts; i++) {
         double w = bar->parts[i] * scale;
-        print_box(f, (double[]){x, y, w, BAR}, colors[i]);
+        print_box(f, (double[]){x, y, w, BAR}, palettes[b->palette][i]);
         fprintf(f, "<title>%s %.3f %s</title></rect>\n", b->part_names[i], bar->parts[i], b->unit);
         x += w;
     }
@@ -74,8 +81,8 @@ void hd_svg_bars(FILE *f, const struct hd_svg_bars *b)
         double whole = b->shares ? sum_of(&b->bars[i], b->n_parts) : max;
         print_bar(f, b, &b->bars[i], TOP + (double)i * BAR_STEP, whole > 0 ? PLOT / whole : 0);
     }
-    print_legend(f, b->part_names, b->n_parts, TOP + (double)b->n * BAR_STEP + 8);
-    fputs("</svg>\n", f);
+    print_legend(f, b, TOP + (double)b->n * BAR_STEP + 8);
+    fputs("</svg></div>\n", f);
 }
 
 /* ---- Lines ----------------------------------------------------------------------------------*/
@@ -136,7 +143,7 @@ static void print_grid(FILE *f, const struct hd_svg_lines *l, const struct frame
 
 static void print_line(FILE *f, const struct hd_svg_line *line, const struct frame *fr, size_t i)
 {
-    const char *color = colors[i % HD_SVG_MAX_PARTS];
+    const char *color = palettes[HD_SVG_POLICIES][i % HD_SVG_MAX_LINES];
     double y = TOP + 14 + 20 * (double)i;
     const char *dash = line->dashed ? " stroke-dasharray=\"5 4\"" : "";
     fprintf(f, "<polyline class=\"l\" stroke=\"%s\"%s points=\"", color, dash);
@@ -156,5 +163,5 @@ void hd_svg_lines(FILE *f, const struct hd_svg_lines *l)
     print_grid(f, l, &fr);
     for (size_t i = 0; i < l->n; i++)
         print_line(f, &l->lines[i], &fr, i);
-    fputs("</svg>\n", f);
+    fputs("</svg></div>\n", f);
 }

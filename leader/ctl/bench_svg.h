@@ -7,6 +7,9 @@
 #include <stdio.h>
 
 #define HD_SVG_MAX_PARTS 8
+#define HD_SVG_MAX_LINES 4 /* told apart by their colours; more take turns */
+
+enum hd_svg_palette { HD_SVG_PHASES, HD_SVG_MEMORY, HD_SVG_POLICIES, HD_SVG_PALETTES };
 
 struct hd_svg_bar {
     char label[48], note[64]; /* before and behind the bar */
@@ -18,6 +21,7 @@ struct hd_svg_bars {
     const char *title, *unit;
     const char *const *part_names;
     size_t n_parts;
+    enum hd_svg_palette palette; /* what the parts are of */
     const struct hd_svg_bar *bars;
     size_t n;
     bool shares; /* each bar fills the width; else all have one scale */
