@@ -18,12 +18,12 @@ set -eu
 
 run="
 libuv1 libprotobuf-c1 libyaml-0-2 libxxhash0 libjansson4 libmicrohttpd12 libsystemd0
-libcurl4 libssl3"
+libcurl4 libssl3 libedit2"
 build="
 gcc libc6-dev meson ninja-build pkg-config
 libuv1-dev libprotobuf-c-dev protobuf-c-compiler libyaml-dev libxxhash-dev
 libjansson-dev libmicrohttpd-dev libsystemd-dev libcurl4-openssl-dev
-libssl-dev python3 python3-pip ca-certificates cargo-web rustc-web"
+libssl-dev libedit-dev python3 python3-pip ca-certificates cargo-web rustc-web"
 test="
 libopenblas-dev libcriterion-dev dpkg-dev python3-pytest python3-yaml openssl iproute2 nftables valgrind gdb"
 check="

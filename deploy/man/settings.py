@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes what hydac.yaml(5), hydac-leader(8) and hydac-worker(8) say of settings and flags, from --help.
+"""Writes what hydac.yaml(5), hydac-leader(8) and hydac-worker(8) say of settings and flags, and what
+hydac(1) says of its commands, from --help.
 
   deploy/man/settings.py BUILD          writes the pages beside this script
   deploy/man/settings.py --check BUILD  says which of them differ, and exits with 1
@@ -73,9 +74,35 @@ def daemon_page(build, part):
     return "".join(flag(*e) for e in short + [(n, v, text) for n, v, _, text in flags])
 
 
+def help_of(*command):
+    return subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
+
+
+def command_section(name, text):
+    """Of a command's --help: what it says before, between and behind its lists of options."""
+    out, lists = f".SS hydac {name}\n", 0
+    for part in text.strip("\n").split("\n\n"):
+        if part.startswith("hydac "):
+            continue  # how it is called stands in SYNOPSIS
+        listed = ENTRY.findall(part + "\n")
+        if not listed:
+            out += (".PP\n" if lists else "") + body(" ".join(part.split()))
+        lists += len(listed)
+        for flag_name, value, _, said in listed:
+            out += flag(flag_name, value, " ".join(said.split()))
+    assert lists == len(re.findall(r"(?m)^  --", text))
+    return out
+
+
+def commands_page(build):
+    program = os.path.join(build, "leader/ctl/hydac")
+    names = re.findall(r"(?m)^  hydac (\w+)", help_of(program))
+    return "".join(command_section(name, help_of(program, name)) for name in names)
+
+
 def pages(build):
     """Path -> what it should hold."""
-    made = {"hydac.yaml.5": yaml_page(build)}
+    made = {"hydac.yaml.5": yaml_page(build), "hydac.1": commands_page(build)}
     made.update({f"hydac-{part}.8": daemon_page(build, part) for part in PROGRAMS})
     whole = {}
     for name, text in made.items():

@@ -104,6 +104,15 @@ static int on_data(void *arg, long status, const char *data, size_t len)
     return hd_events_feed(&s->events, status, data, len);
 }
 
+static bool on_stop(void *arg)
+{
+    struct stream *s = arg;
+    if (!s->q->stop(s->q->arg))
+        return false;
+    snprintf(s->a->finish, sizeof s->a->finish, "stopped");
+    return true;
+}
+
 /* ---- From leader to leader ----*/
 
 /* The request, and where it goes on; malloc'ed, NULL when memory is out. */
@@ -135,6 +144,7 @@ static int ask_one(struct stream *s, const char *leader, struct hd_error *err)
                              .path = s->q->path,
                              .body = body,
                              .key = s->q->key,
+                             .stop = s->q->stop ? on_stop : NULL,
                              .on_data = on_data,
                              .arg = s};
     s->status = 0;

@@ -34,6 +34,7 @@ struct hd_ask {
     /* As it comes; each may be NULL. */
     void (*on_text)(void *arg, const char *text, size_t len);
     void (*on_resume)(void *arg, const char *leader, size_t tokens, const char *why);
+    bool (*stop)(void *arg); /* asked now and then: the answer ends as it is */
     void *arg;
 };
 
@@ -42,9 +43,9 @@ struct hd_answer {
     size_t text_len;
     json_t *tokens, *logprobs;                  /* arrays */
     json_t *usage, *timings, *failovers, *seed; /* NULL: not told */
-    char finish[32];
-    unsigned resumed;   /* so often it went on elsewhere */
-    const char *leader; /* the last */
+    char finish[32];                            /* "stopped": it was */
+    unsigned resumed;                           /* so often it went on elsewhere */
+    const char *leader;                         /* the last */
 };
 /* 0, or what the last leader failed with; HD_E_LIMIT, HD_E_NOMEM. hd_answer_deinit is right in any
  * case. */

@@ -65,6 +65,37 @@ static const struct hd_arg *find(const struct hd_arg *args, const char *word, co
     return NULL;
 }
 
+#define COLUMNS 92
+
+/* Words up to the end of a line, then the next line, all of them indented. */
+static void print_folded(FILE *f, const char *text)
+{
+    while (*text) {
+        size_t n = strlen(text), cut = n;
+        if (n > COLUMNS - 8)
+            for (cut = COLUMNS - 8; cut > 1 && text[cut] != ' '; cut--)
+                ;
+        fprintf(f, "        %.*s\n", (int)cut, text);
+        text += cut;
+        text += strspn(text, " ");
+    }
+}
+
+void hd_args_print(FILE *f, const struct hd_arg *args)
+{
+    for (; args->name; args++) {
+        fprintf(f, "  %s%s%s\n", args->name, args->value ? " " : "",
+                args->value ? args->value : "");
+        print_folded(f, args->help);
+    }
+}
+
+void hd_args_list(FILE *f, const struct hd_arg *args)
+{
+    for (; args->name; args++)
+        fprintf(f, " %s %s", args->name, args->value ? args->value : "-");
+}
+
 int hd_args_parse(int argc, char **argv, const struct hd_arg *args, struct hd_arg_list *rest,
                   struct hd_error *err)
 {

@@ -10,42 +10,18 @@
 #include <string.h>
 #include <unistd.h>
 
-const char hd_bench_usage[] =
+static const char about_failover[] =
     "hydac bench failover --out DIR [OPTIONS]\n"
-    "hydac bench decode|prefill|net [--out DIR] [OPTIONS]\n"
-    "\n"
-    "Measures on clusters of this machine. All numbers are the leader's reports and counters and\n"
-    "this client's clock.\n"
-    "\n"
-    "  --model PATH       as for hydac up\n"
-    "  --threads N        threads of each worker; default: this machine's cores shared out\n"
-    "  --leader-arg X, --worker-arg X\n"
-    "                     passes X on (repeatable; options as --leader-arg=--name=value)\n"
     "\n"
     "failover: what a lost worker costs. For each combination starts a leader and workers, lets\n"
     "them answer, kills workers (SIGKILL) in the middle of the same answer and compares the\n"
-    "tokens. Writes results.json, results.csv and report.html (self-contained).\n"
+    "tokens. Writes results.json, results.csv and report.html (self-contained).\n";
+
+static const char about_all[] =
+    "hydac bench failover|decode|prefill|net [OPTIONS]\n"
     "\n"
-    "  --out DIR          where the results go\n"
-    "  --workers LIST     sizes of the cluster, default 2,3,4,8\n"
-    "  --contexts LIST    tokens of the prompt, default 128,512,2048\n"
-    "  --lost N           workers killed at once, default 1; those with most heads\n"
-    "  --policies LIST    ways of recovery, default reuse,standby,full (they take turns)\n"
-    "  --repeat N         default 5; reported is the run with the median stall\n"
-    "  --tokens N         of an answer, default 64; the loss comes after a third of them\n"
-    "  --plot png         also writes failover.png (needs gnuplot)\n"
-    "\n"
-    "decode: tokens a second, beside what the memory's bandwidth would allow, and where the time\n"
-    "of a token goes. prefill: the same for a prompt, with operations a second. net: what a\n"
-    "half-step's way to the workers and back takes, and bytes for a token. Each prints a table\n"
-    "of medians (least - most).\n"
-    "\n"
-    "  --out DIR          also writes decode.json and decode.csv (prefill, net) there\n"
-    "  --workers LIST     sizes of the cluster, default 1,2; they take turns\n"
-    "  --wire LIST        exact (default), compact (compute.wire of the leader), or both in turn\n"
-    "  --prompt N         tokens of the prompt, default 16; prefill: 512\n"
-    "  --tokens N         of an answer, default 64; not for prefill\n"
-    "  --repeat N         default 3\n";
+    "Measures on clusters of this machine. All numbers are the leader's reports and counters and\n"
+    "this client's clock.\n\n";
 
 static int take_policy(void *arg, size_t i, const char *item, struct hd_error *err)
 {
@@ -204,21 +180,27 @@ static int cmd_failover(int argc, char **argv)
     struct hd_arg_list rest = {.n = 0};
     struct hd_error err = {0};
     const struct hd_arg args[] = {
-        {"--model", HD_ARG_STRING, &l.model},
-        {"--workers", HD_ARG_STRING, &l.workers},
-        {"--contexts", HD_ARG_STRING, &l.contexts},
-        {"--policies", HD_ARG_STRING, &l.policies},
-        {"--lost", HD_ARG_UINT, &o.lost, 1, HD_MAX_WORKERS - 1},
-        {"--repeat", HD_ARG_UINT, &o.repeat, 1, 1000},
-        {"--tokens", HD_ARG_UINT, &o.tokens, 12, 4096},
-        {"--threads", HD_ARG_UINT, &o.up.threads, 1, 1024},
-        {"--plot", HD_ARG_STRING, &l.plot},
-        {"--out", HD_ARG_STRING, &o.out},
-        {"--leader-arg", HD_ARG_LIST, &o.up.leader_args},
-        {"--worker-arg", HD_ARG_LIST, &o.up.worker_args},
+        HD_ARG_MODEL(&l.model),
+        {"--out", HD_ARG_STRING, &o.out, "DIR", "where the results go"},
+        {"--workers", HD_ARG_STRING, &l.workers, "LIST", "sizes of the cluster, default 2,3,4,8"},
+        {"--contexts", HD_ARG_STRING, &l.contexts, "LIST",
+         "tokens of the prompt, default 128,512,2048"},
+        {"--policies", HD_ARG_STRING, &l.policies, "LIST",
+         "ways of recovery, default reuse,standby,full (they take turns)"},
+        {"--lost", HD_ARG_UINT, &o.lost, "N",
+         "workers killed at once, default 1; those with most heads", 1, HD_MAX_WORKERS - 1},
+        {"--repeat", HD_ARG_UINT, &o.repeat, "N",
+         "default 5; reported is the run with the median stall", 1, 1000},
+        {"--tokens", HD_ARG_UINT, &o.tokens, "N",
+         "of an answer, default 64; the loss comes after a third of them", 12, 4096},
+        {"--threads", HD_ARG_UINT, &o.up.threads, "N",
+         "threads of each worker; default: this machine's cores shared out", 1, 1024},
+        {"--plot", HD_ARG_STRING, &l.plot, "png", "also writes failover.png (needs gnuplot)"},
+        HD_ARG_LEADER_ARG(&o.up.leader_args),
+        HD_ARG_WORKER_ARG(&o.up.worker_args),
         {NULL},
     };
-    int rc = hd_cmd_args(argc, argv, args, &rest, hd_bench_usage);
+    int rc = hd_cmd_args(argc, argv, args, &rest, about_failover);
     if (rc != 0)
         return hd_cmd_args_status(rc);
     if (rest.n != 1 || strcmp(rest.items[0], "failover") != 0) {
@@ -236,9 +218,28 @@ static int cmd_failover(int argc, char **argv)
     return rc < 0 ? hd_complain(&err) : 0;
 }
 
+/* Of all kinds, one after the other. */
+static int for_all(char *option)
+{
+    char *argv[] = {"bench", option, NULL};
+    if (strcmp(option, HD_LIST_OPTIONS) != 0)
+        fputs(about_all, stdout);
+    cmd_failover(2, argv);
+    for (int kind = 0; kind < HD_SPEED_KINDS; kind++) {
+        if (strcmp(option, HD_LIST_OPTIONS) != 0)
+            putchar('\n');
+        hd_speed_cmd((enum hd_speed_kind)kind, 2, argv);
+    }
+    return 0;
+}
+
 int hd_cmd_bench(int argc, char **argv)
 {
+    static const char *const asks[] = {"--help", "-h", HD_LIST_OPTIONS};
     int kind = argc > 1 ? hd_speed_kind(argv[1]) : -1;
+    for (size_t i = 0; argc == 2 && i < sizeof asks / sizeof *asks; i++)
+        if (strcmp(argv[1], asks[i]) == 0)
+            return for_all(argv[1]);
     if (kind < 0)
         return cmd_failover(argc, argv);
     return hd_speed_cmd((enum hd_speed_kind)kind, argc - 1, argv + 1);

@@ -15,8 +15,6 @@
 
 #define HD_BENCH_TIME 32 /* bytes of a time in words */
 
-extern const char hd_bench_usage[]; /* of all of them */
-
 /* ---- What options have in common ------------------------------------------------------------*/
 /* Calls take for each item of a list with commas between; HD_E_CONFIG for an empty or long one. */
 int hd_bench_each_item(const char *option, const char *list,

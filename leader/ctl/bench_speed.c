@@ -11,10 +11,23 @@
 static const struct {
     const char *name;
     uint64_t prompt, tokens; /* defaults */
+    const char *about;
 } kinds[HD_SPEED_KINDS] = {
-    [HD_SPEED_DECODE] = {"decode", 16, 64},
-    [HD_SPEED_PREFILL] = {"prefill", 512, 1},
-    [HD_SPEED_NET] = {"net", 16, 64},
+    [HD_SPEED_DECODE] = {"decode", 16, 64,
+                         "hydac bench decode [OPTIONS]\n"
+                         "\n"
+                         "decode: tokens a second, beside what the memory's bandwidth would allow, "
+                         "and where the\n"
+                         "time of a token goes, as a table of medians (least - most).\n"},
+    [HD_SPEED_PREFILL] = {"prefill", 512, 1,
+                          "hydac bench prefill [OPTIONS]\n"
+                          "\n"
+                          "prefill: the same for a prompt, with operations a second.\n"},
+    [HD_SPEED_NET] = {"net", 16, 64,
+                      "hydac bench net [OPTIONS]\n"
+                      "\n"
+                      "net: what a half-step's way to the workers and back takes, and bytes for a "
+                      "token.\n"},
 };
 
 int hd_speed_kind(const char *name)
@@ -150,19 +163,24 @@ int hd_speed_cmd(enum hd_speed_kind kind, int argc, char **argv)
     const char *model = NULL, *workers = "1,2", *wires = hd_wires[HD_WIRE_EXACT];
     struct hd_error err = {0};
     const struct hd_arg args[] = {
-        {"--model", HD_ARG_STRING, &model},
-        {"--workers", HD_ARG_STRING, &workers},
-        {"--threads", HD_ARG_UINT, &o.up.threads, 1, 1024},
-        {"--wire", HD_ARG_STRING, &wires},
-        {"--prompt", HD_ARG_UINT, &o.prompt, 1, INT32_MAX},
-        {"--tokens", HD_ARG_UINT, &o.tokens, 2, INT32_MAX},
-        {"--repeat", HD_ARG_UINT, &o.repeat, 1, 1000},
-        {"--out", HD_ARG_STRING, &o.out},
-        {"--leader-arg", HD_ARG_LIST, &o.up.leader_args},
-        {"--worker-arg", HD_ARG_LIST, &o.up.worker_args},
+        HD_ARG_MODEL(&model),
+        {"--out", HD_ARG_STRING, &o.out, "DIR", "also writes the results there, as JSON and CSV"},
+        {"--workers", HD_ARG_STRING, &workers, "LIST",
+         "sizes of the cluster, default 1,2; they take turns"},
+        {"--threads", HD_ARG_UINT, &o.up.threads, "N",
+         "threads of each worker; default: this machine's cores shared out", 1, 1024},
+        {"--wire", HD_ARG_STRING, &wires, "LIST",
+         "exact (default), compact (compute.wire of the leader), or both in turn"},
+        {"--prompt", HD_ARG_UINT, &o.prompt, "N", "tokens of the prompt, default 16; prefill: 512",
+         1, INT32_MAX},
+        {"--tokens", HD_ARG_UINT, &o.tokens, "N", "of an answer, default 64; not for prefill", 2,
+         INT32_MAX},
+        {"--repeat", HD_ARG_UINT, &o.repeat, "N", "default 3", 1, 1000},
+        HD_ARG_LEADER_ARG(&o.up.leader_args),
+        HD_ARG_WORKER_ARG(&o.up.worker_args),
         {NULL},
     };
-    int rc = hd_cmd_args(argc, argv, args, NULL, hd_bench_usage);
+    int rc = hd_cmd_args(argc, argv, args, NULL, kinds[kind].about);
     if (rc != 0)
         return hd_cmd_args_status(rc);
     if (check(&o, workers, wires, &err) < 0)

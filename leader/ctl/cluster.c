@@ -22,6 +22,9 @@
 #define POLL_MS    20   /* between looks at the ports file and /health */
 #define HEALTH_MS  1000 /* for one answer */
 #define STOP_MS    5000 /* from SIGTERM to SIGKILL */
+#define LOOK_EVERY 5    /* polls: what is shown of the start */
+#define LOOK_MS    200  /* between looks for what a loss has cost, so often at most: */
+#define MAX_LOOKS  50
 #define RESTART_MS 1000 /* a worker that dies at once must not be started in a tight loop */
 
 /* ---- Stopping ----*/
@@ -77,6 +80,7 @@ static void terminate(struct hd_up *u, bool workers_too)
 void hd_up_stop(struct hd_up *u, int status)
 {
     if (u->state != UP_STOPPING) {
+        hd_progress_end(&u->progress);
         u->state = UP_STOPPING;
         u->status = status;
         terminate(u, true);
@@ -192,6 +196,30 @@ static void on_restart(uv_timer_t *t)
         hd_complain(&err);
 }
 
+/* NULL: it does not answer, or wants a key. */
+static json_t *get_status(const struct hd_up *u)
+{
+    struct hd_http_get g = {.base = u->url, .path = "/hydac/status", .timeout_ms = HEALTH_MS};
+    struct hd_error err;
+    if (hd_http_get(&g, &err) < 0)
+        return NULL;
+    json_t *status = g.status == 200 ? json_loads(g.body, 0, NULL) : NULL;
+    free(g.body);
+    return status;
+}
+
+/* What a loss has cost is known when the recovery is over. */
+static void on_loss_look(uv_timer_t *t)
+{
+    struct hd_up *u = t->data;
+    size_t told = u->progress.losses;
+    json_t *status = get_status(u);
+    hd_progress_tell_losses(&u->progress, status);
+    json_decref(status);
+    if (u->progress.losses > told || ++u->looks > MAX_LOOKS)
+        uv_timer_stop(t);
+}
+
 static void on_worker_ended(struct hd_child *c)
 {
     struct hd_up *u = c->owner;
@@ -200,6 +228,10 @@ static void on_worker_ended(struct hd_child *c)
     if (u->state == UP_SERVING) {
         if (!(u->killed >> i & 1))
             fprintf(stderr, "hydac: %s (pid %d) %s; the others go on\n", c->name, c->pid, c->how);
+        if (u->progress.on) {
+            u->looks = 0;
+            uv_timer_start(&u->timer, on_loss_look, LOOK_MS, LOOK_MS);
+        }
         if (u->o->restart)
             uv_timer_start(&u->restarts[i], on_restart, RESTART_MS, 0);
     } else if (u->state != UP_STOPPING) {
@@ -242,6 +274,7 @@ static int read_ports(struct hd_up *u)
 static int poll_step(struct hd_up *u, struct hd_error *err)
 {
     if (u->state == UP_STARTING && read_ports(u)) {
+        hd_progress_end(&u->progress);
         if (!u->o->client)
             printf("leader pid %d %s\n", u->leader.pid, u->url);
         u->state = UP_JOINING;
@@ -249,13 +282,23 @@ static int poll_step(struct hd_up *u, struct hd_error *err)
     }
     if (u->state == UP_JOINING && hd_http_is_ok(u->url, "/health", HEALTH_MS)) {
         uv_timer_stop(&u->timer);
+        hd_progress_end(&u->progress);
         u->state = UP_SERVING;
         if (u->o->client)
             return hd_up_start_client(u, err);
-        printf("ready: hydac run --leader %s --chat --prompt \"...\"\n", u->url);
+        printf("ready: hydac chat --leader %s, or open it in a browser\n", u->url);
         return u->o->ready_file ? write_ready_file(u, err) : 0;
     }
     return 0;
+}
+
+static void show_progress(struct hd_up *u)
+{
+    if (!u->progress.on || u->state > UP_JOINING || u->looks++ % LOOK_EVERY != 0)
+        return;
+    json_t *status = u->state == UP_JOINING ? get_status(u) : NULL;
+    hd_progress_show(&u->progress, status);
+    json_decref(status);
 }
 
 static void on_poll(uv_timer_t *t)
@@ -264,6 +307,7 @@ static void on_poll(uv_timer_t *t)
     struct hd_error err = {0};
     if (poll_step(u, &err) < 0)
         fail(u, &err);
+    show_progress(u);
 }
 
 static int prepare(struct hd_up *u, struct hd_error *err)
@@ -318,6 +362,8 @@ static void run(struct hd_up *u)
         uv_signal_start(&u->signals[i], on_signal, numbers[i]);
     }
     init_children(u);
+    if (!u->o->client)
+        hd_progress_begin(&u->progress);
     uv_timer_start(&u->timer, on_poll, POLL_MS, POLL_MS);
     if (start_leader(u, &err) < 0)
         fail(u, &err);

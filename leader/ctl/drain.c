@@ -10,31 +10,24 @@
 #define POLL_MS    100
 #define TIMEOUT_MS 30000 /* of one exchange with the leader */
 
-static const char drain_usage[] =
-    "hydac drain [--leader URL] [--admin-key-file FILE] [--undo] [--no-wait] NAME\n"
+static const char about_drain[] =
+    "hydac drain [OPTIONS] NAME\n"
     "\n"
-    "Gives all that the worker owns to others, beside the answers that run, and waits until it "
-    "owns\n"
-    "nothing: then it can be stopped without anybody noticing. It gets nothing new until --undo, "
-    "or\n"
-    "until it connects anew. (A worker that is stopped by SIGTERM does the same by itself.)\n"
-    "\n"
-    "  --leader URL           default: $HYDAC_LEADER, else " HD_DEFAULT_LEADER "\n"
-    "  --admin-key-file FILE  the leader's admin key; default: $HYDAC_ADMIN_KEY, else the API key\n"
-    "  --api-key-file FILE    the leader's API key; default: $HYDAC_API_KEY\n"
-    "  --undo                 let it take part again\n"
-    "  --no-wait              do not wait\n";
+    "Gives all that the worker NAME owns to others, beside the answers that run, and waits until "
+    "it\n"
+    "owns nothing: then it can be stopped without anybody noticing. It gets nothing new until it "
+    "is\n"
+    "told otherwise, or until it connects anew. A worker that is stopped by SIGTERM does the same "
+    "by\n"
+    "itself.\n";
 
-static const char rebalance_usage[] =
-    "hydac rebalance [--leader URL] [--admin-key-file FILE]\n"
+static const char about_rebalance[] =
+    "hydac rebalance [OPTIONS]\n"
     "\n"
     "Levels the load by the cluster's strategy, beside the answers that run. The leader does it "
     "by\n"
-    "itself for workers that come; after losses it leaves units where they are until it is asked.\n"
-    "\n"
-    "  --leader URL           default: $HYDAC_LEADER, else " HD_DEFAULT_LEADER "\n"
-    "  --admin-key-file FILE  the leader's admin key; default: $HYDAC_ADMIN_KEY, else the API key\n"
-    "  --api-key-file FILE    the leader's API key; default: $HYDAC_API_KEY\n";
+    "itself for workers that come; after losses it leaves units where they are until it is "
+    "asked.\n";
 
 /* ---- Exchanges with the leader ----*/
 
@@ -195,14 +188,14 @@ int hd_cmd_drain(int argc, char **argv)
     struct hd_arg_list names = {.n = 0};
     struct hd_error err = {0};
     const struct hd_arg args[] = {
-        {"--leader", HD_ARG_STRING, &l.base},
-        {"--api-key-file", HD_ARG_STRING, &l.key_file},
-        {"--admin-key-file", HD_ARG_STRING, &l.admin_key_file},
-        {"--undo", HD_ARG_FLAG, &undo},
-        {"--no-wait", HD_ARG_FLAG, &no_wait},
+        HD_ARG_LEADER(&l.base),
+        HD_ARG_API_KEY(&l.key_file),
+        HD_ARG_ADMIN_KEY(&l.admin_key_file),
+        {"--undo", HD_ARG_FLAG, &undo, NULL, "let it take part again"},
+        {"--no-wait", HD_ARG_FLAG, &no_wait, NULL, "do not wait"},
         {NULL},
     };
-    int rc = hd_cmd_args(argc, argv, args, &names, drain_usage);
+    int rc = hd_cmd_args(argc, argv, args, &names, about_drain);
     if (rc != 0)
         return hd_cmd_args_status(rc);
     if (names.n != 1) {
@@ -221,12 +214,12 @@ int hd_cmd_rebalance(int argc, char **argv)
     struct leader l = {.base = hd_default_leader()};
     struct hd_error err = {0};
     const struct hd_arg args[] = {
-        {"--leader", HD_ARG_STRING, &l.base},
-        {"--api-key-file", HD_ARG_STRING, &l.key_file},
-        {"--admin-key-file", HD_ARG_STRING, &l.admin_key_file},
+        HD_ARG_LEADER(&l.base),
+        HD_ARG_API_KEY(&l.key_file),
+        HD_ARG_ADMIN_KEY(&l.admin_key_file),
         {NULL},
     };
-    int rc = hd_cmd_args(argc, argv, args, NULL, rebalance_usage);
+    int rc = hd_cmd_args(argc, argv, args, NULL, about_rebalance);
     if (rc != 0)
         return hd_cmd_args_status(rc);
     rc = hd_http_admin_key_get(&l.key, l.admin_key_file, l.key_file, &err);

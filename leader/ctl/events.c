@@ -3,12 +3,15 @@
 
 #include "common/util/error.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* One line of the stream (without its newline). */
 static void take_line(struct hd_events *e, const char *line, size_t n)
 {
+    if (n > 7 && n - 7 < sizeof e->name && memcmp(line, "event: ", 7) == 0)
+        snprintf(e->name, sizeof e->name, "%.*s", (int)(n - 7), line + 7);
     if (n < 6 || memcmp(line, "data: ", 6) != 0)
         return;
     json_t *event = json_loadb(line + 6, n - 6, 0, NULL); /* NULL for "[DONE]" */

@@ -186,6 +186,21 @@ static size_t on_post(char *data, size_t size, size_t n, void *arg)
     return t->rc == 0 ? size * n : 0;
 }
 
+static int on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    const struct hd_http_post *p = arg;
+    return p->stop(p->arg);
+}
+
+static void set_stop(struct transfer *t)
+{
+    if (!t->post->stop)
+        return;
+    curl_easy_setopt(t->curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(t->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(t->curl, CURLOPT_XFERINFODATA, t->post);
+}
+
 int hd_http_post(const struct hd_http_post *p, struct hd_error *err)
 {
     struct transfer t = {.post = p};
@@ -196,13 +211,17 @@ int hd_http_post(const struct hd_http_post *p, struct hd_error *err)
         close_curl(&t);
         return hd_fail(err, HD_E_NOMEM, "out of memory");
     }
-    curl_easy_setopt(t.curl, CURLOPT_POSTFIELDS, p->body);
-    curl_easy_setopt(t.curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(p->body));
+    if (p->body) {
+        curl_easy_setopt(t.curl, CURLOPT_POSTFIELDS, p->body);
+        curl_easy_setopt(t.curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(p->body));
+    }
+    set_stop(&t);
     curl_easy_setopt(t.curl, CURLOPT_WRITEFUNCTION, on_post);
     curl_easy_setopt(t.curl, CURLOPT_WRITEDATA, &t);
     CURLcode code = curl_easy_perform(t.curl);
     close_curl(&t);
     if (t.rc != 0)
         return t.rc;
-    return code == CURLE_OK ? 0 : failed(code, p->base, err);
+    bool stopped = code == CURLE_ABORTED_BY_CALLBACK;
+    return code == CURLE_OK || stopped ? 0 : failed(code, p->base, err);
 }

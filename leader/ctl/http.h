@@ -32,11 +32,12 @@ int hd_http_get(struct hd_http_get *g, struct hd_error *err);
 /* It answers with status 200. */
 bool hd_http_is_ok(const char *base, const char *path, long timeout_ms);
 
-/* POST of JSON; the body of the answer goes to on_data piece by piece, with the HTTP status. What
- * on_data returns other than 0 ends the transfer and is returned. */
+/* POST of JSON, or GET where `body` is NULL; the body of the answer goes to on_data piece by piece,
+ * with the HTTP status. What on_data returns other than 0 ends the transfer and is returned. */
 struct hd_http_post {
     const char *base, *path, *body;
-    const char *key; /* NULL or "" = none */
+    const char *key;         /* NULL or "" = none */
+    bool (*stop)(void *arg); /* NULL, or asked now and then, at least each second: ends it */
     int (*on_data)(void *arg, long status, const char *data, size_t len);
     void *arg;
 };

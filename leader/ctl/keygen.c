@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char usage[] =
+static const char about[] =
     "hydac keygen > FILE\n"
     "\n"
     "Prints a new cluster key: 256 random bits. Who has the file may join the cluster and read "
@@ -32,7 +32,7 @@ int hd_cmd_keygen(int argc, char **argv)
     struct hd_error err = {0};
     struct hd_key key;
     char text[HD_KEY_TEXT];
-    int rc = hd_cmd_args(argc, argv, args, NULL, usage);
+    int rc = hd_cmd_args(argc, argv, args, NULL, about);
     if (rc != 0)
         return hd_cmd_args_status(rc);
     rc = close_to_others(&err); /* before there is something to read */

@@ -14,24 +14,10 @@
 #define PATIENCE_S 30         /* default with several leaders */
 #define MAX_STDIN  (4u << 20) /* bytes of a prompt, the leader's own limit */
 
-static const char usage[] =
+static const char about[] =
     "hydac run [OPTIONS] (--prompt TEXT | --prompt-tokens 1,2,3 | -)\n"
     "\n"
-    "Sends a prompt ('-': from standard input) to the leader and prints the answer as it comes.\n"
-    "\n"
-    "  --leader URL[,URL]  default: $HYDAC_LEADER, else " HD_DEFAULT_LEADER
-    ". If one fails, the next\n"
-    "                      goes on with the answer, whatever its cluster, with the same tokens\n"
-    "  --patience S        so long go round while leaders fail; default: 30 with several, else 0\n"
-    "                      https:// checks the certificate; $CURL_CA_BUNDLE names another list\n"
-    "  --api-key-file FILE the leader's API key; default: $HYDAC_API_KEY\n"
-    "  --chat              the prompt is a user's message of a conversation\n"
-    "  --max-tokens N      default: 128; with --chat what the context has room for\n"
-    "  --temperature T     0 (default) = always the likeliest token, up to 2\n"
-    "  --top-k K, --top-p P, --seed S\n"
-    "  --ignore-eos        go on after the model's end token\n"
-    "  --top-logprobs K    report log-probabilities with K alternatives (with --json)\n"
-    "  --json              print one JSON object at the end instead of the text\n";
+    "Sends a prompt ('-': from standard input) to the leader and prints the answer as it comes.\n";
 
 struct options {
     const char *leader, *prompt, *prompt_tokens, *key_file;
@@ -201,23 +187,31 @@ int hd_cmd_run(int argc, char **argv)
     struct hd_arg_list rest = {.n = 0};
     struct hd_error err = {0};
     const struct hd_arg args[] = {
-        {"--leader", HD_ARG_STRING, &o.leader},
-        {"--patience", HD_ARG_UINT, &o.patience, 0, 86400},
-        {"--api-key-file", HD_ARG_STRING, &o.key_file},
-        {"--prompt", HD_ARG_STRING, &o.prompt},
-        {"--prompt-tokens", HD_ARG_STRING, &o.prompt_tokens},
-        {"--chat", HD_ARG_FLAG, &o.chat},
-        {"--max-tokens", HD_ARG_UINT, &o.max_tokens, 1, INT32_MAX},
-        {"--temperature", HD_ARG_REAL, &o.temperature, 0, 2},
-        {"--top-k", HD_ARG_UINT, &o.top_k, 0, INT32_MAX},
-        {"--top-p", HD_ARG_REAL, &o.top_p, 0, 1},
-        {"--seed", HD_ARG_UINT, &o.seed, 0, 0x1p64},
-        {"--ignore-eos", HD_ARG_FLAG, &o.ignore_eos},
-        {"--top-logprobs", HD_ARG_UINT, &o.top_logprobs, 0, 20},
-        {"--json", HD_ARG_FLAG, &o.json},
+        HD_ARG_LEADERS(&o.leader),
+        {"--patience", HD_ARG_UINT, &o.patience, "S",
+         "so long go round while leaders fail; default: 30 with several, else 0", 0, 86400},
+        HD_ARG_API_KEY(&o.key_file),
+        {"--prompt", HD_ARG_STRING, &o.prompt, "TEXT", "the prompt"},
+        {"--prompt-tokens", HD_ARG_STRING, &o.prompt_tokens, "IDS",
+         "the prompt as token ids, 1,2,3"},
+        {"--chat", HD_ARG_FLAG, &o.chat, NULL, "the prompt is a user's message of a conversation"},
+        {"--max-tokens", HD_ARG_UINT, &o.max_tokens, "N",
+         "default: 128; with --chat what the context has room for", 1, INT32_MAX},
+        {"--temperature", HD_ARG_REAL, &o.temperature, "T",
+         "0 (default): always the likeliest token; up to 2", 0, 2},
+        {"--top-k", HD_ARG_UINT, &o.top_k, "K", "draws among the K likeliest tokens; 0: all", 0,
+         INT32_MAX},
+        {"--top-p", HD_ARG_REAL, &o.top_p, "P",
+         "draws among the likeliest tokens that make up P together", 0, 1},
+        {"--seed", HD_ARG_UINT, &o.seed, "S", "the same seed gives the same text", 0, 0x1p64},
+        {"--ignore-eos", HD_ARG_FLAG, &o.ignore_eos, NULL, "go on after the model's end token"},
+        {"--top-logprobs", HD_ARG_UINT, &o.top_logprobs, "K",
+         "report log-probabilities with K alternatives (with --json)", 0, 20},
+        {"--json", HD_ARG_FLAG, &o.json, NULL,
+         "print one JSON object at the end instead of the text"},
         {NULL},
     };
-    int rc = hd_cmd_args(argc, argv, args, &rest, usage);
+    int rc = hd_cmd_args(argc, argv, args, &rest, about);
     if (rc != 0)
         return hd_cmd_args_status(rc);
     if (check(&o, &rest, &err) < 0)

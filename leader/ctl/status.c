@@ -6,15 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char usage[] =
-    "hydac status [--leader URL] [--api-key-file FILE] [--json]\n"
-    "\n"
-    "Shows model, workers with what each owns, recoveries and totals.\n"
-    "\n"
-    "  --leader URL         default: $HYDAC_LEADER, else " HD_DEFAULT_LEADER "\n"
-    "                       https:// checks the certificate; $CURL_CA_BUNDLE names another list\n"
-    "  --api-key-file FILE  the leader's API key; default: $HYDAC_API_KEY\n"
-    "  --json               the leader's own object\n";
+static const char about[] = "hydac status [OPTIONS]\n"
+                            "\n"
+                            "Shows model, workers with what each owns, recoveries and totals.\n";
 
 static const char *text_of(const json_t *v, const char *key)
 {
@@ -229,12 +223,12 @@ int hd_cmd_status(int argc, char **argv)
     bool json = false;
     struct hd_error err = {0};
     const struct hd_arg args[] = {
-        {"--leader", HD_ARG_STRING, &leader},
-        {"--api-key-file", HD_ARG_STRING, &key_file},
-        {"--json", HD_ARG_FLAG, &json},
+        HD_ARG_LEADER(&leader),
+        HD_ARG_API_KEY(&key_file),
+        {"--json", HD_ARG_FLAG, &json, NULL, "the leader's own object"},
         {NULL},
     };
-    int rc = hd_cmd_args(argc, argv, args, NULL, usage);
+    int rc = hd_cmd_args(argc, argv, args, NULL, about);
     if (rc != 0)
         return hd_cmd_args_status(rc);
     json_t *s = fetch(leader, key_file, &err);

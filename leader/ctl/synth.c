@@ -6,17 +6,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char usage[] =
-    "hydac synth [--shape SHAPE] [--type TYPE] [--seed S] OUT.gguf\n"
+static const char about[] =
+    "hydac synth [OPTIONS] OUT.gguf\n"
     "\n"
     "Writes a model of random weights with a valid tokenizer, to try hydac without real weights.\n"
-    "The same shape, type and seed give the same bytes everywhere.\n"
-    "\n"
-    "  --shape SHAPE  tiny (default) or one of:";
-
-static const char usage_end[] = "\n"
-                                "  --type TYPE    f32, f16 (default), bf16, q8_0, q4_0, q4_1\n"
-                                "  --seed S       0 (default) ... 2^64-1\n";
+    "The same shape, type and seed give the same bytes everywhere.\n";
 
 static const struct {
     const char *name;
@@ -44,12 +38,12 @@ static bool shape_known(const char *name)
     return false;
 }
 
-static void print_usage(void)
+/* "tiny (default) or one of tiny-mha, ..." */
+static void describe_shapes(char *text, size_t size)
 {
-    fputs(usage, stdout);
-    for (const char *const *s = hd_synth_shapes(); *s; s++)
-        printf(" %s", *s);
-    fputs(usage_end, stdout);
+    size_t n = (size_t)snprintf(text, size, "tiny (default) or one of:");
+    for (const char *const *s = hd_synth_shapes(); *s && n < size; s++)
+        n += (size_t)snprintf(text + n, size - n, " %s", *s);
 }
 
 static int wrong(const char *what, const char *word)
@@ -65,15 +59,16 @@ int hd_cmd_synth(int argc, char **argv)
     struct hd_arg_list rest = {.n = 0};
     struct hd_error err = {0};
     struct stat st;
+    char shapes[1024];
+    describe_shapes(shapes, sizeof shapes);
     const struct hd_arg args[] = {
-        {"--shape", HD_ARG_STRING, &o.shape},
-        {"--type", HD_ARG_STRING, &type},
-        {"--seed", HD_ARG_UINT, &o.seed, 0, 0x1p64},
+        {"--shape", HD_ARG_STRING, &o.shape, "SHAPE", shapes},
+        {"--type", HD_ARG_STRING, &type, "f32|f16|bf16|q8_0|q4_0|q4_1",
+         "of the weights; default f16"},
+        {"--seed", HD_ARG_UINT, &o.seed, "S", "0 (default) to 2^64-1", 0, 0x1p64},
         {NULL},
     };
-    int rc = hd_cmd_args(argc, argv, args, &rest, "");
-    if (rc == HD_ARGS_HELP)
-        print_usage();
+    int rc = hd_cmd_args(argc, argv, args, &rest, about);
     if (rc != 0)
         return hd_cmd_args_status(rc);
     if (parse_type(type, &o.type) < 0)

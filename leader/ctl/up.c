@@ -1,6 +1,7 @@
 /* up.c - hydac up: the options. */
 #include "leader/ctl/up.h"
 
+#include "common/model/model.h"
 #include "common/util/cpus.h"
 #include "leader/core/policy.h"
 #include "leader/ctl/ctl.h"
@@ -10,27 +11,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#define MOST_WORKERS  3 /* of those that nobody has asked for */
 #define DEFAULT_MODEL ".cache/hydac/SmolLM2-135M-Instruct.Q4_1.gguf" /* deploy/get-model.sh */
 
-static const char usage[] =
-    "hydac up [--model PATH] [--workers N] [OPTIONS]\n"
+static const char about[] =
+    "hydac up [MODEL] [OPTIONS]\n"
     "\n"
-    "Starts a leader and workers w1..wN on this machine and stays in the foreground. Ctrl-C stops\n"
-    "all of them. A worker that dies is reported; the others go on.\n"
-    "\n"
-    "  --model PATH       a GGUF file or a Hugging Face folder; default: $HYDAC_MODEL, else\n"
-    "                     ~/" DEFAULT_MODEL "\n"
-    "  --workers N        default 3\n"
-    "  --port P           HTTP port of the leader, default 8080; 0 picks a free one\n"
-    "  --state DIR        keeps state in DIR; default: a temporary folder\n"
-    "  --recovery WAY     reuse (default): rebuild lost heads only; standby: others hold copies;\n"
-    "                     full: replay everything\n"
-    "  --threads N        threads of each worker; default: this machine's cores shared out\n"
-    "  --ready-file F     gets leader URL and pids as JSON when the cluster serves\n"
-    "  --restart          starts a worker that died again\n"
-    "  --log-level LEVEL  debug, info, warn (default), error\n"
-    "  --leader-arg X, --worker-arg X\n"
-    "                     passes X on (repeatable; options as --leader-arg=--name=value)\n";
+    "Starts a leader and workers w1 to wN on this machine and stays in the foreground. Ctrl-C "
+    "stops\n"
+    "all of them. A worker that dies is reported; the others go on.\n";
 
 static int default_model(struct hd_up_options *o, struct hd_error *err)
 {
@@ -63,6 +52,21 @@ uint64_t hd_up_share_of_cores(uint64_t workers)
     return share > 0 ? share : 1;
 }
 
+/* More workers than cores or heads do not help; with one, none may die. */
+static int choose_workers(struct hd_up_options *o, struct hd_error *err)
+{
+    struct hd_model *m;
+    uint64_t cores = hd_cpus();
+    int rc = hd_model_open(&m, o->model, err);
+    if (rc < 0)
+        return rc;
+    uint64_t heads = m->shape.n_kv_heads;
+    hd_model_close(m);
+    o->workers = cores < 2 ? 2 : cores < MOST_WORKERS ? cores : MOST_WORKERS;
+    o->workers = heads < o->workers ? heads : o->workers;
+    return 0;
+}
+
 int hd_up_check_recovery(const char *option, const char *name, struct hd_error *err)
 {
     char known[128] = "";
@@ -78,30 +82,49 @@ int hd_up_check_recovery(const char *option, const char *name, struct hd_error *
 
 int hd_cmd_up(int argc, char **argv)
 {
-    struct hd_up_options o = {
-        .workers = 3, .port = HD_DEFAULT_PORT, .recovery = "reuse", .log_level = "warn"};
+    struct hd_up_options o = {.port = HD_DEFAULT_PORT, .recovery = "reuse", .log_level = "warn"};
     const char *model = NULL;
+    struct hd_arg_list rest = {.n = 0};
     struct hd_error err = {0};
     const struct hd_arg args[] = {
-        {"--model", HD_ARG_STRING, &model},
-        {"--workers", HD_ARG_UINT, &o.workers, 1, HD_MAX_WORKERS},
-        {"--port", HD_ARG_UINT, &o.port, 0, 65535},
-        {"--state", HD_ARG_STRING, &o.state},
-        {"--recovery", HD_ARG_STRING, &o.recovery},
-        {"--threads", HD_ARG_UINT, &o.threads, 1, 1024},
-        {"--ready-file", HD_ARG_STRING, &o.ready_file},
-        {"--restart", HD_ARG_FLAG, &o.restart},
-        {"--log-level", HD_ARG_STRING, &o.log_level},
-        {"--leader-arg", HD_ARG_LIST, &o.leader_args},
-        {"--worker-arg", HD_ARG_LIST, &o.worker_args},
+        HD_ARG_MODEL(&model),
+        {"--workers", HD_ARG_UINT, &o.workers, "N",
+         "default: one for each core, but not more than 3, nor than the model has KV heads; on a "
+         "single core 2",
+         1, HD_MAX_WORKERS},
+        {"--port", HD_ARG_UINT, &o.port, "P",
+         "HTTP port of the leader, default 8080; 0 picks a free one", 0, 65535},
+        {"--state", HD_ARG_STRING, &o.state, "DIR",
+         "keeps state in DIR; default: a temporary folder"},
+        {"--recovery", HD_ARG_STRING, &o.recovery, "reuse|standby|full",
+         "reuse (default): rebuild lost heads only; standby: others hold copies; full: replay "
+         "everything"},
+        {"--threads", HD_ARG_UINT, &o.threads, "N",
+         "threads of each worker; default: this machine's cores shared out", 1, 1024},
+        {"--ready-file", HD_ARG_STRING, &o.ready_file, "F",
+         "gets leader URL and pids as JSON when the cluster serves"},
+        {"--restart", HD_ARG_FLAG, &o.restart, NULL, "starts a worker that died again"},
+        {"--log-level", HD_ARG_STRING, &o.log_level, "debug|info|warn|error",
+         "what the daemons log; default warn"},
+        HD_ARG_LEADER_ARG(&o.leader_args),
+        HD_ARG_WORKER_ARG(&o.worker_args),
         {NULL},
     };
-    int rc = hd_cmd_args(argc, argv, args, NULL, usage);
+    int rc = hd_cmd_args(argc, argv, args, &rest, about);
     if (rc != 0)
         return hd_cmd_args_status(rc);
+    if (rest.n > (model ? 0 : 1)) {
+        hd_fail(&err, HD_E_CONFIG, "unexpected argument '%s'; up takes one model",
+                rest.items[model ? 0 : 1]);
+        return hd_complain(&err) + 1;
+    }
+    if (rest.n == 1)
+        model = rest.items[0];
     if (hd_up_check_recovery("--recovery", o.recovery, &err) < 0)
         return hd_complain(&err) + 1;
     if (hd_up_set_model(&o, model, &err) < 0)
+        return hd_complain(&err);
+    if (o.workers == 0 && choose_workers(&o, &err) < 0)
         return hd_complain(&err);
     if (o.threads == 0)
         o.threads = hd_up_share_of_cores(o.workers);

@@ -2,6 +2,7 @@
 #ifndef HD_CTL_UP_IMPL_H
 #define HD_CTL_UP_IMPL_H
 
+#include "leader/ctl/progress.h"
 #include "leader/ctl/up.h"
 
 #include <stdatomic.h>
@@ -27,6 +28,8 @@ struct hd_up {
     char socket[108];  /* the leader's, for its workers; "": they use TCP */
     char cluster[128]; /* its address for them */
     struct hd_child leader, workers[HD_MAX_WORKERS];
+    struct hd_progress progress;
+    unsigned looks; /* for losses, since a worker ended; while it gets ready, at its progress */
     uv_thread_t client;
     bool client_running;
     uv_async_t wake;          /* the client wants something: */

@@ -11,7 +11,10 @@ function showState() {
 
 function showStatus() {
   const m = cluster.status.model;
-  if (!cluster.before) showLosses();
+  if (!$("losses").dataset.shown) {
+    $("losses").dataset.shown = "yes";
+    showLosses();
+  }
   setText($("model"), m.name);
   $("model").title = `${m.layers} layers, ${m.kv_heads} KV heads, context ${count(m.context)}`;
   showMachines();

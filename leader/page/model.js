@@ -80,7 +80,7 @@ function setState(state, reason) {
 
 function takeStatus(s) {
   const first = cluster.status === null;
-  cluster.before = cluster.status;
+  if (!cluster.before || s.at_ms - cluster.status.at_ms >= 500) cluster.before = cluster.status; /* rates need time between */
   cluster.status = s;
   for (const w of s.workers) Object.assign(machine(w.name), w);
   const names = new Set(s.workers.map((w) => w.name));

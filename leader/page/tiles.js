@@ -141,6 +141,7 @@ function showNumbers(m, t, most) {
 
 function wordOf(m) {
   if (m.state === "offline") return "lost";
+  if (m.weight_bytes < 0.97 * m.weights_owned_bytes) return `loading ${Math.floor((100 * m.weight_bytes) / m.weights_owned_bytes)} %`;
   if (m.draining) return "draining";
   if (m.pace && m.pace !== "steady") return m.pace;
   return m.state;
