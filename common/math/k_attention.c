@@ -45,20 +45,37 @@ HD_INLINE v16 load_kv(enum hd_kv_type type, const void *block, size_t i)
     return v16_load((const float *)block + i);
 }
 
+/* The first n < 16 of them, and zeros. */
+HD_INLINE v16 load_kv_part(enum hd_kv_type type, const void *block, size_t i, size_t n)
+{
+    if (type == HD_KV_F32)
+        return v16_load_part((const float *)block + i, n, 0.0f);
+    uint16_t lanes[16] = {0};
+    for (size_t k = 0; k < n; k++)
+        lanes[k] = ((const uint16_t *)block)[i + k];
+    return v16_load_f16(lanes);
+}
+
 /* Scores of the positions [j0, j0 + 16) of the block, as far as the pass sees them. */
 HD_INLINE void scores_16(struct walk *w, enum hd_kv_type type, struct pass t, size_t j0)
 {
-    size_t head_dim = w->a->head_dim, n = t.positions - j0;
+    size_t head_dim = w->a->head_dim, whole = head_dim / 16 * 16, n = t.positions - j0;
     const void *k = w->a->k_blocks[t.block];
     v16 lanes[PASS_MAX][16];
     for (size_t j = 0; j < 16; j++) {
         v16 dot[PASS_MAX];
         for (int r = 0; r < t.n; r++)
             dot[r] = v16_set1(0.0f);
-        for (size_t d = 0; j < n && d < head_dim; d += 16) {
+        for (size_t d = 0; j < n && d < whole; d += 16) {
             v16 key = load_kv(type, k, (j0 + j) * head_dim + d);
             for (int r = 0; r < t.n; r++)
                 dot[r] = v16_fma(v16_load(t.v[r].q + d), key, dot[r]);
+        }
+        if (j < n && whole < head_dim) {
+            size_t part = head_dim - whole;
+            v16 key = load_kv_part(type, k, (j0 + j) * head_dim + whole, part);
+            for (int r = 0; r < t.n; r++)
+                dot[r] = v16_fma(v16_load_part(t.v[r].q + whole, part, 0.0f), key, dot[r]);
         }
         for (int r = 0; r < t.n; r++)
             lanes[r][j] = dot[r];
@@ -111,6 +128,22 @@ HD_INLINE void values(const struct walk *w, enum hd_kv_type type, struct pass t,
             v16_store(t.v[r].out + d + i * 16, acc[r][i]);
 }
 
+/* The same for the last values of heads that are no multiple of 16. */
+HD_INLINE void last_values(const struct walk *w, enum hd_kv_type type, struct pass t, size_t d,
+                           const float *correction)
+{
+    const void *v = w->a->v_blocks[t.block];
+    size_t part = w->a->head_dim - d;
+    for (int r = 0; r < t.n; r++) {
+        float *out = t.v[r].out + d;
+        v16 acc = v16_mul(v16_load_part(out, part, 0.0f), v16_set1(correction[r]));
+        for (size_t j = t.first; j < t.positions; j++)
+            acc = v16_fma(load_kv_part(type, v, j * w->a->head_dim + d, part), v16_set1(w->p[r][j]),
+                          acc);
+        v16_store_part(out, acc, part);
+    }
+}
+
 HD_INLINE void attend_pass(struct walk *w, enum hd_kv_type type, struct pass t)
 {
     int width = V16_ATTN_SUMS / t.n < 4 ? V16_ATTN_SUMS / t.n : 4;
@@ -124,8 +157,10 @@ HD_INLINE void attend_pass(struct walk *w, enum hd_kv_type type, struct pass t)
         correction[r] = block_softmax(&t.v[r], w->p[r], &t);
     for (; d + step <= w->a->head_dim; d += step)
         values(w, type, t, d, width, correction);
-    for (; d < w->a->head_dim; d += 16)
+    for (; d + 16 <= w->a->head_dim; d += 16)
         values(w, type, t, d, 1, correction);
+    if (d < w->a->head_dim)
+        last_values(w, type, t, d, correction);
 }
 
 #define PASS_CASE(count)                                                                           \

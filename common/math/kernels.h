@@ -103,7 +103,7 @@ void hd_rope(const struct hd_kernels *k, float *v, size_t head_dim, const float 
  * head: row r sees the positions 0 .. n_pos + r - 1. A block of K and V is read once for several
  * rows; a row's bits are those of a call for it alone. Online softmax over blocks of HD_ATTN_BLOCK
  * positions from position 0 (Milakov & Gimelshein 2018, alg. 3; FlashAttention), K and V in f16 or
- * f32. q: [rows][n_rep][head_dim] f32 (RoPE applied), out: likewise. head_dim % 16 == 0. */
+ * f32. q: [rows][n_rep][head_dim] f32 (RoPE applied), out: likewise. */
 #define HD_ATTN_BLOCK 64
 enum hd_kv_type { HD_KV_F16, HD_KV_F32 };
 struct hd_attention_args {

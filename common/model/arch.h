@@ -140,7 +140,9 @@ struct hd_arch {
     /* Keys, NULL at the end, that old converters left out though the model's arithmetic hangs on
      * them: a file without one is refused. NULL: none. */
     const char *const *gguf_needs;
-    const char *hf_defaults; /* JSON: what fields of config.json are when they are not there */
+    const char *hf_part_defaults; /* likewise, where it is a part of a model that sees or hears:
+                                   * such files leave out whatever is as in the program */
+    const char *hf_defaults;      /* JSON: what fields of config.json are when they are not there */
 
     bool experts;            /* a row for models with experts; GGUF may call others the same */
     struct hd_router router; /* where the file does not say otherwise */

@@ -146,12 +146,39 @@ static const struct hd_tensor_name stablelm[] = {
 
 static const struct hd_rule llama_hf[] = {HF_BIASES, HD_RULES_END};
 
+#define WINDOWS HD_WORDS("layer_types", "full_attention|sliding_attention")
+/* The last layers may have windows. */
+#define QWEN_WINDOWS HD_READ("sliding_window"), HD_READ("max_window_layers"), WINDOWS
+
 /* What is fixed in this model's program, whatever the setting says. */
-static const struct hd_rule qwen2_hf[] = {
-    HD_NOTE("attention_bias"), HD_IS("use_mrope", 0), HD_RULES_END,
+#define QWEN2_HF HD_NOTE("attention_bias"), HD_IS("use_mrope", 0), QWEN_WINDOWS
+static const struct hd_rule qwen2_hf[] = {QWEN2_HF, HD_RULES_END};
+
+static const struct hd_rule qwen3_hf[] = {HF_BIASES, QWEN_WINDOWS, HD_RULES_END};
+
+/* Of a text the three positions of each token are one: RoPE is as ever, and nothing comes from the
+ * encoder into the first layers. */
+#define SIGHT \
+    HD_NOTE("mrope_section"), HD_NOTE("mrope_interleaved"), HD_NOTE("vision_config"), \
+    HD_NOTE("deepstack_visual_indexes")
+static const struct hd_rule qwen2_vl_hf[] = {QWEN2_HF, SIGHT, HD_RULES_END};
+static const struct hd_rule qwen3_vl_hf[] = {HF_BIASES, QWEN_WINDOWS, SIGHT, HD_RULES_END};
+static const struct hd_rule qwen_vl_gguf[] = {
+    HD_NOTE("rope.dimension_sections"), HD_NOTE("n_deepstack_layers"), HD_RULES_END,
 };
 
 static const struct hd_rule mistral_hf[] = {HD_READ("sliding_window"), HD_RULES_END};
+
+static const struct hd_rule ministral_hf[] = {HD_READ("sliding_window"), WINDOWS, HD_RULES_END};
+
+static const struct hd_rule ministral3_hf[] = {
+    HD_READ("sliding_window"), HD_READ("llama_4_scaling_beta"),
+    HD_NOTE("max_position_embeddings"), /* among RoPE's, once more */
+    HD_RULES_END,
+};
+static const struct hd_rule ministral3_gguf[] = {
+    HD_READ("attention.temperature_scale"), HD_NOTE("attention.temperature_length"), HD_RULES_END,
+};
 
 static const struct hd_rule phi3_hf[] = {
     HD_READ("sliding_window"), HD_READ("partial_rotary_factor"), HD_IS("full_attn_mod", 1),
@@ -244,21 +271,61 @@ static const struct hd_rule stablelm_gguf[] = {
 
 /* ---- Families ----*/
 
+#define QWEN_DEFAULTS \
+    "{\"use_sliding_window\": false, \"sliding_window\": 4096, \"max_window_layers\": 28"
+#define VL_DEFAULTS ", \"rope_theta\": 1000000.0, \"rms_norm_eps\": 1e-5"
+
 const struct hd_arch hd_arches[] = {
     {.gguf = "llama", .hf = "llama", .tensors = llama,
-     .gguf_order = HD_ROPE_INTERLEAVED, .hf_order = HD_ROPE_HALVES, .hf_rules = llama_hf},
+     .gguf_order = HD_ROPE_INTERLEAVED, .hf_order = HD_ROPE_HALVES, .hf_rules = llama_hf,
+     .hf_part_defaults =
+         "{\"hidden_size\": 4096, \"intermediate_size\": 11008, \"num_hidden_layers\": 32,"
+         " \"num_attention_heads\": 32, \"vocab_size\": 32000,"
+         " \"max_position_embeddings\": 2048}"},
 
     /* GGUF calls it llama. */
     {.hf = "mistral", .tensors = llama, .hf_order = HD_ROPE_HALVES, .hf_rules = mistral_hf,
+     .hf_defaults = "{\"sliding_window\": 4096}",
+     .hf_part_defaults =
+         "{\"hidden_size\": 4096, \"intermediate_size\": 14336, \"num_hidden_layers\": 32,"
+         " \"num_attention_heads\": 32, \"num_key_value_heads\": 8, \"vocab_size\": 32000,"
+         " \"max_position_embeddings\": 131072}"},
+
+    {.hf = "ministral", .tensors = llama, .hf_order = HD_ROPE_HALVES, .hf_rules = ministral_hf,
      .hf_defaults = "{\"sliding_window\": 4096}"},
+
+    {.gguf = "mistral3", .hf = "ministral3", .tensors = llama,
+     .gguf_order = HD_ROPE_INTERLEAVED, .hf_order = HD_ROPE_HALVES,
+     .gguf_rules = ministral3_gguf, .hf_rules = ministral3_hf,
+     .hf_defaults = "{\"head_dim\": 128, \"rms_norm_eps\": 1e-5, \"rope_parameters\":"
+                    " {\"rope_type\": \"yarn\", \"rope_theta\": 1000000.0, \"factor\": 16.0,"
+                    " \"original_max_position_embeddings\": 16384, \"mscale\": 1.0,"
+                    " \"mscale_all_dim\": 1.0, \"llama_4_scaling_beta\": 0.1}}",
+     .hf_part_defaults =
+         "{\"hidden_size\": 4096, \"intermediate_size\": 14336, \"num_hidden_layers\": 34,"
+         " \"num_attention_heads\": 32, \"num_key_value_heads\": 8, \"vocab_size\": 131072,"
+         " \"max_position_embeddings\": 262144}"},
 
     {.gguf = "qwen2", .hf = "qwen2", .tensors = qwen2,
      .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES, .hf_rules = qwen2_hf,
-     .hf_defaults = "{\"use_sliding_window\": false}"},
+     .hf_defaults = QWEN_DEFAULTS "}"},
+
+    {.gguf = "qwen2vl", .hf = "qwen2_vl_text", .tensors = qwen2,
+     .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES,
+     .gguf_rules = qwen_vl_gguf, .hf_rules = qwen2_vl_hf,
+     .hf_defaults = QWEN_DEFAULTS VL_DEFAULTS "}"},
+
+    {.hf = "qwen2_5_vl_text", .tensors = qwen2, .hf_order = HD_ROPE_HALVES,
+     .hf_rules = qwen2_vl_hf, .hf_defaults = QWEN_DEFAULTS VL_DEFAULTS "}"},
 
     {.gguf = "qwen3", .hf = "qwen3", .tensors = qwen3,
-     .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES, .hf_rules = llama_hf,
-     .hf_defaults = "{\"use_sliding_window\": false, \"head_dim\": 128}"},
+     .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES, .hf_rules = qwen3_hf,
+     .hf_defaults = QWEN_DEFAULTS ", \"head_dim\": 128}"},
+
+    {.gguf = "qwen3vl", .hf = "qwen3_vl_text", .tensors = qwen3,
+     .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES,
+     .gguf_rules = qwen_vl_gguf, .hf_rules = qwen3_vl_hf,
+     .hf_defaults = QWEN_DEFAULTS ", \"head_dim\": 128, \"rope_theta\": 500000.0}"},
 
     {.gguf = "phi3", .hf = "phi3", .tensors = phi3,
      .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES,
@@ -285,6 +352,10 @@ const struct hd_arch hd_arches[] = {
      .gguf_rules = gemma3_gguf, .hf_rules = gemma3_hf, .gguf_needs = gemma3_needs,
      .hf_defaults = "{\"head_dim\": 256, \"tie_word_embeddings\": true, \"sliding_window\": 4096,"
                     " \"query_pre_attn_scalar\": 256, \"rope_theta\": 1000000.0}",
+     .hf_part_defaults =
+         "{\"hidden_size\": 2304, \"intermediate_size\": 9216, \"num_hidden_layers\": 26,"
+         " \"num_attention_heads\": 8, \"num_key_value_heads\": 4, \"vocab_size\": 262208,"
+         " \"max_position_embeddings\": 131072}",
      .activation = HD_ACTIVATION_GELU_TANH, .embedding_by_sqrt_dim = true, .hf_norm_offset = 1,
      .global_every = 6, .local_theta = 10000, .wide_scale_layers = 62},
 

@@ -32,6 +32,56 @@ static bool ignorable(const struct hd_model *m, struct hd_str name)
     return ends_with(name, ".rotary_emb.inv_freq"); /* old files keep what config.json says */
 }
 
+static bool begins_with(struct hd_str s, const char *begin)
+{
+    return s.len >= strlen(begin) && memcmp(s.data, begin, strlen(begin)) == 0;
+}
+
+/* Those of an encoder, or between it and the language model. */
+static bool wrapped_ignorable(const struct hd_model *m, struct hd_str name)
+{
+    static const char *const parts[] = {"vision_tower.",
+                                        "model.vision_tower.",
+                                        "visual.",
+                                        "model.visual.",
+                                        "vision_model.",
+                                        "multi_modal_projector.",
+                                        "model.multi_modal_projector."};
+
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (begins_with(name, parts[i]))
+            return true;
+    return ignorable(m, name);
+}
+
+/* Where the language model's tensors are in a model that sees or hears: the names changed with the
+ * versions of transformers. */
+static const struct hd_prefixes plain_names = {"model.", ""},
+                                wrapped_names[] = {
+                                    {"language_model.model.", "language_model."},
+                                    {"model.language_model.", ""},
+                                    {"language_model.model.", ""},
+};
+
+static bool has_tensor(const struct hd_safetensors *st, const char *prefix, const char *name)
+{
+    struct hd_tensor t;
+    char whole[128];
+
+    snprintf(whole, sizeof whole, "%s%s", prefix, name);
+    return hd_safetensors_tensor(st, whole, &t) != HD_E_NOTFOUND;
+}
+
+static const struct hd_prefixes *prefixes_of(const struct hd_safetensors *st,
+                                             const struct hd_hyper *h)
+{
+    for (size_t i = 0; h->wrapped && i < sizeof wrapped_names / sizeof *wrapped_names; i++)
+        if (has_tensor(st, wrapped_names[i].model, "embed_tokens.weight") &&
+            (h->tied_output || has_tensor(st, wrapped_names[i].head, "lm_head.weight")))
+            return &wrapped_names[i];
+    return &plain_names;
+}
+
 static int load(struct hd_model *m, const struct hd_safetensors *st, const struct hd_hyper *h,
                 struct hd_error *err)
 {
@@ -40,9 +90,10 @@ static int load(struct hd_model *m, const struct hd_safetensors *st, const struc
                                   .type_name = type_name,
                                   .names = hd_safetensors_names(st),
                                   .hf_names = true,
+                                  .prefixes = prefixes_of(st, h),
                                   .attention_bias = h->attention_bias,
                                   .mlp_bias = h->mlp_bias,
-                                  .ignorable = ignorable};
+                                  .ignorable = h->wrapped ? wrapped_ignorable : ignorable};
     struct hd_error why = {0};
     int rc = hd_model_load(m, &src, &why);
 
@@ -62,14 +113,17 @@ static bool same_ends(const struct hd_tensor *a, const struct hd_tensor *b)
  * about tying: many files have the same matrix twice, and some have two. */
 static void untie(struct hd_model *m, struct hd_hyper *h, const struct hd_safetensors *st)
 {
+    const struct hd_prefixes *p = prefixes_of(st, h);
     struct hd_tensor head, table;
+    char head_name[128], table_name[128];
 
-    if (!h->tied_output || hd_safetensors_tensor(st, "lm_head.weight", &head) == HD_E_NOTFOUND)
+    snprintf(head_name, sizeof head_name, "%slm_head.weight", p->head);
+    snprintf(table_name, sizeof table_name, "%sembed_tokens.weight", p->model);
+    if (!h->tied_output || hd_safetensors_tensor(st, head_name, &head) == HD_E_NOTFOUND)
         return;
     h->tied_output = false;
-    if (hd_safetensors_tensor(st, "lm_head.weight", &head) == 0 &&
-        hd_safetensors_tensor(st, "model.embed_tokens.weight", &table) == 0 &&
-        !same_ends(&head, &table))
+    if (hd_safetensors_tensor(st, head_name, &head) == 0 &&
+        hd_safetensors_tensor(st, table_name, &table) == 0 && !same_ends(&head, &table))
         hd_warnings_add(&m->warnings,
                         "tie_word_embeddings is true, but lm_head.weight is there and "
                         "differs from the embedding: it is used");

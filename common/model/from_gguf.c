@@ -61,6 +61,8 @@ static int find_family(struct hd_hyper *h, const struct hd_gguf *g, struct hd_er
     hd_printable(word, sizeof word, arch);
     find_row(h, g, arch);
     hd_arch_list(false, known, sizeof known);
+    if (!h->arch && gguf_str_is(arch, "clip"))
+        return refuse_type((struct hd_str){"mmproj", 6}, err);
     if (!h->arch)
         return hd_fail(err, HD_E_UNSUPPORTED, "architecture is \"%s\"; only %s is supported", word,
                        known);
@@ -112,7 +114,7 @@ static int check_needs(const struct hd_gguf *g, const struct hd_hyper *h, struct
 /* What blocks do, as far as the family's own rules read it. */
 static int read_block(const struct hd_gguf *g, struct hd_hyper *h, struct hd_error *err)
 {
-    double divided = 0;
+    double divided = 0, beta = 0;
     const struct {
         const char *key;
         double *out;
@@ -131,6 +133,10 @@ static int read_block(const struct hd_gguf *g, struct hd_hyper *h, struct hd_err
     /* The key says so of models that are not: there is no second norm, or there is. */
     if (hd_rule_reads(h->arch->gguf_rules, "use_parallel_residual"))
         h->parallel = hd_names_find(&g->tensors, (struct hd_str){FFN_NORM, strlen(FFN_NORM)}) < 0;
+    if (rc == 0 && hd_rule_reads(h->arch->gguf_rules, "attention.temperature_scale"))
+        rc = gguf_read_number(g, gguf_key_of(h, "attention.temperature_scale").s, &beta, err);
+    if (beta != 0) /* queries grow behind it */
+        h->served = h->rope.original_context;
     hd_hyper_turns(h);
     if (divided > 0)
         h->logit_scale = 1 / divided;

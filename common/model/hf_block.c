@@ -57,6 +57,23 @@ static int read_every(const json_t *o, const char *key, bool *of, struct hd_erro
     return rc;
 }
 
+/* The first so many are another; 0 is none, too. */
+static int read_first(const json_t *o, const char *key, bool *of, struct hd_error *err)
+{
+    double first = 0;
+    int rc = hf_read_real(o, key, &first, err);
+
+    for (uint64_t l = 0; rc == 0 && l < HD_MAX_LAYERS; l++)
+        of[l] = (double)l < first;
+    return rc;
+}
+
+static bool own_rule(const struct hd_hyper *h, const char *name)
+{
+    return h->arch->hf_rules &&
+           hd_rule_find(h->arch->hf_rules, (struct hd_str){name, strlen(name)});
+}
+
 static int read_layers(const json_t *o, struct hd_hyper *h, struct hd_error *err)
 {
     const json_t *types = NULL, *ropes = NULL;
@@ -67,7 +84,9 @@ static int read_layers(const json_t *o, struct hd_hyper *h, struct hd_error *err
         rc = read_every(o, "sliding_window_pattern", h->global, err);
     if (rc == 0 && h->arch->no_rope_every)
         rc = read_every(o, "no_rope_layer_interval", h->no_rope, err);
-    if (rc == 0 && h->arch->global_every)
+    if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "max_window_layers"))
+        rc = read_first(o, "max_window_layers", h->global, err);
+    if (rc == 0 && own_rule(h, "layer_types"))
         rc = layer_list(o, "layer_types", h, &types, err);
     if (rc == 0 && h->arch->no_rope_every)
         rc = layer_list(o, "no_rope_layers", h, &ropes, err);

@@ -144,12 +144,21 @@ static int find_family(struct hd_hyper *h, const json_t *o, struct hd_error *err
 }
 
 /* What the family's own configuration has for fields that are not there. */
-static int add_defaults(json_t *o, const struct hd_arch *arch, struct hd_error *err)
+static int add_text(json_t *o, const char *text)
 {
-    json_t *defaults = arch->hf_defaults ? json_loads(arch->hf_defaults, 0, NULL) : json_object();
+    json_t *defaults = text ? json_loads(text, 0, NULL) : json_object();
     int rc = defaults ? json_object_update_missing(o, defaults) : -1;
 
     json_decref(defaults);
+    return rc;
+}
+
+static int add_defaults(json_t *o, const struct hd_hyper *h, struct hd_error *err)
+{
+    int rc = add_text(o, h->arch->hf_defaults);
+
+    if (rc == 0 && h->wrapped)
+        rc = add_text(o, h->arch->hf_part_defaults);
     return rc < 0 ? hd_fail(err, HD_E_NOMEM, "no memory for its fields") : 0;
 }
 
@@ -215,9 +224,11 @@ int hd_hf_config_read(struct hd_hyper *h, const char *path, struct hd_warnings *
     *h = (struct hd_hyper){.bos = -1, .eos = -1};
     if (rc < 0)
         return rc;
-    rc = find_family(h, o, &why);
+    rc = hf_unwrap(&o, &h->wrapped, w, &why);
     if (rc == 0)
-        rc = add_defaults(o, h->arch, &why);
+        rc = find_family(h, o, &why);
+    if (rc == 0)
+        rc = add_defaults(o, h, &why);
     if (rc == 0)
         rc = drop_window(o, &why);
     if (rc == 0)

@@ -20,6 +20,9 @@ int hf_check_fields(const json_t *o, const struct hd_rule *own, const struct hd_
                     const char *what, const struct hd_hyper *h, struct hd_warnings *w,
                     struct hd_error *err);
 
+/* hf_wrapped.c: *o becomes the language model's own fields, if the model is one that sees or hears.
+ */
+int hf_unwrap(json_t **o, bool *wrapped, struct hd_warnings *w, struct hd_error *err);
 /* hf_rope.c */
 int hf_read_rope(const json_t *o, struct hd_hyper *h, struct hd_error *err);
 /* hf_block.c: scales, caps, windows, biases, which layers are what */

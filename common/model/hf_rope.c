@@ -88,9 +88,16 @@ static int read_long(const json_t *o, struct hd_hyper *h, struct hd_rope_config 
     return rc;
 }
 
+#define MROPE ((struct hd_str){"mrope_section", 13})
+
 /* Phi3's first files call longrope by other names, as transformers knows. */
 static bool is_kind(const struct hd_hyper *h, const char *type, const char *kind)
 {
+    static const struct hd_rule none[] = {HD_RULES_END};
+
+    if (hd_rule_find(h->arch->hf_rules ? h->arch->hf_rules : none, MROPE) &&
+        strcmp(type, "mrope") == 0) /* of a text all three positions are one */
+        type = "default";
     if (h->arch->long_rope && (strcmp(type, "su") == 0 || strcmp(type, "yarn") == 0))
         type = "longrope";
     return strcmp(type, kind) == 0;
@@ -160,6 +167,7 @@ static int read_part(const json_t *p, struct hd_hyper *h, struct hd_error *err)
 static int read_scaling(const json_t *o, const json_t *p, struct hd_hyper *h,
                         struct hd_rope_config *r, struct hd_error *err)
 {
+    double beta = 0;
     int rc = hf_read_real(p, "rope_theta", &r->theta, err);
 
     if (rc == 0)
@@ -171,8 +179,15 @@ static int read_scaling(const json_t *o, const json_t *p, struct hd_hyper *h,
     if (rc == 0)
         rc = read_long(p, h, r, err);
     if (rc == 0)
+        rc = hf_read_real(p, "llama_4_scaling_beta", &beta, err);
+    if (rc == 0)
         rc = read_part(p, h, err);
-    return rc < 0 ? rc : read_original(o, p, h, r, err);
+    if (rc == 0)
+        rc = read_original(o, p, h, r, err);
+    if (rc == 0 &&
+        beta != 0) /* queries grow from one multiple of the original length to the next */
+        h->served = r->original_context;
+    return rc;
 }
 
 /* One object for layers with a window, one for the others: as transformers 5 writes them. */

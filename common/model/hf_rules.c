@@ -42,7 +42,7 @@ const struct hd_rule hd_config_rules[] = {
     HD_NOTE("attn_implementation"), HD_NOTE("experts_implementation"), HD_NOTE("tokenizer_class"),
     HD_NOTE("torchscript"), HD_NOTE("tf_legacy_loss"), HD_NOTE("use_bfloat16"),
     HD_NOTE("xla_device"), HD_NOTE("unsloth_version"), HD_NOTE("unsloth_fixed"),
-    HD_NOTE("unsloth_tied_embeddings"), HD_NOTE("transformers.js_config"),
+    HD_NOTE("unsloth_tied_embeddings"), HD_NOTE("transformers.js_config"), HD_NOTE("is_llama_config"),
     HD_NOTE("model_max_length"), HD_NOTE("max_sequence_length"),
     HD_NOTE("tokenizer_model_max_length"), HD_NOTE("tokenizer_padding_side"),
     /* How a program runs it. Ranks of the old sliced products change the order of sums only. */

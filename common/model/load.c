@@ -11,7 +11,7 @@
 #include <xxhash.h>
 
 #define DIGEST_SAMPLE ((size_t)4096)
-#define NAME_MAX_LEN  96 /* the longest that a family makes is 60 */
+#define NAME_MAX_LEN  96 /* the longest that a family makes is 75 */
 
 struct loader {
     struct hd_model *m;
@@ -274,10 +274,13 @@ static bool name_of(const struct loader *l, const struct hd_tensor_name *n, uint
 
     if (!last)
         return false;
-    if (!hd_slots[n->slot].in_layer)
-        snprintf(name, NAME_MAX_LEN, "%s", last);
+    const struct hd_prefixes *p = l->src->prefixes;
+    if (!hd_slots[n->slot].in_layer && l->src->hf_names && strncmp(last, "model.", 6) == 0)
+        snprintf(name, NAME_MAX_LEN, "%s%s", p->model, last + 6);
+    else if (!hd_slots[n->slot].in_layer)
+        snprintf(name, NAME_MAX_LEN, "%s%s", l->src->hf_names ? p->head : "", last);
     else if (l->src->hf_names)
-        snprintf(name, NAME_MAX_LEN, "model.layers.%u.%s", layer, last);
+        snprintf(name, NAME_MAX_LEN, "%slayers.%u.%s", p->model, layer, last);
     else
         snprintf(name, NAME_MAX_LEN, "blk.%u.%s", layer, last);
     if (!l->src->hf_names && n->gguf_old &&

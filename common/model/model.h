@@ -144,7 +144,7 @@ struct hd_model {
     struct hd_warnings warnings;     /* about the file; whoever opens it logs them */
 };
 
-/* Every tensor's shape is checked against the hyper-parameters, head_dim must be a multiple of 16,
+/* Every tensor's shape is checked against the hyper-parameters, head_dim must be a multiple of 4,
  * n_heads a multiple of n_kv_heads. Unread means refused: a tensor that its family does not
  * have, and a key or a field that may change what is computed and that no table knows with its
  * value (rules.h), refuse the model. What is served, but maybe not as meant, is in m->warnings.

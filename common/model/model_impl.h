@@ -19,7 +19,9 @@ struct hd_hyper {
     bool tied_output;
     bool attention_bias, mlp_bias; /* folders: whether there are */
     bool parallel;                 /* both halves of a layer read the same input */
-    uint64_t rope_dim;             /* 0: head_dim */
+    bool wrapped;                  /* folders: a part of a model that sees or hears */
+    double served;     /* positions beyond which something unknown is computed; 0: none */
+    uint64_t rope_dim; /* 0: head_dim */
     struct hd_rope_config rope;
     struct hd_rope_config local; /* of layers with a window; theta 0: the same */
     double long_factors[HD_ROPE_FACTORS], short_factors[HD_ROPE_FACTORS]; /* longrope's divisors */
@@ -46,13 +48,19 @@ enum hd_activations hd_model_best_activations(const struct hd_model *m);
 /* Which layers are what by the family's own turns, where a file does not say. */
 void hd_hyper_turns(struct hd_hyper *h);
 
+/* What the names of a folder's tensors begin with: those of the model and the output matrix. */
+struct hd_prefixes {
+    const char *model, *head; /* "model.", "" */
+};
+
 /* Where tensors come from. `get` is as hd_gguf_tensor. */
 struct hd_source {
     const void *arg;
     int (*get)(const void *arg, const char *name, struct hd_tensor *out);
-    const struct hd_names *names;  /* of all tensors there are */
-    bool hf_names;                 /* Hugging Face's names instead of ggml's */
-    bool attention_bias, mlp_bias; /* with them: whether such biases are to be there */
+    const struct hd_names *names;       /* of all tensors there are */
+    bool hf_names;                      /* Hugging Face's names instead of ggml's */
+    const struct hd_prefixes *prefixes; /* with them: what they begin with */
+    bool attention_bias, mlp_bias;      /* with them: whether such biases are to be there */
     /* The type of a tensor that `get` refuses, in the words of the container. */
     void (*type_name)(const void *arg, const char *name, char *out, size_t size);
     /* Whether a tensor that is not loaded may be there all the same. */

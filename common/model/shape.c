@@ -5,6 +5,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#define HEAD_STEP 4 /* heads of 8 and of 100 are known; pairs that rotate want 2 */
+
 static int check_range(const char *what, uint64_t v, uint64_t max, struct hd_error *err)
 {
     if (v == 0)
@@ -70,8 +72,8 @@ static int check_hyper(const struct hd_hyper *h, struct hd_error *err)
     if (h->n_heads % h->n_kv_heads != 0)
         return hd_fail(err, HD_E_FORMAT, "%u heads cannot share %u KV heads evenly",
                        (unsigned)h->n_heads, (unsigned)h->n_kv_heads);
-    if (h->head_dim % 16 != 0)
-        return hd_fail(err, HD_E_UNSUPPORTED, "head size %u is not a multiple of 16",
+    if (h->head_dim % HEAD_STEP != 0)
+        return hd_fail(err, HD_E_UNSUPPORTED, "head size %u is not a multiple of 4",
                        (unsigned)h->head_dim);
     if (!(h->norm_eps > 0 && h->norm_eps < 1))
         return hd_fail(err, HD_E_FORMAT, "RMSNorm epsilon %g is not between 0 and 1", h->norm_eps);
@@ -188,6 +190,18 @@ static void set_rope(struct hd_model *m, const struct hd_hyper *h)
     m->rope_scale[1] = (float)hd_rope_attention_factor(&second);
 }
 
+/* What is computed beyond is not known here. */
+static void cut_context(struct hd_model *m, struct hd_hyper *h)
+{
+    if (h->served < 1 || (double)h->context <= h->served)
+        return;
+    h->context = (uint64_t)h->served;
+    hd_warnings_add(&m->warnings,
+                    "%.0f positions of this model are served: beyond them its attention is scaled "
+                    "in a way that is not known here",
+                    h->served);
+}
+
 int hd_model_set_shape(struct hd_model *m, struct hd_hyper *h, struct hd_error *err)
 {
     if (h->n_kv_heads == 0)
@@ -196,6 +210,7 @@ int hd_model_set_shape(struct hd_model *m, struct hd_hyper *h, struct hd_error *
         h->head_dim = h->dim / h->n_heads;
     if (h->rope_dim == 0)
         h->rope_dim = h->head_dim;
+    cut_context(m, h);
     int rc = check_hyper(h, err);
     if (rc == 0)
         rc = check_block(h, err);

@@ -61,6 +61,7 @@ static const struct hd_synth_shape shapes[] = {
               {"attention.scale", 0.2, true}, {"logit_scale", 1.5, true}}},
     {"tiny-glm4",    "glm4",    3, 192, 6, 2, 32, 512, 320, 2048, true,  PLAIN(10000),
      .rope_dim = 16, .biases = true},
+    {"tiny-head24",  "llama",   3, 192, 8, 4, 24, 512, 320, 2048, false, PLAIN(10000)},
     {"tiny-olmo2",   "olmo2",   3, 192, 6, 2, 32, 512, 320, 2048, true,  PLAIN(500000)},
     {"tiny-stablelm", "stablelm", 3, 192, 6, 6, 32, 512, 320, 2048, true, PLAIN(10000),
      .rope_dim = 8, .biases = true},

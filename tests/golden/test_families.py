@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from golden import check_logits, greedy
+from golden import check_logits, greedy, logits
 
 FIXTURES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fixtures")
 sys.path.insert(0, os.path.join(FIXTURES, "families"))
@@ -34,6 +34,18 @@ def test_logits(name, form, tmp_path):
         "argmax_per_prompt_position"
     ]
     assert all(rows == one for rows in others), "every bit, whoever owns what"
+
+
+@pytest.mark.parametrize("name", families.WRAPPERS)
+def test_part_of_a_model_that_sees(name, tmp_path):
+    """The language model in it computes what it does alone."""
+    alone, part = str(tmp_path / "alone"), str(tmp_path / "part")
+    families.write_folder(alone, families.CASES[name])
+    families.write_wrapped(part, name)
+    ids = reference(name)["prompt"]
+    assert logits(part, 2, "exact", ids, str(tmp_path)) == logits(
+        alone, 1, "exact", ids, str(tmp_path)
+    )
 
 
 @pytest.mark.parametrize("name", families.CASES)

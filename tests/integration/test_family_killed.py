@@ -21,6 +21,7 @@ SHAPES = [
     "tiny-smollm3",
     "tiny-granite",
     "tiny-glm4",
+    "tiny-head24",
     "tiny-olmo2",
     "tiny-stablelm",
     "tiny-long",  # in the answer it becomes so long that all begins again

@@ -325,7 +325,9 @@ int hd_compute_attention(struct hd_compute *c, const struct hd_half_task *work,
     if (rc < 0)
         return rc;
     find_shared(&j);
-    size_t groups = (query_width(c) + 2 * c->model->shape.head_dim) / HD_GROUP;
+    size_t hd = c->model->shape.head_dim; /* q, k and v of a head, each in whole groups */
+    size_t groups =
+        (query_width(c) + HD_GROUP - 1) / HD_GROUP + 2 * ((hd + HD_GROUP - 1) / HD_GROUP);
     j.split = hd_split(c, j.heads.n, groups, rows->n);
     j.in = hd_inputs(c, rows);
     hd_team_run(c->team, hd_split_items(&j.split), project_item, &j);

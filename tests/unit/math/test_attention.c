@@ -132,6 +132,7 @@ Test(attention, windows_and_caps)
         check_like(HD_KV_F32, 64, 3, 0, windows[i]);
     check_like(HD_KV_F16, 128, 2, 2, 0);
     check_like(HD_KV_F16, 64, 5, 0.5, 70);
+    check_like(HD_KV_F16, 24, 3, 0.5, 70);
 }
 
 Test(attention, f16_agrees_with_double_and_across_isas)
@@ -139,12 +140,16 @@ Test(attention, f16_agrees_with_double_and_across_isas)
     check(HD_KV_F16, 64, 3);
     check(HD_KV_F16, 128, 4);
     check(HD_KV_F16, 16, 1);
+    check(HD_KV_F16, 8, 3); /* heads that are no multiple of 16 */
+    check(HD_KV_F16, 100, 2);
 }
 
 Test(attention, f32_agrees_with_double_and_across_isas)
 {
     check(HD_KV_F32, 80, 2);
     check(HD_KV_F32, 64, 9);
+    check(HD_KV_F32, 120, 5);
+    check(HD_KV_F32, 4, 1);
 }
 
 /* A head's bits do not depend on the heads beside it, nor on what lies past n_pos. */

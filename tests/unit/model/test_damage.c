@@ -22,7 +22,7 @@ static void check_limits(const struct hd_model *m)
     cr_assert(s->dim >= 1 && s->dim <= HD_MAX_DIM);
     cr_assert(s->n_heads >= 1 && s->n_heads <= HD_MAX_HEADS);
     cr_assert(s->n_kv_heads >= 1 && s->n_heads % s->n_kv_heads == 0);
-    cr_assert(s->head_dim >= 16 && s->head_dim % 16 == 0 && s->head_dim <= 512);
+    cr_assert(s->head_dim >= 4 && s->head_dim % 4 == 0 && s->head_dim <= 512);
     cr_assert(s->ffn_dim >= 1 && s->ffn_dim <= HD_MAX_FFN);
     cr_assert(s->vocab >= 1 && s->vocab <= HD_MAX_VOCAB);
     cr_assert(s->context >= 1 && s->context <= HD_MAX_CONTEXT);

@@ -413,7 +413,7 @@ Test(folder, shapes_that_are_refused)
         const char *word;
     } cases[] = {
         {SMALL("\"num_attention_heads\": 4, \"num_key_value_heads\": 3"), HD_E_FORMAT, "evenly"},
-        {SMALL("\"num_attention_heads\": 8"), HD_E_UNSUPPORTED, "head size 8"},
+        {SMALL("\"num_attention_heads\": 32"), HD_E_UNSUPPORTED, "head size 2"},
         {SMALL("\"num_attention_heads\": 5"), HD_E_FORMAT, "head size"},
         {SMALL("\"num_attention_heads\": 2000"), HD_E_LIMIT, "number of heads"},
         {SMALL("\"num_attention_heads\": 4, \"rms_norm_eps\": 0"), HD_E_FORMAT, "epsilon"},

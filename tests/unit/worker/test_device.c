@@ -115,7 +115,7 @@ Test(device, gives_the_same_bytes_for_each_family)
     static const char *const shapes[] = {
         "tiny-biases", "tiny-qwen2",  "tiny-qwen3",   "tiny-phi3",     "tiny-gemma",
         "tiny-gemma2", "tiny-gemma3", "tiny-granite", "tiny-glm4",     "tiny-olmo2",
-        "tiny-olmo2",  "tiny-long",   "tiny-long",    "tiny-qwen3moe", "tiny-mixtral",
+        "tiny-long",   "tiny-head24", "tiny-mixtral", "tiny-qwen3moe",
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         expect_same(
