@@ -55,7 +55,9 @@ const struct hd_config_key hd_worker_settings[] = {
      .help = "compute threads; 0: one for each CPU that the process may use: its affinity, or "
              "fewer where its control group limits its time (CPUQuota=, docker run --cpus)"},
     {"compute", "device", STRING(device), .arg = "NAME", .preset = "auto",
-     .help = "what computes: cpu; auto: the first that this machine has"},
+     .help = "what computes: cpu, or opencl (a GPU through its OpenCL driver; "
+             "opencl:PLATFORM/DEVICE, each a number or a part of its name, for a certain one: "
+             "hydac-worker --list-devices); auto: cpu"},
     {"compute", "isa", HD_CONFIG_ENUM, AT(isa), .words = isas, .preset = "auto",
      .help = "which kernels compute; auto: the best that this CPU has (amx, where it is there, "
              "before avx512)"},
@@ -85,6 +87,7 @@ const struct hd_config_key hd_worker_settings[] = {
 static const struct hd_config_flag flags[] = {
     {"--die-with-parent", HD_CONFIG_BOOL, AT(die_with_parent),
      .help = "end when the parent process does"},
+    {"--list-devices", HD_CONFIG_BOOL, AT(list_devices), .help = "say which devices there are, and end"},
     {0},
 };
 

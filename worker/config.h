@@ -21,7 +21,8 @@ struct hd_worker_config {
     int tls;                             /* cluster.tls: enum hd_tls_mode */
     char name[64];                       /* worker.name */
     uint64_t threads;                    /* compute.threads, 0 = one for each CPU */
-    char device[32];                     /* compute.device: auto, or a kind of device.h */
+    char device[256];                    /* compute.device: auto, or a kind of device.h */
+    bool list_devices;                   /* --list-devices: say what there is, and end */
     int isa;                             /* compute.isa: HD_WORKER_ISA_AUTO, or enum hd_isa + 1 */
     char state_dir[4096];                /* state.dir */
     uint64_t log_limit;                  /* input_log.limit: bytes */

@@ -19,10 +19,11 @@ int hd_device_choose(const struct hd_device_kind **out, const char *name,
 {
     char names[256];
     int rc = HD_E_CONFIG;
+    size_t length = strcspn(name, ":");
     for (size_t i = 0; hd_device_kinds[i]; i++) {
         const struct hd_device_kind *kind = hd_device_kinds[i];
         bool is_auto = strcmp(name, "auto") == 0;
-        if (!is_auto && strcmp(name, kind->name) != 0)
+        if (!is_auto && (strlen(kind->name) != length || strncmp(name, kind->name, length) != 0))
             continue;
         rc = kind->check(o, err);
         if (rc == 0)

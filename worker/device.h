@@ -45,6 +45,9 @@ struct hd_device_options {
     const struct hd_model *model;
     unsigned threads;
     enum hd_isa isa;      /* of this machine's CPU */
+    const char *where;     /* which of the kind: what follows "KIND:" in compute.device; "" or NULL:
+                            * the first */
+    const char *state_dir; /* what is made once may be kept there; "" or NULL: nowhere */
     struct hd_team *team; /* of so many threads; not for `speed` and `memory` */
 };
 
@@ -202,7 +205,8 @@ struct hd_device_ops {
      * HD_E_NOMEM. */
     int (*rows)(struct hd_device *d, const struct hd_device_stores *to,
                 const struct hd_kv_work *list, size_t n);
-    /* 0; HD_E_NOMEM; logits: HD_E_LIMIT when the answer would not fit a frame. */
+    /* 0; HD_E_NOMEM; logits: HD_E_LIMIT when the answer would not fit a frame; HD_E_IO: the device
+     * has failed for good, and so does all that follows. */
     int (*half)(struct hd_device *d, const struct hd_half_task *task, struct hd_half_output *out,
                 struct hd_error *err);
     /* Looks at the tables that the device has made for itself (angles) from *position on, moves it
@@ -232,14 +236,14 @@ struct hd_device_kind {
     uint64_t (*speed)(const struct hd_device_options *o);
     /* Bytes for units and their rows. */
     uint64_t (*memory)(const struct hd_device_options *o);
-    /* 0 or HD_E_NOMEM. */
-    int (*create)(struct hd_device **out, const struct hd_device_options *o);
+    /* 0, HD_E_NOMEM, or what the machine says against it. */
+    int (*create)(struct hd_device **out, const struct hd_device_options *o, struct hd_error *err);
 };
 
 /* NULL-terminated, the one that "auto" takes first. In devices.c, of the program and not of the
  * library: a new device is a folder and a line there. */
 extern const struct hd_device_kind *const hd_device_kinds[];
-/* The kind of that name, or for "auto" the first whose check passes. 0, or HD_E_CONFIG with what
+/* The kind of that name (of "KIND:WHERE", KIND), or for "auto" the first whose check passes. 0, or HD_E_CONFIG with what
  * there is, or what its check said. */
 int hd_device_choose(const struct hd_device_kind **out, const char *name,
                      const struct hd_device_options *o, struct hd_error *err);

@@ -1,8 +1,10 @@
 /* main.c - hydac-worker: arguments, signals, the loop. */
 #include "common/service/service.h"
+#include "common/util/cpus.h"
 #include "common/util/log_sink.h"
 #include "common/util/process.h"
 #include "worker/keeper.h"
+#include "worker/opencl/opencl.h"
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -126,6 +128,11 @@ int main(int argc, char **argv)
     if (rc < 0) {
         fprintf(stderr, "hydac-worker: %s\n", err.text);
         return 2;
+    }
+    if (config.list_devices) {
+        printf("cpu         %s, %u CPUs\n", hd_isa_name(hd_isa_best()), hd_cpus());
+        hd_opencl_list(stdout);
+        return 0;
     }
     if (config.die_with_parent && hd_die_with_parent(parent, &err) < 0) {
         fprintf(stderr, "hydac-worker: %s\n", err.text);

@@ -48,9 +48,20 @@ static int use_state_dir(struct hd_worker *w, struct hd_error *err)
     return 0;
 }
 
+/* What compute.device says behind the kind. */
+static const char *where_of(const struct hd_worker *w)
+{
+    const char *colon = strchr(w->o.config->device, ':');
+    return colon ? colon + 1 : "";
+}
+
 static struct hd_device_options device_options(const struct hd_worker *w)
 {
-    return (struct hd_device_options){.model = w->model, .threads = w->threads, .isa = w->isa};
+    return (struct hd_device_options){.model = w->model,
+                                      .threads = w->threads,
+                                      .isa = w->isa,
+                                      .where = where_of(w),
+                                      .state_dir = w->state_dir};
 }
 
 /* The model is not known yet. */
@@ -143,6 +154,7 @@ static int start_crew(struct hd_worker *w, struct hd_error *err)
         .log_limit = w->o.config->log_limit,
         .keep_log = w->o.config->log_keep,
         .device = w->device,
+        .where = where_of(w),
         .threads = w->threads,
         .isa = w->isa,
         .cache = w->cache,
@@ -234,9 +246,9 @@ int hd_worker_new(struct hd_worker **out, const struct hd_worker_options *o, str
     if (!w)
         return hd_fail(err, HD_E_NOMEM, "out of memory");
     w->o = *o;
-    int rc = choose_device(w, err);
+    int rc = use_state_dir(w, err);
     if (rc == 0)
-        rc = use_state_dir(w, err);
+        rc = choose_device(w, err);
     if (rc == 0 && o->config->key[0])
         rc = hd_tls_context_load(&w->tls, "cluster.key", o->config->key, err);
     bool has_file = o->config->model[0] != '\0';

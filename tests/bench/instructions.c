@@ -170,7 +170,7 @@ static void open_node(struct rig *r, enum hd_isa isa)
     r->log = (struct hd_log){.level = HD_LOG_ERROR, .fd = 2, .who = "rig"};
     struct hd_device_options device = {
         .model = r->model, .threads = 1, .isa = isa, .team = r->team};
-    check(hd_cpu_device.create(&r->device, &device) == 0, &err);
+    check(hd_cpu_device.create(&r->device, &device, &err) == 0, &err);
     struct hd_node_options o = {.device = r->device,
                                 .log = &r->log,
                                 .state_dir = r->dir,

@@ -561,7 +561,7 @@ static uint64_t memory(const struct hd_device_options *o)
     return hd_memory();
 }
 
-static int create(struct hd_device **out, const struct hd_device_options *o)
+static int create(struct hd_device **out, const struct hd_device_options *o, struct hd_error *err)
 {
     struct reference *r = calloc(1, sizeof *r);
     if (!r)

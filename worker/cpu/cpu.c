@@ -111,11 +111,11 @@ static uint64_t memory(const struct hd_device_options *o)
     return hd_memory();
 }
 
-static int create(struct hd_device **out, const struct hd_device_options *o)
+static int create(struct hd_device **out, const struct hd_device_options *o, struct hd_error *err)
 {
     struct cpu *c = calloc(1, sizeof *c);
     if (!c)
-        return HD_E_NOMEM;
+        return hd_fail(err, HD_E_NOMEM, "out of memory");
     c->base.ops = &ops;
     c->base.o = *o;
     hd_model_units(o->model, &c->base.units);

@@ -58,11 +58,15 @@ static void tear_down(struct hd_crew *c)
     hd_team_free(c->team);
 }
 
-static int make_device(struct hd_crew *c)
+static int make_device(struct hd_crew *c, struct hd_error *err)
 {
-    struct hd_device_options o = {
-        .model = c->o.model, .threads = c->o.threads, .isa = c->o.isa, .team = c->team};
-    return c->o.device->create(&c->device, &o);
+    struct hd_device_options o = {.model = c->o.model,
+                                  .threads = c->o.threads,
+                                  .isa = c->o.isa,
+                                  .where = c->o.where,
+                                  .state_dir = c->o.state_dir,
+                                  .team = c->team};
+    return c->o.device->create(&c->device, &o, err);
 }
 
 static int make_node(struct hd_crew *c)
@@ -89,12 +93,12 @@ static int set_up(struct hd_crew *c, struct hd_error *err)
                        hd_error_name(rc));
     rc = hd_crew_new_supply(c);
     if (rc == 0)
-        rc = make_device(c);
+        rc = make_device(c, err);
     if (rc == 0)
         rc = make_node(c);
     if (rc < 0) {
         tear_down(c);
-        return hd_fail(err, rc, "out of memory for the list of weights and units");
+        return err->text[0] ? rc : hd_fail(err, rc, "out of memory for the list of weights and units");
     }
     return 0;
 }

@@ -44,6 +44,7 @@ struct hd_crew_options {
     uint64_t log_limit;
     bool keep_log;
     const struct hd_device_kind *device;
+    const char *where; /* of its kind */
     unsigned threads;
     enum hd_isa isa;
     struct hd_weights_cache *cache; /* what comes from the leader is kept there; or NULL */

@@ -52,7 +52,7 @@ void rig_open(struct rig *r, const struct rig_options *o)
         .model = r->model, .threads = o->threads, .isa = hd_isa_best(), .team = r->team};
     const struct hd_device_kind *kind = o->device ? o->device : &hd_cpu_device;
     r->kernels = hd_kernels_get(device.isa);
-    cr_assert_eq(kind->create(&r->device, &device), 0);
+    cr_assert_eq(kind->create(&r->device, &device, &err), 0, "%s", err.text);
     struct hd_node_options node = {
         .device = r->device,
         .log = &r->log,

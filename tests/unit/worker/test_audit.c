@@ -597,7 +597,7 @@ Test(audit, weights_are_asked_for_and_waited_for, .timeout = 60)
     struct hd_node_options o = with_file->o;
     struct hd_device_options device = with_file->device->o;
     device.model = w.outline;
-    cr_assert_eq(hd_cpu_device.create(&o.device, &device), 0);
+    cr_assert_eq(hd_cpu_device.create(&o.device, &device, &err), 0);
     o.supply = w.supply;
     cr_assert_eq(hd_node_new(&c.auditor.node, &o), 0);
     cr_assert_eq(hd_node_resize(c.auditor.node, &with_file->sizes, &err), 0);

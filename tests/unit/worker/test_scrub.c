@@ -223,7 +223,7 @@ Test(scrub, weights_come_again_from_the_leader)
     struct hd_device_options device = {
         .model = w.outline, .threads = 1, .isa = hd_isa_best(), .team = team};
     struct hd_device *d;
-    cr_assert_eq(hd_cpu_device.create(&d, &device), 0);
+    cr_assert_eq(hd_cpu_device.create(&d, &device, NULL), 0);
     struct hd_node_options o = {.device = d, .log = &w.log, .state_dir = w.dir, .supply = w.supply};
     r = (struct rig){.model = w.outline, .units = w.units, .team = team, .device = d};
     r.kernels = hd_kernels_get(hd_isa_best());

@@ -158,7 +158,7 @@ static struct hd_device *device_of(const struct hd_model *m, struct hd_team *tea
     struct hd_device *d;
     struct hd_device_options o = {
         .model = m, .threads = hd_team_threads(team), .isa = hd_isa_best(), .team = team};
-    cr_assert_eq(hd_cpu_device.create(&d, &o), 0);
+    cr_assert_eq(hd_cpu_device.create(&d, &o, NULL), 0);
     return d;
 }
 

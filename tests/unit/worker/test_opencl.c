@@ -1,0 +1,117 @@
+/* test_opencl.c - worker/opencl gives the CPU's bytes: on whatever device the driver shows first.
+ * Where there is none the tests are skipped, unless HYDAC_OPENCL names one that must be there. */
+#include "pair.h"
+#include "worker/opencl/opencl.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* Skips the test where there is no device. */
+static void need_device(void)
+{
+    struct hd_error err = {0};
+    struct hd_device_options o = {
+        .threads = 1, .isa = hd_isa_best(), .where = getenv("HYDAC_OPENCL")};
+    if (hd_opencl_device.check(&o, &err) == 0)
+        return;
+    cr_assert_null(o.where, "%s", err.text);
+    cr_skip_test("%s", err.text);
+}
+
+/* Every packed form that a synthesized model can have, rows of floats and of 8 bits, K/V of 16 and
+ * of 32 bits. */
+Test(opencl, gives_the_same_bytes)
+{
+    static const struct rig_options options[] = {
+        {.shape = "tiny", .type = HD_F32, .kv = HD_KV_F32},
+        {.shape = "tiny-gqa3", .type = HD_BF16, .kv = HD_KV_F16},
+        {.shape = "tiny", .type = HD_F16, .kv = HD_KV_F16},
+        {.shape = "tiny", .type = HD_Q8_0, .kv = HD_KV_F32},
+        {.shape = "tiny-gqa3", .type = HD_Q4_0, .kv = HD_KV_F16},
+        {.shape = "tiny", .type = HD_Q8_0, .kv = HD_KV_F32, .activations = HD_ACTIVATIONS_Q8},
+        {.shape = "tiny-gqa3", .type = HD_Q4_0, .activations = HD_ACTIVATIONS_Q8},
+        {.shape = "tiny", .type = HD_Q4_1, .activations = HD_ACTIVATIONS_Q8},
+    };
+    need_device();
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        pair_expect_same(options[i], &hd_opencl_device);
+}
+
+/* Biases, norms of q and k, windows, caps, tanh-GELU, partial RoPE, scales. */
+Test(opencl, gives_the_same_bytes_for_each_family)
+{
+    static const char *const shapes[] = {"tiny-biases", "tiny-qwen2",   "tiny-qwen3",
+                                         "tiny-phi3",   "tiny-gemma",   "tiny-gemma2",
+                                         "tiny-gemma3", "tiny-granite", "tiny-glm4"};
+    need_device();
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        pair_expect_same(
+            (struct rig_options){.shape = shapes[i],
+                                 .type = i % 2 ? HD_Q8_0 : HD_F32,
+                                 .kv = i % 2 ? HD_KV_F16 : HD_KV_F32,
+                                 .activations = i % 2 ? HD_ACTIVATIONS_Q8 : HD_ACTIVATIONS_F32},
+            &hd_opencl_device);
+}
+
+Test(opencl, gives_the_same_compact_sums)
+{
+    need_device();
+    pair_expect_same((struct rig_options){.shape = "tiny",
+                                          .type = HD_Q8_0,
+                                          .activations = HD_ACTIVATIONS_Q8,
+                                          .wire = HD_WIRE_COMPACT},
+                     &hd_opencl_device);
+}
+
+/* What is not finite is named, and is zeros. */
+Test(opencl, finds_the_same_rows_bad)
+{
+    struct pair p;
+    struct rig_rows rows;
+    need_device();
+    pair_open(&p, (struct rig_options){.shape = "tiny", .type = HD_F32}, &hd_opencl_device);
+    float *x = rig_random(3, p.cpu.model->shape.dim, 4);
+    x[p.cpu.model->shape.dim + 5] = INFINITY;
+    rig_rows_of(&rows, 0, 0, 3, x);
+    pair_expect_same_answer(&p, &rows, HD_UNIT_FFN, 0);
+    struct hd_half_output out = pair_answer(&p.other, &rows, HD_UNIT_FFN, 0);
+    cr_assert_eq(out.n_bad, 1);
+    cr_assert_eq(out.bad[0], 1);
+    hd_shared_unref(out.payload);
+    free(x);
+    pair_close(&p);
+}
+
+RIG_TEST(opencl, rebuilds_the_same_rows)
+{
+    need_device();
+    pair_expect_same_rebuild(
+        (struct rig_options){.shape = "tiny", .type = HD_Q8_0, .activations = *activations},
+        &hd_opencl_device);
+}
+
+/* The digest is that of every machine. */
+Test(opencl, knows_the_answer)
+{
+    struct pair p;
+    struct hd_self_test mine, right;
+    need_device();
+    pair_open(&p, (struct rig_options){.shape = "tiny", .type = HD_Q8_0}, &hd_opencl_device);
+    cr_assert_eq(hd_kernels_self_test(hd_kernels_get(HD_ISA_PORTABLE), 11, NULL, &right), 0);
+    cr_assert_eq(p.other.device->ops->self_test(p.other.device, 11, &mine), 0);
+    cr_assert_eq(mine.digest, right.digest);
+    pair_close(&p);
+}
+
+Test(opencl, is_chosen_by_its_name)
+{
+    const struct hd_device_kind *kind = NULL;
+    struct hd_error err = {0};
+    struct hd_device_options o = {.threads = 1, .isa = hd_isa_best(), .where = "no such/thing"};
+    need_device();
+    cr_assert_eq(hd_device_choose(&kind, "opencl:no such/thing", &o, &err), HD_E_CONFIG);
+    cr_assert_not_null(strstr(err.text, "no such/thing"), "%s", err.text);
+    o.where = "";
+    cr_assert_eq(hd_device_choose(&kind, "opencl", &o, &err), 0, "%s", err.text);
+    cr_assert_eq(kind, &hd_opencl_device);
+}

@@ -1,0 +1,220 @@
+/* impl.h - shared by the files of this folder: the device, its stores, and a half-step's parts. */
+#ifndef HD_WORKER_OPENCL_IMPL_H
+#define HD_WORKER_OPENCL_IMPL_H
+
+#include "common/math/q8.h"
+#include "worker/cpu/rope.h"
+#include "worker/device.h"
+#include "worker/opencl/program.h"
+
+/* ---- Weights ----*/
+
+struct hd_cl_part {
+    enum hd_pack_id form;
+    uint32_t groups, group_bytes, outputs, inputs;
+    uint64_t at; /* address; HD_CL_NOWHERE: the model has none */
+};
+#define HD_CL_NOWHERE UINT64_MAX
+
+struct hd_cl_piece {
+    uint64_t address, bytes; /* bytes 0: it is not there */
+    struct hd_cl_part part[HD_PIECE_MAX_CUTS + 1];
+    enum hd_slot_id slot[HD_PIECE_MAX_CUTS + 1];
+    unsigned n;
+};
+
+struct hd_cl_weights {
+    struct hd_device_weights base;
+    struct hd_cl_heap heap;
+    struct hd_cl_piece *piece; /* by piece.h's numbers */
+};
+
+int hd_cl_weights_new(struct hd_device *d, struct hd_device_weights **out);
+void hd_cl_weights_free(struct hd_device_weights *w);
+int hd_cl_load(struct hd_device_weights *w, struct hd_piece_at at, const uint8_t *bytes);
+void hd_cl_release_piece(struct hd_device_weights *w, struct hd_piece_at at);
+uint64_t hd_cl_piece_bytes(const struct hd_device_weights *w, struct hd_piece_at at);
+size_t hd_cl_walk(const struct hd_device_weights *w, struct hd_piece_at at,
+                  struct hd_piece_walk *walk);
+/* Of a piece that is there; `at` of a part is NOWHERE where the model has no such slot. */
+struct hd_cl_part hd_cl_part_of(const struct hd_device_weights *w, struct hd_piece_at at,
+                                enum hd_slot_id slot);
+
+/* ---- K/V ----*/
+
+struct hd_device_lane {
+    uint32_t *block; /* [blocks], room for `cap` */
+    uint32_t blocks, cap;
+};
+
+struct hd_cl_kv {
+    struct hd_device_kv base;
+    size_t row_bytes;
+    struct hd_cl_pool pool;
+    struct hd_device_lane **lane; /* [sequences][layers][heads]: NULL or reserved */
+};
+
+static inline struct hd_cl_kv *hd_cl_kv(const struct hd_device_kv *kv)
+{
+    return (struct hd_cl_kv *)(void *)(uintptr_t)kv;
+}
+int hd_cl_kv_new(struct hd_device *d, struct hd_device_kv **out);
+void hd_cl_kv_free(struct hd_device_kv *kv);
+int hd_cl_kv_reserve(struct hd_device_kv *kv, struct hd_kv_at at, uint32_t positions,
+                     uint64_t *bytes);
+struct hd_device_lane *hd_cl_kv_lane(const struct hd_device_kv *kv, struct hd_kv_at at);
+struct hd_device_lane *hd_cl_kv_detach(struct hd_device_kv *kv, struct hd_kv_at at);
+void hd_cl_kv_discard(struct hd_device_kv *kv, struct hd_device_lane *lane);
+size_t hd_cl_kv_row_bytes(const struct hd_device_kv *kv);
+void hd_cl_kv_read(const struct hd_device_kv *kv, struct hd_kv_at at, uint32_t position, void *k,
+                   void *v);
+uint32_t hd_cl_kv_bad_row(const struct hd_device_kv *kv, const struct hd_device_lane *lane,
+                          uint32_t from, uint32_t end);
+void hd_cl_kv_digests(const struct hd_device_kv *kv, struct hd_kv_at at, uint32_t from,
+                      uint32_t end, uint32_t *out);
+
+/* ---- The device ----*/
+
+/* As kernels/common.cl has them. */
+struct hd_cl_matrix {
+    uint64_t at;
+    uint32_t y_stride, unused, groups, group_bytes, outputs, inputs, x, d, y, rows;
+};
+struct hd_cl_place {
+    uint32_t block, position, list, store;
+};
+struct hd_cl_head {
+    uint64_t q_bias, k_bias, v_bias, q_norm, k_norm;
+};
+struct hd_cl_biases {
+    uint64_t gate, up;
+    uint32_t width, q8; /* q8: down takes quants */
+};
+
+#define HD_CL_ROWS       64 /* rows that a work-group may read: what rows are rounded up to */
+#define HD_CL_LIST_ITEMS 16 /* of a list of rows, in one launch */
+
+/* Sizes of a conversation. Rows of planes lie `stride` apart, those of units one behind another. */
+struct hd_cl_shape {
+    size_t dim, head_dim, n_rep, width; /* width: n_rep * head_dim */
+    size_t heads, ffn_blocks, ffn_width, vocab_blocks, vocab_width;
+    size_t row_bytes, sum_bytes; /* as they travel */
+    size_t stride;               /* max_rows, rounded up */
+    size_t input_rows;           /* room for prepared inputs */
+    size_t logit_rows;           /* of one launch */
+    size_t heads_at_once;        /* query heads of a work-group */
+    bool q8, f16;
+};
+
+struct hd_opencl {
+    struct hd_device base;
+    struct hd_cl *cl;
+    struct hd_cl_programs programs;
+    struct hd_cl_shape s;
+    struct hd_rope_table rope;
+    uint32_t angles;          /* positions on the device */
+    cl_mem angles_at;         /* [room for rope.cap][sets][head_dim] */
+    uint32_t angles_cap;
+    struct hd_cl_pinned in;   /* what a launch reads, built here ... */
+    cl_mem in_at;             /* ... and copied there */
+    size_t in_used;
+    struct hd_cl_pinned out;  /* what it gave */
+    cl_mem x_q, x_d;          /* prepared inputs: quants [rows][dim], scales [dim / 32][rows] */
+    cl_mem y;                 /* floats between products */
+    cl_mem vectors;           /* biases and norms of heads */
+    cl_mem y_q, y_d;          /* what the last product reads, quantized */
+    cl_mem sum;               /* int64 [rows][dim] */
+    cl_mem result;            /* flags, then what travels */
+    cl_mem bad, wide, travels; /* parts of it */
+    cl_mem narrow;            /* int32 [rows][dim]: `travels`, or with compact sums beside it */
+    size_t travels_at;        /* bytes: in `result` */
+    struct hd_cl_part *part[2]; /* [most matrices of a launch]: while it is planned */
+    struct hd_cl_matrix *matrix[2];
+    uint32_t *lists;          /* [2][max_rows]: of the last answer */
+    size_t *offsets;          /* [max_rows]: of logits */
+    uint8_t *is_bad;          /* [2][max_rows] */
+};
+
+static inline struct hd_opencl *hd_opencl(struct hd_device *d)
+{
+    return (struct hd_opencl *)(void *)d;
+}
+
+/* scratch.c: buffers of a conversation; what a launch reads. */
+int hd_cl_scratch_new(struct hd_opencl *o, struct hd_error *err);
+void hd_cl_scratch_free(struct hd_opencl *o);
+/* Room for so many bytes of inputs, which begin anew. */
+int hd_cl_in_begin(struct hd_opencl *o, size_t bytes, struct hd_error *err);
+/* The next `bytes` of them, 64-byte aligned: where on the device, *at there. */
+void *hd_cl_in_add(struct hd_opencl *o, size_t bytes, uint32_t *at);
+/* Copies them. CL_SUCCESS or the driver's code. */
+cl_int hd_cl_in_send(struct hd_opencl *o);
+/* Angles of positions 0 .. positions-1 on the device. */
+int hd_cl_angles(struct hd_opencl *o, uint32_t positions, struct hd_error *err);
+
+/* products.c */
+struct hd_cl_operand {
+    cl_mem x, d;     /* quants and scales; d NULL: floats */
+    size_t x_stride; /* words or floats of a row */
+    size_t d_stride;
+};
+struct hd_cl_jobs {
+    const struct hd_cl_part *part; /* [n] */
+    struct hd_cl_matrix *matrix;   /* [n], without what part says */
+    size_t n, rows;                /* rows: the most of one */
+};
+/* Bytes of inputs that so many matrices take. */
+size_t hd_cl_jobs_bytes(size_t n);
+/* Where each form's matrices are, in the inputs. */
+struct hd_cl_plan {
+    struct hd_cl_forms {
+        uint32_t at, n, most_groups;
+    } form[HD_PACK_COUNT];
+    size_t rows;
+};
+void hd_cl_plan(struct hd_opencl *o, const struct hd_cl_jobs *jobs, struct hd_cl_plan *plan);
+cl_int hd_cl_project(struct hd_opencl *o, const struct hd_cl_plan *plan, const cl_mem *slabs,
+                     const struct hd_cl_operand *x);
+/* The sum over units, of those that take quants and of those that take floats. */
+struct hd_cl_sum {
+    const struct hd_cl_plan *q8, *f32;
+    struct hd_cl_operand x_q8, x_f32;
+    uint32_t shifts; /* where in the inputs */
+    size_t rows;
+};
+cl_int hd_cl_reduce(struct hd_opencl *o, const struct hd_cl_sum *s, const cl_mem *slabs);
+static inline bool hd_cl_takes_q8(const struct hd_opencl *o, const struct hd_cl_part *p)
+{
+    return o->s.q8 && hd_pack_of(p->form).is_float == HD_PACK_QUANT;
+}
+/* Q8 rows at `at` of the inputs become x_q and x_d; rows of floats stay. Returns what products
+ * read; of floats, their matrices' x begin at at / 4. */
+struct hd_cl_operand hd_cl_inputs(struct hd_opencl *o, uint32_t at, size_t rows, cl_int *rc);
+
+/* sums.c: the answer of a half that is a sum. */
+int hd_cl_answer(struct hd_opencl *o, const struct hd_half_task *task, struct hd_half_output *out,
+                 struct hd_error *err);
+
+/* attention.c, ffn.c, logits.c */
+int hd_cl_attention(struct hd_opencl *o, const struct hd_half_task *task,
+                    struct hd_half_output *out, struct hd_error *err);
+int hd_cl_ffn(struct hd_opencl *o, const struct hd_half_task *task, struct hd_half_output *out,
+              struct hd_error *err);
+int hd_cl_logits(struct hd_opencl *o, const struct hd_half_task *task, struct hd_half_output *out,
+                 struct hd_error *err);
+int hd_cl_rows(struct hd_opencl *o, const struct hd_device_stores *to,
+               const struct hd_kv_work *list, size_t n);
+
+/* prove.c: the kernels' table of common/math, each computed on the device, for the known answer.
+ * Of one thread at a time. */
+int hd_cl_prove(struct hd_opencl *o, uint64_t seed, struct hd_self_test *out);
+/* Calls fn with that table. */
+int hd_cl_with_kernels(struct hd_cl *cl, const struct hd_cl_programs *programs,
+                       void (*fn)(void *arg, const struct hd_kernels *k), void *arg);
+/* What differs from this CPU, by name: 0 or HD_E_CONFIG. */
+int hd_cl_check_bits(struct hd_cl *cl, struct hd_error *err);
+
+/* probe.c: the kind's `speed`. */
+uint64_t hd_cl_speed(const struct hd_device_options *o);
+
+#endif

@@ -1,0 +1,271 @@
+/* attention.cl - what comes between the products of the attention half: biases, norms, RoPE, K/V
+ * rows and their digests; then attention itself, block by block (k_attention.c).
+ *
+ * Blocks of K/V: K [POSITIONS][head_dim], V likewise, digests [POSITIONS] of 32 bits. A block's
+ * number is slab << 28 | number in the slab. */
+
+static __global uchar *block_at(uint block, uint block_bytes, SLAB_PARAMS)
+{
+    ulong offset = (ulong)(block & 0xfffffffu) * block_bytes;
+    return at_address((ulong)(block >> 28) << 48 | offset, SLABS);
+}
+
+#define ROW_ITEMS 64 /* of a work-group that finishes rows: 4 vectors of 16 lanes */
+
+/* Finishes a head's vector with 16 lanes: v [head_dim] in memory plus its bias, normalised and
+ * rotated, is left in `out`. All work-items of the group take part; those without a vector (here
+ * false) only wait. */
+static void finish_vector(bool here, __global const float *v, __global const float *bias,
+                          __global const float *norm, __global const float *angles, float eps,
+                          uint head_dim, __local float *out, __local float *sums)
+{
+    uint lane = get_local_id(0) % 16;
+    float square = 0.0f;
+    for (uint i = lane; here && i < head_dim; i += 16) {
+        float x = v[i];
+        if (bias)
+            x += bias[i];
+        out[i] = x;
+        square = fma(x, x, square);
+    }
+    sums[get_local_id(0)] = square;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (here && norm) {
+        float mean = fold(vload16(0, sums + get_local_id(0) / 16 * 16)) / (float)head_dim;
+        float scale = 1.0f / sqrt(mean + eps);
+        for (uint i = lane; i < head_dim; i += 16)
+            out[i] = out[i] * scale * norm[i];
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (uint i = 2 * lane; here && angles && i < head_dim; i += 32) {
+        float a = out[i], b = out[i + 1], c = angles[i], s = angles[i + 1];
+        out[i] = fma(a, c, -(b * s));
+        out[i + 1] = fma(b, c, a * s);
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+}
+
+static void put_value(__global uchar *row, __local uchar *copy, uint f16, uint i, float v)
+{
+    if (f16) {
+        vstore_half_rte(v, i, (__global half *)row);
+        vstore_half_rte(v, i, (__local half *)copy);
+    } else {
+        ((__global float *)row)[i] = v;
+        ((__local float *)copy)[i] = v;
+    }
+}
+
+/* What a head's vectors are: struct hd_cl_head. */
+struct head {
+    ulong q_bias, k_bias, v_bias, q_norm, k_norm;
+};
+
+static __global const float *vector_at(ulong address, SLAB_PARAMS)
+{
+    return address == NOWHERE ? 0 : (__global const float *)at_address(address, SLABS);
+}
+
+/* Biases and norms lie in the weights' slabs, K/V in its own: a launch with the weights' copies
+ * what it needs of them first (vectors), so that this one needs one set of slabs only.
+ * vectors: [units][n_rep + 4][head_dim]: q_bias [n_rep], k_bias, v_bias, q_norm, k_norm. */
+__kernel void gather_vectors(SLAB_PARAMS, __global const uchar *in, uint heads_at,
+                             __global float *out, uint n_rep, uint head_dim)
+{
+    uint i = get_global_id(0), unit = get_global_id(1), which = i / head_dim;
+    if (which >= n_rep + 4)
+        return;
+    struct head h = ((__global const struct head *)(in + heads_at))[unit];
+    uint n = which < n_rep ? 0 : which - n_rep + 1;
+    ulong at = n == 0 ? h.q_bias : n == 1 ? h.k_bias : n == 2 ? h.v_bias : n == 3 ? h.q_norm : h.k_norm;
+    __global const float *from = vector_at(at, SLABS);
+    out[(ulong)unit * (n_rep + 4) * head_dim + i] = from ? from[n == 0 ? i : i % head_dim] : 0.0f;
+}
+
+#define HAS_Q_BIAS 1
+#define HAS_K_BIAS 2
+#define HAS_V_BIAS 4
+#define HAS_Q_NORM 8
+#define HAS_K_NORM 16
+#define HAS_Q      32 /* else only K and V: rows of a list */
+#define HAS_ROPE   64
+
+/* Work-groups [rows][units] of ROW_ITEMS. q: [units][row_stride][n_rep * head_dim], finished in
+ * place; k and v, behind it: [units][row_stride][head_dim]. scratch: 6 * head_dim floats.
+ * cs: [positions][sets][head_dim]; `set` is chosen by the host. */
+__kernel __attribute__((reqd_work_group_size(ROW_ITEMS, 1, 1))) void
+finish_rows(SLAB_PARAMS, __global const uchar *in, uint places_at, __global float *q, uint k_at,
+            uint v_at, __global const float *vectors, __global const float *cs, uint angles_stride, uint set, uint row_stride, uint n_rep,
+            uint head_dim, uint has, float eps, uint f16, uint block_bytes, __global uint *flags,
+            uint n_flags, __local float *scratch)
+{
+    __local float sums[ROW_ITEMS];
+    uint row = get_group_id(0), unit = get_group_id(1), l = get_local_id(0), team = l / 16;
+    struct place p =
+        ((__global const struct place *)(in + places_at))[unit * get_num_groups(0) + row];
+    __global const float *k = q + k_at, *v = q + v_at;
+    ulong at = (ulong)unit * row_stride + row;
+    __local float *mine = scratch + 2 * head_dim + team * head_dim;
+    __local uchar *copy = (__local uchar *)scratch; /* K and V as they are stored */
+    uint row_bytes = head_dim * (f16 ? 2 : 4);
+    /* The flags of the sum that comes next. */
+    for (uint i = (row + unit * get_num_groups(0)) * ROW_ITEMS + l; i < n_flags;
+         i += get_num_groups(0) * get_num_groups(1) * ROW_ITEMS)
+        flags[i] = 0;
+    vectors += (ulong)unit * (n_rep + 4) * head_dim;
+    __global const float *angles =
+        has & HAS_ROPE ? cs + (ulong)p.position * angles_stride + set * head_dim : 0;
+    __global const float *none = 0;
+    uint n = has & HAS_Q ? n_rep : 0;
+    for (uint first = 0; first < n; first += ROW_ITEMS / 16) {
+        uint r = first + team;
+        __global float *qr = q + (at * n_rep + r) * head_dim;
+        finish_vector(r < n, qr, has & HAS_Q_BIAS ? vectors + r * head_dim : none,
+                      has & HAS_Q_NORM ? vectors + (n_rep + 2) * head_dim : none, angles, eps,
+                      head_dim, mine, sums);
+        for (uint i = l % 16; r < n && i < head_dim; i += 16)
+            qr[i] = mine[i];
+    }
+    if (!p.store)
+        return;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    finish_vector(team == 0, k + at * head_dim,
+                  has & HAS_K_BIAS ? vectors + n_rep * head_dim : none,
+                  has & HAS_K_NORM ? vectors + (n_rep + 3) * head_dim : none, angles, eps, head_dim,
+                  mine, sums);
+    __global uchar *block = block_at(p.block, block_bytes, SLABS);
+    uint in_block = p.position % POSITIONS;
+    __local const float *finished = scratch + 2 * head_dim; /* the first team's */
+    for (uint i = l; i < head_dim; i += ROW_ITEMS) {
+        float value = v[at * head_dim + i];
+        if (has & HAS_V_BIAS)
+            value += vectors[(n_rep + 1) * head_dim + i];
+        put_value(block + in_block * row_bytes, copy, f16, i, finished[i]);
+        put_value(block + (POSITIONS + in_block) * row_bytes, copy + row_bytes, f16, i, value);
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (l == 0) {
+        ulong seed = xxh3((__local const ulong *)copy, row_bytes, 0);
+        ((__global uint *)(block + 2 * POSITIONS * row_bytes))[in_block] =
+            (uint)xxh3((__local const ulong *)(copy + row_bytes), row_bytes, seed);
+    }
+}
+
+/* ---- Attention ----*/
+
+#define ITEMS 128
+
+static float16 load_16(__global const uchar *row, uint f16, uint i)
+{
+    return f16 ? vload_half16(0, (__global const half *)row + i)
+               : vload16(0, (__global const float *)row + i);
+}
+
+static float load_1(__global const uchar *rows, uint f16, uint i)
+{
+    return f16 ? vload_half(i, (__global const half *)rows) : ((__global const float *)rows)[i];
+}
+
+/* Work-groups [rows][units][n_rep / heads] of ITEMS: `heads` query heads of a row. What they give
+ * is quantized (width of a row: n_rep * head_dim) or, with is_f32, left in place of q. */
+__kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
+attention(SLAB_PARAMS, __global const uchar *in, uint places_at, uint list_at, __global float *q,
+          __global char *out_q, __global float2 *out_d, uint row_stride, uint n_rep, uint heads_most, uint head_dim,
+          float scale, float cap, float inverse_cap, uint window, uint f16, uint block_bytes,
+          uint is_f32, __local float *ql, __local float *sum, __local float *p)
+{
+    __local float top[64], total[64], correction[64];
+    __local int t[ITEMS];
+    __local float *lanes = (__local float *)t; /* 16 of up to 8 heads at a time */
+    uint row = get_group_id(0), unit = get_group_id(1), l = get_local_id(0);
+    uint head0 = get_group_id(2) * heads_most, heads = min(n_rep - head0, heads_most);
+    struct place at =
+        ((__global const struct place *)(in + places_at))[unit * get_num_groups(0) + row];
+    __global const uint *list = (__global const uint *)(in + list_at);
+    uint n_pos = at.position + 1, row_bytes = head_dim * (f16 ? 2 : 4);
+    uint first_seen = window > 0 && n_pos > window ? n_pos - window : 0;
+    uint width = heads * head_dim;
+    ulong plane = (ulong)unit * row_stride + row;
+    q += (plane * n_rep + head0) * head_dim;
+    for (uint i = l; i < width; i += ITEMS) {
+        ql[i] = q[i];
+        sum[i] = 0.0f;
+    }
+    for (uint r = l; r < heads; r += ITEMS) {
+        top[r] = -INFINITY;
+        total[r] = 0.0f;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (uint b = first_seen / POSITIONS; b * POSITIONS < n_pos; b++) {
+        __global const uchar *k = block_at(list[at.list + b], block_bytes, SLABS);
+        __global const uchar *v = k + POSITIONS * row_bytes;
+        uint first = first_seen > b * POSITIONS ? first_seen - b * POSITIONS : 0;
+        uint end = min(n_pos - b * POSITIONS, (uint)POSITIONS);
+        for (uint i = l; i < heads * POSITIONS; i += ITEMS) {
+            uint r = i / POSITIONS, j = i % POSITIONS;
+            float s = -INFINITY;
+            if (j >= first && j < end) {
+                float16 dot = (float16)(0.0f);
+                for (uint d = 0; d < head_dim; d += 16)
+                    dot = fma(vload16(0, ql + r * head_dim + d),
+                              load_16(k + j * row_bytes, f16, d), dot);
+                s = fold(dot) * scale;
+                if (cap > 0.0f)
+                    s = soft_cap(s, cap, inverse_cap);
+            }
+            p[i] = s;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (uint r0 = 0; r0 < heads; r0 += ITEMS / 16) {
+            uint r = r0 + l / 16;
+            float most = -INFINITY;
+            for (uint j = l % 16; r < heads && j < POSITIONS; j += 16) {
+                float s = p[r * POSITIONS + j];
+                most = most > s ? most : s;
+            }
+            lanes[l] = most;
+            barrier(CLK_LOCAL_MEM_FENCE);
+            if (l % 16 == 0 && r < heads) {
+                most = top[r];
+                for (uint i = 0; i < 16; i++)
+                    most = most > lanes[l + i] ? most : lanes[l + i];
+                correction[r] = own_exp(top[r] - most);
+                top[r] = most;
+            }
+            barrier(CLK_LOCAL_MEM_FENCE);
+            float part = 0.0f;
+            for (uint j = l % 16; r < heads && j < POSITIONS; j += 16) {
+                float e = own_exp(p[r * POSITIONS + j] - top[r]);
+                p[r * POSITIONS + j] = e;
+                part += e;
+            }
+            lanes[l] = part;
+            barrier(CLK_LOCAL_MEM_FENCE);
+            if (l % 16 == 0 && r < heads)
+                total[r] = fma(total[r], correction[r], fold(vload16(0, lanes + l)));
+            barrier(CLK_LOCAL_MEM_FENCE);
+        }
+        for (uint i = l; i < width; i += ITEMS) {
+            uint r = i / head_dim, d = i % head_dim;
+            float s = sum[i] * correction[r];
+            for (uint j = first; j < end; j++)
+                s = fma(load_1(v, f16, j * head_dim + d), p[r * POSITIONS + j], s);
+            sum[i] = s;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    for (uint i = l; i < width; i += ITEMS) {
+        float of = total[i / head_dim];
+        sum[i] *= of == 0.0f ? 0.0f : 1.0f / of;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (is_f32) {
+        for (uint i = l; i < width; i += ITEMS)
+            q[i] = sum[i];
+    } else {
+        uint blocks = n_rep * head_dim / BLOCK;
+        quantize(sum, width, t, out_q + (plane * n_rep + head0) * head_dim,
+                 out_d + ((ulong)unit * blocks + head0 * head_dim / BLOCK) * row_stride + row,
+                 row_stride);
+    }
+}

@@ -1,0 +1,155 @@
+/* products.c - launches of products: matrices sorted by the form of their weights, and for each form
+ * the kernel that suits the rows. */
+#include "worker/opencl/impl.h"
+
+#define FEW          4   /* rows of a work-group: kernels/products.cl */
+#define FEW_ITEMS    128
+#define F32_ITEMS    64
+#define F32_GROUPS   4
+#define REDUCE_ITEMS 256
+#define MMA_ITEMS    128 /* kernels/mma.cl */
+#define MMA_GROUPS   4
+#define MMA_ROWS     64
+#define MMA_SUM_ROWS 32
+#define MMA_SINCE    8   /* rows; fewer fill too little of a tile */
+#define IS_FIRST     1   /* of several launches of one sum */
+#define IS_LAST      2
+
+size_t hd_cl_jobs_bytes(size_t n)
+{
+    return n * sizeof(struct hd_cl_matrix) + HD_PACK_COUNT * 64;
+}
+
+void hd_cl_plan(struct hd_opencl *o, const struct hd_cl_jobs *jobs, struct hd_cl_plan *plan)
+{
+    *plan = (struct hd_cl_plan){.rows = jobs->rows};
+    for (size_t i = 0; i < jobs->n; i++)
+        plan->form[jobs->part[i].form].n++;
+    for (unsigned f = 0; f < HD_PACK_COUNT; f++) {
+        struct hd_cl_forms *form = &plan->form[f];
+        if (form->n == 0)
+            continue;
+        struct hd_cl_matrix *m = hd_cl_in_add(o, form->n * sizeof *m, &form->at);
+        for (size_t i = 0; i < jobs->n; i++) {
+            const struct hd_cl_part *p = &jobs->part[i];
+            if (p->form != f)
+                continue;
+            *m = jobs->matrix[i];
+            m->at = p->at;
+            m->groups = p->groups;
+            m->group_bytes = p->group_bytes;
+            m->outputs = p->outputs;
+            m->inputs = p->inputs;
+            form->most_groups = p->groups > form->most_groups ? p->groups : form->most_groups;
+            m++;
+        }
+    }
+}
+
+static size_t parts(size_t n, size_t size)
+{
+    return (n + size - 1) / size;
+}
+
+/* The kernel for some rows: of the projections, or (one further) of the sums. */
+static enum hd_cl_product kernel_for(const struct hd_opencl *o, bool q8, size_t rows)
+{
+    if (!q8)
+        return HD_CL_PROJECT_F32;
+    return o->cl->info.has_mma && rows >= MMA_SINCE ? HD_CL_PROJECT_MMA : HD_CL_PROJECT_FEW;
+}
+
+cl_int hd_cl_project(struct hd_opencl *o, const struct hd_cl_plan *plan, const cl_mem *slabs,
+                     const struct hd_cl_operand *x)
+{
+    cl_int rc = CL_SUCCESS;
+    enum hd_cl_product kind = kernel_for(o, x->d != NULL, plan->rows);
+    for (unsigned f = 0; f < HD_PACK_COUNT && rc == CL_SUCCESS; f++) {
+        const struct hd_cl_forms *form = &plan->form[f];
+        if (form->n == 0)
+            continue;
+        struct hd_cl_launch l = {o->cl, o->programs.product[f][kind], 0, CL_SUCCESS};
+        hd_cl_put_slabs(&l, slabs);
+        hd_cl_put_buffer(&l, o->in_at);
+        hd_cl_put_u32(&l, form->at);
+        hd_cl_put_buffer(&l, x->x);
+        hd_cl_put_buffer(&l, x->d ? x->d : x->x);
+        hd_cl_put_u32(&l, x->x_stride);
+        hd_cl_put_u32(&l, x->d_stride);
+        hd_cl_put_buffer(&l, o->y);
+        if (kind == HD_CL_PROJECT_F32)
+            rc = hd_cl_go(&l, F32_ITEMS, parts(form->most_groups, F32_GROUPS), form->n,
+                          parts(plan->rows, FEW));
+        else if (kind == HD_CL_PROJECT_FEW)
+            rc = hd_cl_go(&l, FEW_ITEMS, form->most_groups, form->n, parts(plan->rows, FEW));
+        else
+            rc = hd_cl_go(&l, MMA_ITEMS, parts(form->most_groups, MMA_GROUPS), form->n,
+                          parts(plan->rows, MMA_ROWS));
+    }
+    return rc;
+}
+
+static cl_int reduce_form(struct hd_opencl *o, const struct hd_cl_sum *s, const cl_mem *slabs,
+                          const struct hd_cl_operand *x, unsigned f, const struct hd_cl_forms *form,
+                          uint32_t order)
+{
+    enum hd_cl_product kind = kernel_for(o, x->d != NULL, s->rows) + 1;
+    size_t rows = kind == HD_CL_REDUCE_MMA ? MMA_SUM_ROWS : FEW;
+    struct hd_cl_launch l = {o->cl, o->programs.product[f][kind], 0, CL_SUCCESS};
+    hd_cl_put_slabs(&l, slabs);
+    hd_cl_put_buffer(&l, o->in_at);
+    hd_cl_put_u32(&l, form->at);
+    hd_cl_put_u32(&l, form->n);
+    hd_cl_put_buffer(&l, x->x);
+    hd_cl_put_buffer(&l, x->d ? x->d : x->x);
+    hd_cl_put_u32(&l, x->x_stride);
+    hd_cl_put_u32(&l, x->d_stride);
+    hd_cl_put_u32(&l, s->shifts);
+    hd_cl_put_buffer(&l, o->sum);
+    hd_cl_put_buffer(&l, o->narrow ? o->narrow : o->travels);
+    hd_cl_put_buffer(&l, o->bad);
+    hd_cl_put_buffer(&l, o->wide);
+    hd_cl_put_u32(&l, s->rows);
+    hd_cl_put_u32(&l, o->s.dim);
+    hd_cl_put_u32(&l, order);
+    return hd_cl_go(&l, REDUCE_ITEMS, form->most_groups, parts(s->rows, rows), 1);
+}
+
+cl_int hd_cl_reduce(struct hd_opencl *o, const struct hd_cl_sum *s, const cl_mem *slabs)
+{
+    const struct hd_cl_plan *plans[2] = {s->q8, s->f32};
+    const struct hd_cl_operand *x[2] = {&s->x_q8, &s->x_f32};
+    unsigned left = 0;
+    uint32_t order = IS_FIRST;
+    cl_int rc = CL_SUCCESS;
+    for (unsigned i = 0; i < 2 * HD_PACK_COUNT; i++)
+        left += plans[i / HD_PACK_COUNT]->form[i % HD_PACK_COUNT].n > 0;
+    for (unsigned i = 0; i < 2 * HD_PACK_COUNT && rc == CL_SUCCESS; i++) {
+        unsigned f = i % HD_PACK_COUNT;
+        const struct hd_cl_forms *form = &plans[i / HD_PACK_COUNT]->form[f];
+        if (form->n == 0)
+            continue;
+        order |= --left == 0 ? IS_LAST : 0;
+        rc = reduce_form(o, s, slabs, x[i / HD_PACK_COUNT], f, form, order);
+        order = 0;
+    }
+    return rc;
+}
+
+struct hd_cl_operand hd_cl_inputs(struct hd_opencl *o, uint32_t at, size_t rows, cl_int *rc)
+{
+    size_t blocks = o->s.dim / HD_Q8_BLOCK;
+    if (!o->s.q8)
+        return (struct hd_cl_operand){.x = o->in_at, .x_stride = o->s.dim};
+    struct hd_cl_launch l = {o->cl, o->programs.prepare_rows, 0, CL_SUCCESS};
+    hd_cl_put_buffer(&l, o->in_at);
+    hd_cl_put_u64(&l, at);
+    hd_cl_put_u32(&l, o->s.row_bytes);
+    hd_cl_put_u32(&l, blocks);
+    hd_cl_put_buffer(&l, o->x_q);
+    hd_cl_put_buffer(&l, o->x_d);
+    hd_cl_put_u32(&l, o->s.input_rows);
+    *rc = hd_cl_go(&l, 64, parts(blocks, 64), rows, 1);
+    return (struct hd_cl_operand){
+        .x = o->x_q, .d = o->x_d, .x_stride = o->s.dim / 4, .d_stride = o->s.input_rows};
+}

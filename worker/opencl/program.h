@@ -1,0 +1,91 @@
+/* program.h - the kernels of kernels/, compiled for one device, and launching them.
+ *
+ * Products are compiled for each form of weights (common/math/pack.h) that a model has. What the
+ * driver makes of a source is kept in the state folder, opencl/KEY, the key being a digest of
+ * device, driver, options and source; a file that is damaged, or that the driver does not take any
+ * more, is made anew. */
+#ifndef HD_WORKER_OPENCL_PROGRAM_H
+#define HD_WORKER_OPENCL_PROGRAM_H
+
+#include "common/math/pack.h"
+#include "worker/opencl/memory.h"
+
+#define HD_CL_KERNELS(X)                                                                           \
+    X(gather_vectors)                                                                              \
+    X(finish_rows)                                                                                 \
+    X(attention)                                                                                   \
+    X(prepare_rows)                                                                                \
+    X(activate)                                                                                    \
+    X(compact)                                                                                     \
+    X(single_values)                                                                               \
+    X(store_values)                                                                                \
+    X(fixed_values)                                                                                \
+    X(quantize_values)
+
+/* Of one form; the last two only with tensor cores, the ones before them only of quants. */
+enum hd_cl_product {
+    HD_CL_PROJECT_F32,
+    HD_CL_REDUCE_F32,
+    HD_CL_PROJECT_FEW,
+    HD_CL_REDUCE_FEW,
+    HD_CL_PROJECT_MMA,
+    HD_CL_REDUCE_MMA,
+    HD_CL_PRODUCTS,
+};
+
+struct hd_cl_programs {
+    struct hd_cl *cl;
+    cl_program common, products[HD_PACK_COUNT]; /* NULL: not compiled */
+#define X(name) cl_kernel name;
+    HD_CL_KERNELS(X)
+#undef X
+    cl_kernel product[HD_PACK_COUNT][HD_CL_PRODUCTS];
+};
+
+/* Compiles what does not depend on weights. 0, HD_E_NOMEM, HD_E_IO (the driver's compiler says no;
+ * its first words are in err). */
+int hd_cl_programs_init(struct hd_cl_programs *p, struct hd_cl *cl, struct hd_error *err);
+void hd_cl_programs_deinit(struct hd_cl_programs *p);
+/* Compiles the products of a form, unless they are there. */
+int hd_cl_programs_add(struct hd_cl_programs *p, enum hd_pack_id form, struct hd_error *err);
+
+/* ---- Launches: arguments one after the other, then go. The first error stays. ----*/
+
+struct hd_cl_launch {
+    struct hd_cl *cl;
+    cl_kernel kernel;
+    cl_uint n;
+    cl_int rc;
+};
+static inline void hd_cl_put(struct hd_cl_launch *l, size_t size, const void *value)
+{
+    cl_int rc = l->cl->call.SetKernelArg(l->kernel, l->n++, size, value);
+    l->rc = l->rc == CL_SUCCESS ? rc : l->rc;
+}
+static inline void hd_cl_put_u32(struct hd_cl_launch *l, size_t v)
+{
+    cl_uint u = (cl_uint)v;
+    hd_cl_put(l, sizeof u, &u);
+}
+static inline void hd_cl_put_u64(struct hd_cl_launch *l, uint64_t v)
+{
+    hd_cl_put(l, sizeof v, &v);
+}
+static inline void hd_cl_put_f32(struct hd_cl_launch *l, float v)
+{
+    hd_cl_put(l, sizeof v, &v);
+}
+static inline void hd_cl_put_buffer(struct hd_cl_launch *l, cl_mem m)
+{
+    hd_cl_put(l, sizeof m, &m);
+}
+static inline void hd_cl_put_local(struct hd_cl_launch *l, size_t bytes)
+{
+    hd_cl_put(l, bytes, NULL);
+}
+void hd_cl_put_slabs(struct hd_cl_launch *l, const cl_mem slabs[HD_CL_SLABS]);
+/* Work-groups of `items` work-items (in the first dimension), so many in each dimension. CL_SUCCESS
+ * or the driver's code. */
+cl_int hd_cl_go(const struct hd_cl_launch *l, size_t items, size_t x, size_t y, size_t z);
+
+#endif
