@@ -205,8 +205,8 @@ struct hd_device_ops {
      * HD_E_NOMEM. */
     int (*rows)(struct hd_device *d, const struct hd_device_stores *to,
                 const struct hd_kv_work *list, size_t n);
-    /* 0; HD_E_NOMEM; logits: HD_E_LIMIT when the answer would not fit a frame; HD_E_IO: the device
-     * has failed for good, and so does all that follows. */
+    /* 0; HD_E_NOMEM; logits: HD_E_LIMIT when the answer would not fit a frame. HD_E_DEVICE
+     * (of load, rows and resize, too): the device has failed for good, as all that follows will. */
     int (*half)(struct hd_device *d, const struct hd_half_task *task, struct hd_half_output *out,
                 struct hd_error *err);
     /* Looks at the tables that the device has made for itself (angles) from *position on, moves it

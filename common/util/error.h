@@ -18,7 +18,8 @@
     X(STATE, -8, "not possible in this state")                                                     \
     X(LIMIT, -9, "limit exceeded")                                                                 \
     X(NOTFOUND, -10, "not found")                                                                  \
-    X(NUMERIC, -11, "not a finite number")
+    X(NUMERIC, -11, "not a finite number")                                                         \
+    X(DEVICE, -12, "a device has failed")
 
 enum hd_error_code {
 #define X(name, value, text) HD_E_##name = value,

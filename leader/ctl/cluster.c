@@ -147,9 +147,20 @@ static int start_leader(struct hd_up *u, struct hd_error *err)
     return hd_child_start(&u->leader, &u->loop, &l, err);
 }
 
+/* The worker's part of the list, which begins again when it is at its end. */
+static void device_of(const struct hd_up *u, const struct hd_child *c, char *device, size_t size)
+{
+    const char *at = u->o->devices;
+    for (ptrdiff_t i = c - u->workers; i > 0; i--) {
+        at += strcspn(at, ",");
+        at = *at ? at + 1 : u->o->devices;
+    }
+    snprintf(device, size, "%.*s", (int)strcspn(at, ","), at);
+}
+
 static int start_worker(struct hd_up *u, struct hd_child *c, struct hd_error *err)
 {
-    char state[PATH_MAX + 16], threads[24];
+    char state[PATH_MAX + 16], threads[24], device[256];
     struct hd_command_line l = {.n = 0};
     snprintf(threads, sizeof threads, "%u", (unsigned)u->o->threads);
     snprintf(state, sizeof state, "%s/%s", u->folder, c->name);
@@ -163,6 +174,10 @@ static int start_worker(struct hd_up *u, struct hd_child *c, struct hd_error *er
     hd_command_add_option(&l, "--threads", threads);
     hd_command_add_option(&l, "--state", state);
     hd_command_add_option(&l, "--log-level", u->o->log_level);
+    if (u->o->devices) {
+        device_of(u, c, device, sizeof device);
+        hd_command_add_option(&l, "--compute.device", device);
+    }
     hd_command_add(&l, "--die-with-parent");
     add_list(&l, &u->o->worker_args);
     rc = hd_child_start(c, &u->loop, &l, err);

@@ -52,6 +52,14 @@ uint64_t hd_up_share_of_cores(uint64_t workers)
     return share > 0 ? share : 1;
 }
 
+static uint64_t count_devices(const char *list)
+{
+    uint64_t n = 1;
+    for (; *list; list++)
+        n += *list == ',';
+    return n;
+}
+
 /* More workers than cores or heads do not help; with one, none may die. */
 static int choose_workers(struct hd_up_options *o, struct hd_error *err)
 {
@@ -62,6 +70,10 @@ static int choose_workers(struct hd_up_options *o, struct hd_error *err)
         return rc;
     uint64_t heads = m->shape.n_kv_heads;
     hd_model_close(m);
+    if (o->devices) {
+        o->workers = count_devices(o->devices);
+        return 0;
+    }
     o->workers = cores < 2 ? 2 : cores < MOST_WORKERS ? cores : MOST_WORKERS;
     o->workers = heads < o->workers ? heads : o->workers;
     return 0;
@@ -90,8 +102,11 @@ int hd_cmd_up(int argc, char **argv)
         HD_ARG_MODEL(&model),
         {"--workers", HD_ARG_UINT, &o.workers, "N",
          "default: one for each core, but not more than 3, nor than the model has KV heads; on a "
-         "single core 2",
+         "single core 2; with --devices as many as those are",
          1, HD_MAX_WORKERS},
+        {"--devices", HD_ARG_STRING, &o.devices, "LIST",
+         "compute.device of w1, w2 and so on, again from the first: cpu,opencl (a GPU, or "
+         "opencl:PLATFORM/DEVICE); default: cpu for all"},
         {"--port", HD_ARG_UINT, &o.port, "P",
          "HTTP port of the leader, default 8080; 0 picks a free one", 0, 65535},
         {"--state", HD_ARG_STRING, &o.state, "DIR",

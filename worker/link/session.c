@@ -195,6 +195,9 @@ void hd_session_reply(struct hd_session *s, struct hd_reply *r)
         return;
     if (!r || r->type == HD_FRAME_ERROR) {
         hd_session_break_off(s, r ? &r->error : &no_memory);
+        s->refused = r && r->error.code == HD_E_DEVICE; /* a new process may open it again */
+        if (s->refused)
+            s->o.refused(s->o.arg, r->error.text);
         return;
     }
     if (r->type == HD_FRAME_KV_RESULT)

@@ -10,7 +10,7 @@
  * be reached; 2. the connection ends, or nothing comes over it for HD_SILENCE_MS; 3. the leader
  * sends what makes no sense, or a job fails: an Error frame says so, then the connection is
  * closed; 4. the leader refuses us: for good (another model, an unknown wire mode) -> `refused`,
- * otherwise we ask again, slowly. */
+ * otherwise we ask again, slowly; 5. a job failed because the device has: as 3, then `refused`. */
 #ifndef HD_WORKER_SESSION_H
 #define HD_WORKER_SESSION_H
 
@@ -28,7 +28,7 @@ struct hd_session_options {
     unsigned threads;
     uint64_t speed;  /* multiply-adds a second, 0 = unknown */
     uint64_t memory; /* bytes for units */
-    /* The leader will never take us: nothing is tried any more. */
+    /* The leader will never take us, or the device has failed: nothing is tried any more. */
     void (*refused)(void *arg, const char *why);
     void (*joined)(void *arg, bool joined); /* on reaching JOINED and on leaving it; may be NULL */
     void *arg;                              /* of both */

@@ -270,6 +270,6 @@ int hd_cl_fail(struct hd_cl *cl, cl_int code, const char *what, struct hd_error 
     if (code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_HOST_MEMORY)
         return hd_fail(err, HD_E_NOMEM, "%s is out of memory (%s: %d)", cl->info.name, what, code);
     atomic_store(&cl->lost, true);
-    return hd_fail(err, HD_E_IO, "the OpenCL device %s is lost: %s says %d; start the worker again",
+    return hd_fail(err, HD_E_DEVICE, "the OpenCL device %s is lost: %s says %d; start the worker again",
                    cl->info.name, what, code);
 }

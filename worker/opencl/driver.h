@@ -67,7 +67,7 @@ struct hd_cl {
 };
 
 /* The device of opencl.h's `where`. 0, HD_E_CONFIG (there is none, or it lacks what is asked for),
- * HD_E_IO, HD_E_NOMEM. */
+ * HD_E_DEVICE, HD_E_NOMEM. */
 int hd_cl_open(struct hd_cl **out, const char *where, const char *state_dir, struct hd_error *err);
 void hd_cl_close(struct hd_cl *cl);
 
@@ -77,7 +77,7 @@ typedef void hd_cl_seen(void *arg, unsigned platform, unsigned device,
 void hd_cl_each(hd_cl_seen *fn, void *arg);
 
 /* An error of the driver: HD_E_NOMEM where memory is what it lacks, else the device is lost and it
- * is HD_E_IO. `what` names the call. */
+ * is HD_E_DEVICE. `what` names the call. */
 int hd_cl_fail(struct hd_cl *cl, cl_int code, const char *what, struct hd_error *err);
 
 #endif

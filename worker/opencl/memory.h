@@ -13,7 +13,7 @@
 #define HD_CL_SLABS 12 /* kernels/common.cl: SLAB_PARAMS */
 #define HD_CL_ALIGN 256
 
-/* NULL: *rc is HD_E_NOMEM or HD_E_IO. Its memory is there when this returns. */
+/* NULL: *rc is HD_E_NOMEM or HD_E_DEVICE. Its memory is there when this returns. */
 cl_mem hd_cl_buffer(struct hd_cl *cl, uint64_t bytes, int *rc, struct hd_error *err);
 void hd_cl_release(struct hd_cl *cl, cl_mem m);
 /* Memory of the host that the driver copies from and to without detours. */
@@ -33,9 +33,9 @@ struct hd_cl_slabs {
     unsigned n;
 };
 void hd_cl_slabs_deinit(struct hd_cl_slabs *s);
-/* Adds one. 0, HD_E_NOMEM or HD_E_IO. */
+/* Adds one. 0, HD_E_NOMEM or HD_E_DEVICE. */
 int hd_cl_slabs_add(struct hd_cl_slabs *s, uint64_t bytes, struct hd_error *err);
-/* Copies. Any thread. 0 or HD_E_IO. */
+/* Copies. Any thread. 0 or HD_E_DEVICE. */
 int hd_cl_slabs_read(const struct hd_cl_slabs *s, uint64_t address, void *to, size_t bytes);
 int hd_cl_slabs_write(const struct hd_cl_slabs *s, uint64_t address, const void *from,
                       size_t bytes);

@@ -46,7 +46,7 @@ static int prepare(struct probe *p)
     hd_cl_plan(p->o, &(struct hd_cl_jobs){&part, &matrix, 1, 1}, &p->plan);
     p->in = (struct hd_cl_operand){p->x, q8 ? p->d : NULL, q8 ? t->cols / 4 : t->cols, HD_CL_ROWS};
     p->work = (double)t->rows * (double)t->cols;
-    return hd_cl_in_send(p->o) == CL_SUCCESS ? 0 : HD_E_IO;
+    return hd_cl_in_send(p->o) == CL_SUCCESS ? 0 : HD_E_DEVICE;
 }
 
 /* Multiply-adds a second: the best of some passes. */

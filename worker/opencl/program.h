@@ -42,7 +42,7 @@ struct hd_cl_programs {
     cl_kernel product[HD_PACK_COUNT][HD_CL_PRODUCTS];
 };
 
-/* Compiles what does not depend on weights. 0, HD_E_NOMEM, HD_E_IO (the driver's compiler says no;
+/* Compiles what does not depend on weights. 0, HD_E_NOMEM, HD_E_DEVICE (the driver's compiler says no;
  * its first words are in err). */
 int hd_cl_programs_init(struct hd_cl_programs *p, struct hd_cl *cl, struct hd_error *err);
 void hd_cl_programs_deinit(struct hd_cl_programs *p);
