@@ -87,7 +87,8 @@ const struct hd_config_key hd_worker_settings[] = {
 static const struct hd_config_flag flags[] = {
     {"--die-with-parent", HD_CONFIG_BOOL, AT(die_with_parent),
      .help = "end when the parent process does"},
-    {"--list-devices", HD_CONFIG_BOOL, AT(list_devices), .help = "say which devices there are, and end"},
+    {"--list-devices", HD_CONFIG_BOOL, AT(list_devices),
+     .help = "say which devices there are, and end"},
     {0},
 };
 

@@ -44,11 +44,11 @@ struct hd_shared;
 struct hd_device_options {
     const struct hd_model *model;
     unsigned threads;
-    enum hd_isa isa;      /* of this machine's CPU */
+    enum hd_isa isa;       /* of this machine's CPU */
     const char *where;     /* which of the kind: what follows "KIND:" in compute.device; "" or NULL:
                             * the first */
     const char *state_dir; /* what is made once may be kept there; "" or NULL: nowhere */
-    struct hd_team *team; /* of so many threads; not for `speed` and `memory` */
+    struct hd_team *team;  /* of so many threads; not for `speed` and `memory` */
 };
 
 /* What a session with a leader fixes. */
@@ -243,8 +243,8 @@ struct hd_device_kind {
 /* NULL-terminated, the one that "auto" takes first. In devices.c, of the program and not of the
  * library: a new device is a folder and a line there. */
 extern const struct hd_device_kind *const hd_device_kinds[];
-/* The kind of that name (of "KIND:WHERE", KIND), or for "auto" the first whose check passes. 0, or HD_E_CONFIG with what
- * there is, or what its check said. */
+/* The kind of that name (of "KIND:WHERE", KIND), or for "auto" the first whose check passes. 0, or
+ * HD_E_CONFIG with what there is, or what its check said. */
 int hd_device_choose(const struct hd_device_kind **out, const char *name,
                      const struct hd_device_options *o, struct hd_error *err);
 

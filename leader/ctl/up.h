@@ -16,7 +16,8 @@ struct hd_up_options {
     uint64_t workers, port, threads; /* threads of each worker */
     const char *state;               /* NULL: a temporary folder, removed at the end */
     const char *recovery, *log_level, *ready_file;
-    const char *devices; /* compute.device of w1, w2, ..., again from the first: "cpu,opencl"; NULL */
+    const char
+        *devices;     /* compute.device of w1, w2, ..., again from the first: "cpu,opencl"; NULL */
     const char *wire; /* the leader's compute.wire; NULL: its default */
     bool restart;
     struct hd_arg_list leader_args, worker_args;

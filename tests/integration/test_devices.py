@@ -1,8 +1,10 @@
-"""Two devices that have nothing in common but worker/device.h give one answer, apart and together.
+"""Devices that have nothing in common but worker/device.h give one answer, apart and together.
 
-The second is slow and plain (tests/device); only hydac-worker-reference has it."""
+One is slow and plain (tests/device); only hydac-worker-reference has it. Another is whatever OpenCL
+driver this machine has; without one its tests are skipped."""
 
 import signal
+import subprocess
 
 import pytest
 
@@ -27,26 +29,46 @@ def of_one_cpu(model):
         return answers(c)
 
 
-@pytest.mark.parametrize("devices", [("reference",), ("reference", "cpu"), ("cpu", "reference", "cpu")])
+def need(*devices):
+    if "opencl" in devices and not has_opencl():
+        pytest.skip("no OpenCL device")
+
+
+def has_opencl():
+    return b"opencl:" in subprocess.run([cluster.WORKER, "--list-devices"], stdout=subprocess.PIPE, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    "devices",
+    [("reference",), ("reference", "cpu"), ("cpu", "reference", "cpu"), ("opencl",), ("cpu", "opencl")],
+    ids="-".join,
+)
 def test_same_tokens(daemons, of_one_cpu, devices):
+    need(*devices)
     c = daemons(leader_args=[f"--cluster.min_workers={len(devices)}"])
     c.start_devices(devices)
     assert answers(c) == of_one_cpu
     assert [a.tokens for a in c.client.together(REQUESTS)] == of_one_cpu
 
 
-def test_they_audit_one_another(daemons, of_one_cpu):
+@pytest.mark.parametrize("other", ["reference", "opencl"])
+def test_they_audit_one_another(daemons, of_one_cpu, other):
+    need(other)
     c = daemons(leader_args=["--cluster.min_workers=2", ALL_AUDITED])
-    c.start_devices(("cpu", "reference"))
+    c.start_devices(("cpu", other))
     assert answers(c) == of_one_cpu
     c.until_status(lambda s: s["integrity"]["audits"]["equal"] > 100, "audits are answered")
     audits = c.status()["integrity"]["audits"]
     assert (audits["unequal"], audits["undecided"]) == (0, 0)
 
 
-@pytest.mark.parametrize("first, then", [("cpu", "reference"), ("reference", "cpu")])
+TAKEN_OVER = [("cpu", "reference"), ("reference", "cpu"), ("cpu", "opencl"), ("opencl", "cpu")]
+
+
+@pytest.mark.parametrize("first, then", TAKEN_OVER)
 def test_one_takes_over_from_the_other(daemons, of_one_cpu, first, then):
     """The rows of a head that one has computed are rebuilt by the other, in the middle of an answer."""
+    need(first, then)
     c = daemons(leader_args=["--cluster.min_workers=2"])
     c.start_devices((first, then))
     p, n, o = REQUESTS[0]
@@ -57,9 +79,11 @@ def test_one_takes_over_from_the_other(daemons, of_one_cpu, first, then):
     assert c.worker("w2")["heads"]
 
 
-def test_weights_from_the_leader(daemons, of_one_cpu):
+@pytest.mark.parametrize("device", ["reference", "opencl"])
+def test_weights_from_the_leader(daemons, of_one_cpu, device):
+    need(device)
     c = daemons(worker_args=["--model.path", ""])
-    c.start_devices(("reference",))
+    c.start_devices((device,))
     assert answers(c) == of_one_cpu
 
 

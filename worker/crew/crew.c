@@ -98,7 +98,8 @@ static int set_up(struct hd_crew *c, struct hd_error *err)
         rc = make_node(c);
     if (rc < 0) {
         tear_down(c);
-        return err->text[0] ? rc : hd_fail(err, rc, "out of memory for the list of weights and units");
+        return err->text[0] ? rc
+                            : hd_fail(err, rc, "out of memory for the list of weights and units");
     }
     return 0;
 }

@@ -4,13 +4,13 @@
 
 #include <string.h>
 
-#define HAS_Q_BIAS 1 /* kernels/attention.cl */
-#define HAS_K_BIAS 2
-#define HAS_V_BIAS 4
-#define HAS_Q_NORM 8
-#define HAS_K_NORM 16
-#define HAS_Q      32
-#define HAS_ROPE   64
+#define HAS_Q_BIAS   1 /* kernels/attention.cl */
+#define HAS_K_BIAS   2
+#define HAS_V_BIAS   4
+#define HAS_Q_NORM   8
+#define HAS_K_NORM   16
+#define HAS_Q        32
+#define HAS_ROPE     64
 #define FINISH_ITEMS 64
 #define ATTEND_ITEMS 128
 
@@ -137,10 +137,11 @@ static uint32_t *place_head(const struct attention *a, size_t slot, struct hd_cl
     uint32_t first[HD_MAX_SEQUENCES], have[HD_MAX_SEQUENCES] = {0};
     for (size_t i = t->rows->n; i-- > 0;) { /* the last of a sequence sees most */
         uint32_t s = t->rows->sequences[i], p = t->rows->positions[i];
-        const struct hd_device_lane *lane =
-            hd_cl_kv_lane(t->from.kv, (struct hd_kv_at){s, t->layer, t->units.list[slot]});
+        struct hd_kv_at at = {s, t->layer, t->units.list[slot]};
+        const struct hd_device_lane *lane = hd_cl_kv_lane(t->from.kv, at);
         uint32_t n = p / HD_ATTN_BLOCK + 1;
         if (n > have[s]) {
+            lane = hd_cl_kv_whole(t->from.kv, at);
             first[s] = (uint32_t)(next - list);
             have[s] = n;
             memcpy(next, lane->block, n * sizeof *next);
@@ -180,11 +181,10 @@ static void plan_inputs(struct attention *a)
             size_t width = i == 0 ? o->s.width : o->s.head_dim;
             size_t plane = i == 0 ? 0 : i == 1 ? a->f.k_at : a->f.v_at;
             part[n] = hd_cl_part_of(t->from.weights, piece_at(t, s), slots[i]);
-            matrix[n] =
-                (struct hd_cl_matrix){.y = (uint32_t)(plane + s * o->s.stride * width),
-                                      .y_stride = (uint32_t)width,
-                                      .x = o->s.q8 ? 0 : a->x / (uint32_t)sizeof(float),
-                                      .rows = (uint32_t)rows};
+            matrix[n] = (struct hd_cl_matrix){.y = (uint32_t)(plane + s * o->s.stride * width),
+                                              .y_stride = (uint32_t)width,
+                                              .x = o->s.q8 ? 0 : a->x / (uint32_t)sizeof(float),
+                                              .rows = (uint32_t)rows};
         }
         fresh = 0;
         for (size_t i = 0; i < rows; i++)
@@ -341,8 +341,9 @@ static int rows_at_once(struct hd_opencl *o, const struct hd_device_stores *to,
     struct hd_cl_matrix *matrix = o->matrix[0];
     struct hd_cl_plan plan;
     uint32_t x, at;
-    int rc = hd_cl_in_begin(o, n * HD_CL_ROWS * (o->s.row_bytes + sizeof(struct hd_cl_place)) +
-                                   n * sizeof(struct hd_cl_head) + hd_cl_jobs_bytes(2 * n) + 1024,
+    int rc = hd_cl_in_begin(o,
+                            n * HD_CL_ROWS * (o->s.row_bytes + sizeof(struct hd_cl_place)) +
+                                n * sizeof(struct hd_cl_head) + hd_cl_jobs_bytes(2 * n) + 1024,
                             NULL);
     if (rc < 0)
         return rc;

@@ -204,10 +204,11 @@ int hd_cl_check_bits(struct hd_cl *cl, struct hd_error *err)
     if (rc == 0)
         rc = compare_all(cl, &c, err);
     if (rc == 0 && c.differs)
-        rc = hd_fail(err, HD_E_CONFIG,
-                     "compute.device: the %s of %s (driver %s) differs from this CPU's in its bits, "
-                     "so its answers would too; use cpu, or another driver",
-                     c.differs, cl->info.name, cl->info.driver);
+        rc =
+            hd_fail(err, HD_E_CONFIG,
+                    "compute.device: the %s of %s (driver %s) differs from this CPU's in its bits, "
+                    "so its answers would too; use cpu, or another driver",
+                    c.differs, cl->info.name, cl->info.driver);
     if (c.mine)
         hd_weights_deinit(&c.mine->w);
     free(c.mine);

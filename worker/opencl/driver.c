@@ -9,14 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LIBRARY        "libOpenCL.so.1"
-#define MOST           16     /* platforms, and devices of one */
-#define FREE_AMD       0x4039 /* CL_DEVICE_GLOBAL_FREE_MEMORY_AMD: KiB */
-#define MAJOR_NVIDIA   0x4000 /* CL_DEVICE_COMPUTE_CAPABILITY_MAJOR_NV */
-#define MMA_SINCE      8      /* m16n8k32 of bytes */
-#define WANTED_FP      (CL_FP_FMA | CL_FP_DENORM | CL_FP_ROUND_TO_NEAREST | CL_FP_INF_NAN)
-#define WANTED_LOCAL   (48u << 10) /* bytes of local memory that the kernels count on */
-#define WANTED_GROUP   256
+#define LIBRARY      "libOpenCL.so.1"
+#define MOST         16     /* platforms, and devices of one */
+#define FREE_AMD     0x4039 /* CL_DEVICE_GLOBAL_FREE_MEMORY_AMD: KiB */
+#define MAJOR_NVIDIA 0x4000 /* CL_DEVICE_COMPUTE_CAPABILITY_MAJOR_NV */
+#define MMA_SINCE    8      /* m16n8k32 of bytes */
+#define WANTED_FP    (CL_FP_FMA | CL_FP_DENORM | CL_FP_ROUND_TO_NEAREST | CL_FP_INF_NAN)
+#define WANTED_LOCAL (48u << 10) /* bytes of local memory that the kernels count on */
+#define WANTED_GROUP 256
 
 /* ---- The library ----*/
 
@@ -32,8 +32,8 @@ static int load(void **library, struct hd_cl_calls *call, struct hd_error *err)
     *(void **)(void *)&call->name = dlsym(*library, "cl" #name);                                   \
     if (!call->name) {                                                                             \
         dlclose(*library);                                                                         \
-        return hd_fail(err, HD_E_CONFIG, "compute.device: %s has no cl%s; use OpenCL 1.2 or later", \
-                       LIBRARY, #name);                                                            \
+        return hd_fail(err, HD_E_CONFIG,                                                           \
+                       "compute.device: %s has no cl%s; use OpenCL 1.2 or later", LIBRARY, #name); \
     }
     HD_CL_CALLS(X)
 #undef X
@@ -77,7 +77,8 @@ static void describe(const struct hd_cl_calls *call, cl_platform_id p, cl_device
     call->GetPlatformInfo(p, CL_PLATFORM_NAME, sizeof info->platform - 1, info->platform, NULL);
     text_of(call, d, CL_DEVICE_NAME, info->name, sizeof info->name);
     text_of(call, d, CL_DRIVER_VERSION, info->driver, sizeof info->driver);
-    info->is_gpu = number_of(call, d, CL_DEVICE_TYPE) & (CL_DEVICE_TYPE_GPU | CL_DEVICE_TYPE_ACCELERATOR);
+    info->is_gpu =
+        number_of(call, d, CL_DEVICE_TYPE) & (CL_DEVICE_TYPE_GPU | CL_DEVICE_TYPE_ACCELERATOR);
     info->memory = number_of(call, d, CL_DEVICE_GLOBAL_MEM_SIZE);
     info->most_at_once = number_of(call, d, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
     info->shares_memory = (uint32_t)number_of(call, d, CL_DEVICE_HOST_UNIFIED_MEMORY) != 0;
@@ -270,6 +271,7 @@ int hd_cl_fail(struct hd_cl *cl, cl_int code, const char *what, struct hd_error 
     if (code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_HOST_MEMORY)
         return hd_fail(err, HD_E_NOMEM, "%s is out of memory (%s: %d)", cl->info.name, what, code);
     atomic_store(&cl->lost, true);
-    return hd_fail(err, HD_E_DEVICE, "the OpenCL device %s is lost: %s says %d; start the worker again",
+    return hd_fail(err, HD_E_DEVICE,
+                   "the OpenCL device %s is lost: %s says %d; start the worker again",
                    cl->info.name, what, code);
 }

@@ -48,10 +48,9 @@ static void plan_outputs(struct ffn *f)
         struct hd_cl_part p = hd_cl_part_of(t->from.weights, piece_at(t, s), HD_SLOT_DOWN);
         bool q8 = hd_cl_takes_q8(o, &p);
         o->part[q8][n[q8]] = p;
-        o->matrix[q8][n[q8]++] =
-            (struct hd_cl_matrix){.x = (uint32_t)(s * plane / (q8 ? 4 : 1)),
-                                  .d = (uint32_t)(s * plane / HD_Q8_BLOCK),
-                                  .rows = (uint32_t)rows};
+        o->matrix[q8][n[q8]++] = (struct hd_cl_matrix){.x = (uint32_t)(s * plane / (q8 ? 4 : 1)),
+                                                       .d = (uint32_t)(s * plane / HD_Q8_BLOCK),
+                                                       .rows = (uint32_t)rows};
         f->flops += 2 * (uint64_t)rows * p.outputs * p.inputs;
     }
     hd_cl_plan(o, &(struct hd_cl_jobs){o->part[1], o->matrix[1], n[1], rows}, &f->q8);
@@ -122,12 +121,12 @@ int hd_cl_ffn(struct hd_opencl *o, const struct hd_half_task *t, struct hd_half_
               struct hd_error *err)
 {
     size_t rows = t->rows->n, units = t->units.n;
-    struct ffn f = {
-        .o = o, .task = t, .up_at = o->s.ffn_blocks * o->s.stride * o->s.ffn_width};
-    int rc = hd_cl_in_begin(o,
-                            rows * (o->s.row_bytes + sizeof(int32_t)) +
-                                units * sizeof(struct hd_cl_biases) + hd_cl_jobs_bytes(4 * units) * 3,
-                            err);
+    struct ffn f = {.o = o, .task = t, .up_at = o->s.ffn_blocks * o->s.stride * o->s.ffn_width};
+    int rc =
+        hd_cl_in_begin(o,
+                       rows * (o->s.row_bytes + sizeof(int32_t)) +
+                           units * sizeof(struct hd_cl_biases) + hd_cl_jobs_bytes(4 * units) * 3,
+                       err);
     if (rc < 0)
         return rc;
     memcpy(hd_cl_in_add(o, rows * o->s.row_bytes, &f.x), t->rows->x, rows * o->s.row_bytes);

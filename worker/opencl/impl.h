@@ -44,6 +44,7 @@ struct hd_cl_part hd_cl_part_of(const struct hd_device_weights *w, struct hd_pie
 
 struct hd_device_lane {
     uint32_t *block; /* [blocks], room for `cap` */
+    uint32_t first;  /* blocks before it are the parent's */
     uint32_t blocks, cap;
 };
 
@@ -52,6 +53,9 @@ struct hd_cl_kv {
     size_t row_bytes;
     struct hd_cl_pool pool;
     struct hd_device_lane **lane; /* [sequences][layers][heads]: NULL or reserved */
+    struct hd_cl_share {
+        uint32_t parent, blocks; /* blocks 0: all are its own */
+    } * shares;                  /* [sequences] */
 };
 
 static inline struct hd_cl_kv *hd_cl_kv(const struct hd_device_kv *kv)
@@ -62,6 +66,10 @@ int hd_cl_kv_new(struct hd_device *d, struct hd_device_kv **out);
 void hd_cl_kv_free(struct hd_device_kv *kv);
 int hd_cl_kv_reserve(struct hd_device_kv *kv, struct hd_kv_at at, uint32_t positions,
                      uint64_t *bytes);
+void hd_cl_kv_share(struct hd_device_kv *kv, uint32_t sequence, uint32_t parent, uint32_t shared);
+/* A lane that is reserved, its list complete with the blocks of the sequences that it shares with.
+ */
+const struct hd_device_lane *hd_cl_kv_whole(const struct hd_device_kv *kv, struct hd_kv_at at);
 struct hd_device_lane *hd_cl_kv_lane(const struct hd_device_kv *kv, struct hd_kv_at at);
 struct hd_device_lane *hd_cl_kv_detach(struct hd_device_kv *kv, struct hd_kv_at at);
 void hd_cl_kv_discard(struct hd_device_kv *kv, struct hd_device_lane *lane);
@@ -112,27 +120,27 @@ struct hd_opencl {
     struct hd_cl_programs programs;
     struct hd_cl_shape s;
     struct hd_rope_table rope;
-    uint32_t angles;          /* positions on the device */
-    cl_mem angles_at;         /* [room for rope.cap][sets][head_dim] */
+    uint32_t angles;  /* positions on the device */
+    cl_mem angles_at; /* [room for rope.cap][sets][head_dim] */
     uint32_t angles_cap;
-    struct hd_cl_pinned in;   /* what a launch reads, built here ... */
-    cl_mem in_at;             /* ... and copied there */
+    struct hd_cl_pinned in; /* what a launch reads, built here ... */
+    cl_mem in_at;           /* ... and copied there */
     size_t in_used;
-    struct hd_cl_pinned out;  /* what it gave */
-    cl_mem x_q, x_d;          /* prepared inputs: quants [rows][dim], scales [dim / 32][rows] */
-    cl_mem y;                 /* floats between products */
-    cl_mem vectors;           /* biases and norms of heads */
-    cl_mem y_q, y_d;          /* what the last product reads, quantized */
-    cl_mem sum;               /* int64 [rows][dim] */
-    cl_mem result;            /* flags, then what travels */
-    cl_mem bad, wide, travels; /* parts of it */
-    cl_mem narrow;            /* int32 [rows][dim]: `travels`, or with compact sums beside it */
-    size_t travels_at;        /* bytes: in `result` */
+    struct hd_cl_pinned out;    /* what it gave */
+    cl_mem x_q, x_d;            /* prepared inputs: quants [rows][dim], scales [dim / 32][rows] */
+    cl_mem y;                   /* floats between products */
+    cl_mem vectors;             /* biases and norms of heads */
+    cl_mem y_q, y_d;            /* what the last product reads, quantized */
+    cl_mem sum;                 /* int64 [rows][dim] */
+    cl_mem result;              /* flags, then what travels */
+    cl_mem bad, wide, travels;  /* parts of it */
+    cl_mem narrow;              /* int32 [rows][dim]: `travels`, or with compact sums beside it */
+    size_t travels_at;          /* bytes: in `result` */
     struct hd_cl_part *part[2]; /* [most matrices of a launch]: while it is planned */
     struct hd_cl_matrix *matrix[2];
-    uint32_t *lists;          /* [2][max_rows]: of the last answer */
-    size_t *offsets;          /* [max_rows]: of logits */
-    uint8_t *is_bad;          /* [2][max_rows] */
+    uint32_t *lists; /* [2][max_rows]: of the last answer */
+    size_t *offsets; /* [max_rows]: of logits */
+    uint8_t *is_bad; /* [2][max_rows] */
 };
 
 static inline struct hd_opencl *hd_opencl(struct hd_device *d)

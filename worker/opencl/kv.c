@@ -28,9 +28,11 @@ int hd_cl_kv_new(struct hd_device *d, struct hd_device_kv **out)
     kv->base.device = d;
     kv->row_bytes = d->o.model->shape.head_dim * (d->sizes.kv_type == HD_KV_F16 ? 2 : 4);
     kv->lane = calloc(lanes_of(d), sizeof(struct hd_device_lane *));
+    kv->shares = calloc(d->sizes.max_sequences, sizeof *kv->shares);
     uint64_t block = HD_ATTN_BLOCK * (2 * kv->row_bytes + sizeof(uint32_t));
-    if (!kv->lane || hd_cl_pool_init(&kv->pool, hd_opencl(d)->cl, block) < 0) {
+    if (!kv->lane || !kv->shares || hd_cl_pool_init(&kv->pool, hd_opencl(d)->cl, block) < 0) {
         free(kv->lane);
+        free(kv->shares);
         free(kv);
         return HD_E_NOMEM;
     }
@@ -46,12 +48,31 @@ void hd_cl_kv_free(struct hd_device_kv *kv)
         hd_cl_kv_discard(kv, hd_cl_kv(kv)->lane[i]);
     hd_cl_pool_deinit(&hd_cl_kv(kv)->pool);
     free(hd_cl_kv(kv)->lane);
+    free(hd_cl_kv(kv)->shares);
     free(kv);
 }
 
 struct hd_device_lane *hd_cl_kv_lane(const struct hd_device_kv *kv, struct hd_kv_at at)
 {
     return *slot_of(kv, at);
+}
+
+void hd_cl_kv_share(struct hd_device_kv *kv, uint32_t sequence, uint32_t parent, uint32_t shared)
+{
+    hd_cl_kv(kv)->shares[sequence] = (struct hd_cl_share){parent, shared / HD_ATTN_BLOCK};
+}
+
+const struct hd_device_lane *hd_cl_kv_whole(const struct hd_device_kv *kv, struct hd_kv_at at)
+{
+    struct hd_device_lane *lane = hd_cl_kv_lane(kv, at);
+    for (uint32_t end = lane->first; end > 0;) {
+        at.sequence = hd_cl_kv(kv)->shares[at.sequence].parent;
+        const struct hd_device_lane *from = hd_cl_kv_lane(kv, at);
+        uint32_t first = from->first < end ? from->first : end;
+        memcpy(lane->block + first, from->block + first, (end - first) * sizeof *lane->block);
+        end = first;
+    }
+    return lane;
 }
 
 struct hd_device_lane *hd_cl_kv_detach(struct hd_device_kv *kv, struct hd_kv_at at)
@@ -65,7 +86,7 @@ void hd_cl_kv_discard(struct hd_device_kv *kv, struct hd_device_lane *lane)
 {
     if (!lane)
         return;
-    for (uint32_t b = 0; b < lane->blocks; b++)
+    for (uint32_t b = lane->first; b < lane->blocks; b++)
         hd_cl_pool_give(&hd_cl_kv(kv)->pool, lane->block[b]);
     free(lane->block);
     free(lane);
@@ -77,8 +98,8 @@ int hd_cl_kv_reserve(struct hd_device_kv *kv, struct hd_kv_at at, uint32_t posit
     struct hd_device_lane **slot = slot_of(kv, at), *lane;
     uint32_t blocks = (positions + HD_ATTN_BLOCK - 1) / HD_ATTN_BLOCK;
     struct hd_cl_pool *pool = &hd_cl_kv(kv)->pool;
-    if (!*slot)
-        *slot = calloc(1, sizeof **slot);
+    if (!*slot && (*slot = calloc(1, sizeof **slot)))
+        (*slot)->first = hd_cl_kv(kv)->shares[at.sequence].blocks;
     lane = *slot;
     if (!lane)
         return HD_E_NOMEM;
@@ -90,6 +111,8 @@ int hd_cl_kv_reserve(struct hd_device_kv *kv, struct hd_kv_at at, uint32_t posit
         lane->block = list;
         lane->cap = cap;
     }
+    if (lane->blocks < lane->first && lane->first <= lane->cap)
+        lane->blocks = lane->first; /* filled in when a half-step sees them */
     for (; lane->blocks < blocks; lane->blocks++) {
         if (hd_cl_pool_take(pool, &lane->block[lane->blocks], NULL) < 0)
             return HD_E_NOMEM;
@@ -109,8 +132,8 @@ size_t hd_cl_kv_row_bytes(const struct hd_device_kv *kv)
 static void read_block(const struct hd_cl_kv *kv, uint32_t block, size_t offset, void *to,
                        size_t bytes)
 {
-    if (hd_cl_slabs_read(&kv->pool.slabs, hd_cl_pool_address(&kv->pool, block) + offset, to, bytes) <
-        0)
+    if (hd_cl_slabs_read(&kv->pool.slabs, hd_cl_pool_address(&kv->pool, block) + offset, to,
+                         bytes) < 0)
         memset(to, 0, bytes);
 }
 

@@ -1,15 +1,15 @@
-/* memory.c - buffers are filled when they are made, since some drivers find out only then that there
- * is no memory. */
+/* memory.c - buffers are filled when they are made, since some drivers find out only then that
+ * there is no memory. */
 #include "worker/opencl/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_POOL   (UINT64_C(4) << 20) /* bytes of a pool's first slab; each next is */
-#define POOL_GROWTH  4                   /* ... so many times larger, while there is room */
-#define SMALLEST     16                  /* ... but no smaller than for so many blocks */
-#define OFFSET       ((UINT64_C(1) << 48) - 1)
-#define BLOCKS_MAX   (UINT64_C(1) << 28)
+#define FIRST_POOL  (UINT64_C(4) << 20) /* bytes of a pool's first slab; each next is */
+#define POOL_GROWTH 4                   /* ... so many times larger, while there is room */
+#define SMALLEST    16                  /* ... but no smaller than for so many blocks */
+#define OFFSET      ((UINT64_C(1) << 48) - 1)
+#define BLOCKS_MAX  (UINT64_C(1) << 28)
 
 /* ---- Buffers ----*/
 
@@ -21,7 +21,8 @@ cl_mem hd_cl_buffer(struct hd_cl *cl, uint64_t bytes, int *rc, struct hd_error *
     cl_mem m = cl->call.CreateBuffer(cl->context, CL_MEM_READ_WRITE, bytes ? bytes : HD_CL_ALIGN,
                                      NULL, &code);
     if (code == CL_SUCCESS && bytes > 0)
-        code = cl->call.EnqueueFillBuffer(cl->queue, m, &zero, sizeof zero, 0, bytes, 0, NULL, NULL);
+        code =
+            cl->call.EnqueueFillBuffer(cl->queue, m, &zero, sizeof zero, 0, bytes, 0, NULL, NULL);
     if (code == CL_SUCCESS)
         code = cl->call.Finish(cl->queue);
     *rc = 0;
@@ -40,17 +41,16 @@ void hd_cl_release(struct hd_cl *cl, cl_mem m)
         cl->call.ReleaseMemObject(m);
 }
 
-int hd_cl_pinned_new(struct hd_cl *cl, size_t bytes, struct hd_cl_pinned *out,
-                     struct hd_error *err)
+int hd_cl_pinned_new(struct hd_cl *cl, size_t bytes, struct hd_cl_pinned *out, struct hd_error *err)
 {
     cl_int code;
     *out = (struct hd_cl_pinned){.bytes = bytes};
     out->buffer = cl->call.CreateBuffer(cl->context, CL_MEM_READ_WRITE | CL_MEM_ALLOC_HOST_PTR,
                                         bytes, NULL, &code);
     if (code == CL_SUCCESS)
-        out->data = cl->call.EnqueueMapBuffer(cl->queue, out->buffer, CL_TRUE,
-                                              CL_MAP_READ | CL_MAP_WRITE, 0, bytes, 0, NULL, NULL,
-                                              &code);
+        out->data =
+            cl->call.EnqueueMapBuffer(cl->queue, out->buffer, CL_TRUE, CL_MAP_READ | CL_MAP_WRITE,
+                                      0, bytes, 0, NULL, NULL, &code);
     if (code == CL_SUCCESS)
         return 0;
     hd_cl_pinned_free(cl, out);
@@ -205,7 +205,8 @@ int hd_cl_heap_take(struct hd_cl_heap *h, uint64_t bytes, uint64_t *address, str
 void hd_cl_heap_give(struct hd_cl_heap *h, uint64_t address, uint64_t bytes)
 {
     pthread_mutex_lock(&h->lock);
-    put_extent(h, address, rounded(bytes)); /* without memory for it, it is lost until the store goes */
+    put_extent(h, address,
+               rounded(bytes)); /* without memory for it, it is lost until the store goes */
     pthread_mutex_unlock(&h->lock);
 }
 

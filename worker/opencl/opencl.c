@@ -65,9 +65,9 @@ static size_t look(struct hd_device *d, uint32_t *position, uint32_t *mended)
         hd_rope_table_mend(&o->rope, bad);
     uint8_t *copy = malloc(n * bytes);
     const uint8_t *right = (const uint8_t *)o->rope.cs + *position * bytes;
-    if (copy && o->cl->call.EnqueueReadBuffer(o->cl->queue, o->angles_at, CL_TRUE,
-                                              *position * bytes, n * bytes, copy, 0, NULL,
-                                              NULL) == CL_SUCCESS)
+    if (copy &&
+        o->cl->call.EnqueueReadBuffer(o->cl->queue, o->angles_at, CL_TRUE, *position * bytes,
+                                      n * bytes, copy, 0, NULL, NULL) == CL_SUCCESS)
         for (uint32_t i = 0; i < n && bad == UINT32_MAX; i++)
             bad = memcmp(copy + i * bytes, right + i * bytes, bytes) ? *position + i : bad;
     if (bad != UINT32_MAX)
@@ -96,6 +96,7 @@ static const struct hd_device_ops ops = {
     .kv_new = hd_cl_kv_new,
     .kv_free = hd_cl_kv_free,
     .reserve = hd_cl_kv_reserve,
+    .share = hd_cl_kv_share,
     .lane = hd_cl_kv_lane,
     .detach = hd_cl_kv_detach,
     .discard = hd_cl_kv_discard,
@@ -131,7 +132,8 @@ static int compile_products(struct hd_opencl *o, struct hd_error *err)
     for (enum hd_slot_id slot = 0; slot < HD_SLOTS; slot++)
         for (uint32_t l = 0; rc == 0 && hd_slot_is_units(slot) && l < hd_slot_layers(m, slot); l++)
             if (!hd_slot_is_vector(slot))
-                rc = hd_cl_programs_add(&o->programs, hd_pack_id(hd_slot_of(m, slot, l)->type), err);
+                rc =
+                    hd_cl_programs_add(&o->programs, hd_pack_id(hd_slot_of(m, slot, l)->type), err);
     return rc;
 }
 

@@ -3,8 +3,8 @@
  * The driver is found when the program runs, through libOpenCL.so.1; where there is none, or no
  * header when hydac was built, the kind's check says so and all else is as without. OpenCL 1.2,
  * with correctly rounded division, subnormals and fused multiply-adds asked for by name; NVIDIA's
- * integer products by inline PTX. Whether the driver's bits are those of the CPU is tried when it is
- * opened (prove.h); if they are not it is refused with the operation that differs. */
+ * integer products by inline PTX. Whether the driver's bits are those of the CPU is tried when it
+ * is opened (prove.h); if they are not it is refused with the operation that differs. */
 #ifndef HD_WORKER_OPENCL_OPENCL_H
 #define HD_WORKER_OPENCL_OPENCL_H
 

@@ -1,5 +1,5 @@
-/* probe.c - how fast a device multiplies one row by a matrix of the model, launch and wait included,
- * as a half-step has them: for plans that weigh workers against each other. */
+/* probe.c - how fast a device multiplies one row by a matrix of the model, launch and wait
+ * included, as a half-step has them: for plans that weigh workers against each other. */
 #include "common/util/clock.h"
 #include "worker/opencl/impl.h"
 #include "worker/opencl/opencl.h"

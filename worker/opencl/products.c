@@ -1,8 +1,8 @@
-/* products.c - launches of products: matrices sorted by the form of their weights, and for each form
- * the kernel that suits the rows. */
+/* products.c - launches of products: matrices sorted by the form of their weights, and for each
+ * form the kernel that suits the rows. */
 #include "worker/opencl/impl.h"
 
-#define FEW          4   /* rows of a work-group: kernels/products.cl */
+#define FEW          4 /* rows of a work-group: kernels/products.cl */
 #define FEW_ITEMS    128
 #define F32_ITEMS    64
 #define F32_GROUPS   4
@@ -11,8 +11,8 @@
 #define MMA_GROUPS   4
 #define MMA_ROWS     64
 #define MMA_SUM_ROWS 32
-#define MMA_SINCE    8   /* rows; fewer fill too little of a tile */
-#define IS_FIRST     1   /* of several launches of one sum */
+#define MMA_SINCE    8 /* rows; fewer fill too little of a tile */
+#define IS_FIRST     1 /* of several launches of one sum */
 #define IS_LAST      2
 
 size_t hd_cl_jobs_bytes(size_t n)

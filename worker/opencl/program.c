@@ -87,10 +87,12 @@ static void write_kept(const char *path, const uint8_t *data, size_t bytes)
 static void keep(struct hd_cl *cl, cl_program p, const char *path)
 {
     size_t bytes = 0;
-    if (cl->call.GetProgramInfo(p, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) != CL_SUCCESS)
+    if (cl->call.GetProgramInfo(p, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) !=
+        CL_SUCCESS)
         return;
     uint8_t *data = bytes > 0 && bytes <= MOST ? malloc(bytes) : NULL;
-    if (data && cl->call.GetProgramInfo(p, CL_PROGRAM_BINARIES, sizeof data, &data, NULL) == CL_SUCCESS)
+    if (data &&
+        cl->call.GetProgramInfo(p, CL_PROGRAM_BINARIES, sizeof data, &data, NULL) == CL_SUCCESS)
         write_kept(path, data, bytes);
     free(data);
 }
@@ -105,8 +107,8 @@ static cl_program from_kept(struct hd_cl *cl, const struct source *s, const char
     if (!data)
         return NULL;
     const unsigned char *binary = data;
-    cl_program p = cl->call.CreateProgramWithBinary(cl->context, 1, &cl->device, &bytes, &binary,
-                                                    NULL, &rc);
+    cl_program p =
+        cl->call.CreateProgramWithBinary(cl->context, 1, &cl->device, &bytes, &binary, NULL, &rc);
     free(data);
     if (rc != CL_SUCCESS)
         return NULL;
@@ -179,7 +181,9 @@ static void device_options(const struct hd_cl *cl, struct source *s)
 
 int hd_cl_programs_init(struct hd_cl_programs *p, struct hd_cl *cl, struct hd_error *err)
 {
-    struct source s = {.part = {hd_cl_text_common, hd_cl_text_xxh3, hd_cl_text_attention, hd_cl_text_rows}, .n = 4};
+    struct source s = {
+        .part = {hd_cl_text_common, hd_cl_text_xxh3, hd_cl_text_attention, hd_cl_text_rows},
+        .n = 4};
     int rc;
     *p = (struct hd_cl_programs){.cl = cl};
     device_options(cl, &s);
@@ -190,9 +194,8 @@ int hd_cl_programs_init(struct hd_cl_programs *p, struct hd_cl *cl, struct hd_er
     return rc;
 }
 
-static const char *const product_names[HD_CL_PRODUCTS] = {"project_f32", "reduce_f32",
-                                                          "project_few", "reduce_few",
-                                                          "project_mma", "reduce_mma"};
+static const char *const product_names[HD_CL_PRODUCTS] = {
+    "project_f32", "reduce_f32", "project_few", "reduce_few", "project_mma", "reduce_mma"};
 
 int hd_cl_programs_add(struct hd_cl_programs *p, enum hd_pack_id form, struct hd_error *err)
 {
@@ -206,12 +209,14 @@ int hd_cl_programs_add(struct hd_cl_programs *p, enum hd_pack_id form, struct hd
     size_t at = strlen(s.options);
     snprintf(s.options + at, sizeof s.options - at,
              " -DHD_FLOAT=%d -DHD_SPAN=%u -DHD_BITS=%u -DHD_SCALE=%u -DHD_BIAS=%u -DHD_MIN=%d",
-             quants                        ? 0
+             quants                       ? 0
              : f.is_float == HD_PACK_BF16 ? 1
-                                           : (int)f.bits,
+                                          : (int)f.bits,
              f.span, f.bits, f.scale, f.bias, f.has_min);
     p->products[form] = build(p->cl, &s, &rc, err);
-    unsigned n = !quants ? HD_CL_PROJECT_FEW : p->cl->info.has_mma ? HD_CL_PRODUCTS : HD_CL_PROJECT_MMA;
+    unsigned n = !quants               ? HD_CL_PROJECT_FEW
+                 : p->cl->info.has_mma ? HD_CL_PRODUCTS
+                                       : HD_CL_PROJECT_MMA;
     for (unsigned i = 0; i < n; i++)
         p->product[form][i] = kernel_of(p->cl, p->products[form], product_names[i], &rc, err);
     return rc;
@@ -251,6 +256,6 @@ cl_int hd_cl_go(const struct hd_cl_launch *l, size_t items, size_t x, size_t y, 
     size_t global[3] = {x * items, y, z}, local[3] = {items, 1, 1};
     if (l->rc != CL_SUCCESS || x == 0 || y == 0 || z == 0)
         return l->rc;
-    return l->cl->call.EnqueueNDRangeKernel(l->cl->queue, l->kernel, 3, NULL, global, local, 0, NULL,
-                                            NULL);
+    return l->cl->call.EnqueueNDRangeKernel(l->cl->queue, l->kernel, 3, NULL, global, local, 0,
+                                            NULL, NULL);
 }

@@ -42,8 +42,8 @@ struct hd_cl_programs {
     cl_kernel product[HD_PACK_COUNT][HD_CL_PRODUCTS];
 };
 
-/* Compiles what does not depend on weights. 0, HD_E_NOMEM, HD_E_DEVICE (the driver's compiler says no;
- * its first words are in err). */
+/* Compiles what does not depend on weights. 0, HD_E_NOMEM, HD_E_DEVICE (the driver's compiler says
+ * no; its first words are in err). */
 int hd_cl_programs_init(struct hd_cl_programs *p, struct hd_cl *cl, struct hd_error *err);
 void hd_cl_programs_deinit(struct hd_cl_programs *p);
 /* Compiles the products of a form, unless they are there. */

@@ -122,7 +122,8 @@ int hd_cl_scratch_new(struct hd_opencl *o, struct hd_error *err)
     size_t rows = o->base.sizes.max_rows;
     shape(o);
     o->rope.model = o->base.o.model;
-    size_t most = larger(larger(o->s.heads, o->s.ffn_blocks), larger(o->s.vocab_blocks, HD_CL_LIST_ITEMS));
+    size_t most =
+        larger(larger(o->s.heads, o->s.ffn_blocks), larger(o->s.vocab_blocks, HD_CL_LIST_ITEMS));
     for (unsigned i = 0; i < 2; i++) {
         o->part[i] = calloc(3 * most, sizeof *o->part[i]);
         o->matrix[i] = calloc(3 * most, sizeof *o->matrix[i]);
@@ -139,8 +140,8 @@ int hd_cl_scratch_new(struct hd_opencl *o, struct hd_error *err)
 
 void hd_cl_scratch_free(struct hd_opencl *o)
 {
-    cl_mem *const all[] = {&o->angles_at, &o->in_at, &o->x_q, &o->x_d,    &o->y,
-                           &o->vectors,   &o->y_q,   &o->y_d, &o->sum,    &o->bad,
+    cl_mem *const all[] = {&o->angles_at, &o->in_at,   &o->x_q,    &o->x_d,   &o->y,
+                           &o->vectors,   &o->y_q,     &o->y_d,    &o->sum,   &o->bad,
                            &o->wide,      &o->travels, &o->narrow, &o->result};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         hd_cl_release(o->cl, *all[i]);
@@ -217,9 +218,9 @@ int hd_cl_angles(struct hd_opencl *o, uint32_t positions, struct hd_error *err)
         o->angles_cap = o->rope.cap;
     }
     size_t from = o->angles * angle_bytes(o), end = o->rope.positions * angle_bytes(o);
-    cl_int code = o->cl->call.EnqueueWriteBuffer(o->cl->queue, o->angles_at, CL_TRUE, from,
-                                                 end - from, (const uint8_t *)o->rope.cs + from, 0,
-                                                 NULL, NULL);
+    cl_int code =
+        o->cl->call.EnqueueWriteBuffer(o->cl->queue, o->angles_at, CL_TRUE, from, end - from,
+                                       (const uint8_t *)o->rope.cs + from, 0, NULL, NULL);
     if (code != CL_SUCCESS)
         return hd_cl_fail(o->cl, code, "clEnqueueWriteBuffer", err);
     o->angles = o->rope.positions;

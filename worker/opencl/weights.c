@@ -7,7 +7,8 @@
 #include <string.h>
 #include <xxhash.h>
 
-#define SLABS_OF_MODEL 9 /* a slab has a ninth of the model: there are a few more slabs than that */
+#define SLABS_OF_MODEL 9 /* a slab has a ninth of the model: there are a few more slabs than that  \
+                          */
 
 static struct hd_cl_weights *of(const struct hd_device_weights *w)
 {
@@ -124,8 +125,7 @@ static int place(struct hd_cl_weights *w, struct hd_cl_piece *p, enum hd_unit_ki
 int hd_cl_load(struct hd_device_weights *w, struct hd_piece_at at, const uint8_t *bytes)
 {
     const struct hd_device *d = w->device;
-    struct hd_unit_at from = {
-        .model = d->o.model, .units = &d->units, .piece = at, .bytes = bytes};
+    struct hd_unit_at from = {.model = d->o.model, .units = &d->units, .piece = at, .bytes = bytes};
     union packed packed;
     struct hd_cl_piece p;
     int rc = hd_pack(&packed, &from);
