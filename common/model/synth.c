@@ -41,6 +41,7 @@ static const struct hd_synth_shape shapes[] = {
     {"smollm2-135m", "llama", 30,  576,  9, 3, 64, 1536,  49152,   8192, false, PLAIN(100000)},
     {"smollm2-360m", "llama", 32,  960, 15, 5, 64, 2560,  49152,   8192, false, PLAIN(100000)},
     {"llama-3.2-1b", "llama", 16, 2048, 32, 8, 64,  8192, 128256, 131072, false, LLAMA3(8192)},
+    {"llama-3.1-8b", "llama", 32, 4096, 32, 8, 128, 14336, 128256, 131072, false, LLAMA3(8192)},
     {"llama-3.2-3b", "llama", 28, 3072, 24, 8, 128, 8192, 128256, 131072, false, LLAMA3(8192)},
     /* A tiny one of each family: windows shorter than most prompts, one KV head, biases. */
     {"tiny-biases",  "llama",   3, 192, 6, 1, 32, 512, 320, 2048, true,  PLAIN(10000),

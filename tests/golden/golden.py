@@ -34,6 +34,7 @@ def greedy(model, workers, kv_type, reference):
 
 def greedy_of(devices, model, reference):
     """The same of workers with these kinds of device, which need not be alike."""
+    cluster.need_devices(devices)
     args = ["--cache.kv_type=f16", "--compute.activations=f32"]
     args.append(f"--cluster.min_workers={len(devices)}")
     with cluster.Daemons(model, leader_args=args) as c:
@@ -41,7 +42,7 @@ def greedy_of(devices, model, reference):
         return c.client.complete(reference["prompt"], len(reference["greedy"])).tokens
 
 
-DEVICES = [("reference",), ("cpu", "reference"), ("reference", "cpu", "reference")]
+DEVICES = [("reference",), ("cpu", "reference"), ("reference", "cpu", "reference"), ("cpu", "opencl")]
 
 
 def check_logits(model, workers, reference, folder):

@@ -4,7 +4,6 @@ One is slow and plain (tests/device); only hydac-worker-reference has it. Anothe
 driver this machine has; without one its tests are skipped."""
 
 import signal
-import subprocess
 
 import pytest
 
@@ -29,22 +28,12 @@ def of_one_cpu(model):
         return answers(c)
 
 
-def need(*devices):
-    if "opencl" in devices and not has_opencl():
-        pytest.skip("no OpenCL device")
-
-
-def has_opencl():
-    return b"opencl:" in subprocess.run([cluster.WORKER, "--list-devices"], stdout=subprocess.PIPE, check=True).stdout
-
-
 @pytest.mark.parametrize(
     "devices",
     [("reference",), ("reference", "cpu"), ("cpu", "reference", "cpu"), ("opencl",), ("cpu", "opencl")],
     ids="-".join,
 )
 def test_same_tokens(daemons, of_one_cpu, devices):
-    need(*devices)
     c = daemons(leader_args=[f"--cluster.min_workers={len(devices)}"])
     c.start_devices(devices)
     assert answers(c) == of_one_cpu
@@ -53,7 +42,6 @@ def test_same_tokens(daemons, of_one_cpu, devices):
 
 @pytest.mark.parametrize("other", ["reference", "opencl"])
 def test_they_audit_one_another(daemons, of_one_cpu, other):
-    need(other)
     c = daemons(leader_args=["--cluster.min_workers=2", ALL_AUDITED])
     c.start_devices(("cpu", other))
     assert answers(c) == of_one_cpu
@@ -68,7 +56,6 @@ TAKEN_OVER = [("cpu", "reference"), ("reference", "cpu"), ("cpu", "opencl"), ("o
 @pytest.mark.parametrize("first, then", TAKEN_OVER)
 def test_one_takes_over_from_the_other(daemons, of_one_cpu, first, then):
     """The rows of a head that one has computed are rebuilt by the other, in the middle of an answer."""
-    need(first, then)
     c = daemons(leader_args=["--cluster.min_workers=2"])
     c.start_devices((first, then))
     p, n, o = REQUESTS[0]
@@ -81,7 +68,6 @@ def test_one_takes_over_from_the_other(daemons, of_one_cpu, first, then):
 
 @pytest.mark.parametrize("device", ["reference", "opencl"])
 def test_weights_from_the_leader(daemons, of_one_cpu, device):
-    need(device)
     c = daemons(worker_args=["--model.path", ""])
     c.start_devices((device,))
     assert answers(c) == of_one_cpu

@@ -7,8 +7,9 @@
 #include <string.h>
 #include <xxhash.h>
 
-#define SLABS_OF_MODEL 9 /* a slab has a ninth of the model: there are a few more slabs than that  \
-                          */
+#define SLABS_OF_MODEL                                                                             \
+    9 /* a slab has a ninth of the model: there are a few more slabs than that                     \
+       */
 
 static struct hd_cl_weights *of(const struct hd_device_weights *w)
 {

@@ -91,15 +91,16 @@ __kernel void gather_vectors(SLAB_PARAMS, __global const uchar *in, uint heads_a
 #define HAS_ROPE   64
 
 /* Work-groups [rows][units] of ROW_ITEMS. q: [units][row_stride][n_rep * head_dim], finished in
- * place; k and v, behind it: [units][row_stride][head_dim]. scratch: 6 * head_dim floats.
+ * place; k and v, behind it: [units][row_stride][head_dim]. room: 6 * head_dim floats.
  * cs: [positions][sets][head_dim]; `set` is chosen by the host. */
 __kernel __attribute__((reqd_work_group_size(ROW_ITEMS, 1, 1))) void
 finish_rows(SLAB_PARAMS, __global const uchar *in, uint places_at, __global float *q, uint k_at,
             uint v_at, __global const float *vectors, __global const float *cs, uint angles_stride, uint set, uint row_stride, uint n_rep,
             uint head_dim, uint has, float eps, uint f16, uint block_bytes, __global uint *flags,
-            uint n_flags, __local float *scratch)
+            uint n_flags, __local ulong *room)
 {
     __local float sums[ROW_ITEMS];
+    __local float *scratch = (__local float *)room; /* as K and V, it is read in words of 8 */
     uint row = get_group_id(0), unit = get_group_id(1), l = get_local_id(0), team = l / 16;
     struct place p =
         ((__global const struct place *)(in + places_at))[unit * get_num_groups(0) + row];
