@@ -42,6 +42,8 @@ class Cluster:
         command = [args.hydac, "up", "--model", model, "--devices", device, "--port", "0"]
         command += ["--threads", str(os.cpu_count()), "--ready-file", ready]
         command += ["--state", args.state, *more]
+        for x in ("limits.max_sequences=64", "limits.max_rows=1024"):
+            command.append(f"--leader-arg=--{x}")
         self.log = open(os.path.join(self.folder, "log"), "w+")
         begin = time.time()
         self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT)
@@ -67,7 +69,7 @@ class Cluster:
         self.process.terminate()
         self.process.wait()
         self.log.seek(0)
-        said = [l for l in self.log.read().splitlines() if "level=error" in l or "level=warn" in l]
+        said = [l for l in self.log.read().splitlines() if " error " in l or " warn " in l]
         print("\n".join(said[-10:]))
 
     def complete(self, prompt, n, **more):

@@ -52,7 +52,7 @@ static struct hd_cl_head head_of(const struct hd_device_weights *w, struct hd_pi
 static cl_int gather_vectors(struct hd_opencl *o, const struct finishing *f)
 {
     size_t n = (o->s.n_rep + 4) * o->s.head_dim;
-    struct hd_cl_launch l = {o->cl, o->programs.gather_vectors, 0, CL_SUCCESS};
+    struct hd_cl_launch l = {o->cl, &o->programs.gather_vectors, 0, CL_SUCCESS};
     if (!(f->has & (HAS_Q_BIAS | HAS_K_BIAS | HAS_V_BIAS | HAS_Q_NORM | HAS_K_NORM)))
         return CL_SUCCESS;
     hd_cl_put_slabs(&l, weight_slabs(f->stores->weights));
@@ -71,7 +71,7 @@ static cl_int finish_rows(struct hd_opencl *o, const struct finishing *f)
     enum hd_layer_rope rope = m->layers[f->layer].rope;
     uint32_t has = f->has | (rope != HD_LAYER_ROPE_NONE ? HAS_ROPE : 0);
     cl_int rc = gather_vectors(o, f);
-    struct hd_cl_launch l = {o->cl, o->programs.finish_rows, 0, rc};
+    struct hd_cl_launch l = {o->cl, &o->programs.finish_rows, 0, rc};
     hd_cl_put_slabs(&l, kv->pool.slabs.slab);
     hd_cl_put_buffer(&l, o->in_at);
     hd_cl_put_u32(&l, f->places);
@@ -230,7 +230,7 @@ static cl_int attend(const struct attention *a)
     const struct hd_cl_kv *kv = hd_cl_kv(a->task->from.kv);
     size_t heads = o->s.heads_at_once, local = heads * o->s.head_dim * sizeof(float);
     float cap = m->block.attention_cap;
-    struct hd_cl_launch l = {o->cl, o->programs.attention, 0, CL_SUCCESS};
+    struct hd_cl_launch l = {o->cl, &o->programs.attention, 0, CL_SUCCESS};
     hd_cl_put_slabs(&l, kv->pool.slabs.slab);
     hd_cl_put_buffer(&l, o->in_at);
     hd_cl_put_u32(&l, a->f.places);

@@ -62,8 +62,9 @@ struct hd_cl {
     cl_command_queue queue; /* of the thread that leads */
     cl_command_queue side;  /* of any thread: copies */
     struct hd_cl_info info;
-    char state_dir[4096]; /* programs are kept there; "": nowhere */
-    atomic_bool lost;     /* the driver has failed: nothing works any more */
+    char state_dir[4096];      /* programs are kept there; "": nowhere */
+    _Atomic uint64_t released; /* buffers so far */
+    atomic_bool lost;          /* the driver has failed: nothing works any more */
 };
 
 /* The device of opencl.h's `where`. 0, HD_E_CONFIG (there is none, or it lacks what is asked for),

@@ -75,7 +75,7 @@ static void add_biases(struct ffn *f)
 static cl_int activate(const struct ffn *f, const cl_mem *slabs)
 {
     struct hd_opencl *o = f->o;
-    struct hd_cl_launch l = {o->cl, o->programs.activate, 0, CL_SUCCESS};
+    struct hd_cl_launch l = {o->cl, &o->programs.activate, 0, CL_SUCCESS};
     hd_cl_put_slabs(&l, slabs);
     hd_cl_put_buffer(&l, o->in_at);
     hd_cl_put_u32(&l, f->biases);

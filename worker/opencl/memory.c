@@ -37,8 +37,10 @@ cl_mem hd_cl_buffer(struct hd_cl *cl, uint64_t bytes, int *rc, struct hd_error *
 
 void hd_cl_release(struct hd_cl *cl, cl_mem m)
 {
-    if (m)
-        cl->call.ReleaseMemObject(m);
+    if (!m)
+        return;
+    atomic_fetch_add(&cl->released, 1);
+    cl->call.ReleaseMemObject(m);
 }
 
 int hd_cl_pinned_new(struct hd_cl *cl, size_t bytes, struct hd_cl_pinned *out, struct hd_error *err)

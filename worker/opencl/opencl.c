@@ -137,16 +137,38 @@ static int compile_products(struct hd_opencl *o, struct hd_error *err)
     return rc;
 }
 
+/* What is not computed here yet is refused by name. */
+static int check_model(const struct hd_model *m, struct hd_error *err)
+{
+    static const uint64_t known = HD_SLOTS_NEEDED | HD_SLOT_BIT(HD_SLOT_Q_BIAS) |
+                                  HD_SLOT_BIT(HD_SLOT_K_BIAS) | HD_SLOT_BIT(HD_SLOT_V_BIAS) |
+                                  HD_SLOT_BIT(HD_SLOT_Q_NORM) | HD_SLOT_BIT(HD_SLOT_K_NORM) |
+                                  HD_SLOT_BIT(HD_SLOT_GATE_BIAS) | HD_SLOT_BIT(HD_SLOT_UP_BIAS);
+    const char *what = m->shape.n_experts > 0 ? "experts"
+                       : hd_model_has_tail(m) ? "norms over all heads, or RoPE that depends on a "
+                                                "sequence's length"
+                                              : NULL;
+    for (enum hd_slot_id slot = 0; slot < HD_SLOTS && !what; slot++)
+        if (hd_slot_is_units(slot) && hd_slot_layers(m, slot) > 0 && !(known & HD_SLOT_BIT(slot)))
+            what = "all of its tensors";
+    if (!what)
+        return 0;
+    return hd_fail(err, HD_E_UNSUPPORTED,
+                   "compute.device: opencl does not compute %s of %s; use cpu for this model", what,
+                   m->name);
+}
+
 static int create(struct hd_device **out, const struct hd_device_options *options,
                   struct hd_error *err)
 {
-    struct hd_opencl *o = calloc(1, sizeof *o);
+    int rc = check_model(options->model, err);
+    struct hd_opencl *o = rc == 0 ? calloc(1, sizeof *o) : NULL;
     if (!o)
-        return hd_fail(err, HD_E_NOMEM, "out of memory");
+        return rc < 0 ? rc : hd_fail(err, HD_E_NOMEM, "out of memory");
     o->base.ops = &ops;
     o->base.o = *options;
     hd_model_units(options->model, &o->base.units);
-    int rc = hd_cl_open(&o->cl, options->where, options->state_dir, err);
+    rc = hd_cl_open(&o->cl, options->where, options->state_dir, err);
     if (rc == 0)
         rc = hd_cl_programs_init(&o->programs, o->cl, err);
     if (rc == 0)

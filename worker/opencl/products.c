@@ -68,7 +68,7 @@ cl_int hd_cl_project(struct hd_opencl *o, const struct hd_cl_plan *plan, const c
         const struct hd_cl_forms *form = &plan->form[f];
         if (form->n == 0)
             continue;
-        struct hd_cl_launch l = {o->cl, o->programs.product[f][kind], 0, CL_SUCCESS};
+        struct hd_cl_launch l = {o->cl, &o->programs.product[f][kind], 0, CL_SUCCESS};
         hd_cl_put_slabs(&l, slabs);
         hd_cl_put_buffer(&l, o->in_at);
         hd_cl_put_u32(&l, form->at);
@@ -95,7 +95,7 @@ static cl_int reduce_form(struct hd_opencl *o, const struct hd_cl_sum *s, const 
 {
     enum hd_cl_product kind = kernel_for(o, x->d != NULL, s->rows) + 1;
     size_t rows = kind == HD_CL_REDUCE_MMA ? MMA_SUM_ROWS : FEW;
-    struct hd_cl_launch l = {o->cl, o->programs.product[f][kind], 0, CL_SUCCESS};
+    struct hd_cl_launch l = {o->cl, &o->programs.product[f][kind], 0, CL_SUCCESS};
     hd_cl_put_slabs(&l, slabs);
     hd_cl_put_buffer(&l, o->in_at);
     hd_cl_put_u32(&l, form->at);
@@ -141,7 +141,7 @@ struct hd_cl_operand hd_cl_inputs(struct hd_opencl *o, uint32_t at, size_t rows,
     size_t blocks = o->s.dim / HD_Q8_BLOCK;
     if (!o->s.q8)
         return (struct hd_cl_operand){.x = o->in_at, .x_stride = o->s.dim};
-    struct hd_cl_launch l = {o->cl, o->programs.prepare_rows, 0, CL_SUCCESS};
+    struct hd_cl_launch l = {o->cl, &o->programs.prepare_rows, 0, CL_SUCCESS};
     hd_cl_put_buffer(&l, o->in_at);
     hd_cl_put_u64(&l, at);
     hd_cl_put_u32(&l, o->s.row_bytes);

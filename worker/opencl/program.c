@@ -188,7 +188,7 @@ int hd_cl_programs_init(struct hd_cl_programs *p, struct hd_cl *cl, struct hd_er
     *p = (struct hd_cl_programs){.cl = cl};
     device_options(cl, &s);
     p->common = build(cl, &s, &rc, err);
-#define X(name) p->name = kernel_of(cl, p->common, #name, &rc, err);
+#define X(name) p->name.kernel = kernel_of(cl, p->common, #name, &rc, err);
     HD_CL_KERNELS(X)
 #undef X
     return rc;
@@ -218,31 +218,53 @@ int hd_cl_programs_add(struct hd_cl_programs *p, enum hd_pack_id form, struct hd
                  : p->cl->info.has_mma ? HD_CL_PRODUCTS
                                        : HD_CL_PROJECT_MMA;
     for (unsigned i = 0; i < n; i++)
-        p->product[form][i] = kernel_of(p->cl, p->products[form], product_names[i], &rc, err);
+        p->product[form][i].kernel =
+            kernel_of(p->cl, p->products[form], product_names[i], &rc, err);
     return rc;
 }
 
-static void release(struct hd_cl *cl, cl_kernel k)
+static void release(struct hd_cl *cl, const struct hd_cl_kernel *k)
 {
-    if (k)
-        cl->call.ReleaseKernel(k);
+    if (k->kernel)
+        cl->call.ReleaseKernel(k->kernel);
 }
 
 void hd_cl_programs_deinit(struct hd_cl_programs *p)
 {
     if (!p->cl)
         return;
-#define X(name) release(p->cl, p->name);
+#define X(name) release(p->cl, &p->name);
     HD_CL_KERNELS(X)
 #undef X
     for (unsigned f = 0; f < HD_PACK_COUNT; f++) {
         for (unsigned i = 0; i < HD_CL_PRODUCTS; i++)
-            release(p->cl, p->product[f][i]);
+            release(p->cl, &p->product[f][i]);
         if (p->products[f])
             p->cl->call.ReleaseProgram(p->products[f]);
     }
     if (p->common)
         p->cl->call.ReleaseProgram(p->common);
+}
+
+void hd_cl_put(struct hd_cl_launch *l, size_t size, const void *value)
+{
+    struct hd_cl_kernel *k = l->k;
+    cl_uint i = l->n++;
+    uint64_t is = size;
+    if (k->released != atomic_load_explicit(&l->cl->released, memory_order_relaxed)) {
+        memset(k->is_set, 0, sizeof k->is_set);
+        k->released = l->cl->released;
+    }
+    if (value) {
+        is = 0;
+        memcpy(&is, value, size);
+    }
+    if (k->is_set[i] && k->value[i] == is)
+        return;
+    cl_int rc = l->cl->call.SetKernelArg(k->kernel, i, size, value);
+    k->is_set[i] = rc == CL_SUCCESS;
+    k->value[i] = is;
+    l->rc = l->rc == CL_SUCCESS ? rc : l->rc;
 }
 
 void hd_cl_put_slabs(struct hd_cl_launch *l, const cl_mem slabs[HD_CL_SLABS])
@@ -256,6 +278,6 @@ cl_int hd_cl_go(const struct hd_cl_launch *l, size_t items, size_t x, size_t y, 
     size_t global[3] = {x * items, y, z}, local[3] = {items, 1, 1};
     if (l->rc != CL_SUCCESS || x == 0 || y == 0 || z == 0)
         return l->rc;
-    return l->cl->call.EnqueueNDRangeKernel(l->cl->queue, l->kernel, 3, NULL, global, local, 0,
+    return l->cl->call.EnqueueNDRangeKernel(l->cl->queue, l->k->kernel, 3, NULL, global, local, 0,
                                             NULL, NULL);
 }

@@ -33,13 +33,22 @@ enum hd_cl_product {
     HD_CL_PRODUCTS,
 };
 
+/* A kernel, and the arguments that it has: what is the same again is not set again. */
+#define HD_CL_ARGUMENTS 48
+struct hd_cl_kernel {
+    cl_kernel kernel;
+    uint64_t released; /* hd_cl.released when they were set: a buffer may be another since */
+    uint64_t value[HD_CL_ARGUMENTS];
+    bool is_set[HD_CL_ARGUMENTS];
+};
+
 struct hd_cl_programs {
     struct hd_cl *cl;
     cl_program common, products[HD_PACK_COUNT]; /* NULL: not compiled */
-#define X(name) cl_kernel name;
+#define X(name) struct hd_cl_kernel name;
     HD_CL_KERNELS(X)
 #undef X
-    cl_kernel product[HD_PACK_COUNT][HD_CL_PRODUCTS];
+    struct hd_cl_kernel product[HD_PACK_COUNT][HD_CL_PRODUCTS];
 };
 
 /* Compiles what does not depend on weights. 0, HD_E_NOMEM, HD_E_DEVICE (the driver's compiler says
@@ -53,15 +62,12 @@ int hd_cl_programs_add(struct hd_cl_programs *p, enum hd_pack_id form, struct hd
 
 struct hd_cl_launch {
     struct hd_cl *cl;
-    cl_kernel kernel;
+    struct hd_cl_kernel *k;
     cl_uint n;
     cl_int rc;
 };
-static inline void hd_cl_put(struct hd_cl_launch *l, size_t size, const void *value)
-{
-    cl_int rc = l->cl->call.SetKernelArg(l->kernel, l->n++, size, value);
-    l->rc = l->rc == CL_SUCCESS ? rc : l->rc;
-}
+/* value: of at most 8 bytes; NULL: so many bytes of local memory. */
+void hd_cl_put(struct hd_cl_launch *l, size_t size, const void *value);
 static inline void hd_cl_put_u32(struct hd_cl_launch *l, size_t v)
 {
     cl_uint u = (cl_uint)v;

@@ -73,7 +73,7 @@ static void end(void)
     now->o.in_used = 0;
 }
 
-static struct hd_cl_launch launch(cl_kernel k)
+static struct hd_cl_launch launch(struct hd_cl_kernel *k)
 {
     return (struct hd_cl_launch){now->o.cl, k, 0, now->rc == 0 ? CL_SUCCESS : CL_INVALID_VALUE};
 }
@@ -190,7 +190,7 @@ static void take_blocks(cl_mem mq, cl_mem md, size_t n, struct hd_q8_block *out)
 static void q8_quantize(const float *x, size_t n, void *prepared)
 {
     cl_mem q = room(n), d = room(n / HD_Q8_BLOCK * 8);
-    struct hd_cl_launch l = launch(now->o.programs.quantize_values);
+    struct hd_cl_launch l = launch(&now->o.programs.quantize_values);
     hd_cl_put_buffer(&l, put(x, n * sizeof *x));
     hd_cl_put_u32(&l, n);
     hd_cl_put_buffer(&l, q);
@@ -220,7 +220,7 @@ static void q8_prepare(const void *row, size_t n, void *prepared)
 {
     size_t blocks = n / HD_Q8_BLOCK;
     cl_mem q = room(n), d = room(blocks * 8);
-    struct hd_cl_launch l = launch(now->o.programs.prepare_rows);
+    struct hd_cl_launch l = launch(&now->o.programs.prepare_rows);
     hd_cl_put_buffer(&l, put(row, hd_q8_row_bytes(n)));
     hd_cl_put_u64(&l, 0);
     hd_cl_put_u32(&l, hd_q8_row_bytes(n));
@@ -235,7 +235,7 @@ static void q8_prepare(const void *row, size_t n, void *prepared)
 static void sum_encode(const int32_t *sum, size_t n, void *row)
 {
     cl_mem out = room(hd_q8_row_bytes(n));
-    struct hd_cl_launch l = launch(now->o.programs.compact);
+    struct hd_cl_launch l = launch(&now->o.programs.compact);
     hd_cl_put_buffer(&l, put(sum, n * sizeof *sum));
     hd_cl_put_buffer(&l, out);
     hd_cl_put_u32(&l, n);
@@ -251,7 +251,7 @@ enum { EXP, SILU, GELU, CAP };
 static void single(uint32_t which, const float *a, const float *b, float with, float *out, size_t n)
 {
     cl_mem y = room(n * sizeof *out);
-    struct hd_cl_launch l = launch(now->o.programs.single_values);
+    struct hd_cl_launch l = launch(&now->o.programs.single_values);
     hd_cl_put_u32(&l, which);
     hd_cl_put_buffer(&l, put(a, n * sizeof *a));
     hd_cl_put_buffer(&l, put(b, n * sizeof *b));
@@ -288,7 +288,7 @@ static void kv_store(enum hd_kv_type type, const float *in, void *out, size_t n)
 {
     size_t bytes = n * (type == HD_KV_F16 ? 2 : 4);
     cl_mem y = room(bytes);
-    struct hd_cl_launch l = launch(now->o.programs.store_values);
+    struct hd_cl_launch l = launch(&now->o.programs.store_values);
     hd_cl_put_buffer(&l, put(in, n * sizeof *in));
     hd_cl_put_buffer(&l, y);
     hd_cl_put_u32(&l, type == HD_KV_F16);
@@ -302,7 +302,7 @@ static int fixed_add(int64_t *acc, const float *x, int shift, size_t n)
     static const uint32_t none = 0;
     uint32_t is_bad = 0;
     cl_mem sum = put(acc, n * sizeof *acc), bad = put(&none, sizeof none);
-    struct hd_cl_launch l = launch(now->o.programs.fixed_values);
+    struct hd_cl_launch l = launch(&now->o.programs.fixed_values);
     hd_cl_put_buffer(&l, put(x, n * sizeof *x));
     hd_cl_put_buffer(&l, sum);
     hd_cl_put(&l, sizeof shift, &shift);
@@ -333,7 +333,7 @@ static void finish(const float *v, size_t n, const float *weight, float eps, con
     if (weight)
         memcpy(vectors + 3 * n, weight, n * sizeof *weight);
     cl_mem y = put(v, n * sizeof *v), slabs[HD_CL_SLABS] = {y};
-    struct hd_cl_launch l = launch(now->o.programs.finish_rows);
+    struct hd_cl_launch l = launch(&now->o.programs.finish_rows);
     hd_cl_put_slabs(&l, slabs);
     hd_cl_put_buffer(&l, put(&place, sizeof place));
     hd_cl_put_u32(&l, 0);
@@ -409,7 +409,7 @@ static void attention(const struct hd_attention_args *a)
     memcpy(hd_cl_in_add(&now->o, blocks * sizeof *list, &list_at), list, blocks * sizeof *list);
     note(hd_cl_in_send(&now->o));
     cl_mem y = put(q, a->rows * n * sizeof *q), slabs[HD_CL_SLABS] = {put(kv, blocks * block)};
-    struct hd_cl_launch l = launch(now->o.programs.attention);
+    struct hd_cl_launch l = launch(&now->o.programs.attention);
     hd_cl_put_slabs(&l, slabs);
     hd_cl_put_buffer(&l, now->o.in_at);
     hd_cl_put_u32(&l, places_at);

@@ -10,7 +10,7 @@
 static cl_int make_compact(struct hd_opencl *o, size_t rows)
 {
     size_t blocks = o->s.dim / HD_Q8_BLOCK;
-    struct hd_cl_launch l = {o->cl, o->programs.compact, 0, CL_SUCCESS};
+    struct hd_cl_launch l = {o->cl, &o->programs.compact, 0, CL_SUCCESS};
     if (!o->narrow)
         return CL_SUCCESS;
     hd_cl_put_buffer(&l, o->narrow);

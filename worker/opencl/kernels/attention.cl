@@ -154,12 +154,34 @@ finish_rows(SLAB_PARAMS, __global const uchar *in, uint places_at, __global floa
 
 /* ---- Attention ----*/
 
-#define ITEMS 128
+#define ITEMS   128
+#define AT_ONCE 16 /* values of V that are on the way together */
 
+/* Two 16-bit floats of a word. */
+static float2 halves(uint word)
+{
+#if HD_NVIDIA
+    float2 v;
+    __asm__("{.reg .b16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b;}"
+            : "=f"(v.x), "=f"(v.y)
+            : "r"(word));
+    return v;
+#else
+    return vload_half2(0, (const half *)&word);
+#endif
+}
+
+/* 16 values from value i of a row on, which is a multiple of 16: 16 bytes at a time. */
 static float16 load_16(__global const uchar *row, uint f16, uint i)
 {
-    return f16 ? vload_half16(0, (__global const half *)row + i)
-               : vload16(0, (__global const float *)row + i);
+    if (!f16) {
+        __global const float4 *from = (__global const float4 *)((__global const float *)row + i);
+        return (float16)(from[0], from[1], from[2], from[3]);
+    }
+    __global const uint4 *from = (__global const uint4 *)(row + i * 2);
+    uint4 a = from[0], b = from[1];
+    return (float16)(halves(a.x), halves(a.y), halves(a.z), halves(a.w), halves(b.x), halves(b.y),
+                     halves(b.z), halves(b.w));
 }
 
 static float load_1(__global const uchar *rows, uint f16, uint i)
@@ -248,9 +270,18 @@ attention(SLAB_PARAMS, __global const uchar *in, uint places_at, uint list_at, _
         }
         for (uint i = l; i < width; i += ITEMS) {
             uint r = i / head_dim, d = i % head_dim;
+            __local const float *weight = p + r * POSITIONS;
             float s = sum[i] * correction[r];
-            for (uint j = first; j < end; j++)
-                s = fma(load_1(v, f16, j * head_dim + d), p[r * POSITIONS + j], s);
+            uint j = first;
+            for (; j + AT_ONCE <= end; j += AT_ONCE) { /* loads first, then the chain */
+                float value[AT_ONCE];
+                for (uint k = 0; k < AT_ONCE; k++)
+                    value[k] = load_1(v, f16, (j + k) * head_dim + d);
+                for (uint k = 0; k < AT_ONCE; k++)
+                    s = fma(value[k], weight[j + k], s);
+            }
+            for (; j < end; j++)
+                s = fma(load_1(v, f16, j * head_dim + d), weight[j], s);
             sum[i] = s;
         }
         barrier(CLK_LOCAL_MEM_FENCE);
