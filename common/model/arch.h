@@ -125,6 +125,7 @@ struct hd_tensor_name {
     enum hd_slot_id slot; /* HD_SLOTS ends a list */
     unsigned fused;       /* slots from this on whose rows follow one another in it; 0: one */
     enum hd_wanted wanted;
+    const char *meta;     /* in Meta's form, behind "layers.N."; NULL: it has no such tensor */
     const char *gguf_old; /* what files had before they had `gguf`; NULL: nothing */
 };
 

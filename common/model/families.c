@@ -9,21 +9,33 @@
 /* ---- Tensors ----*/
 
 #define ENDS \
-    {"token_embd.weight",  "model.embed_tokens.weight", HD_SLOT_EMBEDDING}, \
-    {"output_norm.weight", "model.norm.weight",         HD_SLOT_OUTPUT_NORM}, \
-    {"output.weight",      "lm_head.weight",            HD_SLOT_OUTPUT}
-#define ATTN_NORM   {"attn_norm.weight",    "input_layernorm.weight",          HD_SLOT_ATTN_NORM}
-#define FFN_NORM    {"ffn_norm.weight",     "post_attention_layernorm.weight", HD_SLOT_FFN_NORM}
+    {"token_embd.weight",  "model.embed_tokens.weight", HD_SLOT_EMBEDDING, \
+     .meta = "tok_embeddings.weight"}, \
+    {"output_norm.weight", "model.norm.weight",         HD_SLOT_OUTPUT_NORM, \
+     .meta = "norm.weight"}, \
+    {"output.weight",      "lm_head.weight",            HD_SLOT_OUTPUT, \
+     .meta = "output.weight"}
+#define ATTN_NORM   {"attn_norm.weight",    "input_layernorm.weight",          HD_SLOT_ATTN_NORM, \
+     .meta = "attention_norm.weight"}
+#define FFN_NORM    {"ffn_norm.weight",     "post_attention_layernorm.weight", HD_SLOT_FFN_NORM, \
+     .meta = "ffn_norm.weight"}
 #define QKV \
-    {"attn_q.weight",      "self_attn.q_proj.weight",   HD_SLOT_Q}, \
-    {"attn_k.weight",      "self_attn.k_proj.weight",   HD_SLOT_K}, \
-    {"attn_v.weight",      "self_attn.v_proj.weight",   HD_SLOT_V}
-#define OUT         {"attn_output.weight",  "self_attn.o_proj.weight",         HD_SLOT_O}
-#define DOWN        {"ffn_down.weight",     "mlp.down_proj.weight",            HD_SLOT_DOWN}
+    {"attn_q.weight",      "self_attn.q_proj.weight",   HD_SLOT_Q, \
+     .meta = "attention.wq.weight"}, \
+    {"attn_k.weight",      "self_attn.k_proj.weight",   HD_SLOT_K, \
+     .meta = "attention.wk.weight"}, \
+    {"attn_v.weight",      "self_attn.v_proj.weight",   HD_SLOT_V, \
+     .meta = "attention.wv.weight"}
+#define OUT         {"attn_output.weight",  "self_attn.o_proj.weight",         HD_SLOT_O, \
+     .meta = "attention.wo.weight"}
+#define DOWN        {"ffn_down.weight",     "mlp.down_proj.weight",            HD_SLOT_DOWN, \
+     .meta = "feed_forward.w2.weight"}
 #define ATTENTION   QKV, OUT
 #define FFN \
-    {"ffn_gate.weight",    "mlp.gate_proj.weight",      HD_SLOT_GATE}, \
-    {"ffn_up.weight",      "mlp.up_proj.weight",        HD_SLOT_UP}, \
+    {"ffn_gate.weight",    "mlp.gate_proj.weight",      HD_SLOT_GATE, \
+     .meta = "feed_forward.w1.weight"}, \
+    {"ffn_up.weight",      "mlp.up_proj.weight",        HD_SLOT_UP, \
+     .meta = "feed_forward.w3.weight"}, \
     DOWN
 /* gate, then up, in one matrix */
 #define GATE_UP     {"ffn_up.weight", "mlp.gate_up_proj.weight", HD_SLOT_GATE, .fused = 2}

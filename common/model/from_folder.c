@@ -29,7 +29,8 @@ static void type_name(const void *arg, const char *name, char *out, size_t size)
 
 static bool ignorable(const struct hd_model *m, struct hd_str name)
 {
-    return ends_with(name, ".rotary_emb.inv_freq"); /* old files keep what config.json says */
+    return ends_with(name, ".rotary_emb.inv_freq") || /* old files keep what config.json says */
+           ends_with(name, "rope.freqs");             /* and Meta's */
 }
 
 static bool begins_with(struct hd_str s, const char *begin)
@@ -56,7 +57,7 @@ static bool wrapped_ignorable(const struct hd_model *m, struct hd_str name)
 
 /* Where the language model's tensors are in a model that sees or hears: the names changed with the
  * versions of transformers. */
-static const struct hd_prefixes plain_names = {"model.", ""},
+static const struct hd_prefixes plain_names = {"model.", ""}, meta_names = {"", ""},
                                 wrapped_names[] = {
                                     {"language_model.model.", "language_model."},
                                     {"model.language_model.", ""},
@@ -79,7 +80,7 @@ static const struct hd_prefixes *prefixes_of(const struct hd_safetensors *st,
         if (has_tensor(st, wrapped_names[i].model, "embed_tokens.weight") &&
             (h->tied_output || has_tensor(st, wrapped_names[i].head, "lm_head.weight")))
             return &wrapped_names[i];
-    return &plain_names;
+    return h->meta ? &meta_names : &plain_names;
 }
 
 static int load(struct hd_model *m, const struct hd_safetensors *st, const struct hd_hyper *h,
@@ -90,6 +91,7 @@ static int load(struct hd_model *m, const struct hd_safetensors *st, const struc
                                   .type_name = type_name,
                                   .names = hd_safetensors_names(st),
                                   .hf_names = true,
+                                  .meta_names = h->meta,
                                   .prefixes = prefixes_of(st, h),
                                   .attention_bias = h->attention_bias,
                                   .mlp_bias = h->mlp_bias,
@@ -129,14 +131,43 @@ static void untie(struct hd_model *m, struct hd_hyper *h, const struct hd_safete
                         "differs from the embedding: it is used");
 }
 
-static int read_config(struct hd_model *m, struct hd_hyper *h, struct hd_error *err)
+static int read_file(struct hd_model *m, const char *name,
+                     int (*read)(struct hd_hyper *h, const char *path, struct hd_warnings *w,
+                                 struct hd_error *err),
+                     struct hd_hyper *h, struct hd_error *err)
 {
     char *path;
 
-    if (asprintf(&path, "%s/config.json", m->folder) < 0)
+    if (asprintf(&path, "%s/%s", m->folder, name) < 0)
         return hd_fail(err, HD_E_NOMEM, "%s: no memory to open it", m->folder);
-    int rc = hd_hf_config_read(h, path, &m->warnings, err);
+    int rc = read(h, path, &m->warnings, err);
     free(path);
+    return rc;
+}
+
+/* Weights that lie there as PyTorch's pickles are told of by name. */
+static bool has_weights(const struct hd_model *m)
+{
+    static const char *const names[] = {"model.safetensors", "model.safetensors.index.json",
+                                        "consolidated.safetensors"};
+    bool found = false;
+
+    for (size_t i = 0; i < sizeof names / sizeof *names && !found; i++) {
+        char *path;
+        if (asprintf(&path, "%s/%s", m->folder, names[i]) < 0)
+            return false;
+        found = access(path, F_OK) == 0;
+        free(path);
+    }
+    return found;
+}
+
+static int read_config(struct hd_model *m, struct hd_hyper *h, struct hd_error *err)
+{
+    int rc = read_file(m, "config.json", hd_hf_config_read, h, err);
+
+    if (rc == HD_E_NOTFOUND && has_weights(m))
+        rc = read_file(m, "params.json", hd_meta_params_read, h, err);
     return rc == HD_E_NOTFOUND ? hd_kind_of_folder(m->folder, rc, err) : rc;
 }
 
@@ -157,6 +188,16 @@ static int refuse_adapter(const struct hd_model *m, struct hd_error *err)
     return rc;
 }
 
+/* What params.json leaves to them. */
+static void ask_tensors(struct hd_hyper *h, const struct hd_safetensors *st)
+{
+    struct hd_tensor t;
+
+    if (h->vocab == 0 && hd_safetensors_tensor(st, "tok_embeddings.weight", &t) == 0)
+        h->vocab = t.rows;
+    h->tied_output = hd_safetensors_tensor(st, "output.weight", &t) == HD_E_NOTFOUND;
+}
+
 int hd_model_from_folder(struct hd_model *m, struct hd_error *err)
 {
     struct hd_safetensors *st;
@@ -174,10 +215,14 @@ int hd_model_from_folder(struct hd_model *m, struct hd_error *err)
     if (rc < 0)
         return rc;
     m->impl = st;
-    m->rope_order = m->arch->hf_order;
-    untie(m, &h, st);
+    m->rope_order = h.meta ? HD_ROPE_INTERLEAVED : m->arch->hf_order;
+    if (h.meta)
+        ask_tensors(&h, st);
+    else
+        untie(m, &h, st);
     rc = hd_model_set_shape(m, &h, &why);
     if (rc < 0)
-        return hd_fail(err, rc, "%s/config.json: %s", m->folder, why.text);
+        return hd_fail(err, rc, "%s/%s: %s", m->folder, h.meta ? "params.json" : "config.json",
+                       why.text);
     return load(m, st, &h, err);
 }

@@ -72,6 +72,12 @@ const char *hd_kind_of_bytes(const void *data, size_t len)
     return NULL;
 }
 
+/* Of the one file of a small model, beside which params.json lies. */
+#define UNPICKLE                                                                                   \
+    "make them safe in that folder by python3 -c \"import torch; from safetensors.torch import "   \
+    "save_file; save_file(torch.load('consolidated.00.pth', 'cpu', weights_only=True), "           \
+    "'model.safetensors')\""
+
 /* ---- Folders --------------------------------------------------------------------------------*/
 
 /* In this order: what tells most goes first. */
@@ -90,10 +96,11 @@ static const struct {
     {"*-of-*.safetensors", false,
      "these are parts of a model whose list model.safetensors.index.json is missing, and maybe "
      "more: fetch the whole folder"},
+    {"consolidated.01.pth", false,
+     "it is a model as Meta publishes them, in several pickles: take the Hugging Face form of it"},
+    {"consolidated.00.pth", false, "weights that PyTorch has pickled: " UNPICKLE},
     {"params.json", false,
-     "it is a model as Meta or Mistral publish them: take the Hugging Face form of it"},
-    {"consolidated*", false,
-     "it is a model as Meta or Mistral publish them: take the Hugging Face form of it"},
+     "it is a model as Meta or Mistral publish them, without its weights: fetch the whole folder"},
     {"pytorch_model*.bin", false,
      "these are weights as PyTorch pickles them, which are a program: save them as safetensors "
      "(transformers' save_pretrained), or take such a folder"},

@@ -270,7 +270,7 @@ static bool is_wanted(const struct loader *l, const char *name, const struct hd_
 static bool name_of(const struct loader *l, const struct hd_tensor_name *n, uint32_t layer,
                     char name[NAME_MAX_LEN])
 {
-    const char *last = l->src->hf_names ? n->hf : n->gguf;
+    const char *last = l->src->meta_names ? n->meta : l->src->hf_names ? n->hf : n->gguf;
 
     if (!last)
         return false;

@@ -19,6 +19,7 @@ struct hd_hyper {
     bool tied_output;
     bool attention_bias, mlp_bias; /* folders: whether there are */
     bool parallel;                 /* both halves of a layer read the same input */
+    bool meta;                     /* folders: Meta's names and order of rotated rows */
     bool wrapped;                  /* folders: a part of a model that sees or hears */
     double served;     /* positions beyond which something unknown is computed; 0: none */
     uint64_t rope_dim; /* 0: head_dim */
@@ -59,6 +60,7 @@ struct hd_source {
     int (*get)(const void *arg, const char *name, struct hd_tensor *out);
     const struct hd_names *names;       /* of all tensors there are */
     bool hf_names;                      /* Hugging Face's names instead of ggml's */
+    bool meta_names;                    /* Meta's instead of Hugging Face's */
     const struct hd_prefixes *prefixes; /* with them: what they begin with */
     bool attention_bias, mlp_bias;      /* with them: whether such biases are to be there */
     /* The type of a tensor that `get` refuses, in the words of the container. */
@@ -78,5 +80,8 @@ int hd_model_from_folder(struct hd_model *m, struct hd_error *err);
  * HD_E_LIMIT; `err` names the file. */
 int hd_hf_config_read(struct hd_hyper *h, const char *path, struct hd_warnings *w,
                       struct hd_error *err);
+/* params.json likewise; a vocabulary of 0: it does not say. */
+int hd_meta_params_read(struct hd_hyper *h, const char *path, struct hd_warnings *w,
+                        struct hd_error *err);
 
 #endif

@@ -324,9 +324,10 @@ static int no_weights(const char *folder, struct hd_error *err)
                    folder);
 }
 
-static int open_single(struct hd_safetensors *st, const char *folder, struct hd_error *err)
+static int open_single(struct hd_safetensors *st, const char *folder, const char *name,
+                       struct hd_error *err)
 {
-    int rc = shard_named(st, folder, "model.safetensors", err);
+    int rc = shard_named(st, folder, name, err);
 
     return rc < 0 ? rc : open_shard(st, &st->shards[0], err);
 }
@@ -341,7 +342,7 @@ static int open_folder(struct hd_safetensors *st, const char *folder, struct hd_
 
     if (!path)
         return hd_fail(err, HD_E_NOMEM, "%s: no memory to open it", folder);
-    int rc = open_single(st, folder, err);
+    int rc = open_single(st, folder, "model.safetensors", err);
     if (rc == 0 && access(path, F_OK) == 0)
         hd_warnings_add(w, "model.safetensors is used, not the files of "
                            "model.safetensors.index.json beside it");
@@ -351,6 +352,8 @@ static int open_folder(struct hd_safetensors *st, const char *folder, struct hd_
         if (rc == 0)
             rc = open_sharded(st, folder, index, path, err);
         else if (rc == HD_E_NOTFOUND)
+            rc = open_single(st, folder, "consolidated.safetensors", err);
+        if (rc == HD_E_NOTFOUND)
             rc = hd_kind_of_folder(folder, no_weights(folder, err), err);
     }
     json_decref(index);

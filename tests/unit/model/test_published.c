@@ -219,3 +219,75 @@ Test(published, configurations)
         cr_assert_eq(h.rope.scaling, p->scaling, "%s", p->name);
     }
 }
+
+/* params.json of the same publishers: what it leaves out follows. */
+Test(published, parameters)
+{
+    static const struct {
+        const char *name, *params;
+        uint64_t ffn, context;
+        double theta, factor;
+    } cases[] = {
+        {"Llama 2 7B",
+         "{\"dim\": 4096, \"multiple_of\": 256, \"n_heads\": 32, \"n_layers\": 32, \"norm_eps\": "
+         "1e-05, \"vocab_size\": -1}",
+         11008, 4096, 10000, 0},
+        {"Llama 3 8B",
+         "{\"dim\": 4096, \"n_layers\": 32, \"n_heads\": 32, \"n_kv_heads\": 8, \"vocab_size\": "
+         "128256, \"multiple_of\": 1024, \"ffn_dim_multiplier\": 1.3, \"norm_eps\": 1e-05, "
+         "\"rope_theta\": 500000.0}",
+         14336, 8192, 500000, 0},
+        {"Llama 3.1 8B",
+         "{\"dim\": 4096, \"ffn_dim_multiplier\": 1.3, \"multiple_of\": 1024, \"n_heads\": 32, "
+         "\"n_kv_heads\": 8, \"n_layers\": 32, \"norm_eps\": 1e-05, \"rope_theta\": 500000.0, "
+         "\"use_scaled_rope\": true, \"vocab_size\": 128256}",
+         14336, 131072, 500000, 8},
+        {"Llama 3.2 1B",
+         "{\"dim\": 2048, \"ffn_dim_multiplier\": 1.5, \"multiple_of\": 256, \"n_heads\": 32, "
+         "\"n_kv_heads\": 8, \"n_layers\": 16, \"norm_eps\": 1e-05, \"rope_theta\": 500000.0, "
+         "\"use_scaled_rope\": true, \"vocab_size\": 128256}",
+         8192, 131072, 500000, 32},
+        {"Mistral 7B v0.3",
+         "{\"dim\": 4096, \"n_layers\": 32, \"head_dim\": 128, \"hidden_dim\": 14336, \"n_heads\": "
+         "32, \"n_kv_heads\": 8, \"norm_eps\": 1e-05, \"vocab_size\": 32768, \"rope_theta\": "
+         "1000000.0}",
+         14336, 32768, 1000000, 0},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *path = in_folder("params.json");
+        struct hd_warnings w = {0};
+        struct hd_error err = {0};
+        struct hd_hyper h;
+
+        file_write_text(path, cases[i].params);
+        cr_assert_eq(hd_meta_params_read(&h, path, &w, &err), 0, "%s: %s", cases[i].name, err.text);
+        cr_assert_eq(h.ffn_dim, cases[i].ffn, "%s: %u", cases[i].name, (unsigned)h.ffn_dim);
+        cr_assert_eq(h.context, cases[i].context, "%s", cases[i].name);
+        cr_assert_eq(h.rope.theta, cases[i].theta, "%s", cases[i].name);
+        cr_assert_eq(h.rope.factor, cases[i].factor, "%s", cases[i].name);
+    }
+}
+
+Test(published, parameters_that_are_refused)
+{
+    static const struct {
+        const char *params, *word;
+    } cases[] = {
+        {"{\"dim\": 4096, \"moe\": {\"num_experts\": 8}}", "moe"},
+        {"{\"dim\": 4096, \"quantization\": {\"qformat_weight\": \"fp8_e4m3\"}}", "quantization"},
+        {"{\"dim\": \"wide\"}", "dim"},
+        {"{\"dim\": 4096, \"use_biases\": true}", "use_biases"},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *path = in_folder("params.json");
+        struct hd_warnings w = {0};
+        struct hd_error err = {0};
+        struct hd_hyper h;
+
+        file_write_text(path, cases[i].params);
+        cr_assert_lt(hd_meta_params_read(&h, path, &w, &err), 0, "%s", cases[i].params);
+        cr_assert_not_null(strstr(err.text, cases[i].word), "%s", err.text);
+    }
+}
