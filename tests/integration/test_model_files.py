@@ -130,7 +130,7 @@ KEYS = {
     "llama.attn_logit_softcapping": lambda g, k: g.f32(k, 50.0),
     "llama.final_logit_softcapping": lambda g, k: g.f32(k, 30.0),
     "llama.use_parallel_residual": lambda g, k: g.truth(k, True),
-    "llama.rope.scaling.type": lambda g, k: g.text(k, "yarn"),
+    "llama.rope.scaling.type": lambda g, k: g.text(k, "ntk"),
     "llama.something.new": lambda g, k: g.u32(k, 1),
 }
 
