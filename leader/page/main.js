@@ -55,6 +55,30 @@ function show(view) {
   drawSoon();
 }
 
+function watchWhileSeen() {
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden && !running) stopWatching();
+    else if (!document.hidden && !watching && !needsKey) watchCluster();
+  });
+  addEventListener("pagehide", () => {
+    stop();
+    stopWatching();
+  });
+  addEventListener("pageshow", (e) => {
+    if (e.persisted && !needsKey) watchCluster();
+  });
+}
+
+/* What is not needed for the first picture. */
+function startLater() {
+  new ResizeObserver(() => {
+    drawWires();
+    draw();
+  }).observe($("cluster"));
+  drawSoon();
+  if (!needsKey) watchCluster();
+}
+
 listeners.push((what, data) => SHOW[what]?.(data));
 onKey = watchCluster;
 startSettings();
@@ -64,10 +88,6 @@ $("view-chat").addEventListener("click", () => show("chat"));
 $("view-cluster").addEventListener("click", () => show("cluster"));
 $("skip").addEventListener("click", () => show("chat"));
 $("strip").addEventListener("click", () => show("cluster"));
-new ResizeObserver(() => {
-  drawWires();
-  draw();
-}).observe($("cluster"));
-drawSoon();
+watchWhileSeen();
 if (needsKey) openSettings(true, false);
-else watchCluster();
+soon(() => setTimeout(startLater));

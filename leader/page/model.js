@@ -153,10 +153,17 @@ function takeEvent(name, data) {
 
 let watching = null;
 
-/* For as long as the page is there, with growing pauses after each end. */
+/* A browser has six connections to one host for all its tabs, and a page that was left may be kept
+ * with its own: who is not looked at gives it back. */
+function stopWatching() {
+  watching?.abort();
+  watching = null;
+}
+
+/* For as long as the page is looked at, with growing pauses after each end. */
 async function watchCluster() {
   let pause = 500;
-  watching?.abort();
+  stopWatching();
   const mine = (watching = new AbortController());
   while (!mine.signal.aborted) {
     try {

@@ -97,6 +97,17 @@ def test_stop_edit_regenerate(browser, served):
 
 
 @needs_model
+def test_many_visits(browser, served):
+    """A page that was left holds no connection: browsers have six for one host, and keep pages."""
+    browser.set_page_load_timeout(30)
+    for _ in range(8):
+        browser.get(served.client.url + "/")
+        until(lambda: is_serving(browser), "the page shows a cluster that serves")
+        browser.get("about:blank")
+    assert console(browser) == []
+
+
+@needs_model
 @pytest.mark.parametrize("size", ["desk", "phone"])
 def test_fits(browser, served, size):
     """Nothing is wider than the window, and each view shows its own."""
