@@ -3,7 +3,7 @@
 
 #define AT(field) offsetof(Hydac__V1__HeartbeatAck, field)
 
-const struct hd_beat hd_beats[HD_BEATS] = {
+const struct hd_beat hd_beats[] = {
     {AT(kv_bytes),
      "kv_bytes",
      false,
@@ -46,17 +46,19 @@ const struct hd_beat hd_beats[HD_BEATS] = {
       "Compute time it has spent on both, since it started."},
      1e6},
 };
+const size_t hd_n_beats = sizeof hd_beats / sizeof hd_beats[0];
+_Static_assert(sizeof hd_beats / sizeof hd_beats[0] <= HD_MAX_BEATS, "there is room");
 
 void hd_beats_read(struct hd_beat_values *out, const Hydac__V1__HeartbeatAck *m)
 {
-    for (size_t i = 0; i < HD_BEATS; i++)
+    for (size_t i = 0; i < hd_n_beats; i++)
         out->v[i] = *(const uint64_t *)((const char *)m + hd_beats[i].offset);
     out->scrub_clean_us = m->scrub_clean_us;
 }
 
 void hd_beats_json(const struct hd_beat_values *b, bool integrity, json_t *worker)
 {
-    for (size_t i = 0; i < HD_BEATS; i++)
+    for (size_t i = 0; i < hd_n_beats; i++)
         if (hd_beats[i].integrity == integrity)
             json_object_set_new(worker, hd_beats[i].key, json_integer((json_int_t)b->v[i]));
     if (integrity)

@@ -1,5 +1,6 @@
 /* beats.h - what workers count and say with each heartbeat, as a table: status and metrics show all
- * of its rows. One more is a field in proto/hydac.proto, its value in worker/link, and a row. */
+ * of its rows. One more is a field in proto/hydac.proto, its value in worker/link/frames.c, a row in
+ * beats.c, and a word in leader/README.md; nothing counts them. */
 #ifndef HD_DAEMON_BEATS_H
 #define HD_DAEMON_BEATS_H
 
@@ -11,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HD_BEATS 8
+#define HD_MAX_BEATS 16 /* room for rows */
 
 struct hd_beat {
     size_t offset;   /* of a uint64 in Hydac__V1__HeartbeatAck */
@@ -20,11 +21,12 @@ struct hd_beat {
     struct hd_family metric;
     double unit; /* of the metric, in those of the field: 1e6 makes seconds of us */
 };
-extern const struct hd_beat hd_beats[HD_BEATS];
+extern const struct hd_beat hd_beats[];
+extern const size_t hd_n_beats;
 
 /* Values by row of the table. */
 struct hd_beat_values {
-    uint64_t v[HD_BEATS];
+    uint64_t v[HD_MAX_BEATS];
     uint64_t scrub_clean_us; /* how long ago; in the status as ms, or null */
 };
 void hd_beats_read(struct hd_beat_values *out, const Hydac__V1__HeartbeatAck *m);

@@ -364,7 +364,7 @@ static void put_all(FILE *out, const struct hd_leader *l)
         put_of_workers(out, &w, &of_workers[i], true);
     for (size_t i = 0; i < COUNT(of_connected); i++)
         put_of_workers(out, &w, &of_connected[i], false);
-    for (size_t i = 0; i < HD_BEATS; i++)
+    for (size_t i = 0; i < hd_n_beats; i++)
         put_beat(out, &w, i);
 }
 
