@@ -17,8 +17,9 @@ struct hd_api_options {
     const struct hd_log *log;
     struct hd_api_backend backend;
     const struct sockaddr *listen;
-    /* Files, NULL or "" = none: what a client must know (/v1 and /hydac), what who changes the
-     * cluster must, and HTTPS's certificate chain with its private key, PEM; read by hd_api_new. */
+    /* Files, NULL or "" = none: what a client must know (/v1, /api and /hydac), what who changes
+     * the cluster must, and HTTPS's certificate chain with its private key, PEM; read by
+     * hd_api_new. */
     const char *api_key_file, *admin_key_file, *cert_file, *cert_key_file;
     /* Words with a blank between them, NULL or "" = none, "*" = all; must outlive the API: names of
      * this leader besides loopback ones, and origins of web pages that may ask. */
@@ -27,7 +28,8 @@ struct hd_api_options {
     unsigned spare_files;     /* descriptors that are left to others */
     size_t max_body;          /* bytes of a request's body; 0 = 4 MiB */
     size_t max_bodies;        /* ... and of all that are being read; 0 = 64 MiB */
-    unsigned request_ms; /* from a connection, or its last reply, to a whole request; 0 = 30 s */
+    unsigned request_ms;    /* from a connection, or its last reply, to a whole request; 0 = 30 s */
+    unsigned keep_alive_ms; /* a stream that is silent for so long says that it lives; 0 = 10 s */
 };
 int hd_api_new(struct hd_api **out, const struct hd_api_options *o, struct hd_error *err);
 unsigned hd_api_port(const struct hd_api *a); /* the port in use (listen port 0) */

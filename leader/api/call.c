@@ -1,6 +1,7 @@
 /* call.c - an HTTP exchange, from its routing to its end: threads, replies, streams. */
 #include "leader/api/call.h"
 
+#include "common/util/clock.h"
 #include "leader/api/limits.h"
 
 #include <stdlib.h>
@@ -30,6 +31,7 @@ struct hd_call *hd_call_new(struct hd_api *a, struct MHD_Connection *conn)
         return NULL;
     c->api = a;
     c->conn = conn;
+    c->refused = hd_refusal_json;
     c->next = a->calls;
     a->calls = c;
     return c;
@@ -39,7 +41,15 @@ void hd_call_cancel(struct hd_call *c)
 {
     c->cancel = false;
     if (c->work && c->work->cancel)
-        c->work->cancel(c);
+        c->work->cancel(c, true);
+}
+
+void hd_call_cancel_marked(struct hd_call *c)
+{
+    if (!c->cancel)
+        return;
+    c->cancel = false;
+    c->work->cancel(c, false);
 }
 
 void hd_call_cancel_later(struct hd_call *c)
@@ -209,7 +219,20 @@ void hd_call_reply_text(struct hd_call *c, const char *type, char *text)
 void hd_call_refuse(struct hd_call *c, const struct hd_refusal *r)
 {
     hd_debug(c->api->o.log, "http_refused", "status=%u message=\"%s\"", r->status, r->text);
-    hd_call_reply(c, r->status, hd_refusal_json(r));
+    hd_call_reply(c, r->status, c->refused(r));
+}
+
+void hd_call_reply_worked(void *call)
+{
+    struct hd_call *c = call;
+    if (!hd_call_worked(c))
+        return;
+    if (c->refusal.status != 0) {
+        hd_call_refuse(c, &c->refusal);
+        return;
+    }
+    hd_call_reply_text(c, NULL, c->text);
+    c->text = NULL;
 }
 
 static void add_headers(struct MHD_Response *r, const struct hd_call *c, const char *type)
@@ -263,6 +286,7 @@ static ssize_t read_stream(void *call, uint64_t pos, char *buf, size_t max)
         return 0;
     }
     n = n < max ? n : max;
+    c->spoke_us = hd_now_us();
     memcpy(buf, c->out.data + c->out_sent, n);
     c->out_sent += n;
     if (c->out_sent == c->out.len) {
@@ -272,8 +296,18 @@ static ssize_t read_stream(void *call, uint64_t pos, char *buf, size_t max)
     return (ssize_t)n;
 }
 
+void hd_call_keep_alive(struct hd_call *c, uint64_t now_us)
+{
+    bool waits = c->state == HD_CALL_STREAMING && c->suspended && !c->ended && !c->gone;
+    if (!waits || !c->idle || now_us - c->spoke_us < c->api->o.keep_alive_ms * UINT64_C(1000))
+        return;
+    if (hd_text_add(&c->out, c->idle, strlen(c->idle)) == 0)
+        hd_call_wake(c);
+}
+
 static enum MHD_Result send_stream(struct hd_call *c)
 {
+    c->spoke_us = hd_now_us();
     struct MHD_Response *r =
         MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, HD_STREAM_BLOCK, read_stream, c, NULL);
     if (!r)

@@ -29,7 +29,8 @@ enum hd_call_state {
 struct hd_call;
 /* What a handler keeps beside a call. */
 struct hd_call_work {
-    void (*cancel)(struct hd_call *c); /* nobody waits for it any more: stop, at once */
+    /* Stop, at once: all of it, as nobody waits any more, or what was said to be for later. */
+    void (*cancel)(struct hd_call *c, bool all);
     void (*free)(void *own);
 };
 
@@ -60,6 +61,10 @@ struct hd_call {
     const char *allow; /* ... and, with 405, the methods that there are. Static */
     void (*more_headers)(struct MHD_Response *r); /* ... which are added; NULL: none */
     const char *id;                               /* what the log calls it; NULL: nothing */
+    const char *idle;  /* what a stream says when it has said nothing for long; NULL: nothing */
+    uint64_t spoke_us; /* when it has last said something */
+    /* How a refusal is written. */
+    json_t *(*refused)(const struct hd_refusal *r);
     const struct hd_call_work *work;
     void *own; /* the handler's */
     struct hd_watch watch;
@@ -78,6 +83,8 @@ void hd_call_work(struct hd_call *c, const struct hd_job *job);
 void hd_call_work_on_body(struct hd_call *c, void (*run)(void *call), void (*done)(void *call));
 /* First thing in `done`: false when the call is of no use any more, and maybe freed. */
 bool hd_call_worked(struct hd_call *c);
+/* A `done`: replies with c->text or c->refusal, as `run` has left them. */
+void hd_call_reply_worked(void *call);
 /* In `run`: the body as JSON, a new reference; the text is freed. NULL with the refusal. */
 json_t *hd_call_body(struct hd_call *c);
 /* Notices when the client goes while nothing is sent. */
@@ -93,8 +100,10 @@ void hd_call_cancel_later(struct hd_call *c);
 struct hd_call *hd_call_new(struct hd_api *a, struct MHD_Connection *conn);
 /* libmicrohttpd is through with it. */
 void hd_call_complete(struct hd_call *c);
-void hd_call_cancel(struct hd_call *c);          /* what runs for it, at once */
-void hd_call_drop_body(struct hd_call *c);       /* and what it is counted for */
+void hd_call_cancel(struct hd_call *c);        /* all that runs for it, at once */
+void hd_call_cancel_marked(struct hd_call *c); /* what was to be cancelled later, if anything */
+void hd_call_keep_alive(struct hd_call *c, uint64_t now_us); /* a stream that has been silent */
+void hd_call_drop_body(struct hd_call *c);                   /* and what it is counted for */
 enum MHD_Result hd_call_send(struct hd_call *c); /* the reply, a stream; or waits for them */
 
 #endif

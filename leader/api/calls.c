@@ -178,27 +178,6 @@ static const char *opening(const struct hd_calls *c)
     return c->form == HD_CALLS_TAGGED ? OPEN : c->form == HD_CALLS_LIST ? LIST : BARE;
 }
 
-/* Where the end of `s` begins that may be the beginning of `mark`, with the blanks before it. */
-static size_t maybe_begins(const char *s, size_t len, const char *mark)
-{
-    size_t at = len, n = strlen(mark);
-    for (size_t i = len < n ? 0 : len - n + 1; i < len; i++)
-        if (strncmp(s + i, mark, len - i) == 0) {
-            at = i;
-            break;
-        }
-    while (at > 0 && strchr(blanks, s[at - 1]))
-        at--;
-    return at;
-}
-
-/* Drops the first `n` bytes of what is held. */
-static void drop(struct hd_text *held, size_t n)
-{
-    memmove(held->data, held->data + n, held->len - n + 1);
-    held->len -= n;
-}
-
 /* Lets go what cannot be a call. 1: a call begins, and is all that is held. */
 static int let_go(struct hd_calls *c, struct hd_text *out)
 {
@@ -207,7 +186,7 @@ static int let_go(struct hd_calls *c, struct hd_text *out)
     size_t blank = strspn(held, blanks), go;
     if (c->form == HD_CALLS_BARE && !c->begun && held[blank] == '{')
         return 1;
-    go = found ? (size_t)(found - held) : maybe_begins(held, c->held.len, mark);
+    go = found ? (size_t)(found - held) : hd_text_maybe_begins(&c->held, mark);
     while (found && go > 0 && strchr(blanks, held[go - 1]))
         go--;
     c->begun |= go > blank;
@@ -216,8 +195,7 @@ static int let_go(struct hd_calls *c, struct hd_text *out)
         return rc;
     if (found)
         go = (size_t)(found - held) + strlen(mark);
-    if (go > 0)
-        drop(&c->held, go);
+    hd_text_drop(&c->held, go);
     return found != NULL;
 }
 
@@ -236,8 +214,7 @@ static int close_tagged(struct hd_calls *c, struct hd_text *out, json_t *calls, 
     if (rc == 1)
         rc = hd_text_add(out, OPEN, sizeof OPEN - 1) == 0 ? hd_text_add(out, held, n) : HD_E_NOMEM;
     free(inside);
-    if (n > 0)
-        drop(&c->held, n);
+    hd_text_drop(&c->held, n);
     c->inside = false;
     return rc;
 }

@@ -64,12 +64,17 @@ static void leave(struct hd_call *c)
     a->feed_timer = NULL;
 }
 
+static void on_cancel(struct hd_call *c, bool all)
+{
+    leave(c);
+}
+
 static void free_nothing(void *own)
 {
 }
 
 /* While it watches `own` is the API. */
-static const struct hd_call_work watching = {.cancel = leave, .free = free_nothing};
+static const struct hd_call_work watching = {.cancel = on_cancel, .free = free_nothing};
 
 static bool watches(const struct hd_call *c)
 {

@@ -6,188 +6,10 @@
 #include "leader/api/failover_json.h"
 #include "leader/api/scores.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
-
-static uint64_t random_u64(void)
-{
-    uint64_t v;
-    if (getrandom(&v, sizeof v, 0) != sizeof v)
-        v = hd_now_us();
-    return v;
-}
-
-/* The prompt and its answer must fit into the context. */
-static int check_length(struct hd_generation *g, struct hd_refusal *r)
-{
-    uint32_t context = g->backend->context;
-    const char *param = g->p.chat ? "messages" : "prompt";
-    bool full = g->p.has_max_tokens && g->p.max_tokens == 0 ? g->prompt.n > context
-                                                            : g->prompt.n >= context;
-    if (full)
-        return hd_refuse(r, 400, param, "context_length_exceeded",
-                         "The context is %u tokens, but the prompt has %zu; shorten it.", context,
-                         g->prompt.n);
-    uint32_t room = context - (uint32_t)g->prompt.n;
-    if (!g->p.has_max_tokens)
-        g->p.max_tokens = g->p.chat || room < 16 ? room : 16; /* OpenAI's defaults */
-    if (g->p.max_tokens > room)
-        return hd_refuse(r, 400, "max_tokens", "context_length_exceeded",
-                         "The context is %u tokens: %zu of the prompt and %u of the answer do not "
-                         "fit.",
-                         context, g->prompt.n, g->p.max_tokens);
-    return 0;
-}
-
-/* Containers for what is to be collected, and the prompt's text where it is echoed. */
-static int prepare(struct hd_generation *g)
-{
-    const struct hd_tokenizer *t = g->backend->tokenizer;
-    hd_detok_init(&g->detok, t);
-    memcpy(g->stops.list, g->p.stops, sizeof g->stops.list);
-    g->stops.n = g->p.n_stops;
-    int rc = 0;
-    if (g->p.logprobs && !(g->logprobs = hd_logprobs_new(g->p.chat)))
-        rc = HD_E_NOMEM;
-    if (g->p.hydac && !(g->tokens = json_array()))
-        rc = HD_E_NOMEM;
-    if (g->p.hydac && g->p.logprobs && !(g->scores = json_array()))
-        rc = HD_E_NOMEM;
-    if (g->p.hydac && g->p.logprobs && g->p.echo && !(g->prompt_scores = json_array()))
-        rc = HD_E_NOMEM;
-    if (rc == 0 && g->p.echo && g->prompt.text)
-        rc = hd_text_add(&g->text, g->prompt.text, strlen(g->prompt.text));
-    return rc;
-}
-
-/* Text of a prompt that was given as ids. */
-static int echo_ids(struct hd_generation *g)
-{
-    struct hd_detok d;
-    int rc = 0;
-    hd_detok_init(&d, g->backend->tokenizer);
-    for (size_t i = 0; rc == 0 && i <= g->prompt.n; i++) {
-        char *text = NULL;
-        rc = i < g->prompt.n ? hd_detok_push(&d, g->prompt.ids[i], &text)
-                             : hd_detok_finish(&d, &text);
-        if (rc == 0)
-            rc = hd_text_add(&g->text, text, strlen(text));
-        free(text);
-    }
-    return rc;
-}
-
-/* How this model writes calls, and what an answer must be where one is wanted. */
-static int read_tools(struct hd_generation *g, struct hd_refusal *r)
-{
-    const struct hd_tokenizer *t = g->backend->tokenizer;
-    bool native;
-    if (!hd_tools_are_offered(&g->p.tools) || !t)
-        return 0;
-    g->calls.form = hd_call_form_of(hd_chat_template(t), &native);
-    hd_call_marks_init(&g->marks, t);
-    if (!(g->tool_calls = json_array()))
-        return hd_refuse_memory(r);
-    return hd_tools_structure(&g->p.tools, g->calls.form, &g->marks, &g->p.structured, r);
-}
-
-/* ---- An answer that was begun elsewhere (resume.h) ----*/
-
-static int clear_list(json_t *list)
-{
-    return list ? json_array_clear(list) : 0;
-}
-
-/* What the client has; times begin with what follows. */
-static int forget(struct hd_generation *g)
-{
-    int rc = clear_list(g->tokens) | clear_list(g->scores) | clear_list(g->tool_calls);
-    if (g->logprobs) {
-        json_decref(g->logprobs);
-        g->logprobs = hd_logprobs_new(g->p.chat);
-        rc |= g->logprobs ? 0 : -1;
-    }
-    hd_text_clear(&g->text);
-    g->first_us = g->last_us = g->max_gap_us = 0;
-    return rc == 0 ? 0 : HD_E_NOMEM;
-}
-
-static int pass(struct hd_generation *g, size_t i)
-{
-    struct hd_error err = {0};
-    struct hd_token_event t = {.index = (uint32_t)i, .id = g->p.resume.tokens[i], .logprob = NAN};
-    if (g->grammar && hd_grammar_take(g->grammar, t.id, &err) < 0)
-        return HD_E_RANGE;
-    return hd_generation_token(g, &t);
-}
-
-/* What the client has had goes through stop strings, calls and the grammar once more; what comes
- * out of it is not sent again. */
-static int go_on(struct hd_generation *g, struct hd_refusal *r)
-{
-    const struct hd_resume *s = &g->p.resume;
-    if (!s->given)
-        return 0;
-    if (s->n > g->p.max_tokens)
-        return hd_refuse(r, 400, "hydac", "invalid_value",
-                         "'hydac' has %zu tokens, more than the answer's %u.", s->n,
-                         g->p.max_tokens);
-    for (size_t i = 0; i < s->n; i++) {
-        int rc = pass(g, i);
-        if (rc == HD_E_NOMEM)
-            return hd_refuse_memory(r);
-        if (rc != 0)
-            return hd_refuse(
-                r, 400, "hydac", "invalid_value",
-                "'hydac.tokens[%zu]' cannot stand in an answer to this request: %s.", i,
-                rc == 1 ? "it completes a stop string" : "the answer must match something else");
-    }
-    return forget(g) == 0 ? 0 : hd_refuse_memory(r);
-}
-
-static int read_all(struct hd_generation *g, json_t *body, struct hd_refusal *r)
-{
-    const struct hd_api_backend *b = g->backend;
-    int rc = hd_params_read(&g->p, body, b, r);
-    if (rc == 0)
-        rc = read_tools(g, r);
-    if (rc == 0)
-        rc = hd_prompt_read(&g->prompt, body, g->p.chat, &g->p.tools, b, r);
-    if (rc == 0)
-        rc = check_length(g, r);
-    if (rc == 0)
-        rc = hd_structured_open(&g->grammar, &g->p.structured, b->tokenizer, r);
-    if (rc < 0)
-        return rc;
-    rc = prepare(g);
-    if (rc == 0 && g->p.echo && !g->prompt.text && b->tokenizer)
-        rc = echo_ids(g);
-    if (g->p.n_stops > 0)
-        g->stop = json_incref(json_object_get(body, "stop"));
-    g->prompt.text = NULL; /* the body's */
-    return rc < 0 ? hd_refuse_memory(r) : go_on(g, r);
-}
-
-int hd_generation_init(struct hd_generation *g, const struct hd_api_backend *b, json_t *body,
-                       bool chat, struct hd_refusal *r)
-{
-    *g = (struct hd_generation){.backend = b, .p = {.chat = chat}};
-    int rc = read_all(g, body, r);
-    json_decref(body); /* it may be large, and the answer take long */
-    if (rc < 0)
-        return rc;
-    if (!g->p.has_seed) /* JSON can give it back exactly */
-        g->p.sampling.seed = random_u64() >> 1;
-    snprintf(g->id, sizeof g->id, "%s-%016" PRIx64, chat ? "chatcmpl" : "cmpl", random_u64());
-    g->created = (int64_t)time(NULL);
-    g->submitted_us = hd_now_us();
-    return 0;
-}
 
 void hd_generation_deinit(struct hd_generation *g)
 {
@@ -197,7 +19,10 @@ void hd_generation_deinit(struct hd_generation *g)
     json_decref(g->stop);
     hd_stops_deinit(&g->stops);
     hd_text_deinit(&g->text);
+    hd_think_deinit(&g->think);
+    hd_text_deinit(&g->reasoning);
     hd_text_deinit(&g->raw);
+    hd_text_deinit(&g->rest);
     hd_calls_deinit(&g->calls);
     json_decref(g->tool_calls);
     json_decref(g->logprobs);
@@ -226,7 +51,16 @@ void hd_generation_options(const struct hd_generation *g, struct hd_request_opti
         .prompt_logprobs = g->p.echo && g->p.logprobs,
     };
     o->sampling.grammar = g->grammar;
-    memcpy(o->id, g->id, sizeof o->id);
+    snprintf(o->id, sizeof o->id, g->index ? "%.40s-%zu" : "%.40s", g->id, g->index);
+}
+
+void hd_generation_taken(struct hd_generation *g)
+{
+    hd_text_clear(&g->text);
+    hd_text_clear(&g->reasoning);
+    if (g->tool_calls)
+        json_array_clear(g->tool_calls);
+    g->begun = true;
 }
 
 /* ---- Tokens ---------------------------------------------------------------------------------*/
@@ -251,14 +85,30 @@ static void note_time(struct hd_generation *g)
     g->last_us = now;
 }
 
+/* What is no thought: calls are looked for. */
+static int add_answer(struct hd_generation *g, const char *text)
+{
+    return g->tool_calls ? hd_calls_push(&g->calls, text, &g->text, g->tool_calls)
+                         : hd_text_add(&g->text, text, strlen(text));
+}
+
+/* What no stop string cuts off. */
+static int add_raw(struct hd_generation *g, const char *text)
+{
+    if (!g->think.on)
+        return add_answer(g, text);
+    int rc = hd_think_push(&g->think, text, &g->rest, &g->reasoning);
+    if (rc == 0)
+        rc = add_answer(g, hd_text_str(&g->rest));
+    hd_text_clear(&g->rest);
+    return rc;
+}
+
 /* Text of the answer, behind what came before. 1: a stop string is whole. */
 static int add_text(struct hd_generation *g, const char *text)
 {
-    if (!g->tool_calls)
-        return hd_stops_push(&g->stops, text, &g->text);
     int stopped = hd_stops_push(&g->stops, text, &g->raw);
-    int rc = stopped < 0 ? stopped
-                         : hd_calls_push(&g->calls, hd_text_str(&g->raw), &g->text, g->tool_calls);
+    int rc = stopped < 0 ? stopped : add_raw(g, hd_text_str(&g->raw));
     hd_text_clear(&g->raw);
     return rc < 0 ? rc : stopped;
 }
@@ -266,13 +116,17 @@ static int add_text(struct hd_generation *g, const char *text)
 /* No more text will come. */
 static int finish_text(struct hd_generation *g)
 {
-    int rc = hd_stops_finish(&g->stops, g->tool_calls ? &g->raw : &g->text);
-    if (rc < 0 || !g->tool_calls)
-        return rc;
-    rc = hd_calls_push(&g->calls, hd_text_str(&g->raw), &g->text, g->tool_calls);
+    int rc = hd_stops_finish(&g->stops, &g->raw);
     if (rc == 0)
-        rc = hd_calls_finish(&g->calls, &g->text, g->tool_calls);
+        rc = add_raw(g, hd_text_str(&g->raw));
     hd_text_clear(&g->raw);
+    if (rc == 0 && g->think.on)
+        rc = hd_think_finish(&g->think, &g->rest, &g->reasoning);
+    if (rc == 0)
+        rc = add_answer(g, hd_text_str(&g->rest));
+    hd_text_clear(&g->rest);
+    if (rc == 0 && g->tool_calls)
+        rc = hd_calls_finish(&g->calls, &g->text, g->tool_calls);
     if (g->calls.n > 0 && strcmp(g->finish, "stop") == 0)
         g->finish = "tool_calls";
     return rc;
@@ -301,6 +155,8 @@ int hd_generation_token(struct hd_generation *g, const struct hd_token_event *t)
         return rc;
     note_time(g);
     g->completion_tokens++;
+    g->reasoning_tokens += g->think.on && g->think.at == HD_THINK_INSIDE;
+    g->logprobs_sum += isnan(t->logprob) ? 0 : t->logprob;
     if (g->tokens && json_array_append_new(g->tokens, json_integer(t->id)) < 0)
         return HD_E_NOMEM;
     if (!g->backend->tokenizer)

@@ -7,6 +7,7 @@
 
 #include "leader/api/params.h"
 #include "leader/api/prompt.h"
+#include "leader/api/think.h"
 
 struct hd_generation {
     const struct hd_api_backend *backend; /* borrowed */
@@ -15,14 +16,20 @@ struct hd_generation {
     struct hd_grammar *grammar; /* what the answer must match; NULL: anything */
     struct hd_prompt prompt;
     char id[48];
+    size_t index;    /* of the answers to one request */
     int64_t created; /* seconds since 1970 */
 
     struct hd_detok detok;
     struct hd_stops stops;
     struct hd_text text; /* not sent yet */
+    struct hd_think think;
+    struct hd_text reasoning; /* not sent yet */
+    uint32_t reasoning_tokens;
+    double logprobs_sum; /* where they were asked for */
     struct hd_call_marks marks;
     struct hd_calls calls; /* of tools, in the text */
-    struct hd_text raw;    /* text in which they are looked for */
+    struct hd_text raw;    /* text in which thoughts are looked for */
+    struct hd_text rest;   /* ... and calls */
     json_t *tool_calls;    /* found and not sent yet; NULL: no tools were offered */
     json_t *logprobs;      /* in OpenAI's shape, not sent yet; NULL when not asked for */
     json_t *tokens;        /* ids, not sent yet; this and the next two: NULL without "hydac" */
@@ -40,11 +47,22 @@ struct hd_generation {
     json_t *failovers;
 };
 
-/* From any thread. Takes over `body`. 0, or HD_E_RANGE with *r; hd_generation_deinit is right in
- * both cases. */
-int hd_generation_init(struct hd_generation *g, const struct hd_api_backend *b, json_t *body,
-                       bool chat, struct hd_refusal *r);
+struct hd_generation_options {
+    const struct hd_api_backend *backend;
+    const json_t *body;
+    bool chat;    /* a turn of a conversation */
+    bool endless; /* without max_tokens the context is the limit, as in a chat */
+    /* One of the same body, which knows the prompt already, and whose seed makes that of the
+     * index-th answer; NULL: none. */
+    const struct hd_generation *like;
+    size_t index;
+};
+/* From any thread. 0, or HD_E_RANGE with *r; hd_generation_deinit is right in both cases. */
+int hd_generation_init(struct hd_generation *g, const struct hd_generation_options *o,
+                       struct hd_refusal *r);
 void hd_generation_deinit(struct hd_generation *g);
+/* What was collected of text, thoughts and calls has been made into something. */
+void hd_generation_taken(struct hd_generation *g);
 /* What the backend is asked; tokens are borrowed. */
 void hd_generation_options(const struct hd_generation *g, struct hd_request_options *o);
 

@@ -4,9 +4,21 @@
 
 struct hd_call;
 
-/* generate.c */
+/* openai.c */
 void hd_post_completions(struct hd_call *c, const char *rest);
 void hd_post_chat(struct hd_call *c, const char *rest);
+void hd_post_embeddings(struct hd_call *c, const char *rest);
+/* responses.c */
+void hd_post_responses(struct hd_call *c, const char *rest);
+/* messages.c */
+void hd_post_messages(struct hd_call *c, const char *rest);
+void hd_post_count_tokens(struct hd_call *c, const char *rest);
+/* ollama.c, ollama_models.c */
+void hd_post_api_chat(struct hd_call *c, const char *rest);
+void hd_post_api_generate(struct hd_call *c, const char *rest);
+void hd_get_tags(struct hd_call *c, const char *rest);
+void hd_post_show(struct hd_call *c, const char *rest);
+void hd_get_version(struct hd_call *c, const char *rest);
 /* models.c */
 void hd_get_models(struct hd_call *c, const char *rest);
 void hd_get_model(struct hd_call *c, const char *rest);

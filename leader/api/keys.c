@@ -112,7 +112,7 @@ static bool shows(struct MHD_Connection *conn, const struct hd_api_key *key)
 
 bool hd_api_is_guarded(const char *url)
 {
-    return below(url, "/v1") || below(url, "/hydac");
+    return below(url, "/v1") || below(url, "/hydac") || below(url, "/api");
 }
 
 /* One sentence for a key that is wrong and for one that is missing. */

@@ -4,6 +4,7 @@
  * the loop's timers, and a resumed connection is run from `later`. */
 #include "leader/api/api.h"
 
+#include "common/util/clock.h"
 #include "leader/api/call.h"
 #include "leader/api/feed.h"
 #include "leader/api/limits.h"
@@ -16,7 +17,9 @@
 #define DEFAULT_BODY        ((size_t)4 << 20)
 #define DEFAULT_BODIES      ((size_t)64 << 20)
 #define DEFAULT_REQUEST_MS  30000u /* a prompt of megabytes over a slow line */
-#define SWEEP_MS            250u   /* between looks for those who take longer */
+/* Proxies give up on a silent stream after a minute (nginx), or half of one. */
+#define DEFAULT_KEEP_ALIVE_MS 10000u
+#define SWEEP_MS              250u /* between looks for those who take longer */
 
 static void stop(struct hd_api *a);
 static void on_timer(uv_timer_t *t);
@@ -51,8 +54,7 @@ static void on_later(uv_async_t *h)
 {
     struct hd_api *a = h->data;
     for (struct hd_call *c = a->calls; c; c = c->next)
-        if (c->cancel)
-            hd_call_cancel(c);
+        hd_call_cancel_marked(c);
     run(a);
 }
 
@@ -153,7 +155,10 @@ static void close_handle(struct hd_api *a, uv_handle_t *h)
 static void on_sweep(uv_timer_t *t)
 {
     struct hd_api *a = t->data;
+    uint64_t now = hd_now_us();
     hd_clients_sweep(&a->clients);
+    for (struct hd_call *c = a->calls; c; c = c->next)
+        hd_call_keep_alive(c, now);
     hd_listener_look(&a->listener);
 }
 
@@ -198,6 +203,8 @@ static void set_defaults(struct hd_api_options *o)
         o->max_bodies = DEFAULT_BODIES;
     if (o->request_ms == 0)
         o->request_ms = DEFAULT_REQUEST_MS;
+    if (o->keep_alive_ms == 0)
+        o->keep_alive_ms = DEFAULT_KEEP_ALIVE_MS;
 }
 
 int hd_api_new(struct hd_api **out, const struct hd_api_options *o, struct hd_error *err)

@@ -29,11 +29,18 @@ static json_t *take_list(json_t **list)
     return full;
 }
 
-static json_t *usage(const struct hd_generation *g)
+json_t *hd_usage_json(const struct hd_usage *u)
 {
-    return json_pack("{s:I, s:I, s:I}", "prompt_tokens", (json_int_t)g->prompt.n,
-                     "completion_tokens", (json_int_t)g->completion_tokens, "total_tokens",
-                     (json_int_t)g->prompt.n + g->completion_tokens);
+    json_t *o = json_pack("{s:I, s:I, s:I}", "prompt_tokens", (json_int_t)u->prompt,
+                          "completion_tokens", (json_int_t)u->completion, "total_tokens",
+                          (json_int_t)(u->prompt + u->completion));
+    if (o && u->thoughts &&
+        json_object_set_new(o, "completion_tokens_details",
+                            json_pack("{s:I}", "reasoning_tokens", (json_int_t)u->reasoning)) < 0) {
+        json_decref(o);
+        o = NULL;
+    }
+    return o;
 }
 
 static bool is_suspect(const struct hd_generation *g)
@@ -67,41 +74,48 @@ static json_t *extension(struct hd_generation *g)
     return o;
 }
 
-static json_t *envelope(const struct hd_generation *g, const char *object, json_t *choice)
+static json_t *envelope(const struct hd_generation *g, const char *object, json_t *choices)
 {
-    json_t *o = json_pack("{s:s, s:s, s:I, s:s, s:o}", "id", g->id, "object", object, "created",
-                          (json_int_t)g->created, "model", g->backend->model, "choices",
-                          choice ? json_pack("[o]", choice) : json_array());
-    return o;
+    return json_pack("{s:s, s:s, s:I, s:s, s:o}", "id", g->id, "object", object, "created",
+                     (json_int_t)g->created, "model", g->backend->model, "choices", choices);
 }
 
 bool hd_generation_has_news(const struct hd_generation *g)
 {
-    return g->text.len > 0 || g->finish || json_array_size(g->tool_calls) > 0 ||
-           json_array_size(g->tokens) > 0 || (g->p.chat && !g->begun) ||
+    return g->text.len > 0 || g->reasoning.len > 0 || g->finish ||
+           json_array_size(g->tool_calls) > 0 || json_array_size(g->tokens) > 0 ||
+           (g->p.chat && !g->begun) ||
            json_array_size(json_object_get(g->logprobs, g->p.chat ? "content" : "tokens")) > 0;
 }
 
-/* Adds "hydac" where it was asked for; frees *o and returns NULL when memory is out. */
-static json_t *extend(struct hd_generation *g, json_t *o)
+/* Sets a member, takes `v` over; frees *o and returns NULL when memory is out. */
+static json_t *with(json_t *o, const char *key, json_t *v)
 {
-    if (o && (g->p.hydac || is_suspect(g)) && json_object_set_new(o, "hydac", extension(g)) < 0) {
-        json_decref(o);
-        o = NULL;
+    if (!o) {
+        json_decref(v);
+        return NULL;
     }
-    hd_text_clear(&g->text);
-    g->begun = true;
+    if (json_object_set_new(o, key, v) == 0)
+        return o;
+    json_decref(o);
+    return NULL;
+}
+
+json_t *hd_extended_json(struct hd_generation *g, json_t *o)
+{
+    if (g->p.hydac || is_suspect(g))
+        o = with(o, "hydac", extension(g));
+    hd_generation_taken(g);
     return o;
 }
 
-/* Adds the calls that were found, if any; frees *o and returns NULL when memory is out. */
-static json_t *with_calls(struct hd_generation *g, json_t *o)
+/* Adds the thoughts and the calls that were found, if any. */
+static json_t *with_others(struct hd_generation *g, json_t *o)
 {
-    if (o && json_array_size(g->tool_calls) > 0 &&
-        json_object_set_new(o, "tool_calls", take_list(&g->tool_calls)) < 0) {
-        json_decref(o);
-        o = NULL;
-    }
+    if (g->reasoning.len > 0)
+        o = with(o, "reasoning_content", json_string(hd_text_str(&g->reasoning)));
+    if (json_array_size(g->tool_calls) > 0)
+        o = with(o, "tool_calls", take_list(&g->tool_calls));
     return o;
 }
 
@@ -111,7 +125,7 @@ static json_t *chat_delta(struct hd_generation *g)
     json_t *o = !g->begun         ? json_pack("{s:s, s:s}", "role", "assistant", "content", text)
                 : g->text.len > 0 ? json_pack("{s:s}", "content", text)
                                   : json_object();
-    return with_calls(g, o);
+    return with_others(g, o);
 }
 
 /* Whole calls have no `index`; without text beside them there is none, not an empty one. */
@@ -120,59 +134,52 @@ static json_t *chat_message(struct hd_generation *g)
     bool only_calls = g->text.len == 0 && json_array_size(g->tool_calls) > 0;
     for (size_t i = 0; i < json_array_size(g->tool_calls); i++)
         json_object_del(json_array_get(g->tool_calls, i), "index");
-    return with_calls(g, json_pack("{s:s, s:s?}", "role", "assistant", "content",
-                                   only_calls ? NULL : hd_text_str(&g->text)));
+    return with_others(g, json_pack("{s:s, s:s?}", "role", "assistant", "content",
+                                    only_calls ? NULL : hd_text_str(&g->text)));
 }
 
-json_t *hd_generation_chunk(struct hd_generation *g)
+/* `message`: what a chat's choice has, by its key. */
+static json_t *choice(struct hd_generation *g, const char *key, json_t *message)
 {
-    json_t *choice = json_pack("{s:i, s:o, s:s?}", "index", 0, "logprobs", take_logprobs(g),
-                               "finish_reason", g->finish);
-    int rc = g->p.chat ? json_object_set_new(choice, "delta", chat_delta(g))
-                       : json_object_set_new(choice, "text", json_string(hd_text_str(&g->text)));
-    if (rc < 0) {
-        json_decref(choice);
-        return NULL;
-    }
-    json_t *o = envelope(g, g->p.chat ? "chat.completion.chunk" : "text_completion", choice);
-    if (o && g->p.include_usage && json_object_set_new(o, "usage", json_null()) < 0) {
-        json_decref(o);
-        return NULL;
-    }
-    return extend(g, o);
+    json_t *o = json_pack("{s:I, s:o, s:s?}", "index", (json_int_t)g->index, "logprobs",
+                          take_logprobs(g), "finish_reason", g->finish);
+    return with(o, key, message);
 }
 
-json_t *hd_generation_usage_chunk(const struct hd_generation *g)
+static json_t *text_choice(struct hd_generation *g)
 {
-    json_t *o = envelope(g, g->p.chat ? "chat.completion.chunk" : "text_completion", NULL);
-    if (o && json_object_set_new(o, "usage", usage(g)) < 0) {
-        json_decref(o);
-        return NULL;
-    }
-    return o;
+    return choice(g, "text", json_string(hd_text_str(&g->text)));
+}
+
+json_t *hd_chunk_json(struct hd_generation *g)
+{
+    json_t *one = g->p.chat ? choice(g, "delta", chat_delta(g)) : text_choice(g);
+    json_t *o = envelope(g, g->p.chat ? "chat.completion.chunk" : "text_completion",
+                         one ? json_pack("[o]", one) : NULL);
+    if (g->p.include_usage)
+        o = with(o, "usage", json_null());
+    return hd_extended_json(g, o);
+}
+
+json_t *hd_usage_chunk_json(const struct hd_generation *g, const struct hd_usage *u)
+{
+    json_t *o = envelope(g, g->p.chat ? "chat.completion.chunk" : "text_completion", json_array());
+    return with(o, "usage", hd_usage_json(u));
+}
+
+json_t *hd_choice_json(struct hd_generation *g)
+{
+    return g->p.chat ? choice(g, "message", chat_message(g)) : text_choice(g);
+}
+
+json_t *hd_whole_json(const struct hd_generation *g, json_t *choices, const struct hd_usage *u)
+{
+    json_t *o = envelope(g, g->p.chat ? "chat.completion" : "text_completion", choices);
+    return with(o, "usage", hd_usage_json(u));
 }
 
 bool hd_generation_is_long(const struct hd_generation *g)
 {
     size_t scored = g->completion_tokens + (g->p.echo ? g->prompt.n : 0);
     return g->p.logprobs && scored * (1 + g->p.top_logprobs) > LONG;
-}
-
-json_t *hd_generation_whole(struct hd_generation *g)
-{
-    const char *text = hd_text_str(&g->text);
-    json_t *choice = json_pack("{s:i, s:o, s:s?}", "index", 0, "logprobs", take_logprobs(g),
-                               "finish_reason", g->finish);
-    int rc = g->p.chat ? json_object_set_new(choice, "message", chat_message(g))
-                       : json_object_set_new(choice, "text", json_string(text));
-    if (rc < 0) {
-        json_decref(choice);
-        return NULL;
-    }
-    json_t *o = envelope(g, g->p.chat ? "chat.completion" : "text_completion", choice);
-    if (o && json_object_set_new(o, "usage", usage(g)) < 0) {
-        json_decref(o);
-        return NULL;
-    }
-    return extend(g, o);
 }

@@ -4,12 +4,27 @@
 
 #include "leader/api/generation.h"
 
-/* Each returns a new object, NULL when memory is out. */
+struct hd_usage {
+    size_t prompt, completion; /* tokens */
+    size_t reasoning;          /* of the completion's: before the answer */
+    bool thoughts;             /* the model has such */
+};
+
+/* Each returns a new object, NULL when memory is out, also for a NULL that it takes over. */
+json_t *hd_usage_json(const struct hd_usage *u);
+/* Of a stream: what was collected, which is cleared; the last one, without a choice. */
+json_t *hd_chunk_json(struct hd_generation *g);
+json_t *hd_usage_chunk_json(const struct hd_generation *g, const struct hd_usage *u);
+/* One of the choices, and all of them, which it takes over. */
+json_t *hd_choice_json(struct hd_generation *g);
+json_t *hd_whole_json(const struct hd_generation *g, json_t *choices, const struct hd_usage *u);
+/* Adds "hydac" where it was asked for; clears what was collected. Takes `o` over and gives it back.
+ */
+json_t *hd_extended_json(struct hd_generation *g, json_t *o);
+
+/* There is something for a chunk. */
 bool hd_generation_has_news(const struct hd_generation *g);
-json_t *hd_generation_chunk(struct hd_generation *g); /* clears what was collected */
-json_t *hd_generation_usage_chunk(const struct hd_generation *g);
-json_t *hd_generation_whole(struct hd_generation *g);
-/* Making that takes longer than a moment. */
+/* Making its objects takes longer than a moment. */
 bool hd_generation_is_long(const struct hd_generation *g);
 
 #endif

@@ -2,6 +2,8 @@
  */
 #include "leader/api/params.h"
 
+#include "leader/api/bias.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +16,6 @@
 #define MAX_TEMPERATURE 2.0   /* OpenAI's */
 #define MAX_PENALTY     2.0   /* OpenAI's, either way */
 #define MAX_REPETITION  100.0 /* vLLM's has no limit */
-#define MAX_BIAS        100.0 /* OpenAI's, either way */
 
 struct parse {
     struct hd_params *p;
@@ -106,6 +107,17 @@ static int take_max_tokens(struct parse *s, const char *key, const json_t *v)
     return take_uint_to(s, key, v, &s->p->max_tokens);
 }
 
+static int take_n(struct parse *s, const char *key, const json_t *v)
+{
+    int rc = take_uint_to(s, key, v, &s->p->n);
+    return rc == 0 && s->p->n == 0 ? wrong(s, key, "1 or more") : rc;
+}
+
+static int take_best_of(struct parse *s, const char *key, const json_t *v)
+{
+    return take_uint_to(s, key, v, &s->p->best_of);
+}
+
 static int take_temperature(struct parse *s, const char *key, const json_t *v)
 {
     return take_real_to(s, key, v, MAX_TEMPERATURE, &s->p->sampling.temperature);
@@ -144,41 +156,11 @@ static int take_repetition(struct parse *s, const char *key, const json_t *v)
     return rc;
 }
 
-static int bad_bias(struct parse *s, const char *key)
-{
-    return hd_refuse(s->r, 400, key, "invalid_value",
-                     "'%s' must be an object of at most %d members, each a token id from 0 to %u "
-                     "with a number from -%g to %g.",
-                     key, HD_MAX_BIAS, s->b->vocab - 1, MAX_BIAS, MAX_BIAS);
-}
-
-/* {"50256": -100}; clients that have no object send [] or null. */
 static int take_bias(struct parse *s, const char *key, const json_t *v)
 {
-    size_t n = json_object_size(v);
-    const char *name;
-    json_t *value;
-    if (json_is_array(v) && json_array_size(v) == 0)
-        return 0;
-    if (!json_is_object(v) || n > HD_MAX_BIAS)
-        return bad_bias(s, key);
-    struct hd_token_bias *bias = calloc(n + 1, sizeof *bias);
-    if (!bias)
-        return hd_refuse_memory(s->r);
-    s->p->bias = bias;
-    json_object_foreach((json_t *)v, name, value)
-    {
-        char *end;
-        unsigned long id = strtoul(name, &end, 10);
-        double d = json_number_value(value);
-        bool number = name[0] >= '0' && name[0] <= '9' && *end == '\0';
-        if (!number || id >= s->b->vocab || !json_is_number(value) || !(fabs(d) <= MAX_BIAS))
-            return bad_bias(s, key);
-        *bias++ = (struct hd_token_bias){.id = (int32_t)id, .bias = d};
-    }
+    int rc = hd_bias_take(&s->p->bias, &s->p->sampling.n_bias, v, s->b->vocab, s->r);
     s->p->sampling.bias = s->p->bias;
-    s->p->sampling.n_bias = n;
-    return 0;
+    return rc;
 }
 
 static int take_seed(struct parse *s, const char *key, const json_t *v)
@@ -277,11 +259,6 @@ static int take_any(struct parse *s, const char *key, const json_t *v)
     return 0;
 }
 
-static int take_only_one(struct parse *s, const char *key, const json_t *v)
-{
-    return json_is_integer(v) && json_integer_value(v) == 1 ? 0 : not_supported(s, key);
-}
-
 static int take_only_empty(struct parse *s, const char *key, const json_t *v)
 {
     bool empty = (json_is_object(v) && json_object_size(v) == 0) ||
@@ -308,8 +285,8 @@ static const struct field fields[] = {
     {"top_logprobs", CHAT, take_top_logprobs},
     {"ignore_eos", BOTH, take_ignore_eos},
     {"hydac", BOTH, take_hydac},
-    {"n", BOTH, take_only_one},
-    {"best_of", COMPLETION, take_only_one},
+    {"n", BOTH, take_n},
+    {"best_of", COMPLETION, take_best_of},
     {"min_p", BOTH, take_min_p},
     {"presence_penalty", BOTH, take_presence},
     {"frequency_penalty", BOTH, take_frequency},
@@ -379,6 +356,10 @@ static int check_together(struct parse *s)
         return hd_refuse(s->r, 400, "max_tokens", "invalid_value",
                          "'max_tokens' may be 0 only with 'echo' and 'logprobs' (to score the "
                          "prompt).");
+    if (p->best_of > 0 && (p->best_of < p->n || (p->best_of > p->n && p->stream)))
+        return hd_refuse(s->r, 400, "best_of", "invalid_value",
+                         "'best_of' must be 'n' or more, and where it is more nothing can be "
+                         "streamed.");
     int rc = check_resume(s);
     return rc < 0 ? rc : hd_tools_check(&p->tools, s->r);
 }
@@ -399,6 +380,7 @@ int hd_params_read(struct hd_params *p, const json_t *body, const struct hd_api_
 {
     struct parse s = {.p = p, .body = body, .b = b, .r = r};
     p->sampling = (struct hd_sampling){.temperature = 1, .top_p = 1};
+    p->n = 1;
     if (!json_is_object(body))
         return hd_refuse(r, 400, NULL, "invalid_json", "The body must be a JSON object.");
     const char *key;

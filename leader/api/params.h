@@ -14,8 +14,6 @@
 #include "leader/api/tools.h"
 #include "leader/api/text.h"
 
-#define HD_MAX_BIAS 1024 /* tokens in logit_bias */
-
 /* Of an answer that goes on (resume.h). */
 #define HD_DIGEST_TEXT 17 /* 16 hexadecimal digits */
 struct hd_resume {
@@ -34,6 +32,7 @@ struct hd_params {
     bool stream, include_usage, echo, hydac, ignore_eos, logprobs;
     bool has_max_tokens, has_seed;
     uint32_t max_tokens, top_logprobs;
+    uint32_t n, best_of; /* answers that are given back; that are generated, 0: as many */
     struct hd_sampling sampling;
     const char *stops[HD_MAX_STOPS]; /* borrowed from the JSON */
     size_t n_stops;

@@ -8,8 +8,9 @@
 
 static int bad_prompt(struct hd_refusal *r)
 {
-    return hd_refuse(r, 400, "prompt", "invalid_value",
-                     "'prompt' must be one string or one non-empty array of token ids.");
+    return hd_refuse(
+        r, 400, "prompt", "invalid_value",
+        "'prompt' must be a string, a non-empty array of token ids, or an array of such.");
 }
 
 static int no_tokenizer(const struct hd_api_backend *b, struct hd_refusal *r, const char *param)

@@ -80,6 +80,7 @@ static enum MHD_Result begin(struct hd_api *a, struct MHD_Connection *conn,
     if (!c)
         return MHD_NO;
     *call = c;
+    c->refused = hd_route_refusal(head->url);
     const char *fault = hd_framing_fault(conn, head);
     if (fault)
         return refuse_framing(c, fault);

@@ -1,4 +1,4 @@
-/* refusal.c - errors as OpenAI's clients expect them. */
+/* refusal.c - errors as clients expect them: OpenAI's, Ollama's, Anthropic's. */
 #include "leader/api/refusal.h"
 
 #include "common/util/error.h"
@@ -63,4 +63,30 @@ json_t *hd_refusal_json(const struct hd_refusal *r)
     return json_pack("{s:{s:o, s:s, s:o, s:s?}}", "error", "message", lenient_string(r->text),
                      "type", r->type, "param", r->param[0] ? lenient_string(r->param) : json_null(),
                      "code", r->code);
+}
+
+json_t *hd_ollama_refusal(const struct hd_refusal *r)
+{
+    return json_pack("{s:o}", "error", lenient_string(r->text));
+}
+
+/* Anthropic's types, by the status. */
+static const char *messages_type_of(unsigned status)
+{
+    static const struct {
+        unsigned status;
+        const char *type;
+    } types[] = {{401, "authentication_error"}, {403, "permission_error"},
+                 {404, "not_found_error"},      {413, "request_too_large"},
+                 {429, "rate_limit_error"},     {503, "overloaded_error"}};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (types[i].status == status)
+            return types[i].type;
+    return status < 500 ? "invalid_request_error" : "api_error";
+}
+
+json_t *hd_messages_refusal(const struct hd_refusal *r)
+{
+    return json_pack("{s:s, s:{s:s, s:o}}", "type", "error", "error", "type",
+                     messages_type_of(r->status), "message", lenient_string(r->text));
 }

@@ -20,7 +20,9 @@ int hd_refuse_value(struct hd_refusal *r, const char *key, const char *what);
 int hd_refuse_memory(struct hd_refusal *r); /* there is none: 500 */
 /* A model that is not served here: 404. */
 int hd_refuse_model(struct hd_refusal *r, const char *name, const char *served);
-/* {"error": {...}}, NULL when memory is out. */
+/* {"error": {...}}, NULL when memory is out. Other APIs have forms of their own. */
 json_t *hd_refusal_json(const struct hd_refusal *r);
+json_t *hd_ollama_refusal(const struct hd_refusal *r);
+json_t *hd_messages_refusal(const struct hd_refusal *r);
 
 #endif

@@ -11,11 +11,23 @@ static const struct route {
     bool admin;  /* it changes the cluster */
     bool prompt; /* its body is one, and may be large */
     bool below;  /* path ends with "/", and `rest` is what stands behind it */
+    json_t *(*refusal)(const struct hd_refusal *r); /* NULL: OpenAI's */
 } routes[] = {
     {"/v1/completions", "POST", hd_post_completions, .prompt = true},
     {"/v1/chat/completions", "POST", hd_post_chat, .prompt = true},
     {"/v1/models", "GET", hd_get_models},
     {"/v1/models/", "GET", hd_get_model, .below = true},
+    {"/v1/responses", "POST", hd_post_responses, .prompt = true},
+    {"/v1/embeddings", "POST", hd_post_embeddings, .prompt = true},
+    {"/v1/messages", "POST", hd_post_messages, .prompt = true, .refusal = hd_messages_refusal},
+    {"/v1/messages/count_tokens", "POST", hd_post_count_tokens, .prompt = true,
+     .refusal = hd_messages_refusal},
+    {"/api/chat", "POST", hd_post_api_chat, .prompt = true, .refusal = hd_ollama_refusal},
+    {"/api/generate", "POST", hd_post_api_generate, .prompt = true, .refusal = hd_ollama_refusal},
+    {"/api/tags", "GET", hd_get_tags, .refusal = hd_ollama_refusal},
+    {"/api/ps", "GET", hd_get_tags, .refusal = hd_ollama_refusal},
+    {"/api/show", "POST", hd_post_show, .refusal = hd_ollama_refusal},
+    {"/api/version", "GET", hd_get_version, .refusal = hd_ollama_refusal},
     {"/tokenize", "POST", hd_post_tokenize, .prompt = true},
     {"/detokenize", "POST", hd_post_detokenize, .prompt = true},
     {"/", "GET", hd_get_page},
@@ -43,6 +55,12 @@ bool hd_route_is_admin(const char *url)
 {
     const struct route *r = find(url);
     return r && r->admin;
+}
+
+json_t *(*hd_route_refusal(const char *url))(const struct hd_refusal *r)
+{
+    const struct route *r = find(url);
+    return r && r->refusal ? r->refusal : hd_refusal_json;
 }
 
 bool hd_route_takes_prompts(const char *url)

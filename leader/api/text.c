@@ -45,6 +45,28 @@ void hd_text_deinit(struct hd_text *t)
     *t = (struct hd_text){0};
 }
 
+void hd_text_drop(struct hd_text *t, size_t n)
+{
+    if (n == 0)
+        return;
+    memmove(t->data, t->data + n, t->len - n + 1);
+    t->len -= n;
+}
+
+size_t hd_text_maybe_begins(const struct hd_text *t, const char *mark)
+{
+    const char *s = hd_text_str(t);
+    size_t len = t->len, at = len, n = strlen(mark);
+    for (size_t i = len < n ? 0 : len - n + 1; i < len; i++)
+        if (strncmp(s + i, mark, len - i) == 0) {
+            at = i;
+            break;
+        }
+    while (at > 0 && strchr(" \t\r\n", s[at - 1]))
+        at--;
+    return at;
+}
+
 const char *hd_word_next(const char *w, size_t *len)
 {
     if (!w)
@@ -55,13 +77,15 @@ const char *hd_word_next(const char *w, size_t *len)
 }
 
 /* Where the earliest stop string begins, or NULL. */
-static const char *find_stop(const struct hd_stops *s)
+static const char *find_stop(struct hd_stops *s)
 {
     const char *first = NULL;
     for (size_t i = 0; i < s->n; i++) {
         const char *at = strstr(hd_text_str(&s->held), s->list[i]);
-        if (at && (!first || at < first))
+        if (at && (!first || at < first)) {
             first = at;
+            s->met = s->list[i];
+        }
     }
     return first;
 }
@@ -83,7 +107,7 @@ static size_t open_end(const struct hd_stops *s)
 
 int hd_stops_push(struct hd_stops *s, const char *text, struct hd_text *out)
 {
-    if (s->hit)
+    if (s->met)
         return 1;
     if (s->n == 0)
         return hd_text_add(out, text, strlen(text));
@@ -91,19 +115,17 @@ int hd_stops_push(struct hd_stops *s, const char *text, struct hd_text *out)
     if (rc < 0)
         return rc;
     const char *at = find_stop(s);
-    s->hit = at != NULL;
     size_t show = at ? (size_t)(at - s->held.data) : s->held.len - open_end(s);
     rc = hd_text_add(out, s->held.data, show);
     if (rc < 0)
         return rc;
-    s->held.len -= show;
-    memmove(s->held.data, s->held.data + show, s->held.len + 1);
-    return s->hit ? 1 : 0;
+    hd_text_drop(&s->held, show);
+    return s->met ? 1 : 0;
 }
 
 int hd_stops_finish(struct hd_stops *s, struct hd_text *out)
 {
-    int rc = s->hit ? 0 : hd_text_add(out, hd_text_str(&s->held), s->held.len);
+    int rc = s->met ? 0 : hd_text_add(out, hd_text_str(&s->held), s->held.len);
     hd_text_clear(&s->held);
     return rc;
 }

@@ -15,6 +15,9 @@ int hd_text_add(struct hd_text *t, const char *data, size_t len);
 const char *hd_text_str(const struct hd_text *t);
 void hd_text_clear(struct hd_text *t); /* empty, keeps its memory */
 void hd_text_deinit(struct hd_text *t);
+void hd_text_drop(struct hd_text *t, size_t n); /* its first bytes, that are there */
+/* Where the end begins that may be the beginning of `mark`, with the blanks before it. */
+size_t hd_text_maybe_begins(const struct hd_text *t, const char *mark);
 
 /* The next word of a list with blanks between them, from *w on; NULL: there is none (w may be
  * NULL). Not NUL-terminated, *len bytes: go on behind it. */
@@ -29,7 +32,7 @@ struct hd_stops {
     const char *list[HD_MAX_STOPS]; /* borrowed, none empty */
     size_t n;
     struct hd_text held;
-    bool hit;
+    const char *met; /* the one at which it ended; NULL: none so far */
 };
 /* Adds to `out` what may be shown. 0, 1 when a stop string was met (now or before), HD_E_NOMEM. */
 int hd_stops_push(struct hd_stops *s, const char *text, struct hd_text *out);

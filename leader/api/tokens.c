@@ -146,25 +146,12 @@ static void run_detokenize(void *call)
     work(call, detokenize);
 }
 
-static void on_worked(void *call)
-{
-    struct hd_call *c = call;
-    if (!hd_call_worked(c))
-        return;
-    if (c->refusal.status != 0) {
-        hd_call_refuse(c, &c->refusal);
-        return;
-    }
-    hd_call_reply_text(c, NULL, c->text);
-    c->text = NULL;
-}
-
 void hd_post_tokenize(struct hd_call *c, const char *rest)
 {
-    hd_call_work_on_body(c, run_tokenize, on_worked);
+    hd_call_work_on_body(c, run_tokenize, hd_call_reply_worked);
 }
 
 void hd_post_detokenize(struct hd_call *c, const char *rest)
 {
-    hd_call_work_on_body(c, run_detokenize, on_worked);
+    hd_call_work_on_body(c, run_detokenize, hd_call_reply_worked);
 }

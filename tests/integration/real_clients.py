@@ -16,6 +16,8 @@ import venv
 
 PACKAGES = {
     "openai": ["openai"],
+    "ollama": ["ollama"],
+    "anthropic": ["anthropic"],
     "instructor": ["instructor"],
     "langchain": ["langchain-openai"],
     "litellm": ["litellm"],
@@ -52,6 +54,94 @@ def use_openai(url):
         message = ask(**common, tools=[TOOL], tool_choice=choice).choices[0].message
         assert set(json.loads(message.tool_calls[0].function.arguments)) == {"city", "warm"}
     ask(**common, tools=[TOOL], tool_choice="auto", frequency_penalty=0.3, user="me", metadata={})
+    several = ask(**common | {"temperature": 1.0}, n=3, seed=1)
+    assert [c.index for c in several.choices] == [0, 1, 2]
+    assert len({c.message.content for c in several.choices}) > 1
+    use_responses(url)
+
+
+def use_responses(url):
+    import json
+
+    from openai import OpenAI
+
+    client = OpenAI(base_url=url, api_key="none")
+    ask = client.responses.create
+    common = {"model": "gpt-4o-mini", "input": QUESTION, "temperature": 0}
+    said = ask(**common, max_output_tokens=20)
+    assert said.output_text and said.status == "incomplete" and said.usage.output_tokens == 20
+    events = list(ask(**common, max_output_tokens=20, stream=True))
+    deltas = [e.delta for e in events if e.type == "response.output_text.delta"]
+    assert "".join(deltas) == said.output_text == events[-1].response.output_text
+    assert [e.sequence_number for e in events] == list(range(len(events)))
+    form = {"format": {"type": "json_schema", "name": "w", "strict": True, "schema": SCHEMA}}
+    assert set(json.loads(ask(**common, text=form).output_text)) == {"city", "warm"}
+    tool = {"type": "function", "strict": True, **TOOL["function"]}
+    call = ask(**common, tools=[tool], tool_choice="required").output[0]
+    assert call.type == "function_call" and set(json.loads(call.arguments)) == {"city", "warm"}
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
+    more = common | {"input": [*QUESTION, call.model_dump(), result]}
+    assert ask(**more, tools=[tool], max_output_tokens=20).output_text is not None
+
+
+def use_ollama(url):
+    import json
+
+    from ollama import Client, ResponseError
+
+    client = Client(host=url.removesuffix("/v1"))
+    model = client.list().models[0].model
+    assert client.show(model).capabilities and client.ps().models
+    common = {"model": "llama3.2", "options": {"temperature": 0, "num_predict": 80}}
+    said = client.chat(messages=QUESTION, **common)
+    assert said.message.content and said.done and said.eval_count > 0
+    parts = list(client.chat(messages=QUESTION, stream=True, **common))
+    assert "".join(p.message.content for p in parts) == said.message.content
+    assert parts[-1].done_reason in ("stop", "length")
+    answer = client.chat(messages=QUESTION, format=SCHEMA, **common).message.content
+    assert set(json.loads(answer)) == {"city", "warm"}
+    client.chat(messages=QUESTION, tools=[TOOL], **common)
+    assert client.generate(prompt="Say hi", system="Be brief.", **common).response
+    assert client.generate(prompt="Once upon", raw=True, **common).response
+    assert client.generate(model="llama3.2").done_reason == "load"
+    try:
+        client.chat(messages=[{"role": "user", "content": "?", "images": [b"x"]}], **common)
+    except ResponseError as e:
+        assert e.status_code == 400 and "images" in str(e)
+    else:
+        raise AssertionError("images are seen")
+
+
+def use_anthropic(url):
+    from anthropic import Anthropic, BadRequestError
+
+    client = Anthropic(base_url=url.removesuffix("/v1"), api_key="none")
+    common = {"model": "claude", "max_tokens": 60, "messages": QUESTION}
+    said = client.messages.create(**common, extra_body={"seed": 1})
+    assert said.content[0].text and said.stop_reason in ("end_turn", "max_tokens")
+    with client.messages.stream(**common, extra_body={"seed": 1}) as stream:
+        assert "".join(stream.text_stream) == said.content[0].text
+        assert stream.get_final_message().usage.output_tokens == said.usage.output_tokens
+    tool = {"name": "get_weather", "description": "The weather", "input_schema": SCHEMA}
+    more = common | {"tools": [tool]}
+    call = client.messages.create(**more, tool_choice={"type": "any"}).content[0]
+    assert call.type == "tool_use" and set(call.input) == {"city", "warm"}
+    with client.messages.stream(**more, tool_choice={"type": "tool", "name": tool["name"]}) as s:
+        assert set(s.get_final_message().content[0].input) == {"city", "warm"}
+    result = {"type": "tool_result", "tool_use_id": call.id, "content": "sunny"}
+    more["messages"] = [
+        *QUESTION,
+        {"role": "assistant", "content": [call.model_dump()]},
+        {"role": "user", "content": [result]},
+    ]
+    assert client.messages.create(**more).content
+    assert client.messages.count_tokens(model="claude", messages=QUESTION).input_tokens > 5
+    try:
+        client.messages.create(model="claude", max_tokens=5, messages=[])
+    except BadRequestError as e:
+        assert "messages" in str(e)
+    else:
+        raise AssertionError("no messages are enough")
 
 
 def use_instructor(url):

@@ -21,6 +21,8 @@ static int fake_submit(void *arg, const struct hd_request_options *o,
     struct fixture *f = arg;
     if (f->submit_rc < 0)
         return hd_fail(err, f->submit_rc, "the backend says no");
+    if (f->room > 0 && f->n_requests == f->room)
+        return hd_fail(err, HD_E_LIMIT, "the queue is full");
     cr_assert_lt(f->n_requests, MAX_FAKE);
     struct hd_request *r = &f->requests[f->n_requests++];
     *r = (struct hd_request){.o = *o, .ev = *ev, .arg = ev_arg};
@@ -112,6 +114,7 @@ void fixture_open(struct fixture *f, const struct fixture_options *o)
         .max_bodies = o->max_bodies,
         .max_connections = o->max_connections,
         .request_ms = o->request_ms,
+        .keep_alive_ms = o->keep_alive_ms,
         .api_key_file = o->api_key_file,
         .admin_key_file = o->admin_key_file,
         .allowed_hosts = o->allowed_hosts,

@@ -26,6 +26,7 @@ struct fixture {
     const char *not_ready;
     const char *digest; /* of the model; NULL: not known */
     int submit_rc;
+    unsigned room; /* requests that fit the queue; 0: any number */
     struct hd_request requests[MAX_FAKE];
     unsigned n_requests;
     bool hold_status;
@@ -42,7 +43,7 @@ struct fixture {
 struct fixture_options {
     bool no_tokenizer;
     size_t max_body, max_bodies, bytes_a_token;
-    unsigned max_connections, request_ms;
+    unsigned max_connections, request_ms, keep_alive_ms;
     const char *api_key_file, *admin_key_file, *allowed_hosts, *allowed_origins;
     const char *aliases;
     bool any_model;

@@ -18,7 +18,7 @@ static bool feed(const char *text, size_t a, size_t b, const char *const *stops,
         piece[cuts[i + 1] - cuts[i]] = '\0';
         cr_assert_geq(hd_stops_push(&s, piece, out), 0);
     }
-    bool hit = s.hit;
+    bool hit = s.met != NULL;
     cr_assert_eq(hd_stops_finish(&s, out), 0);
     hd_stops_deinit(&s);
     return hit;

@@ -1,0 +1,345 @@
+/* answer.c - from the body to the backend, from its events to the client. */
+#include "leader/api/answer.h"
+
+#include "common/util/clock.h"
+#include "leader/api/limits.h"
+#include "leader/api/resume.h"
+#include "leader/api/sse.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct hd_answer *answer_of(const struct hd_call *c)
+{
+    return c->own;
+}
+
+static bool is_stream(const struct hd_answer *a)
+{
+    return a->choices[0].gen.p.stream;
+}
+
+/* ---- Ends -----------------------------------------------------------------------------------*/
+
+/* Counts how a choice ended, the first time. */
+static void count(struct hd_choice *h, enum hd_outcome how)
+{
+    struct hd_serving *s = h->answer->call->api->o.backend.serving;
+    if (!h->counted)
+        hd_serving_ended(s, how, h->gen.submitted_us, hd_now_us());
+    h->counted = true;
+}
+
+static void cancel_choice(struct hd_choice *h)
+{
+    const struct hd_api_backend *b = &h->answer->call->api->o.backend;
+    struct hd_request *r = h->request;
+    h->request = NULL;
+    h->cancel = false;
+    if (!r)
+        return;
+    count(h, HD_OUTCOME_ABORT); /* unless the answer was whole: a stop string */
+    b->cancel(b->arg, r);
+}
+
+static void cancel(struct hd_call *c, bool all)
+{
+    struct hd_answer *a = answer_of(c);
+    size_t n = c->working ? 0 : a->n; /* else they are a thread's, and no request runs */
+    for (size_t i = 0; i < n; i++)
+        if (all || a->choices[i].cancel)
+            cancel_choice(&a->choices[i]);
+}
+
+/* Cancels from the loop, as events must not. */
+static void cancel_later(struct hd_choice *h)
+{
+    h->cancel = true;
+    hd_call_cancel_later(h->answer->call);
+}
+
+static void cancel_all_later(struct hd_answer *a)
+{
+    for (size_t i = 0; i < a->n; i++)
+        cancel_later(&a->choices[i]);
+}
+
+static void free_answer(void *own)
+{
+    struct hd_answer *a = own;
+    hd_choices_free(a);
+    json_decref(a->kept);
+    if (a->form->free)
+        a->form->free(a->state);
+    free(a);
+}
+
+static const struct hd_call_work work = {.cancel = cancel, .free = free_answer};
+
+/* What can be done no more for this client: cut it off. */
+static void give_up(struct hd_answer *a, int rc)
+{
+    hd_warn(a->call->api->o.log, "http_cut_off", "id=%s why=%s", a->choices[0].gen.id,
+            rc == HD_E_LIMIT ? "slow_client" : "out_of_memory");
+    a->call->gone = true;
+}
+
+/* 0, or why the client cannot be served any more. */
+static int check_unsent(const struct hd_call *c, int rc)
+{
+    return rc == 0 && c->out.len - c->out_sent > HD_MAX_UNSENT ? HD_E_LIMIT : rc;
+}
+
+/* On a thread, or on the loop if it is short. */
+static void write_whole(void *call)
+{
+    struct hd_call *c = call;
+    c->text = hd_json_text(answer_of(c)->form->whole(answer_of(c)));
+}
+
+static void reply_whole(struct hd_call *c)
+{
+    hd_call_reply_text(c, NULL, c->text);
+    c->text = NULL;
+}
+
+static void finish_whole(struct hd_answer *a)
+{
+    static const struct hd_job job = {
+        .run = write_whole, .done = hd_call_reply_worked, .kind = HD_JOBS_LARGE};
+    bool is_long = false;
+    for (size_t i = 0; i < a->n; i++)
+        is_long |= hd_generation_is_long(&a->choices[i].gen);
+    if (is_long) {
+        hd_call_work(a->call, &job);
+        return;
+    }
+    write_whole(a->call);
+    reply_whole(a->call);
+}
+
+/* A choice is whole; with the last of them the answer is. */
+static void finish(struct hd_choice *h)
+{
+    struct hd_answer *a = h->answer;
+    struct hd_call *c = a->call;
+    bool full = strcmp(h->gen.finish, "length") == 0;
+    count(h, full ? HD_OUTCOME_LENGTH : HD_OUTCOME_STOP);
+    h->ended = true;
+    a->running--;
+    c->ended = a->running == 0;
+    if (!is_stream(a)) {
+        if (c->ended)
+            finish_whole(a);
+        return;
+    }
+    int rc = a->form->news(a, (size_t)(h - a->choices), &c->out);
+    if (rc == 0 && c->ended)
+        rc = a->form->end(a, &c->out);
+    if (rc < 0) {
+        give_up(a, rc);
+        cancel_all_later(a);
+    }
+    hd_call_wake(c);
+}
+
+static void fail(struct hd_choice *h, const char *error)
+{
+    struct hd_answer *a = h->answer;
+    struct hd_call *c = a->call;
+    struct hd_refusal r;
+    const struct hd_api_backend *b = &c->api->o.backend;
+    unsigned status = b->not_ready(b->arg) ? 503 : 500;
+    hd_refuse(&r, status, NULL, status == 503 ? "not_ready" : "generation_failed", "%s",
+              error ? error : "The request failed.");
+    count(h, HD_OUTCOME_ERROR);
+    cancel_all_later(a);
+    h->ended = c->ended = true;
+    if (!is_stream(a)) {
+        hd_call_refuse(c, &r);
+        return;
+    }
+    int rc = a->form->fail(a, &r, &c->out); /* and no end: the answer is not whole */
+    if (rc < 0)
+        give_up(a, rc);
+    hd_call_wake(c);
+}
+
+/* ---- Events ---------------------------------------------------------------------------------*/
+
+static int flush(struct hd_choice *h)
+{
+    struct hd_answer *a = h->answer;
+    if (!is_stream(a) || !hd_generation_has_news(&h->gen))
+        return 0;
+    return check_unsent(a->call, a->form->news(a, (size_t)(h - a->choices), &a->call->out));
+}
+
+static void on_token(void *choice, const struct hd_token_event *t)
+{
+    struct hd_choice *h = choice;
+    struct hd_answer *a = h->answer;
+    if (h->cancel || h->ended || a->call->gone || a->call->ended)
+        return;
+    int rc = hd_generation_token(&h->gen, t);
+    if (rc == 1) {
+        finish(h);
+        cancel_later(h);
+        return;
+    }
+    if (rc == 0)
+        rc = flush(h);
+    if (rc < 0) {
+        give_up(a, rc);
+        cancel_all_later(a);
+    }
+    if (is_stream(a) || a->call->gone)
+        hd_call_wake(a->call);
+}
+
+static void on_end(void *choice, const struct hd_request_end *end)
+{
+    struct hd_choice *h = choice;
+    struct hd_call *c = h->answer->call;
+    h->request = NULL;
+    h->cancel = false;
+    if (c->gone)
+        count(h, HD_OUTCOME_ABORT);
+    if (c->gone || c->ended || h->ended)
+        return;
+    if (end->finish == HD_FINISH_ERROR) {
+        fail(h, end->error);
+        return;
+    }
+    int rc = hd_generation_end(&h->gen, end);
+    if (rc < 0)
+        fail(h, "Out of memory.");
+    else
+        finish(h);
+}
+
+static const struct hd_request_events events = {.on_token = on_token, .on_end = on_end};
+
+/* ---- Requests -------------------------------------------------------------------------------*/
+
+static void refuse_submit(struct hd_call *c, int rc, const struct hd_error *err)
+{
+    struct hd_refusal r;
+    const char *text = err->text[0] ? err->text : hd_error_name(rc);
+    if (rc == HD_E_LIMIT)
+        hd_refuse(&r, 429, NULL, "queue_full", "%s", text);
+    else if (rc == HD_E_STATE)
+        hd_refuse(&r, 503, NULL, "not_ready", "%s", text);
+    else if (rc == HD_E_RANGE)
+        hd_refuse(&r, 400, NULL, "invalid_value", "%s", text);
+    else
+        hd_refuse(&r, 500, NULL, NULL, "%s", text);
+    hd_call_refuse(c, &r);
+}
+
+/* All of them, or none. */
+static int submit_all(struct hd_answer *a, struct hd_error *err)
+{
+    const struct hd_api_backend *b = &a->call->api->o.backend;
+    for (size_t i = 0; i < a->n; i++) {
+        struct hd_choice *h = &a->choices[i];
+        struct hd_request_options o;
+        hd_generation_options(&h->gen, &o);
+        o.logprobs |= a->wanted < a->a_prompt; /* the best are looked for */
+        int rc = b->submit(b->arg, &o, &events, h, &h->request, err);
+        if (rc == 0)
+            continue;
+        h->request = NULL;
+        while (i-- > 0) {
+            a->choices[i].counted = true; /* it was not served */
+            cancel_choice(&a->choices[i]);
+        }
+        return rc;
+    }
+    return 0;
+}
+
+static void submit(struct hd_answer *a)
+{
+    struct hd_call *c = a->call;
+    struct hd_error err = {0};
+    struct hd_refusal r = {0};
+    if (hd_resume_check(&a->choices[0].gen, &r) < 0) {
+        hd_call_refuse(c, &r);
+        return;
+    }
+    int rc = submit_all(a, &err);
+    if (rc < 0) {
+        refuse_submit(c, rc, &err);
+        return;
+    }
+    a->running = a->n;
+    c->id = a->choices[0].gen.id;
+    if (!is_stream(a))
+        return;
+    c->state = HD_CALL_STREAMING;
+    c->type = a->form->type;
+    c->idle = a->form->idle;
+    rc = a->form->begin ? a->form->begin(a, &c->out) : 0;
+    for (size_t i = 0; rc == 0 && i < a->n; i++)
+        rc = flush(&a->choices[i]); /* the role, the echo */
+    if (rc < 0) {
+        give_up(a, rc);
+        hd_call_cancel(c);
+    }
+}
+
+/* ---- Reading, on a thread -------------------------------------------------------------------*/
+
+static void read_body(void *call)
+{
+    struct hd_call *c = call;
+    struct hd_answer *a = answer_of(c);
+    json_t *body = hd_call_body(c);
+    int rc = body ? 0 : HD_E_RANGE;
+    if (rc == 0 && a->form->read)
+        rc = a->form->read(a, &body, &c->refusal);
+    if (rc == 0 && !c->text) /* else the form has answered */
+        rc = hd_choices_read(a, body, &c->refusal);
+    json_decref(body); /* it may be large, and the answer take long */
+    if (a->n > 0)
+        a->unknown = a->choices[0].gen.p.unknown;
+    if (rc != 0)
+        hd_choices_free(a);
+    c->job.wasted = rc != 0;
+}
+
+static void on_read(void *call)
+{
+    struct hd_call *c = call;
+    struct hd_answer *a = answer_of(c);
+    if (!hd_call_worked(c))
+        return;
+    if (c->refusal.status != 0)
+        hd_call_refuse(c, &c->refusal);
+    else if (c->text)
+        reply_whole(c);
+    else
+        submit(a);
+    hd_ignored_tell(&c->api->ignored, c->api->o.log, &a->unknown);
+    if (c->state == HD_CALL_STREAMING)
+        hd_call_wake(c);
+}
+
+void hd_answer_start(struct hd_call *c, const struct hd_form *form)
+{
+    struct hd_answer *a = calloc(1, sizeof *a);
+    struct hd_refusal r;
+    if (!a) {
+        hd_refuse_memory(&r);
+        hd_call_refuse(c, &r);
+        return;
+    }
+    a->call = c;
+    a->form = form;
+    a->chat = form->chat;
+    c->own = a;
+    c->work = &work;
+    hd_call_work_on_body(c, read_body, on_read);
+}
