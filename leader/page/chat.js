@@ -1,7 +1,10 @@
 // chat.js - the conversation: asked, answered, stopped, begun again at any of its messages.
-const IDEAS = ["Why is the sky blue?", "Write a short story about a lighthouse.", "Explain fault tolerance with a list of three examples."];
-let talk = []; // of Message
-let running = null; // {message, abort}
+const IDEAS = [
+  "Why is the sky blue?", "Write a short story about a lighthouse.",
+  "Explain fault tolerance with a list of three examples."
+];
+let talk = [];       // of Message
+let running = null;  // {message, abort}
 
 const acts = {
   again: (m) => restart(talk.indexOf(m)),
@@ -45,17 +48,18 @@ function showRunning() {
   const on = running !== null;
   $("send").setAttribute("aria-label", on ? "Stop" : "Send");
   $("send").title = on ? "Stop" : "Send";
-  $("send").firstChild.replaceChildren(on
-    ? svg("rect", { x: 7, y: 7, width: 10, height: 10, rx: 1.5, fill: "currentColor" })
-    : svg("path", { d: "M12 19V5m-6 6 6-6 6 6" }));
+  $("send").firstChild.replaceChildren(
+      on ? svg("rect", {x: 7, y: 7, width: 10, height: 10, rx: 1.5, fill: "currentColor"}) :
+           svg("path", {d: "M12 19V5m-6 6 6-6 6 6"}));
   $("log").setAttribute("aria-busy", String(on));
 }
 
 // ---- Asking ----
 
 function conversation() {
-  const messages = talk.filter((m) => m.entry.content).map((m) => ({ role: m.entry.role, content: m.entry.content }));
-  return settings.system ? [{ role: "system", content: settings.system }, ...messages] : messages;
+  const messages = talk.filter((m) => m.entry.content)
+                       .map((m) => ({role: m.entry.role, content: m.entry.content}));
+  return settings.system ? [{role: "system", content: settings.system}, ...messages] : messages;
 }
 
 function factsOf(extra, usage) {
@@ -80,7 +84,8 @@ function takeChunk(run, data) {
   if (extra.tokens?.length) tokensCame(extra.tokens.length);
   if (choice?.delta?.content) run.message.grow(choice.delta.content);
   if (chunk.usage) run.usage = chunk.usage;
-  if (extra.timings) run.extra = { ...extra, seed: /"seed":(\d+)/.exec(data)?.[1] }; /* numbers of 63 bits */
+  if (extra.timings)
+    run.extra = {...extra, seed: /"seed":(\d+)/.exec(data)?.[1]}; /* numbers of 63 bits */
   if (choice?.finish_reason) run.finish = choice.finish_reason;
 }
 
@@ -101,22 +106,36 @@ function bodyText(body) {
 }
 
 async function answer() {
-  const body = { model: cluster.status?.model.name || "hydac", messages: conversation(), stream: true,
-    stream_options: { include_usage: true }, hydac: true, ...sampling() };
-  const run = { message: add({ role: "assistant", content: "" }), abort: new AbortController(), extra: {} };
+  const body = {
+    model: cluster.status?.model.name || "hydac",
+    messages: conversation(),
+    stream: true,
+    stream_options: {include_usage: true},
+    hydac: true,
+    ...sampling()
+  };
+  const run = {
+    message: add({role: "assistant", content: ""}),
+    abort: new AbortController(),
+    extra: {}
+  };
   running = run;
   run.message.run(true);
   showRunning();
   follow(true);
   let error = null;
   try {
-    await stream("/v1/chat/completions", { method: "POST", body: bodyText(body), signal: run.abort.signal },
-      (name, data) => takeChunk(run, data));
+    await stream(
+        "/v1/chat/completions", {method: "POST", body: bodyText(body), signal: run.abort.signal},
+        (name, data) => takeChunk(run, data));
   } catch (e) {
     error = e;
   }
   const why = whyNot(run, error), stopped = run.abort.signal.aborted;
-  run.message.entry.facts = (stopped ? "stopped · " : run.finish === "length" ? "cut at the limit · " : "") + factsOf(run.extra, run.usage);
+  run.message.entry.facts = (stopped                     ? "stopped · " :
+                                 run.finish === "length" ? "cut at the limit · " :
+                                                           "") +
+      factsOf(run.extra, run.usage);
   run.message.run(false);
   if (why) run.message.fail(why);
   if (running === run) running = null;
@@ -127,7 +146,7 @@ async function answer() {
 }
 
 function ask(text) {
-  add({ role: "user", content: text });
+  add({role: "user", content: text});
   answer();
 }
 
@@ -180,7 +199,8 @@ function startChat() {
     cut(0);
     $("prompt").focus();
   });
-  $("ideas").append(...IDEAS.map((text) => el("button", { type: "button", onclick: () => ask(text) }, text)));
+  $("ideas").append(
+      ...IDEAS.map((text) => el("button", {type: "button", onclick: () => ask(text)}, text)));
   let kept = [];
   try {
     kept = JSON.parse(sessionStorage.getItem("hydac.talk")) || [];

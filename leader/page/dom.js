@@ -9,9 +9,12 @@ function el(what, props, ...children) {
   if (classes.length) e.className = classes.join(" ");
   for (const [k, v] of Object.entries(props || {})) {
     if (v === undefined || v === null) continue;
-    if (k.startsWith("on")) e.addEventListener(k.slice(2), v);
-    else if (k.includes("-") || k === "role") e.setAttribute(k, v);
-    else e[k] = v;
+    if (k.startsWith("on"))
+      e.addEventListener(k.slice(2), v);
+    else if (k.includes("-") || k === "role")
+      e.setAttribute(k, v);
+    else
+      e[k] = v;
   }
   e.append(...children.filter((c) => c !== undefined && c !== null && c !== ""));
   return e;
@@ -28,8 +31,10 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 /* As often as the screen shows something, and now and then where it shows nothing. */
 function soon(f) {
-  if (document.hidden) setTimeout(f, 100);
-  else requestAnimationFrame(f);
+  if (document.hidden)
+    setTimeout(f, 100);
+  else
+    requestAnimationFrame(f);
 }
 
 function setText(e, text) {
@@ -37,9 +42,7 @@ function setText(e, text) {
 }
 
 /* For those who listen instead of looking. */
-function announce(text) {
-  $("news").textContent = text;
-}
+function announce(text) { $("news").textContent = text; }
 
 // ---- Numbers ----
 
@@ -52,7 +55,8 @@ function bytes(n) {
 
 /* Down and up, in one unit. */
 function ways(down, up) {
-  const [, unit] = bytes(Math.max(down, up)).split(" "), by = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 }[unit];
+  const [, unit] = bytes(Math.max(down, up)).split(" "),
+           by = {B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3}[unit];
   const said = (n) => (n / by >= 10 || by === 1 ? Math.round(n / by) : (n / by).toFixed(1));
   return `↓ ${said(down)} ↑ ${said(up)} ${unit}/s`;
 }
@@ -63,13 +67,9 @@ function millis(n) {
   return n >= 100 ? `${Math.round(n)} ms` : `${n.toFixed(n >= 10 ? 0 : 1)} ms`;
 }
 
-function count(n) {
-  return Math.round(n).toLocaleString("en");
-}
+function count(n) { return Math.round(n).toLocaleString("en"); }
 
-function some(n, one, many) {
-  return `${count(n)} ${n === 1 ? one : many || `${one}s`}`;
-}
+function some(n, one, many) { return `${count(n)} ${n === 1 ? one : many || `${one}s`}`; }
 
 /* "w1", "w1 and w2", "w1, w2 and w3" */
 function list(names) {

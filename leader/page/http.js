@@ -1,10 +1,10 @@
-// http.js - requests with the key, and streams of server-sent events read with fetch, which can send
-// one where EventSource cannot.
+// http.js - requests with the key, and streams of server-sent events read with fetch, which can
+// send one where EventSource cannot.
 let key = sessionStorage.getItem("hydac.key") || "";
 let needsKey = document.documentElement.dataset.key === "need" && !key;
 
 function headers() {
-  return { "Content-Type": "application/json", ...(key ? { Authorization: `Bearer ${key}` } : {}) };
+  return {"Content-Type": "application/json", ...(key ? {Authorization: `Bearer ${key}`} : {})};
 }
 
 class Refused extends Error {
@@ -36,8 +36,10 @@ class Events {
     for (const part of parts) {
       let name = "message", data = "";
       for (const line of part.split(/\r?\n/)) {
-        if (line.startsWith("event:")) name = line.slice(6).trim();
-        else if (line.startsWith("data:")) data += (data ? "\n" : "") + line.slice(5).replace(/^ /, "");
+        if (line.startsWith("event:"))
+          name = line.slice(6).trim();
+        else if (line.startsWith("data:"))
+          data += (data ? "\n" : "") + line.slice(5).replace(/^ /, "");
       }
       if (data) this.take(name, data);
     }
@@ -46,13 +48,13 @@ class Events {
 
 /* Calls take(name, data) for each event; returns at the stream's end. */
 async function stream(path, options, take) {
-  const response = await fetch(path, { ...options, headers: headers(), cache: "no-store" });
+  const response = await fetch(path, {...options, headers: headers(), cache: "no-store"});
   if (!response.ok) throw await refusal(response);
   const events = new Events(take), reader = response.body.getReader(), decoder = new TextDecoder();
   for (;;) {
-    const { done, value } = await reader.read();
+    const {done, value} = await reader.read();
     if (done) return;
-    events.feed(decoder.decode(value, { stream: true }));
+    events.feed(decoder.decode(value, {stream: true}));
   }
 }
 
@@ -64,5 +66,7 @@ async function copyText(text, button) {
   } catch {
     button.textContent = "not allowed";
   }
-  setTimeout(() => { button.textContent = said; }, 1500);
+  setTimeout(() => {
+    button.textContent = said;
+  }, 1500);
 }

@@ -1,5 +1,11 @@
 // main.js - the parts together.
-const WORDS = { ready: "serving", assigning: "recovering", waiting: "waiting", gone: "not connected", connecting: "connecting" };
+const WORDS = {
+  ready: "serving",
+  assigning: "recovering",
+  waiting: "waiting",
+  gone: "not connected",
+  connecting: "connecting"
+};
 
 function showState() {
   const s = $("state");
@@ -50,15 +56,18 @@ const SHOW = {
 
 function show(view) {
   $("main").dataset.view = view;
-  for (const v of ["chat", "cluster"]) $(`view-${v}`).setAttribute("aria-pressed", String(v === view));
+  for (const v of ["chat", "cluster"])
+    $(`view-${v}`).setAttribute("aria-pressed", String(v === view));
   drawWires();
   drawSoon();
 }
 
 function watchWhileSeen() {
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden && !running) stopWatching();
-    else if (!document.hidden && !watching && !needsKey) watchCluster();
+    if (document.hidden && !running)
+      stopWatching();
+    else if (!document.hidden && !watching && !needsKey)
+      watchCluster();
   });
   addEventListener("pagehide", () => {
     stop();

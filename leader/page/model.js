@@ -3,16 +3,16 @@ const HUES = [215, 55, 155, 330, 105, 285, 20, 185];
 const HISTORY = 40;
 
 const cluster = {
-  status: null, // the last one; `before`: the one before it
+  status: null,  // the last one; `before`: the one before it
   before: null,
   plan: null,
-  machines: new Map(), // name -> what is known, with its hue
-  home: {}, // kind -> [unit] the machine on which it was first seen
-  losses: [], // the latest first
+  machines: new Map(),  // name -> what is known, with its hue
+  home: {},             // kind -> [unit] the machine on which it was first seen
+  losses: [],           // the latest first
   events: [],
   state: "connecting",
   reason: "",
-  offset: null, // what is to be added to the leader's milliseconds for this page's
+  offset: null,  // what is to be added to the leader's milliseconds for this page's
 };
 const listeners = [];
 
@@ -24,7 +24,7 @@ function machine(name) {
   let m = cluster.machines.get(name);
   if (!m) {
     const i = cluster.machines.size;
-    m = { name, hue: HUES[i] ?? Math.round((i * 137.5) % 360), state: "online" };
+    m = {name, hue: HUES[i] ?? Math.round((i * 137.5) % 360), state: "online"};
     cluster.machines.set(name, m);
   }
   return m;
@@ -32,18 +32,18 @@ function machine(name) {
 
 /* Of what grows, how much a second since the last status. */
 function rate(read) {
-  const { status, before } = cluster;
+  const {status, before} = cluster;
   if (!before || status.at_ms <= before.at_ms) return 0;
   const now = read(status), then = read(before);
-  return now === undefined || then === undefined ? 0 : Math.max(0, ((now - then) * 1000) / (status.at_ms - before.at_ms));
+  return now === undefined || then === undefined ?
+      0 :
+      Math.max(0, ((now - then) * 1000) / (status.at_ms - before.at_ms));
 }
 
-function rateOf(name, key) {
-  return rate((s) => s.workers.find((w) => w.name === name)?.[key]);
-}
+function rateOf(name, key) { return rate((s) => s.workers.find((w) => w.name === name)?.[key]); }
 
 function note(text, ago_ms = 0) {
-  cluster.events.unshift({ at: new Date(Date.now() - ago_ms), text });
+  cluster.events.unshift({at: new Date(Date.now() - ago_ms), text});
   cluster.events.length = Math.min(cluster.events.length, HISTORY);
   tell("note");
 }
@@ -51,23 +51,33 @@ function note(text, ago_ms = 0) {
 // ---- Sentences ----
 
 const CAUSES = {
-  closed: "its connection ended", silent: "it fell silent", deadline: "it did not answer in time",
-  protocol: "it broke the rules", wrong: "it computed wrong bits",
+  closed: "its connection ended",
+  silent: "it fell silent",
+  deadline: "it did not answer in time",
+  protocol: "it broke the rules",
+  wrong: "it computed wrong bits",
 };
 const STATES = {
-  online: "is there", suspect: "is late with its heartbeats", slow: "has become slow", relieved: "is relieved of its units",
-  steady: "is as fast as usual", left_suspect: "", draining: "is being emptied",
+  online: "is there",
+  suspect: "is late with its heartbeats",
+  slow: "has become slow",
+  relieved: "is relieved of its units",
+  steady: "is as fast as usual",
+  left_suspect: "",
+  draining: "is being emptied",
 };
 
 function sentence(e) {
-  if (e.state === "offline") return `${e.worker} is lost: ${CAUSES[e.cause] || "nobody knows why"}.`;
+  if (e.state === "offline")
+    return `${e.worker} is lost: ${CAUSES[e.cause] || "nobody knows why"}.`;
   const what = STATES[e.state] ?? e.state.replaceAll("_", " ");
   return what && e.worker ? `${e.worker} ${what}${e.cause ? ` (${e.cause})` : ""}.` : "";
 }
 
 function failoverSentence(f) {
   const ready = f.heads_ready ? `, ${f.heads_ready} stood ready` : "";
-  return `${f.worker}'s ${some(f.heads_lost, "head")} went to others in ${millis(f.stall_ms)}: ${f.heads_rebuilt} rebuilt${ready}, ${f.heads_reused} kept.`;
+  return `${f.worker}'s ${some(f.heads_lost, "head")} went to others in ${millis(f.stall_ms)}: ${
+      f.heads_rebuilt} rebuilt${ready}, ${f.heads_reused} kept.`;
 }
 
 // ---- Events ----
@@ -80,13 +90,15 @@ function setState(state, reason) {
 
 function takeStatus(s) {
   const first = cluster.status === null;
-  if (!cluster.before || s.at_ms - cluster.status.at_ms >= 500) cluster.before = cluster.status; /* rates need time between */
+  if (!cluster.before || s.at_ms - cluster.status.at_ms >= 500)
+    cluster.before = cluster.status; /* rates need time between */
   cluster.status = s;
   for (const w of s.workers) Object.assign(machine(w.name), w);
   const names = new Set(s.workers.map((w) => w.name));
-  for (const name of cluster.machines.keys()) if (!names.has(name)) cluster.machines.get(name).state = "forgotten";
+  for (const name of cluster.machines.keys())
+    if (!names.has(name)) cluster.machines.get(name).state = "forgotten";
   if (first) {
-    cluster.losses = (s.failovers || []).map((failover) => ({ failover })).reverse();
+    cluster.losses = (s.failovers || []).map((failover) => ({failover})).reverse();
     for (const e of s.events || []) {
       const text = sentence(e);
       if (text) note(text, e.at_ms_ago);
@@ -101,7 +113,9 @@ function takePlan(plan) {
   cluster.plan = plan;
   for (const kind of ["heads", "ffn_blocks", "vocab_blocks"]) {
     const home = cluster.home[kind] || (cluster.home[kind] = []);
-    plan[kind].forEach((at, i) => { home[i] ??= plan.workers[at]; });
+    plan[kind].forEach((at, i) => {
+      home[i] ??= plan.workers[at];
+    });
   }
   tell("plan", old);
 }
@@ -120,7 +134,8 @@ function takeChange(e) {
 }
 
 function takeFailover(f) {
-  cluster.losses.unshift({ failover: f, at: f.at_ms + cluster.offset, confirmed: cluster.confirmed || [] });
+  cluster.losses.unshift(
+      {failover: f, at: f.at_ms + cluster.offset, confirmed: cluster.confirmed || []});
   cluster.losses.length = Math.min(cluster.losses.length, HISTORY);
   cluster.confirmed = [];
   note(failoverSentence(f));
@@ -167,7 +182,7 @@ async function watchCluster() {
   const mine = (watching = new AbortController());
   while (!mine.signal.aborted) {
     try {
-      await stream("/hydac/events", { signal: mine.signal }, (name, data) => {
+      await stream("/hydac/events", {signal: mine.signal}, (name, data) => {
         pause = 500;
         takeEvent(name, data);
       });
@@ -183,7 +198,9 @@ async function watchCluster() {
     cluster.before = null;
     cluster.offset = null;
     setState("gone", "no connection to the leader");
-    await new Promise((r) => { setTimeout(r, pause); });
+    await new Promise((r) => {
+      setTimeout(r, pause);
+    });
     pause = Math.min(pause * 2, 8000);
   }
 }

@@ -1,7 +1,7 @@
 // pulse.js - tokens as they come, over the last seconds, with losses among them.
 const WINDOW_MS = 15000, KEPT = 4000;
-const arrivals = []; // times of tokens, by this page's clock
-const marks = []; // {at, text}: losses
+const arrivals = [];  // times of tokens, by this page's clock
+const marks = [];     // {at, text}: losses
 let drawing = false;
 
 function tokensCame(n) {
@@ -12,7 +12,7 @@ function tokensCame(n) {
 }
 
 function markLoss(worker) {
-  marks.push({ at: performance.now(), text: worker });
+  marks.push({at: performance.now(), text: worker});
   if (marks.length > 20) marks.shift();
   drawSoon();
 }
@@ -40,7 +40,8 @@ function drawLine(g, x, h, c, w) {
 }
 
 function draw() {
-  const canvas = $("pulse"), w = canvas.clientWidth, h = canvas.clientHeight, scale = devicePixelRatio || 1;
+  const canvas = $("pulse"), w = canvas.clientWidth, h = canvas.clientHeight,
+        scale = devicePixelRatio || 1;
   if (!w) return;
   if (canvas.width !== Math.round(w * scale)) {
     canvas.width = Math.round(w * scale);
@@ -58,7 +59,8 @@ function draw() {
     g.textAlign = s === 0 ? "right" : s * 1000 === WINDOW_MS ? "left" : "center";
     g.fillText(s === 0 ? "now" : `${s} s ago`, x(now - s * 1000), h - 3);
   }
-  for (let i = arrivals.length; i-- > 0 && now - arrivals[i] < WINDOW_MS; ) drawLine(g, x(arrivals[i]), [14, h - 18], c.accent, 1.4);
+  for (let i = arrivals.length; i-- > 0 && now - arrivals[i] < WINDOW_MS;)
+    drawLine(g, x(arrivals[i]), [14, h - 18], c.accent, 1.4);
   g.textAlign = "left";
   for (const m of marks) {
     if (now - m.at > WINDOW_MS) continue;
@@ -78,9 +80,12 @@ function drawSoon() {
   const again = () => {
     draw();
     const last = Math.max(arrivals.at(-1) || 0, marks.at(-1)?.at || 0);
-    if (performance.now() - last > WINDOW_MS + 1000) drawing = false;
-    else if (calm.matches || document.hidden) setTimeout(again, 500);
-    else requestAnimationFrame(again);
+    if (performance.now() - last > WINDOW_MS + 1000)
+      drawing = false;
+    else if (calm.matches || document.hidden)
+      setTimeout(again, 500);
+    else
+      requestAnimationFrame(again);
   };
   again();
 }

@@ -1,6 +1,12 @@
 // settings.js - what requests are made with, kept by the browser; the key for this tab only.
-const DEFAULTS = { system: "", temperature: "0.7", top_p: "", max_tokens: "", seed: "" };
-let settings = { ...DEFAULTS, ...readStored("hydac.settings") };
+const DEFAULTS = {
+  system: "",
+  temperature: "0.7",
+  top_p: "",
+  max_tokens: "",
+  seed: ""
+};
+let settings = {...DEFAULTS, ...readStored("hydac.settings")};
 let onKey = () => {};
 
 function readStored(name) {
@@ -26,9 +32,14 @@ function openSettings(forKey, wrong) {
   const form = $("settings-form");
   for (const k of Object.keys(DEFAULTS)) form.elements[k].value = settings[k];
   form.elements.key.value = key;
-  $("key-field").hidden = $("key-note").hidden = document.documentElement.dataset.key !== "need" && !wrong && !key;
+  $("key-field").hidden = $("key-note").hidden =
+      document.documentElement.dataset.key !== "need" && !wrong && !key;
   $("key-note").toggleAttribute("data-wrong", !!wrong);
-  setText($("key-note"), wrong ? "The leader does not take this key." : forKey ? "This leader asks for its key. It is kept in this tab only." : "Kept in this tab only.");
+  setText(
+      $("key-note"),
+      wrong      ? "The leader does not take this key." :
+          forKey ? "This leader asks for its key. It is kept in this tab only." :
+                   "Kept in this tab only.");
   if (!$("settings").open) $("settings").showModal();
   if (forKey) form.elements.key.focus();
 }
@@ -51,8 +62,10 @@ let theme = localStorage.getItem("hydac.theme") || "system";
 
 function showTheme() {
   const root = document.documentElement;
-  if (theme === "system") delete root.dataset.theme;
-  else root.dataset.theme = theme;
+  if (theme === "system")
+    delete root.dataset.theme;
+  else
+    root.dataset.theme = theme;
   const said = theme === "system" ? "as the system" : theme;
   $("theme").setAttribute("aria-label", `Theme: ${said}`);
   $("theme").title = `Theme: ${said}`;

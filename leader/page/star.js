@@ -1,18 +1,30 @@
 // star.js - the leader's card, and what travels between it and the machines.
-const TRAFFIC = [["attention", "attention", "a"], ["ffn", "FFN", "b"], ["logits", "logits", "c"], ["logs", "logs", "d"],
-  ["weights", "weights", "e"], ["rest", "other", "f"]];
-const wires = new Map(); // machine -> its two paths
+const TRAFFIC = [
+  ["attention", "attention", "a"], ["ffn", "FFN", "b"], ["logits", "logits", "c"],
+  ["logs", "logs", "d"], ["weights", "weights", "e"], ["rest", "other", "f"]
+];
+const wires = new Map();  // machine -> its two paths
 let card = null;
 
 function makeCard() {
   const facts = {}, classes = TRAFFIC.map(([, , c]) => c);
   for (const name of ["tokens", "live", "epoch"]) facts[name] = el("b", {}, "0");
-  card = { facts, state: el("small.quiet"), down: barred("down ↓", classes), up: barred("up ↑", classes), unit: el("span") };
+  card = {
+    facts,
+    state: el("small.quiet"),
+    down: barred("down ↓", classes),
+    up: barred("up ↑", classes),
+    unit: el("span")
+  };
   $("leader").append(
-    el("div.head", {}, el("b", {}, "leader"), card.state),
-    el("div.facts-row", {}, el("span", {}, facts.tokens, " tokens/s"), el("span", {}, facts.live, card.unit), el("span", {}, "epoch ", facts.epoch)),
-    card.down.node, card.up.node,
-    el("div.legend", {}, ...TRAFFIC.map(([, word, c]) => el("span", {}, el("span.bar", { "aria-hidden": "true" }, el(`i.${c}`)), word))));
+      el("div.head", {}, el("b", {}, "leader"), card.state),
+      el("div.facts-row", {}, el("span", {}, facts.tokens, " tokens/s"),
+         el("span", {}, facts.live, card.unit), el("span", {}, "epoch ", facts.epoch)),
+      card.down.node, card.up.node,
+      el("div.legend", {},
+         ...TRAFFIC.map(
+             ([, word, c]) =>
+                 el("span", {}, el("span.bar", {"aria-hidden": "true"}, el(`i.${c}`)), word))));
 }
 
 function showWay(shown, way) {
@@ -20,7 +32,9 @@ function showWay(shown, way) {
   const sum = rates.reduce((a, b) => a + b, 0);
   rates.forEach((r, i) => width(shown.parts[i], sum > 0 ? r / sum : 0));
   const steps = cluster.status.cluster.traffic.decode;
-  setText(shown.text, `${bytes(sum)}/s${steps.rows > 0 ? `, ${bytes(steps[`${way}_per_row`])} a token` : ""}`);
+  setText(
+      shown.text,
+      `${bytes(sum)}/s${steps.rows > 0 ? `, ${bytes(steps[`${way}_per_row`])} a token` : ""}`);
 }
 
 function showLeader() {
@@ -41,8 +55,9 @@ function showLeader() {
 function wireOf(name) {
   let w = wires.get(name);
   if (!w) {
-    w = { line: svg("path", {}), flow: svg("path", { class: "flow" }) };
-    w.flow.style.setProperty("--unit", getComputedStyle(tiles.get(name).node).getPropertyValue("--unit"));
+    w = {line: svg("path", {}), flow: svg("path", {class: "flow"})};
+    w.flow.style.setProperty(
+        "--unit", getComputedStyle(tiles.get(name).node).getPropertyValue("--unit"));
     $("wires").append(w.line, w.flow);
     wires.set(name, w);
   }
@@ -55,7 +70,8 @@ function drawWires() {
   const x0 = from.left + from.width / 2 - star.left, y0 = from.bottom - star.top;
   for (const [name, t] of tiles) {
     const box = t.node.getBoundingClientRect(), w = wireOf(name);
-    const x1 = box.left + box.width / 2 - star.left, y1 = box.top - star.top, middle = (y0 + y1) / 2;
+    const x1 = box.left + box.width / 2 - star.left, y1 = box.top - star.top,
+          middle = (y0 + y1) / 2;
     const d = `M${x0} ${y0}C${x0} ${middle} ${x1} ${middle} ${x1} ${y1}`;
     w.line.setAttribute("d", d);
     w.flow.setAttribute("d", d);
