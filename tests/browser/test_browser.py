@@ -122,3 +122,31 @@ def test_fits(browser, served, size):
         assert shown
     resize(browser, "desk")
     assert console(browser) == []
+
+
+@needs_model
+def test_asks_for_the_key(browser, tmp_path):
+    """Before anything is refused; a wrong key is told, the right one opens, and stays for the tab."""
+    path = tmp_path / "api.key"
+    path.write_text("0123456789abcdef0123456789abcdef\n")
+    os.chmod(path, 0o600)
+    with Up(SMOLLM2, workers=1, leader_args=["--api-key-file", str(path)]) as c:
+        open_page(browser, c.client.url)
+        assert browser.execute_script("return document.getElementById('settings').open")
+        assert console(browser) == []
+
+        def give(key):
+            browser.execute_script(
+                "const f = document.getElementById('settings-form'); f.elements.key.value = arguments[0];"
+                "f.requestSubmit(f.querySelector('.main'))",
+                key,
+            )
+
+        give("wrong")
+        until(lambda: "does not take" in text(browser, "#key-note"), "the wrong key is told")
+        assert all("401" in line for line in console(browser))
+        give("0123456789abcdef0123456789abcdef")
+        until(lambda: is_serving(browser), "the cluster is shown")
+        browser.get(c.client.url + "/")
+        until(lambda: is_serving(browser), "and after a reload")
+        assert console(browser) == []
