@@ -64,35 +64,52 @@ static cl_int gather_vectors(struct hd_opencl *o, const struct finishing *f)
     return hd_cl_go(&l, 64, (n + 63) / 64, f->units, 1);
 }
 
-static cl_int finish_rows(struct hd_opencl *o, const struct finishing *f)
+/* kernels/attention.cl: FINISH_PARAMS. */
+static void put_finish(struct hd_opencl *o, const struct finishing *f, struct hd_cl_launch *l)
 {
     const struct hd_model *m = o->base.o.model;
-    const struct hd_cl_kv *kv = hd_cl_kv(f->stores->kv);
     enum hd_layer_rope rope = m->layers[f->layer].rope;
-    uint32_t has = f->has | (rope != HD_LAYER_ROPE_NONE ? HAS_ROPE : 0);
-    cl_int rc = gather_vectors(o, f);
-    struct hd_cl_launch l = {o->cl, &o->programs.finish_rows, 0, rc};
+    hd_cl_put_buffer(l, o->y);
+    hd_cl_put_u32(l, f->k_at);
+    hd_cl_put_u32(l, f->v_at);
+    hd_cl_put_buffer(l, o->vectors);
+    hd_cl_put_buffer(l, o->angles_at);
+    hd_cl_put_u32(l, m->rope_sets * o->s.head_dim);
+    hd_cl_put_u32(l, rope != HD_LAYER_ROPE_NONE ? rope : 0);
+    hd_cl_put_u32(l, f->stride);
+    hd_cl_put_u32(l, o->s.n_rep);
+    hd_cl_put_u32(l, o->s.head_dim);
+    hd_cl_put_u32(l, f->has | (rope != HD_LAYER_ROPE_NONE ? HAS_ROPE : 0));
+    hd_cl_put_f32(l, m->shape.norm_eps);
+    hd_cl_put_u32(l, o->s.f16);
+    hd_cl_put_u32(l, hd_cl_kv(f->stores->kv)->pool.block_bytes);
+}
+
+static cl_int finish_rows(struct hd_opencl *o, const struct finishing *f)
+{
+    struct hd_cl_launch l = {o->cl, &o->programs.finish_rows, 0, CL_SUCCESS};
+    hd_cl_put_slabs(&l, hd_cl_kv(f->stores->kv)->pool.slabs.slab);
+    hd_cl_put_buffer(&l, o->in_at);
+    hd_cl_put_u32(&l, f->places);
+    put_finish(o, f, &l);
+    hd_cl_put_buffer(&l, o->result);
+    hd_cl_put_u32(&l, f->n_flags);
+    hd_cl_put_local(&l, FINISH_ITEMS / 16 * o->s.head_dim * sizeof(float));
+    return hd_cl_go(&l, FINISH_ITEMS, f->rows, f->units, 1);
+}
+
+/* Digests of the rows that were stored. */
+static cl_int seal_rows(struct hd_opencl *o, const struct finishing *f)
+{
+    const struct hd_cl_kv *kv = hd_cl_kv(f->stores->kv);
+    struct hd_cl_launch l = {o->cl, &o->programs.seal_rows, 0, CL_SUCCESS};
     hd_cl_put_slabs(&l, kv->pool.slabs.slab);
     hd_cl_put_buffer(&l, o->in_at);
     hd_cl_put_u32(&l, f->places);
-    hd_cl_put_buffer(&l, o->y);
-    hd_cl_put_u32(&l, f->k_at);
-    hd_cl_put_u32(&l, f->v_at);
-    hd_cl_put_buffer(&l, o->vectors);
-    hd_cl_put_buffer(&l, o->angles_at);
-    hd_cl_put_u32(&l, m->rope_sets * o->s.head_dim);
-    hd_cl_put_u32(&l, rope != HD_LAYER_ROPE_NONE ? rope : 0);
-    hd_cl_put_u32(&l, f->stride);
-    hd_cl_put_u32(&l, o->s.n_rep);
-    hd_cl_put_u32(&l, o->s.head_dim);
-    hd_cl_put_u32(&l, has);
-    hd_cl_put_f32(&l, m->shape.norm_eps);
-    hd_cl_put_u32(&l, o->s.f16);
+    hd_cl_put_u32(&l, kv->row_bytes);
     hd_cl_put_u32(&l, kv->pool.block_bytes);
-    hd_cl_put_buffer(&l, o->result);
-    hd_cl_put_u32(&l, f->n_flags);
-    hd_cl_put_local(&l, 6 * o->s.head_dim * sizeof(float));
-    return hd_cl_go(&l, FINISH_ITEMS, f->rows, f->units, 1);
+    hd_cl_put_local(&l, 2 * kv->row_bytes);
+    return hd_cl_go(&l, 32, f->rows, f->units, 1);
 }
 
 /* ---- The half ----*/
@@ -102,9 +119,11 @@ struct attention {
     const struct hd_half_task *task;
     struct finishing f;
     uint32_t list; /* blocks of K/V, where in the inputs */
-    uint32_t x, shifts;
+    struct hd_cl_input in;
+    uint32_t shifts;
     struct hd_cl_plan project, q8, f32;
-    bool q8_out; /* what attention gives is quantized */
+    bool q8_out;   /* what attention gives is quantized */
+    bool finishes; /* a row sees no other row of the step: attention finishes it as well */
     uint64_t flops;
 };
 
@@ -113,15 +132,18 @@ static struct hd_piece_at piece_at(const struct hd_half_task *t, size_t slot)
     return (struct hd_piece_at){t->kind, t->units.list[slot], t->layer};
 }
 
-/* How many blocks the rows see, those of one sequence and head counted once. */
-static size_t count_blocks(const struct hd_half_task *t, uint32_t *end)
+/* How many blocks the rows see, those of one sequence and head counted once; *end: positions;
+ * *single: no two rows are of one sequence. */
+static size_t count_blocks(const struct hd_half_task *t, uint32_t *end, bool *single)
 {
     uint32_t seen[HD_MAX_SEQUENCES] = {0};
     size_t blocks = 0;
     *end = 0;
+    *single = true;
     for (size_t i = 0; i < t->rows->n; i++) {
         uint32_t n = t->rows->positions[i] / HD_ATTN_BLOCK + 1;
         uint32_t *have = &seen[t->rows->sequences[i]];
+        *single = *single && *have == 0;
         blocks += n > *have ? n - *have : 0;
         *have = n > *have ? n : *have;
         *end = t->rows->positions[i] >= *end ? t->rows->positions[i] + 1 : *end;
@@ -183,7 +205,8 @@ static void plan_inputs(struct attention *a)
             part[n] = hd_cl_part_of(t->from.weights, piece_at(t, s), slots[i]);
             matrix[n] = (struct hd_cl_matrix){.y = (uint32_t)(plane + s * o->s.stride * width),
                                               .y_stride = (uint32_t)width,
-                                              .x = o->s.q8 ? 0 : a->x / (uint32_t)sizeof(float),
+                                              .x = a->in.x,
+                                              .d = a->in.d,
                                               .rows = (uint32_t)rows};
         }
         fresh = 0;
@@ -235,23 +258,22 @@ static cl_int attend(const struct attention *a)
     hd_cl_put_buffer(&l, o->in_at);
     hd_cl_put_u32(&l, a->f.places);
     hd_cl_put_u32(&l, a->list);
-    hd_cl_put_buffer(&l, o->y);
+    put_finish(o, &a->f, &l);
     hd_cl_put_buffer(&l, o->s.q8 ? o->y_q : o->y);
     hd_cl_put_buffer(&l, o->s.q8 ? o->y_d : o->y);
-    hd_cl_put_u32(&l, o->s.stride);
-    hd_cl_put_u32(&l, o->s.n_rep);
     hd_cl_put_u32(&l, heads);
-    hd_cl_put_u32(&l, o->s.head_dim);
     hd_cl_put_f32(&l, m->block.attention_scale);
     hd_cl_put_f32(&l, cap);
     hd_cl_put_f32(&l, cap > 0 ? 1.0f / cap : 0);
     hd_cl_put_u32(&l, m->layers[a->task->layer].window);
-    hd_cl_put_u32(&l, o->s.f16);
-    hd_cl_put_u32(&l, kv->pool.block_bytes);
     hd_cl_put_u32(&l, !a->q8_out);
+    hd_cl_put_u32(&l, a->finishes);
+    hd_cl_put_buffer(&l, o->result);
+    hd_cl_put_u32(&l, a->f.n_flags);
     hd_cl_put_local(&l, local);
     hd_cl_put_local(&l, local);
     hd_cl_put_local(&l, heads * HD_ATTN_BLOCK * sizeof(float));
+    hd_cl_put_local(&l, (a->finishes ? ATTEND_ITEMS / 16 : 1) * o->s.head_dim * sizeof(float));
     return hd_cl_go(&l, ATTEND_ITEMS, a->task->rows->n, a->task->units.n,
                     (o->s.n_rep + heads - 1) / heads);
 }
@@ -264,10 +286,12 @@ static cl_int submit(const struct attention *a)
     cl_int rc = hd_cl_in_send(o);
     if (rc != CL_SUCCESS)
         return rc;
-    struct hd_cl_operand x = hd_cl_inputs(o, a->x, rows, &rc);
+    struct hd_cl_operand x = hd_cl_inputs(o, &a->in, &rc);
     if (rc == CL_SUCCESS)
         rc = hd_cl_project(o, &a->project, slabs, &x);
     if (rc == CL_SUCCESS)
+        rc = gather_vectors(o, &a->f);
+    if (rc == CL_SUCCESS && !a->finishes)
         rc = finish_rows(o, &a->f);
     if (rc == CL_SUCCESS)
         rc = attend(a);
@@ -282,12 +306,20 @@ static cl_int submit(const struct attention *a)
     return rc == CL_SUCCESS ? hd_cl_reduce(o, &sum, slabs) : rc;
 }
 
+static cl_int seal_behind(void *arg)
+{
+    const struct attention *a = arg;
+    return seal_rows(a->o, &a->f);
+}
+
 int hd_cl_attention(struct hd_opencl *o, const struct hd_half_task *t, struct hd_half_output *out,
                     struct hd_error *err)
 {
     uint32_t end, at;
-    size_t rows = t->rows->n, units = t->units.n, blocks = count_blocks(t, &end);
-    struct attention a = {.o = o, .task = t};
+    bool single;
+    size_t rows = t->rows->n, units = t->units.n, blocks = count_blocks(t, &end, &single);
+    struct attention a = {
+        .o = o, .task = t, .finishes = single && o->s.heads_at_once == o->s.n_rep};
     a.f = (struct finishing){.stores = &t->from,
                              .units = units,
                              .rows = rows,
@@ -300,13 +332,14 @@ int hd_cl_attention(struct hd_opencl *o, const struct hd_half_task *t, struct hd
     int rc = hd_cl_angles(o, end, err);
     if (rc == 0)
         rc = hd_cl_in_begin(o,
-                            rows * (o->s.row_bytes + sizeof(int32_t)) + blocks * sizeof(uint32_t) +
+                            hd_cl_input_bytes(o, rows) + rows * sizeof(int32_t) +
+                                blocks * sizeof(uint32_t) +
                                 units * rows * sizeof(struct hd_cl_place) +
                                 units * sizeof(struct hd_cl_head) + hd_cl_jobs_bytes(6 * units) * 3,
                             err);
     if (rc < 0)
         return rc;
-    memcpy(hd_cl_in_add(o, rows * o->s.row_bytes, &a.x), t->rows->x, rows * o->s.row_bytes);
+    hd_cl_add_input(o, t->rows->x, rows, &a.in);
     memcpy(hd_cl_in_add(o, rows * sizeof(int32_t), &a.shifts), t->rows->shifts,
            rows * sizeof(int32_t));
     struct hd_cl_head *heads = hd_cl_in_add(o, units * sizeof *heads, &at);
@@ -321,7 +354,7 @@ int hd_cl_attention(struct hd_opencl *o, const struct hd_half_task *t, struct hd
     if (code != CL_SUCCESS)
         return hd_cl_fail(o->cl, code, "an attention half", err);
     out->flops = a.flops;
-    return hd_cl_answer(o, t, out, err);
+    return hd_cl_answer(o, t, seal_behind, &a, out, err);
 }
 
 /* ---- Rows of a list ----*/
@@ -378,11 +411,15 @@ static int rows_at_once(struct hd_opencl *o, const struct hd_device_stores *to,
     cl_int code = hd_cl_in_send(o);
     struct hd_cl_operand in = {0};
     if (code == CL_SUCCESS)
-        in = hd_cl_inputs(o, x, row0, &code);
+        in = hd_cl_inputs(o, &(struct hd_cl_input){.rows = row0, .at = x}, &code);
     if (code == CL_SUCCESS)
         code = hd_cl_project(o, &plan, weight_slabs(to->weights), &in);
     if (code == CL_SUCCESS)
+        code = gather_vectors(o, &f);
+    if (code == CL_SUCCESS)
         code = finish_rows(o, &f);
+    if (code == CL_SUCCESS)
+        code = seal_rows(o, &f);
     if (code == CL_SUCCESS)
         code = o->cl->call.Finish(o->cl->queue);
     return code == CL_SUCCESS ? 0 : hd_cl_fail(o->cl, code, "rows of a list", NULL);

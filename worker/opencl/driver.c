@@ -1,6 +1,7 @@
 /* driver.c - the ICD loader is opened when it is wanted; devices are asked what they can do. */
 #include "worker/opencl/driver.h"
 
+#include "common/util/clock.h"
 #include "common/util/memory.h"
 
 #include <ctype.h>
@@ -17,6 +18,7 @@
 #define WANTED_FP    (CL_FP_FMA | CL_FP_DENORM | CL_FP_ROUND_TO_NEAREST | CL_FP_INF_NAN)
 #define WANTED_LOCAL (48u << 10) /* bytes of local memory that the kernels count on */
 #define WANTED_GROUP 256
+#define AWAKE_US     2000 /* of waiting for a half-step: longer than most take */
 
 /* ---- The library ----*/
 
@@ -264,6 +266,19 @@ void hd_cl_close(struct hd_cl *cl)
     if (cl->context)
         cl->call.ReleaseContext(cl->context);
     free(cl);
+}
+
+cl_int hd_cl_wait(struct hd_cl *cl, cl_event event)
+{
+    cl_int status = CL_QUEUED, rc = cl->call.Flush(cl->queue);
+    uint64_t end = hd_now_us() + AWAKE_US;
+    while (rc == CL_SUCCESS && status > CL_COMPLETE && hd_now_us() < end)
+        rc = cl->call.GetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status,
+                                   NULL);
+    if (rc == CL_SUCCESS && status > CL_COMPLETE)
+        rc = cl->call.WaitForEvents(1, &event);
+    cl->call.ReleaseEvent(event);
+    return rc == CL_SUCCESS && status < 0 ? status : rc;
 }
 
 int hd_cl_fail(struct hd_cl *cl, cl_int code, const char *what, struct hd_error *err)

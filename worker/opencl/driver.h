@@ -38,6 +38,9 @@
     X(EnqueueFillBuffer)                                                                           \
     X(EnqueueMapBuffer)                                                                            \
     X(EnqueueUnmapMemObject)                                                                       \
+    X(GetEventInfo)                                                                                \
+    X(WaitForEvents)                                                                               \
+    X(ReleaseEvent)                                                                                \
     X(Flush)                                                                                       \
     X(Finish)
 
@@ -76,6 +79,10 @@ void hd_cl_close(struct hd_cl *cl);
 typedef void hd_cl_seen(void *arg, unsigned platform, unsigned device,
                         const struct hd_cl_info *info);
 void hd_cl_each(hd_cl_seen *fn, void *arg);
+
+/* Waits for what was enqueued, and gives the event back: some time awake, since a half-step takes
+ * less than being woken. CL_SUCCESS or the driver's code. */
+cl_int hd_cl_wait(struct hd_cl *cl, cl_event event);
 
 /* An error of the driver: HD_E_NOMEM where memory is what it lacks, else the device is lost and it
  * is HD_E_DEVICE. `what` names the call. */

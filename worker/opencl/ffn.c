@@ -8,7 +8,8 @@
 struct ffn {
     struct hd_opencl *o;
     const struct hd_half_task *task;
-    uint32_t x, shifts, biases;
+    struct hd_cl_input in;
+    uint32_t shifts, biases;
     size_t up_at; /* floats of y */
     struct hd_cl_plan project, q8, f32;
     uint64_t flops;
@@ -29,11 +30,11 @@ static void plan_inputs(struct ffn *f)
         for (unsigned i = 0; i < 2; i++, n++) {
             size_t at = (i ? f->up_at : 0) + s * o->s.stride * o->s.ffn_width;
             o->part[0][n] = hd_cl_part_of(t->from.weights, piece_at(t, s), slots[i]);
-            o->matrix[0][n] =
-                (struct hd_cl_matrix){.y = (uint32_t)at,
-                                      .y_stride = (uint32_t)o->s.ffn_width,
-                                      .x = o->s.q8 ? 0 : f->x / (uint32_t)sizeof(float),
-                                      .rows = (uint32_t)rows};
+            o->matrix[0][n] = (struct hd_cl_matrix){.y = (uint32_t)at,
+                                                    .y_stride = (uint32_t)o->s.ffn_width,
+                                                    .x = f->in.x,
+                                                    .d = f->in.d,
+                                                    .rows = (uint32_t)rows};
             f->flops += 2 * (uint64_t)rows * o->part[0][n].outputs * o->part[0][n].inputs;
         }
     hd_cl_plan(o, &(struct hd_cl_jobs){o->part[0], o->matrix[0], n, rows}, &f->project);
@@ -101,7 +102,7 @@ static cl_int submit(const struct ffn *f)
     cl_int rc = hd_cl_in_send(o);
     if (rc != CL_SUCCESS)
         return rc;
-    struct hd_cl_operand x = hd_cl_inputs(o, f->x, rows, &rc);
+    struct hd_cl_operand x = hd_cl_inputs(o, &f->in, &rc);
     if (rc == CL_SUCCESS)
         rc = hd_cl_project(o, &f->project, slabs, &x);
     if (rc == CL_SUCCESS)
@@ -124,12 +125,12 @@ int hd_cl_ffn(struct hd_opencl *o, const struct hd_half_task *t, struct hd_half_
     struct ffn f = {.o = o, .task = t, .up_at = o->s.ffn_blocks * o->s.stride * o->s.ffn_width};
     int rc =
         hd_cl_in_begin(o,
-                       rows * (o->s.row_bytes + sizeof(int32_t)) +
+                       hd_cl_input_bytes(o, rows) + rows * sizeof(int32_t) +
                            units * sizeof(struct hd_cl_biases) + hd_cl_jobs_bytes(4 * units) * 3,
                        err);
     if (rc < 0)
         return rc;
-    memcpy(hd_cl_in_add(o, rows * o->s.row_bytes, &f.x), t->rows->x, rows * o->s.row_bytes);
+    hd_cl_add_input(o, t->rows->x, rows, &f.in);
     memcpy(hd_cl_in_add(o, rows * sizeof(int32_t), &f.shifts), t->rows->shifts,
            rows * sizeof(int32_t));
     add_biases(&f);
@@ -139,5 +140,5 @@ int hd_cl_ffn(struct hd_opencl *o, const struct hd_half_task *t, struct hd_half_
     if (code != CL_SUCCESS)
         return hd_cl_fail(o->cl, code, "an FFN half", err);
     out->flops = f.flops;
-    return hd_cl_answer(o, t, out, err);
+    return hd_cl_answer(o, t, NULL, NULL, out, err);
 }

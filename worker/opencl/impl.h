@@ -195,13 +195,25 @@ static inline bool hd_cl_takes_q8(const struct hd_opencl *o, const struct hd_cl_
 {
     return o->s.q8 && hd_pack_of(p->form).is_float == HD_PACK_QUANT;
 }
-/* Q8 rows at `at` of the inputs become x_q and x_d; rows of floats stay. Returns what products
- * read; of floats, their matrices' x begin at at / 4. */
-struct hd_cl_operand hd_cl_inputs(struct hd_opencl *o, uint32_t at, size_t rows, cl_int *rc);
+/* The step's rows, as they travel, become inputs: floats as they are, a few Q8 rows as products
+ * take them, more of them as they are, for the device to prepare. */
+struct hd_cl_input {
+    size_t rows;
+    uint32_t at;   /* of floats or Q8 rows; of prepared ones the quants ... */
+    uint32_t d_at; /* ... and the scales, [dim / 32][HD_CL_FEW] */
+    bool ready;    /* prepared */
+    uint32_t x, d; /* where matrices find the first row */
+};
+#define HD_CL_FEW 8 /* rows that the host prepares: a launch takes longer */
+size_t hd_cl_input_bytes(const struct hd_opencl *o, size_t rows);
+void hd_cl_add_input(struct hd_opencl *o, const void *x, size_t rows, struct hd_cl_input *in);
+/* Behind hd_cl_in_send: prepares what is not, and says what products read. */
+struct hd_cl_operand hd_cl_inputs(struct hd_opencl *o, const struct hd_cl_input *in, cl_int *rc);
 
 /* sums.c: the answer of a half that is a sum. */
-int hd_cl_answer(struct hd_opencl *o, const struct hd_half_task *task, struct hd_half_output *out,
-                 struct hd_error *err);
+/* What nobody waits for is enqueued by `behind`, behind the copy of the answer; or NULL. */
+int hd_cl_answer(struct hd_opencl *o, const struct hd_half_task *task, cl_int (*behind)(void *arg),
+                 void *arg, struct hd_half_output *out, struct hd_error *err);
 
 /* attention.c, ffn.c, logits.c */
 int hd_cl_attention(struct hd_opencl *o, const struct hd_half_task *task,

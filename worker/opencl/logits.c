@@ -34,27 +34,28 @@ static int launch(struct logits *l, struct hd_error *err)
     const struct hd_cl_weights *w = (const struct hd_cl_weights *)(void *)t->from.weights;
     size_t units = t->units.n, row_bytes = o->s.row_bytes, width = units * o->s.vocab_width;
     struct hd_cl_plan plan;
-    uint32_t x;
-    int rc = hd_cl_in_begin(o, l->rows * row_bytes + hd_cl_jobs_bytes(2 * units) + 1024, err);
+    struct hd_cl_input in;
+    int rc =
+        hd_cl_in_begin(o, hd_cl_input_bytes(o, l->rows) + hd_cl_jobs_bytes(2 * units) + 1024, err);
     if (rc < 0)
         return rc;
-    memcpy(hd_cl_in_add(o, l->rows * row_bytes, &x),
-           (const uint8_t *)t->rows->x + l->row0 * row_bytes, l->rows * row_bytes);
+    hd_cl_add_input(o, (const uint8_t *)t->rows->x + l->row0 * row_bytes, l->rows, &in);
     for (size_t s = 0; s < units; s++) {
         struct hd_piece_at at = {HD_UNIT_VOCAB, t->units.list[s], 0};
         o->part[0][s] = hd_cl_part_of(t->from.weights, at, HD_SLOT_OUTPUT);
         o->matrix[0][s] = (struct hd_cl_matrix){.y = (uint32_t)(s * o->s.vocab_width),
                                                 .y_stride = (uint32_t)width,
-                                                .x = o->s.q8 ? 0 : x / (uint32_t)sizeof(float),
+                                                .x = in.x,
+                                                .d = in.d,
                                                 .rows = (uint32_t)l->rows};
     }
     hd_cl_plan(o, &(struct hd_cl_jobs){o->part[0], o->matrix[0], units, l->rows}, &plan);
     cl_int code = hd_cl_in_send(o);
-    struct hd_cl_operand in = {0};
+    struct hd_cl_operand x = {0};
     if (code == CL_SUCCESS)
-        in = hd_cl_inputs(o, x, l->rows, &code);
+        x = hd_cl_inputs(o, &in, &code);
     if (code == CL_SUCCESS)
-        code = hd_cl_project(o, &plan, w->heap.slabs.slab, &in);
+        code = hd_cl_project(o, &plan, w->heap.slabs.slab, &x);
     if (code == CL_SUCCESS)
         code = o->cl->call.EnqueueReadBuffer(o->cl->queue, o->y, CL_TRUE, 0,
                                              l->rows * width * sizeof(float), o->out.data, 0, NULL,

@@ -1,9 +1,12 @@
 /* products.c - launches of products: matrices sorted by the form of their weights, and for each
  * form the kernel that suits the rows. */
+#include "common/math/half.h"
 #include "worker/opencl/impl.h"
 
+#include <string.h>
+
 #define FEW          4 /* rows of a work-group: kernels/products.cl */
-#define FEW_ITEMS    128
+#define FEW_ITEMS    256
 #define F32_ITEMS    64
 #define F32_GROUPS   4
 #define REDUCE_ITEMS 256
@@ -11,8 +14,8 @@
 #define MMA_GROUPS   4
 #define MMA_ROWS     64
 #define MMA_SUM_ROWS 32
-#define MMA_SINCE    8 /* rows; fewer fill too little of a tile */
-#define IS_FIRST     1 /* of several launches of one sum */
+#define MMA_SINCE    (HD_CL_FEW + 1) /* rows; fewer fill too little of a tile */
+#define IS_FIRST     1               /* of several launches of one sum */
 #define IS_LAST      2
 
 size_t hd_cl_jobs_bytes(size_t n)
@@ -56,7 +59,9 @@ static enum hd_cl_product kernel_for(const struct hd_opencl *o, bool q8, size_t 
 {
     if (!q8)
         return HD_CL_PROJECT_F32;
-    return o->cl->info.has_mma && rows >= MMA_SINCE ? HD_CL_PROJECT_MMA : HD_CL_PROJECT_FEW;
+    if (o->cl->info.has_mma && rows >= MMA_SINCE)
+        return HD_CL_PROJECT_MMA;
+    return rows == 1 ? HD_CL_PROJECT_ONE : HD_CL_PROJECT_FEW;
 }
 
 cl_int hd_cl_project(struct hd_opencl *o, const struct hd_cl_plan *plan, const cl_mem *slabs,
@@ -80,7 +85,7 @@ cl_int hd_cl_project(struct hd_opencl *o, const struct hd_cl_plan *plan, const c
         if (kind == HD_CL_PROJECT_F32)
             rc = hd_cl_go(&l, F32_ITEMS, parts(form->most_groups, F32_GROUPS), form->n,
                           parts(plan->rows, FEW));
-        else if (kind == HD_CL_PROJECT_FEW)
+        else if (kind != HD_CL_PROJECT_MMA)
             rc = hd_cl_go(&l, FEW_ITEMS, form->most_groups, form->n, parts(plan->rows, FEW));
         else
             rc = hd_cl_go(&l, MMA_ITEMS, parts(form->most_groups, MMA_GROUPS), form->n,
@@ -136,20 +141,61 @@ cl_int hd_cl_reduce(struct hd_opencl *o, const struct hd_cl_sum *s, const cl_mem
     return rc;
 }
 
-struct hd_cl_operand hd_cl_inputs(struct hd_opencl *o, uint32_t at, size_t rows, cl_int *rc)
+/* ---- Inputs ----*/
+
+size_t hd_cl_input_bytes(const struct hd_opencl *o, size_t rows)
+{
+    size_t prepared = rows * o->s.dim + HD_CL_FEW * o->s.dim / HD_Q8_BLOCK * 8;
+    return rows * o->s.row_bytes + (rows <= HD_CL_FEW ? prepared : 0) + 256;
+}
+
+/* kernels/rows.cl: prepare_rows. */
+static void prepare_row(const struct hd_opencl *o, const uint8_t *row, int8_t *q, float *d)
+{
+    for (size_t b = 0; b < o->s.dim / HD_Q8_BLOCK; b++, row += HD_Q8_BLOCK_BYTES) {
+        int32_t sum = 0;
+        for (size_t i = 0; i < HD_Q8_BLOCK; i++, q++) {
+            int8_t v = (int8_t)row[2 + i];
+            *q = v < -127 ? -127 : v;
+            sum += *q;
+        }
+        float scale = hd_half_widen((uint16_t)(row[0] | row[1] << 8));
+        d[b * HD_CL_FEW * 2] = scale;
+        d[b * HD_CL_FEW * 2 + 1] = scale * (float)sum;
+    }
+}
+
+void hd_cl_add_input(struct hd_opencl *o, const void *x, size_t rows, struct hd_cl_input *in)
+{
+    *in = (struct hd_cl_input){.rows = rows, .ready = o->s.q8 && rows <= HD_CL_FEW};
+    if (!in->ready) {
+        memcpy(hd_cl_in_add(o, rows * o->s.row_bytes, &in->at), x, rows * o->s.row_bytes);
+        in->x = o->s.q8 ? 0 : in->at / 4;
+        return;
+    }
+    int8_t *q = hd_cl_in_add(o, rows * o->s.dim, &in->at);
+    float *d = hd_cl_in_add(o, HD_CL_FEW * o->s.dim / HD_Q8_BLOCK * 8, &in->d_at);
+    for (size_t i = 0; i < rows; i++)
+        prepare_row(o, (const uint8_t *)x + i * o->s.row_bytes, q + i * o->s.dim, d + 2 * i);
+    in->x = in->at / 4;
+    in->d = in->d_at / 8;
+}
+
+struct hd_cl_operand hd_cl_inputs(struct hd_opencl *o, const struct hd_cl_input *in, cl_int *rc)
 {
     size_t blocks = o->s.dim / HD_Q8_BLOCK;
     if (!o->s.q8)
         return (struct hd_cl_operand){.x = o->in_at, .x_stride = o->s.dim};
+    if (in->ready)
+        return (struct hd_cl_operand){o->in_at, o->in_at, o->s.dim / 4, HD_CL_FEW};
     struct hd_cl_launch l = {o->cl, &o->programs.prepare_rows, 0, CL_SUCCESS};
     hd_cl_put_buffer(&l, o->in_at);
-    hd_cl_put_u64(&l, at);
+    hd_cl_put_u64(&l, in->at);
     hd_cl_put_u32(&l, o->s.row_bytes);
     hd_cl_put_u32(&l, blocks);
     hd_cl_put_buffer(&l, o->x_q);
     hd_cl_put_buffer(&l, o->x_d);
     hd_cl_put_u32(&l, o->s.input_rows);
-    *rc = hd_cl_go(&l, 64, parts(blocks, 64), rows, 1);
-    return (struct hd_cl_operand){
-        .x = o->x_q, .d = o->x_d, .x_stride = o->s.dim / 4, .d_stride = o->s.input_rows};
+    *rc = hd_cl_go(&l, 64, parts(blocks, 64), in->rows, 1);
+    return (struct hd_cl_operand){o->x_q, o->x_d, o->s.dim / 4, o->s.input_rows};
 }

@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 #define OPTIONS "-cl-std=CL1.2 -cl-fp32-correctly-rounded-divide-sqrt"
+#define NVIDIA  " -cl-nv-maxrregcount=128"   /* two work-groups of 256 on a multiprocessor */
 #define MAGIC   UINT64_C(0x316c636f63616479) /* of a kept program: "ydacocl1" */
 #define MOST    (UINT64_C(64) << 20)         /* bytes of one */
 #define PARTS   4                            /* texts of one program */
@@ -175,8 +176,9 @@ static cl_kernel kernel_of(struct hd_cl *cl, cl_program p, const char *name, int
 
 static void device_options(const struct hd_cl *cl, struct source *s)
 {
-    snprintf(s->options, sizeof s->options, OPTIONS " -DHD_NVIDIA=%d -DHD_DOT=%d -DHD_MMA=%d",
-             cl->info.is_nvidia, cl->info.has_dot, cl->info.has_mma);
+    snprintf(s->options, sizeof s->options, OPTIONS "%s -DHD_NVIDIA=%d -DHD_DOT=%d -DHD_MMA=%d",
+             cl->info.is_nvidia ? NVIDIA : "", cl->info.is_nvidia, cl->info.has_dot,
+             cl->info.has_mma);
 }
 
 int hd_cl_programs_init(struct hd_cl_programs *p, struct hd_cl *cl, struct hd_error *err)
@@ -195,7 +197,8 @@ int hd_cl_programs_init(struct hd_cl_programs *p, struct hd_cl *cl, struct hd_er
 }
 
 static const char *const product_names[HD_CL_PRODUCTS] = {
-    "project_f32", "reduce_f32", "project_few", "reduce_few", "project_mma", "reduce_mma"};
+    "project_f32", "reduce_f32", "project_few", "reduce_few",
+    "project_one", "reduce_one", "project_mma", "reduce_mma"};
 
 int hd_cl_programs_add(struct hd_cl_programs *p, enum hd_pack_id form, struct hd_error *err)
 {

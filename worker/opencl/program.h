@@ -13,6 +13,7 @@
 #define HD_CL_KERNELS(X)                                                                           \
     X(gather_vectors)                                                                              \
     X(finish_rows)                                                                                 \
+    X(seal_rows)                                                                                   \
     X(attention)                                                                                   \
     X(prepare_rows)                                                                                \
     X(activate)                                                                                    \
@@ -28,13 +29,15 @@ enum hd_cl_product {
     HD_CL_REDUCE_F32,
     HD_CL_PROJECT_FEW,
     HD_CL_REDUCE_FEW,
+    HD_CL_PROJECT_ONE,
+    HD_CL_REDUCE_ONE,
     HD_CL_PROJECT_MMA,
     HD_CL_REDUCE_MMA,
     HD_CL_PRODUCTS,
 };
 
 /* A kernel, and the arguments that it has: what is the same again is not set again. */
-#define HD_CL_ARGUMENTS 48
+#define HD_CL_ARGUMENTS 64
 struct hd_cl_kernel {
     cl_kernel kernel;
     uint64_t released; /* hd_cl.released when they were set: a buffer may be another since */

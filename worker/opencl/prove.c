@@ -320,6 +320,30 @@ static int fixed_add(int64_t *acc, const float *x, int shift, size_t n)
 #define HAS_Q      32
 #define HAS_ROPE   64
 
+/* kernels/attention.cl: FINISH_PARAMS. */
+struct finish {
+    uint32_t n_rep, head_dim, has, rows, f16, block;
+    float eps;
+};
+
+static void put_finish(struct hd_cl_launch *l, cl_mem y, cl_mem vectors, cl_mem cs, struct finish f)
+{
+    hd_cl_put_buffer(l, y);
+    hd_cl_put_u32(l, 0);
+    hd_cl_put_u32(l, 0);
+    hd_cl_put_buffer(l, vectors);
+    hd_cl_put_buffer(l, cs);
+    hd_cl_put_u32(l, f.head_dim);
+    hd_cl_put_u32(l, 0);
+    hd_cl_put_u32(l, f.rows);
+    hd_cl_put_u32(l, f.n_rep);
+    hd_cl_put_u32(l, f.head_dim);
+    hd_cl_put_u32(l, f.has);
+    hd_cl_put_f32(l, f.eps);
+    hd_cl_put_u32(l, f.f16);
+    hd_cl_put_u32(l, f.block);
+}
+
 /* One vector v [n] through finish_rows: normalised by `weight`, or rotated by `cs`. */
 static void finish(const float *v, size_t n, const float *weight, float eps, const float *cs,
                    float *out)
@@ -337,23 +361,15 @@ static void finish(const float *v, size_t n, const float *weight, float eps, con
     hd_cl_put_slabs(&l, slabs);
     hd_cl_put_buffer(&l, put(&place, sizeof place));
     hd_cl_put_u32(&l, 0);
+    put_finish(&l, y, put(vectors, 5 * n * sizeof *vectors), cs ? put(cs, n * sizeof *cs) : y,
+               (struct finish){.n_rep = 1,
+                               .head_dim = (uint32_t)n,
+                               .has = HAS_Q | (weight ? HAS_Q_NORM : 0) | (cs ? HAS_ROPE : 0),
+                               .rows = 1,
+                               .eps = eps});
     hd_cl_put_buffer(&l, y);
     hd_cl_put_u32(&l, 0);
-    hd_cl_put_u32(&l, 0);
-    hd_cl_put_buffer(&l, put(vectors, 5 * n * sizeof *vectors));
-    hd_cl_put_buffer(&l, cs ? put(cs, n * sizeof *cs) : y);
-    hd_cl_put_u32(&l, n);
-    hd_cl_put_u32(&l, 0);
-    hd_cl_put_u32(&l, 1);
-    hd_cl_put_u32(&l, 1);
-    hd_cl_put_u32(&l, n);
-    hd_cl_put_u32(&l, HAS_Q | (weight ? HAS_Q_NORM : 0) | (cs ? HAS_ROPE : 0));
-    hd_cl_put_f32(&l, eps);
-    hd_cl_put_u32(&l, 0);
-    hd_cl_put_u32(&l, 0);
-    hd_cl_put_buffer(&l, y);
-    hd_cl_put_u32(&l, 0);
-    hd_cl_put_local(&l, 6 * n * sizeof(float));
+    hd_cl_put_local(&l, 4 * n * sizeof(float));
     note(hd_cl_go(&l, 64, 1, 1, 1));
     free(vectors);
     get(y, out, n * sizeof *out);
@@ -414,23 +430,27 @@ static void attention(const struct hd_attention_args *a)
     hd_cl_put_buffer(&l, now->o.in_at);
     hd_cl_put_u32(&l, places_at);
     hd_cl_put_u32(&l, list_at);
+    put_finish(&l, y, y, y,
+               (struct finish){.n_rep = (uint32_t)a->n_rep,
+                               .head_dim = (uint32_t)a->head_dim,
+                               .rows = (uint32_t)a->rows,
+                               .f16 = a->kv_type == HD_KV_F16,
+                               .block = (uint32_t)block});
     hd_cl_put_buffer(&l, y);
     hd_cl_put_buffer(&l, y);
-    hd_cl_put_buffer(&l, y);
-    hd_cl_put_u32(&l, a->rows);
     hd_cl_put_u32(&l, a->n_rep);
-    hd_cl_put_u32(&l, a->n_rep);
-    hd_cl_put_u32(&l, a->head_dim);
     hd_cl_put_f32(&l, a->scale);
     hd_cl_put_f32(&l, a->cap);
     hd_cl_put_f32(&l, a->cap > 0 ? 1.0f / a->cap : 0);
     hd_cl_put_u32(&l, a->window);
-    hd_cl_put_u32(&l, a->kv_type == HD_KV_F16);
-    hd_cl_put_u32(&l, block);
     hd_cl_put_u32(&l, 1);
+    hd_cl_put_u32(&l, 0);
+    hd_cl_put_buffer(&l, y);
+    hd_cl_put_u32(&l, 0);
     hd_cl_put_local(&l, n * sizeof(float));
     hd_cl_put_local(&l, n * sizeof(float));
     hd_cl_put_local(&l, a->n_rep * HD_ATTN_BLOCK * sizeof(float));
+    hd_cl_put_local(&l, sizeof(float));
     note(hd_cl_go(&l, 128, a->rows, 1, 1));
     get(y, q, a->rows * n * sizeof *q);
     for (size_t r = 0; r < a->rows; r++)

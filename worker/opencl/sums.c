@@ -50,16 +50,28 @@ static bool note_flags(struct hd_opencl *o, size_t rows)
     return any_wide;
 }
 
-int hd_cl_answer(struct hd_opencl *o, const struct hd_half_task *task, struct hd_half_output *out,
-                 struct hd_error *err)
+/* Enqueues the copy of what travels and what comes behind it, and waits for the copy. */
+static cl_int copy_back(struct hd_opencl *o, size_t rows, cl_int (*behind)(void *arg), void *arg)
+{
+    cl_event copied;
+    size_t bytes = o->travels_at + rows * o->s.sum_bytes;
+    cl_int rc = o->cl->call.EnqueueReadBuffer(o->cl->queue, o->result, CL_FALSE, 0, bytes,
+                                              o->out.data, 0, NULL, &copied);
+    if (rc != CL_SUCCESS)
+        return rc;
+    cl_int late = behind ? behind(arg) : CL_SUCCESS;
+    rc = hd_cl_wait(o->cl, copied);
+    return rc == CL_SUCCESS ? late : rc;
+}
+
+int hd_cl_answer(struct hd_opencl *o, const struct hd_half_task *task, cl_int (*behind)(void *arg),
+                 void *arg, struct hd_half_output *out, struct hd_error *err)
 {
     size_t rows = task->rows->n;
     int64_t *sum = NULL;
     cl_int rc = make_compact(o, rows);
     if (rc == CL_SUCCESS)
-        rc = o->cl->call.EnqueueReadBuffer(o->cl->queue, o->result, CL_TRUE, 0,
-                                           o->travels_at + rows * o->s.sum_bytes, o->out.data, 0,
-                                           NULL, NULL);
+        rc = copy_back(o, rows, behind, arg);
     if (rc != CL_SUCCESS)
         return hd_cl_fail(o->cl, rc, "a half-step", err);
     if (note_flags(o, rows)) {

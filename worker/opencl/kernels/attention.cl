@@ -10,8 +10,6 @@ static __global uchar *block_at(uint block, uint block_bytes, SLAB_PARAMS)
     return at_address((ulong)(block >> 28) << 48 | offset, SLABS);
 }
 
-#define ROW_ITEMS 64 /* of a work-group that finishes rows: 4 vectors of 16 lanes */
-
 /* Finishes a head's vector with 16 lanes: v [head_dim] in memory plus its bias, normalised and
  * rotated, is left in `out`. All work-items of the group take part; those without a vector (here
  * false) only wait. */
@@ -45,15 +43,12 @@ static void finish_vector(bool here, __global const float *v, __global const flo
     barrier(CLK_LOCAL_MEM_FENCE);
 }
 
-static void put_value(__global uchar *row, __local uchar *copy, uint f16, uint i, float v)
+static void put_value(__global uchar *row, uint f16, uint i, float v)
 {
-    if (f16) {
+    if (f16)
         vstore_half_rte(v, i, (__global half *)row);
-        vstore_half_rte(v, i, (__local half *)copy);
-    } else {
+    else
         ((__global float *)row)[i] = v;
-        ((__local float *)copy)[i] = v;
-    }
 }
 
 /* What a head's vectors are: struct hd_cl_head. */
@@ -90,35 +85,31 @@ __kernel void gather_vectors(SLAB_PARAMS, __global const uchar *in, uint heads_a
 #define HAS_Q      32 /* else only K and V: rows of a list */
 #define HAS_ROPE   64
 
-/* Work-groups [rows][units] of ROW_ITEMS. q: [units][row_stride][n_rep * head_dim], finished in
- * place; k and v, behind it: [units][row_stride][head_dim]. room: 6 * head_dim floats.
- * cs: [positions][sets][head_dim]; `set` is chosen by the host. */
-__kernel __attribute__((reqd_work_group_size(ROW_ITEMS, 1, 1))) void
-finish_rows(SLAB_PARAMS, __global const uchar *in, uint places_at, __global float *q, uint k_at,
-            uint v_at, __global const float *vectors, __global const float *cs, uint angles_stride, uint set, uint row_stride, uint n_rep,
-            uint head_dim, uint has, float eps, uint f16, uint block_bytes, __global uint *flags,
-            uint n_flags, __local ulong *room)
+/* q: [units][row_stride][n_rep * head_dim], finished in place; k and v, behind it:
+ * [units][row_stride][head_dim]. cs: [positions][sets][head_dim]; the host chooses the set. */
+#define FINISH_PARAMS                                                                              \
+    __global float *q, uint k_at, uint v_at, __global const float *vectors,                        \
+        __global const float *cs, uint angles_stride, uint set, uint row_stride, uint n_rep,       \
+        uint head_dim, uint has, float eps, uint f16, uint block_bytes
+#define FINISH_ARGUMENTS                                                                           \
+    q, k_at, v_at, vectors, cs, angles_stride, set, row_stride, n_rep, head_dim, has, eps, f16,    \
+        block_bytes
+
+/* One row of one unit, by a work-group: teams of 16 take a vector each. scratch: head_dim floats for
+ * each team, sums: a float for each work-item. */
+static void finish_row(SLAB_PARAMS, struct place p, uint unit, uint row, FINISH_PARAMS,
+                       __local float *scratch, __local float *sums)
 {
-    __local float sums[ROW_ITEMS];
-    __local float *scratch = (__local float *)room; /* as K and V, it is read in words of 8 */
-    uint row = get_group_id(0), unit = get_group_id(1), l = get_local_id(0), team = l / 16;
-    struct place p =
-        ((__global const struct place *)(in + places_at))[unit * get_num_groups(0) + row];
-    __global const float *k = q + k_at, *v = q + v_at;
+    uint l = get_local_id(0), team = l / 16, teams = get_local_size(0) / 16;
     ulong at = (ulong)unit * row_stride + row;
-    __local float *mine = scratch + 2 * head_dim + team * head_dim;
-    __local uchar *copy = (__local uchar *)scratch; /* K and V as they are stored */
+    __global const float *k = q + k_at, *v = q + v_at, *none = 0;
+    __local float *mine = scratch + team * head_dim;
     uint row_bytes = head_dim * (f16 ? 2 : 4);
-    /* The flags of the sum that comes next. */
-    for (uint i = (row + unit * get_num_groups(0)) * ROW_ITEMS + l; i < n_flags;
-         i += get_num_groups(0) * get_num_groups(1) * ROW_ITEMS)
-        flags[i] = 0;
     vectors += (ulong)unit * (n_rep + 4) * head_dim;
     __global const float *angles =
         has & HAS_ROPE ? cs + (ulong)p.position * angles_stride + set * head_dim : 0;
-    __global const float *none = 0;
     uint n = has & HAS_Q ? n_rep : 0;
-    for (uint first = 0; first < n; first += ROW_ITEMS / 16) {
+    for (uint first = 0; first < n; first += teams) {
         uint r = first + team;
         __global float *qr = q + (at * n_rep + r) * head_dim;
         finish_vector(r < n, qr, has & HAS_Q_BIAS ? vectors + r * head_dim : none,
@@ -127,28 +118,70 @@ finish_rows(SLAB_PARAMS, __global const uchar *in, uint places_at, __global floa
         for (uint i = l % 16; r < n && i < head_dim; i += 16)
             qr[i] = mine[i];
     }
-    if (!p.store)
-        return;
     barrier(CLK_LOCAL_MEM_FENCE);
-    finish_vector(team == 0, k + at * head_dim,
+    finish_vector(p.store && team == 0, k + at * head_dim,
                   has & HAS_K_BIAS ? vectors + n_rep * head_dim : none,
                   has & HAS_K_NORM ? vectors + (n_rep + 3) * head_dim : none, angles, eps, head_dim,
                   mine, sums);
     __global uchar *block = block_at(p.block, block_bytes, SLABS);
     uint in_block = p.position % POSITIONS;
-    __local const float *finished = scratch + 2 * head_dim; /* the first team's */
-    for (uint i = l; i < head_dim; i += ROW_ITEMS) {
+    for (uint i = l; p.store && i < head_dim; i += get_local_size(0)) {
         float value = v[at * head_dim + i];
         if (has & HAS_V_BIAS)
             value += vectors[(n_rep + 1) * head_dim + i];
-        put_value(block + in_block * row_bytes, copy, f16, i, finished[i]);
-        put_value(block + (POSITIONS + in_block) * row_bytes, copy + row_bytes, f16, i, value);
+        put_value(block + in_block * row_bytes, f16, i, scratch[i]); /* the first team's */
+        put_value(block + (POSITIONS + in_block) * row_bytes, f16, i, value);
+    }
+}
+
+/* The flags of the sum that comes next, cleared by all work-groups of [rows][units]. */
+static void clear_flags(__global uint *flags, uint n)
+{
+    uint group = get_group_id(0) + get_group_id(1) * get_num_groups(0);
+    uint step = get_num_groups(0) * get_num_groups(1) * get_local_size(0);
+    for (uint i = group * get_local_size(0) + get_local_id(0); i < n; i += step)
+        flags[i] = 0;
+}
+
+static struct place place_of(__global const uchar *in, uint places_at)
+{
+    __global const struct place *places = (__global const struct place *)(in + places_at);
+    return places[get_group_id(1) * get_num_groups(0) + get_group_id(0)];
+}
+
+#define ROW_ITEMS 64
+
+/* Work-groups [rows][units] of ROW_ITEMS. */
+__kernel __attribute__((reqd_work_group_size(ROW_ITEMS, 1, 1))) void
+finish_rows(SLAB_PARAMS, __global const uchar *in, uint places_at, FINISH_PARAMS,
+            __global uint *flags, uint n_flags, __local float *scratch)
+{
+    __local float sums[ROW_ITEMS];
+    clear_flags(flags, n_flags);
+    finish_row(SLABS, place_of(in, places_at), get_group_id(1), get_group_id(0), FINISH_ARGUMENTS,
+               scratch, sums);
+}
+
+/* Digests of what was stored: work-groups [rows][units] of 32. room: two rows of K/V. */
+__kernel __attribute__((reqd_work_group_size(32, 1, 1))) void
+seal_rows(SLAB_PARAMS, __global const uchar *in, uint places_at, uint row_bytes, uint block_bytes,
+          __local ulong *room)
+{
+    struct place p = place_of(in, places_at);
+    if (!p.store)
+        return;
+    __global uchar *block = block_at(p.block, block_bytes, SLABS);
+    uint in_block = p.position % POSITIONS, words = row_bytes / 8;
+    __global const ulong *k = (__global const ulong *)(block + in_block * row_bytes);
+    for (uint i = get_local_id(0); i < words; i += 32) {
+        room[i] = k[i];
+        room[words + i] = k[POSITIONS * words + i];
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    if (l == 0) {
-        ulong seed = xxh3((__local const ulong *)copy, row_bytes, 0);
+    if (get_local_id(0) == 0) {
+        ulong seed = xxh3(room, row_bytes, 0);
         ((__global uint *)(block + 2 * POSITIONS * row_bytes))[in_block] =
-            (uint)xxh3((__local const ulong *)(copy + row_bytes), row_bytes, seed);
+            (uint)xxh3(room + words, row_bytes, seed);
     }
 }
 
@@ -190,25 +223,32 @@ static float load_1(__global const uchar *rows, uint f16, uint i)
 }
 
 /* Work-groups [rows][units][n_rep / heads] of ITEMS: `heads` query heads of a row. What they give
- * is quantized (width of a row: n_rep * head_dim) or, with is_f32, left in place of q. */
+ * is quantized (width of a row: n_rep * head_dim) or, with is_f32, left in place of q. With
+ * `finishes` a work-group has all heads of a row and finishes it first: then no other row of the
+ * launch may see the K/V rows that it stores. */
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
-attention(SLAB_PARAMS, __global const uchar *in, uint places_at, uint list_at, __global float *q,
-          __global char *out_q, __global float2 *out_d, uint row_stride, uint n_rep, uint heads_most, uint head_dim,
-          float scale, float cap, float inverse_cap, uint window, uint f16, uint block_bytes,
-          uint is_f32, __local float *ql, __local float *sum, __local float *p)
+attention(SLAB_PARAMS, __global const uchar *in, uint places_at, uint list_at, FINISH_PARAMS,
+          __global char *out_q, __global float2 *out_d, uint heads_most, float scale, float cap,
+          float inverse_cap, uint window, uint is_f32, uint finishes, __global uint *flags,
+          uint n_flags, __local float *ql, __local float *sum, __local float *p,
+          __local float *scratch)
 {
     __local float top[64], total[64], correction[64];
     __local int t[ITEMS];
     __local float *lanes = (__local float *)t; /* 16 of up to 8 heads at a time */
     uint row = get_group_id(0), unit = get_group_id(1), l = get_local_id(0);
     uint head0 = get_group_id(2) * heads_most, heads = min(n_rep - head0, heads_most);
-    struct place at =
-        ((__global const struct place *)(in + places_at))[unit * get_num_groups(0) + row];
+    struct place at = place_of(in, places_at);
     __global const uint *list = (__global const uint *)(in + list_at);
     uint n_pos = at.position + 1, row_bytes = head_dim * (f16 ? 2 : 4);
     uint first_seen = window > 0 && n_pos > window ? n_pos - window : 0;
     uint width = heads * head_dim;
     ulong plane = (ulong)unit * row_stride + row;
+    if (finishes) {
+        clear_flags(flags, n_flags);
+        finish_row(SLABS, at, unit, row, FINISH_ARGUMENTS, scratch, lanes);
+        barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
+    }
     q += (plane * n_rep + head0) * head_dim;
     for (uint i = l; i < width; i += ITEMS) {
         ql[i] = q[i];

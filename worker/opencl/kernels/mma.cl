@@ -51,22 +51,25 @@ static void take_piece(__global const uchar *at, uint high, uint low, struct pie
     }
 }
 
+static void take_block(__global const uchar *at, uint high, uint low, struct piece *p)
+{
+    for (uint s = 0; s < PIECES; s++)
+        take_piece(at + s * SPAN_BYTES, high, low, &p[s]);
+}
+
 /* sums [tiles][4] += one block of 16 outputs and 8 * tiles rows; x and d are the block's. */
-static void add_block(__global const uchar *w, __global const uint *x, uint x_stride,
+static void add_block(const struct piece *p, __global const uint *x, uint x_stride,
                       __global const float2 *d, uint high, uint low, uint tiles, float *sums)
 {
-    struct piece p[PIECES];
-    for (uint s = 0; s < PIECES; s++)
-        take_piece(w + s * SPAN_BYTES, high, low, &p[s]);
 #pragma unroll
     for (uint t = 0; t < tiles; t++) {
         __global const uint *xr = x + (t * 8 + high) * x_stride;
-        float4 two = vload4(0, (__global const float *)(d + t * 8 + 2 * low)); /* d, d_sum twice */
+        float4 two = *(__global const float4 *)(d + t * 8 + 2 * low); /* d, d_sum twice */
 #pragma unroll
         for (uint s = 0; s < PIECES; s++) {
             int c[4];
 #if HD_SPAN == 32
-            uint2 b = vload2(low, xr);
+            uint2 b = ((__global const uint2 *)xr)[low];
             multiply(p[s].a, b.x, b.y, c);
 #else
             multiply(p[s].a, xr[s * 4 + low], 0, c);
@@ -82,6 +85,23 @@ static void add_block(__global const uchar *w, __global const uint *x, uint x_st
         sums[t * 4 + 2] = fma(p[0].least[1], two.y, sums[t * 4 + 2]);
         sums[t * 4 + 3] = fma(p[0].least[1], two.w, sums[t * 4 + 3]);
 #endif
+    }
+}
+
+/* The chains of all blocks of a group, each block's weights on the way before the last is used. */
+static void add_blocks(__global const uchar *w, uint blocks, __global const uint *x, uint x_stride,
+                       __global const float2 *d, uint d_stride, uint high, uint low, uint tiles,
+                       float *sums)
+{
+    struct piece now[PIECES], next[PIECES];
+    take_block(w, high, low, next);
+    for (uint b = 0; b < blocks; b++) {
+#pragma unroll
+        for (uint s = 0; s < PIECES; s++)
+            now[s] = next[s];
+        if (b + 1 < blocks)
+            take_block(w + (b + 1) * BLOCK_BYTES, high, low, next);
+        add_block(now, x + b * 8, x_stride, d + b * d_stride, high, low, tiles, sums);
     }
 }
 
@@ -108,9 +128,7 @@ project_mma(SLAB_PARAMS, __global const uchar *in, uint matrices_at, __global co
         sums[i] = 0.0f;
     x += m->x + row0 * x_stride;
     d += m->d + row0;
-    for (uint b = 0; b < m->inputs / BLOCK; b++)
-        add_block(w + b * BLOCK_BYTES, x + b * 8, x_stride, d + b * d_stride, high, low, TILES,
-                  sums);
+    add_blocks(w, m->inputs / BLOCK, x, x_stride, d, d_stride, high, low, TILES, sums);
 #pragma unroll
     for (uint i = 0; i < TILES * 4; i++) {
         uint o = group * GROUP + high + i % 4 / 2 * 8, row = row0 + i / 4 * 8 + 2 * low + i % 2;
@@ -144,9 +162,7 @@ reduce_mma(REDUCE_PARAMS)
 #pragma unroll
         for (uint i = 0; i < SUM_TILES * 4; i++)
             sums[i] = 0.0f;
-        for (uint b = 0; b < m->inputs / BLOCK; b++)
-            add_block(w + b * BLOCK_BYTES, xm + b * 8, x_stride, dm + b * d_stride, high, low,
-                      SUM_TILES, sums);
+        add_blocks(w, m->inputs / BLOCK, xm, x_stride, dm, d_stride, high, low, SUM_TILES, sums);
 #pragma unroll
         for (uint i = 0; i < SUM_TILES * 4; i++) {
             uint row = row0 + i / 4 * 8 + 2 * low + i % 2;

@@ -81,10 +81,12 @@ static void unpack(__global const uchar *at, uint lane, struct unpacked *u)
 /* The links of one block: fma(link.x, link.y, sum). */
 static void links_of(const struct unpacked *u, __global const uint *x, float2 d, float2 *link)
 {
+    uint4 low = ((__global const uint4 *)x)[0], high = ((__global const uint4 *)x)[1];
+    const uint words[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
     for (int s = 0; s < PIECES; s++) {
         int sum = 0;
         for (int i = 0; i < HD_SPAN / 4; i++)
-            sum = dot4(u->words[s * (HD_SPAN / 4) + i], x[s * (HD_SPAN / 4) + i], sum);
+            sum = dot4(u->words[s * (HD_SPAN / 4) + i], words[s * (HD_SPAN / 4) + i], sum);
         link[s] = (float2)(u->scale[s] * d.x, (float)sum);
     }
 #if HD_MIN
@@ -92,30 +94,41 @@ static void links_of(const struct unpacked *u, __global const uint *x, float2 d,
 #endif
 }
 
-#define SPLIT 8                  /* work-items that share the blocks of an output */
+#define SPLIT 16                 /* work-items that share the blocks of an output */
 #define PANEL (64 / TERMS)       /* blocks whose links rest in local memory */
 #define FEW   4                  /* rows of a work-group */
 
-/* Work-groups [groups][matrices][rows / FEW] of GROUP * SPLIT. x_stride: words of a row. */
-__kernel __attribute__((reqd_work_group_size(GROUP * SPLIT, 1, 1))) void
-project_few(SLAB_PARAMS, __global const uchar *in, uint matrices_at, __global const uint *x,
-            __global const float2 *d, uint x_stride, uint d_stride, __global float *y)
+/* `most` rows of a work-group, a constant where it is inlined. */
+static void project(SLAB_PARAMS, __global const uchar *in, uint matrices_at,
+                    __global const uint *x, __global const float2 *d, uint x_stride, uint d_stride,
+                    __global float *y, __local float2 (*links)[PANEL * TERMS][GROUP], uint most)
 {
-    __local float2 links[FEW][PANEL * TERMS][GROUP];
     __global const struct matrix *m =
         (__global const struct matrix *)(in + matrices_at) + get_group_id(1);
     uint lane = get_local_id(0) % GROUP, split = get_local_id(0) / GROUP, group = get_group_id(0);
-    uint row0 = get_group_id(2) * FEW, blocks = m->inputs / BLOCK;
+    uint row0 = get_group_id(2) * most, blocks = m->inputs / BLOCK;
     if (group >= m->groups || row0 >= m->rows)
         return;
-    uint rows = min(m->rows - row0, (uint)FEW);
+    uint rows = most == 1 ? 1 : min(m->rows - row0, most);
     __global const uchar *w = at_address(m->at, SLABS) + (ulong)group * m->group_bytes;
     float sum = 0.0f;
     x += m->x + row0 * x_stride;
     d += m->d + row0;
     for (uint b0 = 0; b0 < blocks; b0 += PANEL) {
         uint n = min(blocks - b0, (uint)PANEL);
-        for (uint b = split; b < n; b += SPLIT) {
+        if (most == 1 && n == PANEL) { /* all that is wanted is on the way before it is used */
+            struct unpacked u[PANEL / SPLIT];
+            for (uint i = 0; i < PANEL / SPLIT; i++)
+                unpack(w + (b0 + split + i * SPLIT) * BLOCK_BYTES, lane, &u[i]);
+            for (uint i = 0; i < PANEL / SPLIT; i++) {
+                uint b = split + i * SPLIT;
+                float2 link[TERMS];
+                links_of(&u[i], x + (b0 + b) * 8, d[(b0 + b) * d_stride], link);
+                for (int t = 0; t < TERMS; t++)
+                    links[0][b * TERMS + t][lane] = link[t];
+            }
+        }
+        for (uint b = most == 1 && n == PANEL ? n : split; b < n; b += SPLIT) {
             struct unpacked u;
             unpack(w + (b0 + b) * BLOCK_BYTES, lane, &u);
             for (uint r = 0; r < rows; r++) {
@@ -135,6 +148,23 @@ project_few(SLAB_PARAMS, __global const uchar *in, uint matrices_at, __global co
     uint o = group * GROUP + lane;
     if (split < rows && o < m->outputs)
         y[m->y + (row0 + split) * m->y_stride + o] = sum;
+}
+
+/* Work-groups [groups][matrices][rows / FEW] of GROUP * SPLIT. x_stride: words of a row. */
+__kernel __attribute__((reqd_work_group_size(GROUP * SPLIT, 1, 1))) void
+project_few(SLAB_PARAMS, __global const uchar *in, uint matrices_at, __global const uint *x,
+            __global const float2 *d, uint x_stride, uint d_stride, __global float *y)
+{
+    __local float2 links[FEW][PANEL * TERMS][GROUP];
+    project(SLABS, in, matrices_at, x, d, x_stride, d_stride, y, links, FEW);
+}
+
+__kernel __attribute__((reqd_work_group_size(GROUP * SPLIT, 1, 1))) void
+project_one(SLAB_PARAMS, __global const uchar *in, uint matrices_at, __global const uint *x,
+            __global const float2 *d, uint x_stride, uint d_stride, __global float *y)
+{
+    __local float2 links[1][PANEL * TERMS][GROUP];
+    project(SLABS, in, matrices_at, x, d, x_stride, d_stride, y, links, 1);
 }
 #endif
 
@@ -251,11 +281,16 @@ static void add_shares(__local long *share, const long *mine, __global long *sum
 
 /* Work-groups [groups][rows / ROWS_F32] of GROUP * UNITS. */
 #if !HD_FLOAT
-__kernel __attribute__((reqd_work_group_size(GROUP * UNITS, 1, 1))) void reduce_few(REDUCE_PARAMS)
+#define REDUCE_ARGUMENTS                                                                           \
+    SLABS, in, matrices_at, units, x, d, x_stride, d_stride, shifts_at, sum, narrow, bad, wide,    \
+        rows_of_all, dim, order
+#define REDUCE_AHEAD 8 /* blocks of a unit that are on the way together */
+
+/* `most` rows of a work-group, a constant where it is inlined. */
+static void reduce(REDUCE_PARAMS, __local long *share, uint most)
 {
-    __local long share[UNITS * GROUP];
     uint lane = get_local_id(0) % GROUP, u = get_local_id(0) / GROUP, group = get_group_id(0);
-    uint row0 = get_group_id(1) * ROWS_F32, rows = min(rows_of_all - row0, (uint)ROWS_F32);
+    uint row0 = get_group_id(1) * most, rows = most == 1 ? 1 : min(rows_of_all - row0, most);
     __global const int *shifts = (__global const int *)(in + shifts_at);
     long mine[ROWS_F32] = {0, 0, 0, 0};
     for (; u < units; u += UNITS) {
@@ -264,7 +299,19 @@ __kernel __attribute__((reqd_work_group_size(GROUP * UNITS, 1, 1))) void reduce_
         __global const uint *xm = x + m->x + row0 * x_stride;
         __global const float2 *dm = d + m->d + row0;
         float sums[ROWS_F32] = {0.0f, 0.0f, 0.0f, 0.0f};
-        for (uint b = 0; b < m->inputs / BLOCK; b++) {
+        uint b = 0, blocks = m->inputs / BLOCK;
+        for (; most == 1 && b + REDUCE_AHEAD <= blocks; b += REDUCE_AHEAD) {
+            struct unpacked v[REDUCE_AHEAD];
+            float2 link[REDUCE_AHEAD][TERMS];
+            for (uint i = 0; i < REDUCE_AHEAD; i++)
+                unpack(w + (b + i) * BLOCK_BYTES, lane, &v[i]);
+            for (uint i = 0; i < REDUCE_AHEAD; i++)
+                links_of(&v[i], xm + (b + i) * 8, dm[(b + i) * d_stride], link[i]);
+            for (uint i = 0; i < REDUCE_AHEAD; i++)
+                for (int t = 0; t < TERMS; t++)
+                    sums[0] = fma(link[i][t].x, link[i][t].y, sums[0]);
+        }
+        for (; b < blocks; b++) {
             struct unpacked v;
             unpack(w + b * BLOCK_BYTES, lane, &v);
             for (uint r = 0; r < rows; r++) {
@@ -282,6 +329,18 @@ __kernel __attribute__((reqd_work_group_size(GROUP * UNITS, 1, 1))) void reduce_
         }
     }
     add_shares(share, mine, sum, narrow, wide, row0, rows, group * GROUP + lane, dim, order);
+}
+
+__kernel __attribute__((reqd_work_group_size(GROUP * UNITS, 1, 1))) void reduce_few(REDUCE_PARAMS)
+{
+    __local long share[UNITS * GROUP];
+    reduce(REDUCE_ARGUMENTS, share, ROWS_F32);
+}
+
+__kernel __attribute__((reqd_work_group_size(GROUP * UNITS, 1, 1))) void reduce_one(REDUCE_PARAMS)
+{
+    __local long share[UNITS * GROUP];
+    reduce(REDUCE_ARGUMENTS, share, 1);
 }
 #endif
 
