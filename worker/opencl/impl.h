@@ -26,7 +26,9 @@ struct hd_cl_piece {
 struct hd_cl_weights {
     struct hd_device_weights base;
     struct hd_cl_heap heap;
-    struct hd_cl_piece *piece; /* by piece.h's numbers */
+    struct hd_cl_piece *piece;    /* by piece.h's numbers */
+    size_t first[HD_UNIT_KINDS];  /* piece.h's number of the first of a kind ... */
+    size_t layers[HD_UNIT_KINDS]; /* ... and how many a unit has */
 };
 
 int hd_cl_weights_new(struct hd_device *d, struct hd_device_weights **out);

@@ -4,6 +4,7 @@
 #include "worker/opencl/impl.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -179,6 +180,10 @@ static int create(struct hd_device **out, const struct hd_device_options *option
         free(o);
         return rc;
     }
+    /* Answers are megabytes, hundreds of times a second: their memory is not to be new each time.
+     */
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 128 << 20);
     *out = &o->base;
     return 0;
 }

@@ -64,6 +64,44 @@ static cl_int copy_back(struct hd_opencl *o, size_t rows, cl_int (*behind)(void 
     return rc == CL_SUCCESS ? late : rc;
 }
 
+/* ---- The payload: megabytes, so the team copies ----*/
+
+#define AT_ONCE 8 /* rows of a work item */
+
+struct copying {
+    const uint8_t *from;
+    uint8_t *to;
+    size_t rows, row_bytes;
+};
+
+static void copy_item(void *arg, size_t index, unsigned thread)
+{
+    const struct copying *c = arg;
+    size_t first = index * AT_ONCE, left = c->rows - first;
+    (void)thread;
+    memcpy(c->to + first * c->row_bytes, c->from + first * c->row_bytes,
+           (left < AT_ONCE ? left : AT_ONCE) * c->row_bytes);
+}
+
+/* Of rows none of which is wide. */
+static int copy_rows(struct hd_opencl *o, size_t rows, struct hd_half_output *out,
+                     struct hd_error *err)
+{
+    struct copying c = {o->out.data + o->travels_at, NULL, rows, o->s.sum_bytes};
+    out->payload = hd_shared_new(rows * o->s.sum_bytes);
+    if (!out->payload)
+        return hd_fail(err, HD_E_NOMEM, "out of memory for the partial sums of %zu rows", rows);
+    c.to = hd_shared_data(out->payload);
+    if (rows <= 2 * AT_ONCE)
+        memcpy(c.to, c.from, rows * c.row_bytes);
+    else
+        hd_team_run(o->base.o.team, (rows + AT_ONCE - 1) / AT_ONCE, copy_item, &c);
+    out->wide = o->lists;
+    out->bad = o->lists + o->base.sizes.max_rows;
+    out->n_bad = hd_list_flags(o->is_bad, rows, o->lists + o->base.sizes.max_rows);
+    return 0;
+}
+
 int hd_cl_answer(struct hd_opencl *o, const struct hd_half_task *task, cl_int (*behind)(void *arg),
                  void *arg, struct hd_half_output *out, struct hd_error *err)
 {
@@ -74,12 +112,12 @@ int hd_cl_answer(struct hd_opencl *o, const struct hd_half_task *task, cl_int (*
         rc = copy_back(o, rows, behind, arg);
     if (rc != CL_SUCCESS)
         return hd_cl_fail(o->cl, rc, "a half-step", err);
-    if (note_flags(o, rows)) {
-        sum = malloc(rows * o->s.dim * sizeof *sum);
-        if (!sum)
-            return hd_fail(err, HD_E_NOMEM, "out of memory for the sums of %zu rows", rows);
-        rc = read_wide(o, rows, sum);
-    }
+    if (!note_flags(o, rows))
+        return copy_rows(o, rows, out, err);
+    sum = malloc(rows * o->s.dim * sizeof *sum);
+    if (!sum)
+        return hd_fail(err, HD_E_NOMEM, "out of memory for the sums of %zu rows", rows);
+    rc = read_wide(o, rows, sum);
     struct hd_sums s = {
         .rows = rows,
         .dim = o->s.dim,

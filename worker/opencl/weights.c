@@ -18,8 +18,8 @@ static struct hd_cl_weights *of(const struct hd_device_weights *w)
 
 static struct hd_cl_piece *piece_of(const struct hd_device_weights *w, struct hd_piece_at at)
 {
-    const struct hd_device *d = w->device;
-    return &of(w)->piece[hd_piece_index(d->o.model, &d->units, at)];
+    const struct hd_cl_weights *s = of(w);
+    return &s->piece[s->first[at.kind] + at.unit * s->layers[at.kind] + at.layer];
 }
 
 /* About what all pieces take on the device. */
@@ -40,6 +40,11 @@ int hd_cl_weights_new(struct hd_device *d, struct hd_device_weights **out)
     if (!w)
         return HD_E_NOMEM;
     w->base.device = d;
+    for (int k = 0; k < HD_UNIT_KINDS; k++) {
+        struct hd_piece_at at = {.kind = (enum hd_unit_kind)k};
+        w->first[k] = hd_piece_index(d->o.model, &d->units, at);
+        w->layers[k] = k == HD_UNIT_VOCAB ? 1 : d->o.model->shape.n_layers;
+    }
     w->piece = calloc(hd_piece_count(d->o.model, &d->units), sizeof *w->piece);
     if (!w->piece || hd_cl_heap_init(&w->heap, hd_opencl(d)->cl,
                                      bytes_of_model(d) / SLABS_OF_MODEL + HD_CL_ALIGN) < 0) {

@@ -57,22 +57,34 @@ static void take_block(__global const uchar *at, uint high, uint low, struct pie
         take_piece(at + s * SPAN_BYTES, high, low, &p[s]);
 }
 
+#define MOST_TILES 8
+
 /* sums [tiles][4] += one block of 16 outputs and 8 * tiles rows; x and d are the block's. */
 static void add_block(const struct piece *p, __global const uint *x, uint x_stride,
                       __global const float2 *d, uint high, uint low, uint tiles, float *sums)
 {
+    uint2 quants[MOST_TILES];
+    float4 scales[MOST_TILES]; /* d, d_sum of two rows */
+#pragma unroll
+    for (uint t = 0; t < tiles; t++) { /* all are on the way before the first is used */
+        __global const uint *xr = x + (t * 8 + high) * x_stride;
+        scales[t] = *(__global const float4 *)(d + t * 8 + 2 * low);
+#if HD_SPAN == 32
+        quants[t] = ((__global const uint2 *)xr)[low];
+#else
+        quants[t] = (uint2)(xr[low], xr[4 + low]);
+#endif
+    }
 #pragma unroll
     for (uint t = 0; t < tiles; t++) {
-        __global const uint *xr = x + (t * 8 + high) * x_stride;
-        float4 two = *(__global const float4 *)(d + t * 8 + 2 * low); /* d, d_sum twice */
+        float4 two = scales[t];
 #pragma unroll
         for (uint s = 0; s < PIECES; s++) {
             int c[4];
 #if HD_SPAN == 32
-            uint2 b = ((__global const uint2 *)xr)[low];
-            multiply(p[s].a, b.x, b.y, c);
+            multiply(p[s].a, quants[t].x, quants[t].y, c);
 #else
-            multiply(p[s].a, xr[s * 4 + low], 0, c);
+            multiply(p[s].a, s == 0 ? quants[t].x : quants[t].y, 0, c);
 #endif
             sums[t * 4] = fma(p[s].scale[0] * two.x, (float)c[0], sums[t * 4]);
             sums[t * 4 + 1] = fma(p[s].scale[0] * two.z, (float)c[1], sums[t * 4 + 1]);
