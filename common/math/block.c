@@ -1,6 +1,7 @@
 /* block.c - the bit layouts of the quantized types, each written once: nibbles, high bits, scales.
  */
 #include "common/math/block.h"
+#include "common/math/block_iq.h"
 #include "common/math/half.h"
 
 /* Little-endian 16-bit float at `p`. */
@@ -110,6 +111,39 @@ static void spans_q6_k(const uint8_t *block, struct hd_spans *out)
         out->scale[j] = d * (float)(int8_t)scales[j];
 }
 
+/* 4 x 2 bits of each of 64 bytes: each 32 bytes hold four times 32 values. */
+static void pairs_of_bits_256(const uint8_t *bytes, int8_t *q)
+{
+    for (int i = 0; i < 256; i++)
+        q[i] = (int8_t)(bytes[i / 128 * 32 + i % 32] >> i % 128 / 32 * 2 & 3);
+}
+
+/* 16 x (nibble of scale, nibble of minimum), qs[64], f16 d, f16 dmin. */
+static void spans_q2_k(const uint8_t *block, struct hd_spans *out)
+{
+    float d = half_at(block + 80), dmin = half_at(block + 82);
+    pairs_of_bits_256(block + 16, out->q);
+    for (int j = 0; j < 16; j++) {
+        out->scale[j] = d * (float)(block[j] & 15);
+        out->min[j] = -(dmin * (float)(block[j] >> 4));
+    }
+}
+
+/* hmask[32], qs[64], 12 bytes of 16 scales of 6 bits (the low 4, then the high 2), f16 d: bit i/32
+ * of hmask[i%32] says that 4 are not to be subtracted. */
+static void spans_q3_k(const uint8_t *block, struct hd_spans *out)
+{
+    const uint8_t *scales = block + 96;
+    float d = half_at(block + 108);
+    pairs_of_bits_256(block + 32, out->q);
+    for (int i = 0; i < 256; i++)
+        out->q[i] = (int8_t)(out->q[i] - (block[i % 32] >> i / 32 & 1 ? 0 : 4));
+    for (int j = 0; j < 16; j++) {
+        int low = scales[j % 8] >> j / 8 * 4 & 15, high = scales[8 + j % 4] >> j / 4 * 2 & 3;
+        out->scale[j] = d * (float)((low | high << 4) - 32);
+    }
+}
+
 /* The types with blocks of 32: an f16 scale, perhaps an f16 minimum, the quants. */
 static void spans_32(enum hd_dtype type, const uint8_t *block, struct hd_spans *out)
 {
@@ -128,21 +162,41 @@ static void spans_32(enum hd_dtype type, const uint8_t *block, struct hd_spans *
         fifth_bits_32(word_at(block + 4), 0, block + 8, out->q);
 }
 
+struct layout {
+    size_t span;
+    void (*take)(const uint8_t *block, struct hd_spans *out); /* NULL: spans_32 */
+};
+
+static struct layout layout_of(enum hd_dtype type)
+{
+    static const struct layout layouts[] = {
+        [HD_Q2_K] = {16, spans_q2_k},          [HD_Q3_K] = {16, spans_q3_k},
+        [HD_Q4_K] = {32, spans_q4_k},          [HD_Q5_K] = {32, spans_q5_k},
+        [HD_Q6_K] = {16, spans_q6_k},          [HD_IQ2_XXS] = {32, hd_spans_iq2_xxs},
+        [HD_IQ2_XS] = {16, hd_spans_iq2_xs},   [HD_IQ2_S] = {16, hd_spans_iq2_s},
+        [HD_IQ3_XXS] = {32, hd_spans_iq3_xxs}, [HD_IQ3_S] = {32, hd_spans_iq3_s},
+        [HD_IQ1_S] = {32, hd_spans_iq1_s},     [HD_IQ1_M] = {16, hd_spans_iq1_m},
+        [HD_IQ4_NL] = {32, hd_spans_iq4_nl},   [HD_IQ4_XS] = {32, hd_spans_iq4_xs},
+        [HD_TQ1_0] = {32, hd_spans_tq1_0},     [HD_TQ2_0] = {32, hd_spans_tq2_0},
+        [HD_NVFP4] = {16, hd_spans_nvfp4},
+    };
+    bool is_there = type < sizeof layouts / sizeof *layouts && layouts[type].take;
+    return is_there ? layouts[type] : (struct layout){32, NULL};
+}
+
 void hd_block_spans(enum hd_dtype type, const uint8_t *block, struct hd_spans *out)
 {
-    out->span = type == HD_Q6_K ? 16 : 32;
+    struct layout layout = layout_of(type);
+    out->span = layout.span;
     out->n = hd_dtype_block(type);
-    if (type == HD_Q4_K)
-        spans_q4_k(block, out);
-    else if (type == HD_Q5_K)
-        spans_q5_k(block, out);
-    else if (type == HD_Q6_K)
-        spans_q6_k(block, out);
+    if (layout.take)
+        layout.take(block, out);
     else
         spans_32(type, block, out);
 }
 
 bool hd_block_has_min(enum hd_dtype type)
 {
-    return type == HD_Q4_1 || type == HD_Q5_1 || type == HD_Q4_K || type == HD_Q5_K;
+    return type == HD_Q4_1 || type == HD_Q5_1 || type == HD_Q2_K || type == HD_Q4_K ||
+           type == HD_Q5_K;
 }

@@ -97,8 +97,10 @@ HD_INLINE void add_piece(struct hd_pack p, const struct panel *panel, const stru
         const struct hd_q8_block *b = (const void *)x;
         v16i sum = v16i_load(sums + j * HD_GROUP);
         acc[j] = v16_fma(v16_mul(scale, v16_set1(b->d)), v16_of_int(sum), acc[j]);
-        if (p.has_min)
+        if (p.has_min && p.span == HD_Q8_BLOCK)
             acc[j] = v16_fma(min, v16_set1(b->d_sum), acc[j]);
+        else if (p.has_min)
+            acc[j] = v16_fma(min, v16_set1(hd_q8_half_sum(b, i % 2)), acc[j]);
     }
 }
 

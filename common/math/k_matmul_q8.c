@@ -27,7 +27,7 @@ struct tile {
 struct unpacked {
     v16i words[8]; /* 4 quants a lane each */
     v16 scale[2];  /* of the halves; of all in [0] when the span is 32 */
-    v16 min;
+    v16 min[2];
 };
 
 HD_INLINE void unpack(struct hd_pack p, const uint8_t *at, struct unpacked *u)
@@ -38,7 +38,7 @@ HD_INLINE void unpack(struct hd_pack p, const uint8_t *at, struct unpacked *u)
         v16i *words = u->words + s * p.span / 4;
         u->scale[s] = load_scale(p, at);
         if (p.has_min)
-            u->min = load_scale(p, at + HD_GROUP * p.scale);
+            u->min[s] = load_scale(p, at + HD_GROUP * p.scale);
         for (unsigned i = 0; p.bits == 4 && i < p.span / 8; i++) {
             v16i w = v16i_load(quants + i * word_bytes);
             words[2 * i] = v16i_nibbles(w, 0);
@@ -73,10 +73,13 @@ HD_INLINE v16 add_block(struct hd_pack p, const struct unpacked *u, const struct
     v16 d = v16_set1(x->d);
     if (p.span == HD_Q8_BLOCK) {
         acc = v16_fma(v16_mul(u->scale[0], d), v16_of_int(block_dot(p, u, x)), acc);
-        return p.has_min ? v16_fma(u->min, v16_set1(x->d_sum), acc) : acc;
+        return p.has_min ? v16_fma(u->min[0], v16_set1(x->d_sum), acc) : acc;
     }
-    for (int h = 0; h < 2; h++)
+    for (int h = 0; h < 2; h++) {
         acc = v16_fma(v16_mul(u->scale[h], d), v16_of_int(half_dot(p, u, x, h)), acc);
+        if (p.has_min)
+            acc = v16_fma(u->min[h], v16_set1(hd_q8_half_sum(x, (unsigned)h)), acc);
+    }
     return acc;
 }
 

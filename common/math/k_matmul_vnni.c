@@ -76,7 +76,9 @@ HD_INLINE void add_span(struct hd_pack p, const struct panel *panel, const struc
     dot_span(p, panel, t, b, h, sum);
 #pragma GCC unroll 6
     for (int r = 0; r < t->rows; r++) {
-        v16 d = v16_set1(block_of(t, r, b)->d), d_sum = v16_set1(block_of(t, r, b)->d_sum);
+        const struct hd_q8_block *x = block_of(t, r, b);
+        v16 d = v16_set1(x->d),
+            d_sum = v16_set1(p.span == HD_Q8_BLOCK ? x->d_sum : hd_q8_half_sum(x, h));
 #pragma GCC unroll 2
         for (int g = 0; g < TILE_GROUPS; g++) {
             v16 scale = v16_mul(v16_load(panel->of[g].scale[piece]), d);

@@ -14,7 +14,7 @@
 struct group_panel {
     _Alignas(64) uint8_t quants[PANEL_MAX * HD_Q8_BLOCK * HD_GROUP]; /* [piece][span / 4][16][4] */
     _Alignas(64) float scale[2 * PANEL_MAX][HD_GROUP];               /* of each piece */
-    _Alignas(64) float min[PANEL_MAX][HD_GROUP];
+    _Alignas(64) float min[2 * PANEL_MAX][HD_GROUP];
 };
 
 /* The signs of the bytes: as they are multiplied, or as v16i_dot wants its weights. */

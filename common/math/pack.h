@@ -36,7 +36,10 @@ struct hd_pack {
     X(q8_0, HD_PACK_QUANT, 32, 8, 2, 0, -128, 127, false)                                          \
     X(q5_1, HD_PACK_QUANT, 32, 8, 2, 0, 0, 31, true)                                               \
     X(q5_k, HD_PACK_QUANT, 32, 8, 4, 0, 0, 31, true)                                               \
-    X(q6_k, HD_PACK_QUANT, 16, 8, 4, 0, -32, 31, false)
+    X(q6_k, HD_PACK_QUANT, 16, 8, 4, 0, -32, 31, false)                                            \
+    X(q2_k, HD_PACK_QUANT, 16, 8, 4, 0, 0, 3, true)                                                \
+    X(i8_32, HD_PACK_QUANT, 32, 8, 4, 0, -128, 127, false)                                         \
+    X(i8_16, HD_PACK_QUANT, 16, 8, 4, 0, -128, 127, false)
 
 enum hd_pack_id {
 #define X(name, ...) HD_PACK_ID_##name,
@@ -45,7 +48,8 @@ enum hd_pack_id {
         HD_PACK_COUNT
 };
 
-/* The form of a known type. Q5_0 becomes Q8_0's: (q - 16) fits a byte. */
+/* The form of a known type: of those without one of their own, one that holds the same values,
+ * whatever is smaller in the file. Q5_0 becomes Q8_0's: (q - 16) fits a byte. */
 static inline enum hd_pack_id hd_pack_id(enum hd_dtype type)
 {
     switch (type) {
@@ -65,8 +69,25 @@ static inline enum hd_pack_id hd_pack_id(enum hd_dtype type)
         return HD_PACK_ID_q5_1;
     case HD_Q5_K:
         return HD_PACK_ID_q5_k;
+    case HD_Q3_K:
     case HD_Q6_K:
         return HD_PACK_ID_q6_k;
+    case HD_Q2_K:
+        return HD_PACK_ID_q2_k;
+    case HD_IQ1_S:
+    case HD_IQ2_XXS:
+    case HD_IQ3_XXS:
+    case HD_IQ3_S:
+    case HD_IQ4_XS:
+        return HD_PACK_ID_i8_32;
+    case HD_IQ1_M:
+    case HD_IQ2_XS:
+    case HD_IQ2_S:
+    case HD_NVFP4:
+        return HD_PACK_ID_i8_16;
+    case HD_IQ4_NL:
+    case HD_TQ1_0:
+    case HD_TQ2_0:
     case HD_Q5_0:
     case HD_Q8_0:
     default:

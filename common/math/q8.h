@@ -45,7 +45,8 @@ bool hd_sum_is_valid(const void *row, size_t n);
 bool hd_weights_are_quantized(const struct hd_weights *w);
 
 /* As hd_matmul, but x are prepared rows of w->inputs values. For an output of a row
- *   acc = 0; for each span of the weights' inputs (32, in Q6_K 16), ascending:
+ *   acc = 0; for each span of the weights' inputs (32, in Q2_K, Q3_K, Q6_K and some others 16),
+ *   ascending:
  *     acc = fma(RN(dw * dx), isum, acc)     isum = sum of qw * qx over the span, an exact integer
  *     acc = fma(mw, RN(dx * qsum), acc)     types with minima; qsum = sum of qx over the span
  * in f32, dw, mw, qw being the scale, the minimum and the quants that hd_dequant multiplies (so

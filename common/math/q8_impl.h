@@ -17,6 +17,12 @@ struct hd_q8_block {
     int32_t unused[3];
 };
 
+/* RN(d * sum of half `h` of q). */
+static inline float hd_q8_half_sum(const struct hd_q8_block *b, unsigned h)
+{
+    return b->d * (float)(b->minus128[h] / -128);
+}
+
 _Static_assert(sizeof(struct hd_q8_block) == 64, "a cache line");
 
 #endif

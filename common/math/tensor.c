@@ -10,16 +10,35 @@ struct dtype {
 
 static const struct dtype *dtype_of(int type)
 {
-    static const struct dtype dtypes[HD_BF16 + 1] = {
-        [HD_F32] = {"F32", 1, 4},       [HD_F16] = {"F16", 1, 2},
-        [HD_Q4_0] = {"Q4_0", 32, 18},   [HD_Q4_1] = {"Q4_1", 32, 20},
-        [HD_Q5_0] = {"Q5_0", 32, 22},   [HD_Q5_1] = {"Q5_1", 32, 24},
-        [HD_Q8_0] = {"Q8_0", 32, 34},   [HD_Q4_K] = {"Q4_K", 256, 144},
-        [HD_Q5_K] = {"Q5_K", 256, 176}, [HD_Q6_K] = {"Q6_K", 256, 210},
+    static const struct dtype dtypes[HD_DTYPES] = {
+        [HD_F32] = {"F32", 1, 4},
+        [HD_F16] = {"F16", 1, 2},
+        [HD_Q4_0] = {"Q4_0", 32, 18},
+        [HD_Q4_1] = {"Q4_1", 32, 20},
+        [HD_Q5_0] = {"Q5_0", 32, 22},
+        [HD_Q5_1] = {"Q5_1", 32, 24},
+        [HD_Q8_0] = {"Q8_0", 32, 34},
+        [HD_Q2_K] = {"Q2_K", 256, 84},
+        [HD_Q3_K] = {"Q3_K", 256, 110},
+        [HD_Q4_K] = {"Q4_K", 256, 144},
+        [HD_Q5_K] = {"Q5_K", 256, 176},
+        [HD_Q6_K] = {"Q6_K", 256, 210},
+        [HD_IQ2_XXS] = {"IQ2_XXS", 256, 66},
+        [HD_IQ2_XS] = {"IQ2_XS", 256, 74},
+        [HD_IQ3_XXS] = {"IQ3_XXS", 256, 98},
+        [HD_IQ1_S] = {"IQ1_S", 256, 50},
+        [HD_IQ4_NL] = {"IQ4_NL", 32, 18},
+        [HD_IQ3_S] = {"IQ3_S", 256, 110},
+        [HD_IQ2_S] = {"IQ2_S", 256, 82},
+        [HD_IQ4_XS] = {"IQ4_XS", 256, 136},
+        [HD_IQ1_M] = {"IQ1_M", 256, 56},
         [HD_BF16] = {"BF16", 1, 2},
+        [HD_TQ1_0] = {"TQ1_0", 256, 54},
+        [HD_TQ2_0] = {"TQ2_0", 256, 66},
+        [HD_NVFP4] = {"NVFP4", 64, 36},
     };
     static const struct dtype unknown = {"?", 0, 0};
-    if (type < 0 || type > HD_BF16 || !dtypes[type].name)
+    if (type < 0 || type >= HD_DTYPES || !dtypes[type].name)
         return &unknown;
     return &dtypes[type];
 }

@@ -2,7 +2,7 @@
  *
  * Row-major, [rows][cols]; each row is `row_bytes` long and starts on a block boundary of its
  * type. Types carry GGML's numbers, so that a GGUF file's value is used as it is. Block layouts:
- * ggml's block_q4_0 ... block_q6_K (ggml-common.h of llama.cpp). Little-endian hosts only. */
+ * ggml's block_q4_0 ... block_nvfp4 (ggml-common.h of llama.cpp). Little-endian hosts only. */
 #ifndef HD_MATH_TENSOR_H
 #define HD_MATH_TENSOR_H
 
@@ -18,10 +18,25 @@ enum hd_dtype {
     HD_Q5_0 = 6,
     HD_Q5_1 = 7,
     HD_Q8_0 = 8,
+    HD_Q2_K = 10,
+    HD_Q3_K = 11,
     HD_Q4_K = 12,
     HD_Q5_K = 13,
     HD_Q6_K = 14,
+    HD_IQ2_XXS = 16,
+    HD_IQ2_XS = 17,
+    HD_IQ3_XXS = 18,
+    HD_IQ1_S = 19,
+    HD_IQ4_NL = 20,
+    HD_IQ3_S = 21,
+    HD_IQ2_S = 22,
+    HD_IQ4_XS = 23,
+    HD_IQ1_M = 29,
     HD_BF16 = 30,
+    HD_TQ1_0 = 34,
+    HD_TQ2_0 = 35,
+    HD_NVFP4 = 40,
+    HD_DTYPES = 64, /* more than any number above */
 };
 
 struct hd_tensor {
@@ -36,7 +51,7 @@ struct hd_tensor {
 bool hd_dtype_known(int type);
 /* "Q4_1"; "?" for an unknown type. */
 const char *hd_dtype_name(int type);
-/* Values in a block: 1 for float types, 32 for Qx_0/1, 256 for K types. */
+/* Values in a block: 1 for float types, 32 for Qx_0/1, 64 for NVFP4, 256 for K and most others. */
 size_t hd_dtype_block(enum hd_dtype type);
 /* Bytes of one block. */
 size_t hd_dtype_block_bytes(enum hd_dtype type);

@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const enum hd_dtype all_types[] = {HD_F32,  HD_F16,  HD_BF16, HD_Q4_0, HD_Q4_1, HD_Q5_0,
-                                          HD_Q5_1, HD_Q8_0, HD_Q4_K, HD_Q5_K, HD_Q6_K};
+/* Of the types that share a packed form some only are multiplied; all are in every_type. */
+static const enum hd_dtype all_types[] = {HD_F32,  HD_F16,  HD_BF16, HD_Q4_0,   HD_Q4_1,
+                                          HD_Q5_0, HD_Q5_1, HD_Q8_0, HD_Q4_K,   HD_Q5_K,
+                                          HD_Q6_K, HD_Q2_K, HD_Q3_K, HD_IQ4_XS, HD_IQ2_S};
 #define N_TYPES (sizeof all_types / sizeof all_types[0])
 
 static const enum hd_isa all_isas[] = {HD_ISA_PORTABLE, HD_ISA_AVX2, HD_ISA_AVX512, HD_ISA_AMX,
@@ -43,7 +45,13 @@ static inline float *random_floats(uint64_t seed, size_t n, float size)
     return f;
 }
 
-/* Random quants with scales of a sensible size, in any type. t->data is to be freed. */
+/* Where in a block its f16 scale is; a minimum lies behind it. */
+static inline size_t scale_place(enum hd_dtype type)
+{
+    return type == HD_Q2_K ? 80 : type == HD_Q3_K ? 108 : type == HD_Q6_K ? 208 : 0;
+}
+
+/* Random quants with scales of a sensible size, in any of all_types. t->data is to be freed. */
 static inline struct hd_tensor random_tensor(enum hd_dtype type, size_t rows, size_t cols,
                                              uint64_t seed)
 {
@@ -60,13 +68,14 @@ static inline struct hd_tensor random_tensor(enum hd_dtype type, size_t rows, si
     }
     for (size_t i = 0; i < bytes; i++)
         data[i] = (uint8_t)random_bits(&seed);
-    size_t block = hd_dtype_block_bytes(type), scale_at = type == HD_Q6_K ? 208 : 0;
+    size_t block = hd_dtype_block_bytes(type), scale_at = scale_place(type);
     for (size_t b = 0; b < bytes; b += block) {
         uint16_t d = hd_f32_to_f16(random_float(&seed) * 0.05f);
         uint16_t m = hd_f32_to_f16(random_float(&seed) * 0.1f);
         memcpy(data + b + scale_at, &d, sizeof d);
-        if (type == HD_Q4_1 || type == HD_Q5_1 || type == HD_Q4_K || type == HD_Q5_K)
-            memcpy(data + b + 2, &m, sizeof m);
+        if (type == HD_Q4_1 || type == HD_Q5_1 || type == HD_Q2_K || type == HD_Q4_K ||
+            type == HD_Q5_K)
+            memcpy(data + b + scale_at + 2, &m, sizeof m);
     }
     return (struct hd_tensor){type, rows, cols, row_bytes, data};
 }

@@ -104,8 +104,8 @@ Test(q8, decodes_scale_times_quant)
 
 /* ---- Products ------------------------------------------------------------------------------*/
 
-static const enum hd_dtype quantized[] = {HD_Q4_0, HD_Q4_1, HD_Q5_0, HD_Q5_1,
-                                          HD_Q8_0, HD_Q4_K, HD_Q5_K, HD_Q6_K};
+static const enum hd_dtype quantized[] = {HD_Q4_0, HD_Q4_1, HD_Q5_0, HD_Q5_1, HD_Q8_0,   HD_Q4_K,
+                                          HD_Q5_K, HD_Q6_K, HD_Q2_K, HD_Q3_K, HD_IQ4_XS, HD_IQ2_S};
 #define N_QUANTIZED (sizeof quantized / sizeof quantized[0])
 
 /* A product and all that it needs. */
@@ -344,8 +344,8 @@ Test(matmul_q8, ends_of_every_range_are_exact)
         size_t block = hd_dtype_block_bytes(quantized[t]);
         for (size_t f = 0; f < sizeof fills; f++) {
             struct hd_tensor tensor = random_tensor(quantized[t], 16, 256, 7);
-            size_t from = quantized[t] == HD_Q6_K ? 0 : hd_block_has_min(quantized[t]) ? 4 : 2;
-            size_t end = quantized[t] == HD_Q6_K ? 208 : block;
+            size_t scale = scale_place(quantized[t]), min = hd_block_has_min(quantized[t]) ? 2 : 0;
+            size_t from = scale == 0 ? 2 + min : 0, end = scale == 0 ? block : scale;
             for (size_t i = 0; i < 16 * tensor.row_bytes; i++)
                 if (i % block >= from && i % block < end)
                     ((uint8_t *)tensor.data)[i] = fills[f];
