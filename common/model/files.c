@@ -16,8 +16,11 @@
 static const struct hd_map *map_of(const struct hd_model *m, size_t i, const char **path)
 {
     if (m->gguf) {
-        *path = m->gguf->path;
-        return i == 0 ? &m->gguf->map : NULL;
+        const struct hd_gguf *g = i == 0                  ? m->gguf
+                                  : i <= m->gguf->n_parts ? m->gguf->parts[i - 1]
+                                                          : NULL;
+        *path = g ? g->path : NULL;
+        return g ? &g->map : NULL;
     }
     return m->impl ? hd_safetensors_map(m->impl, i, path) : NULL;
 }

@@ -315,22 +315,6 @@ static int take_counts(struct cursor *c, uint64_t *n_tensors, uint64_t *n_keys)
     return rc < 0 ? rc : take_u64(c, n_keys);
 }
 
-/* One of several files, as llama-gguf-split makes them: the first may have no tensors, the others
- * no architecture. */
-static int check_parts(const struct hd_gguf *g, struct hd_error *err)
-{
-    uint64_t count = 1, number = 0;
-
-    if (hd_gguf_u64(g, "split.count", &count) < 0 || count <= 1)
-        return 0;
-    hd_gguf_u64(g, "split.no", &number);
-    return hd_fail(
-        err, HD_E_UNSUPPORTED,
-        "%s: part %llu of %llu of a model; join them: llama-gguf-split --merge FIRST-PART "
-        "WHOLE.gguf",
-        g->path, (unsigned long long)number + 1, (unsigned long long)count);
-}
-
 static int parse(struct hd_gguf *g, struct hd_error *err)
 {
     struct cursor c = {g, 0, err};
@@ -340,8 +324,6 @@ static int parse(struct hd_gguf *g, struct hd_error *err)
     if (rc == 0)
         rc = take_keys(&c, n_keys);
     if (rc == 0)
-        rc = check_parts(g, err);
-    if (rc == 0)
         rc = take_infos(&c, n_tensors);
     if (rc < 0)
         return rc;
@@ -350,9 +332,6 @@ static int parse(struct hd_gguf *g, struct hd_error *err)
     if ((rc < 0 && rc != HD_E_NOTFOUND) || alignment < 8 || alignment > 1 << 20 ||
         (alignment & (alignment - 1)) != 0)
         return damaged(&c, "general.alignment is not a power of two from 8 to 2^20");
-    if (n_tensors == 0)
-        return hd_fail(err, HD_E_FORMAT,
-                       "%s: no tensors, maybe a vocabulary alone; take the model's file", g->path);
     size_t pad = (alignment - c.at % alignment) % alignment;
     if (pad > left(&c))
         return damaged(&c, "the file ends before its data");
@@ -362,7 +341,7 @@ static int parse(struct hd_gguf *g, struct hd_error *err)
     return check_infos(g, alignment, err);
 }
 
-int hd_gguf_open(struct hd_gguf **out, const char *path, struct hd_error *err)
+int gguf_open_one(struct hd_gguf **out, const char *path, struct hd_error *err)
 {
     struct hd_gguf *g = calloc(1, sizeof *g);
     int rc;
@@ -394,6 +373,9 @@ void hd_gguf_close(struct hd_gguf *g)
 {
     if (!g)
         return;
+    for (size_t i = 0; i < g->n_parts; i++)
+        hd_gguf_close(g->parts[i]);
+    free(g->parts);
     for (size_t i = 0; i < g->keys.n; i++)
         free(g->values[i].strs);
     free(g->values);

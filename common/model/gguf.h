@@ -1,4 +1,5 @@
-/* gguf.h - a GGUF v3 file (ggml's docs/gguf.md), mapped read-only.
+/* gguf.h - a GGUF file of version 2 or 3 (ggml's docs/gguf.md), or several parts of one, mapped
+ * read-only.
  *
  * Everything that a file says is checked before it is believed: counts, lengths and offsets lie
  * inside the file, alignments are powers of two, names are unique. Strings and arrays are views
@@ -16,6 +17,7 @@ struct hd_str {
     size_t len;
 };
 
+/* Of a model in parts the first. */
 int hd_gguf_open(struct hd_gguf **out, const char *path, struct hd_error *err);
 void hd_gguf_close(struct hd_gguf *g);
 const char *hd_gguf_path(const struct hd_gguf *g);

@@ -226,12 +226,13 @@ int hd_gguf_tensor(const struct hd_gguf *g, const char *name, struct hd_tensor *
     const struct gguf_tensor_info *t = &g->infos[i];
     if (!hd_dtype_known((int)t->type))
         return HD_E_UNSUPPORTED;
+    const struct hd_gguf *in = t->part == 0 ? g : g->parts[t->part - 1];
     *out = (struct hd_tensor){
         .type = (enum hd_dtype)t->type,
         .rows = t->ne[1] * t->ne[2] * t->ne[3],
         .cols = t->ne[0],
         .row_bytes = hd_dtype_row_bytes((enum hd_dtype)t->type, t->ne[0]),
-        .data = g->map.data + g->data_at + t->offset,
+        .data = in->map.data + in->data_at + t->offset,
     };
     return 0;
 }

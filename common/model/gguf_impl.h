@@ -61,6 +61,7 @@ struct gguf_tensor_info {
     uint32_t type;              /* GGML's number, maybe one that we do not know */
     uint64_t ne[GGUF_MAX_DIMS]; /* fastest first, 1 where not given */
     uint64_t offset;            /* from the beginning of the data */
+    uint32_t part;              /* 0: this file's, else that of parts[part - 1] */
 };
 
 struct hd_gguf {
@@ -71,6 +72,11 @@ struct hd_gguf {
     struct hd_names tensors;
     struct gguf_tensor_info *infos; /* [tensors.n] */
     size_t data_at;                 /* where the data begins in the file */
+    struct hd_gguf **parts;         /* [n_parts]: the other files of the model, in order */
+    size_t n_parts;
 };
+
+/* One file as it is, a part or a whole. */
+int gguf_open_one(struct hd_gguf **out, const char *path, struct hd_error *err);
 
 #endif

@@ -208,6 +208,15 @@ bool hd_gguf_end_tensor(struct hd_gguf_writer *w)
     return w->error == 0;
 }
 
+void hd_gguf_write_hole(struct hd_gguf_writer *w, uint64_t len)
+{
+    if (w->error == 0 &&
+        (fflush(w->file) != 0 || ftruncate(fileno(w->file), ftello(w->file) + (off_t)len) < 0 ||
+         fseeko(w->file, 0, SEEK_END) < 0))
+        w->error = errno;
+    w->written += len;
+}
+
 void hd_gguf_write_fail(struct hd_gguf_writer *w, int error)
 {
     if (w->error == 0)

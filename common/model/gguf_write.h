@@ -34,6 +34,8 @@ void hd_gguf_write_header(struct hd_gguf_writer *w);
  * when something failed and more work is useless. */
 void hd_gguf_write_data(struct hd_gguf_writer *w, const void *data, size_t len);
 bool hd_gguf_end_tensor(struct hd_gguf_writer *w);
+/* Instead of data: a hole of so many bytes, which reads as zeros and takes no room. */
+void hd_gguf_write_hole(struct hd_gguf_writer *w, uint64_t len);
 /* The caller cannot go on: commit will give up with this errno. */
 void hd_gguf_write_fail(struct hd_gguf_writer *w, int error);
 

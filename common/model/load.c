@@ -1,4 +1,5 @@
 /* The tensors of a model: found by name, checked against the shape, hashed into the digest. */
+#include "common/math/kernels.h"
 #include "common/model/arch.h"
 #include "common/model/model_impl.h"
 
@@ -95,8 +96,7 @@ static int refuse_type(const struct loader *l, const char *name)
     return hd_fail(l->err, HD_E_UNSUPPORTED, "tensor %s is of type %s, which is not supported; %s",
                    name, type,
                    l->src->hf_names ? "take the model in F32, F16 or BF16, or a GGUF file"
-                                    : "take a file with F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, "
-                                      "Q8_0, Q4_K, Q5_K and Q6_K only (Q4_K_M, Q8_0)");
+                                    : "take a file of another type (Q4_K_M, Q8_0)");
 }
 
 static int load_tensor(struct loader *l, const char *name, struct hd_tensor *out)
@@ -339,6 +339,41 @@ static int check_unused(const struct loader *l)
     return 0;
 }
 
+/* Bytes of 16 rows of a block each, in the file and packed. */
+static void sizes_of(enum hd_dtype type, size_t *file, size_t *packed)
+{
+    size_t block = hd_dtype_block(type) * 32; /* spans of any form */
+    struct hd_tensor t = {.type = type,
+                          .rows = HD_GROUP,
+                          .cols = block,
+                          .row_bytes = hd_dtype_row_bytes(type, block)};
+
+    *file = t.rows * t.row_bytes;
+    *packed = hd_weights_bytes(&t, &(struct hd_slice){.n_rows = t.rows, .n_cols = t.cols});
+}
+
+/* Types that kernels hold in wider blocks: the values are the same, the memory is not. */
+static void note_widened(struct hd_model *m)
+{
+    bool noted[HD_DTYPES] = {false};
+
+    for (enum hd_slot_id s = 0; s < HD_SLOTS; s++)
+        for (uint32_t l = 0; l < hd_slot_layers(m, s); l++) {
+            enum hd_dtype type = hd_slot_of(m, s, l)->type;
+            size_t file, packed;
+
+            if (!hd_slot_is_units(s) || hd_slot_is_vector(s) || noted[type])
+                continue;
+            sizes_of(type, &file, &packed);
+            noted[type] = true;
+            if (packed * 10 >= file * 17)
+                hd_warnings_add(&m->warnings,
+                                "%s tensors take %.1f times their size in the file as weights in "
+                                "memory: kernels hold them as 8-bit blocks of the same values",
+                                hd_dtype_name((int)type), (double)packed / (double)file);
+        }
+}
+
 static int load_all(struct loader *l)
 {
     XXH3_64bits_reset(l->hash);
@@ -348,6 +383,8 @@ static int load_all(struct loader *l)
         rc = load_layer(l, n);
     if (rc == 0)
         rc = check_unused(l);
+    if (rc == 0)
+        note_widened(l->m);
     l->m->digest = XXH3_64bits_digest(l->hash);
     return rc;
 }

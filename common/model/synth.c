@@ -23,70 +23,6 @@
 #define NORM_EPS  1e-5f
 #define NAME_ROOM 64
 
-#define PLAIN(base)                                                                                \
-    {                                                                                              \
-        .theta = (base)                                                                            \
-    }
-#define LLAMA3(original)                                                                           \
-    {                                                                                              \
-        .theta = 500000, .scaling = HD_ROPE_LLAMA3, .factor = 32, .low_freq_factor = 1,            \
-        .high_freq_factor = 4, .original_context = (original)                                      \
-    }
-
-/* clang-format off */
-static const struct hd_synth_shape shapes[] = {
-    {"tiny",         "llama",  4,  256,  8, 4, 32,  704,    512,   2048, false, LLAMA3(64)},
-    {"tiny-mha",     "llama",  3,  192,  6, 6, 32,  512,    320,   2048, true,  PLAIN(10000)},
-    {"tiny-gqa3",    "llama",  3,  288,  9, 3, 32,  768,    512,   2048, false, PLAIN(10000)},
-    {"smollm2-135m", "llama", 30,  576,  9, 3, 64, 1536,  49152,   8192, false, PLAIN(100000)},
-    {"smollm2-360m", "llama", 32,  960, 15, 5, 64, 2560,  49152,   8192, false, PLAIN(100000)},
-    {"llama-3.2-1b", "llama", 16, 2048, 32, 8, 64,  8192, 128256, 131072, false, LLAMA3(8192)},
-    {"llama-3.1-8b", "llama", 32, 4096, 32, 8, 128, 14336, 128256, 131072, false, LLAMA3(8192)},
-    {"llama-3.2-3b", "llama", 28, 3072, 24, 8, 128, 8192, 128256, 131072, false, LLAMA3(8192)},
-    /* A tiny one of each family: windows shorter than most prompts, one KV head, biases. */
-    {"tiny-biases",  "llama",   3, 192, 6, 1, 32, 512, 320, 2048, true,  PLAIN(10000),
-     .biases = true},
-    {"tiny-qwen2",   "qwen2",   3, 192, 6, 2, 32, 512, 320, 2048, false, PLAIN(1000000)},
-    {"tiny-qwen3",   "qwen3",   3, 192, 4, 2, 64, 512, 320, 2048, false, PLAIN(1000000)},
-    {"tiny-phi3",    "phi3",    3, 192, 6, 3, 32, 512, 320, 2048, true,  PLAIN(10000),
-     .rope_dim = 16, .keys = {{"attention.sliding_window", 40}}},
-    {"tiny-gemma",   "gemma",   3, 192, 6, 1, 32, 512, 320, 2048, false, PLAIN(10000)},
-    {"tiny-gemma2",  "gemma2",  4, 192, 6, 2, 32, 512, 320, 2048, false, PLAIN(10000),
-     .keys = {{"attention.sliding_window", 24}, {"attn_logit_softcapping", 5, true},
-              {"final_logit_softcapping", 3, true}}},
-    {"tiny-gemma3",  "gemma3",  7, 192, 6, 3, 32, 512, 320, 2048, false, PLAIN(1000000),
-     .keys = {{"attention.sliding_window", 30}}},
-    {"tiny-smollm3", "smollm3", 5, 192, 6, 3, 32, 512, 320, 2048, false, PLAIN(2000000)},
-    {"tiny-granite", "granite", 3, 192, 6, 2, 32, 512, 320, 2048, false, PLAIN(10000),
-     .keys = {{"embedding_scale", 2, true}, {"residual_scale", 0.5, true},
-              {"attention.scale", 0.2, true}, {"logit_scale", 1.5, true}}},
-    {"tiny-glm4",    "glm4",    3, 192, 6, 2, 32, 512, 320, 2048, true,  PLAIN(10000),
-     .rope_dim = 16, .biases = true},
-    {"tiny-head24",  "llama",   3, 192, 8, 4, 24, 512, 320, 2048, false, PLAIN(10000)},
-    {"tiny-olmo2",   "olmo2",   3, 192, 6, 2, 32, 512, 320, 2048, true,  PLAIN(500000)},
-    {"tiny-stablelm", "stablelm", 3, 192, 6, 6, 32, 512, 320, 2048, true, PLAIN(10000),
-     .rope_dim = 8, .biases = true},
-    {"tiny-long",    "phi3",    3, 192, 6, 2, 32, 512, 320, 2048, true,
-     {.theta = 10000, .scaling = HD_ROPE_LONGROPE, .original_context = 90},
-     .keys = {{"rope.scaling.original_context_length", 90},
-              {"rope.scaling.attn_factor", 1.2, true}}},
-    {"tiny-mixtral",  "llama",    3, 192, 6, 1, 32, 256, 320, 2048, true, PLAIN(1000000),
-     .n_experts = 6, .n_used = 2},
-    {"tiny-qwen3moe", "qwen3moe", 3, 192, 4, 2, 64, 96,  320, 2048, true, PLAIN(1000000),
-     .n_experts = 16, .n_used = 4},
-};
-/* clang-format on */
-#define N_SHAPES (sizeof shapes / sizeof *shapes)
-
-const char *const *hd_synth_shapes(void)
-{
-    static const char *names[N_SHAPES + 1];
-
-    for (size_t i = 0; i < N_SHAPES; i++)
-        names[i] = shapes[i].name;
-    return names;
-}
-
 /* ---- Values ---------------------------------------------------------------------------------*/
 
 struct fill {
@@ -95,7 +31,7 @@ struct fill {
 };
 
 /* The finalizer of splitmix64. */
-static uint64_t mix(uint64_t x)
+uint64_t hd_synth_mix(uint64_t x)
 {
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
     x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
@@ -111,7 +47,7 @@ static float value(const struct fill *f, uint32_t bits)
 static void fill_values(const struct fill *f, uint64_t at, size_t n, float *out)
 {
     for (size_t i = 0; i < n; i += 2) {
-        uint64_t x = mix(f->seed + (at + i + 2) / 2 * 0x9E3779B97F4A7C15u);
+        uint64_t x = hd_synth_mix(f->seed + (at + i + 2) / 2 * 0x9E3779B97F4A7C15u);
 
         out[i] = value(f, (uint32_t)x);
         out[i + 1] = value(f, (uint32_t)(x >> 32));
@@ -227,20 +163,22 @@ static bool visit_all(struct plan *p, visit_fn *visit)
     return ok && (!s->own_output || visit_end(p, HD_SLOT_OUTPUT, visit));
 }
 
-/* Vectors are F32; with 4-bit matrices the tables are Q8_0, as people make such files. */
-static enum hd_dtype type_of(const struct plan *p, enum kind kind)
+/* Vectors are F32; with matrices of few bits the tables are Q8_0, as people make such files, and so
+ * are matrices whose rows are no whole blocks. */
+static enum hd_dtype type_of(const struct plan *p, const struct item *t)
 {
-    if (kind == KIND_NORM || kind == KIND_ROPE || kind == KIND_BIAS || kind == KIND_ROUTER)
+    enum hd_dtype type = p->o->type;
+
+    if (t->rows == 0 || t->how.kind == KIND_ROUTER)
         return HD_F32;
-    if (kind == KIND_TABLE && (p->o->type == HD_Q4_0 || p->o->type == HD_Q4_1))
-        return HD_Q8_0;
-    return p->o->type;
+    if (hd_dtype_block(type) == 1)
+        return type;
+    return t->how.kind == KIND_TABLE || t->cols % hd_dtype_block(type) != 0 ? HD_Q8_0 : type;
 }
 
 static bool declare(struct plan *p, const struct item *t)
 {
-    hd_gguf_put_tensor(p->w, t->name, type_of(p, t->how.kind),
-                       HD_GGUF_NE(t->cols, t->rows, t->planes));
+    hd_gguf_put_tensor(p->w, t->name, type_of(p, t), HD_GGUF_NE(t->cols, t->rows, t->planes));
     return true;
 }
 
@@ -264,9 +202,14 @@ static bool write_rope(struct plan *p, const struct item *t)
 
 static bool write_tensor(struct plan *p, const struct item *t)
 {
-    enum hd_dtype type = type_of(p, t->how.kind);
+    enum hd_dtype type = type_of(p, t);
     struct fill f = {.seed = XXH3_64bits_withSeed(t->name, strlen(t->name), p->o->seed)};
 
+    if (p->o->sparse && t->rows > 0) {
+        hd_gguf_write_hole(p->w, (uint64_t)t->rows * (t->planes ? t->planes : 1) *
+                                     hd_dtype_row_bytes(type, t->cols));
+        return hd_gguf_end_tensor(p->w);
+    }
     if (t->how.kind == KIND_ROPE)
         return write_rope(p, t);
     f.centre = t->how.kind == KIND_NORM ? 1.0f : 0.0f;
@@ -282,7 +225,8 @@ static bool write_tensor(struct plan *p, const struct item *t)
         f.step = t->how.kind == KIND_TABLE && !text ? full / 4 : full;
         fill_values(&f, (uint64_t)r * t->cols, t->cols, p->row);
         if (hd_quant(type, p->row, t->cols, p->packed) < 0)
-            hd_gguf_write_fail(p->w, EINVAL); /* not reached: the type has been checked */
+            hd_synth_blocks(type, hd_synth_mix(f.seed + r), t->how.gain / sqrt((double)t->cols),
+                            t->cols / hd_dtype_block(type), p->packed);
         hd_gguf_write_data(p->w, p->packed, hd_dtype_row_bytes(type, t->cols));
     }
     return hd_gguf_end_tensor(p->w);
@@ -291,24 +235,16 @@ static bool write_tensor(struct plan *p, const struct item *t)
 /* ---- The whole ------------------------------------------------------------------------------*/
 
 /* general.file_type: ggml's LLAMA_FTYPE numbers ("mostly ..."). */
-static int file_type(enum hd_dtype type)
+static uint32_t file_type(enum hd_dtype type)
 {
-    switch (type) {
-    case HD_F32:
-        return 0;
-    case HD_F16:
-        return 1;
-    case HD_Q4_0:
-        return 2;
-    case HD_Q4_1:
-        return 3;
-    case HD_Q8_0:
-        return 7;
-    case HD_BF16:
-        return 32;
-    default:
-        return -1;
-    }
+    static const uint8_t numbers[HD_DTYPES] = {
+        [HD_F16] = 1,     [HD_Q4_0] = 2,     [HD_Q4_1] = 3,    [HD_Q8_0] = 7,     [HD_Q5_0] = 8,
+        [HD_Q5_1] = 9,    [HD_Q2_K] = 10,    [HD_Q3_K] = 12,   [HD_Q4_K] = 15,    [HD_Q5_K] = 17,
+        [HD_Q6_K] = 18,   [HD_IQ2_XXS] = 19, [HD_IQ2_XS] = 20, [HD_IQ3_XXS] = 23, [HD_IQ1_S] = 24,
+        [HD_IQ4_NL] = 25, [HD_IQ3_S] = 26,   [HD_IQ2_S] = 28,  [HD_IQ4_XS] = 30,  [HD_IQ1_M] = 31,
+        [HD_BF16] = 32,   [HD_TQ1_0] = 36,   [HD_TQ2_0] = 37,  [HD_NVFP4] = 39,
+    };
+    return numbers[type];
 }
 
 /* Keys of the architecture. */
@@ -336,7 +272,7 @@ static void put_keys(const struct plan *p)
     snprintf(name, sizeof name, "synth-%s", s->name);
     hd_gguf_put_str(p->w, "general.architecture", p->arch->gguf);
     hd_gguf_put_str(p->w, "general.name", name);
-    hd_gguf_put_u32(p->w, "general.file_type", (uint32_t)file_type(p->o->type));
+    hd_gguf_put_u32(p->w, "general.file_type", file_type(p->o->type));
     hd_gguf_put_u32(p->w, "general.quantization_version", 2);
     put_u32(p, "block_count", s->n_layers);
     put_u32(p, "context_length", s->context);
@@ -379,25 +315,22 @@ static int write_model(struct plan *p, struct hd_error *err)
     return hd_gguf_write_commit(p->w, err);
 }
 
-static const struct hd_synth_shape *find_shape(const char *name)
-{
-    for (size_t i = 0; i < N_SHAPES; i++)
-        if (strcmp(shapes[i].name, name) == 0)
-            return &shapes[i];
-    return NULL;
-}
-
 int hd_synth_write(const struct hd_synth_options *o, struct hd_error *err)
 {
-    struct plan p = {.o = o, .s = find_shape(o->shape)};
+    struct hd_synth_shape cut;
+    struct plan p = {.o = o, .s = hd_synth_shape_of(o->shape)};
     int rc;
 
     if (!p.s)
         return hd_fail(err, HD_E_RANGE, "\"%s\" is not a known shape of a model", o->shape);
-    if (file_type(o->type) < 0)
-        return hd_fail(err, HD_E_UNSUPPORTED,
-                       "models of type %s cannot be made (F32, F16, BF16, Q8_0, Q4_0 and Q4_1 can)",
-                       hd_dtype_name((int)o->type));
+    if (o->layers > p.s->n_layers)
+        return hd_fail(err, HD_E_RANGE, "%s has %u layers, not %u", o->shape, p.s->n_layers,
+                       o->layers);
+    if (o->layers) {
+        cut = *p.s;
+        cut.n_layers = o->layers;
+        p.s = &cut;
+    }
     p.arch = hd_arch_of_gguf((struct hd_str){p.s->arch, strlen(p.s->arch)}, p.s->n_experts > 0);
     p.sizes = (struct hd_model_shape){.n_layers = p.s->n_layers,
                                       .dim = p.s->dim,

@@ -9,9 +9,11 @@
 
 struct hd_synth_options {
     const char *shape;  /* "tiny", "tiny-gqa3", "smollm2-135m", "llama-3.2-1b", ... */
-    enum hd_dtype type; /* F32, F16, BF16, Q8_0, Q4_0, Q4_1 for the matrices; norms are F32 */
+    enum hd_dtype type; /* of the matrices; norms are F32 */
     uint64_t seed;
     const char *out; /* path of the GGUF file to write (through a temporary name) */
+    uint32_t layers; /* only the first so many, the same as in the whole; 0: all */
+    bool sparse;     /* matrices are holes in the file, and 0 */
 };
 int hd_synth_write(const struct hd_synth_options *o, struct hd_error *err);
 /* Names of the known shapes, NULL-terminated, for usage texts. */

@@ -1,4 +1,4 @@
-/* synth_impl.h - shapes and the tokenizer of synthetic models. Internal to common/model. */
+/* synth_impl.h - shapes, blocks and the tokenizer of synthetic models. Internal to common/model. */
 #ifndef HD_MODEL_SYNTH_IMPL_H
 #define HD_MODEL_SYNTH_IMPL_H
 
@@ -22,6 +22,15 @@ struct hd_synth_shape {
     bool biases;                /* those that a model of the family may have */
     struct hd_synth_key keys[6];
 };
+
+/* NULL: there is none of this name. */
+const struct hd_synth_shape *hd_synth_shape_of(const char *name);
+
+/* The finalizer of splitmix64. */
+uint64_t hd_synth_mix(uint64_t x);
+/* n blocks of a quantized type: random quants, and scales such that the values have a mean of about
+ * 0 and this standard deviation. For types that hd_quant does not make. */
+void hd_synth_blocks(enum hd_dtype type, uint64_t seed, double deviation, size_t n, uint8_t *out);
 
 /* Ids below and from this on are special or never meant to be chosen. */
 #define HD_SYNTH_FIRST_TEXT 3

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 static const char about[] =
@@ -12,19 +13,11 @@ static const char about[] =
     "Writes a model of random weights with a valid tokenizer, to try hydac without real weights.\n"
     "The same shape, type and seed give the same bytes everywhere.\n";
 
-static const struct {
-    const char *name;
-    enum hd_dtype type;
-} types[] = {
-    {"f32", HD_F32},   {"f16", HD_F16},   {"bf16", HD_BF16},
-    {"q8_0", HD_Q8_0}, {"q4_0", HD_Q4_0}, {"q4_1", HD_Q4_1},
-};
-
 static int parse_type(const char *word, enum hd_dtype *type)
 {
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
-        if (strcmp(types[i].name, word) == 0) {
-            *type = types[i].type;
+    for (int t = 0; t < HD_DTYPES; t++)
+        if (hd_dtype_known(t) && strcasecmp(hd_dtype_name(t), word) == 0) {
+            *type = (enum hd_dtype)t;
             return 0;
         }
     return HD_E_RANGE;
@@ -56,6 +49,7 @@ int hd_cmd_synth(int argc, char **argv)
 {
     struct hd_synth_options o = {.shape = "tiny"};
     const char *type = "f16";
+    uint64_t layers = 0;
     struct hd_arg_list rest = {.n = 0};
     struct hd_error err = {0};
     struct stat st;
@@ -63,9 +57,15 @@ int hd_cmd_synth(int argc, char **argv)
     describe_shapes(shapes, sizeof shapes);
     const struct hd_arg args[] = {
         {"--shape", HD_ARG_STRING, &o.shape, "SHAPE", shapes},
-        {"--type", HD_ARG_STRING, &type, "f32|f16|bf16|q8_0|q4_0|q4_1",
-         "of the weights; default f16"},
+        {"--type", HD_ARG_STRING, &type, "TYPE",
+         "of the matrices: f32, f16 (default), bf16, or a quantized type of GGUF (q8_0, q4_0, "
+         "q4_k, "
+         "iq4_xs, ...); those that it does not fit are q8_0"},
         {"--seed", HD_ARG_UINT, &o.seed, "S", "0 (default) to 2^64-1", 0, 0x1p64},
+        {"--layers", HD_ARG_UINT, &layers, "N", "only the first N layers, the same as in the whole",
+         1, 4096},
+        {"--sparse", HD_ARG_FLAG, &o.sparse, NULL,
+         "matrices are 0 and take no room on the disk: keys, names and sizes alone"},
         {NULL},
     };
     int rc = hd_cmd_args(argc, argv, args, &rest, about);
@@ -80,6 +80,7 @@ int hd_cmd_synth(int argc, char **argv)
         return 2;
     }
     o.out = rest.items[0];
+    o.layers = (uint32_t)layers;
     if (hd_synth_write(&o, &err) < 0)
         return hd_complain(&err);
     if (stat(o.out, &st) == 0)

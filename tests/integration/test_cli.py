@@ -154,7 +154,7 @@ def synthesized(path, shape, dtype, seed):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("dtype", ["f32", "f16", "q8_0", "q4_0"])
+@pytest.mark.parametrize("dtype", ["f32", "q4_0", "q4_k", "IQ2_S"])
 def test_synth_is_a_function_of_its_arguments(tmp_path, dtype):
     first = synthesized(tmp_path / "a.gguf", "tiny", dtype, 7)
     assert synthesized(tmp_path / "b.gguf", "tiny", dtype, 7) == first
@@ -167,8 +167,9 @@ def test_synth_is_a_function_of_its_arguments(tmp_path, dtype):
         ["--shape", "giant", "--type", "f32"],
         ["--shape", "tiny", "--type", "f33"],
         ["--shape", "tiny", "--seed", "x"],
+        ["--shape", "tiny", "--layers", "5"],
     ],
-    ids=["shape", "type", "seed"],
+    ids=["shape", "type", "seed", "layers"],
 )
 def test_synth_refuses(tmp_path, args):
     out = tmp_path / "out.gguf"

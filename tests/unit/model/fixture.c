@@ -74,7 +74,8 @@ const char *make_synth(const char *shape, enum hd_dtype type, uint64_t seed)
     struct hd_error err = {0};
 
     snprintf(name, sizeof name, "%s-%d-%u.gguf", shape, (int)type, (unsigned)seed);
-    struct hd_synth_options o = {shape, type, seed, in_folder(name)};
+    struct hd_synth_options o = {
+        .shape = shape, .type = type, .seed = seed, .out = in_folder(name)};
     cr_assert_eq(hd_synth_write(&o, &err), 0, "%s", err.text);
     return o.out;
 }

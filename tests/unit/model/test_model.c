@@ -1,11 +1,15 @@
 /* Opening models: every value arrives, everything odd is refused. */
 #include "fixture.h"
 
+#include "common/model/files.h"
+#include "common/model/gguf_write.h"
+
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 TestSuite(model, .init = folder_init, .fini = folder_fini, .timeout = 120);
 
@@ -66,6 +70,7 @@ Test(model, gguf_refuses_keys_that_do_not_fit)
         {"llama.expert_count", 8, HD_E_FORMAT, "experts that a row takes is missing"},
         {"llama.expert_used_count", 2, HD_E_UNSUPPORTED, "key llama.expert_used_count is 2"},
         {"split.count", 3, HD_E_UNSUPPORTED, "part 1 of 3"},
+        {"split.count", 3000, HD_E_LIMIT, "3000 parts"},
         {"llama.rope.dimension_count", 8, HD_E_UNSUPPORTED, "llama.rope.dimension_count"},
         {"llama.attention.value_length", 32, HD_E_UNSUPPORTED, "value_length"},
         {"llama.logit_scale", 2, HD_E_UNSUPPORTED, "llama.logit_scale"},
@@ -86,6 +91,62 @@ Test(model, gguf_refuses_keys_that_do_not_fit)
                HD_E_FORMAT, "epsilon");
     open_fails(small_gguf(&(struct twist){.swap_key = "general.architecture", .text = "mamba"}),
                HD_E_UNSUPPORTED, "mamba");
+}
+
+/* The small model without one tensor, which is alone in a second file; that file says it is part
+ * `no` of `of`. */
+static const char *in_parts(uint32_t no, uint32_t of, const char *tensor)
+{
+    const char *first = in_folder("small-00001-of-00002.gguf");
+    const char *second = in_folder("small-00002-of-00002.gguf");
+    struct hd_gguf_writer *w = NULL;
+
+    cr_assert_eq(rename(small_gguf(&(struct twist){
+                            .skip = "blk.1.ffn_up.weight", .add_u32 = "split.count", .u32 = 2}),
+                        first),
+                 0);
+    cr_assert_eq(hd_gguf_write_begin(&w, second, NULL), 0);
+    hd_gguf_put_u32(w, "split.no", no);
+    hd_gguf_put_u32(w, "split.count", of);
+    hd_gguf_put_tensor(w, tensor, HD_F32, HD_GGUF_NE(SMALL_DIM, SMALL_FFN, 0));
+    hd_gguf_write_header(w);
+    for (size_t i = 0; i < (size_t)SMALL_FFN * SMALL_DIM; i++) {
+        float v = small_value("blk.1.ffn_up.weight", i);
+        hd_gguf_write_data(w, &v, sizeof v);
+    }
+    hd_gguf_end_tensor(w);
+    cr_assert_eq(hd_gguf_write_commit(w, NULL), 0);
+    return first;
+}
+
+Test(model, gguf_in_parts)
+{
+    struct hd_model *m = open_ok(in_parts(1, 2, "blk.1.ffn_up.weight"));
+    uint64_t offset;
+
+    small_check(m, false);
+    cr_assert(strstr(hd_model_where(m, m->layers[1].up.data, &offset), "00002-of-00002"));
+    cr_assert(strstr(hd_model_where(m, m->layers[1].gate.data, &offset), "00001-of-00002"));
+    cr_assert_eq(hd_model_check_files(m, NULL), HD_FILES_SAME);
+    hd_model_close(m);
+    open_fails(in_folder("small-00002-of-00002.gguf"), HD_E_UNSUPPORTED, "give the first part");
+    open_fails(in_parts(0, 2, "blk.1.ffn_up.weight"), HD_E_FORMAT, "says that it is part 1 of 2");
+    open_fails(in_parts(1, 3, "blk.1.ffn_up.weight"), HD_E_FORMAT, "says that it is part 2 of 3");
+    open_fails(in_parts(1, 2, "blk.1.ffn_gate.weight"), HD_E_FORMAT, "in another part");
+    open_fails(in_parts(1, 2, "blk.1.ffn_upper.weight"), HD_E_FORMAT, "ffn_up.weight is missing");
+    cr_assert_eq(unlink(in_folder("small-00002-of-00002.gguf")), 0);
+    open_fails(in_folder("small-00001-of-00002.gguf"), HD_E_IO, "small-00002-of-00002.gguf");
+}
+
+/* Widening is said, once a type, and only where it costs. */
+Test(model, notes_types_that_take_more_memory)
+{
+    hd_model_close(
+        open_warned(make_synth("tiny-256", HD_Q2_K, 1), "Q2_K tensors take 4.6 times their size"));
+    hd_model_close(
+        open_warned(make_synth("tiny-256", HD_IQ4_NL, 1), "IQ4_NL tensors take 1.9 times"));
+    hd_model_close(open_warned(make_synth("tiny-256", HD_Q4_K, 1), NULL));
+    hd_model_close(open_warned(make_synth("tiny-256", HD_Q6_K, 1), NULL));
 }
 
 Test(model, gguf_rope_scaling)
