@@ -56,6 +56,7 @@ int hd_cmd_status(int argc, char **argv);
 int hd_cmd_drain(int argc, char **argv);
 int hd_cmd_rebalance(int argc, char **argv);
 int hd_cmd_bench(int argc, char **argv);
+int hd_cmd_inspect(int argc, char **argv);
 int hd_cmd_synth(int argc, char **argv);
 int hd_cmd_keygen(int argc, char **argv);
 int hd_cmd_chat(int argc, char **argv);

@@ -25,6 +25,7 @@ static const struct command {
     {"drain", hd_cmd_drain, "empty a worker without a pause, before it is taken away"},
     {"rebalance", hd_cmd_rebalance, "level the load again"},
     {"bench", hd_cmd_bench, "measure what a lost worker costs, and how fast clusters are"},
+    {"inspect", hd_cmd_inspect, "say what a model file is, and whom it fits"},
     {"synth", hd_cmd_synth, "write a model of random weights"},
     {"keygen", hd_cmd_keygen, "make a key for leader and workers"},
     {"completion", hd_cmd_completion, "print what completes these words in a shell"},

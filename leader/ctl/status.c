@@ -1,6 +1,7 @@
 /* status.c - hydac status: the cluster as a table, or as the leader's JSON. */
 #include "leader/ctl/ctl.h"
 #include "leader/ctl/http.h"
+#include "leader/ctl/status.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -192,8 +193,7 @@ static void print_table(const json_t *s)
     print_failovers(json_object_get(s, "failovers"));
 }
 
-/* The leader's object, or NULL. */
-static json_t *fetch(const char *base, const char *key_file, struct hd_error *err)
+json_t *hd_status_fetch(const char *base, const char *key_file, struct hd_error *err)
 {
     struct hd_http_key key;
     struct hd_http_get g = {
@@ -231,7 +231,7 @@ int hd_cmd_status(int argc, char **argv)
     int rc = hd_cmd_args(argc, argv, args, NULL, about);
     if (rc != 0)
         return hd_cmd_args_status(rc);
-    json_t *s = fetch(leader, key_file, &err);
+    json_t *s = hd_status_fetch(leader, key_file, &err);
     if (!s)
         return hd_complain(&err);
     if (json) {

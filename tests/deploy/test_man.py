@@ -10,7 +10,7 @@ from files import check, path_of, read, run, tool
 
 PAGES = ["hydac.1", "hydac-leader.8", "hydac-worker.8", "hydac.yaml.5"]
 COMMANDS = ["up", "chat", "top", "run", "status", "drain", "rebalance", "bench", "synth", "keygen"]
-COMMANDS += ["completion"]
+COMMANDS += ["completion", "inspect"]
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*(?!\.)\b")
 FILES = {"c", "h", "md", "py", "yaml", "key", "json", "gguf", "service"}  # ends of names
 
