@@ -193,13 +193,20 @@ static int add_vars(json_t *o, const json_t *body, struct hd_refusal *r)
 {
     json_t *given = json_object_get(body, "chat_template_kwargs");
     json_t *effort = json_object_get(body, "reasoning_effort");
+    json_t *documents = json_object_get(body, "documents");
     json_t *vars = json_object();
     if (given && !json_is_null(given) && !json_is_object(given)) {
         json_decref(vars);
         return hd_refuse(r, 400, "chat_template_kwargs", "invalid_value",
                          "'chat_template_kwargs' must be an object.");
     }
+    if (documents && !json_is_null(documents) && !json_is_array(documents)) {
+        json_decref(vars);
+        return hd_refuse(r, 400, "documents", "invalid_value", "'documents' must be a list.");
+    }
     int rc = json_is_string(effort) ? json_object_set(vars, "reasoning_effort", effort) : 0;
+    if (rc == 0 && json_is_array(documents))
+        rc = json_object_set(vars, "documents", documents);
     if (rc == 0 && json_is_object(given))
         rc = json_object_update(vars, given);
     return rc == 0 && json_object_set_new(o, "vars", vars) == 0 ? 0 : hd_refuse_memory(r);

@@ -298,6 +298,7 @@ static const struct field fields[] = {
     {"tool_choice", CHAT, take_tool_choice},
     {"parallel_tool_calls", CHAT, take_parallel},
     {"chat_template_kwargs", CHAT, take_any}, /* conversation.c */
+    {"documents", CHAT, take_any},            /* likewise */
     {"reasoning_effort", CHAT, take_any},     /* likewise */
     {"function_call", CHAT, take_only_empty},
     {"response_format", BOTH, take_structured},

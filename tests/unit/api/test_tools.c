@@ -114,7 +114,7 @@ Test(tools, what_the_model_hears)
         "\"tool_call_id\":\"c1\",\"content\":\"42\"}],\"tools\":[" TOOL(
             "f") "],"
                  "\"chat_template_kwargs\":{\"enable_thinking\":false},\"reasoning_effort\":"
-                 "\"low\"}";
+                 "\"low\",\"documents\":[{\"text\":\"D\"}]}";
     struct fixture f;
     fixture_open(&f, NULL);
     stub_template = native;
@@ -122,7 +122,8 @@ Test(tools, what_the_model_hears)
     cr_assert(strstr(stub_conversation, "\"arguments\":{\"a\":1}"), "%s", stub_conversation);
     cr_assert(
         strstr(stub_conversation, "\"role\":\"tool\",\"content\":\"42\",\"tool_call_id\":\"c1\""));
-    cr_assert(strstr(stub_conversation, "\"reasoning_effort\":\"low\",\"enable_thinking\":false"));
+    cr_assert(strstr(stub_conversation, "\"reasoning_effort\":\"low\",\"documents\":[{\"text\":"
+                                        "\"D\"}],\"enable_thinking\":false"));
     stub_template = "{{ messages }}";
     json_decref(answered(&f, body, "x"));
     cr_assert(strstr(stub_conversation, "S\\n\\nYou may call one or more functions"));
@@ -193,6 +194,7 @@ Test(tools, what_is_refused)
          "tool_choice"},
         {"\"parallel_tool_calls\":1", "parallel_tool_calls"},
         {"\"chat_template_kwargs\":1", "chat_template_kwargs"},
+        {"\"documents\":{}", "documents"},
     };
     struct fixture f;
     fixture_open(&f, NULL);

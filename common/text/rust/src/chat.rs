@@ -258,7 +258,9 @@ impl Chat {
         env.add_filter("trim", trim_filter);
         env.add_filter("tojson", tojson);
         env.add_function("raise_exception", raise_exception);
-        env.add_template_owned("chat", without_generation(source)).map_err(|e| sentence(&e))?;
+        // As jinja2 reads a template, whatever ends its lines.
+        let lines = source.replace("\r\n", "\n").replace('\r', "\n");
+        env.add_template_owned("chat", without_generation(&lines)).map_err(|e| sentence(&e))?;
         Ok(Chat { env, vars, guard: Guard::new(core, source)? })
     }
 
@@ -282,12 +284,12 @@ impl Chat {
     fn render_all(&self, c: &Conversation, now: i64) -> Result<String, Failure> {
         let mut context: BTreeMap<&str, Value> =
             self.vars.iter().map(|(k, v)| (k.as_str(), Value::from(v.as_str()))).collect();
+        context.insert("documents", Value::from(()));
         for (k, v) in &c.vars {
             context.insert(k, Value::from(Serde(v)));
         }
         context.insert("messages", Value::from(Serde(&c.messages)));
         context.insert("tools", Value::from(Serde(&c.tools)));
-        context.insert("documents", Value::from(()));
         context.insert("add_generation_prompt", Value::from(!c.continues));
         let clock = move |format: String| strftime(&format, now);
         context.insert("strftime_now", Value::from_function(clock));
