@@ -1,8 +1,10 @@
-/* A tokenizer from a Hugging Face folder: tokenizer.json, which goes to the reference whole, and
+/* A tokenizer from a folder: tokenizer.json, which goes to the reference whole, or without one
+ * tekken.json or tokenizer.model, and
  * beside it tokenizer_config.json (named and added tokens, chat template), chat_template.jinja,
  * generation_config.json and config.json (ends of turn). */
 #include "common/text/encoder.h"
 #include "common/text/json_file.h"
+#include "common/text/tokens.h"
 
 #include "common/model/model.h"
 
@@ -20,6 +22,7 @@ struct folder {
     size_t json_len, config_len;
     json_t *config; /* NULL: no tokenizer_config.json */
     struct hdt *core;
+    struct hd_tokens tokens; /* of a file that is not tokenizer.json; n 0: it is one */
     int32_t stops[STOPS_MAX];
     struct hd_text_ends ends;
 };
@@ -98,6 +101,19 @@ static int read_affixes(struct folder *f, struct hd_error *err)
     return 0;
 }
 
+/* Of a file that has no post-processor: what its own kind does, where tokenizer_config.json does
+ * not say. */
+static void take_ends(struct folder *f)
+{
+    const json_t *bos = json_object_get(f->config, "add_bos_token");
+    const json_t *eos = json_object_get(f->config, "add_eos_token");
+
+    f->ends.bos = f->ends.bos < 0 ? f->tokens.bos : f->ends.bos;
+    f->ends.eos = f->ends.eos < 0 ? f->tokens.eos : f->ends.eos;
+    f->ends.adds_bos = json_is_boolean(bos) ? json_is_true(bos) : f->tokens.adds_bos;
+    f->ends.adds_eos = json_is_true(eos);
+}
+
 static int read_ends(struct folder *f, struct hd_error *err)
 {
     int rc = read_stops(f, "generation_config.json", err);
@@ -111,6 +127,10 @@ static int read_ends(struct folder *f, struct hd_error *err)
         f->ends.bos = f->m->bos;
     if (f->ends.eos < 0)
         f->ends.eos = f->m->eos;
+    if (f->tokens.n > 0) {
+        take_ends(f);
+        return rc;
+    }
     return rc == 0 ? read_affixes(f, err) : rc;
 }
 
@@ -195,18 +215,54 @@ static int read_config(struct folder *f, struct hd_error *err)
     return rc < 0 ? rc : hd_text_json(f->m->folder, "tokenizer_config.json", &f->config, err);
 }
 
+/* Files that say a vocabulary besides tokenizer.json, in this order. */
+static const char *const others[] = {"tekken.json", "tokenizer.model", "tiktoken.model"};
+
+static bool is_base64(struct hd_str s)
+{
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
+
+    for (size_t i = 0; i < s.len && i < 16; i++)
+        if (s.data[i] == ' ')
+            return i > 0;
+        else if (!memchr(letters, s.data[i], sizeof letters - 1))
+            return false;
+    return false;
+}
+
+static int read_other(struct folder *f, uint32_t rows, struct hd_error *err)
+{
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        int rc = hd_text_file(f->m->folder, others[i], &f->json, &f->json_len, err);
+        struct hd_str bytes = {f->json, f->json_len};
+
+        if (rc == HD_E_NOTFOUND)
+            continue;
+        if (rc == 0) {
+            hd_tokens_reader *read = i == 0             ? hd_read_tekken
+                                     : is_base64(bytes) ? hd_read_tiktoken
+                                                        : hd_read_sentencepiece;
+            rc = read(&f->core, &f->tokens, bytes, f->config, rows, err);
+        }
+        return rc < 0 && err ? hd_fail_in(err, "tokenizer: %s", others[i]) : rc;
+    }
+    return hd_fail(err, HD_E_NOTFOUND,
+                   "tokenizer: the folder has no tokenizer.json, tokenizer.model or tekken.json; "
+                   "prompts must be given as token ids");
+}
+
 static int read_core(struct folder *f, struct hd_error *err)
 {
     uint32_t rows = f->m->shape.vocab < HD_MAX_VOCAB ? f->m->shape.vocab : HD_MAX_VOCAB;
     int rc = hd_text_file(f->m->folder, "tokenizer.json", &f->json, &f->json_len, err);
 
-    if (rc == HD_E_NOTFOUND)
-        return hd_fail(
-            err, rc,
-            "tokenizer: the folder has no tokenizer.json; prompts must be given as token "
-            "ids");
-    if (rc == 0)
+    if (rc == 0 || rc == HD_E_NOTFOUND) {
+        bool missing = rc < 0;
         rc = read_config(f, err);
+        if (rc == 0 && missing)
+            return read_other(f, rows, err);
+    }
     if (rc < 0)
         return rc;
     rc = hdt_from_json(&f->core, (struct hd_str){f->json, f->json_len},
@@ -237,6 +293,7 @@ int hd_vocab_from_folder(struct hd_tokenizer **out, const struct hd_model *m, st
     *out = NULL;
     rc = read_folder(&f, out, err);
     free(f.json);
+    hd_tokens_free(&f.tokens);
     free(f.config_text);
     json_decref(f.config);
     if (rc == 0) {

@@ -1,7 +1,7 @@
 /* The names are llama.cpp's (src/llama-vocab.cpp, llama_vocab::impl::load and llm_tokenizer_bpe);
  * where it notes the expression of the models' own tokenizer.json, that one stands here. Not here,
- * because one expression does not say them: kimi-k2, afmoe, superbpe, and those that are not
- * byte-level (gemma4, sarvam-moe, whitespace) or put a separator behind a text (jina, roberta). */
+ * because no expression says them: afmoe, superbpe, and those that are not byte-level (gemma4,
+ * sarvam-moe, whitespace) or put a separator behind a text (jina-v1-en, jina-v2-code, roberta). */
 #include "common/text/pre_type.h"
 
 #include <string.h>
@@ -57,6 +57,48 @@ static stages exaone_moe = {ENDINGS "|[^\\r\\n\\p{L}\\p{N}]?(?:\\p{L}\\p{M}*(?: 
                                     "|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]?|\\s*[\\r\\n]"
                                     "|\\s+(?!\\S)|\\s+",
                             NULL};
+static stages deepseek = {
+    "[\\r\\n]",
+    "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-"
+    "ՖႠ-"
+    "ჅᎠ-"
+    "Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕ"
+    "ἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-"
+    "ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇ"
+    "Ꞌ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-"
+    "𑣟𞤀-𞥃]+",
+    "\\s?[!-/:-~！-／：-～‘-‟　-。]+",
+    "\\s+$",
+    "[一-龥ࠀ-一가-퟿]+",
+    "\\p{N}+",
+    NULL};
+static stages spark = {"\\p{N}{1,3}", "[一-龥\u3040-ゟ゠-ヿ]+",
+                       MARK_WORD "| ?[\\p{P}\\p{S}]+|[\\r\\n]|\\s+(?!\\S)|\\s+", "\\p{N}", NULL};
+static stages youtu = {
+    "[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥\u3040-"
+    "ゟ゠-"
+    "ヿ]"
+    "+",
+    UPPER_LOWER ENDINGS "?|" UPPERS_LOWER ENDINGS "?|\\p{N}" MARKS_SLASH BLANKS, NULL};
+static stages jais2 = {ENDINGS "|" WORD "|\\p{N}{1,3}" MARKS
+                               "|\\s*[\\r\\n]+|\\s{512}(?!\\S)|\\s{256}(?!\\S)|\\s{128}(?!\\S)"
+                               "|\\s{64}(?!\\S)|\\s{32}(?!\\S)|\\s{16}(?!\\S)|\\s{8}(?!\\S)"
+                               "|\\s{4}(?!\\S)|\\s{1,2}(?!\\S)|\\s{1}",
+                       NULL};
+static stages chameleon = {"<sentinel:[0-9]+>",
+                           "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z",
+                           "([\\t\\n]|    |  )",
+                           "\\p{N}",
+                           "[\\p{P}!-/:-@\\[-`{-~]",
+                           GPT2,
+                           NULL};
+/* A word of one script: Chinese characters are words of their own. */
+static stages kimi = {
+    "\\p{Han}+|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}&&[^\\p{Han}]]*"
+    "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}&&[^\\p{Han}]]+" ENDINGS
+    "?|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}&&[^\\p{Han}]]+"
+    "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}&&[^\\p{Han}]]*" ENDINGS "?|\\p{N}{1,3}" MARKS BLANKS,
+    NULL};
 static stages poro = {" ?[^(\\s|.,!?…。，、।۔،)]+", NULL};
 static stages viking = {" ?[^(\\s|.,!?…。，、।۔،)]+", "\\p{N}", NULL};
 
@@ -82,6 +124,11 @@ static const struct hd_pre_type pre_types[] = {
     {"a.x-4.0", gpt2, false, false, false},
     {"mellum", gpt2, false, false, false},
     {"exaone4", gpt2, false, false, false},
+    {"jina-es", gpt2, false, false, false},
+    {"jina-de", gpt2, false, false, false},
+    {"jina-v2-es", gpt2, false, false, false},
+    {"jina-v2-de", gpt2, false, false, false},
+    {"modern-bert", gpt2, false, false, false},
     {"llama-bpe", llama3, true, true, false},
     {"llama3", llama3, true, true, false},
     {"llama-v3", llama3, true, true, false},
@@ -90,12 +137,16 @@ static const struct hd_pre_type pre_types[] = {
     {"pixtral", llama3, true, true, false},
     {"midm-2.0", llama3, true, true, false},
     {"lfm2", llama3, true, true, false},
+    {"jina-v5-nano", llama3, true, true, false},
+    {"jais-2", jais2, false, false, false},
     {"dbrx", llama3, false, false, false},
     {"smaug-bpe", llama3, false, false, false},
     {"glm4", llama3, false, false, false},
     {"chatglm-bpe", llama3, false, false, false},
     {"qwen2", qwen2, false, false, true},
     {"deepseek-r1-qwen", qwen2, false, false, true},
+    {"kormo", qwen2, false, false, true},
+    {"f2llmv2", qwen2, false, false, true},
     {"qwen35", qwen35, false, false, true},
     {"megrez", qwen2, false, false, false},
     {"stablelm2", qwen2, false, false, false},
@@ -116,12 +167,18 @@ static const struct hd_pre_type pre_types[] = {
     {"kanana2", gpt4o, false, false, false},
     {"talkie", gpt4o, false, false, false},
     {"minimax-m2", gpt4o, false, false, false},
+    {"granite-embed-multi-97m", gpt4o, true, false, false},
     {"tiny_aya", tiny_aya, false, false, false},
     {"cohere2moe", tiny_aya, false, false, false},
     {"deepseek-v3", deepseek3, false, false, false},
     {"hunyuan-dense", deepseek3, false, false, false},
     {"hy_v4", deepseek3, false, false, false},
     {"joyai-llm", deepseek3, false, false, false},
+    {"spark2_5", spark, false, false, false},
+    {"kimi-k2", kimi, false, false, false},
+    {"youtu", youtu, true, false, false},
+    {"chameleon", chameleon, false, true, false},
+    {"deepseek-llm", deepseek, false, false, false},
     {"deepseek-coder", deepseek_coder, false, false, false},
     {"exaone-moe", exaone_moe, false, false, false},
     {"poro-chat", poro, false, false, false},

@@ -41,7 +41,10 @@ struct hdt_parts {
     size_t n_patterns;
     bool ignore_merges; /* a word that is a token as a whole is not merged */
     bool nfc;           /* texts are brought to NFC first */
+    bool ranked;        /* byte-level BPE by scores: the token with the best one is merged first */
     bool spm;           /* SentencePiece's BPE by scores, not byte-level BPE by ranks */
+    bool unigram;       /* with spm: the likeliest way to cut a text, not merges */
+    bool squeeze;       /* with spm: no blanks at the ends, one instead of several */
     bool add_space;     /* SentencePiece: a blank in front of each stretch of text */
     int32_t unk;        /* -1: what has no token is left out */
     uint32_t rows;      /* of the embedding */

@@ -3,7 +3,7 @@
 use crate::chat::Chat;
 use crate::error::{fail, format_error, unsupported, Failure, FORMAT, RANGE};
 use crate::fast::Fast;
-use crate::model::{Shared, Spm};
+use crate::model::{Shared, Spm, Unigram};
 use crate::pieces::{byte_token, Pieces, Rule};
 use ahash::AHashMap;
 use llguidance::ParserFactory;
@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use tokenizers::models::bpe::BPE;
 use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::unicode::NFC;
+use tokenizers::normalizers::replace::ReplacePattern;
 use tokenizers::normalizers::{Prepend, Replace, Sequence as Normalizers};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence;
@@ -367,8 +368,14 @@ pub struct Parts {
     pub patterns: Vec<String>,
     pub ignore_merges: bool,
     pub nfc: bool,
+    /// By scores instead of merges by rank
+    pub ranked: bool,
     /// SentencePiece by scores instead of merges by rank
     pub spm: bool,
+    /// With spm: the likeliest way to cut a text instead of merges
+    pub unigram: bool,
+    /// With spm: no blanks at the ends, one instead of several
+    pub squeeze: bool,
     pub add_space: bool,
     pub unk: i32,
     pub rows: u32,
@@ -416,7 +423,20 @@ impl Core {
         Ok(core)
     }
 
-    fn byte_level(p: &Parts, ids: AHashMap<String, u32>) -> Result<Tok, Failure> {
+    fn ranks(p: &Parts, ids: AHashMap<String, u32>) -> Shared {
+        Shared::Spm(Arc::new(Spm {
+            ids,
+            texts: p.entries.iter().map(|e| e.text.clone()).collect(),
+            scores: p.entries.iter().map(|e| e.score).collect(),
+            merged: p.entries.iter().map(|e| e.kind == Kind::Normal).collect(),
+            bytes: [-1; 256],
+            unk: -1,
+            whole: p.ignore_merges,
+            unigram: None,
+        }))
+    }
+
+    fn merges(p: &Parts, ids: AHashMap<String, u32>) -> Result<Shared, Failure> {
         let mut b = BPE::builder()
             .vocab_and_merges(ids, p.merges.clone())
             .ignore_merges(p.ignore_merges);
@@ -424,7 +444,11 @@ impl Core {
             b = b.unk_token(e.text.clone());
         }
         let bpe = b.build().map_err(format_error)?;
-        let mut t = Tok::new(Shared::Crate(Arc::new(ModelWrapper::BPE(bpe))));
+        Ok(Shared::Crate(Arc::new(ModelWrapper::BPE(bpe))))
+    }
+
+    fn byte_level(p: &Parts, ids: AHashMap<String, u32>) -> Result<Tok, Failure> {
+        let mut t = Tok::new(if p.ranked { Self::ranks(p, ids) } else { Self::merges(p, ids)? });
         if p.nfc {
             t.with_normalizer(Some(NormalizerWrapper::NFC(NFC))).map_err(format_error)?;
         }
@@ -455,9 +479,17 @@ impl Core {
             merged: p.entries.iter().map(merged).collect(),
             bytes,
             unk: p.unk,
+            whole: false,
+            unigram: p.unigram.then(|| Unigram::new(&p.entries)),
         };
         let mut t = Tok::new(Shared::Spm(Arc::new(model)));
         let mut steps = Vec::new();
+        let squeeze = [("^ +| +$", ""), (" {2,}", " ")];
+        for (pattern, by) in squeeze.iter().filter(|_| p.squeeze) {
+            if let Ok(r) = Replace::new(ReplacePattern::Regex(pattern.to_string()), *by) {
+                steps.push(NormalizerWrapper::Replace(r));
+            }
+        }
         if p.add_space {
             steps.push(NormalizerWrapper::Prepend(Prepend::new("\u{2581}".into())));
         }

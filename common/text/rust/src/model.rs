@@ -1,5 +1,6 @@
 //! The model inside a tokenizer, shared by the tokenizers that differ in their added tokens only;
 //! and the one kind of model that the tokenizers crate does not have.
+use crate::core::{Entry, Kind};
 use ahash::AHashMap;
 use std::collections::{BinaryHeap, HashMap};
 use std::path::{Path, PathBuf};
@@ -54,7 +55,8 @@ impl Model for Shared {
     }
 }
 
-/// SentencePiece's BPE as a GGUF describes it (`llama`): characters are merged to the neighbour
+/// BPE by scores: SentencePiece's, as a GGUF describes it (`llama`), and with ranks as scores that of
+/// tiktoken. Characters are merged to the neighbour
 /// pair whose token has the best score, the leftmost of equals; a character that is no token
 /// becomes its bytes.
 #[derive(Debug)]
@@ -67,6 +69,61 @@ pub struct Spm {
     /// -1: no such token
     pub bytes: [i32; 256],
     pub unk: i32,
+    /// A text that is a token as a whole is not merged.
+    pub whole: bool,
+    /// Instead of merges
+    pub unigram: Option<Unigram>,
+}
+
+/// SentencePiece's Unigram: of all ways to cut a text into tokens the one with the largest sum of
+/// scores; of equals the one found first, from the left and with the shorter token.
+#[derive(Debug)]
+pub struct Unigram {
+    longest: usize,
+    /// What an unknown character costs.
+    unknown: f32,
+}
+
+impl Unigram {
+    pub fn new(entries: &[Entry]) -> Unigram {
+        let normal = entries.iter().filter(|e| e.kind == Kind::Normal);
+        let least = normal.map(|e| e.score).fold(f32::MAX, f32::min);
+        let longest = entries.iter().map(|e| e.text.len()).max().unwrap_or(0);
+        Unigram { longest, unknown: least - 10.0 }
+    }
+
+    /// Where the tokens of the best way begin and end.
+    fn cut(&self, m: &Spm, text: &str) -> Vec<Symbol> {
+        let mut best: Vec<Option<(f32, usize)>> = vec![None; text.len() + 1];
+        best[0] = Some((0.0, 0));
+        for (at, c) in text.char_indices() {
+            let Some((before, _)) = best[at] else { continue };
+            let mut put = |end: usize, score: f32| {
+                if best[end].is_none_or(|(other, _)| before + score > other) {
+                    best[end] = Some((before + score, at));
+                }
+            };
+            let one = at + c.len_utf8();
+            let mut alone = false;
+            for end in (one..=text.len().min(at + self.longest)).filter(|&e| text.is_char_boundary(e)) {
+                if let Some(id) = m.find(&text[at..end]) {
+                    put(end, m.scores[id as usize]);
+                    alone |= end == one;
+                }
+            }
+            if !alone {
+                put(one, self.unknown);
+            }
+        }
+        let mut out = Vec::new();
+        let mut end = text.len();
+        while let Some((_, at)) = best[end].filter(|_| end > 0) {
+            out.push(Symbol { at, len: end - at, prev: NONE, next: NONE });
+            end = at;
+        }
+        out.reverse();
+        out
+    }
 }
 
 /// A pair of neighbours that are a token together: the best score first, then the leftmost.
@@ -161,8 +218,15 @@ impl Spm {
     }
 
     fn tokenize(&self, text: &str) -> Vec<Token> {
-        let mut out = Vec::new();
-        for s in self.merge(text).iter().filter(|s| s.len > 0) {
+        if let Some(id) = self.find(text).filter(|_| self.whole) {
+            return vec![Token::new(id, text.to_string(), (0, text.len()))];
+        }
+        let mut out: Vec<Token> = Vec::new();
+        let symbols = match &self.unigram {
+            Some(u) => u.cut(self, text),
+            None => self.merge(text),
+        };
+        for s in symbols.iter().filter(|s| s.len > 0) {
             let range = (s.at, s.at + s.len);
             let piece = &text[range.0..range.1];
             if let Some(id) = self.find(piece) {
@@ -172,7 +236,9 @@ impl Spm {
             for b in piece.bytes() {
                 let byte = self.bytes[b as usize];
                 let id = if byte >= 0 { byte } else { self.unk };
-                if id >= 0 {
+                // Unknown characters side by side are one token, as SentencePiece has it.
+                let again = byte < 0 && out.last().is_some_and(|t| t.id as i32 == self.unk);
+                if id >= 0 && !again {
                     out.push(Token::new(id as u32, self.texts[id as usize].clone(), range));
                 }
             }
