@@ -184,3 +184,43 @@ def test_synth_says_where_it_cannot_write(tmp_path):
     said = hydac("synth", "--shape", "tiny", str(out))
     assert said.returncode > 0
     assert "folder.gguf" in said.stderr
+
+
+# ---- inspect
+
+
+def test_inspect_says_what_a_model_is_and_whom_it_fits(served, tmp_path):
+    path = tmp_path / "m.gguf"
+    synthesized(path, "tiny-256", "q2_k", 1)
+    url = ["--leader", served.client.url]
+    said = json.loads(hydac("inspect", "--json", "--workers", "2", *url, str(path)).stdout)
+    assert said["loads"] and said["family"] == "llama" and said["shape"]["layers"] == 2
+    assert said["types"]["Q2_K"]["packed_bytes"] > 4 * said["types"]["Q2_K"]["bytes"]
+    assert any("Q2_K" in note for note in said["notes"])
+    assert said["tokenizer"]["usable"] and said["template"]["usable"]
+    (share,) = said["memory"]["shares"]
+    assert share["workers"] == 2
+    assert share["memory_bytes"] == share["weights_bytes"] + share["kv_bytes"]
+    assert said["cluster"]["workers"] > 0 and said["cluster"]["fits"] is True
+    text = hydac("inspect", *url, str(path))
+    assert text.returncode == 0
+    assert "family llama" in text.stdout and "the model fits" in text.stdout
+
+
+def test_inspect_of_a_model_that_is_too_large(served, tmp_path):
+    path = tmp_path / "m.gguf"
+    options = ["--shape", "llama-3.1-8b", "--type", "f32", "--sparse"]
+    assert hydac("synth", *options, str(path)).returncode == 0
+    memory = sum(w["memory_bytes"] for w in served.status()["workers"])
+    said = json.loads(hydac("inspect", "--json", "--leader", served.client.url, str(path)).stdout)
+    need = said["memory"]["shares"][0]["memory_bytes"]
+    assert need > 28e9
+    assert said["cluster"]["fits"] is False or memory * 7 / 8 > need
+
+
+def test_inspect_of_what_does_not_load(tmp_path):
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"GGUF nothing")
+    said = hydac("inspect", str(path))
+    assert said.returncode == 1
+    assert "does not load" in said.stdout and "m.gguf" in said.stdout
