@@ -123,8 +123,9 @@ def use_anthropic(url):
         assert "".join(stream.text_stream) == said.content[0].text
         assert stream.get_final_message().usage.output_tokens == said.usage.output_tokens
     tool = {"name": "get_weather", "description": "The weather", "input_schema": SCHEMA}
-    more = common | {"tools": [tool]}
-    call = client.messages.create(**more, tool_choice={"type": "any"}).content[0]
+    more = common | {"tools": [tool], "max_tokens": 80, "extra_body": {"temperature": 0}}
+    choice = {"type": "any", "disable_parallel_tool_use": True}
+    call = client.messages.create(**more, tool_choice=choice).content[0]
     assert call.type == "tool_use" and set(call.input) == {"city", "warm"}
     with client.messages.stream(**more, tool_choice={"type": "tool", "name": tool["name"]}) as s:
         assert set(s.get_final_message().content[0].input) == {"city", "warm"}
