@@ -247,6 +247,13 @@ static size_t rows_within(const struct hd_share *of, const struct hd_range *at, 
     return i;
 }
 
+/* Apart, so that rows that have no weight pay nothing for it. */
+static __attribute__((noinline)) void weigh(float *x, size_t n, float weight)
+{
+    for (size_t k = 0; k < n; k++)
+        x[k] *= weight;
+}
+
 /* Adds one unit's partial of a range of outputs to the sums. */
 static void add_unit(const struct reduction *r, const struct split_item *it, size_t slot,
                      const struct item_sums *s)
@@ -264,8 +271,8 @@ static void add_unit(const struct reduction *r, const struct split_item *it, siz
     for (size_t i = 0; i < at.rows; i++) {
         size_t row = in.of.row ? in.of.row[at.row0 + i] : at.row0 + i;
         float *partial = s->partial + i * it->stride;
-        for (size_t k = 0; k < n && in.of.weight; k++)
-            partial[k] *= in.of.weight[at.row0 + i];
+        if (in.of.weight)
+            weigh(partial, n, in.of.weight[at.row0 + i]);
         /* Several threads may find the same row bad: each stores the same byte. */
         if (hd_fixed_add(c->kernels, s->sum + (row - it->at.row0) * it->stride, partial,
                          r->work->rows->shifts[row], n) < 0)
