@@ -70,7 +70,8 @@ said=$(meson setup --prefix=/usr -Dtests=false -Dleader="$(wants leader)" \
 if [ -n "$programs" ]; then
     for part in $parts; do
         cp "$programs/$(program_of "$part")" "$build/$(program_of "$part")"
-        [ "$part" = worker ] || cp "$programs/leader/ctl/hydac" "$build/leader/ctl/hydac"
+        [ "$part" = worker ] || cp "$programs/leader/ctl/hydac" "$programs/leader/ctl/hydac.bash" \
+            "$build/leader/ctl/"
     done
 else
     ninja -C "$build"

@@ -50,7 +50,9 @@ def test_contents(packages, part):
         f"/usr/share/doc/hydac-{part}/copyright",
         f"/etc/hydac/{part}.yaml",
     ]
-    data += ["/usr/share/man/man1/hydac.1.gz"] if part == "leader" else []
+    if part == "leader":
+        data += ["/usr/share/man/man1/hydac.1.gz"]
+        data += ["/usr/share/bash-completion/completions/hydac.bash"]
     wanted.update({path: "-rw-r--r--" for path in data})
     assert {p: mode for p, (mode, _) in found.items() if not p.endswith("/")} == wanted
     assert {owner for _, owner in found.values()} == {"root/root"}

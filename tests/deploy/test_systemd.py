@@ -44,6 +44,7 @@ def test_everything_is_installed(installed):
         "hydac-worker.service": "lib/systemd/system",
         "hydac.conf": "lib/tmpfiles.d",
         "hydac.1": "share/man/man1",
+        "hydac.bash": "share/bash-completion/completions",
         "hydac-leader.8": "share/man/man8",
         "hydac-worker.8": "share/man/man8",
         "hydac.yaml.5": "share/man/man5",
