@@ -144,6 +144,19 @@ static void spans_q3_k(const uint8_t *block, struct hd_spans *out)
     }
 }
 
+/* A scale that is a power of two, 2^(e - 127), then nibbles of E2M1. The quants are twice the
+ * values, which are whole then; as packed, the scale is once for each 16 of them. */
+static void spans_mxfp4(const uint8_t *block, struct hd_spans *out)
+{
+    static const int8_t twice[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+    uint32_t bits = block[0] < 2 ? UINT32_C(0x00200000) << block[0] : (block[0] - 1u) << 23;
+    nibbles_32(block + 1, 0, out->q);
+    for (int i = 0; i < 32; i++)
+        out->q[i] = twice[out->q[i]];
+    memcpy(&out->scale[0], &bits, sizeof bits);
+    out->scale[1] = out->scale[0];
+}
+
 /* The types with blocks of 32: an f16 scale, perhaps an f16 minimum, the quants. */
 static void spans_32(enum hd_dtype type, const uint8_t *block, struct hd_spans *out)
 {
@@ -178,7 +191,7 @@ static struct layout layout_of(enum hd_dtype type)
         [HD_IQ1_S] = {32, hd_spans_iq1_s},     [HD_IQ1_M] = {16, hd_spans_iq1_m},
         [HD_IQ4_NL] = {32, hd_spans_iq4_nl},   [HD_IQ4_XS] = {32, hd_spans_iq4_xs},
         [HD_TQ1_0] = {32, hd_spans_tq1_0},     [HD_TQ2_0] = {32, hd_spans_tq2_0},
-        [HD_NVFP4] = {16, hd_spans_nvfp4},
+        [HD_NVFP4] = {16, hd_spans_nvfp4},     [HD_MXFP4] = {16, spans_mxfp4},
     };
     bool is_there = type < sizeof layouts / sizeof *layouts && layouts[type].take;
     return is_there ? layouts[type] : (struct layout){32, NULL};

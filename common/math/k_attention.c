@@ -223,6 +223,10 @@ HD_INLINE void attend(struct walk *w, enum hd_kv_type type, size_t head)
         w->v[i] = (struct query){.q = a->q + row * a->q_stride + at,
                                  .out = a->out + row * a->out_stride + at,
                                  .max = -INFINITY};
+        if (a->sinks) { /* as if it had been the first score: exp(0) */
+            w->v[i].max = a->sinks[head + i % w->heads];
+            w->v[i].sum = 1;
+        }
         for (size_t d = 0; d < a->head_dim; d++)
             w->v[i].out[d] = 0.0f;
     }

@@ -46,6 +46,27 @@ void HD_KFN(gelu_mul)(const float *gate, const float *up, float *out, size_t n)
     }
 }
 
+/* Of two numbers of which one is none v16_min and v16_max take the second: a NaN stays one. */
+HD_INLINE v16 clamped_mul_16(v16 gate, v16 up, struct hd_clamp c)
+{
+    v16 one = v16_set1(1.0f), limit = v16_set1(c.limit);
+    v16 g = v16_min(limit, gate), u = v16_max(v16_set1(-c.limit), v16_min(limit, up));
+    v16 e = v16_exp(v16_mul(g, v16_set1(-c.alpha)));
+    return v16_mul(v16_div(g, v16_add(one, e)), v16_add(u, one));
+}
+
+void HD_KFN(clamped_mul)(const float *gate, const float *up, struct hd_clamp c, float *out,
+                         size_t n)
+{
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        v16_store(out + i, clamped_mul_16(v16_load(gate + i), v16_load(up + i), c));
+    if (i < n) {
+        v16 g = v16_load_part(gate + i, n - i, 0.0f), u = v16_load_part(up + i, n - i, 0.0f);
+        v16_store_part(out + i, clamped_mul_16(g, u, c), n - i);
+    }
+}
+
 void HD_KFN(soft_cap)(float *x, float cap, size_t n)
 {
     v16 c = v16_set1(cap), inverse = v16_set1(1.0f / cap);

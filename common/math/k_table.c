@@ -7,7 +7,8 @@
         .matmul = HD_KFN(matmul), .matmul_q8 = matmul_q8_fn, .q8_encode = HD_KFN(q8_encode),       \
         .q8_prepare = HD_KFN(q8_prepare), .q8_quantize = HD_KFN(q8_quantize),                      \
         .sum_encode = HD_KFN(sum_encode), .sum_add = HD_KFN(sum_add),                              \
-        .silu_mul = HD_KFN(silu_mul), .gelu_mul = HD_KFN(gelu_mul), .soft_cap = HD_KFN(soft_cap),  \
+        .silu_mul = HD_KFN(silu_mul), .gelu_mul = HD_KFN(gelu_mul),                                \
+        .clamped_mul = HD_KFN(clamped_mul), .soft_cap = HD_KFN(soft_cap),                          \
         .rms_norm = HD_KFN(rms_norm), .sum_squares = HD_KFN(sum_squares),                          \
         .log_sum_exp = HD_KFN(log_sum_exp), .exp = HD_KFN(exp), .rope = HD_KFN(rope),              \
         .attention = HD_KFN(attention), .kv_store = HD_KFN(kv_store),                              \

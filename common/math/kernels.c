@@ -119,6 +119,12 @@ void hd_gelu_mul(const struct hd_kernels *k, const float *gate, const float *up,
     k->gelu_mul(gate, up, out, n);
 }
 
+void hd_clamped_mul(const struct hd_kernels *k, const float *gate, const float *up,
+                    struct hd_clamp c, float *out, size_t n)
+{
+    k->clamped_mul(gate, up, c, out, n);
+}
+
 void hd_soft_cap(const struct hd_kernels *k, float *x, float cap, size_t n)
 {
     k->soft_cap(x, cap, n);

@@ -79,6 +79,13 @@ void hd_silu_mul(const struct hd_kernels *k, const float *gate, const float *up,
  * (Hendrycks & Gimpel 2016). */
 void hd_gelu_mul(const struct hd_kernels *k, const float *gate, const float *up, float *out,
                  size_t n);
+/* out[i] = (u + 1) g / (1 + exp(-alpha g)), g = gate[i] up to `limit`, u = up[i] within +-limit:
+ * the clamped SwiGLU of gpt-oss. */
+struct hd_clamp {
+    float alpha, limit;
+};
+void hd_clamped_mul(const struct hd_kernels *k, const float *gate, const float *up,
+                    struct hd_clamp c, float *out, size_t n);
 /* x[i] = cap * tanh(x[i] / cap), own exp; cap > 0. */
 void hd_soft_cap(const struct hd_kernels *k, float *x, float cap, size_t n);
 /* Root-mean-square norm (Zhang & Sennrich 2019, eq. 4): out = x / sqrt(mean(x^2) + eps) * weight.
@@ -113,6 +120,8 @@ struct hd_attention_args {
     float scale;                 /* of a score, as a rule 1 / sqrt(head_dim) */
     float cap;                   /* a scaled score is capped (hd_soft_cap); 0: as it is */
     size_t window;               /* a row sees the last so many of its positions; 0: all */
+    const float *sinks; /* [n_rep]: a score more in each query head's softmax, with no value; NULL:
+                         * none */
     enum hd_kv_type kv_type;
     /* K and V of positions [b * HD_ATTN_BLOCK, ...) lie at k_blocks[b], v_blocks[b]:
      * [HD_ATTN_BLOCK][head_dim] elements of kv_type. */

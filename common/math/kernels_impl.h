@@ -18,6 +18,8 @@ struct hd_kernels {
     void (*sum_add)(int64_t *acc, const void *row, size_t n);
     void (*silu_mul)(const float *gate, const float *up, float *out, size_t n);
     void (*gelu_mul)(const float *gate, const float *up, float *out, size_t n);
+    void (*clamped_mul)(const float *gate, const float *up, struct hd_clamp c, float *out,
+                        size_t n);
     void (*soft_cap)(float *x, float cap, size_t n);
     void (*rms_norm)(const float *x, const float *weight, float eps, float *out, size_t n);
     float (*sum_squares)(const float *x, size_t n);
@@ -54,6 +56,8 @@ void HD_KFN(sum_encode)(const int32_t *sum, size_t n, void *row);
 void HD_KFN(sum_add)(int64_t *acc, const void *row, size_t n);
 void HD_KFN(silu_mul)(const float *gate, const float *up, float *out, size_t n);
 void HD_KFN(gelu_mul)(const float *gate, const float *up, float *out, size_t n);
+void HD_KFN(clamped_mul)(const float *gate, const float *up, struct hd_clamp c, float *out,
+                         size_t n);
 void HD_KFN(soft_cap)(float *x, float cap, size_t n);
 void HD_KFN(rms_norm)(const float *x, const float *weight, float eps, float *out, size_t n);
 float HD_KFN(sum_squares)(const float *x, size_t n);

@@ -71,6 +71,7 @@ static inline enum hd_pack_id hd_pack_id(enum hd_dtype type)
         return HD_PACK_ID_q5_k;
     case HD_Q3_K:
     case HD_Q6_K:
+    case HD_MXFP4: /* twice its values, with half its scale: exact */
         return HD_PACK_ID_q6_k;
     case HD_Q2_K:
         return HD_PACK_ID_q2_k;

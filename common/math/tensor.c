@@ -35,6 +35,7 @@ static const struct dtype *dtype_of(int type)
         [HD_BF16] = {"BF16", 1, 2},
         [HD_TQ1_0] = {"TQ1_0", 256, 54},
         [HD_TQ2_0] = {"TQ2_0", 256, 66},
+        [HD_MXFP4] = {"MXFP4", 32, 17},
         [HD_NVFP4] = {"NVFP4", 64, 36},
     };
     static const struct dtype unknown = {"?", 0, 0};

@@ -35,8 +35,18 @@ enum hd_dtype {
     HD_BF16 = 30,
     HD_TQ1_0 = 34,
     HD_TQ2_0 = 35,
+    HD_MXFP4 = 39,
     HD_NVFP4 = 40,
     HD_DTYPES = 64, /* more than any number above */
+};
+
+/* How values lie that are not rows of blocks: only who copies a piece (common/model/piece.h) reads
+ * them, everybody else has rows. */
+enum hd_layout {
+    HD_LAYOUT_ROWS,
+    HD_LAYOUT_COLUMNS, /* floats, column by column: (r, c) at data + c * row_bytes + r * step */
+    HD_LAYOUT_APART,   /* MXFP4, as 16 bytes a block in data, pairs of neighbours, and its scale in
+                        * `apart`, whose rows are `step` bytes apart */
 };
 
 struct hd_tensor {
@@ -45,6 +55,9 @@ struct hd_tensor {
     size_t cols;         /* inputs  (ne[0] of GGUF) */
     size_t row_bytes;    /* bytes from one row to the next */
     const uint8_t *data; /* borrowed from the mapped file */
+    enum hd_layout layout;
+    const uint8_t *apart;
+    size_t step;
 };
 
 /* True for the types listed above. */

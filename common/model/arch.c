@@ -42,6 +42,9 @@ const struct hd_slot hd_slots[HD_SLOTS] = {
     [HD_SLOT_FFN_NORM_BIAS]    = {LAYER(ffn_norm_bias),    SIZES(ONE, DIM), LEADERS},
     [HD_SLOT_OUTPUT_NORM_BIAS] = {MODEL(output_norm_bias), SIZES(ONE, DIM), LEADERS},
     [HD_SLOT_ROUTER]      = {LAYER(router),      SIZES(EXPERTS, DIM), LEADERS},
+    [HD_SLOT_ROUTER_BIAS] = {LAYER(router_bias), SIZES(ONE, EXPERTS), LEADERS},
+    [HD_SLOT_EXPERT_BIAS] = {LAYER(expert_bias), SIZES(EXPERTS, DIM), LEADERS},
+    [HD_SLOT_SINKS]       = {LAYER(sinks),       SIZES(HEADS, ONE),   CUT(HEAD, ROWS)},
 };
 /* clang-format on */
 
@@ -61,8 +64,8 @@ const struct hd_tensor *hd_slot_of(const struct hd_model *m, enum hd_slot_id slo
     return (const struct hd_tensor *)(const void *)((const char *)of + s->offset);
 }
 
-const uint8_t **hd_expert_data(const struct hd_model *m, enum hd_slot_id slot, uint32_t layer,
-                               uint32_t expert)
+struct hd_expert_data *hd_expert_data(const struct hd_model *m, enum hd_slot_id slot,
+                                      uint32_t layer, uint32_t expert)
 {
     static const enum hd_slot_id of_experts[HD_EXPERT_SLOTS] = {
         HD_SLOT_GATE, HD_SLOT_UP, HD_SLOT_DOWN, HD_SLOT_GATE_BIAS, HD_SLOT_UP_BIAS};
@@ -78,8 +81,10 @@ struct hd_tensor hd_slot_expert(const struct hd_model *m, enum hd_slot_id slot, 
 {
     struct hd_tensor t = *hd_slot_of(m, slot, layer);
 
-    if (m->shape.n_experts && hd_slots[slot].of_expert)
-        t.data = *hd_expert_data(m, slot, layer, expert);
+    if (m->shape.n_experts && hd_slots[slot].of_expert) {
+        t.data = hd_expert_data(m, slot, layer, expert)->data;
+        t.apart = hd_expert_data(m, slot, layer, expert)->apart;
+    }
     return t;
 }
 
@@ -117,6 +122,8 @@ size_t hd_size_of(const struct hd_model_shape *s, enum hd_size size)
         return s->ffn_dim;
     case HD_SIZE_EXPERTS:
         return s->n_experts;
+    case HD_SIZE_HEADS:
+        return s->n_heads;
     case HD_SIZE_VOCAB:
         return s->vocab;
     case HD_SIZE_ONE:

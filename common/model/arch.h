@@ -44,6 +44,9 @@ enum hd_slot_id {
     HD_SLOT_FFN_NORM_BIAS,
     HD_SLOT_OUTPUT_NORM_BIAS,
     HD_SLOT_ROUTER,
+    HD_SLOT_ROUTER_BIAS,
+    HD_SLOT_EXPERT_BIAS,
+    HD_SLOT_SINKS,
     HD_SLOTS, /* one past the last */
 };
 #define HD_SLOT_BIT(slot) (UINT64_C(1) << (slot))
@@ -61,6 +64,7 @@ enum hd_size {
     HD_SIZE_HEAD,
     HD_SIZE_FFN,
     HD_SIZE_EXPERTS,
+    HD_SIZE_HEADS,
     HD_SIZE_VOCAB,
 };
 
@@ -91,8 +95,8 @@ const struct hd_tensor *hd_slot_of(const struct hd_model *m, enum hd_slot_id slo
 struct hd_tensor hd_slot_expert(const struct hd_model *m, enum hd_slot_id slot, uint32_t layer,
                                 uint32_t expert);
 /* Where the expert's bytes are kept, for whoever loads them; a slot of experts. */
-const uint8_t **hd_expert_data(const struct hd_model *m, enum hd_slot_id slot, uint32_t layer,
-                               uint32_t expert);
+struct hd_expert_data *hd_expert_data(const struct hd_model *m, enum hd_slot_id slot,
+                                      uint32_t layer, uint32_t expert);
 #define HD_EXPERT_SLOTS 5 /* of which each expert has one */
 /* How many tensors the model has of it: one, or one in each layer; 0: none. */
 uint32_t hd_slot_layers(const struct hd_model *m, enum hd_slot_id slot);
@@ -127,6 +131,8 @@ struct hd_tensor_name {
     enum hd_wanted wanted;
     const char *meta;     /* in Meta's form, behind "layers.N."; NULL: it has no such tensor */
     const char *gguf_old; /* what files had before they had `gguf`; NULL: nothing */
+    bool pairs; /* of all experts, and as gpt-oss has them: rows of the slots by turns; matrices
+                 * column by column, or as NAME_blocks and NAME_scales of MXFP4 */
 };
 
 struct hd_rule; /* rules.h */
@@ -147,7 +153,10 @@ struct hd_arch {
 
     bool experts;            /* a row for models with experts; GGUF may call others the same */
     struct hd_router router; /* where the file does not say otherwise */
+    const char *hf_rope;     /* JSON: rope_scaling where config.json says nothing of RoPE */
+    bool exact_yarn;         /* GGUF: the ramp of yarn is not rounded, and no key says so */
     enum hd_activation activation;
+    struct hd_clamp clamp; /* where the file does not say otherwise */
     enum hd_norm_kind norm;
     bool embedding_by_sqrt_dim; /* the embedding is scaled by sqrt(dim) */
     float hf_norm_offset;       /* GGUF's converters have added it */

@@ -56,6 +56,9 @@
 #define QK_NORMS \
     {"attn_q_norm.weight", "self_attn.q_norm.weight",   HD_SLOT_Q_NORM}, \
     {"attn_k_norm.weight", "self_attn.k_norm.weight",   HD_SLOT_K_NORM}
+#define WHOLE_NORMS \
+    {"attn_q_norm.weight", "self_attn.q_norm.weight",   HD_SLOT_Q_WHOLE_NORM}, \
+    {"attn_k_norm.weight", "self_attn.k_norm.weight",   HD_SLOT_K_WHOLE_NORM}
 #define END         {NULL, NULL, HD_SLOTS}
 
 static const struct hd_tensor_name llama[] = {
@@ -91,6 +94,39 @@ static const struct hd_tensor_name mixtral[] = {
 
 static const struct hd_tensor_name qwen3moe[] = {
     ENDS, ATTN_NORM, ATTENTION, QK_NORMS, FFN_NORM, EXPERTS, BIASES_OF_ATTENTION, END,
+};
+
+/* The rows of gate, then those of up, of each expert. */
+static const struct hd_tensor_name granitemoe[] = {
+    ENDS, ATTN_NORM, ATTENTION, BIASES_OF_ATTENTION, FFN_NORM,
+    {"ffn_gate_inp.weight",  "block_sparse_moe.router.layer.weight",  HD_SLOT_ROUTER},
+    {"ffn_gate_exps.weight", NULL,                                    HD_SLOT_GATE},
+    {"ffn_up_exps.weight",   NULL,                                    HD_SLOT_UP},
+    {NULL,                   "block_sparse_moe.input_linear.weight",  HD_SLOT_GATE, .fused = 2},
+    {"ffn_down_exps.weight", "block_sparse_moe.output_linear.weight", HD_SLOT_DOWN},
+    END,
+};
+
+static const struct hd_tensor_name olmoe[] = {
+    ENDS, ATTN_NORM, ATTENTION, BIASES_OF_ATTENTION, WHOLE_NORMS, FFN_NORM, EXPERTS, END,
+};
+
+static const struct hd_tensor_name gptoss[] = {
+    ENDS, ATTN_NORM, ATTENTION, BIASES_OF_ATTENTION,
+    {"attn_sinks.weight",          "self_attn.sinks",                 HD_SLOT_SINKS},
+    {"post_attention_norm.weight", "post_attention_layernorm.weight", HD_SLOT_FFN_NORM},
+    {"ffn_gate_inp.weight",        "mlp.router.weight",               HD_SLOT_ROUTER},
+    {"ffn_gate_inp.bias",          "mlp.router.bias",                 HD_SLOT_ROUTER_BIAS},
+    {"ffn_gate_exps.weight",       NULL,                              HD_SLOT_GATE},
+    {"ffn_gate_exps.bias",         NULL,                              HD_SLOT_GATE_BIAS},
+    {"ffn_up_exps.weight",         NULL,                              HD_SLOT_UP},
+    {"ffn_up_exps.bias",           NULL,                              HD_SLOT_UP_BIAS},
+    {NULL, "mlp.experts.gate_up_proj",      HD_SLOT_GATE,      .fused = 2, .pairs = true},
+    {NULL, "mlp.experts.gate_up_proj_bias", HD_SLOT_GATE_BIAS, .fused = 2, .pairs = true},
+    {"ffn_down_exps.weight", NULL,                         HD_SLOT_DOWN},
+    {NULL,                   "mlp.experts.down_proj",      HD_SLOT_DOWN, .pairs = true},
+    {"ffn_down_exps.bias",   "mlp.experts.down_proj_bias", HD_SLOT_EXPERT_BIAS},
+    END,
 };
 
 static const struct hd_tensor_name phi3[] = {
@@ -129,8 +165,7 @@ static const struct hd_tensor_name glm4[] = {
 static const struct hd_tensor_name olmo2[] = {
     ENDS, ATTENTION, QKV_BIASES(HD_WANTED_ATTENTION_BIAS),
     {"attn_output.bias",           "self_attn.o_proj.bias",             HD_SLOT_ATTN_BIAS, IF_ATTENTION},
-    {"attn_q_norm.weight",         "self_attn.q_norm.weight",           HD_SLOT_Q_WHOLE_NORM},
-    {"attn_k_norm.weight",         "self_attn.k_norm.weight",           HD_SLOT_K_WHOLE_NORM},
+    WHOLE_NORMS,
     {"post_attention_norm.weight", "post_attention_layernorm.weight",   HD_SLOT_ATTN_POST_NORM},
     FFN,
     {"post_ffw_norm.weight",       "post_feedforward_layernorm.weight", HD_SLOT_FFN_POST_NORM},
@@ -264,6 +299,41 @@ static const struct hd_rule qwen3moe_hf[] = {
     HD_READ("num_experts_per_tok"), HD_READ("moe_intermediate_size"), HD_READ("norm_topk_prob"),
     HD_IS("decoder_sparse_step", 1), HD_EMPTY("mlp_only_layers"), ROUTER_HF, HD_RULES_END,
 };
+static const struct hd_rule granitemoe_hf[] = {
+    HD_READ("attention_bias"), HD_READ("embedding_multiplier"), HD_READ("residual_multiplier"),
+    HD_READ("attention_multiplier"), HD_READ("logits_scaling"), HD_READ("num_local_experts"),
+    HD_READ("num_experts_per_tok"), ROUTER_HF, HD_RULES_END,
+};
+static const struct hd_rule granitemoe_gguf[] = {
+    HD_READ("embedding_scale"), HD_READ("residual_scale"), HD_READ("attention.scale"),
+    HD_READ("logit_scale"), EXPERTS_GGUF, HD_RULES_END,
+};
+static const char *const granitemoe_needs[] = {
+    "embedding_scale", "residual_scale", "attention.scale", "logit_scale", NULL,
+};
+
+static const struct hd_rule olmoe_hf[] = {
+    HD_READ("attention_bias"), HD_READ("num_experts"), HD_READ("num_experts_per_tok"),
+    HD_READ("norm_topk_prob"), ROUTER_HF, HD_RULES_END,
+};
+static const struct hd_rule olmoe_gguf[] = {
+    HD_IS("expert_weights_norm", 0), EXPERTS_GGUF, HD_RULES_END,
+};
+
+static const struct hd_rule gptoss_hf[] = {
+    HD_READ("attention_bias"), HD_READ("sliding_window"), HD_READ("num_local_experts"),
+    HD_READ("num_experts_per_tok"), HD_READ("swiglu_alpha"), HD_READ("swiglu_limit"),
+    HD_READ("quantization_config"), HD_WORDS("layer_types", "full_attention|sliding_attention"),
+    HD_NOTE("experts_per_token"), HD_NOTE("initial_context_length"), ROUTER_HF, HD_RULES_END,
+};
+static const struct hd_rule gptoss_gguf[] = {
+    HD_READ("attention.sliding_window"), HD_IS("attention.sliding_window_pattern", 2),
+    EXPERTS_GGUF, HD_RULES_END,
+};
+static const char *const gptoss_needs[] = {
+    "attention.sliding_window", "expert_feed_forward_length", NULL,
+};
+
 static const char *const qwen3moe_needs[] = {"expert_feed_forward_length", NULL};
 
 static const struct hd_rule glm4_hf[] = {
@@ -415,6 +485,31 @@ const struct hd_arch hd_arches[] = {
                     " \"moe_intermediate_size\": 768, \"norm_topk_prob\": false,"
                     " \"num_key_value_heads\": 4, \"use_sliding_window\": false}",
      .experts = true, .router = {.normalise = true}},
+
+    {.gguf = "granitemoe", .hf = "granitemoe", .tensors = granitemoe,
+     .gguf_order = HD_ROPE_INTERLEAVED, .hf_order = HD_ROPE_HALVES,
+     .gguf_rules = granitemoe_gguf, .hf_rules = granitemoe_hf, .gguf_needs = granitemoe_needs,
+     .hf_defaults = "{\"attention_multiplier\": 1.0, \"num_local_experts\": 8,"
+                    " \"num_experts_per_tok\": 2}",
+     .experts = true, .router = {.top_first = true}},
+
+    {.gguf = "olmoe", .hf = "olmoe", .tensors = olmoe,
+     .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES,
+     .gguf_rules = olmoe_gguf, .hf_rules = olmoe_hf,
+     .hf_defaults = "{\"num_experts\": 64, \"num_experts_per_tok\": 8, \"rms_norm_eps\": 1e-5,"
+                    " \"norm_topk_prob\": false}",
+     .experts = true},
+
+    {.gguf = "gpt-oss", .hf = "gpt_oss", .tensors = gptoss,
+     .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES,
+     .gguf_rules = gptoss_gguf, .hf_rules = gptoss_hf, .gguf_needs = gptoss_needs,
+     .hf_defaults = "{\"num_local_experts\": 128, \"num_experts_per_tok\": 4, \"head_dim\": 64,"
+                    " \"sliding_window\": 128, \"attention_bias\": true, \"rms_norm_eps\": 1e-5,"
+                    " \"rope_theta\": 150000.0, \"swiglu_alpha\": 1.702, \"swiglu_limit\": 7.0}",
+     .hf_rope = "{\"rope_type\": \"yarn\", \"factor\": 32.0, \"beta_fast\": 32.0, \"beta_slow\": 1.0,"
+                " \"truncate\": false, \"original_max_position_embeddings\": 4096}",
+     .exact_yarn = true, .activation = HD_ACTIVATION_CLAMPED, .clamp = {1.702f, 7}, .global_every = 2,
+     .experts = true, .router = {.top_first = true}},
 
     {.tensors = NULL},
 };

@@ -15,6 +15,11 @@ static int get(const void *arg, const char *name, struct hd_tensor *out)
     return hd_safetensors_tensor(arg, name, out);
 }
 
+static int bytes(const void *arg, const char *name, const uint8_t **data, size_t *n)
+{
+    return hd_safetensors_bytes(arg, name, data, n);
+}
+
 static bool ends_with(struct hd_str s, const char *end)
 {
     size_t n = strlen(end);
@@ -88,6 +93,7 @@ static int load(struct hd_model *m, const struct hd_safetensors *st, const struc
 {
     const struct hd_source src = {.arg = st,
                                   .get = get,
+                                  .bytes = bytes,
                                   .type_name = type_name,
                                   .names = hd_safetensors_names(st),
                                   .hf_names = true,

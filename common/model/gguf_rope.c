@@ -48,6 +48,7 @@ static int read_yarn(const struct hd_gguf *g, struct hd_hyper *h, struct hd_erro
 
     r->scaling = HD_ROPE_YARN;
     r->mscale = 1;
+    r->exact_ramp = h->arch->exact_yarn;
     r->original_context = (double)h->context;
     for (size_t i = 0; rc == 0 && i < sizeof reals / sizeof *reals; i++)
         rc = gguf_read_number(g, gguf_key_of(h, reals[i].key).s, reals[i].out, err);

@@ -18,6 +18,8 @@ static int read_reals(const json_t *o, struct hd_hyper *h, struct hd_error *err)
         {"logits_scaling", &divided},
         {"embedding_multiplier", &h->embedding_scale},
         {"residual_multiplier", &h->residual_scale},
+        {"swiglu_alpha", &h->clamp_alpha},
+        {"swiglu_limit", &h->clamp_limit},
     };
     int rc = 0;
 
@@ -99,6 +101,22 @@ static int read_layers(const json_t *o, struct hd_hyper *h, struct hd_error *err
     return rc;
 }
 
+/* MXFP4 is seen by the names of its tensors; any other kind is not read. */
+static int check_quantized(const json_t *o, const struct hd_hyper *h, struct hd_error *err)
+{
+    const json_t *how = json_object_get(o, "quantization_config");
+    const char *method = json_string_value(json_object_get(how, "quant_method"));
+
+    if (hf_absent(how) || !hd_rule_reads(h->arch->hf_rules, "quantization_config"))
+        return 0;
+    if (!method || strcmp(method, "mxfp4") != 0)
+        return hd_fail(err, HD_E_UNSUPPORTED,
+                       "quantization_config is of quant_method %s, which is not supported (only "
+                       "mxfp4 is): take the model as it was before, or a GGUF file",
+                       method ? method : "none");
+    return 0;
+}
+
 /* How many there are has one name or another, and so has their width. */
 static int read_experts(const json_t *o, struct hd_hyper *h, struct hd_error *err)
 {
@@ -120,7 +138,7 @@ static int read_experts(const json_t *o, struct hd_hyper *h, struct hd_error *er
     if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "norm_topk_prob"))
         rc = hf_read_flag(o, "norm_topk_prob", &normalise, err);
     h->unnormalised = !normalise;
-    return rc;
+    return rc < 0 ? rc : check_quantized(o, h, err);
 }
 
 int hf_read_block(const json_t *o, struct hd_hyper *h, struct hd_error *err)

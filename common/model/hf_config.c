@@ -159,6 +159,9 @@ static int add_defaults(json_t *o, const struct hd_hyper *h, struct hd_error *er
 
     if (rc == 0 && h->wrapped)
         rc = add_text(o, h->arch->hf_part_defaults);
+    if (rc == 0 && h->arch->hf_rope && hf_absent(json_object_get(o, "rope_scaling")) &&
+        hf_absent(json_object_get(o, "rope_parameters")))
+        rc = json_object_set_new(o, "rope_scaling", json_loads(h->arch->hf_rope, 0, NULL));
     return rc < 0 ? hd_fail(err, HD_E_NOMEM, "no memory for its fields") : 0;
 }
 

@@ -1,26 +1,13 @@
 /* The tensors of a model: found by name, checked against the shape, hashed into the digest. */
 #include "common/math/kernels.h"
-#include "common/model/arch.h"
-#include "common/model/model_impl.h"
+#include "common/model/load_impl.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #define DIGEST_SAMPLE ((size_t)4096)
-#define NAME_MAX_LEN  96 /* the longest that a family makes is 75 */
-
-struct loader {
-    struct hd_model *m;
-    const struct hd_source *src;
-    XXH3_state_t *hash;
-    bool *used; /* [src->names->n] */
-    struct hd_error *err;
-};
 
 /* ---- Digest ---------------------------------------------------------------------------------*/
 
@@ -29,8 +16,9 @@ static void hash_u64(XXH3_state_t *h, uint64_t v)
     XXH3_64bits_update(h, &v, sizeof v);
 }
 
-static void hash_tensor(XXH3_state_t *h, const char *name, const struct hd_tensor *t)
+void load_hash(struct loader *l, const char *name, const struct hd_tensor *t)
 {
+    XXH3_state_t *h = l->hash;
     size_t bytes = t->rows * t->row_bytes;
     size_t sample = bytes < DIGEST_SAMPLE ? bytes : DIGEST_SAMPLE;
 
@@ -99,7 +87,7 @@ static int refuse_type(const struct loader *l, const char *name)
                                     : "take a file of another type (Q4_K_M, Q8_0)");
 }
 
-static int load_tensor(struct loader *l, const char *name, struct hd_tensor *out)
+int load_tensor(struct loader *l, const char *name, struct hd_tensor *out)
 {
     ptrdiff_t i = hd_names_find(l->src->names, (struct hd_str){name, strlen(name)});
     int rc = l->src->get(l->src->arg, name, out);
@@ -130,8 +118,8 @@ static void take_rows(struct loader *l, const struct hd_tensor *t, size_t row, e
     l->m->slots |= HD_SLOT_BIT(id);
 }
 
-static int check_shaped(const struct loader *l, const char *name, const struct hd_tensor *t,
-                        const size_t want[2])
+int load_check(const struct loader *l, const char *name, const struct hd_tensor *t,
+               const size_t want[2])
 {
     if (t->rows != want[0] || t->cols != want[1])
         return hd_fail(l->err, HD_E_FORMAT,
@@ -144,80 +132,6 @@ static int check_shaped(const struct loader *l, const char *name, const struct h
     return 0;
 }
 
-/* ---- Experts ----*/
-
-/* The name of one expert's tensor. */
-static void name_of_expert(const char *name, uint32_t expert, char out[NAME_MAX_LEN])
-{
-    const char *star = strchr(name, '*');
-
-    snprintf(out, NAME_MAX_LEN, "%.*s%u%s", (int)(star - name), name, expert, star + 1);
-}
-
-/* Its bytes, and for the first what all are like. */
-static int take_expert(struct loader *l, const char *name, const struct hd_tensor *t,
-                       enum hd_slot_id id, const uint32_t at[2])
-{
-    struct hd_tensor *all = hd_slot_tensor(l->m, id, at[0]);
-
-    if (at[1] == 0)
-        *all = *t;
-    else if (t->type != all->type)
-        return hd_fail(l->err, HD_E_UNSUPPORTED,
-                       "tensor %s is %s and that of expert 0 is %s; experts of one layer must be "
-                       "of one type: convert the model with one type for them",
-                       name, hd_dtype_name(t->type), hd_dtype_name(all->type));
-    *hd_expert_data(l->m, id, at[0], at[1]) = t->data;
-    l->m->slots |= HD_SLOT_BIT(id);
-    return 0;
-}
-
-/* One tensor for each. */
-static int load_each_expert(struct loader *l, const char *name, const struct hd_tensor_name *n,
-                            uint32_t layer)
-{
-    const struct hd_model_shape *s = &l->m->shape;
-    const size_t want[] = {hd_size_of(s, hd_slots[n->slot].rows),
-                           hd_size_of(s, hd_slots[n->slot].cols)};
-    int rc = 0;
-
-    for (uint32_t e = 0; rc == 0 && e < s->n_experts; e++) {
-        char one[NAME_MAX_LEN];
-        struct hd_tensor t;
-
-        name_of_expert(name, e, one);
-        rc = load_tensor(l, one, &t);
-        if (rc == 0)
-            rc = check_shaped(l, one, &t, want);
-        if (rc == 0)
-            hash_tensor(l->hash, one, &t);
-        if (rc == 0)
-            rc = take_expert(l, one, &t, n->slot, (uint32_t[]){layer, e});
-    }
-    return rc;
-}
-
-/* One tensor of all, one behind the other. */
-static int load_all_experts(struct loader *l, const char *name, const struct hd_tensor_name *n,
-                            uint32_t layer)
-{
-    const struct hd_model_shape *s = &l->m->shape;
-    size_t rows = hd_size_of(s, hd_slots[n->slot].rows);
-    const size_t want[] = {rows * s->n_experts, hd_size_of(s, hd_slots[n->slot].cols)};
-    struct hd_tensor t;
-    int rc = load_tensor(l, name, &t);
-
-    if (rc == 0)
-        rc = check_shaped(l, name, &t, want);
-    if (rc < 0)
-        return rc;
-    hash_tensor(l->hash, name, &t);
-    t.rows = rows;
-    for (uint32_t e = 0; rc == 0 && e < s->n_experts; e++, t.data += rows * t.row_bytes)
-        rc = take_expert(l, name, &t, n->slot, (uint32_t[]){layer, e});
-    return rc;
-}
-
 /* ---- All tensors ----*/
 
 static int load_named(struct loader *l, const char *name, const struct hd_tensor_name *n,
@@ -228,10 +142,8 @@ static int load_named(struct loader *l, const char *name, const struct hd_tensor
     size_t want[2] = {0, hd_size_of(shape, hd_slots[n->slot].cols)}, row = 0;
     struct hd_tensor t;
 
-    if (strchr(name, '*'))
-        return load_each_expert(l, name, n, layer);
     if (shape->n_experts && hd_slots[n->slot].of_expert)
-        return load_all_experts(l, name, n, layer);
+        return load_experts(l, name, n, layer);
     int rc = load_tensor(l, name, &t);
     for (unsigned i = 0; i < slots; i++)
         want[0] += hd_size_of(shape, hd_slots[n->slot + i].rows);
@@ -240,10 +152,10 @@ static int load_named(struct loader *l, const char *name, const struct hd_tensor
         want[0] = 1;
     }
     if (rc == 0)
-        rc = check_shaped(l, name, &t, want);
+        rc = load_check(l, name, &t, want);
     if (rc < 0)
         return rc;
-    hash_tensor(l->hash, name, &t);
+    load_hash(l, name, &t);
     for (unsigned i = 0; i < slots; i++) {
         take_rows(l, &t, row, n->slot + i, layer);
         row += hd_size_of(shape, hd_slots[n->slot + i].rows);

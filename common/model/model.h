@@ -9,7 +9,7 @@
 #ifndef HD_MODEL_MODEL_H
 #define HD_MODEL_MODEL_H
 
-#include "common/math/tensor.h"
+#include "common/math/kernels.h"
 #include "common/model/gguf.h"
 #include "common/model/unit.h"
 #include "common/util/error.h"
@@ -40,7 +40,12 @@ enum hd_rope_order {
     HD_ROPE_HALVES,      /* pairs (i, i + head_dim/2): Hugging Face */
 };
 
-enum hd_activation { HD_ACTIVATION_SILU, HD_ACTIVATION_GELU_TANH, HD_ACTIVATION_KINDS };
+enum hd_activation {
+    HD_ACTIVATION_SILU,
+    HD_ACTIVATION_GELU_TANH,
+    HD_ACTIVATION_CLAMPED, /* hd_clamped_mul, by block.clamp */
+    HD_ACTIVATION_KINDS
+};
 
 enum hd_norm_kind {
     HD_NORM_RMS,   /* divided by the root mean square (Zhang & Sennrich 2019) */
@@ -60,6 +65,7 @@ struct hd_block {
     float residual_scale;   /* what a half adds to the residual is multiplied by it */
     enum hd_norm_kind norm; /* of the residual */
     uint32_t parallel;      /* 1: both halves of a layer read the attention half's input */
+    struct hd_clamp clamp;  /* of HD_ACTIVATION_CLAMPED */
 };
 
 /* How a row comes to its experts, from its logits router * row. Equal ones: leader/engine/route.h.
@@ -89,6 +95,9 @@ struct hd_layer {
                                               * of the others through hd_slot_expert (arch.h) */
     struct hd_tensor down;                   /* [dim][ffn_dim]; likewise */
     struct hd_tensor router;                 /* [n_experts][dim] */
+    struct hd_tensor router_bias;            /* [1][n_experts] */
+    struct hd_tensor expert_bias;            /* [n_experts][dim]: of what an expert gives */
+    struct hd_tensor sinks;                  /* [n_heads][1]: one more score of each head */
     struct hd_tensor q_bias, k_bias, v_bias; /* of the rows of wq, wk, wv */
     struct hd_tensor q_norm, k_norm;         /* [head_dim][1]: of each head, before RoPE */
     struct hd_tensor gate_bias, up_bias;     /* [ffn_dim][1] */
@@ -111,6 +120,11 @@ enum hd_wire {
     HD_WIRE_COMPACT, /* a Q8 row: a quarter of that, and rounded as each worker's share has it */
 };
 
+/* Where the values of one expert's tensor lie; all else it has in common with the first's. */
+struct hd_expert_data {
+    const uint8_t *data, *apart;
+};
+
 struct hd_arch; /* arch.h */
 
 struct hd_model {
@@ -131,8 +145,8 @@ struct hd_model {
     struct hd_tensor output;                        /* [vocab][dim]; = embedding when tied */
     struct hd_layer *layers;                        /* [n_layers] */
     struct hd_router router;
-    const uint8_t **expert_data; /* [n_layers][n_experts][HD_EXPERT_SLOTS] */
-    char name[128];              /* general.name, or the file's or folder's name without ending */
+    struct hd_expert_data *expert_data; /* [n_layers][n_experts][HD_EXPERT_SLOTS] */
+    char name[128];  /* general.name, or the file's or folder's name without ending */
     uint64_t digest; /* XXH3 of shape, RoPE, tensor names, types, sizes and a sample of the bytes
                       * of each tensor (its first and last 4 KiB): two machines compare it before
                       * they work together. The same for the same weights in the same container */

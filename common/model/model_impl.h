@@ -30,9 +30,10 @@ struct hd_hyper {
     uint64_t window;                                                      /* 0: none */
     bool global[HD_MAX_LAYERS]; /* sees all, whatever the window */
     bool no_rope[HD_MAX_LAYERS];
-    uint64_t n_experts, n_used; /* 0: no experts */
-    bool unnormalised;          /* folders: weights of experts are as softmax gives them */
-    double attention_scale;     /* 0: 1 / sqrt(head_dim) */
+    double clamp_alpha, clamp_limit; /* 0: as the family has it */
+    uint64_t n_experts, n_used;      /* 0: no experts */
+    bool unnormalised;               /* folders: weights of experts are as softmax gives them */
+    double attention_scale;          /* 0: 1 / sqrt(head_dim) */
     double attention_cap, logit_cap, logit_scale, embedding_scale, residual_scale; /* 0: none */
     double norm_offset;
     int64_t bos, eos; /* as the file has them; -1: not given */
@@ -58,6 +59,8 @@ struct hd_prefixes {
 struct hd_source {
     const void *arg;
     int (*get)(const void *arg, const char *name, struct hd_tensor *out);
+    /* A tensor of bytes (U8), whatever its shape; NULL: the container has none. 0 or negative. */
+    int (*bytes)(const void *arg, const char *name, const uint8_t **data, size_t *n);
     const struct hd_names *names;       /* of all tensors there are */
     bool hf_names;                      /* Hugging Face's names instead of ggml's */
     bool meta_names;                    /* Meta's instead of Hugging Face's */

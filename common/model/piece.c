@@ -131,15 +131,71 @@ size_t hd_piece_bytes(const struct hd_cuts *c)
     return n;
 }
 
+/* Bytes [at, at + n) of a row that lies column by column. */
+static void copy_columns(const struct hd_cut *c, const struct kept *k, size_t row, size_t at,
+                         size_t n, uint8_t *out)
+{
+    size_t bytes = hd_dtype_block_bytes(c->t.type);
+    const uint8_t *first = c->t.data + (c->row0 + row) * c->t.step + k->col0 * c->t.row_bytes;
+    while (n > 0) {
+        size_t col = at / bytes, of = at % bytes, some = bytes - of < n ? bytes - of : n;
+        memcpy(out, first + col * c->t.row_bytes + of, some);
+        at += some;
+        out += some;
+        n -= some;
+    }
+}
+
+/* A block of MXFP4 as GGML has it: value i and i + 16 in byte i, behind the scale. */
+static void join_block(const struct hd_tensor *t, size_t row, size_t block, uint8_t out[17])
+{
+    const uint8_t *q = t->data + row * t->row_bytes + block * 16;
+    out[0] = t->apart[row * t->step + block];
+    for (size_t i = 0; i < 16; i++) {
+        uint8_t low = q[i / 2], high = q[8 + i / 2];
+        out[1 + i] =
+            (uint8_t)((i % 2 ? low >> 4 : low & 15) | (i % 2 ? high >> 4 : high & 15) << 4);
+    }
+}
+
+static void copy_apart(const struct hd_cut *c, const struct kept *k, size_t row, size_t at,
+                       size_t n, uint8_t *out)
+{
+    uint8_t joined[17];
+    while (n > 0) {
+        size_t block = at / sizeof joined, of = at % sizeof joined;
+        size_t some = sizeof joined - of < n ? sizeof joined - of : n;
+        join_block(&c->t, c->row0 + row, k->col0 / 32 + block, joined);
+        memcpy(out, joined + of, some);
+        at += some;
+        out += some;
+        n -= some;
+    }
+}
+
+/* Bytes [at, at + n) of one row of a cut. */
+static void copy_row(const struct hd_cut *c, const struct kept *k, size_t row, size_t at, size_t n,
+                     uint8_t *out)
+{
+    if (c->t.layout == HD_LAYOUT_COLUMNS)
+        copy_columns(c, k, row, at, n, out);
+    else if (c->t.layout == HD_LAYOUT_APART)
+        copy_apart(c, k, row, at, n, out);
+    else
+        memcpy(out,
+               c->t.data + hd_dtype_row_bytes(c->t.type, k->col0) +
+                   (c->row0 + row) * c->t.row_bytes + at,
+               n);
+}
+
 /* Bytes [offset, offset + n) of one cut. */
 static void copy_cut(const struct hd_cut *c, const struct kept *k, size_t offset, size_t n,
                      uint8_t *out)
 {
-    const uint8_t *first = c->t.data + hd_dtype_row_bytes(c->t.type, k->col0);
     while (n > 0 && offset < k->bytes) {
         size_t row = offset / k->row_bytes, at = offset % k->row_bytes;
         size_t some = k->row_bytes - at < n ? k->row_bytes - at : n;
-        memcpy(out, first + (c->row0 + row) * c->t.row_bytes + at, some);
+        copy_row(c, k, row, at, some, out);
         out += some;
         offset += some;
         n -= some;
@@ -166,8 +222,18 @@ void hd_piece_copy(const struct hd_cuts *c, size_t offset, size_t n, uint8_t *ou
 const uint8_t *hd_piece_first_byte(const struct hd_cuts *c)
 {
     const struct hd_cut *first = &c->cut[0];
+    if (first->t.layout != HD_LAYOUT_ROWS)
+        return first->t.data;
     return first->t.data + first->row0 * first->t.row_bytes +
            hd_dtype_row_bytes(first->t.type, kept_of(first).col0);
+}
+
+bool hd_piece_is_rows(const struct hd_cuts *c)
+{
+    for (unsigned i = 0; i < c->n; i++)
+        if (c->cut[i].t.layout != HD_LAYOUT_ROWS)
+            return false;
+    return true;
 }
 
 void hd_piece_view(struct hd_cuts *c, const uint8_t *bytes)
@@ -179,6 +245,7 @@ void hd_piece_view(struct hd_cuts *c, const uint8_t *bytes)
         cut->t.cols = k.n_cols;
         cut->t.row_bytes = k.row_bytes;
         cut->t.data = bytes;
+        cut->t.layout = HD_LAYOUT_ROWS;
         cut->row0 = 0;
         cut->col0 -= k.col0;
         bytes += k.padded;

@@ -13,7 +13,7 @@
 #include "common/model/arch.h"
 
 #define HD_PIECE_ALIGN    64 /* of a cut in a piece's bytes: no f32 lies across a boundary */
-#define HD_PIECE_MAX_CUTS 9  /* a head: q, k, v, o, biases and norms of q and k */
+#define HD_PIECE_MAX_CUTS 10 /* a head: q, k, v, o, biases, norms of q and k, sinks */
 
 /* The layer of a vocab block is 0. */
 struct hd_piece_at {
@@ -53,6 +53,8 @@ size_t hd_piece_bytes(const struct hd_cuts *c);
 void hd_piece_copy(const struct hd_cuts *c, size_t offset, size_t n, uint8_t *out);
 /* Where the first of its bytes lies, to say where it is in a file. */
 const uint8_t *hd_piece_first_byte(const struct hd_cuts *c);
+/* All of its matrices lie as kernels are packed from them; else they are copied first. */
+bool hd_piece_is_rows(const struct hd_cuts *c);
 /* The same cuts of a piece whose bytes are given (borrowed; at least 4 bytes aligned). */
 void hd_piece_view(struct hd_cuts *c, const uint8_t *bytes);
 /* XXH3 of a piece's bytes; never 0, which stands for none. */

@@ -415,6 +415,21 @@ int hd_safetensors_tensor(const struct hd_safetensors *s, const char *name, stru
     return 0;
 }
 
+int hd_safetensors_bytes(const struct hd_safetensors *s, const char *name, const uint8_t **data,
+                         size_t *n)
+{
+    ptrdiff_t i = hd_names_find(&s->names, (struct hd_str){name, strlen(name)});
+
+    if (i < 0)
+        return HD_E_NOTFOUND;
+    const struct entry *e = &s->entries[i];
+    if (strcmp(e->dtype, "U8") != 0)
+        return HD_E_UNSUPPORTED;
+    *data = s->shards[e->shard].map.data + e->at;
+    *n = e->rows * e->cols;
+    return 0;
+}
+
 void hd_safetensors_type(const struct hd_safetensors *s, const char *name, char *out, size_t size)
 {
     ptrdiff_t i = hd_names_find(&s->names, (struct hd_str){name, strlen(name)});

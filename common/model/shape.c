@@ -104,6 +104,8 @@ static int check_block(const struct hd_hyper *h, struct hd_error *err)
         {"the scale of logits", h->logit_scale},
         {"the scale of the embedding", h->embedding_scale},
         {"the scale of the residual", h->residual_scale},
+        {"the gain of the clamped SwiGLU", h->clamp_alpha},
+        {"the limit of the clamped SwiGLU", h->clamp_limit},
     };
 
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
@@ -159,6 +161,12 @@ static void set_block(struct hd_model *m, const struct hd_hyper *h)
         .norm = h->arch ? h->arch->norm : HD_NORM_RMS,
         .parallel = h->parallel,
     };
+    if (h->arch)
+        m->block.clamp = h->arch->clamp;
+    if (h->clamp_alpha != 0)
+        m->block.clamp.alpha = (float)h->clamp_alpha;
+    if (h->clamp_limit != 0)
+        m->block.clamp.limit = (float)h->clamp_limit;
     if (h->arch && h->arch->embedding_by_sqrt_dim)
         m->block.embedding_scale = sqrtf((float)h->dim);
 }

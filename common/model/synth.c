@@ -77,7 +77,8 @@ static const struct making {
     [HD_SLOT_FFN_POST_NORM] = {KIND_NORM, 0}, [HD_SLOT_Q_WHOLE_NORM] = {KIND_NORM, 0},
     [HD_SLOT_K_WHOLE_NORM] = {KIND_NORM, 0},  [HD_SLOT_ATTN_NORM_BIAS] = {KIND_BIAS, 0},
     [HD_SLOT_FFN_NORM_BIAS] = {KIND_BIAS, 0}, [HD_SLOT_OUTPUT_NORM_BIAS] = {KIND_BIAS, 0},
-    [HD_SLOT_ROUTER] = {KIND_ROUTER, 2},
+    [HD_SLOT_ROUTER] = {KIND_ROUTER, 2},      [HD_SLOT_ROUTER_BIAS] = {KIND_BIAS, 0},
+    [HD_SLOT_EXPERT_BIAS] = {KIND_BIAS, 0},   [HD_SLOT_SINKS] = {KIND_BIAS, 0},
 };
 
 struct plan {
@@ -127,6 +128,8 @@ static bool visit_layer(struct plan *p, uint32_t n, visit_fn *visit)
     for (const struct hd_tensor_name *t = p->arch->tensors; ok && t->slot < HD_SLOTS; t++) {
         char name[NAME_ROOM];
 
+        if (!t->gguf)
+            continue;
         snprintf(name, sizeof name, "blk.%u.%s", n, t->gguf);
         if (hd_slots[t->slot].in_layer &&
             (t->wanted == HD_WANTED || t->wanted == HD_WANTED_SERIAL || p->s->biases))

@@ -61,6 +61,14 @@ static const struct hd_synth_shape shapes[] = {
      .n_experts = 6, .n_used = 2},
     {"tiny-qwen3moe", "qwen3moe", 3, 192, 4, 2, 64, 96,  320, 2048, true, PLAIN(1000000),
      .n_experts = 16, .n_used = 4},
+    {"tiny-granitemoe", "granitemoe", 3, 192, 6, 2, 32, 96, 320, 2048, false, PLAIN(10000),
+     .n_experts = 8, .n_used = 3,
+     .keys = {{"embedding_scale", 2, true}, {"residual_scale", 0.5, true},
+              {"attention.scale", 0.2, true}, {"logit_scale", 1.5, true}}},
+    {"tiny-olmoe",    "olmoe",    3, 192, 6, 3, 32, 96,  320, 2048, true, PLAIN(10000),
+     .n_experts = 8, .n_used = 4},
+    {"tiny-gpt-oss",  "gpt-oss",  4, 192, 6, 2, 32, 96,  320, 2048, true, PLAIN(150000),
+     .biases = true, .n_experts = 8, .n_used = 3, .keys = {{"attention.sliding_window", 20}}},
 };
 /* clang-format on */
 #define N_SHAPES (sizeof shapes / sizeof *shapes)

@@ -48,6 +48,8 @@ static void fill_outline(Hydac__V1__ModelOutline *m, const struct hd_outline *o)
     m->attention_cap = o->block.attention_cap;
     m->logit_scale = o->block.logit_scale;
     m->logit_cap = o->block.logit_cap;
+    m->clamp_alpha = o->block.clamp.alpha;
+    m->clamp_limit = o->block.clamp.limit;
     m->slots = o->slots;
 }
 

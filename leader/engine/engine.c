@@ -53,7 +53,8 @@ static bool load_vectors(struct hd_engine *e)
 {
     bool good = true;
     for (enum hd_slot_id s = 0; s < HD_SLOTS; s++)
-        if (!hd_slot_is_units(s) && hd_slots[s].rows == HD_SIZE_ONE)
+        if (!hd_slot_is_units(s) && hd_slots[s].rows == HD_SIZE_ONE &&
+            hd_slots[s].cols == HD_SIZE_DIM)
             good = good && load_vector(e, s);
     return good;
 }

@@ -6,6 +6,23 @@
 #include <math.h>
 #include <stdlib.h>
 
+/* All values of a slot, layer by layer; *out stays NULL when the model has none of it. */
+static int load_slot(const struct hd_model *m, enum hd_slot_id slot, float **out)
+{
+    size_t n =
+        hd_size_of(&m->shape, hd_slots[slot].rows) * hd_size_of(&m->shape, hd_slots[slot].cols);
+    uint32_t layers = hd_slot_layers(m, slot);
+    if (layers == 0)
+        return 0;
+    *out = calloc(layers * n, sizeof **out);
+    for (uint32_t l = 0; *out && l < layers; l++) {
+        const struct hd_tensor *t = hd_slot_of(m, slot, l);
+        for (size_t r = 0; r < t->rows; r++)
+            hd_dequant(t, r, 0, t->cols, *out + l * n + r * t->cols);
+    }
+    return *out ? 0 : HD_E_NOMEM;
+}
+
 int hd_route_init(struct hd_route *r, const struct hd_model *m, const struct hd_kernels *k)
 {
     const struct hd_model_shape *s = &m->shape;
@@ -17,6 +34,10 @@ int hd_route_init(struct hd_route *r, const struct hd_model *m, const struct hd_
     r->best = calloc(s->n_experts, sizeof *r->best);
     r->rows = calloc(s->n_experts, sizeof *r->rows);
     int rc = r->router && r->logits && r->best && r->rows ? 0 : HD_E_NOMEM;
+    if (rc == 0)
+        rc = load_slot(m, HD_SLOT_ROUTER_BIAS, &r->bias);
+    if (rc == 0)
+        rc = load_slot(m, HD_SLOT_EXPERT_BIAS, &r->given);
     for (uint32_t l = 0; l < s->n_layers && rc == 0; l++) {
         const struct hd_tensor *t = hd_slot_of(m, HD_SLOT_ROUTER, l);
         rc = hd_weights_init(&r->router[l], t,
@@ -30,6 +51,8 @@ void hd_route_deinit(struct hd_route *r)
     for (uint32_t l = 0; r->router && l < r->model->shape.n_layers; l++)
         hd_weights_deinit(&r->router[l]);
     free(r->router);
+    free(r->bias);
+    free(r->given);
     free(r->logits);
     free(r->best);
     free(r->rows);
@@ -96,6 +119,8 @@ bool hd_route_row(struct hd_route *r, uint32_t layer, const float *x, uint32_t *
                                                    .y = r->logits,
                                                    .y_stride = s->n_experts,
                                                    .rows = 1});
+    for (uint32_t e = 0; r->bias && e < s->n_experts; e++)
+        r->logits[e] += r->bias[layer * s->n_experts + e];
     if (!r->model->router.top_first)
         softmax(r->kernels, r->logits, s->n_experts);
     for (uint32_t e = 0; e < s->n_experts; e++)
@@ -106,4 +131,15 @@ bool hd_route_row(struct hd_route *r, uint32_t layer, const float *x, uint32_t *
     for (size_t i = 0; i < s->n_used; i++)
         r->rows[experts[i]]++;
     return good;
+}
+
+void hd_route_add(const struct hd_route *r, uint32_t layer, const uint32_t *experts,
+                  const float *weights, float *sum)
+{
+    const struct hd_model_shape *s = &r->model->shape;
+    for (size_t i = 0; r->given && i < s->n_used; i++) {
+        const float *given = r->given + ((size_t)layer * s->n_experts + experts[i]) * s->dim;
+        for (size_t k = 0; k < s->dim; k++)
+            sum[k] += weights[i] * given[k];
+    }
 }

@@ -15,6 +15,8 @@ struct hd_route {
     const struct hd_model *model;
     const struct hd_kernels *kernels;
     struct hd_weights *router; /* [n_layers]; NULL: the model has no experts */
+    float *bias;               /* [n_layers][n_experts], of its logits; NULL: none */
+    float *given;              /* [n_layers][n_experts][dim], of what experts give; NULL: none */
     float *logits;             /* [n_experts] */
     struct hd_best *best;      /* [n_experts] */
     uint64_t *rows;            /* [n_experts]: that took it, in all layers */
@@ -28,5 +30,9 @@ void hd_route_deinit(struct hd_route *r);
  * numbers; then they are 1, and the row is bad. */
 bool hd_route_row(struct hd_route *r, uint32_t layer, const float *x, uint32_t *experts,
                   float *weights);
+
+/* sum [dim] += what the experts of a row add whoever computes them, times their weights. */
+void hd_route_add(const struct hd_route *r, uint32_t layer, const uint32_t *experts,
+                  const float *weights, float *sum);
 
 #endif

@@ -340,7 +340,8 @@ void hd_engine_reset_half(struct hd_engine *e, unsigned group)
 /* Nothing comes between the half's sum and the residual. */
 static bool is_plain(const struct hd_engine *e, const struct hd_group *p)
 {
-    return !e->own[post_norm_of(p)] && !e->own[bias_of(p)] && e->o.model->block.residual_scale == 1;
+    return !e->own[post_norm_of(p)] && !e->own[bias_of(p)] &&
+           !(p->work.experts && e->route.given) && e->o.model->block.residual_scale == 1;
 }
 
 /* residual += scale * norm(sum + bias), as far as there are such. */
@@ -354,6 +355,9 @@ static void apply_row(struct hd_engine *e, const struct hd_group *p, size_t i)
     hd_fixed_apply(e->o.kernels, sum, e->acc + i * m->dim, e->rows[i].shift, m->dim);
     for (size_t k = 0; k < m->dim && bias; k++)
         sum[k] += bias[k];
+    if (p->work.experts)
+        hd_route_add(&e->route, p->layer, e->experts + i * m->n_used, e->weights + i * m->n_used,
+                     sum);
     if (norm)
         hd_rms_norm(e->o.kernels, sum, norm, m->norm_eps, sum, m->dim);
     for (size_t k = 0; k < m->dim; k++)

@@ -126,6 +126,8 @@ static void element_wise(const struct digest *d)
     line(d, "silu_mul", out, sizeof out);
     hd_gelu_mul(d->kernels, a, b, out, N);
     line(d, "gelu_mul", out, sizeof out);
+    hd_clamped_mul(d->kernels, a, b, (struct hd_clamp){1.7f, 3}, out, N);
+    line(d, "clamped_mul", out, sizeof out);
     memcpy(out, a, sizeof out);
     hd_soft_cap(d->kernels, out, 15.0f, N);
     line(d, "soft_cap", out, sizeof out);

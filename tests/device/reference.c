@@ -247,14 +247,17 @@ static void store(struct half *h, const struct piece *p, const void *x, struct p
 }
 
 /* q [n_rep][head_dim] becomes what its heads attend to. */
-static void attend(struct half *h, struct hd_kv_at at, uint32_t position, float *q)
+static void attend(struct half *h, const struct piece *p, struct place from, float *q)
 {
+    struct hd_kv_at at = from.at;
+    uint32_t position = from.position;
     const struct hd_model *m = h->d->o.model;
     size_t hd = h->shape->head_dim, n_rep = h->shape->n_heads / h->shape->n_kv_heads;
     size_t blocks = position / HD_ATTN_BLOCK + 1;
     size_t block = hd * (h->d->sizes.kv_type == HD_KV_F16 ? 2 : 4) * HD_ATTN_BLOCK;
     const void **k = room(h, 2 * blocks * sizeof *k), **v = k + blocks;
-    float *out = room(h, n_rep * hd * sizeof *out);
+    float *out = room(h, n_rep * hd * sizeof *out), *sinks = calloc(n_rep, sizeof *sinks);
+    h->failed = h->failed || !sinks;
     for (size_t b = 0; b < blocks && !h->failed; b++) {
         const struct hd_device_lane *lane =
             reference_lane_of(h->task->from.kv, at, (uint32_t)b * HD_ATTN_BLOCK);
@@ -263,6 +266,7 @@ static void attend(struct half *h, struct hd_kv_at at, uint32_t position, float 
         v[b] = lane->v + own * block;
     }
     if (!h->failed) {
+        add_vector(h, p, HD_SLOT_SINKS, sinks);
         hd_attention(portable(),
                      &(struct hd_attention_args){.q = q,
                                                  .rows = 1,
@@ -271,6 +275,7 @@ static void attend(struct half *h, struct hd_kv_at at, uint32_t position, float 
                                                  .scale = m->block.attention_scale,
                                                  .cap = m->block.attention_cap,
                                                  .window = m->layers[h->task->layer].window,
+                                                 .sinks = cut_of(p, HD_SLOT_SINKS) ? sinks : NULL,
                                                  .kv_type = h->d->sizes.kv_type,
                                                  .k_blocks = k,
                                                  .v_blocks = v,
@@ -279,6 +284,7 @@ static void attend(struct half *h, struct hd_kv_at at, uint32_t position, float 
         memcpy(q, out, n_rep * hd * sizeof *out);
         h->flops += 4 * ((uint64_t)position + 1) * n_rep * hd;
     }
+    free(sinks);
     free(out);
     free(k);
 }
@@ -297,7 +303,7 @@ static void attention_row(struct half *h, const struct piece *p, size_t i, struc
         normalise(h, p, HD_SLOT_Q_NORM, q, n_rep);
         for (size_t r = 0; r < n_rep; r++)
             rotate(h, at, rows->positions[i], &tail, q + r * hd);
-        attend(h, at, rows->positions[i], q);
+        attend(h, p, (struct place){h->task->from.kv, at, rows->positions[i], tail}, q);
         add(h, cut_of(p, HD_SLOT_O), i, q, 1);
     }
     free(q);
@@ -354,6 +360,8 @@ static void ffn_unit(struct half *h, size_t slot)
             add_vector(h, p, HD_SLOT_UP_BIAS, gate + n);
             if (h->d->o.model->block.activation == HD_ACTIVATION_GELU_TANH)
                 hd_gelu_mul(portable(), gate, gate + n, gate, n);
+            else if (h->d->o.model->block.activation == HD_ACTIVATION_CLAMPED)
+                hd_clamped_mul(portable(), gate, gate + n, h->d->o.model->block.clamp, gate, n);
             else
                 hd_silu_mul(portable(), gate, gate + n, gate, n);
             add(h, cut_of(p, HD_SLOT_DOWN), i, gate, weight);

@@ -27,6 +27,9 @@ SHAPES = [
     "tiny-long",  # in the answer it becomes so long that all begins again
     "tiny-mixtral",
     "tiny-qwen3moe",
+    "tiny-granitemoe",
+    "tiny-olmoe",
+    "tiny-gpt-oss",
 ]
 
 

@@ -246,19 +246,20 @@ static void attend_item(void *arg, size_t index, unsigned thread)
     for (size_t r = 0; r < c->n_rep; r++)
         rotate(c, j->layer, position, &tail, q + r * hd);
     struct hd_kv_view kv = hd_cpu_kv_view(j->kv, lane_of(j, slot, row));
-    hd_attention(c->kernels,
-                 &(struct hd_attention_args){.q = q,
-                                             .rows = 1,
-                                             .n_rep = c->n_rep,
-                                             .head_dim = hd,
-                                             .scale = c->model->block.attention_scale,
-                                             .cap = c->model->block.attention_cap,
-                                             .window = c->model->layers[j->layer].window,
-                                             .kv_type = c->kv_type,
-                                             .k_blocks = kv.k,
-                                             .v_blocks = kv.v,
-                                             .n_pos = (size_t)position + 1,
-                                             .out = plane_row(c, c->attended, slot, row, width)});
+    hd_attention(c->kernels, &(struct hd_attention_args){
+                                 .q = q,
+                                 .rows = 1,
+                                 .n_rep = c->n_rep,
+                                 .head_dim = hd,
+                                 .scale = c->model->block.attention_scale,
+                                 .cap = c->model->block.attention_cap,
+                                 .window = c->model->layers[j->layer].window,
+                                 .sinks = w->sinks.data ? hd_vector_of(&w->sinks) : NULL,
+                                 .kv_type = c->kv_type,
+                                 .k_blocks = kv.k,
+                                 .v_blocks = kv.v,
+                                 .n_pos = (size_t)position + 1,
+                                 .out = plane_row(c, c->attended, slot, row, width)});
     if (hd_takes_q8(c, &w->o))
         hd_q8_quantize(c->kernels, plane_row(c, c->attended, slot, row, width), width,
                        attended_q8(c, slot, row));

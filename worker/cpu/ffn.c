@@ -36,6 +36,8 @@ static void activate(const struct hd_compute *c, const float *gate, const float 
 {
     if (c->model->block.activation == HD_ACTIVATION_GELU_TANH)
         hd_gelu_mul(c->kernels, gate, up, out, n);
+    else if (c->model->block.activation == HD_ACTIVATION_CLAMPED)
+        hd_clamped_mul(c->kernels, gate, up, c->model->block.clamp, out, n);
     else
         hd_silu_mul(c->kernels, gate, up, out, n);
 }

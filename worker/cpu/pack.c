@@ -130,6 +130,7 @@ static const size_t places[HD_SLOTS] = {
     [HD_SLOT_V_BIAS] = offsetof(struct hd_head_weights, v_bias),
     [HD_SLOT_Q_NORM] = offsetof(struct hd_head_weights, q_norm),
     [HD_SLOT_K_NORM] = offsetof(struct hd_head_weights, k_norm),
+    [HD_SLOT_SINKS] = offsetof(struct hd_head_weights, sinks),
     [HD_SLOT_Q_WHOLE_NORM] = offsetof(struct hd_head_weights, q_whole_norm),
     [HD_SLOT_K_WHOLE_NORM] = offsetof(struct hd_head_weights, k_whole_norm),
     [HD_SLOT_GATE] = offsetof(struct hd_ffn_weights, gate),
@@ -167,15 +168,31 @@ size_t hd_packed_size(enum hd_unit_kind kind)
                                  : sizeof(struct hd_weights);
 }
 
+/* What does not lie in rows is put so. 0 or HD_E_NOMEM; *copy is to be freed. */
+static int put_in_rows(struct hd_cuts *c, uint8_t **copy)
+{
+    size_t n = hd_piece_bytes(c);
+    *copy = aligned_alloc(HD_PIECE_ALIGN, n);
+    if (!*copy)
+        return HD_E_NOMEM;
+    hd_piece_copy(c, 0, n, *copy);
+    hd_piece_view(c, *copy);
+    return 0;
+}
+
 int hd_pack(void *packed, const struct hd_unit_at *at)
 {
     struct hd_cuts c = hd_piece_cuts(at->model, at->units, at->piece);
+    uint8_t *copy = NULL;
     int rc = 0;
     if (at->bytes)
         hd_piece_view(&c, at->bytes);
+    else if (!hd_piece_is_rows(&c))
+        rc = put_in_rows(&c, &copy);
     memset(packed, 0, hd_packed_size(at->piece.kind));
     for (unsigned i = 0; i < c.n && rc == 0; i++)
         rc = pack_cut(hd_packed_slot(at->piece.kind, c.cut[i].slot, packed), &c.cut[i], at->model);
+    free(copy);
     if (rc < 0)
         hd_packed_deinit(at->piece.kind, packed);
     return rc;

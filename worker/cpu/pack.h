@@ -14,6 +14,7 @@ struct hd_head_weights {
     /* Vectors of floats, [n][1]; of a model without them empty. */
     struct hd_weights q_bias, k_bias, v_bias;
     struct hd_weights q_norm, k_norm;             /* [head_dim] */
+    struct hd_weights sinks;                      /* [n_rep] */
     struct hd_weights q_whole_norm, k_whole_norm; /* this head's part of a norm of all of them */
 };
 

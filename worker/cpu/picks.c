@@ -53,8 +53,8 @@ static void sort(struct hd_compute *c, const struct hd_rows *rows)
 
 struct gathering {
     const struct hd_compute *c;
-    const uint8_t *x; /* the step's rows as products take them */
-    size_t bytes;
+    const uint8_t *x;     /* the step's rows as products take them, */
+    size_t stride, bytes; /* which may have something behind them */
 };
 
 static void gather(void *arg, size_t index, unsigned thread)
@@ -62,14 +62,15 @@ static void gather(void *arg, size_t index, unsigned thread)
     const struct gathering *g = arg;
     const struct hd_picks *p = &g->c->picks;
     (void)thread;
-    memcpy(p->input + index * g->bytes, g->x + p->row[index] * g->bytes, g->bytes);
+    memcpy(p->input + index * g->bytes, g->x + p->row[index] * g->stride, g->bytes);
 }
 
 struct hd_operand hd_picks_take(struct hd_compute *c, const struct hd_rows *rows)
 {
     struct hd_operand in = hd_inputs(c, rows);
     size_t n = rows->n * c->model->shape.n_used;
-    struct gathering g = {c, c->q8 ? in.q8 : (const uint8_t *)in.x, hd_operand_bytes(c)};
+    struct gathering g = {c, c->q8 ? in.q8 : (const uint8_t *)in.x,
+                          c->q8 ? in.q8_stride : in.stride * sizeof(float), hd_operand_bytes(c)};
     if (n == 0)
         return in;
     sort(c, rows);
@@ -78,6 +79,8 @@ struct hd_operand hd_picks_take(struct hd_compute *c, const struct hd_rows *rows
     hd_team_run(c->team, n, gather, &g);
     in.x = (const float *)(const void *)c->picks.input;
     in.q8 = c->q8 ? c->picks.input : NULL;
+    in.stride = in.q8_stride = g.bytes;
+    in.stride /= sizeof(float);
     return in;
 }
 

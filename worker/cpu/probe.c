@@ -44,7 +44,7 @@ static int pack(struct probe *p, const struct hd_tensor *t)
     s.n_rows = groups * HD_GROUP;
     if (s.n_rows == 0 || s.n_rows > t->rows)
         s.n_rows = t->rows;
-    if (t->data)
+    if (t->data && t->layout == HD_LAYOUT_ROWS)
         return hd_weights_init(&p->w, t, &s);
     struct hd_tensor zeros = *t; /* the weights are not here yet; zeros take the same time */
     uint8_t *data = calloc(s.n_rows, t->row_bytes);

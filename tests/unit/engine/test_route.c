@@ -144,6 +144,32 @@ Test(route, weighs_by_softmax_before_or_behind)
     }
 }
 
+/* A bias of the logits decides as the logits do; what experts give comes with their weights. */
+Test(route, adds_what_the_leader_has_of_experts)
+{
+    struct routed r;
+    uint32_t experts[USED];
+    float weights[USED], x[DIM] = {0}, sum[DIM] = {1}, bias[LAYERS][EXPERTS] = {{0}},
+                         given[LAYERS][EXPERTS][DIM] = {{{0}}};
+    open_routed(&r, (struct hd_router){.top_first = true});
+    for (int e = 0; e < EXPERTS; e++) {
+        bias[1][e] = (float)-e;
+        given[1][e][0] = (float)(10 * e);
+    }
+    r.route.bias = &bias[0][0];
+    r.route.given = &given[0][0][0];
+    cr_assert(hd_route_row(&r.route, 1, x, experts, weights));
+    double all = 1 + exp(-1) + exp(-2);
+    for (uint32_t i = 0; i < USED; i++) {
+        cr_assert_eq(experts[i], i);
+        cr_assert_float_eq((double)weights[i], exp(-(double)i) / all, 1e-6);
+    }
+    hd_route_add(&r.route, 1, experts, weights, sum);
+    cr_assert_float_eq((double)sum[0], 1 + (10 * exp(-1) + 20 * exp(-2)) / all, 1e-5);
+    r.route.bias = r.route.given = NULL; /* not its own */
+    hd_route_deinit(&r.route);
+}
+
 /* Weights travel, and are finite; the row is said to be bad. */
 Test(route, a_row_that_is_no_numbers_is_said_to_be_bad)
 {

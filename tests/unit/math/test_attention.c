@@ -55,11 +55,12 @@ static struct hd_attention_args args_of(const struct cache *c, enum hd_kv_type t
 }
 
 /* softmax(scale * q.K) V of one head, in double. */
-static void naive(const struct cache *c, const struct hd_attention_args *a, const float *q,
+static void naive(const struct cache *c, const struct hd_attention_args *a, size_t head,
                   double *out)
 {
+    const float *q = a->q + head * a->head_dim;
     size_t n_pos = a->n_pos, first = a->window && n_pos > a->window ? n_pos - a->window : 0;
-    double p[POSITIONS_MAX], sum = 0.0, top = -INFINITY;
+    double p[POSITIONS_MAX], sum = 0.0, top = a->sinks ? a->sinks[head] : -INFINITY;
     for (size_t j = first; j < n_pos; j++) {
         p[j] = 0.0;
         for (size_t d = 0; d < c->head_dim; d++)
@@ -76,13 +77,14 @@ static void naive(const struct cache *c, const struct hd_attention_args *a, cons
         for (size_t d = 0; d < c->head_dim; d++)
             out[d] += p[j] * c->v[j * c->head_dim + d];
     }
+    sum += a->sinks ? exp(a->sinks[head] - top) : 0;
     for (size_t d = 0; d < c->head_dim; d++)
         out[d] /= sum;
 }
 
 /* For each number of positions and of heads: right, and the same bits on every host. */
-static void check_like(enum hd_kv_type type, size_t head_dim, size_t n_rep, float cap,
-                       size_t window)
+static void check_with(enum hd_kv_type type, size_t head_dim, size_t n_rep,
+                       struct hd_attention_args more)
 {
     static const size_t positions[] = {1, 2, 15, 16, 17, 63, 64, 65, 128, 200};
     struct cache c = cache_new(type, head_dim);
@@ -93,14 +95,15 @@ static void check_like(enum hd_kv_type type, size_t head_dim, size_t n_rep, floa
     double *exact = malloc(head_dim * sizeof *exact);
     a.q = q;
     a.n_rep = n_rep;
-    a.cap = cap;
-    a.window = window;
+    a.cap = more.cap;
+    a.window = more.window;
+    a.sinks = more.sinks;
     for (size_t i = 0; i < sizeof positions / sizeof positions[0]; i++) {
         a.n_pos = positions[i];
         a.out = first;
         hd_attention(hd_kernels_get(HD_ISA_PORTABLE), &a);
         for (size_t r = 0; r < n_rep; r++) {
-            naive(&c, &a, q + r * head_dim, exact);
+            naive(&c, &a, r, exact);
             for (size_t d = 0; d < head_dim; d++)
                 cr_assert_lt(fabs(first[r * head_dim + d] - exact[d]), 5e-6);
         }
@@ -120,6 +123,12 @@ static void check_like(enum hd_kv_type type, size_t head_dim, size_t n_rep, floa
     cache_free(&c);
 }
 
+static void check_like(enum hd_kv_type type, size_t head_dim, size_t n_rep, float cap,
+                       size_t window)
+{
+    check_with(type, head_dim, n_rep, (struct hd_attention_args){.cap = cap, .window = window});
+}
+
 static void check(enum hd_kv_type type, size_t head_dim, size_t n_rep)
 {
     check_like(type, head_dim, n_rep, 0, 0);
@@ -133,6 +142,14 @@ Test(attention, windows_and_caps)
     check_like(HD_KV_F16, 128, 2, 2, 0);
     check_like(HD_KV_F16, 64, 5, 0.5, 70);
     check_like(HD_KV_F16, 24, 3, 0.5, 70);
+}
+
+/* Far below the scores, among them, and so far above that nothing else is left. */
+Test(attention, sinks)
+{
+    static const float sinks[] = {-20, 0.25f, 1.5f, 3, 60};
+    check_with(HD_KV_F32, 64, 5, (struct hd_attention_args){.sinks = sinks});
+    check_with(HD_KV_F16, 80, 4, (struct hd_attention_args){.sinks = sinks, .window = 20});
 }
 
 Test(attention, f16_agrees_with_double_and_across_isas)

@@ -59,6 +59,42 @@ Test(rowwise, silu_mul_is_accurate_and_the_same_everywhere)
     }
 }
 
+static double clamped(double gate, double up, double alpha, double limit)
+{
+    double g = gate < limit ? gate : limit, u = up < -limit ? -limit : up < limit ? up : limit;
+    return (u + 1) * g / (1 + exp(-alpha * g));
+}
+
+Test(rowwise, clamped_mul_is_accurate_and_the_same_everywhere)
+{
+    static const struct hd_clamp clamps[] = {{1.702f, 7}, {0.5f, 1}};
+    for (size_t s = 0; s < N_SIZES; s++) {
+        size_t n = sizes[s];
+        float *gate = random_floats(1, n, 20.0f), *up = random_floats(2, n, 9.0f);
+        float *first = malloc(n * sizeof *first), *out = malloc(n * sizeof *out);
+        struct hd_clamp c = clamps[s % 2];
+        gate[n / 2] = NAN; /* is not clamped to a number */
+        up[n - 1] = NAN;
+        hd_clamped_mul(hd_kernels_get(HD_ISA_PORTABLE), gate, up, c, first, n);
+        for (size_t i = 0; i < n; i++) {
+            double want = clamped(gate[i], up[i], c.alpha, c.limit);
+            if (i == n / 2 || i == n - 1)
+                cr_assert(isnan(first[i]));
+            else
+                cr_assert_leq(fabs(first[i] - want), 2e-6 * (fabs(want) + fabs((double)gate[i])));
+        }
+        FOR_EACH_ISA(isa, k)
+        {
+            hd_clamped_mul(k, gate, up, c, out, n);
+            cr_assert(same_bits(first, out, n));
+        }
+        free(gate);
+        free(up);
+        free(first);
+        free(out);
+    }
+}
+
 static double gelu(double x)
 {
     return x / 2 * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));

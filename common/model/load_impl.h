@@ -1,0 +1,34 @@
+/* load_impl.h - what the loader's files share. */
+#ifndef HD_MODEL_LOAD_IMPL_H
+#define HD_MODEL_LOAD_IMPL_H
+
+#include "common/model/arch.h"
+#include "common/model/model_impl.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#define NAME_MAX_LEN 96 /* the longest that a family makes is 60 */
+
+struct loader {
+    struct hd_model *m;
+    const struct hd_source *src;
+    XXH3_state_t *hash;
+    bool *used; /* [src->names->n] */
+    struct hd_error *err;
+};
+
+/* The tensor of that name, which is used then. HD_E_FORMAT: there is none; HD_E_UNSUPPORTED: of a
+ * type that is not known. */
+int load_tensor(struct loader *l, const char *name, struct hd_tensor *out);
+/* HD_E_FORMAT: another shape than {rows, columns}; HD_E_UNSUPPORTED: a vector that is no floats. */
+int load_check(const struct loader *l, const char *name, const struct hd_tensor *t,
+               const size_t want[2]);
+/* Into the model's digest. */
+void load_hash(struct loader *l, const char *name, const struct hd_tensor *t);
+
+/* load_experts.c: a tensor of one expert (its name has a '*') or of all of a layer. */
+int load_experts(struct loader *l, const char *name, const struct hd_tensor_name *n,
+                 uint32_t layer);
+
+#endif
