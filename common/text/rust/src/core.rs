@@ -484,7 +484,7 @@ impl Core {
         };
         let mut t = Tok::new(Shared::Spm(Arc::new(model)));
         let mut steps = Vec::new();
-        let squeeze = [("^ +| +$", ""), (" {2,}", " ")];
+        let squeeze = [("^ +|[ \u{2581}]+$", ""), (" {2,}", " ")];
         for (pattern, by) in squeeze.iter().filter(|_| p.squeeze) {
             if let Ok(r) = Replace::new(ReplacePattern::Regex(pattern.to_string()), *by) {
                 steps.push(NormalizerWrapper::Replace(r));
