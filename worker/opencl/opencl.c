@@ -138,6 +138,18 @@ static int compile_products(struct hd_opencl *o, struct hd_error *err)
     return rc;
 }
 
+/* kernels/products.cl has one minimum for a block of activations. */
+static bool has_half_minima(const struct hd_model *m)
+{
+    bool has = false;
+    for (enum hd_slot_id slot = 0; slot < HD_SLOTS; slot++)
+        for (uint32_t l = 0; hd_slot_is_units(slot) && l < hd_slot_layers(m, slot); l++) {
+            struct hd_pack p = hd_pack_of(hd_pack_id(hd_slot_of(m, slot, l)->type));
+            has = has || (p.has_min && p.span < HD_Q8_BLOCK);
+        }
+    return has;
+}
+
 /* What is not computed here yet is refused by name. */
 static int check_model(const struct hd_model *m, struct hd_error *err)
 {
@@ -149,6 +161,11 @@ static int check_model(const struct hd_model *m, struct hd_error *err)
                        : hd_model_has_tail(m) ? "norms over all heads, or RoPE that depends on a "
                                                 "sequence's length"
                                               : NULL;
+    if (!what && m->block.activation != HD_ACTIVATION_SILU &&
+        m->block.activation != HD_ACTIVATION_GELU_TANH)
+        what = "the activation";
+    if (!what && has_half_minima(m))
+        what = "matrices of Q2_K";
     for (enum hd_slot_id slot = 0; slot < HD_SLOTS && !what; slot++)
         if (hd_slot_is_units(slot) && hd_slot_layers(m, slot) > 0 && !(known & HD_SLOT_BIT(slot)))
             what = "all of its tensors";
