@@ -36,6 +36,7 @@ struct pass {
     struct query *v;
     int n;
     size_t block, first, positions; /* [first, positions) of the block are seen */
+    size_t part; /* of a head: its last values, fewer than 16; such heads go one by one */
 };
 
 HD_INLINE v16 load_kv(enum hd_kv_type type, const void *block, size_t i)
@@ -59,7 +60,7 @@ HD_INLINE v16 load_kv_part(enum hd_kv_type type, const void *block, size_t i, si
 /* Scores of the positions [j0, j0 + 16) of the block, as far as the pass sees them. */
 HD_INLINE void scores_16(struct walk *w, enum hd_kv_type type, struct pass t, size_t j0)
 {
-    size_t head_dim = w->a->head_dim, whole = head_dim / 16 * 16, n = t.positions - j0;
+    size_t head_dim = w->a->head_dim, whole = head_dim - t.part, n = t.positions - j0;
     const void *k = w->a->k_blocks[t.block];
     v16 lanes[PASS_MAX][16];
     for (size_t j = 0; j < 16; j++) {
@@ -71,11 +72,10 @@ HD_INLINE void scores_16(struct walk *w, enum hd_kv_type type, struct pass t, si
             for (int r = 0; r < t.n; r++)
                 dot[r] = v16_fma(v16_load(t.v[r].q + d), key, dot[r]);
         }
-        if (j < n && whole < head_dim) {
-            size_t part = head_dim - whole;
-            v16 key = load_kv_part(type, k, (j0 + j) * head_dim + whole, part);
+        if (j < n && t.part > 0) {
+            v16 key = load_kv_part(type, k, (j0 + j) * head_dim + whole, t.part);
             for (int r = 0; r < t.n; r++)
-                dot[r] = v16_fma(v16_load_part(t.v[r].q + whole, part, 0.0f), key, dot[r]);
+                dot[r] = v16_fma(v16_load_part(t.v[r].q + whole, t.part, 0.0f), key, dot[r]);
         }
         for (int r = 0; r < t.n; r++)
             lanes[r][j] = dot[r];
@@ -159,22 +159,32 @@ HD_INLINE void attend_pass(struct walk *w, enum hd_kv_type type, struct pass t)
         values(w, type, t, d, width, correction);
     for (; d + 16 <= w->a->head_dim; d += 16)
         values(w, type, t, d, 1, correction);
-    if (d < w->a->head_dim)
+    if (t.part > 0)
         last_values(w, type, t, d, correction);
 }
 
 #define PASS_CASE(count)                                                                           \
     case count:                                                                                    \
         t.n = count;                                                                               \
+        t.part = 0;                                                                                \
         attend_pass(w, type, t);                                                                   \
         break;
 
 /* `left` vectors that see as many positions of the block. */
 HD_INLINE void attend_vectors(struct walk *w, enum hd_kv_type type, struct pass t, size_t left)
 {
+    size_t part = w->a->head_dim % 16;
     while (left > 0) {
-        size_t n = left < PASS_MAX ? left : PASS_MAX;
+        size_t n = part              ? 0
+                   : left < PASS_MAX ? left
+                                     : PASS_MAX; /* 0: of no multiple of 16 values */
         switch (n) {
+        case 0:
+            n = 1;
+            t.n = 1;
+            t.part = part;
+            attend_pass(w, type, t);
+            break;
             PASS_CASE(1)
             PASS_CASE(2)
             PASS_CASE(3)
