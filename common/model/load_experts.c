@@ -38,6 +38,23 @@ static int take(const struct experts *x, const struct hd_tensor *t, enum hd_slot
     return 0;
 }
 
+/* The tensor of that name and shape; vectors are floats, as those of a whole layer are. */
+static int get(const struct experts *x, const char *name, const size_t want[2],
+               struct hd_tensor *out)
+{
+    int rc = load_tensor(x->l, name, out);
+
+    if (rc == 0)
+        rc = load_check(x->l, name, out, want);
+    if (rc == 0 && (x->vector || x->n->pairs) && hd_dtype_block(out->type) != 1)
+        rc = hd_fail(x->l->err, HD_E_UNSUPPORTED,
+                     "tensor %s is %s; norms and biases must be F32, F16 or BF16", name,
+                     hd_dtype_name(out->type));
+    if (rc == 0)
+        load_hash(x->l, name, out);
+    return rc;
+}
+
 /* ---- One tensor for each expert ----*/
 
 static int load_each(const struct experts *x)
@@ -50,11 +67,7 @@ static int load_each(const struct experts *x)
         struct hd_tensor t;
 
         snprintf(one, sizeof one, "%.*s%u%s", (int)(star - x->name), x->name, e, star + 1);
-        rc = load_tensor(x->l, one, &t);
-        if (rc == 0)
-            rc = load_check(x->l, one, &t, (size_t[]){x->rows, x->cols});
-        if (rc == 0)
-            load_hash(x->l, one, &t);
+        rc = get(x, one, (size_t[]){x->rows, x->cols}, &t);
         if (rc == 0)
             rc = take(x, &t, x->n->slot, e);
     }
@@ -69,13 +82,10 @@ static int load_rows(const struct experts *x)
     size_t experts = x->l->m->shape.n_experts, rows = x->slots * x->rows;
     const size_t want[] = {x->vector ? experts : experts * rows, x->vector ? rows : x->cols};
     struct hd_tensor t;
-    int rc = load_tensor(x->l, x->name, &t);
+    int rc = get(x, x->name, want, &t);
 
-    if (rc == 0)
-        rc = load_check(x->l, x->name, &t, want);
     if (rc < 0)
         return rc;
-    load_hash(x->l, x->name, &t);
     if (x->vector)
         t.row_bytes = hd_dtype_row_bytes(t.type, 1);
     t.rows = x->rows;
@@ -90,13 +100,10 @@ static int load_paired_vectors(const struct experts *x)
 {
     size_t experts = x->l->m->shape.n_experts, rows = x->slots * x->rows;
     struct hd_tensor t;
-    int rc = load_tensor(x->l, x->name, &t);
+    int rc = get(x, x->name, (size_t[]){experts, rows}, &t);
 
-    if (rc == 0)
-        rc = load_check(x->l, x->name, &t, (size_t[]){experts, rows});
     if (rc < 0)
         return rc;
-    load_hash(x->l, x->name, &t);
     const uint8_t *first = t.data;
     size_t bytes = hd_dtype_row_bytes(t.type, 1);
     t.rows = x->rows;
@@ -114,13 +121,10 @@ static int load_columns(const struct experts *x)
 {
     size_t experts = x->l->m->shape.n_experts, rows = x->slots * x->rows;
     struct hd_tensor t;
-    int rc = load_tensor(x->l, x->name, &t);
+    int rc = get(x, x->name, (size_t[]){experts * x->cols, rows}, &t);
 
-    if (rc == 0)
-        rc = load_check(x->l, x->name, &t, (size_t[]){experts * x->cols, rows});
     if (rc < 0)
         return rc;
-    load_hash(x->l, x->name, &t);
     const uint8_t *first = t.data;
     size_t bytes = hd_dtype_row_bytes(t.type, 1);
     t.layout = HD_LAYOUT_COLUMNS;

@@ -172,7 +172,7 @@ static enum hd_dtype type_of(const struct plan *p, const struct item *t)
 {
     enum hd_dtype type = p->o->type;
 
-    if (t->rows == 0 || t->how.kind == KIND_ROUTER)
+    if (t->rows == 0 || t->how.kind == KIND_ROUTER || t->how.kind == KIND_BIAS)
         return HD_F32;
     if (hd_dtype_block(type) == 1)
         return type;

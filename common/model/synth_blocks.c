@@ -36,6 +36,7 @@ static struct places places_of(enum hd_dtype type)
     case HD_TQ2_0:
         return (struct places){64, -1, 0};
     case HD_IQ1_M:
+    case HD_MXFP4:
     case HD_NVFP4:
         return (struct places){-1, -1, 0};
     default:
@@ -86,6 +87,16 @@ static void put_fp8(uint8_t *block, double v)
     memset(block, byte, 4);
 }
 
+/* A power of two: the one below v or the one above, so that squares have the mean that v's have. */
+static void put_power(uint8_t *block, double v)
+{
+    int e = 0;
+    double over = 2 * frexp(v, &e); /* v is so many times 2^(e - 1) */
+    bool above = block[16] < (over * over - 1) / 3 * 256;
+
+    block[0] = v > 0 ? (uint8_t)(126 + e + above) : 0;
+}
+
 /* d = v, and the minimum that belongs to it. */
 static void set_scale(enum hd_dtype type, double v, uint8_t *block)
 {
@@ -96,6 +107,8 @@ static void set_scale(enum hd_dtype type, double v, uint8_t *block)
     put_half(block, at.min, sign * at.centre * v);
     if (type == HD_NVFP4)
         put_fp8(block, v);
+    if (type == HD_MXFP4)
+        put_power(block, v);
     if (type == HD_IQ1_M) {
         uint16_t half = hd_f32_to_f16((float)v);
 

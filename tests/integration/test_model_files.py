@@ -163,6 +163,13 @@ def test_a_type_of_a_gguf(tiny, tmp_path, number, name):
     assert "tensor blk.1.ffn_up.weight is of type " in said and name in said
 
 
+def test_biases_of_experts_are_floats(synth, tmp_path):
+    g = Gguf(synth("tiny-gpt-oss", "f32"))
+    g.tensors["blk.1.ffn_up_exps.bias"][1] = 8
+    said = refusal(g.write(tmp_path / "m.gguf"))
+    assert "blk.1.ffn_up_exps.bias is Q8_0; norms and biases must be" in said
+
+
 @pytest.mark.parametrize("name, size", [("F64", 8), ("F8_E4M3", 1), ("F8_E8M0", 1), ("F9_NEW", 3)])
 def test_a_type_of_safetensors(tiny, tmp_path, name, size):
     found = hf_write.tensors(Gguf(tiny))
