@@ -1,6 +1,6 @@
 /* beats.h - what workers count and say with each heartbeat, as a table: status and metrics show all
- * of its rows. One more is a field in proto/hydac.proto, its value in worker/link/frames.c, a row in
- * beats.c, and a word in leader/README.md; nothing counts them. */
+ * of its rows. One more is a field in proto/hydac.proto, its value in worker/link/frames.c, a row
+ * in beats.c, and a word in leader/README.md; nothing counts them. */
 #ifndef HD_DAEMON_BEATS_H
 #define HD_DAEMON_BEATS_H
 

@@ -27,7 +27,7 @@ enum hd_rebalance {
 struct hd_leader_config {
     char model[4096];         /* model.path: a GGUF file or a model folder */
     char cluster_listen[256]; /* cluster.listen: where workers connect, numeric address */
-    char leaders[1024];       /* cluster.leaders: all of them, with commas between; "" = just this */
+    char leaders[1024]; /* cluster.leaders: all of them, with commas between; "" = just this */
     char cluster_socket[108]; /* cluster.socket: path of a Unix socket for those on this machine */
     char cluster_key[4096];   /* cluster.key: file of the cluster's key, "" = none */
     int cluster_tls;          /* cluster.tls: enum hd_tls_mode */
