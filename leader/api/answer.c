@@ -246,6 +246,7 @@ static int submit_all(struct hd_answer *a, struct hd_error *err)
         struct hd_choice *h = &a->choices[i];
         struct hd_request_options o;
         hd_generation_options(&h->gen, &o);
+        o.cache_scope += hd_api_key_shown(&a->call->api->keys, a->call->conn);
         o.logprobs |= a->wanted < a->a_prompt; /* the best are looked for */
         int rc = b->submit(b->arg, &o, &events, h, &h->request, err);
         if (rc == 0)

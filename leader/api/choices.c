@@ -112,6 +112,7 @@ struct hd_usage hd_answer_usage(const struct hd_answer *a)
     for (size_t i = 0; i < a->n; i++) {
         const struct hd_generation *g = &a->choices[i].gen;
         u.prompt += i % a->a_prompt == 0 ? g->prompt.n : 0;
+        u.cached += i % a->a_prompt == 0 ? g->cached_tokens : 0;
         u.completion += g->completion_tokens;
         u.reasoning += g->reasoning_tokens;
         u.thoughts |= g->think.on;

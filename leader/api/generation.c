@@ -36,6 +36,16 @@ void hd_generation_deinit(struct hd_generation *g)
 
 _Static_assert(sizeof((struct hd_generation *)0)->id == HD_REQUEST_ID, "an id fits");
 
+/* FNV-1a, and room for what the key adds: a program's salts differ by accident. */
+uint64_t hd_cache_scope(const json_t *salt)
+{
+    const char *text = json_string_value(salt);
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < json_string_length(salt); i++)
+        hash = (hash ^ (uint8_t)text[i]) * UINT64_C(0x100000001b3);
+    return text && text[0] ? hash << 2 : 0;
+}
+
 void hd_generation_options(const struct hd_generation *g, struct hd_request_options *o)
 {
     *o = (struct hd_request_options){
@@ -49,6 +59,7 @@ void hd_generation_options(const struct hd_generation *g, struct hd_request_opti
         .logprobs = g->p.logprobs,
         .top_logprobs = g->p.top_logprobs,
         .prompt_logprobs = g->p.echo && g->p.logprobs,
+        .cache_scope = g->p.cache_scope,
     };
     o->sampling.grammar = g->grammar;
     snprintf(o->id, sizeof o->id, g->index ? "%.40s-%zu" : "%.40s", g->id, g->index);
@@ -151,6 +162,7 @@ int hd_generation_token(struct hd_generation *g, const struct hd_token_event *t)
 {
     int rc = add_scores(g, t);
     g->suspect |= t->suspect;
+    g->cached_tokens = t->cached;
     if (rc < 0 || t->prompt)
         return rc;
     note_time(g);

@@ -40,7 +40,7 @@ struct hd_generation {
     bool named;            /* what another leader needs to go on was told (resume.h) */
     bool suspect;          /* something that may have gone into it was found damaged */
 
-    uint32_t completion_tokens;
+    uint32_t completion_tokens, cached_tokens;
     uint64_t submitted_us, first_us, last_us, max_gap_us;
     const char *finish; /* "stop", "length", "tool_calls"; NULL while it goes on */
     json_t *timings;    /* known from the end on */

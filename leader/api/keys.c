@@ -110,6 +110,11 @@ static bool shows(struct MHD_Connection *conn, const struct hd_api_key *key)
     return key->len > 0 && hd_secret_equal(key->text, key->len, shown, strlen(shown));
 }
 
+unsigned hd_api_key_shown(const struct hd_api_keys *k, struct MHD_Connection *conn)
+{
+    return shows(conn, &k->admin) ? 2 : shows(conn, &k->api);
+}
+
 bool hd_api_is_guarded(const char *url)
 {
     return below(url, "/v1") || below(url, "/hydac") || below(url, "/api");

@@ -25,6 +25,9 @@ int hd_api_keys_load(struct hd_api_keys *k, const struct hd_api_key_files *files
                      struct hd_error *err);
 void hd_api_keys_wipe(struct hd_api_keys *k);
 
+/* Which of them a request shows: 0, none that is known; 1, the API's; 2, the admin's. */
+unsigned hd_api_key_shown(const struct hd_api_keys *k, struct MHD_Connection *conn);
+
 /* What an asker is to be known for: everything but health and metrics. */
 bool hd_api_is_guarded(const char *url);
 

@@ -31,9 +31,10 @@ static json_t *take_list(json_t **list)
 
 json_t *hd_usage_json(const struct hd_usage *u)
 {
-    json_t *o = json_pack("{s:I, s:I, s:I}", "prompt_tokens", (json_int_t)u->prompt,
+    json_t *o = json_pack("{s:I, s:I, s:I, s:{s:I}}", "prompt_tokens", (json_int_t)u->prompt,
                           "completion_tokens", (json_int_t)u->completion, "total_tokens",
-                          (json_int_t)(u->prompt + u->completion));
+                          (json_int_t)(u->prompt + u->completion), "prompt_tokens_details",
+                          "cached_tokens", (json_int_t)u->cached);
     if (o && u->thoughts &&
         json_object_set_new(o, "completion_tokens_details",
                             json_pack("{s:I}", "reasoning_tokens", (json_int_t)u->reasoning)) < 0) {

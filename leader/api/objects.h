@@ -6,6 +6,7 @@
 
 struct hd_usage {
     size_t prompt, completion; /* tokens */
+    size_t cached;             /* of the prompt's: whose rows were there */
     size_t reasoning;          /* of the completion's: before the answer */
     bool thoughts;             /* the model has such */
 };

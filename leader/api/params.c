@@ -1,5 +1,4 @@
-/* params.c - a table of members: how each is taken, or why it is refused. Unknown ones are errors.
- */
+/* params.c - a table of members: how each is taken, or why it is refused. */
 #include "leader/api/params.h"
 
 #include "leader/api/bias.h"
@@ -267,6 +266,12 @@ static int take_only_empty(struct parse *s, const char *key, const json_t *v)
     return empty ? 0 : not_supported(s, key);
 }
 
+static int take_salt(struct parse *s, const char *key, const json_t *v)
+{
+    s->p->cache_scope = hd_cache_scope(v);
+    return json_is_string(v) ? 0 : wrong(s, key, "a string");
+}
+
 static const struct field fields[] = {
     {"model", BOTH, take_model},
     {"prompt", COMPLETION, take_any}, /* prompt.c */
@@ -314,7 +319,7 @@ static const struct field fields[] = {
     {"service_tier", CHAT, take_any},
     {"safety_identifier", BOTH, take_any},
     {"prompt_cache_key", BOTH, take_any},
-    /* What other servers do with these changes the answer. */
+    {"cache_salt", BOTH, take_salt},
     {"grammar", BOTH, take_only_empty},
     {"audio", CHAT, take_only_empty},
 };

@@ -32,7 +32,8 @@ struct hd_params {
     bool stream, include_usage, echo, hydac, ignore_eos, logprobs;
     bool has_max_tokens, has_seed;
     uint32_t max_tokens, top_logprobs;
-    uint32_t n, best_of; /* answers that are given back; that are generated, 0: as many */
+    uint32_t n, best_of;  /* answers that are given back; that are generated, 0: as many */
+    uint64_t cache_scope; /* of cache_salt: who gives another one shares nothing */
     struct hd_sampling sampling;
     const char *stops[HD_MAX_STOPS]; /* borrowed from the JSON */
     size_t n_stops;
@@ -47,5 +48,7 @@ struct hd_params {
 int hd_params_read(struct hd_params *p, const json_t *body, const struct hd_api_backend *b,
                    struct hd_refusal *r);
 void hd_params_deinit(struct hd_params *p);
+/* A number for a salt, which is a string; 0: it is none, or empty. */
+uint64_t hd_cache_scope(const json_t *salt);
 
 #endif

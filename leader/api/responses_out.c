@@ -58,8 +58,8 @@ static json_t *told(const struct hd_answer *a, const char *key, json_t *otherwis
 static json_t *usage_json(const struct hd_answer *a)
 {
     struct hd_usage u = hd_answer_usage(a);
-    return json_pack("{s:I, s:{s:i}, s:I, s:{s:I}, s:I}", "input_tokens", (json_int_t)u.prompt,
-                     "input_tokens_details", "cached_tokens", 0, "output_tokens",
+    return json_pack("{s:I, s:{s:I}, s:I, s:{s:I}, s:I}", "input_tokens", (json_int_t)u.prompt,
+                     "input_tokens_details", "cached_tokens", (json_int_t)u.cached, "output_tokens",
                      (json_int_t)u.completion, "output_tokens_details", "reasoning_tokens",
                      (json_int_t)u.reasoning, "total_tokens",
                      (json_int_t)(u.prompt + u.completion));

@@ -99,6 +99,13 @@ static void dispatch(struct hd_core *c, const struct hd_event *ev)
     case HD_EV_SEQ_OPEN:
         core_seq_open(c, ev->sequence);
         break;
+    case HD_EV_SEQ_FORK:
+        core_seq_fork(c, &ev->fork);
+        break;
+    case HD_EV_SEQ_KEPT:
+    case HD_EV_SEQ_TAKEN:
+        core_seq_kept(c, ev->sequence, ev->type == HD_EV_SEQ_KEPT);
+        break;
     case HD_EV_SEQ_CLOSE:
         core_seq_close(c, ev->sequence);
         break;

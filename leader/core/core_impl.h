@@ -36,7 +36,7 @@
 /* The most actions of one event: each worker lost (close, state), assigned, sent a half-step of
  * each group, told to fill its log, sent on a fetch, slow or well, with room to spare; reserved
  * before the event is applied. */
-#define MAX_ACTIONS (11 * HD_MAX_WORKERS + 4 * MAX_REPORTS + MAX_AUDIT_ACTIONS)
+#define MAX_ACTIONS (12 * HD_MAX_WORKERS + 4 * MAX_REPORTS + MAX_AUDIT_ACTIONS)
 /* An event may end every audit under way, by asking others for each of them, or those who spoke. */
 #define MAX_AUDIT_ACTIONS (HD_MAX_ROUNDS * HD_MAX_WORKERS * (MAX_OPINIONS + 1))
 

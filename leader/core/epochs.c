@@ -51,15 +51,29 @@ static bool plan_afresh(struct hd_core *c)
     return true;
 }
 
-/* Gives the orphans of the plan out: by the policy, and the rest by the strategy. */
+/* Is there a head whose new owner does not hold it ready? */
+static bool must_rebuild(const struct hd_core *c, const struct hd_plan *p)
+{
+    const struct hd_holds *ready = hd_core_held(c);
+    for (uint32_t h = 0; h < p->count[HD_UNIT_HEAD]; h++) {
+        uint8_t owner = p->owner[HD_UNIT_HEAD][h];
+        if (owner != c->epochs.plan.owner[HD_UNIT_HEAD][h] &&
+            !(ready->mask[HD_UNIT_HEAD][h] & core_bit(owner)))
+            return true;
+    }
+    return false;
+}
+
+/* Gives the orphans of the plan out: by the policy, and the rest by the strategy. Rows that no
+ * request needs are rebuilt for nobody while the others wait. */
 static bool plan_orphans(struct hd_core *c, struct hd_loss_orders *out)
 {
     struct hd_plan *p = &c->epochs.scratch;
     struct hd_loss_input in = {
-        .live = core_live(c),
+        .live = core_live(c) & ~core_spare(c),
         .alive = core_alive(c),
         .takers = core_usable(c) & ~core_suspects(c),
-        .covering = core_covering(c),
+        .covering = core_covering_needed(c),
         .best_covering = core_best_covering(c),
         .ready = hd_core_held(c),
     };
@@ -68,6 +82,8 @@ static bool plan_orphans(struct hd_core *c, struct hd_loss_orders *out)
     c->o.policy->recover(&in, p, out);
     if (!core_fill_plan(c, p, in.alive, out->preferred))
         return false;
+    if (out->clear || must_rebuild(c, p))
+        core_forget(c, UINT64_MAX);
     hd_plan_copy(&c->epochs.plan, p);
     return true;
 }
@@ -172,7 +188,8 @@ static void serve(struct hd_core *c)
 
 static void all_confirmed(struct hd_core *c)
 {
-    uint64_t gaps = c->epochs.gaps & core_live(c);
+    core_forget(c, c->epochs.gaps);
+    uint64_t gaps = c->epochs.gaps & core_needed(c);
     if (gaps)
         begin_epoch(c, gaps, false);
     else
@@ -295,12 +312,13 @@ void core_set_plan(struct hd_core *c, const struct hd_plan *plan)
 
 void core_spoil(struct hd_core *c, uint64_t sequences)
 {
-    c->epochs.spoiled |= sequences & core_live(c);
+    core_forget(c, sequences);
+    c->epochs.spoiled |= sequences & core_live(c) & ~core_spare(c);
 }
 
 void core_spoke_of_all(struct hd_core *c)
 {
-    c->epochs.told = core_live(c);
+    c->epochs.told = core_needed(c);
 }
 
 /* ---- Views ----*/

@@ -17,7 +17,10 @@ enum hd_event_type {
     HD_EV_BROKE_RULES, /* slot sent what makes no sense: cut it off */
     HD_EV_TICK,        /* late_us; about every heartbeat interval */
     HD_EV_SEQ_OPEN,    /* sequence */
-    HD_EV_SEQ_CLOSE,   /* sequence */
+    HD_EV_SEQ_FORK,    /* fork: opened with the first rows of another one */
+    HD_EV_SEQ_KEPT,    /* sequence: no request needs it any more, its rows stay for others */
+    HD_EV_SEQ_TAKEN,   /* sequence: that was kept; a request goes on with it */
+    HD_EV_SEQ_CLOSE,   /* sequence; those that have begun with its rows are closed already */
     HD_EV_HALF,        /* half: the engine wants it done */
     HD_EV_STEP_DONE,   /* the engine ended the step: its rows are now committed */
     HD_EV_REPLAYED,    /* sequences: the engine has abandoned the step in hand, these start again at
@@ -32,6 +35,12 @@ enum hd_event_type {
     HD_EV_SELF_TEST,   /* digest: slot's answer to the self test */
     HD_EV_AUDIT,       /* audit: slot's answer to one */
     HD_EV_DAMAGE,      /* damage: something of slot's own was not what it had been */
+};
+
+/* Rows of positions below `shared` of a sequence are those of its parent, which is live as long as
+ * it is. A whole number of blocks, more than the parent itself shares. */
+struct hd_fork {
+    uint32_t sequence, parent, shared;
 };
 
 struct hd_hello_info {
@@ -125,6 +134,7 @@ struct hd_event {
         struct hd_result_info result;
         uint64_t late_us; /* TICK: how late the loop was */
         uint32_t sequence;
+        struct hd_fork fork;
         struct hd_half_info half;
         uint64_t sequences; /* mask of sequence numbers */
         struct hd_log_info log;
@@ -148,7 +158,10 @@ enum hd_action_type {
     HD_ACT_ASSIGN,       /* assign: to slot, what it owns and holds from `epoch` on */
     HD_ACT_SEQ_OPEN,     /* to slot: sequence (a worker that joined later hears of live ones only
                           * when they are opened after it joined) */
+    HD_ACT_SEQ_FORK,     /* to slot: fork */
     HD_ACT_SEQ_CLOSE,    /* to slot: sequence */
+    HD_ACT_FORGET,       /* engine: close these sequences; they are kept, and none that a request
+                          * needs has begun with their rows. No orders speak of them any more */
     HD_ACT_SEND_HALF,    /* to slot: the half-step in hand of group, under `epoch` */
     HD_ACT_RESET_HALF,   /* engine: forget what was summed up of the half-step in hand of group */
     HD_ACT_DROP_RESULT,  /* the result in hand is of an old epoch or a duplicate: it was not used */
@@ -181,7 +194,8 @@ enum hd_action_type {
 };
 
 struct hd_seq_need {
-    uint32_t sequence, base;          /* positions committed */
+    uint32_t sequence, base;          /* positions committed, with those that are shared */
+    uint32_t parent, shared;          /* as in hd_fork; shared 0: nothing */
     uint32_t inflight[HD_MAX_GROUPS]; /* rows of each group in the step in hand */
     bool replayed; /* drop what there is of it, need nothing: it starts again from position 0. Said
                     * until every worker has confirmed it */
@@ -218,6 +232,7 @@ struct hd_action {
             bool clear;                  /* ASSIGN: drop all K/V first */
         } assign;
         uint32_t sequence;
+        struct hd_fork fork;
         unsigned group;
         uint64_t sequences; /* mask of sequence numbers */
         struct {

@@ -27,6 +27,7 @@ static int find_source(const struct hd_core *c, unsigned slot, uint32_t sequence
 void core_fill_logs(struct hd_core *c)
 {
     uint64_t alive = core_alive(c);
+    uint64_t spare = core_spare(c);
     const struct hd_orders *all = NULL;
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
         struct worker_log *w = &c->logs.of[s];
@@ -38,7 +39,11 @@ void core_fill_logs(struct hd_core *c)
             unsigned q = core_first(lacks);
             if (!core_log_fits(c, s, q)) {
                 w->no_room |= core_bit(q);
-            } else if (find_source(c, s, q) >= 0) {
+                if (!(spare & core_bit(q))) /* those that nobody needs make room */
+                    core_forget(c, spare & w->covers);
+            } else if (find_source(c, s, q) < 0) {
+                core_forget(c, core_bit(q)); /* if nobody needs it */
+            } else {
                 fill |= core_bit(q);
                 w->filling |= core_bit(q);
             }
@@ -212,11 +217,28 @@ uint64_t core_covers(const struct hd_core *c, unsigned slot)
     return c->logs.of[slot].covers;
 }
 
+/* What requests need, and what else it could have. */
+static uint64_t should_cover(const struct hd_core *c, unsigned slot, uint64_t spare)
+{
+    const struct worker_log *w = &c->logs.of[slot];
+    uint64_t never = core_keeps_log(c, slot) ? w->cannot | w->no_room : UINT64_MAX;
+    return core_live(c) & ~(spare & never);
+}
+
 uint64_t core_covering(const struct hd_core *c)
 {
-    uint64_t set = core_alive(c), live = core_live(c);
+    uint64_t set = core_alive(c), spare = core_spare(c);
     for (uint64_t left = set; left; left &= left - 1)
-        if ((c->logs.of[core_first(left)].covers & live) != live)
+        if (should_cover(c, core_first(left), spare) & ~c->logs.of[core_first(left)].covers)
+            set &= ~core_bit(core_first(left));
+    return set;
+}
+
+uint64_t core_covering_needed(const struct hd_core *c)
+{
+    uint64_t set = core_alive(c), needed = core_live(c) & ~core_spare(c);
+    for (uint64_t left = set; left; left &= left - 1)
+        if (needed & ~c->logs.of[core_first(left)].covers)
             set &= ~core_bit(core_first(left));
     return set;
 }

@@ -44,8 +44,10 @@ void core_logs_replayed(struct hd_core *c, uint64_t sequences);
 void core_log_lacks(struct hd_core *c, unsigned slot, uint64_t sequences);
 
 uint64_t core_covers(const struct hd_core *c, unsigned slot); /* sequences */
-/* Who is alive and has a log that holds every live sequence from its start. */
+/* Who is alive and has a log that holds every live sequence from its start; of those that no
+ * request needs, every one that it can hold. */
 uint64_t core_covering(const struct hd_core *c);
+uint64_t core_covering_needed(const struct hd_core *c); /* ... those that a request needs */
 /* Who is alive and covers the most positions of live sequences; nobody, when nobody covers any. */
 uint64_t core_best_covering(const struct hd_core *c);
 

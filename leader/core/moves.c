@@ -251,6 +251,8 @@ void core_move_confirmed(struct hd_core *c, unsigned slot, const struct hd_kv_in
     m->preparing &= ~bit;
     m->late[slot] = 0;
     core_log_lacks(c, slot, gaps);
+    gaps &= ~core_spare(c);
+    core_forget(c, core_gaps(c, kv));
     if (gaps) {
         core_move_forget(c);
         return;

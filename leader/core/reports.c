@@ -23,11 +23,12 @@ static void emit_first(struct hd_core *c)
     c->reports.list[c->reports.n] = (struct report){.lost = first.lost};
 }
 
+/* Of what requests need. */
 static uint64_t live_positions(const struct hd_core *c)
 {
     uint64_t n = 0;
-    for (unsigned i = 0; i < HD_MAX_SEQUENCES; i++)
-        n += core_positions(c, i);
+    for (uint64_t left = core_live(c) & ~core_spare(c); left; left &= left - 1)
+        n += core_positions(c, core_first(left));
     return n;
 }
 

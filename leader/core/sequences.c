@@ -1,4 +1,5 @@
-/* sequences.c - the steps' sequences: opened, replayed, closed, and what is needed of them. */
+/* sequences.c - the steps' sequences: opened, kept, replayed, closed, and what is needed of them.
+ */
 #include "leader/core/core_impl.h"
 
 #include <string.h>
@@ -11,19 +12,83 @@ static uint32_t inflight(const struct sequence *q)
     return rows;
 }
 
+/* Nothing is known of it any more. */
+static void forget_all(struct hd_core *c, uint32_t sequence)
+{
+    uint64_t bit = core_bit(sequence);
+    c->steps.live &= ~bit;
+    c->steps.kept &= ~bit;
+    c->steps.forgotten &= ~bit;
+    c->steps.replayed &= ~bit;
+    c->steps.replaying &= ~bit;
+    c->steps.sequences[sequence] = (struct sequence){0};
+}
+
 void core_seq_open(struct hd_core *c, uint32_t sequence)
 {
     if (sequence >= HD_MAX_SEQUENCES)
         return;
-    uint64_t bit = core_bit(sequence);
-    c->steps.live |= bit;
-    c->steps.replayed &= ~bit;
-    c->steps.replaying &= ~bit;
-    c->steps.sequences[sequence] = (struct sequence){0};
+    forget_all(c, sequence);
+    c->steps.live |= core_bit(sequence);
     for (uint64_t left = core_alive(c); left; left &= left - 1) {
         core_log_opened(c, core_first(left), sequence);
         core_push(c, HD_ACT_SEQ_OPEN, core_first(left))->sequence = sequence;
     }
+}
+
+void core_seq_fork(struct hd_core *c, const struct hd_fork *fork)
+{
+    if (fork->sequence >= HD_MAX_SEQUENCES || fork->parent >= HD_MAX_SEQUENCES)
+        return;
+    forget_all(c, fork->sequence);
+    c->steps.live |= core_bit(fork->sequence);
+    c->steps.sequences[fork->sequence] =
+        (struct sequence){.base = fork->shared, .parent = fork->parent, .shared = fork->shared};
+    for (uint64_t left = core_alive(c); left; left &= left - 1) {
+        core_log_opened(c, core_first(left), fork->sequence);
+        core_push(c, HD_ACT_SEQ_FORK, core_first(left))->fork = *fork;
+    }
+}
+
+void core_seq_kept(struct hd_core *c, uint32_t sequence, bool kept)
+{
+    uint64_t bit = sequence < HD_MAX_SEQUENCES ? core_bit(sequence) & c->steps.live : 0;
+    c->steps.kept = kept ? c->steps.kept | bit : c->steps.kept & ~bit;
+    core_stir(c); /* it was perhaps the one that a log lacked */
+}
+
+uint64_t core_with_parents(const struct hd_core *c, uint64_t set)
+{
+    for (uint64_t left = set; left; left &= left - 1)
+        for (unsigned i = core_first(left); c->steps.sequences[i].shared > 0;) {
+            i = c->steps.sequences[i].parent;
+            set |= core_bit(i);
+        }
+    return set;
+}
+
+/* The set with all that has begun with rows of it. */
+static uint64_t with_children(const struct hd_core *c, uint64_t set)
+{
+    uint64_t all = set;
+    for (uint64_t left = c->steps.live & ~set; left; left &= left - 1)
+        if (core_with_parents(c, left & -left) & set)
+            all |= left & -left;
+    return all;
+}
+
+uint64_t core_spare(const struct hd_core *c)
+{
+    return c->steps.kept ? c->steps.kept & ~core_with_parents(c, c->steps.live & ~c->steps.kept)
+                         : 0;
+}
+
+void core_forget(struct hd_core *c, uint64_t sequences)
+{
+    sequences = with_children(c, sequences & core_spare(c)) & ~c->steps.forgotten;
+    c->steps.forgotten |= sequences;
+    if (sequences)
+        core_push(c, HD_ACT_FORGET, 0)->sequences = sequences;
 }
 
 void core_seq_close(struct hd_core *c, uint32_t sequence)
@@ -33,10 +98,7 @@ void core_seq_close(struct hd_core *c, uint32_t sequence)
     uint64_t bit = core_bit(sequence);
     if (inflight(&c->steps.sequences[sequence]) > 0)
         core_abandon_step(c); /* sequences end between steps, or with the step they are in */
-    c->steps.live &= ~bit;
-    c->steps.replayed &= ~bit;
-    c->steps.replaying &= ~bit;
-    c->steps.sequences[sequence] = (struct sequence){0};
+    forget_all(c, sequence);
     core_epochs_ended(c, bit);
     core_stir(c); /* it was perhaps the one that a log lacked */
     core_logs_ended(c, bit);
@@ -48,7 +110,10 @@ void core_seq_close(struct hd_core *c, uint32_t sequence)
 
 void core_replay(struct hd_core *c, uint64_t sequences)
 {
+    sequences = with_children(c, sequences);
     c->steps.replaying |= sequences;
+    for (uint64_t left = sequences; left; left &= left - 1)
+        c->steps.sequences[core_first(left)].shared = 0; /* each stands alone from now on */
     if (sequences)
         core_push(c, HD_ACT_REPLAY, 0)->sequences = sequences;
 }
@@ -87,6 +152,11 @@ uint64_t core_live(const struct hd_core *c)
     return c->steps.live;
 }
 
+uint64_t core_needed(const struct hd_core *c)
+{
+    return c->steps.live & ~c->steps.forgotten;
+}
+
 uint64_t core_dropping(const struct hd_core *c)
 {
     return c->steps.replayed;
@@ -94,7 +164,8 @@ uint64_t core_dropping(const struct hd_core *c)
 
 uint32_t core_positions(const struct hd_core *c, unsigned sequence)
 {
-    return c->steps.sequences[sequence].base + inflight(&c->steps.sequences[sequence]);
+    const struct sequence *q = &c->steps.sequences[sequence];
+    return q->base + inflight(q) - q->shared;
 }
 
 uint64_t core_in_hand(const struct hd_core *c)
@@ -129,10 +200,13 @@ void core_needs(const struct hd_core *c, struct hd_orders *out)
     uint64_t replayed = c->steps.replayed | c->steps.replaying;
     bool abandoned = c->steps.replaying != 0; /* the step in hand will be, by then */
     out->n_needs = 0;
-    for (uint64_t left = c->steps.live; left; left &= left - 1) {
+    for (uint64_t left = c->steps.live & ~c->steps.forgotten; left; left &= left - 1) {
         unsigned i = core_first(left);
         struct hd_seq_need *need = &out->needs[out->n_needs++];
-        *need = (struct hd_seq_need){.sequence = i, .replayed = replayed & core_bit(i)};
+        *need = (struct hd_seq_need){.sequence = i,
+                                     .parent = c->steps.sequences[i].parent,
+                                     .shared = c->steps.sequences[i].shared,
+                                     .replayed = replayed & core_bit(i)};
         if (need->replayed)
             continue;
         need->base = c->steps.sequences[i].base;
@@ -147,7 +221,8 @@ uint64_t hd_core_positions(const struct hd_core *c)
 {
     uint64_t sum = 0;
     for (uint64_t left = c->steps.live & ~c->steps.replayed; left; left &= left - 1)
-        sum += c->steps.sequences[core_first(left)].base;
+        sum +=
+            c->steps.sequences[core_first(left)].base - c->steps.sequences[core_first(left)].shared;
     return sum;
 }
 
@@ -175,6 +250,19 @@ static const char *check_half(const struct hd_core *c, unsigned group)
                                                        : NULL;
 }
 
+/* Who shares rows has a live parent that shares fewer. */
+static bool forks_hold(const struct hd_core *c)
+{
+    for (uint64_t left = c->steps.live; left; left &= left - 1) {
+        const struct sequence *q = &c->steps.sequences[core_first(left)];
+        const struct sequence *parent = &c->steps.sequences[q->parent];
+        if (q->shared > 0 &&
+            (!(c->steps.live & core_bit(q->parent)) || parent->shared >= q->shared))
+            return false;
+    }
+    return true;
+}
+
 const char *core_check_steps(const struct hd_core *c)
 {
     const char *broken = NULL;
@@ -186,6 +274,12 @@ const char *core_check_steps(const struct hd_core *c)
     for (unsigned i = 0; i < HD_MAX_SEQUENCES && !broken; i++)
         if (!(c->steps.live & core_bit(i)) && core_positions(c, i))
             broken = "closed sequences hold nothing";
+    if (!broken && !forks_hold(c))
+        broken = "what a sequence shares its parent has, and that lives";
+    if (!broken && c->steps.kept & ~c->steps.live)
+        broken = "only live sequences are kept";
+    if (!broken && c->steps.forgotten & ~core_spare(c))
+        broken = "no request needs what is forgotten";
     if (!broken && core_is_ready(c) && c->steps.replayed)
         broken = "nothing is left to drop when ready";
     return broken;

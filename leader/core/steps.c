@@ -110,7 +110,7 @@ static void start_half(struct hd_core *c, unsigned group)
     if (h->held)
         return;
     if (!h->audit)
-        h->audit = core_audit_begin(c, h->half, h->layer, h->sequences);
+        h->audit = core_audit_begin(c, h->half, h->layer, core_with_parents(c, h->sequences));
     send_half(c, group);
 }
 

@@ -5,7 +5,8 @@
 #include "leader/core/core.h"
 
 struct sequence {
-    uint32_t base;                    /* positions committed */
+    uint32_t base;                    /* positions committed, with those that are shared */
+    uint32_t parent, shared;          /* as in hd_fork; shared 0: nothing */
     uint32_t inflight[HD_MAX_GROUPS]; /* rows in the step in hand */
     uint32_t target;                  /* positions it had before its replay */
 };
@@ -38,6 +39,8 @@ struct waiting {
 
 struct steps {
     uint64_t live;      /* open sequences */
+    uint64_t kept;      /* ... that no request runs on */
+    uint64_t forgotten; /* ... and that HD_ACT_FORGET is on its way for */
     uint64_t replaying; /* HD_ACT_REPLAY is on its way for these */
     uint64_t replayed;  /* to be dropped by every worker: said until all have confirmed it */
     struct sequence sequences[HD_MAX_SEQUENCES];
@@ -53,6 +56,8 @@ struct steps {
 };
 
 void core_seq_open(struct hd_core *c, uint32_t sequence);
+void core_seq_fork(struct hd_core *c, const struct hd_fork *fork);
+void core_seq_kept(struct hd_core *c, uint32_t sequence, bool kept);
 void core_seq_close(struct hd_core *c, uint32_t sequence);
 void core_half(struct hd_core *c, const struct hd_half_info *ask);
 void core_result(struct hd_core *c, unsigned slot, const struct hd_result_info *r);
@@ -62,7 +67,9 @@ void core_replayed(struct hd_core *c, uint64_t sequences);
 void core_abandon_step(struct hd_core *c);
 void core_steps_joined(struct hd_core *c, unsigned slot, bool back);
 void core_steps_tick(struct hd_core *c, uint64_t late_us);
-/* Replays begin: HD_ACT_REPLAY is to be pushed. */
+/* These may go: of spare ones. HD_ACT_FORGET is pushed. */
+void core_forget(struct hd_core *c, uint64_t sequences);
+/* Replays begin, also of all that has begun with rows of these: HD_ACT_REPLAY is pushed. */
 void core_replay(struct hd_core *c, uint64_t sequences);
 void core_commit_rows(struct hd_core *c); /* of the step in hand */
 void core_all_dropped(struct hd_core *c); /* every worker has dropped what is replayed */
@@ -75,8 +82,15 @@ void core_reset_halves(struct hd_core *c);
 void core_send_held(struct hd_core *c);
 
 uint64_t core_live(const struct hd_core *c);     /* sequences, as a mask */
+uint64_t core_needed(const struct hd_core *c);   /* ... that are not being forgotten */
 uint64_t core_dropping(const struct hd_core *c); /* those that start again, until all know it */
-uint32_t core_positions(const struct hd_core *c, unsigned sequence); /* in-flight rows as well */
+/* Its own, in-flight rows as well. */
+uint32_t core_positions(const struct hd_core *c, unsigned sequence);
+/* The set with all whose rows theirs begin with. */
+uint64_t core_with_parents(const struct hd_core *c, uint64_t sequences);
+/* Sequences that no request needs: kept, and nothing that runs has begun with their rows. They hold
+ * up nothing: whoever lacks rows of theirs goes on without them, and they are forgotten. */
+uint64_t core_spare(const struct hd_core *c);
 uint64_t core_in_hand(const struct hd_core *c); /* sequences with rows in the step in hand */
 uint64_t core_awaited(const struct hd_core *c); /* slots from which anything is awaited */
 uint64_t core_behind(const struct hd_core *c);  /* ... that somebody else has given */

@@ -140,8 +140,10 @@ static int start_leader(struct hd_up *u, struct hd_error *err)
     hd_command_add_option(&l, "--log-level", u->o->log_level);
     if (u->o->wire)
         hd_command_add_option(&l, "--compute.wire", u->o->wire);
-    if (u->o->client) /* what is measured is one plan: a busy machine makes workers slow */
+    if (u->o->client) { /* what is measured is one plan: a busy machine makes workers slow */
         hd_command_add_option(&l, "--cluster.rebalance", "manual");
+        hd_command_add_option(&l, "--cache.memory", "0"); /* and each prompt as a whole */
+    }
     hd_command_add(&l, "--die-with-parent");
     add_list(&l, &u->o->leader_args);
     return hd_child_start(&u->leader, &u->loop, &l, err);

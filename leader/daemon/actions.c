@@ -193,6 +193,9 @@ static void do_send(struct hd_leader *l, const struct hd_action *a)
     case HD_ACT_AUDIT:
         rc = hd_send_audit(l, p, a);
         break;
+    case HD_ACT_SEQ_FORK:
+        rc = hd_send_fork(l, p, &a->fork);
+        break;
     default:
         rc = hd_send_sequence(l, p, a->sequence, a->type == HD_ACT_SEQ_OPEN);
         break;
@@ -217,6 +220,7 @@ static void perform(struct hd_leader *l, const struct hd_action *a)
     case HD_ACT_PREPARE:
     case HD_ACT_ASSIGN:
     case HD_ACT_SEQ_OPEN:
+    case HD_ACT_SEQ_FORK:
     case HD_ACT_SEQ_CLOSE:
     case HD_ACT_SEND_HALF:
     case HD_ACT_FILL:
@@ -227,6 +231,9 @@ static void perform(struct hd_leader *l, const struct hd_action *a)
     case HD_ACT_SELF_TEST:
     case HD_ACT_AUDIT:
         do_send(l, a);
+        break;
+    case HD_ACT_FORGET:
+        hd_engine_forget(l->engine, a->sequences);
         break;
     case HD_ACT_AUDITED:
         hd_audit_forget(l, a->round);
@@ -293,6 +300,7 @@ void hd_leader_event(struct hd_leader *l, struct hd_event *ev)
     if (l->closing)
         return;
     ev->now_us = hd_now_us();
+    size_t before = l->actions.n;
     int rc = hd_core_step(l->core, ev, &l->actions);
     if (rc < 0) {
         /* Neither can be survived: the core's view of the cluster would no longer be true. */
@@ -300,5 +308,9 @@ void hd_leader_event(struct hd_leader *l, struct hd_event *ev)
                   hd_core_check(l->core) ? hd_core_check(l->core) : "");
         abort();
     }
+    /* What is carried out before it may be the engine, looking for rows to begin with. */
+    for (size_t i = before; i < l->actions.n; i++)
+        if (l->actions.list[i].type == HD_ACT_FORGET)
+            hd_engine_will_forget(l->engine, l->actions.list[i].sequences);
     drain(l);
 }

@@ -64,6 +64,7 @@ struct hd_leader_config {
     int wire;                         /* compute.wire: enum hd_wire */
     uint64_t overlap_rows;            /* compute.overlap_rows: two groups of so many; 0: never */
     int kv_type;                      /* cache.kv_type: enum hd_kv_type */
+    uint64_t cache_memory;            /* cache.memory: bytes of K/V of ended requests; 0: none */
     uint64_t max_sequences, max_rows; /* limits.* */
     uint64_t context;                 /* limits.context: positions, 0 = the model's */
     uint64_t queue;                   /* limits.queue: waiting requests */

@@ -2,7 +2,8 @@
  * the core (a sequence to replay, a worker to drain), and told to whose answers it may be part of.
  *
  * Of a file's bytes nothing was computed: what is packed is checked first. Rows of a log are
- * checked where they are used. Packed weights go into every answer, K/V into its own sequence's. */
+ * checked where they are used. Packed weights go into every answer, K/V into those of its
+ * sequence and of all that began with rows of it. */
 #include "common/util/clock.h"
 #include "leader/daemon/leader_impl.h"
 

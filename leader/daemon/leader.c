@@ -18,6 +18,18 @@ static void engine_sequence_open(void *arg, uint32_t sequence, uint32_t max_posi
     hd_leader_event(arg, &ev);
 }
 
+static void engine_sequence_fork(void *arg, uint32_t sequence, uint32_t parent, uint32_t shared)
+{
+    struct hd_event ev = {.type = HD_EV_SEQ_FORK, .fork = {sequence, parent, shared}};
+    hd_leader_event(arg, &ev);
+}
+
+static void engine_sequence_kept(void *arg, uint32_t sequence, bool kept)
+{
+    struct hd_event ev = {.type = kept ? HD_EV_SEQ_KEPT : HD_EV_SEQ_TAKEN, .sequence = sequence};
+    hd_leader_event(arg, &ev);
+}
+
 static void engine_sequence_close(void *arg, uint32_t sequence)
 {
     struct hd_event ev = {.type = HD_EV_SEQ_CLOSE, .sequence = sequence};
@@ -159,12 +171,15 @@ static int make_engine(struct hd_leader *l, struct hd_error *err)
         .tokenizer = l->tokenizer,
         .ops = {.arg = l,
                 .sequence_open = engine_sequence_open,
+                .sequence_fork = engine_sequence_fork,
+                .sequence_kept = engine_sequence_kept,
                 .sequence_close = engine_sequence_close,
                 .half = engine_half,
                 .step_done = engine_step_done,
                 .step_abandoned = engine_step_abandoned,
                 .wrong_row = hd_digests_wrong_row},
         .max_sequences = (unsigned)c->max_sequences,
+        .sequences = hd_leader_sequences(l),
         .max_rows = (unsigned)c->max_rows,
         .max_queue = (unsigned)c->queue,
         .context = l->context,

@@ -200,6 +200,7 @@ double hd_leader_kv_position_bytes(const struct hd_leader *l);
 /* shares.c: what the workers' logs and memory have room for, and who is slow */
 /* Somebody came or went, or the owners changed. */
 void hd_leader_update_limits(struct hd_leader *l);
+unsigned hd_leader_sequences(const struct hd_leader *l); /* that there can be, kept ones too */
 /* {"positions_logged", "positions", "by"}: what bounds the live sequences; null: nothing does. */
 json_t *hd_limits_json(const struct hd_leader *l);
 /* Sentences about workers that limit something: for a person. */
@@ -281,6 +282,7 @@ int hd_send_fetch(struct hd_peer *p, const struct hd_fetch *f);
 int hd_send_rows(struct hd_peer *p, const struct hd_fetch *f, struct hd_shared *rows);
 int hd_send_drained(struct hd_peer *p);
 int hd_send_sequence(struct hd_leader *l, struct hd_peer *p, uint32_t sequence, bool open);
+int hd_send_fork(struct hd_leader *l, struct hd_peer *p, const struct hd_fork *fork);
 /* HD_ACT_SEND_HALF */
 int hd_send_half(struct hd_leader *l, struct hd_peer *p, const struct hd_action *a);
 /* The units of one kind that the peer owns; *list is malloc'ed, the caller's. */

@@ -34,7 +34,7 @@ int hd_send_welcome(struct hd_leader *l, struct hd_peer *p)
     m.wire = l->wire;
     m.max_rows = (uint32_t)c->max_rows;
     m.max_positions = l->context;
-    m.max_sequences = (uint32_t)c->max_sequences;
+    m.max_sequences = hd_leader_sequences(l);
     m.scrub_s = (uint32_t)c->scrub_s;
     m.audit_every = (uint32_t)c->audit_every;
     return hd_peer_send(p, HD_FRAME_WELCOME, &m.base, NULL);
@@ -97,6 +97,8 @@ static void list_needs(const struct hd_orders *all, uint64_t of, struct needs *o
         m->inflight = (uint32_t *)need->inflight;
         m->n_inflight = HD_MAX_GROUPS;
         m->replayed = need->replayed;
+        m->parent = need->shared ? need->parent : 0;
+        m->shared = need->shared;
         out->refs[out->n++] = m;
     }
 }
@@ -204,6 +206,16 @@ int hd_send_sequence(struct hd_leader *l, struct hd_peer *p, uint32_t sequence, 
     Hydac__V1__SequenceClose m = HYDAC__V1__SEQUENCE_CLOSE__INIT;
     m.sequence = sequence;
     return hd_peer_send(p, HD_FRAME_SEQ_CLOSE, &m.base, NULL);
+}
+
+int hd_send_fork(struct hd_leader *l, struct hd_peer *p, const struct hd_fork *fork)
+{
+    Hydac__V1__SequenceOpen m = HYDAC__V1__SEQUENCE_OPEN__INIT;
+    m.sequence = fork->sequence;
+    m.max_positions = l->context;
+    m.parent = fork->parent;
+    m.shared = fork->shared;
+    return hd_peer_send(p, HD_FRAME_SEQ_OPEN, &m.base, NULL);
 }
 
 /* The half-step's input as bytes to send, made once and shared by every worker and every retry. */

@@ -13,6 +13,7 @@
 /* What has one value for the whole leader. */
 struct totals {
     double running, waiting, prompt_tokens, tokens;
+    double cache_queries, cache_hits, cache_sequences, cache_positions, cache_evictions;
     double steps, rows, wide_rows, logits_again, leader_s;
     double ready, epoch, min_workers;
     double moving, preparing, standby, missing, draining, filling;
@@ -52,6 +53,15 @@ static const struct gauge totals[] = {
     {{"hydac_num_requests_running", "gauge", "Requests that are being computed."}, TOTAL(running)},
     {{"hydac_num_requests_waiting", "gauge", "Requests in the queue."}, TOTAL(waiting)},
     {{"hydac_prompt_tokens_total", "counter", "Tokens of prompts computed."}, TOTAL(prompt_tokens)},
+    {{"hydac_prefix_cache_queries_total", "counter", "Tokens of prompts that were looked for."},
+     TOTAL(cache_queries)},
+    {{"hydac_prefix_cache_hits_total", "counter", "... whose rows were there."}, TOTAL(cache_hits)},
+    {{"hydac_prefix_cache_sequences", "gauge", "Ended requests whose rows are kept."},
+     TOTAL(cache_sequences)},
+    {{"hydac_prefix_cache_positions", "gauge", "Positions of theirs, shared ones once."},
+     TOTAL(cache_positions)},
+    {{"hydac_prefix_cache_evictions_total", "counter", "Ended requests whose rows are not kept."},
+     TOTAL(cache_evictions)},
     {{"hydac_generation_tokens_total", "counter", "Tokens generated."}, TOTAL(tokens)},
     {{"hydac_steps_total", "counter", "Steps: batches of rows through all layers."}, TOTAL(steps)},
     {{"hydac_rows_total", "counter", "Rows of these steps."}, TOTAL(rows)},
@@ -146,6 +156,11 @@ static void read_totals(const struct hd_leader *l, struct totals *t)
         .waiting = s.waiting,
         .prompt_tokens = (double)s.prompt_tokens,
         .tokens = (double)s.tokens,
+        .cache_queries = (double)s.asked_tokens,
+        .cache_hits = (double)s.reused_tokens,
+        .cache_sequences = s.kept,
+        .cache_positions = (double)s.kept_positions,
+        .cache_evictions = (double)s.evictions,
         .steps = (double)s.steps,
         .rows = (double)s.rows,
         .wide_rows = (double)s.wide_rows,

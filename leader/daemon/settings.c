@@ -22,9 +22,10 @@ static const char *const activations[] = {"auto", "f32", NULL};
 static const char *const rebalances[] = {"auto", "manual", NULL};
 static const char *const kv_types[] = {"f16", "f32", NULL};
 
-#define AT(field)     offsetof(struct hd_leader_config, field)
-#define SIZE(field)   sizeof((struct hd_leader_config *)0)->field
-#define STRING(field) HD_CONFIG_STRING, AT(field), SIZE(field)
+#define AT(field)        offsetof(struct hd_leader_config, field)
+#define SIZE(field)      sizeof((struct hd_leader_config *)0)->field
+#define MAX_CACHE_MEMORY 17592186044416.0 /* 16T */
+#define STRING(field)    HD_CONFIG_STRING, AT(field), SIZE(field)
 
 /* ---- The table of `fixed` ------------------------------------------------------------------ */
 
@@ -200,6 +201,11 @@ const struct hd_config_key hd_leader_settings[] = {
              "groups, so that workers compute one while the other is on the wire; 0: never"},
     {"cache", "kv_type", HD_CONFIG_ENUM, AT(kv_type), .words = kv_types, .preset = "f16",
      .help = "the type of K/V rows in the workers' memory"},
+    {"cache", "memory", HD_CONFIG_SIZE, AT(cache_memory), .min = 0, .max = MAX_CACHE_MEMORY,
+     .preset = "1G",
+     .help = "K/V of ended requests that workers keep, in all of them together, for requests that "
+             "begin with the same tokens; at most half of what the workers' memory and logs have "
+             "room for, and less when running requests need it; 0: none"},
     {"integrity", "scrub_s", HD_CONFIG_UINT, AT(scrub_s), .min = 0, .max = MAX_SCRUB_S,
      .preset = "60", /* a round over a gigabyte: 0.2 % of a core */
      .help = "workers look over their memory (weights, K/V, input logs) once in so many seconds, "

@@ -4,7 +4,8 @@
  * Logs: the cluster's soft limit is the room of the best of them, so that at least one worker
  * covers what is alive; what the others cannot hold they do not cover. Requests beyond it wait
  * until they are alone, and are served then. Memory: K/V has to be where its heads are, so the
- * positions that the tightest owner has memory for are a hard limit. */
+ * positions that the tightest owner has memory for are a hard limit. What ended requests leave
+ * behind is kept within both, and goes first. */
 #include "leader/daemon/leader_impl.h"
 
 #include "common/util/clock.h"
@@ -36,6 +37,33 @@ static uint64_t kv_room(const struct hd_leader *l, unsigned slot, double memory)
     return positions < 0 ? 0 : (uint64_t)positions;
 }
 
+unsigned hd_leader_sequences(const struct hd_leader *l)
+{
+    const struct hd_leader_config *c = l->o.config;
+    bool keeps = c->cache_memory > 0 && l->wire == HD_WIRE_EXACT;
+    return keeps ? HD_MAX_SEQUENCES : (unsigned)c->max_sequences;
+}
+
+/* Positions of ended requests that may stay. With compact sums none: their rows are a function of
+ * the plan of then. Half of any memory and of any log is for those that run. */
+static uint64_t cached(const struct hd_leader *l, uint64_t held)
+{
+    double bytes = (double)l->units.heads * hd_leader_kv_position_bytes(l);
+    uint64_t most = (uint64_t)((double)l->o.config->cache_memory / bytes);
+    if (l->wire != HD_WIRE_EXACT)
+        return 0;
+    most = most < held / 2 ? most : held / 2;
+    for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
+        struct hd_log_view log;
+        if (!l->slots[s])
+            continue;
+        hd_core_log_view(l->core, s, &log);
+        if (log.positions > 0 && log.positions / 2 < most)
+            most = log.positions / 2;
+    }
+    return most;
+}
+
 void hd_leader_update_limits(struct hd_leader *l)
 {
     struct hd_plan_worker measured[HD_MAX_WORKERS];
@@ -51,6 +79,7 @@ void hd_leader_update_limits(struct hd_leader *l)
         limit.held = room;
         snprintf(limit.by, sizeof limit.by, "%s", v.name);
     }
+    limit.cached = cached(l, limit.held);
     hd_engine_set_live_limit(l->engine, &limit);
 }
 

@@ -131,12 +131,18 @@ static json_t *engine_json(const struct hd_leader *l)
     struct hd_engine_stats s;
     hd_engine_get_stats(l->engine, &s);
     json_t *experts = l->model->shape.n_experts ? experts_json(l, &s) : NULL;
-    return json_pack("{si si sI sI sI sI sI sI sI sI so*}", "waiting", (int)s.waiting, "running",
+    json_t *cache = json_pack("{sI sI sI sI sI sI}", "queries", (json_int_t)s.asked_tokens, "hits",
+                              (json_int_t)s.reused_tokens, "sequences", (json_int_t)s.kept,
+                              "positions", (json_int_t)s.kept_positions, "limit",
+                              (json_int_t)hd_engine_live_limit(l->engine)->cached, "evictions",
+                              (json_int_t)s.evictions);
+    return json_pack("{si si sI sI sI sI sI sI sI sI so so*}", "waiting", (int)s.waiting, "running",
                      (int)s.running, "requests", (json_int_t)s.requests, "tokens",
                      (json_int_t)s.tokens, "prompt_tokens", (json_int_t)s.prompt_tokens, "steps",
                      (json_int_t)s.steps, "rows", (json_int_t)s.rows, "wide_rows",
                      (json_int_t)s.wide_rows, "logits_again", (json_int_t)s.logits_again,
-                     "leader_us", (json_int_t)s.leader_us, "experts", experts);
+                     "leader_us", (json_int_t)s.leader_us, "prefix_cache", cache, "experts",
+                     experts);
 }
 
 /* Oldest first, as many as the ring still holds. */

@@ -68,6 +68,8 @@ int hd_engine_new(struct hd_engine **out, const struct hd_engine_options *o, str
     e->limit = (struct hd_live_limit){.logged = UINT64_MAX, .held = UINT64_MAX};
     if (e->o.max_sequences > HD_MAX_SEQUENCES)
         e->o.max_sequences = HD_MAX_SEQUENCES;
+    if (e->o.sequences < e->o.max_sequences)
+        e->o.sequences = e->o.max_sequences;
     if (!alloc_rows(e) || !load_vectors(e) || hd_whole_norms_new(&e->whole, e) < 0 ||
         hd_route_init(&e->route, o->model, o->kernels) < 0) {
         hd_engine_free(e);
@@ -92,6 +94,7 @@ void hd_engine_free(struct hd_engine *e)
         return;
     hd_logits_deinit(&e->logits);
     hd_adjust_deinit(&e->adjust);
+    hd_cache_free(e);
     free_list(e->waiting);
     free_list(e->running);
     free(e->rows);
@@ -283,6 +286,7 @@ void hd_engine_set_ready(struct hd_engine *e, bool ready)
 void hd_engine_set_live_limit(struct hd_engine *e, const struct hd_live_limit *limit)
 {
     e->limit = *limit;
+    hd_cache_trim(e);
 }
 
 const struct hd_live_limit *hd_engine_live_limit(const struct hd_engine *e)
@@ -298,8 +302,10 @@ uint64_t hd_engine_replay(struct hd_engine *e, uint64_t mask)
         if (mask >> r->sequence & 1) {
             again += r->done;
             r->done = 0;
+            hd_cache_restart(e, r);
         }
     hd_requests_sweep(e);
+    hd_engine_forget(e, mask);
     return again;
 }
 
@@ -321,4 +327,6 @@ void hd_engine_get_stats(const struct hd_engine *e, struct hd_engine_stats *s)
     s->waiting = e->n_waiting;
     s->running = e->n_running;
     s->expert_rows = e->route.rows;
+    s->kept = (unsigned)__builtin_popcountll(hd_prefixes_in(&e->prefixes, HD_BRANCH_KEPT));
+    s->kept_positions = e->prefixes.kept;
 }

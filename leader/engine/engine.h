@@ -58,6 +58,10 @@ struct hd_engine_ops {
     /* The file's bytes of this token's embedding are not what they were. Returns the reason that
      * requests which need them end with; must not call the engine. Only with `digests`. */
     const char *(*wrong_row)(void *arg, int32_t token);
+    /* Opened with the first `shared` rows of another one. */
+    void (*sequence_fork)(void *arg, uint32_t sequence, uint32_t parent, uint32_t shared);
+    /* No request runs on it any more, its rows stay; or one does again. */
+    void (*sequence_kept)(void *arg, uint32_t sequence, bool kept);
 };
 
 struct hd_engine_options {
@@ -71,7 +75,8 @@ struct hd_engine_options {
     unsigned overlap_rows;                /* a step of so many rows goes in two groups; 0: never */
     const struct hd_tokenizer *tokenizer; /* for stop tokens; NULL: the model's eos */
     struct hd_engine_ops ops;
-    unsigned max_sequences;     /* alive at once, at most HD_MAX_SEQUENCES */
+    unsigned max_sequences;     /* that run at once, at most HD_MAX_SEQUENCES */
+    unsigned sequences;         /* numbers for them and for those that are kept; 0: as many */
     unsigned max_rows;          /* of a step */
     unsigned max_queue;         /* waiting requests */
     uint32_t context;           /* positions of a sequence */
@@ -100,7 +105,9 @@ struct hd_live_limit {
     uint64_t logged; /* that the best input log has room for: a request beyond waits until it is
                       * alone, then it is served all the same */
     uint64_t held;   /* that every worker has memory for: a request beyond is refused */
-    char by[64];     /* whose memory that is */
+    uint64_t cached; /* of ended requests, which are kept for others (cache.c); 0: none are, and
+                      * the ops of forks and of what is kept are not called */
+    char by[64];     /* whose memory `held` is */
 };
 void hd_engine_set_live_limit(struct hd_engine *e, const struct hd_live_limit *limit);
 const struct hd_live_limit *hd_engine_live_limit(const struct hd_engine *e);
@@ -127,6 +134,10 @@ const struct hd_half_work *hd_engine_work(const struct hd_engine *e, unsigned gr
 /* Abandon the step in hand; the sequences in `mask` start again from position 0 (their tokens stay:
  * they are run again, not sampled again). Returns the number of positions to be run again. */
 uint64_t hd_engine_replay(struct hd_engine *e, uint64_t mask);
+/* Close these of the sequences that are kept and that no request needs, with what has begun with
+ * their rows; and before that, let nobody begin with them. */
+void hd_engine_forget(struct hd_engine *e, uint64_t sequences);
+void hd_engine_will_forget(struct hd_engine *e, uint64_t sequences);
 /* Note a finished recovery in every request that is alive. */
 void hd_engine_failover(struct hd_engine *e, const struct hd_failover *f);
 
@@ -138,7 +149,7 @@ void hd_engine_failover(struct hd_engine *e, const struct hd_failover *f);
 
 struct hd_ended_request {
     char id[HD_REQUEST_ID];
-    uint32_t sequence;
+    uint64_t sequences; /* whose rows went into its own (a mask) */
     uint64_t started_us, ended_us;
 };
 /* End with this error every request whose client has heard of a token since `since_us`; the step in
@@ -146,10 +157,10 @@ struct hd_ended_request {
 void hd_engine_fail_told(struct hd_engine *e, uint64_t since_us, const char *why);
 /* ... every request that has begun to be computed. */
 void hd_engine_fail_running(struct hd_engine *e, const char *why);
-/* Their answers say that they are suspect: the sequence's request, or all that have begun. Returns
- * how many were not marked yet. */
+/* Their answers say that they are suspect: those that rows of the sequence went into, or all that
+ * have begun. Returns how many were not marked yet. Nobody begins with such rows any more. */
 unsigned hd_engine_suspect(struct hd_engine *e, uint32_t sequence);
-/* Calls `take` for each that has ended at or after `since_us` and was of that sequence, the latest
+/* Calls `take` for each that has ended at or after `since_us` and used that sequence, the latest
  * first, as far as they are remembered; false: more may have ended since then. */
 bool hd_engine_ended(const struct hd_engine *e, uint64_t since_us, uint32_t sequence,
                      void (*take)(void *arg, const struct hd_ended_request *r), void *arg);
@@ -160,6 +171,11 @@ struct hd_engine_stats {
     uint64_t logits_again;       /* LOGITS half-steps asked for again, for every logit of a row */
     uint64_t leader_us;          /* time spent in the engine's own arithmetic */
     const uint64_t *expert_rows; /* [n_experts]: rows that took each, in all layers; the engine's */
+    /* Of prompts: tokens that were looked for, and that were there. */
+    uint64_t asked_tokens, reused_tokens;
+    unsigned kept;           /* sequences of ended requests */
+    uint64_t kept_positions; /* of their own */
+    uint64_t evictions;
 };
 void hd_engine_get_stats(const struct hd_engine *e, struct hd_engine_stats *s);
 

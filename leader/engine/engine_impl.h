@@ -10,9 +10,9 @@
 #include "leader/engine/adjust.h"
 #include "leader/engine/engine.h"
 #include "leader/engine/logits.h"
+#include "leader/engine/prefixes.h"
 #include "leader/engine/route.h"
 
-#define HD_NO_SEQUENCE UINT32_MAX
 /* Rows whose every logit crosses the wire, in one step: bounds a step's largest answer. */
 #define HD_MAX_FULL_ROWS 16
 
@@ -26,9 +26,13 @@ struct hd_request {
     struct hd_token_bias *bias; /* o.sampling's */
     uint32_t capacity, n_tokens, n_prompt, n_known;
     uint32_t done;    /* positions committed */
+    uint32_t sent;    /* ... or in a step that was begun */
+    uint32_t reused;  /* ... of which it found so many when it began */
+    uint64_t lineage; /* sequences whose rows went into its own (a mask), with its own */
     uint32_t scored;  /* prompt positions whose logits were reported */
     bool cancelled;   /* its client is gone; removed when no step holds it */
     bool ended;       /* its last event was sent, likewise */
+    bool failed;      /* ... with an error */
     bool bad;         /* a worker saw a number that is not finite */
     bool suspect;     /* hd_engine_suspect */
     uint64_t told_us; /* when its client heard of a token last, of the prompt's or the answer's */
@@ -66,7 +70,7 @@ struct hd_engine {
     unsigned n_waiting, n_running;
     uint64_t live_positions;
     struct hd_live_limit limit;
-    uint64_t used_sequences; /* mask of numbers in use */
+    struct hd_prefixes prefixes; /* all sequences */
     bool ready;
 
     /* The step in hand; n_rows 0: none. */
@@ -121,6 +125,28 @@ typedef bool hd_which_requests(const struct hd_request *r, uint64_t us);
 void hd_requests_fail(struct hd_engine *e, hd_which_requests *which, uint64_t us, const char *why);
 /* The request is about to be freed: later findings may concern it yet. */
 void hd_request_note_end(struct hd_engine *e, const struct hd_request *r);
+
+/* cache.c */
+enum hd_cache_begins {
+    HD_CACHE_BEGUN,  /* it has a sequence, and what rows there were for it */
+    HD_CACHE_COMING, /* a running one computes what it could begin with */
+    HD_CACHE_FULL,   /* no room */
+};
+/* Tokens of its prompt whose rows were there. */
+static inline uint32_t hd_request_cached(const struct hd_request *r)
+{
+    return r->reused < r->n_prompt ? r->reused : r->n_prompt;
+}
+enum hd_cache_begins hd_cache_begin(struct hd_engine *e, struct hd_request *r);
+/* Its sequence is kept or closed. */
+void hd_cache_end(struct hd_engine *e, struct hd_request *r);
+void hd_cache_committed(struct hd_engine *e, const struct hd_request *r);
+void hd_cache_restart(struct hd_engine *e, struct hd_request *r); /* it is replayed */
+void hd_cache_trim(struct hd_engine *e);
+/* Nobody begins any more with rows that those of these sequences (a mask) went into. */
+void hd_cache_doom(struct hd_engine *e, uint64_t sequences);
+uint64_t hd_cache_doomed(const struct hd_engine *e);
+void hd_cache_free(struct hd_engine *e);
 
 /* schedule.c */
 void hd_schedule_admit(struct hd_engine *e);

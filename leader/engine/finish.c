@@ -32,10 +32,12 @@ void hd_request_end(struct hd_engine *e, struct hd_request *r, enum hd_finish ho
         .completion_tokens = r->n_tokens - r->n_prompt,
         .failovers = r->failovers,
         .n_failovers = r->n_failovers,
+        .cached_tokens = hd_request_cached(r),
         .suspect = r->suspect,
     };
     fill_timings(r, &end.timings);
     r->ended = true;
+    r->failed = how == HD_FINISH_ERROR;
     e->stats.requests++;
     r->ev.on_end(r->arg, &end);
 }
@@ -43,7 +45,11 @@ void hd_request_end(struct hd_engine *e, struct hd_request *r, enum hd_finish ho
 /* Report token `id` with what the options ask of the row's logits. Candidates are reordered. */
 static void report(struct hd_engine *e, struct hd_request *r, size_t row, bool prompt, int32_t id)
 {
-    struct hd_token_event t = {.prompt = prompt, .id = id, .logprob = NAN, .suspect = r->suspect};
+    struct hd_token_event t = {.prompt = prompt,
+                               .id = id,
+                               .logprob = NAN,
+                               .suspect = r->suspect,
+                               .cached = hd_request_cached(r)};
     r->told_us = hd_now_us();
     t.index = prompt ? r->scored + 1 : r->n_tokens - r->n_prompt;
     struct hd_logprob top[HD_MAX_TOP_LOGPROBS];
@@ -197,6 +203,7 @@ static void commit(struct hd_engine *e)
         if (e->rows[i].position < r->n_prompt && r->done <= e->rows[i].position)
             e->stats.prompt_tokens++;
         r->done = e->rows[i].position + 1;
+        hd_cache_committed(e, r);
         if (r->bad && !r->ended && !r->cancelled)
             hd_request_end(e, r, HD_FINISH_ERROR,
                            "the model gave a number that is not finite (damaged weights?)");

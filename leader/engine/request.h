@@ -46,6 +46,7 @@ struct hd_request_options {
     bool ignore_eos;        /* go on after a stop token */
     bool logprobs;          /* fill hd_token_event.logprob */
     uint32_t top_logprobs;  /* 0 .. HD_MAX_TOP_LOGPROBS alternatives for each token */
+    uint64_t cache_scope;   /* rows are shared with requests of the same one */
     bool prompt_logprobs;   /* events for the prompt's tokens too, before the answer's */
     char id[HD_REQUEST_ID]; /* by which its client and the log know it; "" = none */
 };
@@ -62,7 +63,8 @@ struct hd_token_event {
     float logprob;                /* NAN when not asked for, and for the prompt's first token */
     const struct hd_logprob *top; /* best first; valid during the call */
     uint32_t n_top;
-    bool suspect; /* something that may have gone into it was found damaged since */
+    bool suspect;    /* something that may have gone into it was found damaged since */
+    uint32_t cached; /* tokens of the prompt whose rows were there when it began */
 };
 
 enum hd_finish {
@@ -83,6 +85,7 @@ struct hd_request_end {
     enum hd_finish finish;
     const char *error; /* HD_FINISH_ERROR, else NULL */
     uint32_t prompt_tokens, completion_tokens;
+    uint32_t cached_tokens; /* of the prompt, whose rows were there */
     struct hd_timings timings;
     const struct hd_failover *failovers; /* that this request lived through, in order */
     size_t n_failovers;

@@ -3,32 +3,12 @@
 
 #include <stdlib.h>
 
-/* Positions that a request may come to hold: the budget that it takes while it lives. */
-static uint32_t positions_of(const struct hd_request *r)
-{
-    return r->capacity;
-}
-
 static void append(struct hd_request **list, struct hd_request *r)
 {
     while (*list)
         list = &(*list)->next;
     *list = r;
     r->next = NULL;
-}
-
-static uint32_t free_sequence(const struct hd_engine *e)
-{
-    for (uint32_t i = 0; i < e->o.max_sequences; i++)
-        if (!(e->used_sequences >> i & 1))
-            return i;
-    return HD_NO_SEQUENCE;
-}
-
-static bool has_room(const struct hd_engine *e, const struct hd_request *r)
-{
-    uint64_t positions = e->live_positions + positions_of(r);
-    return positions <= e->limit.logged && positions <= e->limit.held;
 }
 
 /* When the first of the queue came there was memory for it, and now there is less. */
@@ -42,25 +22,32 @@ static bool refuse_first(struct hd_engine *e)
     return true;
 }
 
-/* First come, first served: the head of the queue waits until there is room for it. Alone it is
- * served also without a log that could hold it: then a loss costs its replay. */
+/* Takes one that has begun out of the queue. */
+static void run(struct hd_engine *e, struct hd_request **at)
+{
+    struct hd_request *r = *at;
+    *at = r->next;
+    e->n_waiting--;
+    append(&e->running, r);
+    e->n_running++;
+}
+
+/* First come, first served: who comes first waits until there is room for it. Alone it is served
+ * also without a log that could hold it: then a loss costs its replay. Who waits for rows that
+ * another one computes lets others pass. */
 void hd_schedule_admit(struct hd_engine *e)
 {
-    while (e->waiting) {
-        struct hd_request *r = e->waiting;
-        if (refuse_first(e))
+    struct hd_request **at = &e->waiting;
+    while (*at && e->n_running < e->o.max_sequences) {
+        if (at == &e->waiting && refuse_first(e))
             continue;
-        uint32_t sequence = free_sequence(e);
-        if (sequence == HD_NO_SEQUENCE || (!has_room(e, r) && e->n_running > 0))
+        enum hd_cache_begins how = hd_cache_begin(e, *at);
+        if (how == HD_CACHE_FULL)
             return;
-        e->waiting = r->next;
-        e->n_waiting--;
-        append(&e->running, r);
-        e->n_running++;
-        e->used_sequences |= UINT64_C(1) << sequence;
-        e->live_positions += positions_of(r);
-        r->sequence = sequence;
-        e->o.ops.sequence_open(e->o.ops.arg, sequence, r->capacity);
+        if (how == HD_CACHE_BEGUN)
+            run(e, at);
+        else
+            at = &(*at)->next;
     }
 }
 
@@ -125,9 +112,7 @@ void hd_request_release(struct hd_engine *e, struct hd_request *r)
 {
     if (r->sequence != HD_NO_SEQUENCE) {
         hd_request_note_end(e, r);
-        e->used_sequences &= ~(UINT64_C(1) << r->sequence);
-        e->live_positions -= positions_of(r);
-        e->o.ops.sequence_close(e->o.ops.arg, r->sequence);
+        hd_cache_end(e, r);
     }
     hd_request_free(r);
 }

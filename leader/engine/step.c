@@ -176,6 +176,8 @@ bool hd_step_begin(struct hd_engine *e)
     }
     for (size_t i = 0; i < e->n_rows; i++) {
         struct hd_request *r = e->rows[i].r;
+        if (r->sent <= e->rows[i].position)
+            r->sent = e->rows[i].position + 1;
         if (r->started_us == 0) {
             r->started_us = now;
             hd_serving_started(e->o.serving, r->submitted_us, now);

@@ -33,28 +33,37 @@ static bool told_since(const struct hd_request *r, uint64_t since_us)
 
 static bool has_begun(const struct hd_request *r, uint64_t us)
 {
-    return r->started_us > 0;
+    return r->started_us > 0 || r->reused > 0; /* rows of before count as computed */
 }
 
 void hd_engine_fail_told(struct hd_engine *e, uint64_t since_us, const char *why)
 {
     hd_requests_fail(e, told_since, since_us, why);
+    hd_cache_doom(e, UINT64_MAX);
 }
 
 void hd_engine_fail_running(struct hd_engine *e, const char *why)
 {
     hd_requests_fail(e, has_begun, 0, why);
+    hd_cache_doom(e, UINT64_MAX);
+}
+
+static uint64_t set_of(uint32_t sequence)
+{
+    return sequence == HD_ALL_SEQUENCES ? UINT64_MAX : UINT64_C(1) << sequence;
 }
 
 unsigned hd_engine_suspect(struct hd_engine *e, uint32_t sequence)
 {
+    uint64_t of = set_of(sequence);
     unsigned n = 0;
     for (struct hd_request *r = e->running; r; r = r->next) {
-        if (!has_begun(r, 0) || (sequence != HD_ALL_SEQUENCES && r->sequence != sequence))
+        if (!has_begun(r, 0) || !(r->lineage & of))
             continue;
         n += !r->suspect;
         r->suspect = true;
     }
+    hd_cache_doom(e, of);
     return n;
 }
 
@@ -64,7 +73,7 @@ void hd_request_note_end(struct hd_engine *e, const struct hd_request *r)
         return;
     struct hd_ended_request *to = &e->ended[e->n_ended++ % HD_ENDED_REQUESTS];
     *to = (struct hd_ended_request){
-        .sequence = r->sequence, .started_us = r->started_us, .ended_us = hd_now_us()};
+        .sequences = r->lineage, .started_us = r->started_us, .ended_us = hd_now_us()};
     memcpy(to->id, r->o.id, sizeof to->id);
 }
 
@@ -77,7 +86,7 @@ bool hd_engine_ended(const struct hd_engine *e, uint64_t since_us, uint32_t sequ
             return false;
         if (r->ended_us < since_us)
             break; /* they ended in this order */
-        if (sequence == HD_ALL_SEQUENCES || r->sequence == sequence)
+        if (r->sequences & set_of(sequence))
             take(arg, r);
     }
     return true;

@@ -3,7 +3,7 @@
 
     HYDAC_BUILD=build tests/chaos/flips.py [--flips 200] [--scrub 2] [--model M.gguf] [--seed 1]
 
-Three workers, streams without end; in one of the workers one random bit at a time is flipped, in
+Three workers, streams without end, which begin with rows that those before have left; in one of the workers one random bit at a time is flipped, in
 its packed weights, its K/V rows and its input log in turn (memory_gdb.py; a few at a time, in
 different places). Each must be found and told within a round, and made good: weights packed anew,
 K/V computed again, the log filled from another worker. Every answer is compared with that of an

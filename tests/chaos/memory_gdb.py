@@ -71,7 +71,7 @@ def kv_rows(kv):
         lanes = kv["sequence"][s]
         for i in range(int(kv["layers"]) * heads) if int(lanes) else ():
             layer, head, valid = i // heads, i % heads, int(lanes[i]["valid"])
-            for b in range((valid + 63) // 64):
+            for b in range(int(lanes[i]["first"]), (valid + 63) // 64):  # the parent's before it
                 for half in ("k", "v"):
                     yield {
                         "kind": "kv",
@@ -90,7 +90,7 @@ def log_rows(log):
         sequence = log["sequence"][s]
         for layer in range(int(log["o"]["layers"])) if int(sequence["extents"]) else ():
             count = int(sequence["extents"][layer]["count"])
-            for c in range((count + 63) // 64):
+            for c in range(int(sequence["start"]) // 64, (count + 63) // 64):
                 yield {
                     "kind": "log",
                     "address": int(sequence["chunk"][c]["rows"]) + layer * 64 * row,

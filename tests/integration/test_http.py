@@ -222,6 +222,7 @@ def test_completion_object(served):
         "prompt_tokens": len(PROMPT),
         "completion_tokens": 8,
         "total_tokens": len(PROMPT) + 8,
+        "prompt_tokens_details": {"cached_tokens": 0},
     }
     assert "hydac" not in reply
 

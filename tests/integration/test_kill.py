@@ -35,7 +35,7 @@ def tiny(model):
 @pytest.fixture(scope="module", params=[0, 8], ids=["one_group", "two_groups"])
 def slow(slow_model, request):
     overlap = f"--compute.overlap_rows={request.param}"
-    with cluster_of(slow_model, "--limits.max_rows=16", overlap) as c:
+    with cluster_of(slow_model, "--limits.max_rows=16", overlap, "--cache.memory=0") as c:
         yield c, c.client.complete(LONG_PROMPT, 8).tokens
 
 

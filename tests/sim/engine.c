@@ -36,6 +36,21 @@ static uint32_t reference_token(const struct sim *s, struct reference *ref,
     return sim_token(logits);
 }
 
+/* Often it begins with tokens of one before it, and part of that one's answer. */
+static void begin_like_another(struct sim *s, struct sim_request *r)
+{
+    uint64_t before = (uint64_t)(r - s->engine.requests);
+    if (before == 0 || sim_chance(s, 40))
+        return;
+    const struct sim_request *other = &s->engine.requests[sim_below(s, before)];
+    uint32_t most = other->n_prompt + other->n_want;
+    most = most < r->n_prompt ? most : r->n_prompt;
+    most = 1 + (uint32_t)sim_below(s, most);
+    r->seed = other->seed;
+    for (uint32_t p = 0; p < most; p++)
+        r->tokens[p] = r->expected[p] = other->expected[p];
+}
+
 void sim_request_init(struct sim *s, struct sim_request *r)
 {
     struct reference ref;
@@ -45,6 +60,7 @@ void sim_request_init(struct sim *s, struct sim_request *r)
     r->n_tokens = r->n_prompt;
     for (uint32_t p = 0; p < r->n_prompt; p++)
         r->tokens[p] = r->expected[p] = (uint32_t)sim_below(s, 1000);
+    begin_like_another(s, r);
     for (uint32_t p = 0; p + 1 < r->n_prompt + r->n_want; p++) {
         uint32_t token = reference_token(s, &ref, r, p);
         if (p + 1 >= r->n_prompt)
@@ -53,12 +69,6 @@ void sim_request_init(struct sim *s, struct sim_request *r)
 }
 
 /* ---- Ends ----*/
-
-static void sequence_event(struct sim *s, enum hd_event_type type, int sequence)
-{
-    struct hd_event ev = {.type = type, .sequence = (uint32_t)sequence};
-    sim_leader_event(s, &ev);
-}
 
 static void end_request(struct sim *s, struct sim_request *r)
 {
@@ -78,7 +88,7 @@ static void sweep(struct sim *s)
             continue;
         int sequence = r->sequence;
         r->sequence = -1;
-        sequence_event(s, HD_EV_SEQ_CLOSE, sequence);
+        sim_branch_end(s, (uint32_t)sequence, !r->failed && !r->named && !r->wrong);
     }
 }
 
@@ -124,21 +134,16 @@ void sim_engine_fail_told(struct sim *s, uint64_t since)
 
 static void admit(struct sim *s)
 {
-    uint64_t used = 0;
+    unsigned running = 0;
     for (unsigned i = 0; i < s->engine.n_requests; i++)
-        if (s->engine.requests[i].sequence >= 0)
-            used |= UINT64_C(1) << s->engine.requests[i].sequence;
-    for (unsigned i = 0; i < s->engine.n_requests; i++) {
+        running += s->engine.requests[i].sequence >= 0;
+    for (unsigned i = 0; i < s->engine.n_requests && running < SIM_RUNNING; i++) {
         struct sim_request *r = &s->engine.requests[i];
         if (!r->submitted || r->ends || r->sequence >= 0)
             continue;
-        for (int q = 0; q < SIM_SEQUENCES && r->sequence < 0; q++)
-            if (!(used >> q & 1))
-                r->sequence = q;
-        if (r->sequence < 0)
+        if (!sim_branch_begin(s, r))
             return;
-        used |= UINT64_C(1) << r->sequence;
-        sequence_event(s, HD_EV_SEQ_OPEN, r->sequence);
+        running++;
     }
 }
 
@@ -234,6 +239,9 @@ void sim_engine_kick(struct sim *s)
     if (e->n_rows == 0)
         return;
     e->step++;
+    for (size_t i = 0; i < e->n_rows; i++)
+        if (e->rows[i].r->sent <= e->rows[i].position)
+            e->rows[i].r->sent = e->rows[i].position + 1;
     form_groups(s);
     ask_in_turn(s);
 }
@@ -367,8 +375,9 @@ void sim_engine_replay(struct sim *s, uint64_t mask)
         struct sim_request *r = &e->requests[i];
         if (r->sequence >= 0 && mask >> r->sequence & 1) {
             e->rows_replayed += r->done;
-            r->done = 0;
+            r->done = r->sent = 0;
         }
     }
+    sim_branch_restart(s, mask);
     sweep(s);
 }

@@ -112,6 +112,11 @@ static void send_simple(struct sim *s, const struct hd_action *a)
     case HD_ACT_DRAINED:
         m.type = MSG_DRAINED;
         break;
+    case HD_ACT_SEQ_FORK:
+        m.type = MSG_OPEN;
+        m.sequence = a->fork.sequence;
+        m.fork = a->fork;
+        break;
     default:
         m.type = a->type == HD_ACT_SEQ_OPEN ? MSG_OPEN : MSG_CLOSE;
         m.sequence = a->sequence;
@@ -212,6 +217,7 @@ static void perform(struct sim *s, const struct hd_action *a)
         break;
     case HD_ACT_HEARTBEAT:
     case HD_ACT_SEQ_OPEN:
+    case HD_ACT_SEQ_FORK:
     case HD_ACT_SEQ_CLOSE:
     case HD_ACT_SEND_HALF:
     case HD_ACT_DRAINED:
@@ -237,6 +243,10 @@ static void perform(struct sim *s, const struct hd_action *a)
     case HD_ACT_READY:
     case HD_ACT_NOT_READY:
         set_ready(s, a->type == HD_ACT_READY);
+        break;
+    case HD_ACT_FORGET:
+        sim_note(s, "forget", 0, a->sequences);
+        sim_branch_forget(s, a->sequences);
         break;
     case HD_ACT_REPLAY:
         replay(s, a->sequences);
@@ -264,6 +274,7 @@ static void perform(struct sim *s, const struct hd_action *a)
 
 void sim_leader_event(struct sim *s, struct hd_event *ev)
 {
+    size_t before = s->actions.n;
     ev->now_us = s->now;
     if (hd_core_step(s->core, ev, &s->actions) < 0)
         sim_fail(s, "the core failed");
@@ -272,6 +283,9 @@ void sim_leader_event(struct sim *s, struct hd_event *ev)
         sim_fail(s, "broken: %s", broken);
     if (hd_core_state(s->core) == HD_CLUSTER_WAITING && hd_core_epoch(s->core) > 0)
         s->all_lost = true;
+    for (size_t i = before; i < s->actions.n; i++) /* the engine may be busy now, and look for it */
+        if (s->actions.list[i].type == HD_ACT_FORGET)
+            sim_branch_doom(s, s->actions.list[i].sequences);
     if (s->draining)
         return;
     s->draining = true;

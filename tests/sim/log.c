@@ -40,6 +40,7 @@ static void go_on_filling(struct sim *s, unsigned worker)
 void sim_log_fill(struct sim *s, unsigned worker, const struct sim_msg *m)
 {
     struct sim_worker *w = &s->workers[worker];
+    sim_worker_note_shares(w, m);
     for (size_t i = 0; i < m->n_needs; i++) {
         struct sim_fill *f = &w->fill[m->needs[i].sequence];
         f->active = true;

@@ -11,7 +11,8 @@
 #include "leader/core/core.h"
 
 #define SIM_WORKERS   6
-#define SIM_SEQUENCES 4
+#define SIM_SEQUENCES 6
+#define SIM_RUNNING   4 /* at once; the others are kept */
 #define SIM_LAYERS    2
 #define SIM_HEADS     5 /* at most */
 #define SIM_POSITIONS 24
@@ -64,6 +65,7 @@ struct sim_msg {
     uint64_t digest;       /* TESTED, AUDITED */
     bool again, cannot;    /* AUDIT; AUDITED */
     bool clear;
+    struct hd_fork fork; /* OPEN; shared 0: it begins with nothing */
     struct hd_seq_need needs[SIM_SEQUENCES];
     size_t n_needs;
     uint32_t layers_done[HD_MAX_GROUPS];
@@ -124,6 +126,7 @@ struct sim_worker {
     uint64_t held[HD_UNIT_KINDS], hold[HD_UNIT_KINDS]; /* ready; to be held */
     uint64_t round;                                    /* that is to be answered; 0: none */
     struct sim_msg prepare;                            /* the message that began it */
+    struct hd_fork shares[SIM_SEQUENCES]; /* rows that are another one's; shared 0: none */
     uint64_t kv[SIM_SEQUENCES][SIM_LAYERS][SIM_HEADS][SIM_POSITIONS];
     uint32_t valid[SIM_SEQUENCES][SIM_LAYERS][SIM_HEADS];
     uint64_t log[SIM_SEQUENCES][SIM_LAYERS][SIM_POSITIONS];
@@ -144,6 +147,8 @@ struct sim_request {
     uint32_t tokens[SIM_POSITIONS + 1];   /* prompt, then the answer so far */
     uint32_t expected[SIM_POSITIONS + 1]; /* what they must be */
     uint32_t n_tokens, done;              /* positions committed */
+    uint32_t sent;                        /* positions in a step that was begun */
+    uint64_t lineage;                     /* sequences whose rows went into its own (a mask) */
     int sequence;                         /* -1: waits, or has ended */
     bool submitted, cancelled;
     unsigned ends; /* must come to 1 */
@@ -166,7 +171,17 @@ struct sim_group {
     uint32_t layer;
     uint64_t summed; /* units whose partials are in */
 };
+/* A sequence of a request that runs, or has run. */
+struct sim_branch {
+    enum { SIM_FREE, SIM_RUNS, SIM_KEPT } state;
+    struct sim_request *of; /* whose tokens they are */
+    uint32_t parent, shared, done;
+    uint64_t lineage;
+    bool doomed; /* it is about to be closed */
+    bool frozen; /* workers have rows of a step that was given up */
+};
 struct sim_engine {
+    struct sim_branch branches[SIM_SEQUENCES];
     struct sim_request requests[SIM_REQUESTS];
     unsigned n_requests;
     bool ready;
@@ -230,6 +245,8 @@ struct sim {
     bool joined_late, all_lost, prepared, gave_up_log;
     unsigned asked, equal, blamed, doubts, ended_wrong, failing, rows_equal, rows_unequal;
     unsigned losses, forgotten, recoveries, replays, moves, fills, drained, standby_used;
+    unsigned forks, resumed;  /* requests that began with rows of another one, went on with one's */
+    unsigned evicted, forgot; /* sequences of ended ones, for a number, and otherwise */
     unsigned relieved, returned; /* for being slow; got their share back */
     unsigned pairs,
         pairs_lost; /* steps in two groups; of the second's half-steps, those asked for again */
@@ -284,6 +301,10 @@ void sim_worker_leave(struct sim *s, unsigned worker); /* SIGTERM */
 /* The compute thread takes one job after the other; the answer leaves when it is done. */
 void sim_worker_emit(struct sim *s, unsigned worker, uint64_t cost, struct sim_msg *msg);
 void sim_worker_wake(struct sim *s, unsigned worker); /* there is something for a quiet moment */
+/* What these needs say that sequences share. */
+void sim_worker_note_shares(struct sim_worker *w, const struct sim_msg *m);
+/* Whose row of a position it is: the sequence's, or that of one which it shares with. */
+uint32_t sim_row_owner(const struct sim_worker *w, uint32_t sequence, uint32_t position);
 uint32_t sim_needed(const struct sim_msg *m, const struct hd_seq_need *need, uint32_t layer);
 
 /* What the row gives with these units; FFN, LOGITS. */
@@ -308,6 +329,13 @@ void sim_log_take_rows(struct sim *s, unsigned worker, const struct sim_msg *m);
 void sim_log_serve(struct sim *s, unsigned worker, const struct sim_msg *m);
 void sim_log_say(struct sim *s, unsigned worker, uint32_t sequence, bool complete);
 bool sim_log_keep(struct sim_worker *w, uint32_t layer, const struct sim_row *r);
+
+/* branches.c: requests begin with rows that are there, and leave theirs behind */
+bool sim_branch_begin(struct sim *s, struct sim_request *r); /* false: there is no number */
+void sim_branch_end(struct sim *s, uint32_t sequence, bool keep);
+void sim_branch_restart(struct sim *s, uint64_t sequences); /* kept ones are closed */
+void sim_branch_forget(struct sim *s, uint64_t sequences);
+void sim_branch_doom(struct sim *s, uint64_t sequences); /* ... soon */
 
 /* engine.c */
 void sim_request_init(struct sim *s, struct sim_request *r);

@@ -352,7 +352,7 @@ struct totals {
     unsigned long asked, equal, blamed, doubts, ended_wrong, failing, liars;
     unsigned long rows_equal, rows_unequal;
     unsigned long losses, forgotten, recoveries, replays, moves, fills, drained, standby_used,
-        pairs, pairs_lost, relieved, returned;
+        pairs, pairs_lost, relieved, returned, forks, resumed, evicted, forgot;
 };
 
 static void run_seed(uint64_t seed, bool trace, struct totals *t)
@@ -384,6 +384,10 @@ static void run_seed(uint64_t seed, bool trace, struct totals *t)
     t->pairs_lost += s.pairs_lost;
     t->relieved += s.relieved;
     t->returned += s.returned;
+    t->forks += s.forks;
+    t->resumed += s.resumed;
+    t->evicted += s.evicted;
+    t->forgot += s.forgot;
     finish(&s);
 }
 
@@ -412,6 +416,10 @@ int main(int argc, char **argv)
            "back\n",
            (unsigned long long)seeds, t.losses, t.forgotten, t.recoveries, t.standby_used,
            t.replays, t.moves, t.fills, t.drained, t.pairs, t.pairs_lost, t.relieved, t.returned);
+    printf(
+        "%lu requests began with rows of others, %lu went on with those of one; of others %lu were "
+        "closed for a number, %lu forgotten\n",
+        t.forks, t.resumed, t.evicted, t.forgot);
     printf("%lu liars: %lu blamed, %lu times nobody could be, %lu audits, %lu of them equal; %lu "
            "answers ended wrong before that; %lu workers drained for their memory; rows that two "
            "had: %lu times equal, %lu times not\n",

@@ -107,8 +107,8 @@ static bool kv_rows(const struct sim_worker *w, const struct sim_msg *m, const s
                     uint32_t head, uint64_t *kv)
 {
     for (uint32_t p = 0; p <= r->position; p++) {
-        const uint64_t *x =
-            p < w->logged[r->sequence][m->layer] ? &w->log[r->sequence][m->layer][p] : NULL;
+        uint32_t q = sim_row_owner(w, r->sequence, p);
+        const uint64_t *x = p < w->logged[q][m->layer] ? &w->log[q][m->layer][p] : NULL;
         for (size_t i = 0; i < m->n_rows; i++)
             if (m->rows[i].sequence == r->sequence && m->rows[i].position == p)
                 x = &m->rows[i].x;
@@ -267,6 +267,7 @@ static void blame(struct sim *s, const struct hd_action *a)
     sim_note_why(s, "blamed", a->slot, 0, "computed wrong bits");
     name_ended(s, a->wrong.since_us);
     sim_engine_fail_told(s, a->wrong.since_us);
+    sim_branch_forget(s, UINT64_MAX);
     s->lying = false;
     s->gave_up_log = true; /* all that is left is replayed */
     for (unsigned i = 0; i < s->engine.n_requests; i++) {
@@ -295,6 +296,7 @@ static void nobody_knows(struct sim *s, const struct hd_action *a)
     s->doubts++;
     name_ended(s, a->doubt.since_us);
     sim_engine_fail_told(s, 0);
+    sim_branch_forget(s, UINT64_MAX);
     s->gave_up_log = true;
 }
 
@@ -310,10 +312,13 @@ static void rows_differ(struct sim *s, const struct hd_action *a)
 {
     if (!has_liar(s))
         sim_fail(s, "two workers have other rows, and nobody lies");
-    s->gave_up_log = true; /* they may be replayed */
+    s->gave_up_log = true;                       /* they may be replayed */
+    for (uint32_t q = 0; q < SIM_SEQUENCES; q++) /* nobody begins with them any more */
+        if (s->engine.branches[q].lineage & a->rows.sequences)
+            sim_branch_forget(s, UINT64_C(1) << q);
     for (unsigned i = 0; i < s->engine.n_requests; i++) {
         struct sim_request *r = &s->engine.requests[i];
-        r->named |= r->sequence >= 0 && a->rows.sequences >> r->sequence & 1;
+        r->named |= r->sequence >= 0 && a->rows.sequences & r->lineage;
     }
 }
 

@@ -38,12 +38,22 @@ uint32_t sim_token(uint64_t logits)
     return (uint32_t)(logits >> 32);
 }
 
-static void drop_sequence(struct sim_worker *w, uint32_t sequence)
+uint32_t sim_row_owner(const struct sim_worker *w, uint32_t sequence, uint32_t position)
 {
-    memset(w->valid[sequence], 0, sizeof w->valid[sequence]);
-    memset(w->logged[sequence], 0, sizeof w->logged[sequence]);
-    for (uint32_t l = 0; l < SIM_LAYERS; l++)
+    while (position < w->shares[sequence].shared)
+        sequence = w->shares[sequence].parent;
+    return sequence;
+}
+
+static void drop_own(struct sim_worker *w, uint32_t sequence, struct hd_fork share)
+{
+    w->shares[sequence] = share;
+    for (uint32_t l = 0; l < SIM_LAYERS; l++) {
+        for (uint32_t h = 0; h < SIM_HEADS; h++)
+            w->valid[sequence][l][h] = share.shared;
+        w->logged[sequence][l] = share.shared;
         w->tail[sequence][l] = SIM_NO_TAIL;
+    }
     if (w->fill[sequence].active && w->fetch_sequence == sequence)
         w->fetch_id = 0;
     w->fill[sequence].active = false;
@@ -52,6 +62,25 @@ static void drop_sequence(struct sim_worker *w, uint32_t sequence)
             w->audits[i].cannot |=
                 w->audits[i].half == HD_HALF_ATTENTION && w->audits[i].rows[r].sequence == sequence;
     w->said_gap &= ~(UINT64_C(1) << sequence);
+}
+
+/* With it goes whoever shares its rows. */
+static void drop_sequence(struct sim_worker *w, uint32_t sequence)
+{
+    drop_own(w, sequence, (struct hd_fork){0});
+    for (uint32_t q = 0; q < SIM_SEQUENCES; q++)
+        if (w->shares[q].shared > 0 && w->shares[q].parent == sequence)
+            drop_sequence(w, q);
+}
+
+void sim_worker_note_shares(struct sim_worker *w, const struct sim_msg *m)
+{
+    for (size_t i = 0; i < m->n_needs; i++) {
+        const struct hd_seq_need *n = &m->needs[i];
+        const struct hd_fork *has = &w->shares[n->sequence];
+        if (has->shared != n->shared || (n->shared > 0 && has->parent != n->parent))
+            drop_own(w, n->sequence, (struct hd_fork){n->sequence, n->parent, n->shared});
+    }
 }
 
 /* The connection has ended: weights stay, sequences are forgotten. */
@@ -142,7 +171,7 @@ static void drop_heads(struct sim_worker *w, uint64_t heads)
         for (uint32_t l = 0; l < SIM_LAYERS; l++)
             for (uint32_t h = 0; h < SIM_HEADS; h++)
                 if (heads >> h & 1)
-                    w->valid[q][l][h] = 0;
+                    w->valid[q][l][h] = w->shares[q].shared;
 }
 
 static uint64_t gaps_of(const struct sim_worker *w, const struct sim_msg *m, uint64_t heads)
@@ -189,6 +218,7 @@ static void take_over(struct sim *s, unsigned worker, const struct sim_msg *m, s
     for (size_t i = 0; i < m->n_needs; i++)
         if (m->needs[i].replayed)
             drop_sequence(w, m->needs[i].sequence);
+    sim_worker_note_shares(w, m);
     for (uint32_t h = 0; h < SIM_HEADS; h++)
         if (kv->units[HD_UNIT_HEAD] >> h & 1 && is_ready(w, m, h))
             kv->hold[HD_UNIT_HEAD] |= UINT64_C(1) << h;
@@ -209,11 +239,11 @@ static void say_digests(const struct sim_worker *w, const struct sim_msg *m, str
         for (uint32_t h = 0; h < SIM_HEADS; h++) {
             uint32_t q = m->needs[i].sequence, end = sim_needed(m, &m->needs[i], 0);
             uint64_t digest = 1;
-            bool all = end > 0;
+            bool all = end > w->shares[q].shared;
             for (uint32_t l = 0; l < SIM_LAYERS; l++) {
                 end = sim_needed(m, &m->needs[i], l);
                 all &= w->valid[q][l][h] >= end;
-                for (uint32_t p = 0; p < end && all; p++)
+                for (uint32_t p = w->shares[q].shared; p < end && all; p++)
                     digest = sim_mix(digest, l * 1000 + p, w->kv[q][l][h][p]);
             }
             kv->digests[q][h] = all ? digest | 1 : 0;
@@ -231,7 +261,9 @@ static void assign(struct sim *s, unsigned worker, const struct sim_msg *m)
     w->round = m->round;
     w->prepare = *m;
     memcpy(w->hold, m->hold, sizeof w->hold);
-    if (!m->round) {
+    if (m->round) {
+        sim_worker_note_shares(w, m);
+    } else {
         take_over(s, worker, m, &kv);
         say_digests(w, m, &kv);
         sim_worker_emit(s, worker, 200 + sim_below(s, 4000), &kv);
@@ -315,11 +347,24 @@ static void follow(struct sim_worker *w, const struct sim_msg *m)
         }
 }
 
+/* Rows 0 .. position of a head, each where it is. */
+static void gather(struct sim *s, const struct sim_worker *w, const struct sim_msg *m,
+                   const struct sim_row *r, uint32_t head, uint64_t *rows)
+{
+    for (uint32_t p = 0; p <= r->position; p++) {
+        uint32_t q = sim_row_owner(w, r->sequence, p);
+        if (w->valid[q][m->layer][head] <= p)
+            sim_fail(s, "position %u of sequence %u, which %u shares, is not there", p, q,
+                     r->sequence);
+        rows[p] = w->kv[q][m->layer][head][p];
+    }
+}
+
 static uint64_t attention(struct sim *s, unsigned worker, const struct sim_msg *m,
                           const struct sim_row *r)
 {
     struct sim_worker *w = &s->workers[worker];
-    uint64_t sum = 0;
+    uint64_t sum = 0, rows[SIM_POSITIONS];
     for (uint32_t h = 0; h < SIM_HEADS; h++) {
         if (!(w->owned[HD_UNIT_HEAD] >> h & 1))
             continue;
@@ -334,7 +379,8 @@ static uint64_t attention(struct sim *s, unsigned worker, const struct sim_msg *
         else if (kv[r->position] != row && !s->lying)
             sim_fail(s, "w%u: position %u of sequence %u was another row before", worker,
                      r->position, r->sequence);
-        sum += sim_attention(m->layer, h, r->x, kv, r->position);
+        gather(s, w, m, r, h, rows);
+        sum += sim_attention(m->layer, h, r->x, rows, r->position);
     }
     return sum;
 }
@@ -417,6 +463,7 @@ void sim_worker_receive(struct sim *s, unsigned worker, const struct sim_msg *m)
     case MSG_OPEN:
     case MSG_CLOSE:
         drop_sequence(w, m->sequence);
+        drop_own(w, m->sequence, m->fork);
         break;
     case MSG_STEP:
         step(s, worker, m);

@@ -212,7 +212,7 @@ static int list_digests(struct rebuild *r)
         return HD_E_NOMEM;
     for (size_t i = 0; i < r->a->n_needs; i++) {
         const struct hd_sequence_need *need = &r->a->needs[i];
-        for (uint32_t h = 0; h < heads && hd_needed(r->a, need, 0) > 0; h++)
+        for (uint32_t h = 0; h < heads && hd_needed(r->a, need, 0) > need->share.shared; h++)
             if (has_all(r, need, h))
                 report->digests[report->n_digests++] =
                     (struct hd_rows_digest){need->sequence, h, digest_of(r, need, h)};

@@ -86,6 +86,8 @@ static void say_needs(struct trace *t, const struct hd_orders *all, uint64_t of)
             trace_say(t, " s%" PRIu32 "=replayed", need[i].sequence);
         else
             trace_say(t, " s%" PRIu32 "=%" PRIu32, need[i].sequence, need[i].base);
+        if (need[i].shared > 0)
+            trace_say(t, "<s%" PRIu32 ":%" PRIu32, need[i].parent, need[i].shared);
         for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
             if (need[i].inflight[g])
                 trace_say(t, "%s%" PRIu32 "@%" PRIu32, g ? "+b" : "+", need[i].inflight[g],
@@ -199,6 +201,13 @@ static void say_action(struct trace *t, const struct hd_action *a)
     case HD_ACT_SEQ_CLOSE:
         trace_say(t, "%s %s s%" PRIu32, a->type == HD_ACT_SEQ_OPEN ? "open" : "close", name,
                   a->sequence);
+        break;
+    case HD_ACT_SEQ_FORK:
+        trace_say(t, "fork %s s%" PRIu32 "<s%" PRIu32 ":%" PRIu32, name, a->fork.sequence,
+                  a->fork.parent, a->fork.shared);
+        break;
+    case HD_ACT_FORGET:
+        trace_say(t, "forget %" PRIx64, a->sequences);
         break;
     case HD_ACT_SEND_HALF:
         trace_say(t, "send %s e%" PRIu64 "%s", name, a->epoch, group_of(a));

@@ -6,13 +6,12 @@
  *   tick MS [late MS]                          time moves on by MS first
  *   kv NAME EPOCH [heads=0,1] [ready=1] [gaps=2] [rows=N] [kept=N] [round=N]
  *      [rows:SEQ:HEAD=DIGEST]...
- *   open SEQ | close SEQ | half STEP A|F|L LAYER SEQ:ROWS ... | done | abandoned
- *   result NAME EPOCH STEP A|F|L LAYER [DIGEST]  Aa, Ab, Fa, Fb: of one of two groups
- *   log NAME SEQ complete|gap | fetch NAME ID SEQ LAYER POSITION COUNT
- *   rows NAME ID COUNT for NAME | drain NAME on|off|leaving | rebalance | weights NAME | known
- *   tested NAME DIGEST | audit NAME NUMBER DIGEST|cannot | damage NAME memory|SEQ
- * Actions are joined by "; "; those for the second group end with "b". A replay is answered on the
- * spot, as the daemon does. */
+ *   open SEQ | fork SEQ PARENT SHARED | keep SEQ | take SEQ | close SEQ | half STEP A|F|L LAYER
+ * SEQ:ROWS ... | done | abandoned result NAME EPOCH STEP A|F|L LAYER [DIGEST]  Aa, Ab, Fa, Fb: of
+ * one of two groups log NAME SEQ complete|gap | fetch NAME ID SEQ LAYER POSITION COUNT rows NAME ID
+ * COUNT for NAME | drain NAME on|off|leaving | rebalance | weights NAME | known tested NAME DIGEST
+ * | audit NAME NUMBER DIGEST|cannot | damage NAME memory|SEQ Actions are joined by "; "; those for
+ * the second group end with "b". A replay is answered on the spot, as the daemon does. */
 #ifndef HD_TESTS_TRACE_H
 #define HD_TESTS_TRACE_H
 

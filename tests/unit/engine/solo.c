@@ -15,14 +15,35 @@ static void op_open(void *arg, uint32_t sequence, uint32_t max_positions)
     struct solo *f = arg;
     cr_assert_not(f->open >> sequence & 1);
     f->open |= UINT64_C(1) << sequence;
-    f->positions[sequence] = 0;
+    f->positions[sequence] = f->shared[sequence] = 0;
 }
 
 static void op_close(void *arg, uint32_t sequence)
 {
     struct solo *f = arg;
     cr_assert(f->open >> sequence & 1);
+    for (uint32_t s = 0; s < 64; s++)
+        cr_assert_not(f->open >> s & 1 && f->shared[s] > 0 && f->parent[s] == sequence);
     f->open &= ~(UINT64_C(1) << sequence);
+    f->kept &= ~(UINT64_C(1) << sequence);
+}
+
+static void op_fork(void *arg, uint32_t sequence, uint32_t parent, uint32_t shared)
+{
+    struct solo *f = arg;
+    cr_assert(f->open >> parent & 1 && f->positions[parent] >= shared);
+    op_open(arg, sequence, 0);
+    f->positions[sequence] = shared;
+    f->shared[sequence] = shared;
+    f->parent[sequence] = parent;
+}
+
+static void op_kept(void *arg, uint32_t sequence, bool kept)
+{
+    struct solo *f = arg;
+    cr_assert(f->open >> sequence & 1);
+    cr_assert_neq(f->kept >> sequence & 1, kept);
+    f->kept ^= UINT64_C(1) << sequence;
 }
 
 static void op_half(void *arg, const struct hd_half_work *work)
@@ -68,8 +89,8 @@ static struct hd_digests *digests_of(const struct hd_model *m)
     return d;
 }
 
-void solo_open_with(struct solo *f, unsigned max_rows, enum hd_activations activations,
-                    uint32_t blocks)
+static void open_solo(struct solo *f, unsigned max_rows, enum hd_activations activations,
+                      uint32_t blocks, uint64_t cached)
 {
     *f = (struct solo){0};
     struct hd_error err = {0};
@@ -85,16 +106,32 @@ void solo_open_with(struct solo *f, unsigned max_rows, enum hd_activations activ
         .kernels = hd_kernels_get(HD_ISA_PORTABLE),
         .activations = activations,
         .digests = f->digests,
-        .ops = {f, op_open, op_close, op_half, op_done, op_abandoned, op_wrong_row},
+        .ops = {f, op_open, op_close, op_half, op_done, op_abandoned, op_wrong_row, op_fork,
+                op_kept},
         .max_sequences = 3,
+        .sequences = cached ? 5 : 3,
         .max_rows = max_rows,
         .max_queue = 4,
-        .context = 60,
+        .context = cached ? SOLO_CONTEXT : 60,
         .serving = &f->serving,
     };
     hd_serving_init(&f->serving);
     cr_assert_eq(hd_engine_new(&f->engine, &o, &err), 0, "%s", err.text);
+    hd_engine_set_live_limit(
+        f->engine,
+        &(struct hd_live_limit){.logged = UINT64_MAX, .held = UINT64_MAX, .cached = cached});
     hd_engine_set_ready(f->engine, true);
+}
+
+void solo_open_with(struct solo *f, unsigned max_rows, enum hd_activations activations,
+                    uint32_t blocks)
+{
+    open_solo(f, max_rows, activations, blocks, 0);
+}
+
+void solo_open_cached(struct solo *f, unsigned max_rows, uint64_t cached)
+{
+    open_solo(f, max_rows, HD_ACTIVATIONS_F32, 0, cached);
 }
 
 void solo_open(struct solo *f, unsigned max_rows)
@@ -213,6 +250,7 @@ static void on_end(void *arg, const struct hd_request_end *end)
     c->ended = true;
     c->finish = end->finish;
     c->suspect = end->suspect;
+    c->cached = end->cached_tokens;
     snprintf(c->error, sizeof c->error, "%s", end->error ? end->error : "");
 }
 

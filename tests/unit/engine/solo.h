@@ -6,15 +6,16 @@
 #include "leader/engine/engine.h"
 #include "tests/unit/engine/tiny_model.h"
 
-enum { SOLO_TOKENS = 64 };
+enum { SOLO_TOKENS = 64, SOLO_CONTEXT = 400 };
 
 struct solo {
     struct tiny_model tiny;
     struct hd_digests *digests; /* of the tiny model */
     struct hd_engine *engine;
     unsigned wrong_rows;    /* of the embedding, told by the engine */
-    uint64_t open;          /* sequences */
+    uint64_t open, kept;    /* sequences */
     uint32_t positions[64]; /* committed by sequence */
+    uint32_t parent[64], shared[64];
     unsigned abandoned, largest, halves;
     bool wanted;                /* a half-step waits to be answered */
     uint32_t rows[64];          /* of it, by sequence */
@@ -30,6 +31,7 @@ struct solo_client {
     unsigned n_scored, n_logits;
     float logprob;
     bool ended, suspect;
+    uint32_t cached;
     enum hd_finish finish;
     char error[200];
 };
@@ -38,6 +40,9 @@ struct solo_client {
 void solo_open_with(struct solo *f, unsigned max_rows, enum hd_activations activations,
                     uint32_t blocks);
 void solo_open(struct solo *f, unsigned max_rows);
+/* ... with five numbers, a longer context, and so many positions of ended requests that are kept.
+ */
+void solo_open_cached(struct solo *f, unsigned max_rows, uint64_t cached);
 void solo_close(struct solo *f);
 
 /* Submit a request of `prompt` tokens for an answer of `answer`; `first` decides which, and in

@@ -1,7 +1,10 @@
 /* Rows that sequences share: there once, seen by all, rebuilt once; on each device the bits are
  * those of a sequence that has all of its rows itself. */
+#include "common/net/answer_digest.h"
+#include "common/net/conn.h"
 #include "rig.h"
 #include "tests/device/reference.h"
+#include "worker/trust/audit.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -173,4 +176,48 @@ Test(share, a_log_begins_behind_what_is_shared)
     cr_assert_eq(hd_input_log_count(log, 1, 0), 0);
     free(row);
     rig_close(&r);
+}
+
+/* The auditor has none of the rows; it computes those of the parent, too. */
+static void audit(struct rig *r, const struct hd_half_step *half, bool fresh, uint64_t want)
+{
+    static const uint32_t heads[] = {0, 1, 2, 3};
+    struct hd_audit_order order = {.id = 1, .fresh = fresh, .units = {heads, 4}, .step = *half};
+    struct hd_audit_answer answer;
+    int rc = hd_audit_add(r->node, &order);
+    while (rc != HD_AUDIT_DONE && rc >= 0)
+        rc = hd_audit_slice(r->node, &answer);
+    cr_assert_eq(rc, HD_AUDIT_DONE);
+    cr_assert_not(answer.cannot, "%s", answer.why.text);
+    cr_assert_eq(answer.digest, want);
+}
+
+Test(share, is_audited_with_the_parents_rows)
+{
+    struct rig r, auditor;
+    struct rig_rows rows;
+    struct hd_half_output out;
+    struct hd_error err = {0};
+    open_rig(&r, NULL, 0xf);
+    open_rig(&auditor, NULL, 0);
+    for (uint32_t p = 0; p < N; p += BLOCK) {
+        struct rig_feed feed = {0, LAYERS, p, p + BLOCK < N ? p + BLOCK : N};
+        rig_feed(&r, feed);
+        rig_feed(&auditor, feed);
+    }
+    hd_node_share(r.node, 1, (struct hd_kv_share){0, 2 * BLOCK});
+    hd_node_share(auditor.node, 1, (struct hd_kv_share){0, 2 * BLOCK});
+    float *x = rig_random(3, r.model->shape.dim, 9);
+    rig_rows_of(&rows, 1, 2 * BLOCK, 3, x);
+    struct hd_half_step half = rig_step(&r, &rows, HD_UNIT_HEAD, 1);
+    cr_assert_eq(hd_node_step(r.node, &half, &out, &err), HD_STEP_DONE);
+    uint64_t digest = hd_answer_digest(&(struct hd_answer){
+        .payload = hd_shared_data(out.payload), .payload_len = hd_shared_len(out.payload)});
+    cr_assert_eq(out.n_wide + out.n_bad, 0);
+    hd_shared_unref(out.payload);
+    audit(&auditor, &half, false, digest);
+    audit(&auditor, &half, true, digest);
+    free(x);
+    rig_close(&r);
+    rig_close(&auditor);
 }
