@@ -15,9 +15,11 @@ static uint64_t bit_of(uint32_t sequence)
     return UINT64_C(1) << sequence;
 }
 
+/* Of a model whose long sequences rotate otherwise than short ones no rows are shared: one may
+ * become long. */
 static bool is_on(const struct hd_engine *e)
 {
-    return e->limit.cached > 0;
+    return e->limit.cached > 0 && e->o.model->long_from == 0;
 }
 
 /* ---- Closing ----*/
