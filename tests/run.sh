@@ -91,7 +91,7 @@ if [ $asan = yes ]; then
     # clang: gcc 12 needs minutes for each instrumented kernel file. Without -Wl,-z,defs since the
     # sanitizers' symbols come with the executable.
     CC=clang
-    options="-Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1"
+    options="-Dwerror=true -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1"
     # Criterion itself loses a few bytes with each test that is skipped.
     export LSAN_OPTIONS="${LSAN_OPTIONS:-suppressions=$top/tests/lsan.supp:print_suppressions=0}"
     export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=1}"
