@@ -18,6 +18,7 @@ static void read_as(reader *read, const char *path)
     FUZZ_CHECK(rc < 0 || (m.shape.vocab <= HD_MAX_VOCAB && m.eos < (int32_t)m.shape.vocab));
     free(m.rope_freq);
     free(m.layers);
+    free(m.expert_data);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
