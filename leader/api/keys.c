@@ -117,7 +117,11 @@ unsigned hd_api_key_shown(const struct hd_api_keys *k, struct MHD_Connection *co
 
 bool hd_api_is_guarded(const char *url)
 {
-    return below(url, "/v1") || below(url, "/hydac") || below(url, "/api");
+    static const char *const folders[] = {"/v1", "/hydac", "/api", "/tokenize", "/detokenize"};
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++)
+        if (below(url, folders[i]))
+            return true;
+    return false;
 }
 
 /* One sentence for a key that is wrong and for one that is missing. */

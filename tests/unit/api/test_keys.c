@@ -50,7 +50,8 @@ Test(keys, what_is_protected)
 {
     static const char *const closed[] = {
         "GET /v1/models",   "GET /hydac/status",  "GET /v1",           "GET /v1/",
-        "GET /hydac/other", "POST /hydac/status", "DELETE /v1/models", "HEAD /v1/models"};
+        "GET /hydac/other", "POST /hydac/status", "DELETE /v1/models", "HEAD /v1/models",
+        "POST /tokenize",   "POST /detokenize",   "GET /api/tags",     "POST /v1/messages"};
     struct fixture f;
     open_with_key(&f);
     for (size_t i = 0; i < sizeof closed / sizeof *closed; i++)
