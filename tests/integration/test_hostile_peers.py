@@ -18,7 +18,7 @@ ANSWER = 400
 @pytest.fixture(scope="module")
 def served(model):
     args = ["--recovery.assign_deadline_ms=1500", "--recovery.step_deadline_ms=1500"]
-    with Daemons(model, leader_args=["--cluster.min_workers=2", *args]) as c:
+    with Daemons(model, leader_args=["--cluster.min_workers=2", "--cache.memory=0", *args]) as c:
         c.start_all(2)
         yield c, c.client.complete(PROMPT, ANSWER).tokens
 
