@@ -128,8 +128,12 @@ def test_a_standby_refuses_and_says_who_serves(leaders):
     c.until_active("a", 1)
     until(lambda: c.role("b") == "standby", "b stands by")
     assert c.role("a") == "active"
-    status, _, body = c.clients["b"].request("GET", "/health")
-    assert status == 503 and str(c.ports["a"]) in body.decode()
+
+    def says_who_serves():
+        status, _, body = c.clients["b"].request("GET", "/health")
+        return status == 503 and str(c.ports["a"]) in body.decode()
+
+    until(says_who_serves, "b says who serves")
     with pytest.raises(HttpError) as refused:
         c.clients["b"].complete(PROMPT, 4)
     assert refused.value.status == 503 and b"standby" in refused.value.body

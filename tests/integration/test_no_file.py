@@ -15,7 +15,7 @@ from prompts import prompt
 from wire import Peer, frame
 
 PROMPT = prompt(50, 41)
-ANSWER = 120
+ANSWER = 400
 PIECE = re.compile(r" weights fetched=(\d+) fetched_bytes=(\d+) kept=(\d+)")
 
 COMPLETE = re.compile(r" weights_complete fetched=(\d+) fetched_bytes=\d+ kept=(\d+)")
