@@ -120,6 +120,18 @@ void hd_engine_free(struct hd_engine *e)
 
 /* ---- Requests ----*/
 
+/* All are in the vocabulary. */
+static int check_tokens(const struct hd_engine *e, const int32_t *ids, size_t n,
+                        struct hd_error *err)
+{
+    uint32_t vocab = e->o.model->shape.vocab;
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] < 0 || (uint32_t)ids[i] >= vocab)
+            return hd_fail(err, HD_E_RANGE, "token %d at %zu is outside the vocabulary of %u",
+                           ids[i], i, vocab);
+    return 0;
+}
+
 /* Tokens of the answer that its client has already. */
 static int check_known(const struct hd_engine *e, const struct hd_request_options *o,
                        struct hd_error *err)
@@ -130,16 +142,12 @@ static int check_known(const struct hd_engine *e, const struct hd_request_option
                        o->max_tokens);
     if (o->n_known > 0 && o->prompt_logprobs)
         return hd_fail(err, HD_E_RANGE, "an answer that goes on cannot score its prompt");
-    for (size_t i = 0; i < o->n_known; i++) {
-        if (o->known[i] < 0 || (uint32_t)o->known[i] >= e->o.model->shape.vocab)
-            return hd_fail(err, HD_E_RANGE, "token %d at %zu is outside the vocabulary of %u",
-                           o->known[i], i, e->o.model->shape.vocab);
+    int rc = check_tokens(e, o->known, o->n_known, err);
+    for (size_t i = 0; rc == 0 && i < o->n_known; i++)
         if (hd_request_stops(e, o, o->known[i]))
-            return hd_fail(err, HD_E_RANGE,
-                           "token %d at %zu of the answer ends it: nothing follows", o->known[i],
-                           i);
-    }
-    return 0;
+            rc = hd_fail(err, HD_E_RANGE, "token %d at %zu of the answer ends it: nothing follows",
+                         o->known[i], i);
+    return rc;
 }
 
 static int check_options(const struct hd_engine *e, const struct hd_request_options *o,
@@ -151,11 +159,9 @@ static int check_options(const struct hd_engine *e, const struct hd_request_opti
     if (o->n_tokens + (o->max_tokens > 0) > e->o.context)
         return hd_fail(err, HD_E_RANGE, "the prompt of %zu tokens does not fit a context of %u",
                        o->n_tokens, e->o.context);
-    for (size_t i = 0; i < o->n_tokens; i++)
-        if (o->tokens[i] < 0 || (uint32_t)o->tokens[i] >= vocab)
-            return hd_fail(err, HD_E_RANGE, "token %d at %zu is outside the vocabulary of %u",
-                           o->tokens[i], i, vocab);
-    int rc = check_known(e, o, err);
+    int rc = check_tokens(e, o->tokens, o->n_tokens, err);
+    if (rc == 0)
+        rc = check_known(e, o, err);
     if (rc < 0)
         return rc;
     if (o->max_tokens == 0 && !o->prompt_logprobs)
