@@ -120,10 +120,7 @@ static int check_quantized(const json_t *o, const struct hd_hyper *h, struct hd_
 /* How many there are has one name or another, and so has their width. */
 static int read_experts(const json_t *o, struct hd_hyper *h, struct hd_error *err)
 {
-    const struct {
-        const char *key;
-        uint64_t *out;
-    } counts[] = {
+    const struct hf_count counts[] = {
         {"num_local_experts", &h->n_experts},
         {"num_experts", &h->n_experts},
         {"num_experts_per_tok", &h->n_used},

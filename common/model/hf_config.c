@@ -24,6 +24,15 @@ int hf_read_count(const json_t *o, const char *key, uint64_t *out, struct hd_err
     return 0;
 }
 
+int hf_read_counts(const json_t *o, const struct hf_count *list, size_t n, struct hd_error *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        rc = hf_read_count(o, list[i].key, list[i].out, err);
+    return rc;
+}
+
 /* A number; *out keeps its value when absent. */
 int hf_read_real(const json_t *o, const char *key, double *out, struct hd_error *err)
 {
@@ -186,10 +195,7 @@ static int check_all(const json_t *o, const struct hd_hyper *h, struct hd_warnin
 
 static int read_hyper(const json_t *o, struct hd_hyper *h, struct hd_error *err)
 {
-    const struct {
-        const char *key;
-        uint64_t *out;
-    } counts[] = {
+    const struct hf_count counts[] = {
         {"num_hidden_layers", &h->n_layers},
         {"hidden_size", &h->dim},
         {"num_attention_heads", &h->n_heads},
@@ -199,10 +205,8 @@ static int read_hyper(const json_t *o, struct hd_hyper *h, struct hd_error *err)
         {"vocab_size", &h->vocab},
         {"max_position_embeddings", &h->context},
     };
-    int rc = 0;
+    int rc = hf_read_counts(o, counts, sizeof counts / sizeof *counts, err);
 
-    for (size_t i = 0; rc == 0 && i < sizeof counts / sizeof *counts; i++)
-        rc = hf_read_count(o, counts[i].key, counts[i].out, err);
     h->norm_eps = 1e-6;
     if (rc == 0)
         rc = hf_read_real(o, "rms_norm_eps", &h->norm_eps, err);

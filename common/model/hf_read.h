@@ -10,6 +10,12 @@
 bool hf_absent(const json_t *j);
 /* An integer from 1; absent is 0, as struct hd_hyper has it. 0 or HD_E_FORMAT, as the next two. */
 int hf_read_count(const json_t *o, const char *key, uint64_t *out, struct hd_error *err);
+/* Several. */
+struct hf_count {
+    const char *key;
+    uint64_t *out;
+};
+int hf_read_counts(const json_t *o, const struct hf_count *list, size_t n, struct hd_error *err);
 /* *out keeps its value when absent. */
 int hf_read_real(const json_t *o, const char *key, double *out, struct hd_error *err);
 int hf_read_flag(const json_t *o, const char *key, bool *out, struct hd_error *err);

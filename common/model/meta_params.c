@@ -92,10 +92,7 @@ static int read_context(const json_t *o, struct hd_hyper *h, struct hd_error *er
 
 static int read_hyper(json_t *o, struct hd_hyper *h, struct hd_warnings *w, struct hd_error *err)
 {
-    const struct {
-        const char *key;
-        uint64_t *out;
-    } counts[] = {
+    const struct hf_count counts[] = {
         {"dim", &h->dim},
         {"n_layers", &h->n_layers},
         {"n_heads", &h->n_heads},
@@ -104,12 +101,9 @@ static int read_hyper(json_t *o, struct hd_hyper *h, struct hd_warnings *w, stru
         {"vocab_size", &h->vocab},
         {"sliding_window", &h->window},
     };
-    int rc = 0;
-
     if (json_integer_value(json_object_get(o, "vocab_size")) == -1)
         json_object_del(o, "vocab_size"); /* Llama 2: what the tokenizer has */
-    for (size_t i = 0; rc == 0 && i < sizeof counts / sizeof *counts; i++)
-        rc = hf_read_count(o, counts[i].key, counts[i].out, err);
+    int rc = hf_read_counts(o, counts, sizeof counts / sizeof *counts, err);
     h->norm_eps = 1e-5;
     if (rc == 0)
         rc = hf_read_real(o, "norm_eps", &h->norm_eps, err);
