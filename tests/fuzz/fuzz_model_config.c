@@ -8,17 +8,16 @@ typedef int reader(struct hd_hyper *h, const char *path, struct hd_warnings *w,
 
 static void read_as(reader *read, const char *path)
 {
-    struct hd_model m = {0};
+    struct hd_model *m = calloc(1, sizeof *m);
     struct hd_hyper h;
     struct hd_error err = {0};
-    int rc = read(&h, path, &m.warnings, &err);
+    FUZZ_CHECK(m);
+    int rc = read(&h, path, &m->warnings, &err);
     if (rc == 0)
-        rc = hd_model_set_shape(&m, &h, &err);
+        rc = hd_model_set_shape(m, &h, &err);
     FUZZ_CHECK(rc == 0 || err.text[0]);
-    FUZZ_CHECK(rc < 0 || (m.shape.vocab <= HD_MAX_VOCAB && m.eos < (int32_t)m.shape.vocab));
-    free(m.rope_freq);
-    free(m.layers);
-    free(m.expert_data);
+    FUZZ_CHECK(rc < 0 || (m->shape.vocab <= HD_MAX_VOCAB && m->eos < (int32_t)m->shape.vocab));
+    hd_model_close(m);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
