@@ -1,6 +1,7 @@
 /* pair.c - the same half-steps on the CPU and on another device, byte by byte. */
 #include "pair.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,5 +115,22 @@ void pair_expect_same_rebuild(struct rig_options o, const struct hd_device_kind 
     for (size_t i = 0; i < 2; i++)
         hd_kv_report_deinit(&report[i]);
     rig_expect_same_lane(&p.cpu, &p.other, (struct hd_kv_at){0, 1, 3}, N);
+    pair_close(&p);
+}
+
+void pair_expect_same_bad_rows(const struct hd_device_kind *other)
+{
+    struct pair p;
+    struct rig_rows rows;
+    pair_open(&p, (struct rig_options){.shape = "tiny", .type = HD_F32}, other);
+    float *x = rig_random(3, p.cpu.model->shape.dim, 4);
+    x[p.cpu.model->shape.dim + 5] = INFINITY;
+    rig_rows_of(&rows, 0, 0, 3, x);
+    pair_expect_same_answer(&p, &rows, HD_UNIT_FFN, 0);
+    struct hd_half_output out = pair_answer(&p.other, &rows, HD_UNIT_FFN, 0);
+    cr_assert_eq(out.n_bad, 1);
+    cr_assert_eq(out.bad[0], 1);
+    hd_shared_unref(out.payload);
+    free(x);
     pair_close(&p);
 }

@@ -25,5 +25,7 @@ void pair_expect_same_answer(struct pair *p, const struct rig_rows *rows, enum h
 void pair_expect_same(struct rig_options o, const struct hd_device_kind *other);
 /* Heads that move are rebuilt from the log: the same rows, and the same digests of them. */
 void pair_expect_same_rebuild(struct rig_options o, const struct hd_device_kind *other);
+/* What is not finite is named by both, and is zeros. */
+void pair_expect_same_bad_rows(const struct hd_device_kind *other);
 
 #endif

@@ -3,8 +3,6 @@
 #include "pair.h"
 #include "tests/device/reference.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 RIG_TEST(device, gives_the_same_bytes)
@@ -49,22 +47,9 @@ Test(device, gives_the_same_compact_sums)
                      &hd_reference_device);
 }
 
-/* What is not finite is named by both, and is zeros. */
 Test(device, finds_the_same_rows_bad)
 {
-    struct pair p;
-    struct rig_rows rows;
-    pair_open(&p, (struct rig_options){.shape = "tiny", .type = HD_F32}, &hd_reference_device);
-    float *x = rig_random(3, p.cpu.model->shape.dim, 4);
-    x[p.cpu.model->shape.dim + 5] = INFINITY;
-    rig_rows_of(&rows, 0, 0, 3, x);
-    pair_expect_same_answer(&p, &rows, HD_UNIT_FFN, 0);
-    struct hd_half_output out = pair_answer(&p.other, &rows, HD_UNIT_FFN, 0);
-    cr_assert_eq(out.n_bad, 1);
-    cr_assert_eq(out.bad[0], 1);
-    hd_shared_unref(out.payload);
-    free(x);
-    pair_close(&p);
+    pair_expect_same_bad_rows(&hd_reference_device);
 }
 
 RIG_TEST(device, rebuilds_the_same_rows)
