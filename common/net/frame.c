@@ -58,7 +58,9 @@ static const struct {
     [HD_FRAME_AUDIT] = {"Audit", 0, true},
     [HD_FRAME_AUDIT_RESULT] = {"AuditResult", HD_FRAME_SMALL_BODY, false},
     [HD_FRAME_DAMAGE] = {"Damage", HD_FRAME_GREETING_BODY, false},
-    [HD_FRAME_LEADER_STATE] = {"LeaderState", HD_FRAME_SMALL_BODY, false},
+    [HD_FRAME_LEADER_STATE] = {"LeaderState", HD_FRAME_GREETING_BODY, false},
+    [HD_FRAME_RECORDS] = {"Records", HD_FRAME_RECORDS_BODY, false},
+    [HD_FRAME_RECORDS_ACK] = {"RecordsAck", HD_FRAME_SMALL_BODY, false},
 };
 
 static bool known(int type)

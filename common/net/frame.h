@@ -55,6 +55,8 @@ enum hd_frame_type {
     HD_FRAME_AUDIT_RESULT,
     HD_FRAME_DAMAGE,
     HD_FRAME_LEADER_STATE,
+    HD_FRAME_RECORDS,
+    HD_FRAME_RECORDS_ACK,
     HD_FRAME_TYPES /* one past the last */
 };
 const char *hd_frame_type_name(int type);
@@ -93,6 +95,9 @@ enum hd_damage {
 /* ModelOutline: 8 bytes for each of twice HD_MAX_DIM / 2 frequencies, 40 for each of HD_MAX_LAYERS
  * layers, and a greeting's worth of the rest. */
 #define HD_FRAME_OUTLINE_BODY (2u * 8 * 32768 + 40u * 512 + HD_FRAME_GREETING_BODY)
+/* Records: one request as it came, of 4 MiB, its prompts' ids (a byte of text is at most one, of at
+ * most 5 bytes) and its answer's. */
+#define HD_FRAME_RECORDS_BODY (32u << 20)
 /* ---- Weights. What is asked for at once bounds how late a heartbeat or a step may come behind it:
  * half a megabyte is 40 ms of a 100 Mbit/s network. A worker that fetches is heard with each chunk.
  */

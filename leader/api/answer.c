@@ -2,8 +2,10 @@
 #include "leader/api/answer.h"
 
 #include "common/util/clock.h"
+#include "leader/api/again.h"
 #include "leader/api/limits.h"
 #include "leader/api/resume.h"
+#include "leader/api/runs.h"
 #include "leader/api/sse.h"
 
 #include <stdio.h>
@@ -68,14 +70,64 @@ static void cancel_all_later(struct hd_answer *a)
 static void free_answer(void *own)
 {
     struct hd_answer *a = own;
+    hd_answer_recorded(a);
     hd_choices_free(a);
     json_decref(a->kept);
+    hd_text_deinit(&a->asked);
+    hd_text_deinit(&a->news);
     if (a->form->free)
         a->form->free(a->state);
     free(a);
 }
 
 static const struct hd_call_work work = {.cancel = cancel, .free = free_answer};
+
+/* ---- Events of a stream ----*/
+
+/* Those of a->news are the choice's: numbered, and sent or kept for who reads them. */
+static int pass_on(struct hd_answer *a, size_t choice, bool numbered)
+{
+    struct hd_call *c = a->call;
+    const char *at = hd_text_str(&a->news);
+    bool lines = a->form->type != NULL;
+    int rc = 0;
+    for (size_t left = a->news.len, n; rc == 0 && left > 0; left -= n, at += n) {
+        n = hd_event_len(at, left, lines);
+        if (c->run)
+            rc = hd_run_add(c->run, (unsigned)choice, numbered && !lines, at, n);
+        else if (numbered && !lines)
+            rc = hd_number_event(&a->numbers, (unsigned)choice, at, n, &c->out);
+        else
+            rc = hd_text_add(&c->out, at, n);
+    }
+    hd_text_clear(&a->news);
+    return rc;
+}
+
+static int tell_news(struct hd_answer *a, size_t choice)
+{
+    int rc = a->form->news(a, choice, &a->news);
+    return rc == 0 ? pass_on(a, choice, true) : rc;
+}
+
+static int tell_begin(struct hd_answer *a)
+{
+    int rc = a->form->begin ? a->form->begin(a, &a->news) : 0;
+    return rc == 0 ? pass_on(a, 0, true) : rc;
+}
+
+static int tell_end(struct hd_answer *a)
+{
+    int rc = a->form->end(a, &a->news);
+    return rc == 0 ? pass_on(a, 0, true) : rc;
+}
+
+/* It is no event of the answer, which may be gone on with behind the last one. */
+static int tell_failure(struct hd_answer *a, const struct hd_refusal *r)
+{
+    int rc = a->form->fail(a, r, &a->news);
+    return rc == 0 ? pass_on(a, 0, false) : rc;
+}
 
 /* What can be done no more for this client: cut it off. */
 static void give_up(struct hd_answer *a, int rc)
@@ -129,14 +181,16 @@ static void finish(struct hd_choice *h)
     h->ended = true;
     a->running--;
     c->ended = a->running == 0;
+    if (c->ended && !c->hold)
+        hd_answer_recorded(a);
     if (!is_stream(a)) {
         if (c->ended)
             finish_whole(a);
         return;
     }
-    int rc = a->form->news(a, (size_t)(h - a->choices), &c->out);
+    int rc = tell_news(a, (size_t)(h - a->choices));
     if (rc == 0 && c->ended)
-        rc = a->form->end(a, &c->out);
+        rc = tell_end(a);
     if (rc < 0) {
         give_up(a, rc);
         cancel_all_later(a);
@@ -156,11 +210,14 @@ static void fail(struct hd_choice *h, const char *error)
     count(h, HD_OUTCOME_ERROR);
     cancel_all_later(a);
     h->ended = c->ended = true;
+    c->hold = false;
+    a->failed = true;
+    hd_answer_recorded(a);
     if (!is_stream(a)) {
         hd_call_refuse(c, &r);
         return;
     }
-    int rc = a->form->fail(a, &r, &c->out); /* and no end: the answer is not whole */
+    int rc = tell_failure(a, &r); /* and no end: the answer is not whole */
     if (rc < 0)
         give_up(a, rc);
     hd_call_wake(c);
@@ -173,7 +230,7 @@ static int flush(struct hd_choice *h)
     struct hd_answer *a = h->answer;
     if (!is_stream(a) || !hd_generation_has_news(&h->gen))
         return 0;
-    return check_unsent(a->call, a->form->news(a, (size_t)(h - a->choices), &a->call->out));
+    return check_unsent(a->call, tell_news(a, (size_t)(h - a->choices)));
 }
 
 static void on_token(void *choice, const struct hd_token_event *t)
@@ -182,6 +239,7 @@ static void on_token(void *choice, const struct hd_token_event *t)
     struct hd_answer *a = h->answer;
     if (h->cancel || h->ended || a->call->gone || a->call->ended)
         return;
+    hd_answer_sampled(a, (size_t)(h - a->choices), t);
     int rc = hd_generation_token(&h->gen, t);
     if (rc == 1) {
         finish(h);
@@ -245,8 +303,10 @@ static int submit_all(struct hd_answer *a, struct hd_error *err)
     for (size_t i = 0; i < a->n; i++) {
         struct hd_choice *h = &a->choices[i];
         struct hd_request_options o;
+        if (h->gen.finish)
+            continue; /* begun elsewhere, and whole */
         hd_generation_options(&h->gen, &o);
-        o.cache_scope += hd_api_key_shown(&a->call->api->keys, a->call->conn);
+        o.cache_scope += a->call->key;
         o.logprobs |= a->wanted < a->a_prompt; /* the best are looked for */
         int rc = b->submit(b->arg, &o, &events, h, &h->request, err);
         if (rc == 0)
@@ -261,11 +321,43 @@ static int submit_all(struct hd_answer *a, struct hd_error *err)
     return 0;
 }
 
+/* The beginning of a stream, up to where it was if it was begun elsewhere. */
+static int begin_stream(struct hd_answer *a)
+{
+    struct hd_call *c = a->call;
+    struct hd_again *again = c->again;
+    int rc = 0;
+    c->state = HD_CALL_STREAMING;
+    c->type = a->form->type;
+    c->idle = a->form->idle;
+    if (!again)
+        rc = tell_begin(a);
+    else if ((rc = hd_text_add(&a->news, hd_text_str(&again->begin), again->begin.len)) == 0)
+        rc = pass_on(a, 0, true);
+    for (size_t i = 0; rc == 0 && i < a->n; i++) {
+        if (!again)
+            rc = flush(&a->choices[i]); /* the role, the echo */
+        else if ((rc = hd_text_add(&a->news, hd_text_str(&again->news[i]), again->news[i].len)) ==
+                 0)
+            rc = pass_on(a, i, true);
+    }
+    return rc;
+}
+
+/* Choices that are whole by the tokens that were known. */
+static void finish_known(struct hd_answer *a)
+{
+    for (size_t i = 0; i < a->n; i++)
+        if (a->choices[i].gen.finish && !a->choices[i].ended)
+            finish(&a->choices[i]);
+}
+
 static void submit(struct hd_answer *a)
 {
     struct hd_call *c = a->call;
     struct hd_error err = {0};
     struct hd_refusal r = {0};
+    a->numbers.n = (unsigned)a->n;
     if (hd_resume_check(&a->choices[0].gen, &r) < 0) {
         hd_call_refuse(c, &r);
         return;
@@ -277,17 +369,13 @@ static void submit(struct hd_answer *a)
     }
     a->running = a->n;
     c->id = a->choices[0].gen.id;
-    if (!is_stream(a))
-        return;
-    c->state = HD_CALL_STREAMING;
-    c->type = a->form->type;
-    c->idle = a->form->idle;
-    rc = a->form->begin ? a->form->begin(a, &c->out) : 0;
-    for (size_t i = 0; rc == 0 && i < a->n; i++)
-        rc = flush(&a->choices[i]); /* the role, the echo */
+    hd_answer_record(a);
+    rc = is_stream(a) ? begin_stream(a) : 0;
     if (rc < 0) {
         give_up(a, rc);
         hd_call_cancel(c);
+    } else {
+        finish_known(a);
     }
 }
 
@@ -303,6 +391,9 @@ static void read_body(void *call)
         rc = a->form->read(a, &body, &c->refusal);
     if (rc == 0 && !c->text) /* else the form has answered */
         rc = hd_choices_read(a, body, &c->refusal);
+    a->brought = rc == 0 && a->n > 0 ? (uint32_t)a->choices[0].gen.p.resume.n : 0;
+    if (rc == 0 && !c->text && c->again && (rc = hd_again_pass(c->again, a)) < 0)
+        hd_refuse_memory(&c->refusal);
     json_decref(body); /* it may be large, and the answer take long */
     if (a->n > 0)
         a->unknown = a->choices[0].gen.p.unknown;
@@ -324,12 +415,45 @@ static void on_read(void *call)
     else
         submit(a);
     hd_ignored_tell(&c->api->ignored, c->api->o.log, &a->unknown);
-    if (c->state == HD_CALL_STREAMING)
+    if (c->refusal.status != 0)
+        hd_answer_recorded(a);
+    if (c->state == HD_CALL_STREAMING || c->run)
         hd_call_wake(c);
+}
+
+void hd_answer_id(const struct hd_call *c, char id[HD_RECORD_ID])
+{
+    const struct hd_answer *a = c->work == &work && !c->working ? answer_of(c) : NULL;
+    snprintf(id, HD_RECORD_ID, "%s", a && a->n > 0 ? a->choices[0].gen.id : "");
+}
+
+size_t hd_answer_choices(const struct hd_call *c)
+{
+    return c->work == &work ? answer_of(c)->n : 0;
+}
+
+void hd_api_forget_records(struct hd_api *api)
+{
+    for (struct hd_call *c = api->calls; c; c = c->next) {
+        if (c->work == &work)
+            answer_of(c)->record = NULL;
+        if (c->hold)
+            hd_call_release(c);
+    }
+}
+
+/* The body is kept for the record. */
+static bool keep_body(struct hd_answer *a)
+{
+    struct hd_call *c = a->call;
+    return !c->api->o.backend.begun || c->again ||
+           hd_text_add(&a->asked, hd_text_str(&c->body), c->body.len) == 0;
 }
 
 void hd_answer_start(struct hd_call *c, const struct hd_form *form)
 {
+    if (hd_run_start(c, form))
+        return;
     struct hd_answer *a = calloc(1, sizeof *a);
     struct hd_refusal r;
     if (!a) {
@@ -342,5 +466,14 @@ void hd_answer_start(struct hd_call *c, const struct hd_form *form)
     a->chat = form->chat;
     c->own = a;
     c->work = &work;
+    if (c->again) {
+        a->born = c->again->born;
+        a->record = c->again->record;
+    }
+    if (!keep_body(a)) {
+        hd_refuse_memory(&r);
+        hd_call_refuse(c, &r);
+        return;
+    }
     hd_call_work_on_body(c, read_body, on_read);
 }

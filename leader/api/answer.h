@@ -9,6 +9,7 @@
 #define HD_API_ANSWER_H
 
 #include "leader/api/call.h"
+#include "leader/api/numbers.h"
 #include "leader/api/objects.h"
 
 /* As many as can live at once; the queue holds what is beyond. */
@@ -51,12 +52,32 @@ struct hd_answer {
     size_t n, a_prompt;        /* a_prompt: choices of each prompt */
     size_t wanted;             /* ... of which so many are given back */
     size_t running;            /* choices that have not ended */
-    json_t *kept;              /* the form's */
+    struct hd_born born;
+    struct hd_text asked; /* the body as it came, while it may be recorded */
+    uint32_t brought;     /* tokens that the request brought along (resume.h) */
+    bool failed;
+    struct hd_record *record; /* the backend's; NULL: nobody else could go on */
+    struct hd_text news;      /* events in the making */
+    struct hd_numbers numbers;
+    json_t *kept; /* the form's */
     struct hd_unknown unknown;
     void *state; /* likewise */
 };
 
+/* What is asked, unless that is a run already (runs.h). */
 void hd_answer_start(struct hd_call *c, const struct hd_form *form);
+
+/* What the call makes is an answer's: what its clients call it ("": not known yet), and how many
+ * choices it has. */
+void hd_answer_id(const struct hd_call *c, char id[HD_RECORD_ID]);
+size_t hd_answer_choices(const struct hd_call *c);
+
+/* record.c: what others need to go on */
+/* It has just been submitted. */
+void hd_answer_record(struct hd_answer *a);
+void hd_answer_sampled(struct hd_answer *a, size_t choice, const struct hd_token_event *t);
+/* Nothing follows. */
+void hd_answer_recorded(struct hd_answer *a);
 
 /* choices.c: from the body, on a thread. 0 or HD_E_RANGE with *r; hd_choices_free is right in both
  * cases. */

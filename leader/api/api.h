@@ -29,9 +29,16 @@ struct hd_api_options {
     size_t max_body;          /* bytes of a request's body; 0 = 4 MiB */
     size_t max_bodies;        /* ... and of all that are being read; 0 = 64 MiB */
     unsigned request_ms;    /* from a connection, or its last reply, to a whole request; 0 = 30 s */
+    unsigned keep_s;        /* an answer that nobody reads any more can be asked for; 0 = 60 s */
     unsigned keep_alive_ms; /* a stream that is silent for so long says that it lives; 0 = 10 s */
 };
 int hd_api_new(struct hd_api **out, const struct hd_api_options *o, struct hd_error *err);
+/* Goes on with an answer that was begun elsewhere: it runs as if its client had asked here, and
+ * waits for it. The record is the caller's, as one that `begun` has returned. 0; HD_E_NOMEM,
+ * HD_E_UNSUPPORTED. */
+int hd_api_adopt(struct hd_api *a, struct hd_record *record);
+/* All records are about to go: none is spoken of any more, and nobody waits. */
+void hd_api_forget_records(struct hd_api *a);
 unsigned hd_api_port(const struct hd_api *a); /* the port in use (listen port 0) */
 /* Takes no new connections, sends the replies that are ready within a second, cancels the requests
  * of those that remain, and frees; `closed` is called once from the loop when nothing is left. */

@@ -8,6 +8,7 @@
 #include "common/util/error.h"
 #include "leader/engine/request.h"
 #include "leader/metrics/serving.h"
+#include "leader/records/records.h"
 
 #include <jansson.h>
 
@@ -47,6 +48,19 @@ struct hd_api_backend {
     json_t *(*plan)(void *arg);
     /* The text of GET /metrics (metrics/exposition.h), malloc'ed; NULL when memory is out. */
     char *(*metrics)(void *arg);
+    /* What an answer needs to go on elsewhere is kept by the backend (leader/records/records.h).
+     * May be NULL: nobody keeps it. begun: NULL, or a record; *wait: no token may leave before
+     * begin's `sure` is called, which it is once, unless ended() comes first; later, not from
+     * within. sampled: the index-th token of a choice, also one that is there. ended: r is invalid
+     * from then on; whole: its client may not have heard all of it yet. */
+    struct hd_record *(*begun)(void *arg, const struct hd_record_begin *b, void (*sure)(void *arg),
+                               void *sure_arg, bool *wait);
+    void (*sampled)(void *arg, struct hd_record *r, unsigned choice, uint32_t index, int32_t id);
+    void (*ended)(void *arg, struct hd_record *r, bool whole);
+    /* What this leader is among several, one word; and where clients find the one that serves, if
+     * it is another one. Both may be NULL, or say NULL. */
+    const char *(*role)(void *arg);
+    const char *(*elsewhere)(void *arg);
     struct hd_serving *serving; /* how requests ended is counted here; NULL: nowhere */
 };
 

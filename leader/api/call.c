@@ -2,18 +2,28 @@
 #include "leader/api/call.h"
 
 #include "common/util/clock.h"
+#include "leader/api/again.h"
 #include "leader/api/limits.h"
+#include "leader/api/runs.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 void hd_call_wake(struct hd_call *c)
 {
-    if (!c->suspended)
+    if (c->run)
+        hd_run_news(c->run);
+    if (!c->suspended || (c->hold && !c->gone))
         return;
     c->suspended = false;
     MHD_resume_connection(c->conn);
     hd_api_later(c->api);
+}
+
+void hd_call_release(struct hd_call *c)
+{
+    c->hold = false;
+    hd_call_wake(c);
 }
 
 static void suspend(struct hd_call *c)
@@ -80,6 +90,8 @@ static void free_if_done(struct hd_call *c)
     hd_call_drop_body(c);
     hd_text_deinit(&c->out);
     free(c->text);
+    free(c->location);
+    hd_again_free(c->again);
     free(c);
 }
 
@@ -117,7 +129,7 @@ static void on_unwatched(void *call)
 void hd_call_watch(struct hd_call *c)
 {
     const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(c->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+        c->conn ? MHD_get_connection_info(c->conn, MHD_CONNECTION_INFO_CONNECTION_FD) : NULL;
     if (c->watch.on || !info)
         return;
     c->watch.gone = on_gone;
@@ -249,6 +261,8 @@ static void add_headers(struct MHD_Response *r, const struct hd_call *c, const c
         c->more_headers(r);
     if (c->status == 429 || c->status == 503)
         MHD_add_response_header(r, "Retry-After", "1");
+    if (c->location)
+        MHD_add_response_header(r, "Location", c->location);
     if (c->status == 401)
         MHD_add_response_header(r, "WWW-Authenticate", "Bearer");
     if (c->status == 405)
@@ -279,9 +293,9 @@ static ssize_t read_stream(void *call, uint64_t pos, char *buf, size_t max)
     size_t n = c->out.len - c->out_sent;
     if (c->gone)
         return MHD_CONTENT_READER_END_WITH_ERROR;
-    if (n == 0 && c->ended)
+    if (n == 0 && c->ended && !c->hold)
         return MHD_CONTENT_READER_END_OF_STREAM;
-    if (n == 0) {
+    if (n == 0 || c->hold) {
         suspend(c);
         return 0;
     }
@@ -326,7 +340,7 @@ enum MHD_Result hd_call_send(struct hd_call *c)
         return MHD_NO;
     if (c->state == HD_CALL_STREAMING)
         return send_stream(c);
-    if (c->status)
+    if (c->status && !c->hold)
         return send_reply(c);
     suspend(c);
     return MHD_YES;

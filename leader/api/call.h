@@ -37,7 +37,14 @@ struct hd_call_work {
 struct hd_call {
     struct hd_api *api;
     struct hd_call *next;
-    struct MHD_Connection *conn;
+    struct MHD_Connection *conn; /* NULL: it is a run's (runs.h) */
+    struct hd_run *run;          /* ... which hears of what it makes */
+    struct hd_again *again;      /* of an answer that was begun elsewhere (again.h); else NULL */
+    const char *path;            /* of the route. Static */
+    unsigned key;                /* that it shows, hd_api_key_shown */
+    uint8_t owner[HD_OWNER];     /* a digest of that key */
+    bool hold;                   /* nothing leaves yet (hd_call_release) */
+    char *location;              /* where else to ask, malloc'ed; NULL: nowhere */
     enum hd_call_state state;
     bool suspended;
     struct hd_refusal refusal; /* status not 0: decided before the body was there, or by a thread */
@@ -74,6 +81,7 @@ struct hd_call {
 
 /* Has a reply or a stream's next piece: wakes the connection. */
 void hd_call_wake(struct hd_call *c);
+void hd_call_release(struct hd_call *c);
 void hd_call_reply(struct hd_call *c, unsigned status, json_t *object);   /* takes it over */
 void hd_call_reply_text(struct hd_call *c, const char *type, char *text); /* likewise; 200 */
 void hd_call_refuse(struct hd_call *c, const struct hd_refusal *r);

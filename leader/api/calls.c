@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define OPEN  "<tool_call>"
 #define CLOSE "</tool_call>"
@@ -65,16 +64,18 @@ int hd_call_mark_grammar(struct hd_text *out, const struct hd_call_marks *m, con
 
 /* ---- One call ---- */
 
-/* Mistral's templates take ids of nine letters and digits only. */
-static void make_id(char id[32], enum hd_call_form form)
+/* Mistral's templates take ids of nine letters and digits only. The same answer has the same ids at
+ * every leader. */
+static void make_id(char id[32], const struct hd_calls *c)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
-    size_t len = form == HD_CALLS_LIST ? 9 : 24;
-    unsigned char r[24] = {0};
-    char *to = stpcpy(id, form == HD_CALLS_LIST ? "" : "call_");
-    (void)!getrandom(r, sizeof r, 0); /* an id need not be hard to guess */
-    for (size_t i = 0; i < len; i++)
-        *to++ = letters[r[i] % 36];
+    size_t len = c->form == HD_CALLS_LIST ? 9 : 24;
+    char *to = stpcpy(id, c->form == HD_CALLS_LIST ? "" : "call_");
+    uint64_t r = c->seed + (c->n + 1) * UINT64_C(0x9e3779b97f4a7c15);
+    for (size_t i = 0; i < len; i++) {
+        r = (r ^ (r >> 30)) * UINT64_C(0xbf58476d1ce4e5b9) + i;
+        *to++ = letters[(r >> 32) % 36];
+    }
     *to = '\0';
 }
 
@@ -84,7 +85,7 @@ static int add_call(struct hd_calls *c, json_t *calls, const char *name, const j
     char *text = json_is_string(arguments)
                      ? strdup(json_string_value(arguments))
                      : json_dumps(arguments, JSON_COMPACT | JSON_REAL_PRECISION(17));
-    make_id(id, c->form);
+    make_id(id, c);
     json_t *call =
         json_pack("{s:I, s:s, s:s, s:{s:s, s:s}}", "index", (json_int_t)c->n, "id", id, "type",
                   "function", "function", "name", name, "arguments", text ? text : "");

@@ -9,6 +9,7 @@
 #include "leader/api/text.h"
 
 #include <jansson.h>
+#include <stdint.h>
 
 enum hd_call_form {
     /* <tool_call>\n{"name": N, "arguments": {...}}\n</tool_call>, any number, also behind text:
@@ -40,6 +41,7 @@ struct hd_calls {
     bool begun;          /* something that is no blank came */
     bool inside;         /* `held` is a call's inside */
     size_t n;            /* calls found */
+    uint64_t seed;       /* of which ids are made */
 };
 /* `out`: text that is no call is added; `calls`: an array to which calls are added, as OpenAI has
  * them, with `index`. 0 or HD_E_NOMEM. */

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* The prompts of a completion may be several. */
 static const json_t *prompts_of(const struct hd_answer *a, const json_t *body)
@@ -35,13 +36,16 @@ static int make_room(struct hd_answer *a, const struct hd_params *p, size_t prom
     return 0;
 }
 
-/* The choices of one prompt, of which the first may be there. */
-static int read_choices(struct hd_answer *a, json_t *body, size_t first, struct hd_refusal *r)
+/* The choices of prompt p, of which the first may be there. */
+static int read_choices(struct hd_answer *a, json_t *body, size_t p, struct hd_refusal *r)
 {
+    size_t first = p * a->a_prompt;
     struct hd_generation_options o = {.backend = &a->call->api->o.backend,
                                       .body = body,
                                       .chat = a->chat,
-                                      .endless = a->form->endless};
+                                      .endless = a->form->endless,
+                                      .born = &a->born,
+                                      .prompt = p};
     while (a->n < first + a->a_prompt) {
         o.index = a->n - first;
         o.like = o.index > 0 ? &a->choices[first].gen : NULL;
@@ -75,6 +79,8 @@ int hd_choices_read(struct hd_answer *a, json_t *body, struct hd_refusal *r)
                          n, HD_MAX_CHOICES);
     a->choices = calloc(1, sizeof *a->choices);
     a->a_prompt = 1;
+    if (!a->born.given)
+        a->born = (struct hd_born){.seed = hd_random_u64() >> 1, .created = (int64_t)time(NULL)};
     if (!a->choices)
         return hd_refuse_memory(r);
     for (size_t p = 0; rc == 0 && p < n; p++) {
@@ -84,7 +90,7 @@ int hd_choices_read(struct hd_answer *a, json_t *body, struct hd_refusal *r)
                      ? 0
                      : hd_refuse_memory(r);
         if (rc == 0)
-            rc = read_choices(a, one, p * a->a_prompt, r);
+            rc = read_choices(a, one, p, r);
         if (rc == 0 && p == 0) {
             rc = make_room(a, &a->choices[0].gen.p, n, r);
             if (rc == 0)

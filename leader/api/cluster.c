@@ -6,11 +6,14 @@
 
 void hd_get_health(struct hd_call *c, const char *rest)
 {
-    const char *why = c->api->o.backend.not_ready(c->api->o.backend.arg);
+    const struct hd_api_backend *b = &c->api->o.backend;
+    const char *why = b->not_ready(b->arg), *role = b->role ? b->role(b->arg) : NULL;
     if (why)
-        hd_call_reply(c, 503, json_pack("{s:s, s:s}", "status", "unavailable", "reason", why));
+        hd_call_reply(
+            c, 503,
+            json_pack("{s:s, s:s*, s:s}", "status", "unavailable", "role", role, "reason", why));
     else
-        hd_call_reply(c, 200, json_pack("{s:s}", "status", "ok"));
+        hd_call_reply(c, 200, json_pack("{s:s, s:s*}", "status", "ok", "role", role));
 }
 
 static void on_status(void *call, json_t *status)

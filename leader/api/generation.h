@@ -8,6 +8,7 @@
 #include "leader/api/params.h"
 #include "leader/api/prompt.h"
 #include "leader/api/think.h"
+#include "leader/records/records.h"
 
 struct hd_generation {
     const struct hd_api_backend *backend; /* borrowed */
@@ -47,6 +48,17 @@ struct hd_generation {
     json_t *failovers;
 };
 
+/* What is drawn for an answer, and what it is a function of besides its body. */
+struct hd_born {
+    bool given; /* it was begun elsewhere: what follows is that answer's */
+    char id[HD_RECORD_ID];
+    uint64_t seed; /* for who gives none; of the first of several prompts */
+    int64_t created;
+    /* Ids that a template made then, whatever it makes of the body now. */
+    const struct hd_record_prompt *prompts;
+    size_t n_prompts;
+};
+
 struct hd_generation_options {
     const struct hd_api_backend *backend;
     const json_t *body;
@@ -56,7 +68,10 @@ struct hd_generation_options {
      * index-th answer; NULL: none. */
     const struct hd_generation *like;
     size_t index;
+    const struct hd_born *born;
+    size_t prompt; /* which of the body's */
 };
+uint64_t hd_random_u64(void);
 /* From any thread. 0, or HD_E_RANGE with *r; hd_generation_deinit is right in both cases. */
 int hd_generation_init(struct hd_generation *g, const struct hd_generation_options *o,
                        struct hd_refusal *r);

@@ -11,9 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
-static uint64_t random_u64(void)
+uint64_t hd_random_u64(void)
 {
     uint64_t v;
     if (getrandom(&v, sizeof v, 0) != sizeof v)
@@ -178,12 +177,25 @@ static int copy_prompt(struct hd_prompt *to, const struct hd_prompt *from, struc
     return 0;
 }
 
-static int read_prompt(struct hd_generation *g, const json_t *body,
-                       const struct hd_generation *like, struct hd_refusal *r)
+/* A template may write something else today than when the answer was begun. */
+static int take_born_prompt(struct hd_generation *g, const struct hd_generation_options *o,
+                            struct hd_refusal *r)
 {
-    if (like && !g->p.echo) /* the text is the body's alone */
-        return copy_prompt(&g->prompt, &like->prompt, r);
-    return hd_prompt_read(&g->prompt, body, g->p.chat, &g->p.tools, g->backend, r);
+    if (!o->born->given || o->prompt >= o->born->n_prompts)
+        return 0;
+    const struct hd_prompt then = {(int32_t *)o->born->prompts[o->prompt].ids,
+                                   o->born->prompts[o->prompt].n, NULL};
+    free(g->prompt.ids);
+    return copy_prompt(&g->prompt, &then, r);
+}
+
+static int read_prompt(struct hd_generation *g, const struct hd_generation_options *o,
+                       struct hd_refusal *r)
+{
+    if (o->like && !g->p.echo) /* the text is the body's alone */
+        return copy_prompt(&g->prompt, &o->like->prompt, r);
+    int rc = hd_prompt_read(&g->prompt, o->body, g->p.chat, &g->p.tools, g->backend, r);
+    return rc == 0 ? take_born_prompt(g, o, r) : rc;
 }
 
 static int read_all(struct hd_generation *g, const struct hd_generation_options *o,
@@ -195,7 +207,7 @@ static int read_all(struct hd_generation *g, const struct hd_generation_options 
     if (rc == 0)
         rc = read_tools(g, r);
     if (rc == 0)
-        rc = read_prompt(g, body, o->like, r);
+        rc = read_prompt(g, o, r);
     if (rc == 0)
         rc = read_thoughts(g, r);
     if (rc == 0)
@@ -231,12 +243,18 @@ int hd_generation_init(struct hd_generation *g, const struct hd_generation_optio
     int rc = read_all(g, o, r);
     if (rc < 0)
         return rc;
-    if (!g->p.has_seed) /* JSON can give it back exactly */
-        g->p.sampling.seed = random_u64() >> 1;
+    if (!g->p.has_seed) /* of other prompts: behind the seeds of the first one's answers */
+        g->p.sampling.seed =
+            o->prompt ? seed_behind(o->born->seed, HD_RECORD_CHOICES * o->prompt) : o->born->seed;
     if (o->like)
         g->p.sampling.seed = seed_behind(o->like->p.sampling.seed, o->index);
-    snprintf(g->id, sizeof g->id, "%s-%016" PRIx64, o->chat ? "chatcmpl" : "cmpl", random_u64());
-    g->created = (int64_t)time(NULL);
+    if (o->born->given)
+        memcpy(g->id, o->born->id, sizeof g->id);
+    else
+        snprintf(g->id, sizeof g->id, "%s-%016" PRIx64, o->chat ? "chatcmpl" : "cmpl",
+                 hd_random_u64());
+    g->calls.seed = o->born->seed;
+    g->created = o->born->created;
     g->submitted_us = hd_now_us();
     return 0;
 }

@@ -25,6 +25,8 @@ void hd_get_model(struct hd_call *c, const char *rest);
 /* tokens.c */
 void hd_post_tokenize(struct hd_call *c, const char *rest);
 void hd_post_detokenize(struct hd_call *c, const char *rest);
+/* runs.c */
+void hd_get_request_events(struct hd_call *c, const char *rest);
 /* page.c */
 void hd_get_page(struct hd_call *c, const char *rest);
 /* feed.c */

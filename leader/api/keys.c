@@ -5,6 +5,8 @@
 #include "leader/api/limits.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,6 +115,18 @@ static bool shows(struct MHD_Connection *conn, const struct hd_api_key *key)
 unsigned hd_api_key_shown(const struct hd_api_keys *k, struct MHD_Connection *conn)
 {
     return shows(conn, &k->admin) ? 2 : shows(conn, &k->api);
+}
+
+void hd_api_owner(const struct hd_api_keys *k, struct MHD_Connection *conn, uint8_t out[HD_OWNER])
+{
+    static const char purpose[] = "hydac: the owner of a request";
+    unsigned which = hd_api_key_shown(k, conn);
+    const struct hd_api_key *key = which == 2 ? &k->admin : &k->api;
+    uint8_t all[EVP_MAX_MD_SIZE];
+    memset(out, 0, HD_OWNER);
+    if (which != 0 && HMAC(EVP_sha256(), key->text, (int)key->len, (const uint8_t *)purpose,
+                           sizeof purpose, all, NULL))
+        memcpy(out, all, HD_OWNER);
 }
 
 bool hd_api_is_guarded(const char *url)

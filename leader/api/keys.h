@@ -28,6 +28,10 @@ void hd_api_keys_wipe(struct hd_api_keys *k);
 /* Which of them a request shows: 0, none that is known; 1, the API's; 2, the admin's. */
 unsigned hd_api_key_shown(const struct hd_api_keys *k, struct MHD_Connection *conn);
 
+/* A digest of the key that it shows, zeroes: none that is known. Two keys do not share one. */
+#define HD_OWNER 16
+void hd_api_owner(const struct hd_api_keys *k, struct MHD_Connection *conn, uint8_t out[HD_OWNER]);
+
 /* What an asker is to be known for: everything but health and metrics. */
 bool hd_api_is_guarded(const char *url);
 

@@ -9,6 +9,7 @@
 #include "leader/api/feed.h"
 #include "leader/api/limits.h"
 #include "leader/api/receive.h"
+#include "leader/api/runs.h"
 
 #include <stdlib.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@
 #define DEFAULT_REQUEST_MS  30000u /* a prompt of megabytes over a slow line */
 /* Proxies give up on a silent stream after a minute (nginx), or half of one. */
 #define DEFAULT_KEEP_ALIVE_MS 10000u
+#define DEFAULT_KEEP_S        60u
 #define SWEEP_MS              250u /* between looks for those who take longer */
 
 static void stop(struct hd_api *a);
@@ -159,6 +161,7 @@ static void on_sweep(uv_timer_t *t)
     hd_clients_sweep(&a->clients);
     for (struct hd_call *c = a->calls; c; c = c->next)
         hd_call_keep_alive(c, now);
+    hd_runs_sweep(a, now);
     hd_listener_look(&a->listener);
 }
 
@@ -203,6 +206,8 @@ static void set_defaults(struct hd_api_options *o)
         o->max_bodies = DEFAULT_BODIES;
     if (o->request_ms == 0)
         o->request_ms = DEFAULT_REQUEST_MS;
+    if (o->keep_s == 0)
+        o->keep_s = DEFAULT_KEEP_S;
     if (o->keep_alive_ms == 0)
         o->keep_alive_ms = DEFAULT_KEEP_ALIVE_MS;
 }
@@ -279,6 +284,7 @@ void hd_api_close(struct hd_api *a, void (*closed)(void *arg), void *arg)
     a->draining = true;
     hd_listener_shut(&a->listener);
     hd_feed_end(a);
+    hd_runs_end(a);
     uv_timer_start(&a->deadline, on_deadline, HD_DRAIN_MS, 0);
     hd_api_later(a);
 }

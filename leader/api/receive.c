@@ -6,7 +6,9 @@
 #include "leader/api/limits.h"
 #include "leader/api/routes.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int refuse_size(struct hd_call *c)
 {
@@ -71,6 +73,19 @@ static int admit(struct hd_call *c, const struct hd_head *head)
     return hd_api_admit(&c->api->keys, &c->api->origins, &ask, &c->refusal);
 }
 
+/* Another leader serves, and it is known where. */
+static bool is_elsewhere(struct hd_call *c, const struct hd_head *head)
+{
+    const struct hd_api_backend *b = &c->api->o.backend;
+    const char *where = b->elsewhere ? b->elsewhere(b->arg) : NULL;
+    if (!where || c->preflight || strncmp(head->url, "/v1/", 4) != 0)
+        return false;
+    if (asprintf(&c->location, "%s%s", where, head->url) < 0)
+        c->location = NULL;
+    hd_refuse(&c->refusal, 307, NULL, "standby", "This leader is a standby; ask at %s.", where);
+    return true;
+}
+
 /* Headers are there. Behind a body in chunks nothing more is taken from the connection: how a chunk
  * ends is read leniently by some, and the library does not show it. */
 static enum MHD_Result begin(struct hd_api *a, struct MHD_Connection *conn,
@@ -81,6 +96,8 @@ static enum MHD_Result begin(struct hd_api *a, struct MHD_Connection *conn,
         return MHD_NO;
     *call = c;
     c->refused = hd_route_refusal(head->url);
+    c->key = hd_api_key_shown(&a->keys, conn);
+    hd_api_owner(&a->keys, conn, c->owner);
     const char *fault = hd_framing_fault(conn, head);
     if (fault)
         return refuse_framing(c, fault);
@@ -91,7 +108,7 @@ static enum MHD_Result begin(struct hd_api *a, struct MHD_Connection *conn,
         c->max_body = HD_SMALL_BODY;
     if (hd_client_is_turned_away(conn))
         turn_away(c);
-    else if (admit(c, head) == 0 && is_known(c, head))
+    else if (admit(c, head) == 0 && is_known(c, head) && !is_elsewhere(c, head))
         hd_client_now(conn, HD_CLIENT_SENDING);
     return expect_body(c);
 }

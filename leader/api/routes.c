@@ -17,6 +17,7 @@ static const struct route {
     {"/v1/chat/completions", "POST", hd_post_chat, .prompt = true},
     {"/v1/models", "GET", hd_get_models},
     {"/v1/models/", "GET", hd_get_model, .below = true},
+    {"/v1/hydac/requests/", "GET", hd_get_request_events, .below = true},
     {"/v1/responses", "POST", hd_post_responses, .prompt = true},
     {"/v1/embeddings", "POST", hd_post_embeddings, .prompt = true},
     {"/v1/messages", "POST", hd_post_messages, .prompt = true, .refusal = hd_messages_refusal},
@@ -77,6 +78,7 @@ void hd_call_route(struct hd_call *c, const char *url, const char *method)
         hd_refuse(&r, 404, NULL, "unknown_url", "There is nothing at this path.");
         hd_call_refuse(c, &r);
     } else if (strcmp(route->method, strcmp(method, "HEAD") == 0 ? "GET" : method) == 0) {
+        c->path = route->path;
         route->run(c, url + strlen(route->path));
     } else {
         c->allow = strcmp(route->method, "GET") == 0 ? "GET, HEAD" : route->method;

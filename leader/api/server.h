@@ -25,6 +25,7 @@ struct hd_api {
     uv_async_t later;    /* libmicrohttpd is run, and what events may not do is done */
     unsigned handles;    /* open libuv handles, those of calls included */
     struct hd_call *calls;
+    struct hd_run *runs;    /* runs.h; the latest first */
     unsigned watchers;      /* calls that watch the cluster (feed.c) */
     uv_timer_t *feed_timer; /* ... and what is due for them; NULL: there are none */
     bool draining;          /* closing has begun: no new connections */

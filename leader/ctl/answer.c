@@ -39,6 +39,9 @@ struct stream {
     struct hd_answer *a;
     FILE *text;
     json_t *model_digest, *prompt_digest; /* NULL: not told, nobody else can go on */
+    char id[64];                          /* the leader's of the answer; "" = not told */
+    char last[64];                        /* ... and of the last event */
+    bool by_id;                           /* whoever knows the answer is to go on with it */
     struct hd_events events;
     long status;
     uint64_t heard_us;            /* of the answer, or the beginning */
@@ -82,7 +85,13 @@ static void take_event(void *arg, const json_t *event)
     const json_t *choice = json_array_get(json_object_get(event, "choices"), 0);
     const json_t *extra = json_object_get(event, "hydac");
     const char *finish = json_string_value(json_object_get(choice, "finish_reason"));
+    const char *id = json_string_value(json_object_get(event, "id"));
     s->heard_us = hd_now_us();
+    if (id && s->events.id[0] && strlen(id) < sizeof s->id) {
+        snprintf(s->id, sizeof s->id, "%s", id);
+        snprintf(s->last, sizeof s->last, "%s", s->events.id);
+        s->by_id = true;
+    }
     take_error(s, event);
     take_text(s, choice);
     json_array_extend(a->tokens, json_object_get(extra, "tokens"));
@@ -134,15 +143,18 @@ static char *body_text(const struct stream *s)
     return text;
 }
 
-/* One try. 0: the answer is whole. */
+/* One try: the answer by its id, or else the request. 0: the answer is whole. */
 static int ask_one(struct stream *s, const char *leader, struct hd_error *err)
 {
-    char *body = body_text(s);
-    if (!body)
+    bool by_id = s->by_id;
+    char path[128], *body = by_id ? NULL : body_text(s);
+    if (!body && !by_id)
         return hd_fail(err, HD_E_NOMEM, "out of memory");
+    snprintf(path, sizeof path, "/v1/hydac/requests/%s/events", s->id);
     struct hd_http_post p = {.base = leader,
-                             .path = s->q->path,
+                             .path = by_id ? path : s->q->path,
                              .body = body,
+                             .last_event = by_id ? s->last : NULL,
                              .key = s->q->key,
                              .stop = s->q->stop ? on_stop : NULL,
                              .on_data = on_data,
@@ -164,7 +176,10 @@ static int ask_one(struct stream *s, const char *leader, struct hd_error *err)
         rc = hd_fail(err, HD_E_IO, "the leader at %s ended the answer too early", leader);
     hd_events_deinit(&s->events);
     free(body);
-    return rc;
+    /* It is not known there, or came to nothing: the request itself is next. */
+    if (by_id && rc < 0 && s->status != 0 && s->status != 503 && s->status != 307)
+        s->by_id = s->status == 200 && !s->error[0];
+    return by_id && s->status == 404 ? ask_one(s, leader, err) : rc;
 }
 
 /* Another leader, or this one a little later, may do better. */

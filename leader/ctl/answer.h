@@ -1,9 +1,10 @@
 /* answer.h - one answer, from the first of several leaders that can give it or go on with it.
  *
- * A leader's stream says of which model, prompt and seed it is. When it breaks off, the same
- * request goes to the next leader of the list (which may be of another cluster, or the first again,
- * started anew) with the tokens that are there; the rest is the same as if nothing had been. One
- * that serves another model says so and is not asked again. */
+ * A leader's stream has an id and numbers its events. When it breaks off, the next leader of the
+ * list is asked for what follows the last of them: a standby of the same cluster has it. Any other
+ * one (of another cluster, or the first again, started anew) gets the request with the tokens that
+ * are there, and what the stream said of model, prompt and seed; the rest is the same as if nothing
+ * had been. One that serves another model says so and is not asked again. */
 #ifndef HD_CTL_ANSWER_H
 #define HD_CTL_ANSWER_H
 

@@ -12,6 +12,8 @@ static void take_line(struct hd_events *e, const char *line, size_t n)
 {
     if (n > 7 && n - 7 < sizeof e->name && memcmp(line, "event: ", 7) == 0)
         snprintf(e->name, sizeof e->name, "%.*s", (int)(n - 7), line + 7);
+    if (n > 4 && n - 4 < sizeof e->id && memcmp(line, "id: ", 4) == 0)
+        snprintf(e->id, sizeof e->id, "%.*s", (int)(n - 4), line + 4);
     if (n < 6 || memcmp(line, "data: ", 6) != 0)
         return;
     json_t *event = json_loadb(line + 6, n - 6, 0, NULL); /* NULL for "[DONE]" */

@@ -11,6 +11,7 @@ struct hd_events {
     void (*on_event)(void *arg, const json_t *event); /* not for "[DONE]" */
     void *arg;
     char name[32]; /* of the event in hand, or the latest that had one */
+    char id[64];   /* the latest that was said, "" = none */
     char *buf;     /* what has come and is not used yet: part of a line, or an error's object */
     size_t n, cap;
 };

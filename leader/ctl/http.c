@@ -116,6 +116,15 @@ static int add_key(struct transfer *t, const char *key)
     return rc;
 }
 
+static int add_last_event(struct transfer *t, const char *id)
+{
+    char line[128];
+    if (!id)
+        return 0;
+    snprintf(line, sizeof line, "Last-Event-ID: %s", id);
+    return add_header(t, line);
+}
+
 static void close_curl(struct transfer *t)
 {
     curl_easy_cleanup(t->curl);
@@ -207,7 +216,8 @@ int hd_http_post(const struct hd_http_post *p, struct hd_error *err)
     int rc = open_curl(&t, p->base, p->path, err);
     if (rc < 0)
         return rc;
-    if (add_header(&t, "Content-Type: application/json") < 0 || add_key(&t, p->key) < 0) {
+    if (add_header(&t, "Content-Type: application/json") < 0 || add_key(&t, p->key) < 0 ||
+        add_last_event(&t, p->last_event) < 0) {
         close_curl(&t);
         return hd_fail(err, HD_E_NOMEM, "out of memory");
     }

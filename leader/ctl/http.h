@@ -37,6 +37,7 @@ bool hd_http_is_ok(const char *base, const char *path, long timeout_ms);
 struct hd_http_post {
     const char *base, *path, *body;
     const char *key;         /* NULL or "" = none */
+    const char *last_event;  /* the stream is to go on behind this one; NULL: from the beginning */
     bool (*stop)(void *arg); /* NULL, or asked now and then, at least each second: ends it */
     int (*on_data)(void *arg, long status, const char *data, size_t len);
     void *arg;

@@ -94,8 +94,19 @@ static int64_t file_time(const char *path)
     return stat(path, &st) == 0 ? (int64_t)st.st_mtime : 0;
 }
 
+static const char *role(void *arg)
+{
+    return hd_leaders_role(arg);
+}
+
+static const char *elsewhere(void *arg)
+{
+    return hd_leaders_url(arg);
+}
+
 int hd_backend_open(struct hd_leader *l, const struct sockaddr *addr, struct hd_error *err)
 {
+    bool records = l->role.n > 0 || l->o.config->journal;
     struct hd_api_options o = {
         .loop = l->o.loop,
         .log = l->o.log,
@@ -118,9 +129,15 @@ int hd_backend_open(struct hd_leader *l, const struct sockaddr *addr, struct hd_
                     .overview = hd_status_overview,
                     .plan = hd_watch_plan,
                     .metrics = hd_metrics_text,
+                    .begun = records ? hd_follow_begun : NULL,
+                    .sampled = hd_follow_sampled,
+                    .ended = hd_follow_ended,
+                    .role = role,
+                    .elsewhere = elsewhere,
                     .serving = &l->serving},
         .listen = addr,
         .spare_files = HD_SPARE_FILES,
+        .keep_s = (unsigned)l->o.config->answer_keep_s,
         .api_key_file = l->o.config->api_key_file,
         .admin_key_file = l->o.config->admin_key_file,
         .allowed_hosts = l->o.config->allowed_hosts,

@@ -46,6 +46,9 @@ struct hd_leader_config {
     bool http_open;             /* http.open: reachable from elsewhere without a key */
     char http_cert[4096];       /* http.cert: PEM file of the certificate chain, "" = no HTTPS */
     char http_cert_key[4096];   /* http.cert_key: PEM file of its private key */
+    char public_url[256];       /* http.public_url: of this leader, "" = not said */
+    uint64_t answer_keep_s;     /* http.answer_keep_s */
+    bool journal;               /* state.journal */
     char state_dir[4096];       /* state.dir */
     int log_level;              /* log.level: enum hd_log_level */
 

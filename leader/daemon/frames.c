@@ -341,6 +341,8 @@ void hd_peer_frame(struct hd_peer *p, const struct hd_frame *f)
             hd_peer_model_request(p);
         else if (f->type == HD_FRAME_LEADER_STATE && !p->greeted && p->leader->role.n > 0)
             hd_leaders_asked(p, f);
+        else if (f->type == HD_FRAME_RECORDS && !p->greeted && p->leader->role.n > 0)
+            hd_follow_told(p, f);
         else
             hd_peer_broke_rules(p, "a worker must say Hello first, once");
         return;

@@ -215,6 +215,7 @@ static void on_tick(uv_timer_t *timer)
     hd_status_tick(l, now);
     hd_digests_tick(l, now);
     hd_leaders_tick(l, now);
+    hd_follow_tick(l, now);
     give_up_waiting(l, now);
 }
 
@@ -243,6 +244,8 @@ static int start(struct hd_leader *l, struct hd_error *err)
         rc = hd_trust_init(l, err);
     if (rc == 0)
         rc = hd_leaders_init(l, err);
+    if (rc == 0)
+        rc = hd_follow_init(l, err);
     if (rc == 0)
         rc = make_core(l, err);
     if (rc == 0)
@@ -302,13 +305,14 @@ unsigned hd_leader_http_port(const struct hd_leader *l)
 void hd_leader_maybe_closed(struct hd_leader *l)
 {
     if (!l->closing || l->handles > 0 || l->peers || l->api || l->weights_jobs > 0 ||
-        !hd_leaders_closed(l))
+        !hd_leaders_closed(l) || hd_journal_busy(&l->follow.journal))
         return;
     void (*closed)(void *) = l->closed;
     void *arg = l->closed_arg;
     for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
         hd_shared_unref(l->payloads[g].bytes);
     hd_audit_forget(l, 0);
+    hd_follow_close(l);
     hd_actions_deinit(&l->actions);
     hd_engine_free(l->engine);
     hd_core_free(l->core);

@@ -146,6 +146,7 @@ struct hd_leader {
         } of[HD_MAX_WORKERS];
     } audits[HD_MAX_ROUNDS]; /* audited half-steps, until their audits are over */
     struct hd_leader_role role;
+    struct hd_follow follow;
     struct hd_self_test_key {
         uint64_t seed, digest;
     } self_test; /* the known answer that every worker must give */

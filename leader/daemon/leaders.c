@@ -13,7 +13,6 @@
 #define ATTEMPT_US 1000000 /* to reach one; then it counts as not there, and is tried again */
 #define AGAIN_US   250000  /* between two attempts */
 #define START_US   1500000 /* after its start one may take so long to find the others */
-#define MAX_QUEUED (64u << 10)
 
 static unsigned n_workers(const struct hd_leader *l)
 {
@@ -30,6 +29,7 @@ static Hydac__V1__LeaderState own_state(const struct hd_leader *l)
     m.term = l->role.term;
     m.workers = n_workers(l);
     m.active = m.workers > 0;
+    m.url = (char *)l->o.config->public_url;
     return m;
 }
 
@@ -48,12 +48,25 @@ static void lose(struct hd_other_leader *o)
     o->heard_us = 0;
     o->active = false;
     o->tried = true;
+    hd_follow_lost(o);
+}
+
+static void take_url(struct hd_other_leader *o, const char *url)
+{
+    if (strncmp(url, "http", 4) != 0 || strpbrk(url, " \r\n\t\"") || strlen(url) >= HD_LEADER_URL)
+        url = "";
+    snprintf(o->url, sizeof o->url, "%s", url);
 }
 
 static void on_frame(void *arg, struct hd_conn *conn, struct hd_frame *f)
 {
     struct hd_other_leader *o = arg;
     struct hd_leader *l = o->leader;
+    if (f->type == HD_FRAME_RECORDS_ACK) {
+        hd_follow_acked(o, f);
+        hd_frame_clear(f);
+        return;
+    }
     Hydac__V1__LeaderState *m = f->type == HD_FRAME_LEADER_STATE
                                     ? hydac__v1__leader_state__unpack(NULL, f->body_len, f->body)
                                     : NULL;
@@ -74,6 +87,7 @@ static void on_frame(void *arg, struct hd_conn *conn, struct hd_frame *f)
         o->term = m->term;
         o->active = m->active;
         o->workers = m->workers;
+        take_url(o, m->url);
         if (m->term > l->role.term)
             l->role.term = m->term;
     }
@@ -118,7 +132,7 @@ static void on_address(void *arg, int code, const struct sockaddr *addr, const c
         .events = {.on_open = on_open, .on_frame = on_frame, .on_close = on_close},
         .arg = o,
         .limits = {.max_body = HD_FRAME_GREETING_BODY},
-        .max_queued = MAX_QUEUED,
+        .max_queued = HD_LEADERS_QUEUED,
         .tls = l->tls,
     };
     o->resolving = false;
@@ -187,6 +201,7 @@ static bool knows_all(const struct hd_leader_role *r, uint64_t now)
 static void step_down(struct hd_leader *l)
 {
     hd_info(l->o.log, "standby", "reason=\"%s\" workers=%u", l->role.standby, n_workers(l));
+    hd_follow_step_down(l);
     hd_engine_fail(l->engine, UINT64_MAX, l->role.standby);
     for (struct hd_peer *p = l->peers; p; p = p->next)
         if (p->slot >= 0 && !p->forgotten) {
@@ -231,6 +246,7 @@ void hd_leaders_asked(struct hd_peer *p, const struct hd_frame *f)
     if (m->term > l->role.term)
         l->role.term = m->term;
     hydac__v1__leader_state__free_unpacked(m, NULL);
+    hd_conn_set_limits(p->conn, (struct hd_frame_limits){HD_FRAME_RECORDS_BODY, 0});
     p->since_us = hd_now_us(); /* it may stay, without a Hello, as long as it asks */
     Hydac__V1__LeaderState own = own_state(l);
     if (hd_conn_send(p->conn, HD_FRAME_LEADER_STATE, &own.base, NULL) < 0)
@@ -279,6 +295,19 @@ int hd_leaders_init(struct hd_leader *l, struct hd_error *err)
     return 0;
 }
 
+const char *hd_leaders_url(const struct hd_leader *l)
+{
+    const struct hd_other_leader *o = hd_leaders_standby(l) ? who_serves(l) : NULL;
+    return o && o->active && o->url[0] ? o->url : NULL;
+}
+
+const char *hd_leaders_role(const struct hd_leader *l)
+{
+    if (l->role.n == 0)
+        return NULL;
+    return l->role.standby[0] ? "standby" : n_workers(l) > 0 ? "active" : "waiting";
+}
+
 void hd_leaders_close(struct hd_leader *l)
 {
     for (unsigned i = 0; i < l->role.n; i++) {
@@ -312,7 +341,6 @@ json_t *hd_leaders_json(const struct hd_leader *l)
                                             "there", is_there(o), "active", o->active, "term",
                                             (json_int_t)o->term, "workers", (int)o->workers));
     }
-    const char *role = r->standby[0] ? "standby" : n_workers(l) > 0 ? "active" : "waiting";
-    return json_pack("{s:s, s:I, s:o}", "role", role, "term", (json_int_t)r->term, "others",
-                     others);
+    return json_pack("{s:s, s:I, s:o}", "role", hd_leaders_role(l), "term", (json_int_t)r->term,
+                     "others", others);
 }

@@ -17,11 +17,14 @@
 
 #include "common/net/address.h"
 #include "common/net/conn.h"
+#include "leader/daemon/follow.h"
 
 #include <jansson.h>
 #include <stdbool.h>
 
-#define HD_MAX_LEADERS 8
+#define HD_MAX_LEADERS    8
+#define HD_LEADER_URL     256
+#define HD_LEADERS_QUEUED (2 * HD_BOOK_BYTES) /* bytes that may wait for a standby */
 
 struct hd_leader;
 struct hd_peer;
@@ -39,6 +42,8 @@ struct hd_other_leader {
     uint64_t id, term;
     bool active;
     uint32_t workers;
+    char url[HD_LEADER_URL]; /* where clients find it; "" = it has not said */
+    struct hd_follower follower;
 };
 
 struct hd_leader_role {
@@ -60,6 +65,10 @@ void hd_leaders_asked(struct hd_peer *p, const struct hd_frame *f);
 void hd_leaders_take(struct hd_leader *l);
 /* Why this one does not serve, a sentence; NULL: it does, or is to. */
 const char *hd_leaders_standby(const struct hd_leader *l);
+/* Where clients find the one that serves instead; NULL: not known, or it is this one. */
+const char *hd_leaders_url(const struct hd_leader *l);
+/* "active", "waiting" for workers, "standby"; NULL: there is one leader. */
+const char *hd_leaders_role(const struct hd_leader *l);
 void hd_leaders_close(struct hd_leader *l);
 bool hd_leaders_closed(const struct hd_leader *l);
 /* {"role", "term", "others": [...]}, NULL: there is one leader. */

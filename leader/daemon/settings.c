@@ -152,7 +152,18 @@ const struct hd_config_key hd_leader_settings[] = {
      .help = "the certificate chain (PEM) that makes it HTTPS; together with http.cert_key"},
     {"http", "cert_key", STRING(http_cert_key), .arg = "FILE", .preset = "",
      .help = "its private key (PEM), a file that is its owner's alone"},
+    {"http", "public_url", STRING(public_url), .arg = "URL", .preset = "",
+     .help = "where clients reach this leader, of several: http://a.lan:8080. A standby sends them "
+             "there (307) while this one serves; without it they get 503"},
+    {"http", "answer_keep_s", HD_CONFIG_UINT, AT(answer_keep_s), .min = 1, .max = 3600,
+     .preset = "60",
+     .help =
+         "an answer whose client has given its request an id (X-Request-Id or Idempotency-Key), "
+         "or that was begun by another leader, can be asked for so many seconds after its end"},
     HD_SETTING_STATE_DIR(AT(state_dir), SIZE(state_dir)),
+    {"state", "journal", HD_CONFIG_BOOL, AT(journal), .preset = "false",
+     .help = "true: what running answers need to go on is written to a file in state.dir, too, and "
+             "a leader that was killed and started again goes on with them"},
     HD_SETTING_LOG_LEVEL(AT(log_level), levels),
     {"heartbeat", "interval_ms", HD_CONFIG_UINT, AT(heartbeat_interval_ms), .min = 1, .max = 10000,
      .preset = "50", .help = "milliseconds between two heartbeats"},

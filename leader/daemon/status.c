@@ -244,6 +244,8 @@ static json_t *status_json(const struct hd_leader *l, struct hd_status_query *q)
     json_object_set_new(o, "events", events_json(l));
     if (l->role.n > 0)
         json_object_set_new(o, "leaders", hd_leaders_json(l));
+    if (l->role.n > 0 || l->o.config->journal)
+        json_object_set_new(o, "records", hd_follow_json(l));
     return o;
 }
 

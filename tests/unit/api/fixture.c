@@ -96,6 +96,47 @@ static char *fake_metrics(void *arg)
     return f->no_metrics ? NULL : strdup("toy_up 1\n");
 }
 
+static struct hd_record *fake_begun(void *arg, const struct hd_record_begin *b,
+                                    void (*sure)(void *arg), void *sure_arg, bool *wait)
+{
+    struct fixture *f = arg;
+    f->begun++;
+    f->sure = sure;
+    f->sure_arg = sure_arg;
+    *wait = f->hold;
+    struct hd_record *r = hd_book_begin(&f->book, b);
+    cr_assert_not_null(r);
+    return r;
+}
+
+static void fake_sampled(void *arg, struct hd_record *r, unsigned choice, uint32_t index,
+                         int32_t id)
+{
+    struct fixture *f = arg;
+    cr_assert_leq(index, r->answers[choice].n);
+    if (index == r->answers[choice].n)
+        cr_assert(hd_book_add(&f->book, r, choice, &id, 1));
+    cr_assert_eq(r->answers[choice].ids[index], id);
+}
+
+static void fake_ended(void *arg, struct hd_record *r, bool whole)
+{
+    struct fixture *f = arg;
+    f->ended++;
+    f->sure = NULL;
+    hd_book_end(&f->book, r, false);
+}
+
+static const char *fake_role(void *arg)
+{
+    return ((struct fixture *)arg)->role;
+}
+
+static const char *fake_elsewhere(void *arg)
+{
+    return ((struct fixture *)arg)->elsewhere;
+}
+
 void fixture_open(struct fixture *f, const struct fixture_options *o)
 {
     struct fixture_options none = {0};
@@ -138,7 +179,13 @@ void fixture_open(struct fixture *f, const struct fixture_options *o)
                     .overview = fake_overview,
                     .plan = fake_plan,
                     .metrics = fake_metrics,
+                    .begun = o->records ? fake_begun : NULL,
+                    .sampled = fake_sampled,
+                    .ended = fake_ended,
+                    .role = fake_role,
+                    .elsewhere = fake_elsewhere,
                     .serving = &f->serving},
+        .keep_s = o->keep_s,
     };
     memset(a.backend.bound.kept, true, sizeof a.backend.bound.kept);
     hd_serving_init(&f->serving);
@@ -161,6 +208,7 @@ void fixture_close(struct fixture *f)
         cr_assert(f->requests[i].ended || f->requests[i].cancelled, "request %u was left", i);
         free(f->requests[i].tokens);
     }
+    cr_assert_null(f->book.first, "a record was left");
 }
 
 static void turn(struct fixture *f, const struct client *c)
@@ -190,7 +238,8 @@ struct hd_request *fake_request(struct fixture *f, unsigned i)
 void fake_token(struct hd_request *r, int32_t id)
 {
     struct hd_logprob top[2] = {{id, -0.5f}, {'z', -1.5f}};
-    struct hd_token_event t = {.index = r->answered++, .id = id, .logprob = -0.5f};
+    struct hd_token_event t = {
+        .index = (uint32_t)r->o.n_known + r->answered++, .id = id, .logprob = -0.5f};
     t.top = top;
     t.n_top = r->o.top_logprobs < 2 ? r->o.top_logprobs : 2;
     r->ev.on_token(r->arg, &t);

@@ -38,6 +38,13 @@ struct fixture {
     unsigned overviews;  /* that were made */
     const char *padding; /* ... with this in them; NULL: nothing */
     struct hd_serving serving;
+    /* records */
+    struct hd_book book;
+    unsigned begun, ended; /* times */
+    bool hold;             /* the next one is to wait */
+    void (*sure)(void *arg);
+    void *sure_arg;
+    const char *role, *elsewhere;
 };
 
 struct fixture_options {
@@ -46,7 +53,8 @@ struct fixture_options {
     unsigned max_connections, request_ms, keep_alive_ms;
     const char *api_key_file, *admin_key_file, *allowed_hosts, *allowed_origins;
     const char *aliases;
-    bool any_model;
+    bool any_model, records;
+    unsigned keep_s;
 };
 void fixture_open(struct fixture *f, const struct fixture_options *o);
 void fixture_close(struct fixture *f); /* also checks that every request was ended or cancelled */
