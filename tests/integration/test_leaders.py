@@ -1,5 +1,7 @@
 """Several leaders: one serves, the others stand by; workers and `hydac run` go from one to the next."""
 
+import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -154,6 +156,8 @@ def test_the_leader_dies_and_the_answer_goes_on(leaders, how):
     answer = finish(child)
     assert answer["tokens"] == whole and answer["resumed"] >= 1
     c.until_active("b", 2)
+    status = c.clients["b"].get("/hydac/status")  # b went on by itself; nothing was asked of it anew
+    assert 1 <= status["records"]["adopted"] == status["engine"]["requests"]
     if how == signal.SIGSTOP:
         until(lambda: c.role("a") == "standby", "a stands by now")
     else:
@@ -162,6 +166,85 @@ def test_the_leader_dies_and_the_answer_goes_on(leaders, how):
         until(lambda: c.role("a") == "standby", "a stands by now")
     assert c.role("b") == "active"
     assert c.clients["b"].get("/hydac/status")["leaders"]["term"] == 2
+
+
+class Stream:
+    """A client that knows nothing of hydac: events as they come, by their ids."""
+
+    def __init__(self, url, path, body=None, **headers):
+        self.connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=LIMIT)
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        if body:
+            headers["Content-Type"] = "application/json"
+        text = json.dumps(body) if body else None
+        self.connection.request("POST" if body else "GET", path, text, headers)
+        self.answer = self.connection.getresponse()
+        self.events, self.last, self.whole = {}, None, False
+
+    def read(self, events=None):
+        """So many more events, or all until the connection ends."""
+        n = 0
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            while events is None or n < events:
+                line = self.answer.readline().decode()
+                if not line:
+                    break
+                if line.startswith("id: "):
+                    self.last = line[4:].strip()
+                elif line.startswith("data: "):
+                    n += 1
+                    self.whole = line.strip() == "data: [DONE]"
+                    if not self.whole:
+                        event = json.loads(line[6:])
+                        for choice in event.get("choices", []):
+                            text = choice.get("text") or choice.get("delta", {}).get("content") or ""
+                            i = choice["index"]
+                            self.events[i] = self.events.get(i, "") + text
+        return self
+
+    def going_on(self, earlier):
+        self.events = dict(earlier.events)
+        return self
+
+
+def begin(c, name, body, **headers):
+    return Stream(c.clients[name].url, "/v1/completions", body, **headers)
+
+
+def test_clients_that_know_nothing_of_it_resume_by_ids(leaders):
+    c = leaders(2, 2)
+    c.until_active("a", 2)
+    until(lambda: c.clients["a"].get("/hydac/status")["records"]["followers"] == 1, "b follows")
+    body = {"prompt": PROMPT, "max_tokens": 200, "stream": True, "ignore_eos": True}
+    bodies = [
+        {**body, "temperature": 0},
+        {**body, "temperature": 1, "seed": 5, "n": 3},
+        {**body, "temperature": 1, "seed": 6, "stop": "no such text", "logprobs": 2},
+    ]
+    expected = [begin(c, "a", b).read() for b in bodies]
+    assert all(s.whole and len(s.events) == b.get("n", 1) for s, b in zip(expected, bodies))
+    streams = [begin(c, "a", b, X_Request_Id=f"mine-{i}").read(20) for i, b in enumerate(bodies)]
+    plain = begin(c, "a", bodies[0]).read(20)  # its client asks again, with nothing but its body
+    c.leaders["a"].signal(signal.SIGKILL)
+    for s in [*streams, plain]:
+        s.read()
+        assert not s.whole
+    c.until_active("b", 2)
+    for i, (s, b, e) in enumerate(zip(streams, bodies, expected)):
+        if i == 0:
+            path = f"/v1/hydac/requests/mine-{i}/events"
+            rest = Stream(c.clients["b"].url, path, Last_Event_ID=s.last)
+        else:
+            rest = begin(c, "b", b, X_Request_Id=f"mine-{i}", Last_Event_ID=s.last)
+        rest = rest.going_on(s).read()
+        assert rest.whole and rest.events == e.events, b
+    again = begin(c, "b", bodies[0]).read()
+    assert again.whole and again.events == expected[0].events
+    status = c.clients["b"].get("/hydac/status")
+    assert status["records"]["adopted"] == status["engine"]["requests"] - 2  # three of one request
+    with pytest.raises(HttpError) as refused:
+        c.clients["b"].get("/v1/hydac/requests/another/events")
+    assert refused.value.status == 404
 
 
 def test_two_leaders_die_one_after_the_other(leaders):
