@@ -20,9 +20,8 @@
 
 #include <jansson.h>
 
-#define HD_FOLLOW_WAIT_MS   200u  /* for a standby's word; a round trip and its work are 1 */
-#define HD_FOLLOW_LINGER_MS 1000u /* an answer that is whole may not have reached its client yet   \
-                                   */
+#define HD_FOLLOW_WAIT_MS   200u  /* for a standby to say that it knows; a round trip takes 1 */
+#define HD_FOLLOW_LINGER_MS 1000u /* what is whole may not have reached its client yet */
 
 struct hd_leader;
 struct hd_peer;
