@@ -4,6 +4,7 @@
 #include "common/text/encoder.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* Ids that end an answer, malloc'ed; *n 0: there are none. */
 static uint32_t *stops_of(const struct hd_tokenizer *t, size_t *n)
@@ -36,6 +37,25 @@ int hd_grammar_open(struct hd_grammar **out, const struct hd_tokenizer *t,
 void hd_grammar_free(struct hd_grammar *g)
 {
     hdt_grammar_free((struct hdt_grammar *)g);
+}
+
+int hd_grammar_wait(struct hd_grammar *g, const struct hd_grammar_wait *w, struct hd_error *err)
+{
+    struct hdt_mark *marks = calloc(w->n + 1, sizeof *marks);
+    if (!marks)
+        return hd_fail(err, HD_E_NOMEM, "grammar: out of memory");
+    for (size_t i = 0; i < w->n; i++)
+        marks[i] =
+            (struct hdt_mark){{w->marks[i].text, strlen(w->marks[i].text)}, w->marks[i].first};
+    int rc = hdt_grammar_wait((struct hdt_grammar *)g, marks, w->n, w->again, w->thoughts,
+                              w->inside, err);
+    free(marks);
+    return rc;
+}
+
+bool hd_grammar_holds(const struct hd_grammar *g)
+{
+    return hdt_grammar_holds((const struct hdt_grammar *)g);
 }
 
 int hd_grammar_mask(struct hd_grammar *g, uint32_t *bits, size_t vocab, struct hd_error *err)

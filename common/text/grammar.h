@@ -12,7 +12,7 @@
 enum hd_grammar_kind {
     HD_GRAMMAR_JSON_SCHEMA, /* text: the schema as JSON */
     HD_GRAMMAR_REGEX,       /* ... a regular expression that the whole answer matches */
-    HD_GRAMMAR_LARK,        /* ... a grammar as llguidance writes Lark's */
+    HD_GRAMMAR_LARK,        /* ... a grammar as llguidance writes Lark's, or llama.cpp's GBNF */
 };
 
 struct hd_grammar; /* of one answer; not for two threads at once */
@@ -23,6 +23,25 @@ struct hd_grammar; /* of one answer; not for two threads at once */
 int hd_grammar_open(struct hd_grammar **out, const struct hd_tokenizer *t,
                     enum hd_grammar_kind kind, const char *text, size_t len, struct hd_error *err);
 void hd_grammar_free(struct hd_grammar *g);
+
+#define HD_GRAMMAR_CONTROL "\xff" /* in marks: the text of a control token is behind it */
+struct hd_grammar_mark {
+    const char *text;
+    bool first; /* only where nothing but blanks was said before; the grammar begins with it */
+};
+struct hd_grammar_wait {
+    struct hd_grammar_mark *marks; /* [n], copied */
+    size_t n;
+    bool again; /* what it matches may come several times, anything between; else it is the end */
+    bool thoughts; /* <think> ... </think> may come first, and marks inside are none */
+    bool inside;   /* ... and was begun in the prompt */
+};
+/* Let `g`, which has taken nothing, hold only behind one of the marks; until then anything may be
+ * said, but no token in which a mark ends and something else begins. A token that has a whole mark
+ * and more is text like another. HD_E_RANGE, HD_E_NOMEM. */
+int hd_grammar_wait(struct hd_grammar *g, const struct hd_grammar_wait *w, struct hd_error *err);
+/* False: every token may come next. It changes with what is taken. */
+bool hd_grammar_holds(const struct hd_grammar *g);
 
 /* A bit for each token that may come next, [vocab / 32, rounded up], token 0 the lowest of the
  * first word; of those that end an answer either all or none. HD_E_LIMIT: it would take too long.

@@ -256,6 +256,23 @@ static void on_token(void *choice, const struct hd_token_event *t)
         hd_call_wake(a->call);
 }
 
+static void on_prompt(void *choice, uint32_t computed, uint32_t cached, uint32_t total)
+{
+    struct hd_choice *h = choice;
+    struct hd_answer *a = h->answer;
+    struct hd_call *c = a->call;
+    struct hd_prompt_progress p = {computed, cached, total};
+    if (!h->gen.p.progress || !is_stream(a) || !a->form->prompt || h->cancel || h->ended ||
+        c->gone || c->ended)
+        return;
+    int rc = check_unsent(c, a->form->prompt(a, (size_t)(h - a->choices), &p, &c->out));
+    if (rc < 0) {
+        give_up(a, rc);
+        cancel_all_later(a);
+    }
+    hd_call_wake(c);
+}
+
 static void on_end(void *choice, const struct hd_request_end *end)
 {
     struct hd_choice *h = choice;
@@ -277,7 +294,8 @@ static void on_end(void *choice, const struct hd_request_end *end)
         finish(h);
 }
 
-static const struct hd_request_events events = {.on_token = on_token, .on_end = on_end};
+static const struct hd_request_events events = {
+    .on_token = on_token, .on_prompt = on_prompt, .on_end = on_end};
 
 /* ---- Requests -------------------------------------------------------------------------------*/
 

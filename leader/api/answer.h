@@ -38,6 +38,9 @@ struct hd_form {
     /* What choice i has collected, and its end where gen.finish is set. */
     int (*news)(struct hd_answer *a, size_t i, struct hd_text *out);
     int (*end)(struct hd_answer *a, struct hd_text *out);
+    /* For who has asked for it (params.h): how far choice i's prompt is. NULL: it is not told. */
+    int (*prompt)(struct hd_answer *a, size_t i, const struct hd_prompt_progress *p,
+                  struct hd_text *out);
     /* A stream ends before its time. */
     int (*fail)(struct hd_answer *a, const struct hd_refusal *r, struct hd_text *out);
     json_t *(*whole)(struct hd_answer *a); /* NULL: memory is out */

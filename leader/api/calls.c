@@ -7,20 +7,35 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OPEN  "<tool_call>"
-#define CLOSE "</tool_call>"
-#define LIST  "[TOOL_CALLS]"
-#define ARGS  "[ARGS]"
-#define BARE  "<|python_tag|>"
+#define OPEN  HD_MARK_CALL
+#define CLOSE HD_MARK_CALL_END
+#define LIST  HD_MARK_LIST
+#define ARGS  HD_MARK_ARGS
+#define BARE  HD_MARK_BARE
 
-static const char *const marks[HD_MAX_MARKS] = {OPEN, CLOSE, LIST, ARGS, BARE};
+static const char *const marks[HD_MAX_MARKS] = {
+    OPEN,
+    CLOSE,
+    LIST,
+    ARGS,
+    BARE,
+    HD_MARK_CHANNEL,
+    HD_MARK_START,
+    HD_MARK_END,
+    HD_MARK_CONSTRAIN,
+    HD_MARK_TO_TOOL,
+    HD_MARK_RETURN,
+    HD_MARK_MESSAGE,
+};
 static const char blanks[] = " \t\r\n";
 
 enum hd_call_form hd_call_form_of(const char *template, bool *native)
 {
     *native = strstr(template, "tools") != NULL;
+    if (strstr(template, HD_MARK_CHANNEL + 1))
+        return HD_CALLS_CHANNELS;
     if (strstr(template, LIST))
-        return HD_CALLS_LIST;
+        return strstr(template, ARGS) ? HD_CALLS_ARGS : HD_CALLS_LIST;
     bool bare = strstr(template, BARE) || strstr(template, "\"parameters\": ");
     return *native && bare && !strstr(template, OPEN) ? HD_CALLS_BARE : HD_CALLS_TAGGED;
 }
@@ -31,6 +46,7 @@ static int32_t control_token(const struct hd_tokenizer *t, const char *text)
 {
     int32_t *ids = NULL, id = -1;
     size_t n = 0;
+    text += text[0] == HD_GRAMMAR_CONTROL[0];
     if (hd_tokenizer_encode(t, text, strlen(text), true, &ids, &n) == 0 && n == 1 &&
         hd_tokenizer_piece(t, ids[0], false).len == 0)
         id = ids[0];
@@ -62,6 +78,14 @@ int hd_call_mark_grammar(struct hd_text *out, const struct hd_call_marks *m, con
     return hd_text_add(out, said, strlen(said));
 }
 
+bool hd_call_mark_is_control(const struct hd_call_marks *m, const char *text)
+{
+    for (size_t i = 0; i < HD_MAX_MARKS; i++)
+        if (strcmp(marks[i], text) == 0)
+            return m->id[i] >= 0;
+    return false;
+}
+
 /* ---- One call ---- */
 
 /* Mistral's templates take ids of nine letters and digits only. The same answer has the same ids at
@@ -69,8 +93,9 @@ int hd_call_mark_grammar(struct hd_text *out, const struct hd_call_marks *m, con
 static void make_id(char id[32], const struct hd_calls *c)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
-    size_t len = c->form == HD_CALLS_LIST ? 9 : 24;
-    char *to = stpcpy(id, c->form == HD_CALLS_LIST ? "" : "call_");
+    bool short_ids = c->form == HD_CALLS_LIST || c->form == HD_CALLS_ARGS;
+    size_t len = short_ids ? 9 : 24;
+    char *to = stpcpy(id, short_ids ? "" : "call_");
     uint64_t r = c->seed + (c->n + 1) * UINT64_C(0x9e3779b97f4a7c15);
     for (size_t i = 0; i < len; i++) {
         r = (r ^ (r >> 30)) * UINT64_C(0xbf58476d1ce4e5b9) + i;
@@ -79,7 +104,7 @@ static void make_id(char id[32], const struct hd_calls *c)
     *to = '\0';
 }
 
-static int add_call(struct hd_calls *c, json_t *calls, const char *name, const json_t *arguments)
+int hd_calls_add(struct hd_calls *c, json_t *calls, const char *name, const json_t *arguments)
 {
     char id[32];
     char *text = json_is_string(arguments)
@@ -111,7 +136,7 @@ static bool is_call(const json_t *v)
 
 static int add_object(struct hd_calls *c, json_t *calls, const json_t *v)
 {
-    return add_call(c, calls, json_string_value(json_object_get(v, "name")), arguments_of(v));
+    return hd_calls_add(c, calls, json_string_value(json_object_get(v, "name")), arguments_of(v));
 }
 
 /* "NAME[ARGS]{...}" at *at. 1: it was none. */
@@ -127,7 +152,7 @@ static int add_named(struct hd_calls *c, json_t *calls, const char **at)
     if (n > 0 && n < sizeof name && json_is_object(arguments)) {
         memcpy(name, *at, n);
         name[n] = '\0';
-        rc = add_call(c, calls, name, arguments);
+        rc = hd_calls_add(c, calls, name, arguments);
         *at = body + err.position;
     }
     json_decref(arguments);
@@ -151,6 +176,11 @@ static int add_json(struct hd_calls *c, json_t *calls, const char **at)
     return rc;
 }
 
+static bool is_list(const struct hd_calls *c)
+{
+    return c->form == HD_CALLS_LIST || c->form == HD_CALLS_ARGS;
+}
+
 /* All of `text` as calls. 1: it is something else, nothing was added. */
 static int add_all(struct hd_calls *c, json_t *calls, const char *text)
 {
@@ -158,9 +188,12 @@ static int add_all(struct hd_calls *c, json_t *calls, const char *text)
     int rc = 1;
     for (;;) {
         text += strspn(text, " \t\r\n;");
+        if (is_list(c) && json_array_size(calls) > before &&
+            strncmp(text, LIST, sizeof LIST - 1) == 0)
+            text += sizeof LIST - 1;
         if (!*text)
             break;
-        bool named = c->form == HD_CALLS_LIST && *text != '[' && *text != '{';
+        bool named = is_list(c) && *text != '[' && *text != '{';
         rc = named ? add_named(c, calls, &text) : add_json(c, calls, &text);
         if (rc != 0)
             break;
@@ -176,7 +209,7 @@ static int add_all(struct hd_calls *c, json_t *calls, const char *text)
 
 static const char *opening(const struct hd_calls *c)
 {
-    return c->form == HD_CALLS_TAGGED ? OPEN : c->form == HD_CALLS_LIST ? LIST : BARE;
+    return c->form == HD_CALLS_TAGGED ? OPEN : is_list(c) ? LIST : BARE;
 }
 
 /* Lets go what cannot be a call. 1: a call begins, and is all that is held. */
@@ -242,8 +275,7 @@ int hd_calls_finish(struct hd_calls *c, struct hd_text *out, json_t *calls)
         return close_tagged(c, out, calls, true);
     if (c->inside)
         rc = add_all(c, calls, hd_text_str(&c->held));
-    if (rc == 1 && c->inside && c->form == HD_CALLS_LIST &&
-        hd_text_add(out, LIST, sizeof LIST - 1) < 0)
+    if (rc == 1 && c->inside && is_list(c) && hd_text_add(out, LIST, sizeof LIST - 1) < 0)
         rc = HD_E_NOMEM;
     if (rc == 1)
         rc = hd_text_add(out, hd_text_str(&c->held), c->held.len);

@@ -24,11 +24,13 @@ void hd_generation_deinit(struct hd_generation *g)
     hd_text_deinit(&g->raw);
     hd_text_deinit(&g->rest);
     hd_calls_deinit(&g->calls);
+    hd_channels_deinit(&g->channels);
     json_decref(g->tool_calls);
     json_decref(g->logprobs);
     json_decref(g->tokens);
     json_decref(g->scores);
     json_decref(g->prompt_scores);
+    json_decref(g->prompt_said);
     json_decref(g->timings);
     json_decref(g->failovers);
     *g = (struct hd_generation){0};
@@ -58,9 +60,12 @@ void hd_generation_options(const struct hd_generation *g, struct hd_request_opti
         .ignore_eos = g->p.ignore_eos,
         .logprobs = g->p.logprobs,
         .top_logprobs = g->p.top_logprobs,
-        .prompt_logprobs = g->p.echo && g->p.logprobs,
+        .prompt_logprobs = (g->p.echo && g->p.logprobs) || g->p.scores_prompt,
         .cache_scope = g->p.cache_scope,
     };
+    o->logprobs |= g->p.scores_prompt;
+    if (g->p.scores_prompt && g->p.prompt_top > o->top_logprobs)
+        o->top_logprobs = g->p.prompt_top;
     o->sampling.grammar = g->grammar;
     snprintf(o->id, sizeof o->id, g->index ? "%.40s-%zu" : "%.40s", g->id, g->index);
 }
@@ -75,9 +80,17 @@ void hd_generation_taken(struct hd_generation *g)
 }
 
 /* ---- Tokens ---------------------------------------------------------------------------------*/
-static int add_scores(struct hd_generation *g, const struct hd_token_event *t)
+static int add_scores(struct hd_generation *g, const struct hd_token_event *all)
 {
     const struct hd_tokenizer *tok = g->backend->tokenizer;
+    struct hd_token_event few = *all, *t = &few;
+    if (t->prompt && g->prompt_said &&
+        json_array_append_new(g->prompt_said, hd_prompt_score_json(tok, t, g->p.prompt_top)) < 0)
+        return HD_E_NOMEM;
+    if (t->prompt && !(g->p.echo && g->p.logprobs))
+        return 0;
+    if (few.n_top > g->p.top_logprobs)
+        few.n_top = g->p.top_logprobs;
     json_t *list = t->prompt ? g->prompt_scores : g->scores;
     if (list && json_array_append_new(list, hd_score_json(tok, t)) < 0)
         return HD_E_NOMEM;
@@ -103,9 +116,17 @@ static int add_answer(struct hd_generation *g, const char *text)
                          : hd_text_add(&g->text, text, strlen(text));
 }
 
+static struct hd_channel_sinks sinks(struct hd_generation *g)
+{
+    return (struct hd_channel_sinks){&g->text, &g->reasoning, &g->calls, g->tool_calls};
+}
+
 /* What no stop string cuts off. */
 static int add_raw(struct hd_generation *g, const char *text)
 {
+    struct hd_channel_sinks to = sinks(g);
+    if (g->channels.on)
+        return hd_channels_push(&g->channels, text, &to);
     if (!g->think.on)
         return add_answer(g, text);
     int rc = hd_think_push(&g->think, text, &g->rest, &g->reasoning);
@@ -136,7 +157,10 @@ static int finish_text(struct hd_generation *g)
     if (rc == 0)
         rc = add_answer(g, hd_text_str(&g->rest));
     hd_text_clear(&g->rest);
-    if (rc == 0 && g->tool_calls)
+    struct hd_channel_sinks to = sinks(g);
+    if (rc == 0 && g->channels.on)
+        rc = hd_channels_finish(&g->channels, &to);
+    else if (rc == 0 && g->tool_calls)
         rc = hd_calls_finish(&g->calls, &g->text, g->tool_calls);
     if (g->calls.n > 0 && strcmp(g->finish, "stop") == 0)
         g->finish = "tool_calls";
@@ -167,13 +191,15 @@ int hd_generation_token(struct hd_generation *g, const struct hd_token_event *t)
         return rc;
     note_time(g);
     g->completion_tokens++;
-    g->reasoning_tokens += g->think.on && g->think.at == HD_THINK_INSIDE;
+    g->reasoning_tokens += (g->think.on && g->think.at == HD_THINK_INSIDE) ||
+                           (g->channels.on && g->channels.at == HD_CHANNEL_THOUGHT);
     g->logprobs_sum += isnan(t->logprob) ? 0 : t->logprob;
     if (g->tokens && json_array_append_new(g->tokens, json_integer(t->id)) < 0)
         return HD_E_NOMEM;
     if (!g->backend->tokenizer)
         return 0;
-    const char *mark = g->tool_calls ? hd_call_mark(&g->marks, t->id) : NULL;
+    bool marked = g->tool_calls || g->channels.on;
+    const char *mark = marked ? hd_call_mark(&g->marks, t->id) : NULL;
     char *text = NULL;
     rc = hd_detok_push(&g->detok, t->id, &text);
     if (rc == 0)

@@ -5,6 +5,7 @@
 #ifndef HD_API_GENERATION_H
 #define HD_API_GENERATION_H
 
+#include "leader/api/channels.h"
 #include "leader/api/params.h"
 #include "leader/api/prompt.h"
 #include "leader/api/think.h"
@@ -29,6 +30,8 @@ struct hd_generation {
     double logprobs_sum; /* where they were asked for */
     struct hd_call_marks marks;
     struct hd_calls calls; /* of tools, in the text */
+    struct hd_channels
+        channels;          /* of a model that speaks in such; thoughts and calls are in them */
     struct hd_text raw;    /* text in which thoughts are looked for */
     struct hd_text rest;   /* ... and calls */
     json_t *tool_calls;    /* found and not sent yet; NULL: no tools were offered */
@@ -36,6 +39,7 @@ struct hd_generation {
     json_t *tokens;        /* ids, not sent yet; this and the next two: NULL without "hydac" */
     json_t *scores;        /* of the answer's tokens, with ids; NULL without logprobs */
     json_t *prompt_scores; /* likewise of the prompt's */
+    json_t *prompt_said;   /* the prompt's as vLLM has them; NULL: not asked for */
     size_t characters;     /* of all tokens scored so far (text_offset) */
     bool begun;            /* a chunk was made */
     bool named;            /* what another leader needs to go on was told (resume.h) */

@@ -3,6 +3,7 @@
 
 #include "common/text/grammar.h"
 #include "common/util/clock.h"
+#include "leader/api/call_grammar.h"
 #include "leader/api/scores.h"
 
 #include <inttypes.h>
@@ -58,6 +59,8 @@ static int prepare(struct hd_generation *g)
         rc = HD_E_NOMEM;
     if (g->p.hydac && g->p.logprobs && g->p.echo && !(g->prompt_scores = json_array()))
         rc = HD_E_NOMEM;
+    if (g->p.scores_prompt && !(g->prompt_said = json_array()))
+        rc = HD_E_NOMEM;
     if (rc == 0 && g->p.echo && g->prompt.text)
         rc = hd_text_add(&g->text, g->prompt.text, strlen(g->prompt.text));
     return rc;
@@ -84,14 +87,37 @@ static int echo_ids(struct hd_generation *g)
 static int read_tools(struct hd_generation *g, struct hd_refusal *r)
 {
     const struct hd_tokenizer *t = g->backend->tokenizer;
-    bool native;
-    if (!hd_tools_are_offered(&g->p.tools) || !t)
+    bool native, offered = hd_tools_are_offered(&g->p.tools);
+    if (!t || !(offered || g->p.chat))
         return 0;
     g->calls.form = hd_call_form_of(hd_chat_template(t), &native);
+    bool channels = g->p.chat && g->calls.form == HD_CALLS_CHANNELS;
+    if (!offered && !channels)
+        return 0;
     hd_call_marks_init(&g->marks, t);
-    if (!(g->tool_calls = json_array()))
+    g->channels.on = channels && hd_call_mark_is_control(&g->marks, HD_MARK_MESSAGE) &&
+                     hd_call_mark_is_control(&g->marks, HD_MARK_CHANNEL);
+    if (offered && !(g->tool_calls = json_array()))
         return hd_refuse_memory(r);
-    return hd_tools_structure(&g->p.tools, g->calls.form, &g->marks, &g->p.structured, r);
+    return hd_call_grammar_required(&g->p.tools, g->calls.form, &g->marks, &g->p.structured, r);
+}
+
+/* The grammar of the whole answer, or of calls that may come. */
+static int open_grammar(struct hd_generation *g, struct hd_refusal *r)
+{
+    const struct hd_tokenizer *t = g->backend->tokenizer;
+    int rc = hd_structured_open(&g->grammar, &g->p.structured, t, r);
+    bool called = g->p.structured.key && strcmp(g->p.structured.key, "tool_choice") == 0;
+    if (rc == 0 && g->grammar) { /* which leaves no room for thoughts */
+        g->think.on = false;
+        g->channels.on &= called;
+    }
+    if (rc < 0 || g->grammar || !g->tool_calls)
+        return rc;
+    bool think = g->think.on;
+    rc = hd_call_grammar_auto(&g->grammar, &g->p.tools, g->calls.form, &g->marks, t, think,
+                              think && g->think.at == HD_THINK_INSIDE);
+    return rc < 0 ? hd_refuse_memory(r) : 0;
 }
 
 /* ---- An answer that was begun elsewhere (resume.h) ----*/
@@ -213,10 +239,9 @@ static int read_all(struct hd_generation *g, const struct hd_generation_options 
     if (rc == 0)
         rc = check_length(g, o->chat || o->endless, r);
     if (rc == 0)
-        rc = hd_structured_open(&g->grammar, &g->p.structured, b->tokenizer, r);
+        rc = open_grammar(g, r);
     if (rc < 0)
         return rc;
-    g->think.on &= !g->grammar; /* which leaves no room for thoughts */
     rc = prepare(g);
     if (rc == 0 && g->p.echo && !g->prompt.text && b->tokenizer)
         rc = echo_ids(g);

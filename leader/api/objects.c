@@ -1,6 +1,7 @@
 /* objects.c - what was collected goes out, each part once. */
 #include "leader/api/objects.h"
 
+#include "common/util/clock.h"
 #include "leader/api/resume.h"
 #include "leader/api/scores.h"
 
@@ -162,6 +163,16 @@ json_t *hd_chunk_json(struct hd_generation *g)
     return hd_extended_json(g, o);
 }
 
+json_t *hd_progress_chunk_json(const struct hd_generation *g, const struct hd_prompt_progress *p)
+{
+    json_t *o = envelope(g, g->p.chat ? "chat.completion.chunk" : "text_completion", json_array());
+    json_int_t ms = (json_int_t)(hd_now_us() - g->submitted_us) / 1000;
+    return with(o, "prompt_progress",
+                json_pack("{s:I, s:I, s:I, s:I}", "total", (json_int_t)p->total, "cache",
+                          (json_int_t)p->cached, "processed", (json_int_t)p->computed, "time_ms",
+                          ms));
+}
+
 json_t *hd_usage_chunk_json(const struct hd_generation *g, const struct hd_usage *u)
 {
     json_t *o = envelope(g, g->p.chat ? "chat.completion.chunk" : "text_completion", json_array());
@@ -170,7 +181,8 @@ json_t *hd_usage_chunk_json(const struct hd_generation *g, const struct hd_usage
 
 json_t *hd_choice_json(struct hd_generation *g)
 {
-    return g->p.chat ? choice(g, "message", chat_message(g)) : text_choice(g);
+    json_t *o = g->p.chat ? choice(g, "message", chat_message(g)) : text_choice(g);
+    return g->prompt_said ? with(o, "prompt_logprobs", json_incref(g->prompt_said)) : o;
 }
 
 json_t *hd_whole_json(const struct hd_generation *g, json_t *choices, const struct hd_usage *u)
@@ -182,5 +194,6 @@ json_t *hd_whole_json(const struct hd_generation *g, json_t *choices, const stru
 bool hd_generation_is_long(const struct hd_generation *g)
 {
     size_t scored = g->completion_tokens + (g->p.echo ? g->prompt.n : 0);
-    return g->p.logprobs && scored * (1 + g->p.top_logprobs) > LONG;
+    size_t prompt = json_array_size(g->prompt_said) * (1 + g->p.prompt_top);
+    return prompt + (g->p.logprobs ? scored * (1 + g->p.top_logprobs) : 0) > LONG;
 }

@@ -15,6 +15,11 @@ struct hd_usage {
 json_t *hd_usage_json(const struct hd_usage *u);
 /* Of a stream: what was collected, which is cleared; the last one, without a choice. */
 json_t *hd_chunk_json(struct hd_generation *g);
+/* How far a prompt is; as a chunk of a stream, in llama.cpp's words. */
+struct hd_prompt_progress {
+    uint32_t computed, cached, total; /* tokens; computed: with those that were there */
+};
+json_t *hd_progress_chunk_json(const struct hd_generation *g, const struct hd_prompt_progress *p);
 json_t *hd_usage_chunk_json(const struct hd_generation *g, const struct hd_usage *u);
 /* One of the choices, and all of them, which it takes over. */
 json_t *hd_choice_json(struct hd_generation *g);

@@ -16,6 +16,12 @@ static int end(struct hd_answer *a, struct hd_text *out)
     return rc == 0 ? hd_text_add(out, "data: [DONE]\n\n", 14) : rc;
 }
 
+static int prompt(struct hd_answer *a, size_t i, const struct hd_prompt_progress *p,
+                  struct hd_text *out)
+{
+    return hd_sse_add(out, NULL, hd_progress_chunk_json(&a->choices[i].gen, p));
+}
+
 static int fail(struct hd_answer *a, const struct hd_refusal *r, struct hd_text *out)
 {
     return hd_sse_add(out, NULL, hd_refusal_json(r));
@@ -66,11 +72,16 @@ static json_t *whole(struct hd_answer *a)
     return NULL;
 }
 
-static const struct hd_form completions = {
-    .idle = ": keep-alive\n\n", .news = news, .end = end, .fail = fail, .whole = whole};
+static const struct hd_form completions = {.idle = ": keep-alive\n\n",
+                                           .news = news,
+                                           .prompt = prompt,
+                                           .end = end,
+                                           .fail = fail,
+                                           .whole = whole};
 static const struct hd_form chat = {.chat = true,
                                     .idle = ": keep-alive\n\n",
                                     .news = news,
+                                    .prompt = prompt,
                                     .end = end,
                                     .fail = fail,
                                     .whole = whole};

@@ -185,6 +185,14 @@ static int take_top_logprobs(struct parse *s, const char *key, const json_t *v)
     return take_uint_to(s, key, v, &s->p->top_logprobs);
 }
 
+/* false is what some clients say for none. */
+static int take_prompt_logprobs(struct parse *s, const char *key, const json_t *v)
+{
+    int rc = json_is_false(v) ? 0 : take_uint_to(s, key, v, &s->p->prompt_top);
+    s->p->scores_prompt = rc == 0 && !json_is_false(v);
+    return rc;
+}
+
 static int take_one_stop(struct parse *s, const char *key, const json_t *v)
 {
     if (!json_is_string(v) || json_string_length(v) == 0 || s->p->n_stops == HD_MAX_STOPS)
@@ -223,6 +231,11 @@ static int take_stream_options(struct parse *s, const char *key, const json_t *v
             return rc;
     }
     return 0;
+}
+
+static int take_progress(struct parse *s, const char *key, const json_t *v)
+{
+    return take_bool_to(s, key, v, &s->p->progress);
 }
 
 static int take_structured(struct parse *s, const char *key, const json_t *v)
@@ -277,6 +290,7 @@ static const struct field fields[] = {
     {"prompt", COMPLETION, take_any}, /* prompt.c */
     {"messages", CHAT, take_any},     /* prompt.c */
     {"stream", BOTH, take_stream},
+    {"return_progress", BOTH, take_progress},
     {"stream_options", BOTH, take_stream_options},
     {"max_tokens", BOTH, take_max_tokens},
     {"max_completion_tokens", BOTH, take_max_tokens},
@@ -288,6 +302,7 @@ static const struct field fields[] = {
     {"echo", COMPLETION, take_echo},
     {"logprobs", BOTH, take_logprobs},
     {"top_logprobs", CHAT, take_top_logprobs},
+    {"prompt_logprobs", BOTH, take_prompt_logprobs},
     {"ignore_eos", BOTH, take_ignore_eos},
     {"hydac", BOTH, take_hydac},
     {"n", BOTH, take_n},
@@ -320,7 +335,7 @@ static const struct field fields[] = {
     {"safety_identifier", BOTH, take_any},
     {"prompt_cache_key", BOTH, take_any},
     {"cache_salt", BOTH, take_salt},
-    {"grammar", BOTH, take_only_empty},
+    {"grammar", BOTH, take_structured},
     {"audio", CHAT, take_only_empty},
 };
 
@@ -341,6 +356,8 @@ static int check_resume(struct parse *s)
         return 0;
     if (p->has_seed && p->sampling.seed != p->resume.seed)
         return wrong(s, "seed", "what 'hydac' says of the answer that goes on, or left out");
+    if (p->scores_prompt)
+        return wrong(s, "prompt_logprobs", "left out when an answer goes on");
     if (p->echo && p->logprobs)
         return wrong(s, "echo", "false when an answer goes on and scores are asked for");
     p->has_seed = true;
@@ -362,6 +379,12 @@ static int check_together(struct parse *s)
         return hd_refuse(s->r, 400, "max_tokens", "invalid_value",
                          "'max_tokens' may be 0 only with 'echo' and 'logprobs' (to score the "
                          "prompt).");
+    if (p->prompt_top > HD_MAX_TOP_LOGPROBS)
+        return hd_refuse(s->r, 400, "prompt_logprobs", "invalid_value",
+                         "'prompt_logprobs' must be from 0 to %d.", HD_MAX_TOP_LOGPROBS);
+    if (p->scores_prompt && p->stream)
+        return hd_refuse(s->r, 400, "prompt_logprobs", "invalid_value",
+                         "'prompt_logprobs' cannot be streamed; leave 'stream' out.");
     if (p->best_of > 0 && (p->best_of < p->n || (p->best_of > p->n && p->stream)))
         return hd_refuse(s->r, 400, "best_of", "invalid_value",
                          "'best_of' must be 'n' or more, and where it is more nothing can be "

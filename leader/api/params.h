@@ -30,8 +30,10 @@ void hd_resume_deinit(struct hd_resume *s);
 struct hd_params {
     bool chat; /* set by the caller before hd_params_read */
     bool stream, include_usage, echo, hydac, ignore_eos, logprobs;
+    bool progress;      /* a stream tells how far the prompt is */
+    bool scores_prompt; /* vLLM's prompt_logprobs, with prompt_top alternatives */
     bool has_max_tokens, has_seed;
-    uint32_t max_tokens, top_logprobs;
+    uint32_t max_tokens, top_logprobs, prompt_top;
     uint32_t n, best_of;  /* answers that are given back; that are generated, 0: as many */
     uint64_t cache_scope; /* of cache_salt: who gives another one shares nothing */
     struct hd_sampling sampling;

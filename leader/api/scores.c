@@ -114,6 +114,32 @@ int hd_logprobs_add(json_t *logprobs, bool chat, const struct hd_tokenizer *t,
     return rc == 0 ? 0 : HD_E_NOMEM;
 }
 
+static int add_ranked(json_t *o, const struct hd_tokenizer *t, int32_t id, float logprob,
+                      json_t *rank)
+{
+    char key[16];
+    snprintf(key, sizeof key, "%d", (int)id);
+    return json_object_set_new(o, key,
+                               json_pack("{s:o, s:o, s:o}", "logprob", hd_real_json(logprob),
+                                         "rank", rank, "decoded_token", hd_token_json(t, id)));
+}
+
+json_t *hd_prompt_score_json(const struct hd_tokenizer *t, const struct hd_token_event *ev,
+                             uint32_t top)
+{
+    if (isnan(ev->logprob))
+        return json_null();
+    json_t *o = json_object();
+    int rc = o ? add_ranked(o, t, ev->id, ev->logprob, json_null()) : -1;
+    for (uint32_t i = 0; rc == 0 && i < ev->n_top; i++)
+        if (i < top || ev->top[i].id == ev->id)
+            rc = add_ranked(o, t, ev->top[i].id, ev->top[i].logprob, json_integer(i + 1));
+    if (rc == 0)
+        return o;
+    json_decref(o);
+    return NULL;
+}
+
 json_t *hd_score_json(const struct hd_tokenizer *t, const struct hd_token_event *ev)
 {
     json_t *top = json_array();

@@ -17,6 +17,10 @@ json_t *hd_logprobs_new(bool chat);
 /* Adds one token; *characters is where its text begins, and is moved past it. 0 or HD_E_NOMEM. */
 int hd_logprobs_add(json_t *logprobs, bool chat, const struct hd_tokenizer *t,
                     const struct hd_token_event *ev, size_t *characters);
+/* Of a token of the prompt, as vLLM has it: {"ID": {"logprob", "rank", "decoded_token"}, ...},
+ * itself and the best `top`; rank is null where it is none of these. null for the first. */
+json_t *hd_prompt_score_json(const struct hd_tokenizer *t, const struct hd_token_event *ev,
+                             uint32_t top);
 /* {"id", "token", "logprob", "top": [{"id", "logprob"}]} */
 json_t *hd_score_json(const struct hd_tokenizer *t, const struct hd_token_event *ev);
 

@@ -147,6 +147,10 @@ int hd_structured_take(struct hd_structured *s, const char *key, const json_t *v
         return take_text(s, "guided_regex", HD_GRAMMAR_REGEX, v, r);
     if (strcmp(key, "guided_grammar") == 0)
         return take_text(s, "guided_grammar", HD_GRAMMAR_LARK, v, r);
+    if (strcmp(key, "grammar") == 0) /* llama.cpp's; its clients send "" for none */
+        return json_is_string(v) && json_string_length(v) == 0
+                   ? 0
+                   : take_text(s, "grammar", HD_GRAMMAR_LARK, v, r);
     return take_choice(s, "guided_choice", v, r);
 }
 

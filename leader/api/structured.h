@@ -1,5 +1,5 @@
 /* structured.h - what an answer must match, in the ways that clients say it: OpenAI's
- * response_format, vLLM's structured_outputs and guided_*, llama.cpp's json_schema. */
+ * response_format, vLLM's structured_outputs and guided_*, llama.cpp's json_schema and grammar. */
 #ifndef HD_API_STRUCTURED_H
 #define HD_API_STRUCTURED_H
 

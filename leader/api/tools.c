@@ -2,7 +2,6 @@
 #include "leader/api/tools.h"
 
 #include "common/util/error.h"
-#include "leader/api/schema.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -16,7 +15,7 @@ static const json_t *function_of(const json_t *tool)
     return json_object_get(tool, "function");
 }
 
-static const char *name_of(const json_t *tool)
+const char *hd_tool_name(const json_t *tool)
 {
     return json_string_value(json_object_get(function_of(tool), "name"));
 }
@@ -35,7 +34,7 @@ static bool is_tool(const json_t *v)
     const char *type = json_string_value(json_object_get(v, "type"));
     const json_t *parameters = json_object_get(function_of(v), "parameters");
     bool schema = !parameters || json_is_null(parameters) || json_is_object(parameters);
-    return type && strcmp(type, "function") == 0 && is_name(name_of(v)) && schema;
+    return type && strcmp(type, "function") == 0 && is_name(hd_tool_name(v)) && schema;
 }
 
 int hd_tools_take(struct hd_tools *t, const json_t *v, struct hd_refusal *r)
@@ -58,7 +57,7 @@ int hd_tools_take(struct hd_tools *t, const json_t *v, struct hd_refusal *r)
 int hd_tools_take_choice(struct hd_tools *t, const json_t *v, struct hd_refusal *r)
 {
     static const char *const words[] = {"auto", "none", "required"};
-    const char *word = json_string_value(v), *name = name_of(v);
+    const char *word = json_string_value(v), *name = hd_tool_name(v);
     for (size_t i = 0; word && i < sizeof words / sizeof words[0]; i++)
         if (strcmp(word, words[i]) == 0) {
             t->choice = (enum hd_tool_choice)i;
@@ -88,7 +87,7 @@ int hd_tools_check(const struct hd_tools *t, struct hd_refusal *r)
         return 0;
     for (size_t i = 0; i < json_array_size(t->list); i++)
         if (t->choice == HD_TOOL_REQUIRED ||
-            strcmp(name_of(json_array_get(t->list, i)), t->name) == 0)
+            strcmp(hd_tool_name(json_array_get(t->list, i)), t->name) == 0)
             return 0;
     return hd_refuse(r, 400, "tool_choice", "invalid_value",
                      "'tool_choice' wants a tool that 'tools' does not have.");
@@ -105,96 +104,9 @@ void hd_tools_deinit(struct hd_tools *t)
     t->list = NULL;
 }
 
-/* ---- What an answer with a call looks like ---- */
-
 static int add(struct hd_text *out, const char *text)
 {
     return hd_text_add(out, text, strlen(text));
-}
-
-/* `text` as a literal of the grammar. */
-static int add_literal(struct hd_text *out, const char *text)
-{
-    json_t *s = json_string(text);
-    char *quoted = json_dumps(s, JSON_ENCODE_ANY);
-    int rc = quoted ? add(out, quoted) : HD_E_NOMEM;
-    free(quoted);
-    json_decref(s);
-    return rc;
-}
-
-/* "cN: {"name": ..., "arguments": SCHEMA}": each with a schema of its own, as references in it are
- * to its own root. */
-static int add_rule(struct hd_text *out, size_t i, const json_t *tool, const char *arguments)
-{
-    const json_t *schema = json_object_get(function_of(tool), "parameters");
-    char *text = json_is_object(schema) ? hd_schema_narrow(schema)
-                                        : strdup("{\"type\":\"object\",\"properties\":{},"
-                                                 "\"additionalProperties\":false}");
-    char head[256];
-    snprintf(head, sizeof head, "c%zu: ", i);
-    int rc = text ? add(out, head) : HD_E_NOMEM;
-    snprintf(head, sizeof head, "{\"name\": \"%s\", \"%s\": ", name_of(tool), arguments);
-    if (rc == 0)
-        rc = add_literal(out, head);
-    if (rc == 0)
-        rc = add(out, " %json ");
-    if (rc == 0)
-        rc = add(out, text);
-    if (rc == 0)
-        rc = add(out, " \"}\"\n");
-    free(text);
-    return rc;
-}
-
-/* "start: ..." of one call, or of any number where they may be parallel. */
-static int add_start(struct hd_text *out, const struct hd_tools *t, enum hd_call_form form,
-                     const struct hd_call_marks *m)
-{
-    bool more = !t->only_one && t->choice != HD_TOOL_NAMED;
-    int rc = add(out, "start: ");
-    if (form == HD_CALLS_BARE)
-        return rc == 0 ? add(out, "call\n") : rc;
-    if (rc == 0)
-        rc = hd_call_mark_grammar(out, m, form == HD_CALLS_LIST ? "[TOOL_CALLS]" : "<tool_call>");
-    if (form == HD_CALLS_LIST)
-        return rc == 0 ? add(out, more ? "\"[\" call (\", \" call)* \"]\"\n" : "\"[\" call \"]\"\n")
-                       : rc;
-    if (rc == 0)
-        rc = add(out, "\"\\n\" call \"\\n\"");
-    if (rc == 0)
-        rc = hd_call_mark_grammar(out, m, "</tool_call>");
-    return rc == 0 ? add(out, more ? " (\"\\n\" start)?\n" : "\n") : rc;
-}
-
-int hd_tools_structure(const struct hd_tools *t, enum hd_call_form form,
-                       const struct hd_call_marks *marks, struct hd_structured *s,
-                       struct hd_refusal *r)
-{
-    struct hd_text g = {0}, calls = {0};
-    const char *between = "call: ";
-    if (!hd_tools_are_offered(t) || t->choice == HD_TOOL_AUTO)
-        return 0;
-    int rc = add_start(&g, t, form, marks);
-    for (size_t i = 0; rc == 0 && i < json_array_size(t->list); i++) {
-        const json_t *tool = json_array_get(t->list, i);
-        char name[32];
-        if (t->choice == HD_TOOL_NAMED && strcmp(name_of(tool), t->name) != 0)
-            continue;
-        snprintf(name, sizeof name, "%sc%zu", between, i);
-        between = " | ";
-        rc = add(&calls, name);
-        if (rc == 0)
-            rc = add_rule(&g, i, tool, form == HD_CALLS_BARE ? "parameters" : "arguments");
-    }
-    if (rc == 0)
-        rc = add(&g, hd_text_str(&calls));
-    if (rc == 0)
-        rc = add(&g, "\n");
-    hd_text_deinit(&calls);
-    if (rc < 0)
-        hd_text_deinit(&g);
-    return hd_structured_set(s, "tool_choice", HD_GRAMMAR_LARK, g.data, r);
 }
 
 /* Hermes' words (Teknium et al. 2024, "Hermes 3"), which most models have seen. */

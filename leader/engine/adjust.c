@@ -12,8 +12,8 @@
 bool hd_sampling_adjusts(const struct hd_sampling *s)
 {
     bool repetition = s->repetition_penalty != 0 && s->repetition_penalty != 1;
-    return s->grammar || s->n_bias > 0 || repetition || s->presence_penalty != 0 ||
-           s->frequency_penalty != 0;
+    return (s->grammar && hd_grammar_holds(s->grammar)) || s->n_bias > 0 || repetition ||
+           s->presence_penalty != 0 || s->frequency_penalty != 0;
 }
 
 int hd_adjust_reserve(struct hd_adjust *a, size_t vocab)
@@ -91,7 +91,7 @@ int hd_adjust_apply(struct hd_adjust *a, const struct hd_sampling *s, const int3
 {
     memcpy(a->c, d->c, a->vocab * sizeof *a->c);
     d->c = a->c;
-    if (s->grammar && forbid(a, s->grammar, err) < 0)
+    if (s->grammar && hd_grammar_holds(s->grammar) && forbid(a, s->grammar, err) < 0)
         return err->code;
     for (size_t i = 0; i < s->n_bias; i++)
         a->c[s->bias[i].id].logit = (float)(a->c[s->bias[i].id].logit + s->bias[i].bias);

@@ -22,6 +22,7 @@ struct hd_adjust {
     size_t vocab;
 };
 
+/* Of the next token: a grammar may begin to hold behind any (grammar.h). */
 bool hd_sampling_adjusts(const struct hd_sampling *s);
 
 /* Room for rows of `vocab` logits; nothing happens if it is there. 0 or HD_E_NOMEM. */

@@ -227,7 +227,7 @@ int hd_engine_submit(struct hd_engine *e, const struct hd_request_options *o,
     if (rc < 0)
         return rc;
     struct hd_request *r = request_new(e, o);
-    if (r && hd_sampling_adjusts(&o->sampling) &&
+    if (r && (o->sampling.grammar || hd_sampling_adjusts(&o->sampling)) &&
         hd_adjust_reserve(&e->adjust, e->o.model->shape.vocab) < 0) {
         hd_request_free(r);
         r = NULL;

@@ -10,6 +10,7 @@
 #include "leader/engine/adjust.h"
 #include "leader/engine/engine.h"
 #include "leader/engine/logits.h"
+#include "leader/engine/pace.h"
 #include "leader/engine/prefixes.h"
 #include "leader/engine/route.h"
 
@@ -25,17 +26,18 @@ struct hd_request {
     int32_t *tokens;            /* [capacity] */
     struct hd_token_bias *bias; /* o.sampling's */
     uint32_t capacity, n_tokens, n_prompt, n_known;
-    uint32_t done;    /* positions committed */
-    uint32_t sent;    /* ... or in a step that was begun */
-    uint32_t reused;  /* ... of which it found so many when it began */
-    uint64_t lineage; /* sequences whose rows went into its own (a mask), with its own */
-    uint32_t scored;  /* prompt positions whose logits were reported */
-    bool cancelled;   /* its client is gone; removed when no step holds it */
-    bool ended;       /* its last event was sent, likewise */
-    bool failed;      /* ... with an error */
-    bool bad;         /* a worker saw a number that is not finite */
-    bool suspect;     /* hd_engine_suspect */
-    uint64_t told_us; /* when its client heard of a token last, of the prompt's or the answer's */
+    uint32_t done;     /* positions committed */
+    uint32_t sent;     /* ... or in a step that was begun */
+    uint32_t reused;   /* ... of which it found so many when it began */
+    uint64_t lineage;  /* sequences whose rows went into its own (a mask), with its own */
+    uint32_t prompted; /* tokens of the prompt of which its client heard that they are computed */
+    uint32_t scored;   /* prompt positions whose logits were reported */
+    bool cancelled;    /* its client is gone; removed when no step holds it */
+    bool ended;        /* its last event was sent, likewise */
+    bool failed;       /* ... with an error */
+    bool bad;          /* a worker saw a number that is not finite */
+    bool suspect;      /* hd_engine_suspect */
+    uint64_t told_us;  /* when its client heard of a token last, of the prompt's or the answer's */
     struct hd_failover *failovers;
     size_t n_failovers;
     uint64_t submitted_us, started_us, first_us, last_us, max_gap_us;
@@ -95,6 +97,8 @@ struct hd_engine {
     struct hd_seq_rows *by_sequence;
     struct hd_logits logits;
     struct hd_adjust adjust;
+    struct hd_step_pace pace;
+    size_t answering; /* rows of the step in hand that are none of a prompt */
 
     struct hd_ended_request ended[HD_ENDED_REQUESTS]; /* a ring */
     uint64_t n_ended;

@@ -82,7 +82,8 @@ static void note_time(const struct hd_engine *e, struct hd_request *r)
 
 bool hd_request_stops(const struct hd_engine *e, const struct hd_request_options *o, int32_t id)
 {
-    if (o->ignore_eos && !o->sampling.grammar) /* nothing goes on what matches one whole */
+    const struct hd_grammar *g = o->sampling.grammar;
+    if (o->ignore_eos && !(g && hd_grammar_holds(g))) /* nothing goes on what matches one whole */
         return false;
     return e->o.tokenizer ? hd_tokenizer_is_stop(e->o.tokenizer, id) : id == e->o.model->eos;
 }
@@ -196,6 +197,18 @@ static void use_row(struct hd_engine *e, const struct hd_row *row, size_t at)
     answer(e, r, at, row->token);
 }
 
+/* How far the prompt is, behind the last of the step's rows of it. */
+static void tell_prompt(struct hd_request *r)
+{
+    uint32_t done = r->done < r->n_prompt ? r->done : r->n_prompt, cached = hd_request_cached(r);
+    if (!r->ev.on_prompt || r->cancelled || r->ended || done <= r->prompted)
+        return;
+    if (r->prompted == 0)
+        r->ev.on_prompt(r->arg, cached, cached, r->n_prompt);
+    r->ev.on_prompt(r->arg, done, cached, r->n_prompt);
+    r->prompted = done;
+}
+
 static void commit(struct hd_engine *e)
 {
     for (size_t i = 0; i < e->n_rows; i++) {
@@ -215,8 +228,12 @@ void hd_step_finish(struct hd_engine *e)
     size_t at = 0;
     e->stats.steps++;
     e->stats.rows += e->n_rows;
+    hd_pace_end(&e->pace, e->answering, e->n_rows - e->answering, hd_now_us());
     e->o.ops.step_done(e->o.ops.arg, e->step);
     commit(e);
+    for (size_t i = 0; i < e->n_rows; i++)
+        if (i + 1 == e->n_rows || e->rows[i + 1].r != e->rows[i].r)
+            tell_prompt(e->rows[i].r);
     for (size_t i = 0; i < e->n_rows; i++)
         if (e->rows[i].sampled)
             use_row(e, &e->rows[i], at++);

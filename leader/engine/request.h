@@ -102,6 +102,9 @@ struct hd_request_events {
     /* May be NULL. With prompt_logprobs: the whole row of logits behind the token at `position` +
      * 1, in the order of ids, before anything is made of it. */
     void (*on_logits)(void *arg, uint32_t position, const struct hd_candidate *row, size_t n);
+    /* May be NULL. So many of the prompt's `total` tokens have been computed, or were there
+     * (`cached`): the first time only these, then with each step, up to all. Tokens come behind. */
+    void (*on_prompt)(void *arg, uint32_t computed, uint32_t cached, uint32_t total);
 };
 
 struct hd_request; /* a handle */

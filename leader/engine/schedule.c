@@ -75,19 +75,22 @@ static bool is_answering(const struct hd_request *r)
     return r->n_tokens - r->done == 1;
 }
 
-/* One row of every answering sequence, then prompt rows in order of arrival. */
+/* One row of every answering sequence, then prompt rows in order of arrival, as many as do not keep
+ * those that answer waiting (pace.h). */
 void hd_schedule_rows(struct hd_engine *e)
 {
     e->n_rows = 0;
     for (struct hd_request *r = e->running; r; r = r->next)
         if (!r->cancelled && is_answering(r) && e->n_rows < e->o.max_rows)
             take_rows(e, r, 1);
+    e->answering = e->n_rows;
+    size_t end = e->n_rows + hd_pace_room(&e->pace, e->n_rows, e->o.max_rows - e->n_rows);
     bool scoring = false; /* one prompt with all its logits at a time */
     for (struct hd_request *r = e->running; r; r = r->next) {
         if (r->cancelled || is_answering(r) || (scoring && r->o.prompt_logprobs))
             continue;
         scoring |= r->o.prompt_logprobs;
-        take_rows(e, r, e->o.max_rows - e->n_rows);
+        take_rows(e, r, end - e->n_rows);
     }
 }
 

@@ -184,6 +184,7 @@ bool hd_step_begin(struct hd_engine *e)
         }
     }
     e->step++;
+    hd_pace_begin(&e->pace, now);
     hd_groups_form(e);
     issue_ready(e);
     return true;

@@ -65,6 +65,31 @@ class Gguf:
         self.keys[key] = struct.pack("<IQ", 8, len(value)) + value.encode()
         return self
 
+    def strings(self, key):
+        n, at, found = struct.unpack_from("<Q", self.keys[key], 8)[0], 16, []
+        for _ in range(n):
+            (size,) = struct.unpack_from("<Q", self.keys[key], at)
+            found.append(self.keys[key][at + 8 : at + 8 + size].decode())
+            at += 8 + size
+        return found
+
+    def put_strings(self, key, values):
+        texts = [struct.pack("<Q", len(v.encode())) + v.encode() for v in values]
+        self.keys[key] = struct.pack("<IIQ", 9, 8, len(values)) + b"".join(texts)
+        return self
+
+    def controls(self, texts):
+        """The last tokens of a synthetic model, which are merges, become these control tokens."""
+        n, at = len(texts), "tokenizer.ggml."
+        tokens, merges = self.strings(at + "tokens"), self.strings(at + "merges")
+        if n:
+            self.put_strings(at + "tokens", tokens[:-n] + list(texts))
+            self.put_strings(at + "merges", merges[:-n])
+            self.keys[at + "token_type"] = self.keys[at + "token_type"][: -4 * n] + struct.pack(
+                f"<{n}i", *[3] * n
+            )
+        return {t: len(tokens) - n + i for i, t in enumerate(texts)}
+
     def without(self, *names):
         """Without these keys or tensors; a tensor's data stays where it was."""
         for name in names:

@@ -92,6 +92,9 @@ def test_choices_expressions_and_grammars(three):
     assert re.fullmatch("[0-9]{4}", finished(ask(PROMPT, 20, guided_regex="[0-9]{4}", **SAMPLED)))
     lark = 'start: ("ab" | "c")~3'
     assert re.fullmatch("(ab|c){3}", finished(ask(PROMPT, 20, guided_grammar=lark, **SAMPLED)))
+    gbnf = 'root ::= (pair | "c"){3} # three\npair ::= "a" [b]'
+    said = [finished(ask(PROMPT, 20, **{k: gbnf}, **SAMPLED)) for k in ("grammar", "guided_grammar")]
+    assert re.fullmatch("(ab|c){3}", said[0]) and said[0] == said[1]
 
 
 def test_ignore_eos_ends_a_whole_answer_all_the_same(three):
@@ -106,7 +109,7 @@ def test_ignore_eos_ends_a_whole_answer_all_the_same(three):
         {"guided_regex": "(?=a)b"},
         {"guided_grammar": "start: nothing"},
         {"guided_choice": ["a"], "guided_regex": "a"},
-        {"grammar": "root ::= [a]"},
+        {"grammar": "root ::= nothing"},
     ],
 )
 def test_what_cannot_be_matched_is_400(three, how):

@@ -90,6 +90,15 @@ struct hdt_grammar;
  * also several at once. The tokenizer must outlive it. */
 int hdt_grammar_new(struct hdt_grammar **out, const struct hdt *t, int kind, struct hd_str text,
                     const uint32_t *stops, size_t n_stops, struct hd_error *err);
+/* It holds only behind one of `marks`, [n], copied: grammar.h has the words. HD_E_RANGE. */
+struct hdt_mark {
+    struct hd_str text;
+    bool first;
+};
+int hdt_grammar_wait(struct hdt_grammar *g, const struct hdt_mark *marks, size_t n, bool again,
+                     bool thoughts, bool inside, struct hd_error *err);
+/* False: any token may come next. */
+bool hdt_grammar_holds(const struct hdt_grammar *g);
 /* A bit for each token that may come next, [words]. HD_E_LIMIT: it would take too long. */
 int hdt_grammar_mask(struct hdt_grammar *g, uint32_t *bits, size_t words, struct hd_error *err);
 /* The token came. HD_E_LIMIT. */

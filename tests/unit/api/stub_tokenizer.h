@@ -23,5 +23,6 @@ extern char stub_conversation[4096];
 /* What hd_grammar_open was given: a digit for the kind, then the text. */
 struct hd_grammar;
 const char *stub_grammar(const struct hd_grammar *g);
+extern char stub_waits[4096]; /* behind which marks the last one holds, "~" between */
 
 #endif

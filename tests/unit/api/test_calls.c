@@ -1,5 +1,5 @@
 /* Calls of tools found in an answer's text: each family's way, in one piece and byte by byte. */
-#include "leader/api/calls.h"
+#include "leader/api/channels.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -75,6 +75,7 @@ static const struct {
     {HD_CALLS_LIST,
      "Well [TOOL_CALLS][{\"name\":\"f\",\"arguments\":{}},{\"name\":\"g\",\"arguments\":{}}]",
      "Well|f({})|g({})"},
+    {HD_CALLS_ARGS, "[TOOL_CALLS]f[ARGS]{}[TOOL_CALLS]g[ARGS]{\"a\": 1}", "|f({})|g({\"a\":1})"},
     {HD_CALLS_LIST, "[TOOL_CALLS]f[ARGS]{\"a\": 1}", "|f({\"a\":1})"},
     {HD_CALLS_LIST, "[TOOL_CALLS] oh", "[TOOL_CALLS] oh"},
     {HD_CALLS_LIST, "a list: [1, 2]", "a list: [1, 2]"},
@@ -120,10 +121,72 @@ Test(calls, forms_by_template)
         {"{% if tools %}<tool_call>{% endif %}", HD_CALLS_TAGGED, true},
         {"{% if tools %}<|python_tag|>{% endif %}", HD_CALLS_BARE, true},
         {"{% if tools %}[AVAILABLE_TOOLS][TOOL_CALLS]{% endif %}", HD_CALLS_LIST, true},
+        {"{% if tools %}[TOOL_CALLS]f[ARGS]{% endif %}", HD_CALLS_ARGS, true},
+        {"{% if tools %}<|start|><|channel|>{% endif %}", HD_CALLS_CHANNELS, true},
     };
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
         bool native;
         cr_expect_eq(hd_call_form_of(ways[i].template, &native), ways[i].form);
         cr_expect_eq(native, ways[i].native);
     }
+}
+
+/* ---- Channels ----*/
+
+#define HEAD(head) HD_MARK_CHANNEL head HD_MARK_MESSAGE
+#define NEXT       HD_MARK_END HD_MARK_START "assistant"
+
+/* Thoughts, text and calls as "thoughts|text|name(arguments)". */
+static void channelled(char found[256], const char *text, size_t piece, bool tools)
+{
+    struct hd_channels c = {.on = true};
+    struct hd_calls calls = {.form = HD_CALLS_CHANNELS};
+    struct hd_text out = {0}, thought = {0};
+    json_t *list = json_array(), *call;
+    struct hd_channel_sinks to = {&out, &thought, &calls, tools ? list : NULL};
+    size_t len = strlen(text), i;
+    char part[64];
+    for (size_t at = 0; at < len; at += piece) {
+        snprintf(part, sizeof part, "%.*s", (int)piece, text + at);
+        cr_assert_eq(hd_channels_push(&c, part, &to), 0);
+    }
+    cr_assert_eq(hd_channels_finish(&c, &to), 0);
+    int n = snprintf(found, 256, "%s|%s", hd_text_str(&thought), hd_text_str(&out));
+    json_array_foreach(list, i, call)
+    {
+        const json_t *f = json_object_get(call, "function");
+        n += snprintf(found + n, 256 - (size_t)n, "|%s(%s)",
+                      json_string_value(json_object_get(f, "name")),
+                      json_string_value(json_object_get(f, "arguments")));
+    }
+    hd_text_deinit(&out);
+    hd_text_deinit(&thought);
+    hd_channels_deinit(&c);
+    json_decref(list);
+}
+
+Test(calls, in_channels)
+{
+    static const struct {
+        const char *text, *found;
+        bool tools;
+    } ways[] = {
+        {HEAD("final") "Hello", "|Hello", true},
+        {HEAD("analysis") "Hm." NEXT HEAD("final") "Yes" HD_MARK_RETURN, "Hm.|Yes", true},
+        {HEAD("analysis") "Hm." NEXT HEAD("commentary to=functions.f " HD_MARK_CONSTRAIN
+                                          "json") "{\"a\": 1}" HD_MARK_TO_TOOL,
+         "Hm.||f({\"a\":1})", true},
+        {HEAD("commentary") "Now." NEXT " to=functions.g" HEAD("commentary json") "{}",
+         "|Now.|g({})", true},
+        {HEAD("commentary to=functions.f json") "{\"a\": ", "|{\"a\": ", true}, /* cut off */
+        {HEAD("commentary to=functions.f json") "{}", "|{}", false},
+        {"no channel", "|no channel", true},
+        {"", "|", true},
+    };
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++)
+        for (size_t piece = 1; piece < 64; piece = piece * 2 + 1) {
+            char found[256];
+            channelled(found, ways[i].text, piece, ways[i].tools);
+            cr_expect_str_eq(found, ways[i].found, "%zu bytes", piece);
+        }
 }

@@ -92,7 +92,7 @@ Test(errors, completions)
          "invalid_value"},
         {"{\"prompt\":\"a\",\"response_format\":{\"type\":\"json_schema\"}}", 400,
          "response_format", "invalid_value"},
-        {"{\"prompt\":\"a\",\"grammar\":\"root ::= x\"}", 400, "grammar", "unsupported_value"},
+        {"{\"prompt\":\"a\",\"grammar\":7}", 400, "grammar", "invalid_value"},
         {"{\"prompt\":\"a\",\"stream_options\":{}}", 400, "stream_options", "invalid_value"},
     };
     struct fixture f;

@@ -152,6 +152,16 @@ Test(tools, a_wanted_call_is_a_grammar)
          "c1: \"{\\\"name\\\": \\\"g\\\", \\\"parameters\\\": \" %json {\"type\":\"object\"} "
          "\"}\"\n"
          "call: c1\n"},
+        {"tools [TOOL_CALLS][ARGS]", "\"tool_choice\":\"required\"",
+         "2start: \"[TOOL_CALLS]\" call (\"[TOOL_CALLS]\" call)*\n"
+         "c0: \"f\" \"[ARGS]\" %json {\"type\":\"object\"}\n"
+         "c1: \"g\" \"[ARGS]\" %json {\"type\":\"object\"}\n"
+         "call: c0 | c1\n"},
+        {native, "\"tool_choice\":\"auto\"",
+         "2start: \"\\n\"? call \"\\n\"? \"</tool_call>\"\n"
+         "c0: \"{\\\"name\\\": \\\"f\\\", \\\"arguments\\\": \" %json {\"type\":\"object\"} \"}\"\n"
+         "c1: \"{\\\"name\\\": \\\"g\\\", \\\"arguments\\\": \" %json {\"type\":\"object\"} \"}\"\n"
+         "call: c0 | c1\n"},
         {"tools [TOOL_CALLS]", "\"parallel_tool_calls\":false,\"tool_choice\":\"required\"",
          "2start: \"[TOOL_CALLS]\"\"[\" call \"]\"\n"
          "c0: \"{\\\"name\\\": \\\"f\\\", \\\"arguments\\\": \" %json {\"type\":\"object\"} \"}\"\n"

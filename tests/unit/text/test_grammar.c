@@ -106,6 +106,12 @@ Test(text_grammar, what_matches)
         {HD_GRAMMAR_REGEX, "[0-9]{2}:[0-9]{2}", "1a", false, false},
         {HD_GRAMMAR_LARK, "start: \"yes\" | \"no\"", "no", true, true},
         {HD_GRAMMAR_LARK, "start: \"yes\" | \"no\"", "nope", false, false},
+        {HD_GRAMMAR_LARK, "root ::= \"yes\" | no-way # one\nno-way::= [n-p\\]] ( \"\\x6f\" | )",
+         "no", true, true},
+        {HD_GRAMMAR_LARK, "root ::= (\"a\" | \"b\"\n)+ end\nend ::= .{2,3}", "ab", true, false},
+        {HD_GRAMMAR_LARK, "root ::= (\"a\" | \"b\"\n)+ end\nend ::= .{2,3}", "ab\n?", true, true},
+        {HD_GRAMMAR_LARK, "root ::= [^a-c]* \"a\"?", "xyza", true, true},
+        {HD_GRAMMAR_LARK, "root ::= [^a-c]* \"a\"?", "xyzb", false, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         bool whole = false;
@@ -174,6 +180,14 @@ Test(text_grammar, what_is_refused)
         {HD_GRAMMAR_REGEX, "(?=a)b"},
         {HD_GRAMMAR_LARK, "start: nothing"},
         {HD_GRAMMAR_LARK, "\xFF"},
+        {HD_GRAMMAR_LARK, "root ::= nothing"},
+        {HD_GRAMMAR_LARK, "rood ::= \"a\""},
+        {HD_GRAMMAR_LARK, "root ::= \"a"},
+        {HD_GRAMMAR_LARK, "root ::= (\"a\""},
+        {HD_GRAMMAR_LARK, "root ::= * \"a\""},
+        {HD_GRAMMAR_LARK, "root ::= <think>"},
+        {HD_GRAMMAR_LARK, "root ::= [a"},
+        {HD_GRAMMAR_LARK, "root ::= \"a\"{x}"},
         {HD_GRAMMAR_LARK, ""},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -183,5 +197,68 @@ Test(text_grammar, what_is_refused)
         cr_expect_eq(rc, HD_E_FORMAT, "%s: %d", bad[i].text, rc);
         cr_expect(err.text[0] != '\0', "%s", bad[i].text);
         cr_expect_null(g);
+    }
+}
+
+/* ---- Grammars that hold behind a mark ----*/
+
+/* `text` is said token by token; whether it goes, and whether a token is forbidden behind it. */
+static bool goes_waiting(const struct hd_grammar_wait *w, const char *text, bool *held)
+{
+    static const char call[] = "start: \"{\" /[0-9]/ \"}\"";
+    struct hd_grammar *g = open_grammar(HD_GRAMMAR_LARK, call);
+    struct hd_error err = {0};
+    int32_t *ids;
+    size_t n;
+    bool ok = true;
+    cr_assert_eq(hd_grammar_wait(g, w, &err), 0, "%s", err.text);
+    cr_assert_eq(hd_tokenizer_encode(t, text, strlen(text), false, &ids, &n), 0);
+    for (size_t i = 0; ok && i < n; i++) {
+        uint32_t *mask = mask_of(g);
+        ok = allows(mask, ids[i]);
+        free(mask);
+        if (ok)
+            cr_assert_eq(hd_grammar_take(g, ids[i], &err), 0, "%s", err.text);
+    }
+    *held = hd_grammar_holds(g);
+    free(ids);
+    hd_grammar_free(g);
+    return ok;
+}
+
+Test(text_grammar, behind_a_mark_it_holds)
+{
+    struct hd_grammar_mark mark = {"<call>", false}, first = {"{1", true};
+    struct hd_grammar_wait once = {.marks = &mark, .n = 1};
+    struct hd_grammar_wait again = {.marks = &mark, .n = 1, .again = true};
+    struct hd_grammar_wait begins = {.marks = &first, .n = 1};
+    struct hd_grammar_wait thinks = {.marks = &mark, .n = 1, .thoughts = true};
+    struct hd_grammar_wait inside = {.marks = &mark, .n = 1, .thoughts = true, .inside = true};
+    const struct {
+        const struct hd_grammar_wait *w;
+        const char *text;
+        bool goes, held;
+    } cases[] = {
+        {&once, "", true, false},
+        {&once, "a {x} b < c <cal", true, false},
+        {&once, "so <call>", true, true},
+        {&once, "so <call>{7", true, true},
+        {&once, "so <<call>{7}", true, true},
+        {&once, "so <call>x", false, true},
+        {&once, "so <call>{7} more", false, true},
+        {&again, "so <call>{7} more <call>{8}", true, false},
+        {&again, "so <call>{7} more <call>{y}", false, true},
+        {&begins, " \n{1}", true, true},
+        {&begins, "{2", true, false},
+        {&begins, "{1x", false, true},
+        {&begins, "x {1x", true, false},
+        {&thinks, "<think><call>x</think> <call>{7}", true, true},
+        {&thinks, "<call>x", false, true},
+        {&inside, "<call>x</think><call>{x", false, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        bool held, went = goes_waiting(cases[i].w, cases[i].text, &held);
+        cr_expect_eq(went, cases[i].goes, "%zu: %s", i, cases[i].text);
+        cr_expect_eq(held, cases[i].held, "%zu: %s", i, cases[i].text);
     }
 }

@@ -5,6 +5,8 @@
 //! seconds.
 use crate::core::Core;
 use crate::error::{fail, Failure, FORMAT, LIMIT, RANGE};
+use crate::gbnf;
+use crate::wait::{Mark, Wait};
 use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
@@ -18,6 +20,17 @@ pub enum Kind {
 
 pub struct Grammar {
     matcher: Matcher,
+    lazy: Option<Lazy>,
+}
+
+/// It holds only behind a mark.
+struct Lazy {
+    wait: Wait,
+    /// `matcher` behind a mark.
+    begin: Matcher,
+    /// When it has been matched whole anything may be said again, and another mark come.
+    again: bool,
+    held: bool,
 }
 
 /// What all grammars of a vocabulary share. `stops`: the ids that end an answer.
@@ -51,6 +64,10 @@ fn broken(e: impl std::fmt::Display) -> Failure {
     Failure { code: FORMAT, text: text.lines().next().unwrap_or_default().to_string() }
 }
 
+fn dear(e: impl std::fmt::Display) -> Failure {
+    Failure { code: LIMIT, ..broken(e) }
+}
+
 impl Grammar {
     pub fn new(f: &ParserFactory, kind: Kind, text: &str) -> Result<Grammar, Failure> {
         let grammar = match kind {
@@ -58,6 +75,7 @@ impl Grammar {
                 TopLevelGrammar::from_json_schema(serde_json::from_str(text).map_err(broken)?)
             }
             Kind::Regex => TopLevelGrammar::from_regex(text),
+            Kind::Lark if gbnf::is_gbnf(text) => TopLevelGrammar::from_lark(gbnf::to_lark(text)?),
             Kind::Lark => TopLevelGrammar::from_lark(text.to_string()),
         };
         let mut matcher = Matcher::new(f.create_parser(grammar));
@@ -65,14 +83,42 @@ impl Grammar {
             Some(e) => Err(broken(e)),
             None => {
                 matcher.compute_mask_or_eos().map_err(broken)?; // one that no text matches
-                Ok(Grammar { matcher })
+                Ok(Grammar { matcher, lazy: None })
             }
         }
     }
 
+    /// Let it hold behind one of `marks` only. `thoughts`, `inside`: of the answer (wait.rs).
+    pub fn wait(
+        &mut self, marks: Vec<Mark>, again: bool, thoughts: bool, inside: bool,
+    ) -> Result<(), Failure> {
+        if marks.iter().any(|m| m.text.is_empty()) {
+            return fail(RANGE, "a mark is empty");
+        }
+        let env = self.matcher.tok_env().map_err(broken)?;
+        let wait = Wait::new(env, marks, thoughts, inside);
+        let begin = self.matcher.deep_clone();
+        self.lazy = Some(Lazy { wait, begin, again, held: false });
+        Ok(())
+    }
+
+    fn waits(&self) -> Option<&Wait> {
+        self.lazy.as_ref().filter(|l| !l.held).map(|l| &l.wait)
+    }
+
+    /// Some token may not come next.
+    pub fn holds(&self) -> bool {
+        self.waits().is_none_or(Wait::holds)
+    }
+
     /// A bit for each token that may come next; only those that end the answer when it is whole.
     pub fn mask(&mut self, bits: &mut [u32]) -> Result<(), Failure> {
-        let mask = self.matcher.compute_mask_or_eos().map_err(|e| Failure { code: LIMIT, ..broken(e) })?;
+        if let Some(wait) = self.waits() {
+            bits.fill(!0);
+            wait.mask(bits);
+            return Ok(());
+        }
+        let mask = self.matcher.compute_mask_or_eos().map_err(dear)?;
         let words = mask.as_slice();
         let n = bits.len().min(words.len());
         bits.fill(0);
@@ -81,6 +127,19 @@ impl Grammar {
     }
 
     pub fn take(&mut self, id: u32) -> Result<(), Failure> {
-        self.matcher.consume_token(id).map_err(|e| Failure { code: LIMIT, ..broken(e) })
+        let Some(lazy) = &mut self.lazy else {
+            return self.matcher.consume_token(id).map_err(dear);
+        };
+        if !lazy.held {
+            if let Some(said) = lazy.wait.take(id) {
+                lazy.held = true;
+                self.matcher = lazy.begin.deep_clone();
+                return self.matcher.consume_tokens(&said).map_err(dear);
+            }
+            return Ok(());
+        }
+        self.matcher.consume_token(id).map_err(dear)?;
+        lazy.held = !(lazy.again && self.matcher.is_stopped());
+        Ok(())
     }
 }

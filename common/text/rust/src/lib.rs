@@ -5,10 +5,12 @@ mod conversation;
 mod core;
 mod error;
 mod fast;
+mod gbnf;
 mod grammar;
 mod guard;
 mod model;
 mod pieces;
+mod wait;
 
 use crate::chat::Chat;
 use crate::conversation::Conversation;
@@ -326,6 +328,28 @@ pub unsafe extern "C" fn hdt_grammar_new(
         *out = Box::into_raw(Box::new(grammar(&*t, kind, text, slice(stops, n_stops))?));
         Ok(())
     })
+}
+
+#[repr(C)]
+pub struct CMark {
+    text: Str,
+    first: bool,
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn hdt_grammar_wait(
+    g: *mut Grammar, marks: *const CMark, n: usize, again: bool, thoughts: bool, inside: bool,
+    err: *mut CError,
+) -> c_int {
+    let mark = |m: &CMark| wait::Mark { text: m.text.bytes().to_vec(), first: m.first };
+    call(err, || {
+        (*g).wait(slice(marks, n).iter().map(mark).collect(), again, thoughts, inside)
+    })
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn hdt_grammar_holds(g: *const Grammar) -> bool {
+    catch_unwind(AssertUnwindSafe(|| (*g).holds())).unwrap_or(true)
 }
 
 #[no_mangle]
