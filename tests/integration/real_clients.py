@@ -21,6 +21,7 @@ PACKAGES = {
     "instructor": ["instructor"],
     "langchain": ["langchain-openai"],
     "litellm": ["litellm"],
+    "open_webui": ["open-webui"],  # some GiB
 }
 
 # ---- What runs inside an environment: client.py NAME BASE-URL -------------------------------------
@@ -148,22 +149,41 @@ def use_anthropic(url):
 def use_instructor(url):
     import instructor
     from openai import OpenAI
-    from pydantic import BaseModel
+    from pydantic import BaseModel, Field
 
     class User(BaseModel):
-        name: str
+        name: str = Field(max_length=20)
         age: int
 
-    for mode in (instructor.Mode.TOOLS, instructor.Mode.JSON, instructor.Mode.JSON_SCHEMA):
+    modes = ("TOOLS", "TOOLS_STRICT", "PARALLEL_TOOLS", "JSON", "JSON_SCHEMA", "MD_JSON")
+    for mode in (getattr(instructor.Mode, m) for m in modes):
         client = instructor.from_openai(OpenAI(base_url=url, api_key="none"), mode=mode)
-        user = client.chat.completions.create(
-            model="any",
-            messages=[{"role": "user", "content": "Jason is 25 years old."}],
-            response_model=User,
-            temperature=0,
-            max_tokens=80,
-        )
-        assert isinstance(user, User)
+        parallel = mode == instructor.Mode.PARALLEL_TOOLS
+        common = {
+            "model": "any",
+            "messages": [{"role": "user", "content": "Jason is 25 years old."}],
+            "temperature": 0,
+            "max_tokens": 80,
+            "max_retries": 0,
+        }
+        try:
+            if parallel:
+                from typing import Iterable
+
+                users = list(
+                    client.chat.completions.create(response_model=Iterable[User], **common)
+                )
+                print(f"  {mode.name}: {len(users)} calls")
+                continue
+            user = client.chat.completions.create(response_model=User, **common)
+            assert isinstance(user, User)
+            if mode != instructor.Mode.MD_JSON:
+                *_, user = client.chat.completions.create_partial(response_model=User, **common)
+                assert user.age is not None and user.name is not None
+        except instructor.core.InstructorRetryException as e:
+            if mode != instructor.Mode.MD_JSON:  # nothing holds the model to it
+                raise
+            print(f"  {mode.name}: asked in words only: {str(e.__cause__)[:60]!r}")
 
 
 def use_langchain(url):
@@ -181,18 +201,25 @@ def use_langchain(url):
         return a + b
 
     model = ChatOpenAI(base_url=url, api_key="none", model="any", temperature=0, max_tokens=80)
-    for method in ("json_schema", "function_calling"):
-        said = model.with_structured_output(Weather, method=method).invoke("Is it warm in Rome?")
-        assert isinstance(said, Weather)
+    for method in ("json_schema", "function_calling", "json_mode"):
+        form = model.with_structured_output(Weather, method=method, include_raw=True)
+        said = form.invoke("Is it warm in Rome? Answer in JSON.")
+        assert method == "json_mode" or isinstance(said["parsed"], Weather), said
     call = model.bind_tools([add], tool_choice="any").invoke("What is 2+3?")
     results = [ToolMessage("5", tool_call_id=c["id"]) for c in call.tool_calls]
-    assert results
+    assert results and not call.invalid_tool_calls
     history = [HumanMessage("What is 2+3?"), call, *results]
     assert model.bind_tools([add]).invoke(history).content is not None
+    whole = None
+    for part in model.bind_tools([add], tool_choice="add").stream("What is 2+3?"):
+        whole = part if whole is None else whole + part
+    assert set(whole.tool_calls[0]["args"]) == {"a", "b"}
     assert "".join(c.content for c in model.stream("Say hi"))
 
 
 def use_litellm(url):
+    import json
+
     import litellm
 
     common = {"model": "openai/any", "api_base": url, "api_key": "none", "max_tokens": 10}
@@ -202,6 +229,115 @@ def use_litellm(url):
     for last in litellm.completion(**common, stream=True, stream_options={"include_usage": True}):
         pass
     assert last.usage.completion_tokens == 10
+    more = common | {"max_tokens": 80, "tools": [TOOL], "tool_choice": "required"}
+    (call,) = litellm.completion(**more, parallel_tool_calls=False).choices[0].message.tool_calls
+    assert set(json.loads(call.function.arguments)) == {"city", "warm"}
+    parts = list(litellm.completion(**more, parallel_tool_calls=False, stream=True))
+    (call,) = litellm.stream_chunk_builder(parts).choices[0].message.tool_calls
+    assert set(json.loads(call.function.arguments)) == {"city", "warm"}
+    base = url.removesuffix("/v1")
+    for model, at in (("ollama_chat/any", base), ("anthropic/any", base)):
+        more = {**common, "model": model, "api_base": at}
+        assert litellm.completion(**more).choices[0].message.content, model
+
+
+def use_open_webui(url):
+    """Its defaults, but no login, no Ollama and no network: the first message, as its page sends it."""
+    import socket
+
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="hydac-webui-") as folder:
+        settings = {
+            "WEBUI_AUTH": "False",
+            "ENABLE_OLLAMA_API": "False",
+            "OPENAI_API_BASE_URL": url,
+            "OPENAI_API_KEY": "none",
+            "DATA_DIR": folder,
+            "WEBUI_SECRET_KEY": "for a test",
+            "HF_HUB_OFFLINE": "1",
+        }
+        program = os.path.join(os.path.dirname(sys.executable), "open-webui")
+        with open(os.path.join(folder, "log"), "w+", encoding="utf-8") as log:
+            webui = subprocess.Popen(
+                [program, "serve", "--host", "127.0.0.1", "--port", str(port)],
+                env=os.environ | settings,
+                cwd=folder,
+                stdout=log,
+                stderr=log,
+            )
+            try:
+                talk_to_webui(f"http://127.0.0.1:{port}", webui)
+            except BaseException:
+                log.seek(0)
+                print(log.read()[-6000:])
+                raise
+            finally:
+                webui.terminate()
+                webui.wait()
+
+
+def talk_to_webui(base, process):
+    import time
+    import uuid
+
+    import requests
+
+    limit = time.monotonic() + 600
+    s = requests.Session()
+
+    def until(ask, what):
+        while process.poll() is None and time.monotonic() < limit:
+            try:
+                if (got := ask()) is not None:
+                    return got
+            except requests.ConnectionError:
+                pass
+            time.sleep(0.5)
+        raise AssertionError(what)
+
+    until(lambda: s.get(f"{base}/health").ok or None, "it does not start")
+    user = s.post(f"{base}/api/v1/auths/signin", json={"email": "", "password": ""}).json()
+    s.headers["Authorization"] = f"Bearer {user['token']}"
+    model = s.get(f"{base}/api/models").json()["data"][0]["id"]
+    parent = chat = None
+    for said in ("Say hi.", "And now in French."):
+        ask, answer = str(uuid.uuid4()), str(uuid.uuid4())
+        message = {"id": ask, "parentId": parent, "role": "user", "content": said, "models": [model]}
+        history = [{"role": "user", "content": said}]
+        body = {
+            "stream": True,
+            "model": model,
+            "messages": history,
+            "params": {"max_tokens": 40},
+            "files": [],
+            "tool_servers": [],
+            "features": {"web_search": False, "image_generation": False, "code_interpreter": False},
+            "variables": {},
+            "session_id": "a page",
+            "id": answer,
+            "parent_id": parent,
+            "user_message": message | {"childrenIds": [answer], "timestamp": int(time.time())},
+            "background_tasks": {
+                "title_generation": True,
+                "tags_generation": True,
+                "follow_up_generation": True,
+            },
+        } | ({"chat_id": chat} if chat else {})
+        r = s.post(f"{base}/api/chat/completions", json=body)
+        assert r.ok, r.text
+        chat = r.json().get("chat_id") or chat or s.get(f"{base}/api/v1/chats/").json()[0]["id"]
+
+        def reply(answer=answer):
+            messages = s.get(f"{base}/api/v1/chats/{chat}").json()["chat"]["history"]["messages"]
+            got = messages.get(answer, {})
+            return got if got.get("done") or got.get("error") else None
+
+        got = until(reply, "the answer does not come")
+        assert got.get("content") and not got.get("error"), got
+        print(f"  {said!r}: {got['content'][:60]!r}")
+        parent = answer
 
 
 # ---- Outside ---------------------------------------------------------------------------------------
@@ -220,6 +356,7 @@ def prepare(folder, name):
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     p.add_argument("model")
+    p.add_argument("--only", nargs="+", choices=PACKAGES, default=list(PACKAGES))
     p.add_argument("--venv", help="folder of the environments (default: a temporary one)")
     o = p.parse_args()
     from cluster import Up
@@ -227,7 +364,7 @@ def main():
     failed = 0
     with tempfile.TemporaryDirectory(prefix="hydac-clients-") as folder, Up(o.model, 2) as c:
         url = f"http://{c.ready['leader'].split('//')[-1]}/v1"
-        for name in PACKAGES:
+        for name in o.only:
             python = prepare(o.venv or folder, name)
             done = subprocess.run([python, __file__, "--use", name, url], check=False)
             print(f"{name}: {'works' if done.returncode == 0 else 'FAILED'}", flush=True)
