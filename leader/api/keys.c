@@ -176,11 +176,14 @@ static bool is_json(const char *type)
     return n == sizeof json - 1 && strncasecmp(type, json, n) == 0 && (!*rest || *rest == ';');
 }
 
-/* A web page can send anything but this without a preflight. */
-static int check_type(struct MHD_Connection *conn, struct hd_refusal *r)
+/* A web page can send anything but this without a preflight. Programs that leave the type out (some
+ * clients of Ollama's) are told from browsers, which say whence they ask; to change the cluster it
+ * has to be there all the same. */
+static int check_type(const struct hd_ask *ask, struct hd_refusal *r)
 {
-    const char *type = MHD_lookup_connection_value(conn, MHD_HEADER_KIND, "Content-Type");
-    if (type ? is_json(type) : !hd_framing_has_body(conn))
+    const char *type = MHD_lookup_connection_value(ask->conn, MHD_HEADER_KIND, "Content-Type");
+    bool program = !ask->admin && !hd_origin_is_told(ask->conn);
+    if (type ? is_json(type) : program || !hd_framing_has_body(ask->conn))
         return 0;
     return hd_refuse(r, 415, NULL, "unsupported_media_type",
                      "The body must be JSON; send Content-Type: application/json with it.");
@@ -194,5 +197,5 @@ int hd_api_admit(const struct hd_api_keys *k, const struct hd_origins *o, const 
     if (!hd_api_is_guarded(ask->url))
         return 0;
     int rc = check_asker(k, o, ask, r);
-    return rc == 0 && strcmp(ask->method, "POST") == 0 ? check_type(ask->conn, r) : rc;
+    return rc == 0 && strcmp(ask->method, "POST") == 0 ? check_type(ask, r) : rc;
 }

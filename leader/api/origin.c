@@ -147,6 +147,11 @@ int hd_origin_check(const struct hd_origins *o, struct MHD_Connection *conn, str
     return origin && !is_our_origin(o, conn, origin) ? refuse_origin(r, origin) : 0;
 }
 
+bool hd_origin_is_told(struct MHD_Connection *conn)
+{
+    return header(conn, "Origin") || header(conn, "Sec-Fetch-Site") || header(conn, "Referer");
+}
+
 bool hd_origin_is_local(struct MHD_Connection *conn)
 {
     static const char *const traces[] = {"Origin", "Forwarded", "X-Forwarded-For", "Via"};

@@ -14,6 +14,8 @@ struct hd_origins {
 
 /* Host and Origin are this machine's, or listed. 0, or HD_E_RANGE with *r. */
 int hd_origin_check(const struct hd_origins *o, struct MHD_Connection *conn, struct hd_refusal *r);
+/* A browser says whence it asks. */
+bool hd_origin_is_told(struct MHD_Connection *conn);
 /* A program on this machine asks, no web page and nobody through a proxy that says so. */
 bool hd_origin_is_local(struct MHD_Connection *conn);
 /* What lets web pages of http.allowed_origins read the answer, and what tells their browser before

@@ -37,7 +37,7 @@ static int look_for_open(struct hd_think *t)
 
 static int look_for_close(struct hd_think *t, struct hd_text *thought)
 {
-    if (thought->len == 0) /* not what is in between */
+    if (!t->begun) /* not what is in between */
         hd_text_drop(&t->held, strspn(hd_text_str(&t->held), blanks));
     const char *held = hd_text_str(&t->held), *end = strstr(held, CLOSE);
     size_t go = end ? (size_t)(end - held) : hd_text_maybe_begins(&t->held, CLOSE);
@@ -47,6 +47,7 @@ static int look_for_close(struct hd_think *t, struct hd_text *thought)
     int rc = hd_text_add(thought, held, go);
     if (rc < 0)
         return rc;
+    t->begun |= go > 0;
     hd_text_drop(&t->held, drop);
     if (end)
         t->at = HD_THINK_BEHIND;

@@ -10,6 +10,7 @@
 struct hd_think {
     bool on;
     enum { HD_THINK_BEFORE, HD_THINK_INSIDE, HD_THINK_BEHIND, HD_THINK_OVER } at;
+    bool begun;          /* a thought has been told */
     struct hd_text held; /* may be the beginning or the end of thoughts */
 };
 /* `opened`: the end of the prompt's text. */

@@ -147,43 +147,39 @@ def use_anthropic(url):
 
 
 def use_instructor(url):
+    import typing
+
     import instructor
-    from openai import OpenAI
+    from openai import APIError, OpenAI
     from pydantic import BaseModel, Field
 
     class User(BaseModel):
         name: str = Field(max_length=20)
         age: int
 
-    modes = ("TOOLS", "TOOLS_STRICT", "PARALLEL_TOOLS", "JSON", "JSON_SCHEMA", "MD_JSON")
-    for mode in (getattr(instructor.Mode, m) for m in modes):
+    # In some modes nothing holds the model to the form: it may say what it likes, or never end.
+    free = ("PARALLEL_TOOLS", "JSON", "MD_JSON")
+    for name in ("TOOLS", "TOOLS_STRICT", "JSON_SCHEMA", *free):
+        mode = getattr(instructor.Mode, name)
         client = instructor.from_openai(OpenAI(base_url=url, api_key="none"), mode=mode)
-        parallel = mode == instructor.Mode.PARALLEL_TOOLS
-        common = {
+        ask = {
             "model": "any",
             "messages": [{"role": "user", "content": "Jason is 25 years old."}],
             "temperature": 0,
             "max_tokens": 80,
             "max_retries": 0,
         }
+        form = typing.Iterable[User] if name == "PARALLEL_TOOLS" else User
         try:
-            if parallel:
-                from typing import Iterable
-
-                users = list(
-                    client.chat.completions.create(response_model=Iterable[User], **common)
-                )
-                print(f"  {mode.name}: {len(users)} calls")
-                continue
-            user = client.chat.completions.create(response_model=User, **common)
-            assert isinstance(user, User)
-            if mode != instructor.Mode.MD_JSON:
-                *_, user = client.chat.completions.create_partial(response_model=User, **common)
+            user = client.chat.completions.create(response_model=form, **ask)
+            assert isinstance(user, User) or all(isinstance(u, User) for u in user)
+            if name not in free:
+                *_, user = client.chat.completions.create_partial(response_model=User, **ask)
                 assert user.age is not None and user.name is not None
-        except instructor.core.InstructorRetryException as e:
-            if mode != instructor.Mode.MD_JSON:  # nothing holds the model to it
+        except Exception as e:
+            if name not in free or isinstance(e, APIError):
                 raise
-            print(f"  {mode.name}: asked in words only: {str(e.__cause__)[:60]!r}")
+            print(f"  {name}: {type(e).__name__}, the model's own words")
 
 
 def use_langchain(url):
@@ -201,10 +197,11 @@ def use_langchain(url):
         return a + b
 
     model = ChatOpenAI(base_url=url, api_key="none", model="any", temperature=0, max_tokens=80)
-    for method in ("json_schema", "function_calling", "json_mode"):
-        form = model.with_structured_output(Weather, method=method, include_raw=True)
-        said = form.invoke("Is it warm in Rome? Answer in JSON.")
-        assert method == "json_mode" or isinstance(said["parsed"], Weather), said
+    for method in ("json_schema", "function_calling"):
+        said = model.with_structured_output(Weather, method=method).invoke("Is it warm in Rome?")
+        assert isinstance(said, Weather)
+    free = model.bind(response_format={"type": "json_object"})
+    assert free.invoke("Is it warm in Rome? Answer in JSON.").content.startswith("{")
     call = model.bind_tools([add], tool_choice="any").invoke("What is 2+3?")
     results = [ToolMessage("5", tool_call_id=c["id"]) for c in call.tool_calls]
     assert results and not call.invalid_tool_calls

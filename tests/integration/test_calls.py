@@ -84,3 +84,26 @@ def test_a_call_that_has_begun_parses(family):
     for body, function in answers[:: len(SEEDS)]:
         message = c.client.post("/v1/chat/completions", body)["choices"][0]["message"]
         assert message["tool_calls"][0]["function"] == function
+
+
+def test_thoughts_are_told_apart(model, tmp_path):
+    g = Gguf(model)
+    template = g.keys["tokenizer.chat_template"][12:].decode()
+    opened = template.replace("assistant\n'", "assistant\n<think>\n'")
+    assert opened != template
+    with Up(g.text("tokenizer.chat_template", opened).write(tmp_path / "thinks.gguf"), 1) as c:
+        ask = {"messages": [{"role": "user", "content": "Why?"}], "temperature": 0, "max_tokens": 9}
+        reply = c.client.post("/v1/chat/completions", ask | {"hydac": True})
+        message, hydac = reply["choices"][0]["message"], reply["hydac"]
+        assert message["reasoning_content"] and not message["content"]
+        assert reply["usage"]["completion_tokens_details"]["reasoning_tokens"] == 9
+        told = events(c, **ask, hydac=True)
+        deltas = [e["choices"][0]["delta"] for e in told]
+        assert "".join(d.get("reasoning_content", "") for d in deltas) == message["reasoning_content"]
+        known = hydac["tokens"] + tokens_of(c, {}, ["</think>\n"])
+        digest = next(e["hydac"]["model_digest"] for e in told if "hydac" in e)
+        more = {"model_digest": digest, "seed": hydac["seed"], "tokens": known}
+        reply = c.client.post("/v1/chat/completions", ask | {"hydac": more, "max_tokens": 60})
+        message = reply["choices"][0]["message"]
+        assert message["content"] and "reasoning_content" not in message
+        assert "</think>" not in message["content"]

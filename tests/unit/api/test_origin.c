@@ -147,7 +147,8 @@ Test(origin, cross_site_form)
             403);
         cr_expect_eq(status_of(&f, paths[i], "Host: localhost\r\nContent-Type: text/plain\r\n"),
                      415);
-        cr_expect_eq(status_of(&f, paths[i], "Host: localhost\r\n"), 415);
+        cr_expect_eq(
+            status_of(&f, paths[i], "Host: localhost\r\nReferer: http://evil.example/\r\n"), 415);
     }
     cr_assert_eq(ask(&f, &c, paths[0], "Host: evil.example\r\n" JSON), 403);
     json_t *v = client_json(&c);
@@ -185,6 +186,30 @@ Test(origin, types)
         snprintf(headers, sizeof headers, "Host: localhost\r\nContent-Type: %s\r\n", cases[i].type);
         cr_expect_eq(status_of(&f, "POST /hydac/drain", headers), cases[i].status, "%s",
                      cases[i].type);
+    }
+    fixture_close(&f);
+}
+
+/* Programs may leave the type out, browsers not, and nobody who changes the cluster. */
+Test(origin, no_type)
+{
+    static const struct {
+        const char *path, *headers;
+        bool refused;
+    } cases[] = {
+        {"POST /tokenize", "", false},
+        {"POST /api/chat", "", false},
+        {"POST /tokenize", "Origin: http://localhost\r\n", true},
+        {"POST /tokenize", "Sec-Fetch-Site: cross-site\r\n", true},
+        {"POST /tokenize", "Referer: http://evil.example/\r\n", true},
+        {"POST /hydac/drain", "", true},
+    };
+    struct fixture f;
+    char headers[200];
+    fixture_open(&f, NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(headers, sizeof headers, "Host: localhost\r\n%s", cases[i].headers);
+        cr_expect_eq(status_of(&f, cases[i].path, headers) == 415, cases[i].refused, "%zu", i);
     }
     fixture_close(&f);
 }

@@ -10,20 +10,31 @@ struct parts {
     struct hd_text answer, thought;
 };
 
+/* What was told goes out at once, as in a stream. */
+static void move(struct hd_text *to, struct hd_text *from)
+{
+    cr_assert_eq(hd_text_add(to, hd_text_str(from), from->len), 0);
+    hd_text_clear(from);
+}
+
 /* The text in pieces of `size` bytes. */
 static struct parts split(const char *opened, const char *text, size_t size)
 {
-    struct parts p = {0};
+    struct parts p = {0}, now = {0};
     struct hd_think t;
     hd_think_init(&t, TEMPLATE, opened);
     cr_assert(t.on);
     for (size_t i = 0; i < strlen(text); i += size) {
         char piece[64] = {0};
         strncpy(piece, text + i, size);
-        cr_assert_eq(hd_think_push(&t, piece, &p.answer, &p.thought), 0);
+        cr_assert_eq(hd_think_push(&t, piece, &now.answer, &now.thought), 0);
+        move(&p.answer, &now.answer);
+        move(&p.thought, &now.thought);
     }
     cr_assert_eq(hd_think_finish(&t, &p.answer, &p.thought), 0);
     hd_think_deinit(&t);
+    hd_text_deinit(&now.answer);
+    hd_text_deinit(&now.thought);
     return p;
 }
 
@@ -33,6 +44,7 @@ Test(think, told_apart_in_any_pieces)
         const char *opened, *text, *thought, *answer;
     } cases[] = {
         {"", "plain", "", "plain"},
+        {"", "<think> a b  c </think> d  e", "a b  c", "d  e"},
         {"", "<think>\nwhy\n</think>\n\nso", "why", "so"},
         {"", "\n <think>a</think>b</think>", "a", "b</think>"},
         {"", "<thin air", "", "<thin air"},

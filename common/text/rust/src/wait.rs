@@ -83,9 +83,9 @@ impl Wait {
             if let Some(at) = find(&plain, CLOSE) {
                 self.tail = plain[at + CLOSE.len()..].to_vec();
                 self.thoughts = None;
-                self.whole = true;
                 self.said.clear();
                 self.strip();
+                self.whole = self.tail.is_empty(); // else `said` would lack its token
             }
         } else if plain.starts_with(OPEN) {
             thoughts.inside = true;

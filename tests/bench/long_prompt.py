@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""What those that stream feel of a long prompt that comes in beside them.
+
+    HYDAC_BUILD=build tests/bench/long_prompt.py MODEL|SHAPE:TYPE [--workers 2] [--threads N] [--words 4350]
+
+One stream goes on; then a prompt of so many words is computed. Printed are the median gap between two
+tokens alone, and while the prompt came in the median, the 95th of 100 and the longest, in milliseconds
+and in medians of the former (the aim: 3), and how long the prompt took, beside the stream and alone.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "integration"))
+
+from cluster import Daemons  # noqa: E402 (the path comes first)
+from detect import model_of  # noqa: E402
+from prompts import prompt  # noqa: E402
+
+
+def words(n, salt):
+    return " ".join(f"word{(i * 7919 + salt) % 997}" if i % 9 == 0 else "and" for i in range(n))
+
+
+def compute(c, text):
+    """Seconds until its first token."""
+    began = time.monotonic()
+    status, _, reply = c.client.request(
+        "POST", "/v1/completions", {"prompt": text, "max_tokens": 1, "temperature": 0}
+    )
+    assert status == 200, reply
+    return time.monotonic() - began
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    p.add_argument("model")
+    p.add_argument("--workers", type=int, default=2)
+    p.add_argument("--threads", type=int)
+    p.add_argument("--words", type=int, default=4350)
+    o = p.parse_args()
+    threads = [f"--compute.threads={o.threads}"] if o.threads else []
+    with tempfile.TemporaryDirectory(prefix="hydac-long-") as folder:
+        model = model_of(o.model, folder)
+        with Daemons(model, [f"--cluster.min_workers={o.workers}"], threads) as c:
+            c.start_all(o.workers)
+            alone = compute(c, words(o.words, 1))
+            times, took = [], []
+            stop = threading.Event()
+
+            def stream():
+                s = c.client.stream(prompt(16, 5), 2000)
+                for _ in s:
+                    times.append(time.monotonic())
+                    if stop.is_set():
+                        break
+                s.close()
+
+            reader = threading.Thread(target=stream)
+            reader.start()
+            while len(times) < 100:
+                time.sleep(0.01)
+            began = time.monotonic()
+            took.append(compute(c, words(o.words, 2)))
+            ended = time.monotonic()
+            stop.set()
+            reader.join()
+    gaps = [(b, (b - a) * 1e3) for a, b in zip(times, times[1:])]
+    median = statistics.median(g for at, g in gaps if at < began)
+    beside = sorted(g for at, g in gaps if began <= at <= ended)
+    if not beside:
+        sys.exit("the stream ended before the prompt came")
+    for name, g in (
+        ("median", statistics.median(beside)),
+        ("95 of 100", beside[int(len(beside) * 0.95)]),
+        ("longest", beside[-1]),
+    ):
+        print(f"{name} of {len(beside)} gaps beside the prompt: {g:.1f} ms, {g / median:.2f} medians")
+    print(f"alone the median is {median:.1f} ms; the prompt took {took[0]:.2f} s, alone {alone:.2f} s")
+
+
+if __name__ == "__main__":
+    main()
