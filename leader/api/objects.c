@@ -78,8 +78,9 @@ static json_t *extension(struct hd_generation *g)
 
 static json_t *envelope(const struct hd_generation *g, const char *object, json_t *choices)
 {
-    return json_pack("{s:s, s:s, s:I, s:s, s:o}", "id", g->id, "object", object, "created",
-                     (json_int_t)g->created, "model", g->backend->model, "choices", choices);
+    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:o}", "id", g->id, "object", object, "created",
+                     (json_int_t)g->created, "model", g->backend->model, "system_fingerprint",
+                     "hydac-" HYDAC_VERSION, "choices", choices);
 }
 
 bool hd_generation_has_news(const struct hd_generation *g)

@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "integration"))
 
+import client as http_client  # noqa: E402 (the path comes first)
 from cluster import Up  # noqa: E402 (the path comes first)
 from detect import model_of  # noqa: E402
 
@@ -120,7 +121,7 @@ def ask(client, i, wanted):
     how = {"temperature": 0} if i % 2 else {"temperature": 1.0, "seed": i}
     form = {"type": "json_schema", "json_schema": {"name": "a", "strict": True, "schema": wanted}}
     messages = [{"role": "user", "content": "Give me an example, as short as it can be, in JSON."}]
-    body = {"messages": messages, "response_format": form, "max_tokens": 1500, **how}
+    body = {"messages": messages, "response_format": form, "max_tokens": 700, **how}
     status, _, reply = client.request("POST", "/v1/chat/completions", body)
     reply = json.loads(reply)
     if status != 200:
@@ -142,6 +143,7 @@ def main():
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--workers", type=int, default=2)
     o = p.parse_args()
+    http_client.TIMEOUT = 1800  # the machine may be busy
     r = random.Random(o.seed)
     wanted = [schema(r) for _ in range(o.schemas)]
     with tempfile.TemporaryDirectory(prefix="hydac-schemas-") as folder:
