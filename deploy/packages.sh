@@ -25,7 +25,7 @@ libuv1-dev libprotobuf-c-dev protobuf-c-compiler libyaml-dev libxxhash-dev
 libjansson-dev libmicrohttpd-dev libsystemd-dev libcurl4-openssl-dev
 libssl-dev libedit-dev opencl-c-headers python3 python3-pip ca-certificates cargo-web rustc-web"
 test="
-libopenblas-dev libcriterion-dev pocl-opencl-icd ocl-icd-libopencl1 dpkg-dev python3-pytest python3-yaml openssl iproute2 nftables valgrind gdb"
+libopenblas-dev libcriterion-dev pocl-opencl-icd ocl-icd-libopencl1 dpkg-dev python3-pytest python3-pytest-xdist python3-yaml openssl iproute2 nftables valgrind gdb"
 check="
 clang clang-format libclang-rt-14-dev
 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"

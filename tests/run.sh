@@ -151,26 +151,32 @@ fi
 
 # ---- Golden values, real binaries
 
-run_pytest() { # NAME: the folder and the name of its results
+run_pytest() { # NAME [OPTION...]: the folder and the name of its results
     say "tests/$1"
+    name=$1
+    shift
     status=0
     # Debian's own Python has the pytest that packages.sh installs.
-    /usr/bin/python3 -m pytest -p no:cacheprovider -q -rsx "tests/$1" \
-        --junitxml="$results/$1.xml" ${match:+-k "$match"} $marked || status=$?
+    /usr/bin/python3 -m pytest -p no:cacheprovider -q -rsx "tests/$name" \
+        --junitxml="$results/$name.xml" ${match:+-k "$match"} $marked "$@" || status=$?
     # 5: nothing was selected, which only -k may cause
     case $status in
     0 | 1) ;;
-    5) [ -n "$match$marked" ] || touch "$results/$1.broken" ;;
-    *) touch "$results/$1.broken" ;;
+    5) [ -n "$match$marked" ] || touch "$results/$name.broken" ;;
+    *) touch "$results/$name.broken" ;;
     esac
 }
 
 marked=
 [ $quick = no ] || marked="-m quick"
+# Most of these wait for processes rather than compute: two files at a time. Models are made once by
+# each of the two.
+pairs="-n 2 --dist loadfile"
 if [ $binaries = yes ]; then
     HYDAC_BUILD=$(cd "$build" && pwd)
     export HYDAC_BUILD
     export PYTHONDONTWRITEBYTECODE=1
+    # shellcheck disable=SC2086 # options are words
     if [ $deploy = yes ]; then
         HYDAC_DEPLOY=1
         export HYDAC_DEPLOY
@@ -179,12 +185,12 @@ if [ $binaries = yes ]; then
         run_pytest browser
     elif [ $quick = yes ]; then
         run_pytest house
-        run_pytest golden
-        run_pytest integration
+        run_pytest golden $pairs
+        run_pytest integration $pairs
     else
         run_pytest house
-        run_pytest golden
-        run_pytest integration
+        run_pytest golden $pairs
+        run_pytest integration $pairs
         run_pytest deploy
         run_pytest chaos
         run_pytest bench
