@@ -161,6 +161,18 @@ void hd_attention(const struct hd_kernels *k, const struct hd_attention_args *a)
     k->attention(a);
 }
 
+void hd_attention_part(const struct hd_kernels *k, const struct hd_attention_args *a,
+                       size_t segment, float *part)
+{
+    k->attention_part(a, segment, part);
+}
+
+void hd_attention_fold(const struct hd_kernels *k, const struct hd_attention_args *a, size_t n,
+                       float *parts)
+{
+    k->attention_fold(a, n, parts);
+}
+
 void hd_kv_store(const struct hd_kernels *k, enum hd_kv_type type, const float *in, void *out,
                  size_t n)
 {

@@ -109,9 +109,12 @@ void hd_rope(const struct hd_kernels *k, float *v, size_t head_dim, const float 
  * Query rows at consecutive positions of one sequence, the n_rep query heads that share one KV
  * head: row r sees the positions 0 .. n_pos + r - 1. A block of K and V is read once for several
  * rows; a row's bits are those of a call for it alone. Online softmax over blocks of HD_ATTN_BLOCK
- * positions from position 0 (Milakov & Gimelshein 2018, alg. 3; FlashAttention), K and V in f16 or
- * f32. q: [rows][n_rep][head_dim] f32 (RoPE applied), out: likewise. */
-#define HD_ATTN_BLOCK 64
+ * positions from position 0 (Milakov & Gimelshein 2018, alg. 3; FlashAttention), anew in each
+ * segment of HD_ATTN_SEGMENT positions, whose sums are folded in their order; K and V in f16 or
+ * f32, head_dim up to 8,192. q: [rows][n_rep][head_dim] f32 (RoPE applied), out: likewise. */
+#define HD_ATTN_BLOCK   64
+#define HD_ATTN_SEGMENT 256 /* positions: a multiple of HD_ATTN_BLOCK */
+#define HD_ATTN_WALK    32  /* query vectors, a head of a row each, that read K and V together */
 enum hd_kv_type { HD_KV_F16, HD_KV_F32 };
 struct hd_attention_args {
     const float *q;
@@ -131,6 +134,26 @@ struct hd_attention_args {
     float *out;
 };
 void hd_attention(const struct hd_kernels *k, const struct hd_attention_args *a);
+/* The same of one row (rows = 1), by several threads: each segment that it sees, from
+ * hd_attention_first to hd_attention_end, gives a part, [n_rep][hd_attention_part_floats]; folded
+ * in their order they are a->out, bit for bit. */
+static inline size_t hd_attention_first(const struct hd_attention_args *a)
+{
+    return a->window > 0 && a->n_pos > a->window ? (a->n_pos - a->window) / HD_ATTN_SEGMENT : 0;
+}
+static inline size_t hd_attention_end(const struct hd_attention_args *a)
+{
+    return (a->n_pos + HD_ATTN_SEGMENT - 1) / HD_ATTN_SEGMENT;
+}
+static inline size_t hd_attention_part_floats(size_t head_dim) /* values, maximum, sum */
+{
+    return (head_dim + 2 + 15) / 16 * 16;
+}
+void hd_attention_part(const struct hd_kernels *k, const struct hd_attention_args *a,
+                       size_t segment, float *part);
+/* parts: [n][n_rep][hd_attention_part_floats]. */
+void hd_attention_fold(const struct hd_kernels *k, const struct hd_attention_args *a, size_t n,
+                       float *parts);
 /* f32 -> K/V storage type, n elements, round to nearest even. */
 void hd_kv_store(const struct hd_kernels *k, enum hd_kv_type type, const float *in, void *out,
                  size_t n);

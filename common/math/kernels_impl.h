@@ -27,6 +27,8 @@ struct hd_kernels {
     float (*exp)(float x);
     void (*rope)(float *v, size_t head_dim, const float *cs);
     void (*attention)(const struct hd_attention_args *a);
+    void (*attention_part)(const struct hd_attention_args *a, size_t segment, float *part);
+    void (*attention_fold)(const struct hd_attention_args *a, size_t n, float *parts);
     void (*kv_store)(enum hd_kv_type type, const float *in, void *out, size_t n);
     int (*fixed_add)(int64_t *acc, const float *x, int shift, size_t n);
     bool (*fixed_narrow)(const int64_t *acc, int32_t *out32, size_t n);
@@ -65,6 +67,8 @@ float HD_KFN(log_sum_exp)(const float *x, size_t n);
 float HD_KFN(exp)(float x);
 void HD_KFN(rope)(float *v, size_t head_dim, const float *cs);
 void HD_KFN(attention)(const struct hd_attention_args *a);
+void HD_KFN(attention_part)(const struct hd_attention_args *a, size_t segment, float *part);
+void HD_KFN(attention_fold)(const struct hd_attention_args *a, size_t n, float *parts);
 void HD_KFN(kv_store)(enum hd_kv_type type, const float *in, void *out, size_t n);
 int HD_KFN(fixed_add)(int64_t *acc, const float *x, int shift, size_t n);
 bool HD_KFN(fixed_narrow)(const int64_t *acc, int32_t *out32, size_t n);

@@ -15,10 +15,10 @@
 #define OUTPUTS        40  /* two groups side by side, and one that is not full */
 #define MOST_ROWS      22  /* a whole AMX tile, a padded one; VNNI tiles of 5 and 6 rows */
 #define PREPARED_BYTES ((INPUTS / HD_Q8_BLOCK + 1) * 64) /* of a row: hd_q8_prepared_bytes */
-#define BLOCKS         3                                 /* of K/V */
+#define BLOCKS         5                                 /* of K/V */
 #define HEAD_DIM       64
 #define N_REP          3
-#define POSITIONS      150 /* the last block is not full */
+#define POSITIONS      300 /* two segments; the last block is not full */
 
 static const enum hd_dtype types[] = {HD_F32,  HD_F16,  HD_BF16, HD_Q4_0, HD_Q4_1, HD_Q5_0,
                                       HD_Q5_1, HD_Q8_0, HD_Q4_K, HD_Q5_K, HD_Q6_K};

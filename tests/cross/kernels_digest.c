@@ -188,7 +188,7 @@ static void compact_sums(const struct digest *d)
 
 static void attention(const struct digest *d, enum hd_kv_type type, size_t head_dim, size_t n_rep)
 {
-    enum { BLOCKS = 4, ROWS = 9 };
+    enum { BLOCKS = 5, ROWS = 9 };
     size_t n = BLOCKS * HD_ATTN_BLOCK * head_dim, size = type == HD_KV_F16 ? 2 : 4;
     float *k = random_floats(1, n, 1.0f), *v = random_floats(2, n, 1.0f);
     float *q = random_floats(3, ROWS * n_rep * head_dim, 6.0f);
@@ -199,7 +199,7 @@ static void attention(const struct digest *d, enum hd_kv_type type, size_t head_
     hd_kv_store(d->kernels, type, v, stored + n * size, n);
     for (size_t b = 0; b < 2 * BLOCKS; b++)
         blocks[b / BLOCKS][b % BLOCKS] = stored + b * HD_ATTN_BLOCK * head_dim * size;
-    for (size_t n_pos = 1; n_pos + ROWS <= BLOCKS * HD_ATTN_BLOCK; n_pos += 17) {
+    for (size_t n_pos = 1; n_pos + ROWS <= BLOCKS * HD_ATTN_BLOCK; n_pos += 19) {
         char name[64];
         snprintf(name, sizeof name, "attention %d %zu %zu %zu", (int)type, head_dim, n_rep, n_pos);
         struct hd_attention_args a = {

@@ -2,38 +2,9 @@
  *
  * K/V rows of all the step's rows are stored before any is read: a row at position p sees 0 .. p.
  * Rows whose K/V is there already (a retry) keep it: the same row would come out. */
-#include "worker/cpu/compute_impl.h"
+#include "worker/cpu/attention_impl.h"
 
 #include <string.h>
-
-struct attention_job {
-    struct hd_compute *c;
-    const struct hd_half_task *work;
-    struct hd_cpu_kv *kv;
-    uint32_t layer;
-    const struct hd_rows *rows;
-    struct hd_unit_list heads;
-    struct hd_operand in;
-    struct split split;
-    bool store_first; /* rows of one sequence see each other: store all before attention */
-};
-
-static const struct hd_head_weights *weights_of(const struct hd_half_task *w, size_t slot)
-{
-    return hd_cpu_head(hd_cpu_weights(w->from.weights), w->units.list[slot], w->layer);
-}
-
-static size_t query_width(const struct hd_compute *c)
-{
-    return c->n_rep * c->model->shape.head_dim;
-}
-
-/* Element 0 of a row in the plane of a slot. */
-static float *plane_row(const struct hd_compute *c, float *plane, size_t slot, size_t row,
-                        size_t width)
-{
-    return plane + (slot * c->max_rows + row) * width;
-}
 
 /* Which rows of one head are to be stored: [rows]. */
 static const uint8_t *fresh_of(const struct attention_job *j, size_t slot)
@@ -94,14 +65,7 @@ static void project_item(void *arg, size_t index, unsigned thread)
 
 /* ---- K/V ----*/
 
-/* What comes between the products and RoPE: v [heads][head_dim] += its part of the bias, then each
- * head is normalised, or its part of all heads by the scale that the leader has found. All may be
- * empty. */
-struct finish {
-    const struct hd_weights *bias, *norm, *whole;
-    float scale; /* whole */
-};
-static void finish_heads(const struct hd_compute *c, const struct finish *f, float *v, size_t heads)
+void hd_finish_heads(const struct hd_compute *c, const struct hd_finish *f, float *v, size_t heads)
 {
     const struct hd_model_shape *m = &c->model->shape;
     size_t n = heads * m->head_dim;
@@ -113,9 +77,8 @@ static void finish_heads(const struct hd_compute *c, const struct finish *f, flo
         hd_rms_norm(c->kernels, v, hd_vector_of(f->norm), m->norm_eps, v, m->head_dim);
 }
 
-/* Rotates one head's vector, if its layer does. */
-static void rotate(const struct hd_compute *c, uint32_t layer, uint32_t position,
-                   const struct hd_row_tail *tail, float *v)
+void hd_rotate(const struct hd_compute *c, uint32_t layer, uint32_t position,
+               const struct hd_row_tail *tail, float *v)
 {
     enum hd_layer_rope rope = hd_model_rope_set(c->model, layer, tail);
     if (rope != HD_LAYER_ROPE_NONE)
@@ -137,25 +100,16 @@ static void store_row(struct hd_compute *c, struct kv_row to, float *k, float *v
     static const struct hd_weights none;
     struct hd_row_tail tail = hd_model_tail(c->model, to.x, c->row_bytes);
     const struct hd_head_weights *w = to.w;
-    finish_heads(c, &(struct finish){&w->k_bias, &w->k_norm, &w->k_whole_norm, tail.k_scale}, k, 1);
-    finish_heads(c, &(struct finish){&w->v_bias, &none, &none, 0}, v, 1);
-    rotate(c, to.at.layer, to.position, &tail, k);
+    hd_finish_heads(c, &(struct hd_finish){&w->k_bias, &w->k_norm, &w->k_whole_norm, tail.k_scale},
+                    k, 1);
+    hd_finish_heads(c, &(struct hd_finish){&w->v_bias, &none, &none, 0}, v, 1);
+    hd_rotate(c, to.at.layer, to.position, &tail, k);
     hd_kv_store(c->kernels, c->kv_type, k, hd_cpu_kv_k(to.kv, to.at, to.position), hd);
     hd_kv_store(c->kernels, c->kv_type, v, hd_cpu_kv_v(to.kv, to.at, to.position), hd);
     hd_cpu_kv_seal(to.kv, to.at, to.position);
 }
 
-static const uint8_t *input_of(const struct attention_job *j, size_t row)
-{
-    return (const uint8_t *)j->rows->x + row * j->c->row_bytes;
-}
-
-static struct hd_kv_at lane_of(const struct attention_job *j, size_t slot, size_t row)
-{
-    return (struct hd_kv_at){j->rows->sequences[row], j->layer, j->heads.list[slot]};
-}
-
-static void store_item(void *arg, size_t index, unsigned thread)
+void hd_attention_store_item(void *arg, size_t index, unsigned thread)
 {
     struct attention_job *j = arg;
     struct hd_compute *c = j->c;
@@ -222,48 +176,7 @@ int hd_compute_rows(struct hd_compute *c, const struct hd_device_stores *to,
     return 0;
 }
 
-/* ---- Attention: an item is one row of one head ----*/
-
-static uint8_t *attended_q8(const struct hd_compute *c, size_t slot, size_t row)
-{
-    return c->attended_q8 + (slot * c->max_rows + row) * hd_q8_prepared_bytes(query_width(c));
-}
-
-static void attend_item(void *arg, size_t index, unsigned thread)
-{
-    struct attention_job *j = arg;
-    struct hd_compute *c = j->c;
-    size_t slot = index / j->rows->n, row = index % j->rows->n;
-    size_t hd = c->model->shape.head_dim, width = query_width(c);
-    uint32_t position = j->rows->positions[row];
-    float *q = plane_row(c, c->q, slot, row, width); /* [n_rep][head_dim] */
-    const struct hd_head_weights *w = weights_of(j->work, slot);
-    if (!j->store_first)
-        store_item(arg, index, thread);
-    struct hd_row_tail tail = hd_model_tail(c->model, input_of(j, row), c->row_bytes);
-    finish_heads(c, &(struct finish){&w->q_bias, &w->q_norm, &w->q_whole_norm, tail.q_scale}, q,
-                 c->n_rep);
-    for (size_t r = 0; r < c->n_rep; r++)
-        rotate(c, j->layer, position, &tail, q + r * hd);
-    struct hd_kv_view kv = hd_cpu_kv_view(j->kv, lane_of(j, slot, row));
-    hd_attention(c->kernels, &(struct hd_attention_args){
-                                 .q = q,
-                                 .rows = 1,
-                                 .n_rep = c->n_rep,
-                                 .head_dim = hd,
-                                 .scale = c->model->block.attention_scale,
-                                 .cap = c->model->block.attention_cap,
-                                 .window = c->model->layers[j->layer].window,
-                                 .sinks = w->sinks.data ? hd_vector_of(&w->sinks) : NULL,
-                                 .kv_type = c->kv_type,
-                                 .k_blocks = kv.k,
-                                 .v_blocks = kv.v,
-                                 .n_pos = (size_t)position + 1,
-                                 .out = plane_row(c, c->attended, slot, row, width)});
-    if (hd_takes_q8(c, &w->o))
-        hd_q8_quantize(c->kernels, plane_row(c, c->attended, slot, row, width), width,
-                       attended_q8(c, slot, row));
-}
+/* ---- The half ----*/
 
 static struct unit_input output_of(const struct reduction *r, size_t slot)
 {
@@ -333,8 +246,10 @@ int hd_compute_attention(struct hd_compute *c, const struct hd_half_task *work,
     j.in = hd_inputs(c, rows);
     hd_team_run(c->team, hd_split_items(&j.split), project_item, &j);
     if (j.store_first)
-        hd_team_run(c->team, j.heads.n * rows->n, store_item, &j);
-    hd_team_run(c->team, j.heads.n * rows->n, attend_item, &j);
+        hd_team_run(c->team, j.heads.n * rows->n, hd_attention_store_item, &j);
+    rc = hd_attend(&j, err);
+    if (rc < 0)
+        return rc;
     out->flops = count_flops(&j);
     struct reduction r = {.c = c, .work = work, .units = work->units.n, .in = output_of};
     return hd_reduce(&r, out, err);

@@ -38,6 +38,18 @@ struct hd_picks {
     uint8_t *input; /* likewise: the inputs of those rows, side by side as products take them */
 };
 
+/* A row of a head whose attention is computed by segments (attend.c). */
+struct hd_part_row {
+    size_t at;       /* its first part */
+    size_t first, n; /* segments */
+    unsigned left;   /* of them, to be computed */
+};
+struct hd_parts {
+    struct hd_part_row *row; /* of the half-step in hand, [slots][rows] */
+    float *part;             /* [room][n_rep][hd_attention_part_floats] */
+    size_t room;
+};
+
 struct hd_compute {
     const struct hd_model *model;
     const struct hd_kernels *kernels;
@@ -58,15 +70,16 @@ struct hd_compute {
     float *attended;    /* [heads][max_rows][n_rep * head_dim] */
     size_t hidden_rows; /* rows of blocks in a half-step, at most */
     float *hidden;      /* [hidden_rows][ffn_width] */
-    uint8_t *attended_q8;    /* q8: attended, each row prepared for products */
-    uint8_t *hidden_q8;      /* q8: hidden likewise */
-    int64_t *sum;            /* [max_rows][dim] */
-    int32_t *narrow;         /* [max_rows][dim] */
-    uint8_t *compact;        /* [max_rows][sum_bytes]: narrow as it travels; NULL: as it is */
-    uint8_t *is_bad;         /* [max_rows] */
-    uint8_t *is_wide;        /* [max_rows] */
-    uint32_t *bad, *wide;    /* [max_rows]: row numbers */
-    struct hd_picks picks;   /* empty without experts */
+    uint8_t *attended_q8;  /* q8: attended, each row prepared for products */
+    uint8_t *hidden_q8;    /* q8: hidden likewise */
+    int64_t *sum;          /* [max_rows][dim] */
+    int32_t *narrow;       /* [max_rows][dim] */
+    uint8_t *compact;      /* [max_rows][sum_bytes]: narrow as it travels; NULL: as it is */
+    uint8_t *is_bad;       /* [max_rows] */
+    uint8_t *is_wide;      /* [max_rows] */
+    uint32_t *bad, *wide;  /* [max_rows]: row numbers */
+    struct hd_picks picks; /* empty without experts */
+    struct hd_parts parts;
     struct ffn_unit *blocks; /* [ffn_blocks]: of the half-step in hand */
     size_t *offset;          /* [max_rows]: where a row of logits begins in the payload */
     struct unit_input *unit; /* [units of a half-step]: of the sum in hand */
@@ -110,6 +123,10 @@ struct hd_operand hd_picks_take(struct hd_compute *c, const struct hd_rows *rows
 /* Which rows an expert computes, and where the first of them is in the inputs. */
 struct hd_share hd_picks_of(const struct hd_compute *c, const struct hd_rows *rows, uint32_t expert,
                             size_t *input);
+
+/* attend.c */
+bool hd_parts_init(struct hd_compute *c);
+void hd_parts_deinit(struct hd_compute *c);
 
 /* How a product over some units is cut into work items: index = (unit * parts + part) * tiles +
  * tile. A part is up to `per` output groups, a tile up to `tile_rows` rows. */

@@ -272,6 +272,7 @@ static cl_int attend(const struct attention *a)
     hd_cl_put_u32(&l, a->f.n_flags);
     hd_cl_put_local(&l, local);
     hd_cl_put_local(&l, local);
+    hd_cl_put_local(&l, local);
     hd_cl_put_local(&l, heads * HD_ATTN_BLOCK * sizeof(float));
     hd_cl_put_local(&l, (a->finishes ? ATTEND_ITEMS / 16 : 1) * o->s.head_dim * sizeof(float));
     return hd_cl_go(&l, ATTEND_ITEMS, a->task->rows->n, a->task->units.n,

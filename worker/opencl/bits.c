@@ -11,13 +11,13 @@
 #define ROWS     11 /* few, and enough for tensor cores */
 #define HEAD_DIM 32
 #define N_REP    3
-#define BLOCKS   2
+#define BLOCKS   5 /* of K/V: two segments */
 
 struct bits {
     float x[ROWS * N], y[ROWS * N];
     float out[ROWS * N];
     _Alignas(64) uint8_t prepared[ROWS * 1088]; /* hd_q8_prepared_bytes(N) */
-    uint8_t kv[4][HD_ATTN_BLOCK * HEAD_DIM * 2];
+    uint8_t kv[2 * BLOCKS][HD_ATTN_BLOCK * HEAD_DIM * 2];
     struct hd_weights w;
 };
 
@@ -110,9 +110,10 @@ static size_t product_many_bits(const struct hd_kernels *k, struct bits *b)
 
 static size_t attention_bits(const struct hd_kernels *k, struct bits *b)
 {
-    const void *blocks[4] = {b->kv[0], b->kv[1], b->kv[2], b->kv[3]};
-    for (size_t i = 0; i < 4; i++) {
-        draw(b->x, N, 9 + i, -3, 1);
+    const void *blocks[2 * BLOCKS];
+    for (size_t i = 0; i < 2 * BLOCKS; i++) {
+        blocks[i] = b->kv[i];
+        draw(b->x, N, 20 + i, -3, 1);
         for (size_t at = 0; at < HD_ATTN_BLOCK * HEAD_DIM; at += N)
             hd_kv_store(hd_kernels_get(HD_ISA_PORTABLE), HD_KV_F16, b->x, b->kv[i] + at * 2, N);
     }
@@ -127,7 +128,7 @@ static size_t attention_bits(const struct hd_kernels *k, struct bits *b)
                                                 .kv_type = HD_KV_F16,
                                                 .k_blocks = blocks,
                                                 .v_blocks = blocks + BLOCKS,
-                                                .n_pos = 100,
+                                                .n_pos = 300,
                                                 .out = b->out});
     return N_REP * HEAD_DIM * sizeof(float);
 }

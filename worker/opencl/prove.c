@@ -449,6 +449,7 @@ static void attention(const struct hd_attention_args *a)
     hd_cl_put_u32(&l, 0);
     hd_cl_put_local(&l, n * sizeof(float));
     hd_cl_put_local(&l, n * sizeof(float));
+    hd_cl_put_local(&l, n * sizeof(float));
     hd_cl_put_local(&l, a->n_rep * HD_ATTN_BLOCK * sizeof(float));
     hd_cl_put_local(&l, sizeof(float));
     note(hd_cl_go(&l, 128, a->rows, 1, 1));

@@ -7,7 +7,7 @@
 
 #define ALIGN      64
 #define PAGE       4096 /* sub-buffers begin on multiples of it: any driver's alignment */
-#define HEADS_MOST 2048 /* values of the query heads of a work-group: 16 KiB of local memory */
+#define HEADS_MOST 2048 /* values of the query heads of a work-group: 24 KiB of local memory */
 
 static size_t rounded(size_t n, size_t to)
 {

@@ -1,7 +1,7 @@
 /* Attention of every variant against the naive sum in double, and the same bits in all of them. */
 #include "math_test.h"
 
-#define POSITIONS_MAX 200
+#define POSITIONS_MAX 700
 #define BLOCKS        ((POSITIONS_MAX + HD_ATTN_BLOCK - 1) / HD_ATTN_BLOCK)
 
 /* K and V of one KV head for POSITIONS_MAX positions: [position][head_dim], and their blocks. */
@@ -86,7 +86,7 @@ static void naive(const struct cache *c, const struct hd_attention_args *a, size
 static void check_with(enum hd_kv_type type, size_t head_dim, size_t n_rep,
                        struct hd_attention_args more)
 {
-    static const size_t positions[] = {1, 2, 15, 16, 17, 63, 64, 65, 128, 200};
+    static const size_t positions[] = {1, 16, 17, 63, 64, 65, 200, 256, 257, 320, 512, 650};
     struct cache c = cache_new(type, head_dim);
     struct hd_attention_args a = args_of(&c, type);
     float *q = random_floats(3, n_rep * head_dim, 6.0f);
@@ -136,7 +136,7 @@ static void check(enum hd_kv_type type, size_t head_dim, size_t n_rep)
 
 Test(attention, windows_and_caps)
 {
-    static const size_t windows[] = {1, 2, 16, 63, 64, 65, 100, 199, 200, 1000};
+    static const size_t windows[] = {1, 16, 63, 64, 65, 199, 256, 300, 1000};
     for (size_t i = 0; i < sizeof windows / sizeof *windows; i++)
         check_like(HD_KV_F32, 64, 3, 0, windows[i]);
     check_like(HD_KV_F16, 128, 2, 2, 0);
@@ -197,18 +197,54 @@ Test(attention, a_head_alone_has_the_bits_it_has_among_others)
     cache_free(&c);
 }
 
+/* Segments by segments, in any order, then folded: the bits of the whole. */
+Test(attention, parts_come_to_the_same)
+{
+    enum { HEADS = 5, DIM = 72, MOST = (POSITIONS_MAX + HD_ATTN_SEGMENT - 1) / HD_ATTN_SEGMENT };
+    static const size_t positions[] = {3, 256, 257, 700}, windows[] = {0, 30, 256, 300};
+    static const float sinks[HEADS] = {-20, 0.25f, 1.5f, 3, 60};
+    size_t floats = HEADS * hd_attention_part_floats(DIM);
+    struct cache c = cache_new(HD_KV_F16, DIM);
+    struct hd_attention_args a = args_of(&c, HD_KV_F16);
+    float *q = random_floats(3, HEADS * DIM, 6.0f), *parts = malloc(MOST * floats * sizeof *parts);
+    float whole[HEADS * DIM], folded[HEADS * DIM];
+    a.q = q;
+    a.n_rep = HEADS;
+    for (size_t i = 0; i < 32; i++) {
+        a.n_pos = positions[i % 4];
+        a.window = windows[i / 4 % 4];
+        a.sinks = i < 16 ? NULL : sinks;
+        FOR_EACH_ISA(isa, k)
+        {
+            size_t first = hd_attention_first(&a), end = hd_attention_end(&a);
+            cr_assert_leq(end - first, MOST);
+            for (size_t s = end; s-- > first;)
+                hd_attention_part(k, &a, s, parts + (s - first) * floats);
+            a.out = folded;
+            hd_attention_fold(k, &a, end - first, parts);
+            a.out = whole;
+            hd_attention(k, &a);
+            cr_assert(same_bits(whole, folded, HEADS * DIM), "%s, %zu positions, window %zu",
+                      hd_isa_name(all_isas[isa]), a.n_pos, a.window);
+        }
+    }
+    free(q);
+    free(parts);
+    cache_free(&c);
+}
+
 /* Rows of one call have the bits of a call each, however many walk together. */
 Test(attention, a_row_alone_has_the_bits_it_has_among_rows)
 {
     enum { ROWS = 45, DIM = 64, STRIDE = 9 * DIM + 16 };
-    static const size_t reps[] = {1, 3, 4, 9}, starts[] = {1, 20, 60, 64, 156};
+    static const size_t reps[] = {1, 3, 4, 9}, starts[] = {1, 60, 64, 230, 600};
     struct cache c = cache_new(HD_KV_F16, DIM);
     struct hd_attention_args a = args_of(&c, HD_KV_F16);
     float *q = random_floats(3, ROWS * STRIDE, 6.0f);
     float *all = malloc(ROWS * 9 * DIM * sizeof *all), one[9 * DIM];
     a.q_stride = STRIDE;
     for (size_t i = 0; i < sizeof reps / sizeof reps[0] * 5 * 4; i++) {
-        static const size_t windows[] = {0, 7, 64, 90};
+        static const size_t windows[] = {0, 7, 90, 300};
         a.window = windows[i / 20];
         a.cap = i % 2 ? 3.0f : 0.0f;
         a.n_rep = reps[i / 5 % 4];

@@ -89,6 +89,21 @@ void pair_expect_same(struct rig_options o, const struct hd_device_kind *other)
     pair_close(&p);
 }
 
+void pair_expect_same_far(struct rig_options o, const struct hd_device_kind *other)
+{
+    struct pair p;
+    struct rig_rows rows;
+    o.positions = 3 * HD_ATTN_SEGMENT;
+    pair_open(&p, o, other);
+    float *x = rig_random(N, p.cpu.model->shape.dim, 29);
+    for (uint32_t at = 0; at < 2 * HD_ATTN_SEGMENT + N; at += N) {
+        rig_rows_of(&rows, 0, at, N, x);
+        pair_expect_same_answer(&p, &rows, HD_UNIT_HEAD, 0);
+    }
+    free(x);
+    pair_close(&p);
+}
+
 /* A head that moves is rebuilt from the log: the same rows, and the same digest of them. */
 void pair_expect_same_rebuild(struct rig_options o, const struct hd_device_kind *other)
 {

@@ -23,6 +23,8 @@ void pair_expect_same_answer(struct pair *p, const struct rig_rows *rows, enum h
                              uint32_t layer);
 /* Both halves of two layers and the logits, for rows of two sequences; and what is stored. */
 void pair_expect_same(struct rig_options o, const struct hd_device_kind *other);
+/* Rows that see several segments of positions. */
+void pair_expect_same_far(struct rig_options o, const struct hd_device_kind *other);
 /* Heads that move are rebuilt from the log: the same rows, and the same digests of them. */
 void pair_expect_same_rebuild(struct rig_options o, const struct hd_device_kind *other);
 /* What is not finite is named by both, and is zeros. */

@@ -65,7 +65,7 @@ void rig_open(struct rig *r, const struct rig_options *o)
                                   .activations = o->activations,
                                   .wire = o->wire,
                                   .max_rows = RIG_ROWS,
-                                  .max_positions = RIG_POSITIONS,
+                                  .max_positions = o->positions ? o->positions : RIG_POSITIONS,
                                   .max_sequences = RIG_SEQUENCES};
     cr_assert_eq(hd_node_resize(r->node, &sizes, &err), 0, "%s", err.text);
 }

@@ -40,6 +40,7 @@ struct rig_options {
     enum hd_wire wire;
     unsigned threads;
     const struct hd_device_kind *device; /* NULL: the CPU */
+    uint32_t positions;                  /* 0: RIG_POSITIONS */
 };
 
 /* A test that runs with rows of f32 and with Q8 rows: `*activations` says which. */

@@ -52,7 +52,8 @@ static void open_case(struct rig *r, const struct model_case *c)
                             .type = c->type,
                             .kv = c->kv,
                             .activations = c->activations,
-                            .threads = c->threads};
+                            .threads = c->threads,
+                            .positions = 3 * HD_ATTN_SEGMENT};
     rig_open(r, &o);
     rig_own_part(r, 0, 1);
 }
@@ -243,6 +244,44 @@ ParameterizedTest(struct model_case *c, compute, a_row_alone_is_the_row_among_ot
     free(b);
     rig_close(&alone);
     rig_close(&many);
+}
+
+/* Rows that see several segments: as tiles of a prompt, and one by one, whose segments several
+ * threads take. */
+Test(compute, a_row_alone_is_the_row_of_a_prompt_whoever_attends)
+{
+    enum { N = 2 * HD_ATTN_SEGMENT + 50, AT_ONCE = 90 };
+    static const struct model_case by[] = {
+        {"tiny", HD_Q4_0, HD_KV_F16, 7, Q8},
+        {"tiny-gemma3", HD_F32, HD_KV_F32, 5, F32},
+        {"tiny-gpt-oss", HD_F32, HD_KV_F16, 11, F32},
+    };
+    for (size_t c = 0; c < sizeof by / sizeof *by; c++) {
+        struct rig many, alone;
+        struct rig_rows rows;
+        struct model_case one = by[c];
+        one.threads = 2;
+        open_case(&many, &one);
+        open_case(&alone, &by[c]);
+        size_t dim = many.model->shape.dim;
+        float *x = rig_random(N, dim, 5);
+        int64_t *a = malloc(N * dim * sizeof *a), *b = malloc(dim * sizeof *b);
+        for (uint32_t i = 0; i < N; i += AT_ONCE) {
+            size_t n = N - i < AT_ONCE ? N - i : AT_ONCE;
+            rig_rows_of(&rows, 2, i, n, x + i * dim);
+            rig_sums(&many, HD_UNIT_HEAD, 0, &rows, a + i * dim);
+        }
+        for (uint32_t i = 0; i < N; i++) {
+            rig_rows_of(&rows, 1, i, 1, x + i * dim);
+            rig_sums(&alone, HD_UNIT_HEAD, 0, &rows, b);
+            cr_assert_arr_eq(a + i * dim, b, dim * sizeof *b, "%s, row %u", by[c].shape, i);
+        }
+        free(x);
+        free(a);
+        free(b);
+        rig_close(&alone);
+        rig_close(&many);
+    }
 }
 
 ParameterizedTestParameters(compute, the_sum_over_any_split_of_the_units_is_the_same)

@@ -38,6 +38,14 @@ Test(device, gives_the_same_bytes_for_each_family)
             &hd_reference_device);
 }
 
+Test(device, gives_the_same_bytes_far_into_a_sequence)
+{
+    pair_expect_same_far((struct rig_options){.shape = "tiny", .type = HD_F32, .kv = HD_KV_F32},
+                         &hd_reference_device);
+    pair_expect_same_far((struct rig_options){.shape = "tiny-gpt-oss", .type = HD_F32},
+                         &hd_reference_device);
+}
+
 Test(device, gives_the_same_compact_sums)
 {
     pair_expect_same((struct rig_options){.shape = "tiny",

@@ -52,6 +52,15 @@ Test(opencl, gives_the_same_bytes_for_each_family)
             &hd_opencl_device);
 }
 
+Test(opencl, gives_the_same_bytes_far_into_a_sequence)
+{
+    need_device();
+    pair_expect_same_far((struct rig_options){.shape = "tiny", .type = HD_Q8_0}, &hd_opencl_device);
+    pair_expect_same_far(
+        (struct rig_options){.shape = "tiny-gemma2", .type = HD_F32, .kv = HD_KV_F32},
+        &hd_opencl_device);
+}
+
 Test(opencl, gives_the_same_compact_sums)
 {
     need_device();

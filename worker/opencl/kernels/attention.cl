@@ -222,6 +222,37 @@ static float load_1(__global const uchar *rows, uint f16, uint i)
     return f16 ? vload_half(i, (__global const half *)rows) : ((__global const float *)rows)[i];
 }
 
+/* What a work-group's heads have of segments, as k_attention.c: of the one in hand, and of those
+ * before it. */
+struct sums {
+    __local float *now, *before; /* [heads][head_dim] */
+    __local float *top, *total;  /* [heads]: of now */
+    __local float *before_top, *before_total, *mine, *other;
+};
+
+/* before += now, which begins anew; the first of all becomes it as it is. */
+static void end_segment(struct sums s, bool first, uint heads, uint head_dim)
+{
+    for (uint r = get_local_id(0); r < heads; r += ITEMS) {
+        float most = first || s.top[r] > s.before_top[r] ? s.top[r] : s.before_top[r];
+        float mine = first ? 0.0f : own_exp(s.before_top[r] - most);
+        float other = own_exp(s.top[r] - most);
+        s.mine[r] = mine;
+        s.other[r] = other;
+        s.before_total[r] = first ? s.total[r] : fma(s.before_total[r], mine, s.total[r] * other);
+        s.before_top[r] = most;
+        s.top[r] = -INFINITY;
+        s.total[r] = 0.0f;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (uint i = get_local_id(0); i < heads * head_dim; i += ITEMS) {
+        uint r = i / head_dim;
+        s.before[i] = first ? s.now[i] : fma(s.before[i], s.mine[r], s.now[i] * s.other[r]);
+        s.now[i] = 0.0f;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+}
+
 /* Work-groups [rows][units][n_rep / heads] of ITEMS: `heads` query heads of a row. What they give
  * is quantized (width of a row: n_rep * head_dim) or, with is_f32, left in place of q. With
  * `finishes` a work-group has all heads of a row and finishes it first: then no other row of the
@@ -230,10 +261,10 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 attention(SLAB_PARAMS, __global const uchar *in, uint places_at, uint list_at, FINISH_PARAMS,
           __global char *out_q, __global float2 *out_d, uint heads_most, float scale, float cap,
           float inverse_cap, uint window, uint is_f32, uint finishes, __global uint *flags,
-          uint n_flags, __local float *ql, __local float *sum, __local float *p,
-          __local float *scratch)
+          uint n_flags, __local float *ql, __local float *sum, __local float *before,
+          __local float *p, __local float *scratch)
 {
-    __local float top[64], total[64], correction[64];
+    __local float top[64], total[64], correction[64], before_top[64], before_total[64], other[64];
     __local int t[ITEMS];
     __local float *lanes = (__local float *)t; /* 16 of up to 8 heads at a time */
     uint row = get_group_id(0), unit = get_group_id(1), l = get_local_id(0);
@@ -242,6 +273,7 @@ attention(SLAB_PARAMS, __global const uchar *in, uint places_at, uint list_at, F
     __global const uint *list = (__global const uint *)(in + list_at);
     uint n_pos = at.position + 1, row_bytes = head_dim * (f16 ? 2 : 4);
     uint first_seen = window > 0 && n_pos > window ? n_pos - window : 0;
+    struct sums all = {sum, before, top, total, before_top, before_total, correction, other};
     uint width = heads * head_dim;
     ulong plane = (ulong)unit * row_stride + row;
     if (finishes) {
@@ -325,10 +357,12 @@ attention(SLAB_PARAMS, __global const uchar *in, uint places_at, uint list_at, F
             sum[i] = s;
         }
         barrier(CLK_LOCAL_MEM_FENCE);
+        if ((b + 1) % SEGMENT == 0 || (b + 1) * POSITIONS >= n_pos)
+            end_segment(all, b / SEGMENT == first_seen / (SEGMENT * POSITIONS), heads, head_dim);
     }
     for (uint i = l; i < width; i += ITEMS) {
-        float of = total[i / head_dim];
-        sum[i] *= of == 0.0f ? 0.0f : 1.0f / of;
+        float of = before_total[i / head_dim];
+        sum[i] = before[i] * (of == 0.0f ? 0.0f : 1.0f / of);
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     if (is_f32) {

@@ -8,6 +8,7 @@
 #define GROUP    16 /* outputs side by side in packed weights: HD_GROUP */
 #define BLOCK    32 /* values that share a scale of activations: HD_Q8_BLOCK */
 #define POSITIONS 64 /* of a block of K/V: HD_ATTN_BLOCK */
+#define SEGMENT   4  /* blocks: HD_ATTN_SEGMENT */
 
 /* Memory comes in slabs; an address is slab << 48 | offset (memory.h). */
 #define SLAB_PARAMS                                                                                \
