@@ -9,10 +9,17 @@ cargo=$1 manifest=$3 target=${HYDAC_CARGO_TARGET:-$4} output=$5
 RUSTC=$2
 export RUSTC
 
-# Two build folders that share it must not take each other's library.
+# Two build folders that share it must not take each other's library: cargo goes by the files' times,
+# and takes another checkout's crate for this one's.
 mkdir -p "$target"
 exec 9>"$target/hydac.lock"
 flock 9
+folder=$(dirname "$manifest")
+made_of=$(cat "$manifest" "$folder/Cargo.lock" "$folder"/src/*.rs | sha256sum)
+if [ "$made_of" != "$(cat "$target/hydac.made-of" 2>/dev/null)" ]; then
+    rm -rf "$target"/release/.fingerprint/hydac[_-]text-*
+    printf '%s\n' "$made_of" >"$target/hydac.made-of"
+fi
 
 "$cargo" build --quiet --release --locked --manifest-path "$manifest" --target-dir "$target"
 
