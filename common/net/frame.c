@@ -61,6 +61,7 @@ static const struct {
     [HD_FRAME_LEADER_STATE] = {"LeaderState", HD_FRAME_GREETING_BODY, false},
     [HD_FRAME_RECORDS] = {"Records", HD_FRAME_RECORDS_BODY, false},
     [HD_FRAME_RECORDS_ACK] = {"RecordsAck", HD_FRAME_SMALL_BODY, false},
+    [HD_FRAME_SEQ_CUT] = {"SequenceCut", HD_FRAME_SMALL_BODY, false},
 };
 
 static bool known(int type)

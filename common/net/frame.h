@@ -57,6 +57,7 @@ enum hd_frame_type {
     HD_FRAME_LEADER_STATE,
     HD_FRAME_RECORDS,
     HD_FRAME_RECORDS_ACK,
+    HD_FRAME_SEQ_CUT,
     HD_FRAME_TYPES /* one past the last */
 };
 const char *hd_frame_type_name(int type);

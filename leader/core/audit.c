@@ -10,11 +10,14 @@
  *
  * Failure modes: 1. the half-step is given up: so is its audit; 2. it is sent again in another
  * epoch: the answers count that are used; 3. too many audits are under way: it is not audited, and
- * that is counted. With audit_every = 1 there are no such: the half-step waits until one is over.
- */
+ * that is counted. With audit_every = 1 there are no such: the half-step waits until one is over;
+ * 4. rows of an ATTENTION half may be cut when its step is done, and others be where they were when
+ * the audit comes to them: the next half without such rows is audited instead, and the engine is
+ * told that one is waited for (hd_core_audit_waits). */
 #include "leader/core/core_impl.h"
 
-#define LAYER_AUDITS 16 /* of ATTENTION and FFN before another layer is looked at */
+#define AUDIT_PATIENCE 8  /* steps with rows that may be cut, until one without is asked for */
+#define LAYER_AUDITS   16 /* of ATTENTION and FFN before another layer is looked at */
 
 /* splitmix64 (Steele, Lea, Flood, 2014) */
 static uint64_t random_below(struct audits *a, uint64_t n)
@@ -48,9 +51,9 @@ static bool is_due(struct hd_core *c, enum hd_half half, uint32_t layer)
         a->kind = half;
     }
     a->at = (a->at + 1) % c->o.trust.audit_every;
-    if (!a->due || !stays(c))
-        return a->due;
-    return half == a->kind && (half == HD_HALF_LOGITS || layer == a->layer);
+    if (!a->due || half != a->kind)
+        return false;
+    return !stays(c) || half == HD_HALF_LOGITS || layer == a->layer;
 }
 
 static void next_layer(struct hd_core *c)
@@ -98,14 +101,25 @@ bool core_audit_full(const struct hd_core *c)
     return c->o.trust.audit_every == 1 && can_audit(c) && free_round(&c->audits) == HD_MAX_ROUNDS;
 }
 
-struct round *core_audit_begin(struct hd_core *c, enum hd_half half, uint32_t layer,
-                               uint64_t sequences)
+bool hd_core_audit_waits(const struct hd_core *c)
+{
+    const struct audits *a = &c->audits;
+    bool waits = a->due && a->kind == HD_HALF_ATTENTION && a->waited >= AUDIT_PATIENCE;
+    return can_audit(c) && (waits || c->o.trust.audit_every == 1);
+}
+
+struct round *core_audit_begin(struct hd_core *c, const struct half *h, uint64_t sequences)
 {
     struct audits *a = &c->audits;
-    if (!can_audit(c) || !is_due(c, half, layer))
+    if (!can_audit(c) || !is_due(c, h->half, h->layer))
         return NULL;
+    if (h->half == HD_HALF_ATTENTION && h->drafted) {
+        a->waited++;
+        return NULL; /* it stays due */
+    }
     a->due = false;
-    if (half == HD_HALF_ATTENTION && sequences & a->unsure)
+    a->waited = 0;
+    if (h->half == HD_HALF_ATTENTION && sequences & a->unsure)
         return NULL; /* whose log is right cannot be told */
     unsigned i = free_round(a);
     if (i == HD_MAX_ROUNDS) {
@@ -115,10 +129,10 @@ struct round *core_audit_begin(struct hd_core *c, enum hd_half half, uint32_t la
     struct round *r = &a->rounds[i];
     *r = (struct round){.id = ++a->rounds_begun,
                         .open = true,
-                        .half = half,
-                        .layer = layer,
+                        .half = h->half,
+                        .layer = h->layer,
                         .sequences = sequences};
-    if (half != HD_HALF_LOGITS && --a->left == 0)
+    if (h->half != HD_HALF_LOGITS && --a->left == 0)
         next_layer(c);
     return r;
 }

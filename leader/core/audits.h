@@ -45,6 +45,7 @@ struct audits {
     uint32_t at, target; /* half-steps since the window began; the one to audit */
     bool due;            /* the next of this kind, in the layer, is audited */
     enum hd_half kind;
+    unsigned waited;  /* times it could have been, but for rows that may be cut */
     uint32_t layer;   /* stays for a while: loading weights is what an audit costs */
     unsigned left;    /* audits for which it stays */
     uint64_t partner; /* likewise: which of the others audits a worker */
@@ -69,8 +70,8 @@ void core_audit_init(struct hd_core *c);
 /* `back`: a worker of the same name is in its slot again. */
 void core_audits_joined(struct hd_core *c, unsigned slot, bool back);
 /* The half-step of these sequences is audited: its round. NULL: it is not. */
-struct round *core_audit_begin(struct hd_core *c, enum hd_half half, uint32_t layer,
-                               uint64_t sequences);
+struct half;
+struct round *core_audit_begin(struct hd_core *c, const struct half *h, uint64_t sequences);
 /* It would be, but too many audits are under way, and all are to be audited. */
 bool core_audit_full(const struct hd_core *c);
 uint64_t core_audit_number(const struct round *r);        /* 0 for NULL; so may it be below */

@@ -106,6 +106,9 @@ static void dispatch(struct hd_core *c, const struct hd_event *ev)
     case HD_EV_SEQ_TAKEN:
         core_seq_kept(c, ev->sequence, ev->type == HD_EV_SEQ_KEPT);
         break;
+    case HD_EV_SEQ_CUT:
+        core_seq_cut(c, &ev->cut);
+        break;
     case HD_EV_SEQ_CLOSE:
         core_seq_close(c, ev->sequence);
         break;

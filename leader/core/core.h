@@ -181,6 +181,8 @@ struct hd_audit_totals {
     uint64_t rows_unequal;
 };
 const struct hd_audit_totals *hd_core_audit_totals(const struct hd_core *c);
+/* An audit waits for a step without rows that may be cut (hd_half_info.drafted). */
+bool hd_core_audit_waits(const struct hd_core *c);
 /* The i-th name that is refused for a while; NULL when there are no more. */
 const char *hd_core_quarantined(const struct hd_core *c, size_t i, uint64_t now_us,
                                 uint64_t *left_us);

@@ -20,6 +20,7 @@ enum hd_event_type {
     HD_EV_SEQ_FORK,    /* fork: opened with the first rows of another one */
     HD_EV_SEQ_KEPT,    /* sequence: no request needs it any more, its rows stay for others */
     HD_EV_SEQ_TAKEN,   /* sequence: that was kept; a request goes on with it */
+    HD_EV_SEQ_CUT,     /* cut: its rows behind are not what follows; none of it is in hand */
     HD_EV_SEQ_CLOSE,   /* sequence; those that have begun with its rows are closed already */
     HD_EV_HALF,        /* half: the engine wants it done */
     HD_EV_STEP_DONE,   /* the engine ended the step: its rows are now committed */
@@ -41,6 +42,11 @@ enum hd_event_type {
  * it is. A whole number of blocks, more than the parent itself shares. */
 struct hd_fork {
     uint32_t sequence, parent, shared;
+};
+
+/* Rows of positions from `positions` on are given up. Not fewer than it shares, or share it. */
+struct hd_seq_cut {
+    uint32_t sequence, positions;
 };
 
 struct hd_hello_info {
@@ -93,6 +99,7 @@ struct hd_half_info {
     unsigned group, groups;         /* of so many, 0 = 1; LOGITS is of all rows, in one group */
     const struct hd_seq_rows *rows; /* the group's by sequence */
     size_t n_rows;
+    bool drafted; /* some of them may be cut when the step is done */
 };
 struct hd_log_info {
     uint32_t sequence;
@@ -135,6 +142,7 @@ struct hd_event {
         uint64_t late_us; /* TICK: how late the loop was */
         uint32_t sequence;
         struct hd_fork fork;
+        struct hd_seq_cut cut;
         struct hd_half_info half;
         uint64_t sequences; /* mask of sequence numbers */
         struct hd_log_info log;
@@ -159,6 +167,7 @@ enum hd_action_type {
     HD_ACT_SEQ_OPEN,     /* to slot: sequence (a worker that joined later hears of live ones only
                           * when they are opened after it joined) */
     HD_ACT_SEQ_FORK,     /* to slot: fork */
+    HD_ACT_SEQ_CUT,      /* to slot: cut */
     HD_ACT_SEQ_CLOSE,    /* to slot: sequence */
     HD_ACT_FORGET,       /* engine: close these sequences; they are kept, and none that a request
                           * needs has begun with their rows. No orders speak of them any more */
@@ -233,6 +242,7 @@ struct hd_action {
         } assign;
         uint32_t sequence;
         struct hd_fork fork;
+        struct hd_seq_cut cut;
         unsigned group;
         uint64_t sequences; /* mask of sequence numbers */
         struct {

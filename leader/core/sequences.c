@@ -91,6 +91,17 @@ void core_forget(struct hd_core *c, uint64_t sequences)
         core_push(c, HD_ACT_FORGET, 0)->sequences = sequences;
 }
 
+void core_seq_cut(struct hd_core *c, const struct hd_seq_cut *cut)
+{
+    if (cut->sequence >= HD_MAX_SEQUENCES || !(c->steps.live & core_bit(cut->sequence)))
+        return;
+    struct sequence *q = &c->steps.sequences[cut->sequence];
+    q->base = q->base < cut->positions ? q->base : cut->positions;
+    q->target = q->target < cut->positions ? q->target : cut->positions;
+    for (uint64_t left = core_alive(c); left; left &= left - 1) /* whoever has logged rows of it */
+        core_push(c, HD_ACT_SEQ_CUT, core_first(left))->cut = *cut;
+}
+
 void core_seq_close(struct hd_core *c, uint32_t sequence)
 {
     if (sequence >= HD_MAX_SEQUENCES)

@@ -110,7 +110,7 @@ static void start_half(struct hd_core *c, unsigned group)
     if (h->held)
         return;
     if (!h->audit)
-        h->audit = core_audit_begin(c, h->half, h->layer, core_with_parents(c, h->sequences));
+        h->audit = core_audit_begin(c, h, core_with_parents(c, h->sequences));
     send_half(c, group);
 }
 
@@ -170,6 +170,7 @@ void core_half(struct hd_core *c, const struct hd_half_info *ask)
         .layer = ask->layer,
         .sequences = sequences,
         .single = is_single(ask),
+        .drafted = ask->drafted,
     };
     c->steps.layers_done[ask->group] = layers_before(c, h);
     if (core_is_ready(c))

@@ -21,6 +21,7 @@ struct half {
     uint32_t layer;
     uint64_t sequences;  /* of its rows */
     bool single;         /* one row of each sequence: all of them decode */
+    bool drafted;        /* rows may be cut: whose K/V they are an audit could not tell */
     uint64_t asked;      /* slots that are to answer it */
     uint64_t awaited;    /* ... and have not yet */
     uint64_t order;      /* of what was sent: who is awaited answers in this order */
@@ -58,6 +59,8 @@ struct steps {
 void core_seq_open(struct hd_core *c, uint32_t sequence);
 void core_seq_fork(struct hd_core *c, const struct hd_fork *fork);
 void core_seq_kept(struct hd_core *c, uint32_t sequence, bool kept);
+/* Half-steps of it that are audited have no rows behind. */
+void core_seq_cut(struct hd_core *c, const struct hd_seq_cut *cut);
 void core_seq_close(struct hd_core *c, uint32_t sequence);
 void core_half(struct hd_core *c, const struct hd_half_info *ask);
 void core_result(struct hd_core *c, unsigned slot, const struct hd_result_info *r);

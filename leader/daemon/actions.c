@@ -196,6 +196,9 @@ static void do_send(struct hd_leader *l, const struct hd_action *a)
     case HD_ACT_SEQ_FORK:
         rc = hd_send_fork(l, p, &a->fork);
         break;
+    case HD_ACT_SEQ_CUT:
+        rc = hd_send_cut(p, &a->cut);
+        break;
     default:
         rc = hd_send_sequence(l, p, a->sequence, a->type == HD_ACT_SEQ_OPEN);
         break;
@@ -221,6 +224,7 @@ static void perform(struct hd_leader *l, const struct hd_action *a)
     case HD_ACT_ASSIGN:
     case HD_ACT_SEQ_OPEN:
     case HD_ACT_SEQ_FORK:
+    case HD_ACT_SEQ_CUT:
     case HD_ACT_SEQ_CLOSE:
     case HD_ACT_SEND_HALF:
     case HD_ACT_FILL:

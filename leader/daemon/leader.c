@@ -36,6 +36,12 @@ static void engine_sequence_close(void *arg, uint32_t sequence)
     hd_leader_event(arg, &ev);
 }
 
+static void engine_sequence_cut(void *arg, uint32_t sequence, uint32_t positions)
+{
+    struct hd_event ev = {.type = HD_EV_SEQ_CUT, .cut = {sequence, positions}};
+    hd_leader_event(arg, &ev);
+}
+
 static void engine_half(void *arg, const struct hd_half_work *work)
 {
     struct hd_leader *l = arg;
@@ -173,6 +179,7 @@ static int make_engine(struct hd_leader *l, struct hd_error *err)
                 .sequence_open = engine_sequence_open,
                 .sequence_fork = engine_sequence_fork,
                 .sequence_kept = engine_sequence_kept,
+                .sequence_cut = engine_sequence_cut,
                 .sequence_close = engine_sequence_close,
                 .half = engine_half,
                 .step_done = engine_step_done,

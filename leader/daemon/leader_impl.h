@@ -284,6 +284,7 @@ int hd_send_rows(struct hd_peer *p, const struct hd_fetch *f, struct hd_shared *
 int hd_send_drained(struct hd_peer *p);
 int hd_send_sequence(struct hd_leader *l, struct hd_peer *p, uint32_t sequence, bool open);
 int hd_send_fork(struct hd_leader *l, struct hd_peer *p, const struct hd_fork *fork);
+int hd_send_cut(struct hd_peer *p, const struct hd_seq_cut *cut);
 /* HD_ACT_SEND_HALF */
 int hd_send_half(struct hd_leader *l, struct hd_peer *p, const struct hd_action *a);
 /* The units of one kind that the peer owns; *list is malloc'ed, the caller's. */

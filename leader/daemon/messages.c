@@ -218,6 +218,14 @@ int hd_send_fork(struct hd_leader *l, struct hd_peer *p, const struct hd_fork *f
     return hd_peer_send(p, HD_FRAME_SEQ_OPEN, &m.base, NULL);
 }
 
+int hd_send_cut(struct hd_peer *p, const struct hd_seq_cut *cut)
+{
+    Hydac__V1__SequenceCut m = HYDAC__V1__SEQUENCE_CUT__INIT;
+    m.sequence = cut->sequence;
+    m.positions = cut->positions;
+    return hd_peer_send(p, HD_FRAME_SEQ_CUT, &m.base, NULL);
+}
+
 /* The half-step's input as bytes to send, made once and shared by every worker and every retry. */
 static struct hd_shared *payload_of(struct hd_leader *l, const struct hd_half_work *w)
 {

@@ -62,6 +62,8 @@ struct hd_engine_ops {
     void (*sequence_fork)(void *arg, uint32_t sequence, uint32_t parent, uint32_t shared);
     /* No request runs on it any more, its rows stay; or one does again. */
     void (*sequence_kept)(void *arg, uint32_t sequence, bool kept);
+    /* Between two steps of it: rows from `positions` on are given up. */
+    void (*sequence_cut)(void *arg, uint32_t sequence, uint32_t positions);
 };
 
 struct hd_engine_options {

@@ -135,7 +135,7 @@ static struct common compare(const struct hd_prefixes *p, const struct hd_prefix
 /* A fork in what its parent shares itself would be the parent's parent's. */
 static uint32_t usable(const struct hd_branch *b, uint32_t positions)
 {
-    if (b->state == HD_BRANCH_KEPT && positions == b->n && !b->frozen)
+    if (b->state == HD_BRANCH_KEPT && positions == b->n)
         return positions;
     return blocks_of(positions) > b->shared ? blocks_of(positions) : 0;
 }
@@ -156,8 +156,7 @@ struct hd_prefix_match hd_prefixes_match(const struct hd_prefixes *p,
         if (now > m.positions)
             m = (struct hd_prefix_match){.sequence = s,
                                          .positions = now,
-                                         .whole = b->state == HD_BRANCH_KEPT && now == b->n &&
-                                                  !b->frozen};
+                                         .whole = b->state == HD_BRANCH_KEPT && now == b->n};
     }
     m.coming = later > m.positions;
     return m;
@@ -193,11 +192,10 @@ void hd_prefixes_resume(struct hd_prefixes *p, uint32_t sequence)
     touch(p, sequence);
 }
 
-void hd_prefixes_keep(struct hd_prefixes *p, uint32_t sequence, uint32_t n, uint32_t sent)
+void hd_prefixes_keep(struct hd_prefixes *p, uint32_t sequence, uint32_t n)
 {
     struct hd_branch *b = &p->of[sequence];
     b->state = HD_BRANCH_KEPT;
-    b->frozen = sent > n;
     b->n = n;
     b->coming = 0;
     p->kept += b->n - b->shared;

@@ -4,8 +4,8 @@
  * A branch is a sequence with its rows: of a request that runs, or kept when that has ended. It may
  * begin with the first rows of another branch, its parent, whole blocks of them; so the branches
  * are a tree over token ids, and what several begin with is there once. Rows are only ever
- * appended, so a branch can be forked while it runs, and one that is kept can be gone on with,
- * unless it is frozen.
+ * appended, or cut where nobody has begun with them, so a branch can be forked while it runs, and
+ * one that is kept can be gone on with.
  *
  *     FREE --open--> RUNNING --its request ends--> KEPT --another one goes on--> RUNNING
  *                       |                           |
@@ -39,8 +39,6 @@ struct hd_branch {
     uint64_t used;    /* the higher, the later */
     uint64_t lineage; /* sequences whose rows went into its own (a mask), its own number too */
     bool doomed;
-    bool frozen; /* KEPT: workers may have rows behind n, of a step that was given up; nobody can go
-                  * on with it, who would have others there */
 };
 
 struct hd_prefixes {
@@ -70,8 +68,8 @@ struct hd_branch *hd_prefixes_open(struct hd_prefixes *p, uint32_t sequence,
                                    const struct hd_prefix_match *m);
 /* A KEPT one runs again. */
 void hd_prefixes_resume(struct hd_prefixes *p, uint32_t sequence);
-/* A RUNNING one is kept, with n positions; workers have been sent rows up to `sent`. */
-void hd_prefixes_keep(struct hd_prefixes *p, uint32_t sequence, uint32_t n, uint32_t sent);
+/* A RUNNING one is kept, with n positions; workers have no rows behind. */
+void hd_prefixes_keep(struct hd_prefixes *p, uint32_t sequence, uint32_t n);
 /* Without children. */
 void hd_prefixes_close(struct hd_prefixes *p, uint32_t sequence);
 /* A RUNNING one, all of whose rows are gone, begins anew and alone. */

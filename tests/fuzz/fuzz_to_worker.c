@@ -144,6 +144,7 @@ static const ProtobufCMessageDescriptor *const messages[] = {
     &hydac__v1__piece_digests__descriptor,
     &hydac__v1__step__descriptor,
     &hydac__v1__audit__descriptor, /* of a model with experts */
+    &hydac__v1__sequence_cut__descriptor,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -158,7 +159,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ProtobufCMessage *m = protobuf_c_message_unpack(messages[kind], NULL, size - 1, data + 1);
     if (!m)
         return 0;
-    if (kind >= 14)
+    if (kind == 14 || kind == 15)
         c.model = &with_experts;
     if (kind == 0)
         take_welcome(&c, (const Hydac__V1__Welcome *)m);
@@ -176,6 +177,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     else if (kind == 11 || kind == 15)
         take_audit(&c, (const Hydac__V1__Audit *)m,
                    ((const Hydac__V1__Audit *)m)->n_sequences * 64 * sizeof(float));
+    else if (kind == 16)
+        hd_check_cut(&c, (const Hydac__V1__SequenceCut *)m, NULL);
     else if (kind == 13)
         take_digests(&c, (const Hydac__V1__PieceDigests *)m);
     protobuf_c_message_free_unpacked(m, NULL);

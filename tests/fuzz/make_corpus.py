@@ -119,6 +119,7 @@ def messages():
             ("digests", number(1, 96) + number(2, 96)),
             ("step-experts", STEP_EXPERTS),
             ("audit-experts", AUDIT_EXPERTS),
+            ("cut", number(1, 3) + number(2, 512)),
         )
     ):
         put("to_worker", name, bytes([kind]) + body)

@@ -114,13 +114,13 @@ bool sim_branch_begin(struct sim *s, struct sim_request *r)
     for (uint32_t q = 0; q < SIM_SEQUENCES; q++) {
         const struct sim_branch *b = &s->engine.branches[q];
         uint32_t n = common(b, r);
-        if (n > shared && (n > b->shared || (b->state == SIM_KEPT && !b->frozen && n == b->done))) {
+        if (n > shared && (n > b->shared || (b->state == SIM_KEPT && n == b->done))) {
             best = q;
             shared = n;
         }
     }
     const struct sim_branch *b = &s->engine.branches[best];
-    if (shared > 0 && b->state == SIM_KEPT && !b->frozen && shared == b->done) {
+    if (shared > 0 && b->state == SIM_KEPT && shared == b->done) {
         r->done = shared;
         run(s, r, best);
         s->resumed++;
@@ -134,11 +134,11 @@ void sim_branch_end(struct sim *s, uint32_t sequence, bool keep)
 {
     struct sim_branch *b = &s->engine.branches[sequence];
     b->done = b->of->done;
-    b->frozen = b->of->sent > b->done;
     if (!has_children(s, sequence) && (!keep || b->done <= b->shared || sim_chance(s, 25))) {
         close_branch(s, sequence);
         return;
     }
+    sim_engine_cut(s, b->of, sequence, b->done);
     b->state = SIM_KEPT;
     event(s, HD_EV_SEQ_KEPT, sequence);
 }

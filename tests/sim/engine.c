@@ -147,21 +147,49 @@ static void admit(struct sim *s)
     }
 }
 
+void sim_engine_cut(struct sim *s, struct sim_request *r, uint32_t sequence, uint32_t positions)
+{
+    struct hd_event ev = {.type = HD_EV_SEQ_CUT, .cut = {sequence, positions}};
+    if (r->sent <= positions)
+        return;
+    r->sent = positions;
+    s->cuts++;
+    sim_leader_event(s, &ev);
+}
+
+/* Rows behind the last that is known, of guesses that are right more often than not. */
+static void take_drafts(struct sim *s, struct sim_request *r)
+{
+    struct sim_engine *e = &s->engine;
+    uint32_t most = (uint32_t)sim_below(s, 4), end = r->n_prompt + r->n_want;
+    for (uint32_t p = r->n_tokens; p + 1 < end && most-- > 0 && e->n_rows < SIM_ROWS; p++) {
+        uint32_t token = sim_chance(s, 70) ? r->expected[p] : (uint32_t)sim_below(s, 1000);
+        e->rows[e->n_rows++] = (struct sim_step_row){
+            .r = r, .position = p, .sampled = true, .token = token, .residual = embed(r, p, token)};
+        s->drafted++;
+    }
+}
+
 static void take_rows(struct sim *s)
 {
     struct sim_engine *e = &s->engine;
+    bool drafts = !hd_core_audit_waits(s->core) && sim_chance(s, 70);
     for (unsigned i = 0; i < e->n_requests; i++) {
         struct sim_request *r = &e->requests[i];
         if (r->sequence < 0 || r->ends || r->cancelled)
             continue;
-        uint32_t most = 1 + (uint32_t)sim_below(s, 4);
-        for (uint32_t p = r->done; p < r->n_tokens && most-- > 0 && e->n_rows < SIM_ROWS; p++)
+        sim_engine_cut(s, r, (uint32_t)r->sequence, r->n_tokens); /* guesses that were given up */
+        uint32_t most = 1 + (uint32_t)sim_below(s, 4), p = r->done;
+        for (; p < r->n_tokens && most-- > 0 && e->n_rows < SIM_ROWS; p++)
             e->rows[e->n_rows++] = (struct sim_step_row){
                 .r = r,
                 .position = p,
                 .sampled = p + 1 == r->n_tokens,
+                .token = r->tokens[p],
                 .residual = embed(r, p, r->tokens[p]),
             };
+        if (p == r->n_tokens && drafts)
+            take_drafts(s, r);
     }
 }
 
@@ -211,6 +239,7 @@ static void ask(struct sim *s, unsigned group)
     sim_engine_reset_half(s, group);
     for (size_t i = 0; i < p->n_rows; i++) {
         uint32_t sequence = (uint32_t)p->rows[i].r->sequence;
+        ev.half.drafted |= p->rows[i].position >= p->rows[i].r->n_tokens;
         if (ev.half.n_rows > 0 && rows[ev.half.n_rows - 1].sequence == sequence)
             rows[ev.half.n_rows - 1].rows++;
         else
@@ -293,8 +322,11 @@ void sim_engine_use(struct sim *s, const struct sim_msg *m)
 static void sample(struct sim *s, const struct sim_step_row *row)
 {
     struct sim_request *r = row->r;
-    if (!row->sampled || r->ends || r->cancelled)
+    bool follows = row->position + 1 == r->n_tokens && row->token == r->tokens[row->position];
+    if (!row->sampled || !follows || r->ends || r->cancelled)
         return;
+    s->accepted += r->done == row->position;
+    r->done = row->position + 1;
     uint32_t token = sim_token(row->sum);
     bool wrong = token != r->expected[r->n_tokens];
     if (wrong && !r->wrong && !s->lying)
@@ -313,9 +345,12 @@ static void finish_step(struct sim *s)
     struct hd_event ev = {.type = HD_EV_STEP_DONE};
     sim_leader_event(s, &ev);
     for (size_t i = 0; i < e->n_rows; i++)
-        e->rows[i].r->done = e->rows[i].position + 1;
+        if (e->rows[i].position < e->rows[i].r->n_tokens)
+            e->rows[i].r->done = e->rows[i].position + 1;
     for (size_t i = 0; i < e->n_rows; i++)
         sample(s, &e->rows[i]);
+    for (size_t i = 0; i < e->n_rows; i++)
+        sim_engine_cut(s, e->rows[i].r, (uint32_t)e->rows[i].r->sequence, e->rows[i].r->done);
     e->n_rows = 0;
     sweep(s);
     sim_engine_kick(s);

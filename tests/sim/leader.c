@@ -117,6 +117,11 @@ static void send_simple(struct sim *s, const struct hd_action *a)
         m.sequence = a->fork.sequence;
         m.fork = a->fork;
         break;
+    case HD_ACT_SEQ_CUT:
+        m.type = MSG_CUT;
+        m.sequence = a->cut.sequence;
+        m.positions = a->cut.positions;
+        break;
     default:
         m.type = a->type == HD_ACT_SEQ_OPEN ? MSG_OPEN : MSG_CLOSE;
         m.sequence = a->sequence;
@@ -218,6 +223,7 @@ static void perform(struct sim *s, const struct hd_action *a)
     case HD_ACT_HEARTBEAT:
     case HD_ACT_SEQ_OPEN:
     case HD_ACT_SEQ_FORK:
+    case HD_ACT_SEQ_CUT:
     case HD_ACT_SEQ_CLOSE:
     case HD_ACT_SEND_HALF:
     case HD_ACT_DRAINED:

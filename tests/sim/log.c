@@ -10,7 +10,7 @@ void sim_log_say(struct sim *s, unsigned worker, uint32_t sequence, bool complet
 }
 
 /* The next piece that is missing of any sequence, or word that one is complete. */
-static void go_on_filling(struct sim *s, unsigned worker)
+void sim_log_go_on(struct sim *s, unsigned worker)
 {
     struct sim_worker *w = &s->workers[worker];
     for (uint32_t q = 0; q < SIM_SEQUENCES && !w->fetch_id; q++) {
@@ -47,7 +47,7 @@ void sim_log_fill(struct sim *s, unsigned worker, const struct sim_msg *m)
         for (uint32_t l = 0; l < SIM_LAYERS; l++)
             f->base[l] = sim_needed(m, &m->needs[i], l);
     }
-    go_on_filling(s, worker);
+    sim_log_go_on(s, worker);
 }
 
 /* False when the log cannot take the row. */
@@ -92,7 +92,7 @@ void sim_log_take_rows(struct sim *s, unsigned worker, const struct sim_msg *m)
         w->fill[q].active = false;
         sim_log_say(s, worker, q, false);
     }
-    go_on_filling(s, worker);
+    sim_log_go_on(s, worker);
     sim_worker_wake(s, worker);
 }
 

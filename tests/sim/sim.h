@@ -31,6 +31,7 @@ enum sim_msg_type {
     MSG_KV,
     MSG_OPEN,
     MSG_CLOSE,
+    MSG_CUT,
     MSG_STEP,
     MSG_RESULT,
     MSG_FILL,
@@ -65,6 +66,7 @@ struct sim_msg {
     uint64_t digest;       /* TESTED, AUDITED */
     bool again, cannot;    /* AUDIT; AUDITED */
     bool clear;
+    uint32_t positions;  /* CUT: that stay */
     struct hd_fork fork; /* OPEN; shared 0: it begins with nothing */
     struct hd_seq_need needs[SIM_SEQUENCES];
     size_t n_needs;
@@ -161,6 +163,7 @@ struct sim_step_row {
     struct sim_request *r;
     uint32_t position;
     bool sampled;
+    uint32_t token; /* it is of; beyond what its request knows a guess */
     uint64_t residual, sum;
 };
 struct sim_group {
@@ -178,7 +181,6 @@ struct sim_branch {
     uint32_t parent, shared, done;
     uint64_t lineage;
     bool doomed; /* it is about to be closed */
-    bool frozen; /* workers have rows of a step that was given up */
 };
 struct sim_engine {
     struct sim_branch branches[SIM_SEQUENCES];
@@ -245,6 +247,7 @@ struct sim {
     bool joined_late, all_lost, prepared, gave_up_log;
     unsigned asked, equal, blamed, doubts, ended_wrong, failing, rows_equal, rows_unequal;
     unsigned losses, forgotten, recoveries, replays, moves, fills, drained, standby_used;
+    unsigned drafted, accepted, cuts; /* rows; sequences that lost some */
     unsigned forks, resumed;  /* requests that began with rows of another one, went on with one's */
     unsigned evicted, forgot; /* sequences of ended ones, for a number, and otherwise */
     unsigned relieved, returned; /* for being slow; got their share back */
@@ -328,6 +331,7 @@ void sim_log_fill(struct sim *s, unsigned worker, const struct sim_msg *m);
 void sim_log_take_rows(struct sim *s, unsigned worker, const struct sim_msg *m);
 void sim_log_serve(struct sim *s, unsigned worker, const struct sim_msg *m);
 void sim_log_say(struct sim *s, unsigned worker, uint32_t sequence, bool complete);
+void sim_log_go_on(struct sim *s, unsigned worker); /* with completing it */
 bool sim_log_keep(struct sim_worker *w, uint32_t layer, const struct sim_row *r);
 
 /* branches.c: requests begin with rows that are there, and leave theirs behind */
@@ -346,6 +350,8 @@ void sim_engine_half_done(struct sim *s, unsigned group);
 void sim_engine_replay(struct sim *s, uint64_t mask);
 void sim_engine_fail_all(struct sim *s);
 void sim_engine_fail_told(struct sim *s, uint64_t since); /* 0: all that run */
+/* The request's rows from `positions` on, if there are any. */
+void sim_engine_cut(struct sim *s, struct sim_request *r, uint32_t sequence, uint32_t positions);
 void sim_engine_cancel(struct sim *s, struct sim_request *r);
 void sim_engine_fill_step(const struct sim *s, struct sim_msg *msg); /* of msg->group */
 

@@ -352,7 +352,8 @@ struct totals {
     unsigned long asked, equal, blamed, doubts, ended_wrong, failing, liars;
     unsigned long rows_equal, rows_unequal;
     unsigned long losses, forgotten, recoveries, replays, moves, fills, drained, standby_used,
-        pairs, pairs_lost, relieved, returned, forks, resumed, evicted, forgot;
+        pairs, pairs_lost, relieved, returned, forks, resumed, evicted, forgot, drafted, accepted,
+        cuts;
 };
 
 static void run_seed(uint64_t seed, bool trace, struct totals *t)
@@ -388,6 +389,9 @@ static void run_seed(uint64_t seed, bool trace, struct totals *t)
     t->resumed += s.resumed;
     t->evicted += s.evicted;
     t->forgot += s.forgot;
+    t->drafted += s.drafted;
+    t->accepted += s.accepted;
+    t->cuts += s.cuts;
     finish(&s);
 }
 
@@ -420,6 +424,8 @@ int main(int argc, char **argv)
         "%lu requests began with rows of others, %lu went on with those of one; of others %lu were "
         "closed for a number, %lu forgotten\n",
         t.forks, t.resumed, t.evicted, t.forgot);
+    printf("%lu rows were guesses, %lu of them right; %lu times rows were cut\n", t.drafted,
+           t.accepted, t.cuts);
     printf("%lu liars: %lu blamed, %lu times nobody could be, %lu audits, %lu of them equal; %lu "
            "answers ended wrong before that; %lu workers drained for their memory; rows that two "
            "had: %lu times equal, %lu times not\n",

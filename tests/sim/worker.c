@@ -45,6 +45,11 @@ uint32_t sim_row_owner(const struct sim_worker *w, uint32_t sequence, uint32_t p
     return sequence;
 }
 
+static uint32_t least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
 static void drop_own(struct sim_worker *w, uint32_t sequence, struct hd_fork share)
 {
     w->shares[sequence] = share;
@@ -71,6 +76,47 @@ static void drop_sequence(struct sim_worker *w, uint32_t sequence)
     for (uint32_t q = 0; q < SIM_SEQUENCES; q++)
         if (w->shares[q].shared > 0 && w->shares[q].parent == sequence)
             drop_sequence(w, q);
+}
+
+static void cut_needs(struct sim_msg *m, uint32_t sequence, uint32_t positions)
+{
+    for (size_t i = 0; i < m->n_needs; i++) {
+        struct hd_seq_need *need = &m->needs[i];
+        if (need->sequence != sequence)
+            continue;
+        uint32_t left = positions - (need->base = least(need->base, positions));
+        for (unsigned g = 0; g < HD_MAX_GROUPS; g++)
+            left -= need->inflight[g] = least(need->inflight[g], left);
+    }
+}
+
+/* Rows of a sequence behind are no more. */
+static void cut(struct sim *s, unsigned worker, const struct sim_msg *m)
+{
+    struct sim_worker *w = &s->workers[worker];
+    uint32_t q = m->sequence, n = m->positions;
+    for (uint32_t i = 0; i < SIM_SEQUENCES; i++)
+        if ((i == q || w->shares[i].parent == q) && w->shares[i].shared > n)
+            sim_fail(s, "w%u: rows of sequence %u are cut that others share", worker, q);
+    for (uint32_t l = 0; l < SIM_LAYERS; l++) {
+        for (uint32_t h = 0; h < SIM_HEADS; h++)
+            w->valid[q][l][h] = least(w->valid[q][l][h], n);
+        w->logged[q][l] = least(w->logged[q][l], n);
+        w->tail_end[q][l] = least(w->tail_end[q][l], n);
+        if (w->tail[q][l] != SIM_NO_TAIL && w->tail[q][l] >= w->tail_end[q][l])
+            w->tail[q][l] = SIM_NO_TAIL;
+        w->fill[q].base[l] = least(w->fill[q].base[l], n);
+    }
+    for (unsigned i = 0; i < w->n_audits; i++) /* of a step that was given up */
+        for (size_t r = 0; r < w->audits[i].n_rows; r++)
+            w->audits[i].cannot |= w->audits[i].half == HD_HALF_ATTENTION &&
+                                   w->audits[i].rows[r].sequence == q &&
+                                   w->audits[i].rows[r].position >= n;
+    cut_needs(&w->prepare, q, n);
+    if (w->fill[q].active && w->fetch_sequence == q) {
+        w->fetch_id = 0; /* what comes may be what was cut */
+        sim_log_go_on(s, worker);
+    }
 }
 
 void sim_worker_note_shares(struct sim_worker *w, const struct sim_msg *m)
@@ -464,6 +510,9 @@ void sim_worker_receive(struct sim *s, unsigned worker, const struct sim_msg *m)
     case MSG_CLOSE:
         drop_sequence(w, m->sequence);
         drop_own(w, m->sequence, m->fork);
+        break;
+    case MSG_CUT:
+        cut(s, worker, m);
         break;
     case MSG_STEP:
         step(s, worker, m);

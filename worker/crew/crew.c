@@ -305,7 +305,7 @@ err_after_thread:
 static bool is_quick(const struct hd_crew *c, const struct hd_job *job)
 {
     if (job->type != HD_JOB_STEP)
-        return false;
+        return job->type == HD_JOB_CUT; /* a few counts; a half-step follows at once */
     const Hydac__V1__Step *m = (const Hydac__V1__Step *)job->message;
     unsigned last_us = c->quick_us[m->half];
     return m->n_sequences <= QUICK_ROWS && last_us > 0 && last_us < QUICK_US;

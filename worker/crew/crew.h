@@ -56,6 +56,7 @@ enum hd_job_type {
     HD_JOB_JOIN,      /* sizes, epoch: a session begins */
     HD_JOB_LEAVE,     /* it has ended */
     HD_JOB_DROP,      /* sequence, share: opened anew, or closed */
+    HD_JOB_CUT,       /* sequence, positions: of these rows it keeps */
     HD_JOB_ASSIGN,    /* message */
     HD_JOB_HOLD,      /* message: an AssignHeads with a round */
     HD_JOB_STEP,      /* message, frame's payload */
@@ -74,7 +75,7 @@ struct hd_job {
     uint64_t session;
     uint64_t epoch; /* JOIN, ASSIGN, STEP */
     struct hd_node_sizes sizes;
-    uint32_t sequence;
+    uint32_t sequence, positions;
     struct hd_kv_share share;
     uint64_t id;
     ProtobufCMessage *message; /* owned by the job, checked */

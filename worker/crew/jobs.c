@@ -56,6 +56,15 @@ static void do_drop(struct hd_crew *c, const struct hd_job *job)
     hd_node_share(c->node, job->sequence, job->share);
 }
 
+static void do_cut(struct hd_crew *c, const struct hd_job *job)
+{
+    struct hd_error err = {0};
+    if (hd_node_cut(c->node, job->sequence, job->positions, &err) < 0)
+        hd_crew_send_error(c, job->session, &err);
+    else
+        hd_fill_cut(c->fill, job->sequence, job->positions);
+}
+
 /* ---- What is owned, held and logged ----*/
 
 static size_t copy_needs(Hydac__V1__SequenceNeed *const *list, size_t n,
@@ -238,6 +247,7 @@ void hd_crew_publish(struct hd_crew *c, uint64_t busy_us)
 static void (*const jobs[])(struct hd_crew *c, const struct hd_job *job) = {
     [HD_JOB_JOIN] = do_join,
     [HD_JOB_DROP] = do_drop,
+    [HD_JOB_CUT] = do_cut,
     [HD_JOB_ASSIGN] = do_assign,
     [HD_JOB_HOLD] = do_hold,
     [HD_JOB_STEP] = do_step,

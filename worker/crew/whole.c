@@ -62,6 +62,32 @@ void hd_node_drop(struct hd_node *n, uint32_t sequence)
     hd_node_clear_sequence(n, sequence);
 }
 
+/* The first rows that have to stay: those that it shares, or that others share with it. */
+static uint32_t must_stay(const struct hd_node *n, uint32_t sequence)
+{
+    uint32_t most = hd_kv_shared(n->kv, sequence).shared;
+    for (uint32_t s = 0; s < n->sizes.max_sequences; s++) {
+        struct hd_kv_share with = hd_kv_shared(n->kv, s);
+        if (with.shared > most && with.parent == sequence)
+            most = with.shared;
+    }
+    return most;
+}
+
+int hd_node_cut(struct hd_node *n, uint32_t sequence, uint32_t positions, struct hd_error *err)
+{
+    uint32_t shared = must_stay(n, sequence);
+    if (positions < shared)
+        return hd_fail(err, HD_E_PROTO,
+                       "SequenceCut: sequence %u to %u positions, %u of them are shared", sequence,
+                       positions, shared);
+    hd_audit_cut(n, sequence, positions);
+    hd_kv_cut_sequence(n->kv, sequence, positions);
+    hd_input_log_truncate(n->input_log, sequence, positions);
+    hd_hold_cut(n, sequence, positions);
+    return 0;
+}
+
 uint64_t hd_node_forgotten(const struct hd_assignment *a)
 {
     uint64_t mask = a->clear ? UINT64_MAX : 0;

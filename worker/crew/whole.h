@@ -17,6 +17,9 @@ void hd_node_leave(struct hd_node *n);
 /* Drop the K/V and the log of every sequence, or of one; what is audited of it is not any more. */
 void hd_node_forget(struct hd_node *n);
 void hd_node_drop(struct hd_node *n, uint32_t sequence);
+/* Rows of a sequence from `positions` on are no more, in K/V, log, and what is to be made ready of
+ * them. HD_E_PROTO: they are not its own, or others share them. */
+int hd_node_cut(struct hd_node *n, uint32_t sequence, uint32_t positions, struct hd_error *err);
 
 /* The sequences (a mask) that an assignment has forgotten. */
 uint64_t hd_node_forgotten(const struct hd_assignment *a);

@@ -81,6 +81,14 @@ int hd_check_share(const struct hd_check *c, uint32_t sequence, struct hd_kv_sha
     return in_range(share.parent, 0, c->sizes.max_sequences - 1, "a parent's number", err);
 }
 
+int hd_check_cut(const struct hd_check *c, const Hydac__V1__SequenceCut *m, struct hd_error *err)
+{
+    int rc = hd_check_sequence(c, m->sequence, err);
+    if (rc == 0)
+        rc = in_range(m->positions, 0, c->sizes.max_positions, "the positions that stay", err);
+    return rc < 0 ? hd_fail_in(err, "SequenceCut") : 0;
+}
+
 struct needs {
     const char *message;
     Hydac__V1__SequenceNeed *const *list;

@@ -39,6 +39,7 @@ int hd_check_weights(const struct hd_check *c, const Hydac__V1__Weights *m, size
 /* What a sequence shares with another one. */
 int hd_check_share(const struct hd_check *c, uint32_t sequence, struct hd_kv_share share,
                    struct hd_error *err);
+int hd_check_cut(const struct hd_check *c, const Hydac__V1__SequenceCut *m, struct hd_error *err);
 int hd_check_sequence(const struct hd_check *c, uint32_t sequence, struct hd_error *err);
 
 /* The largest frames that messages within these sizes can make. */

@@ -246,6 +246,14 @@ static int on_seq_close(struct incoming *in, struct hd_error *err)
     return drop_sequence(in, m->sequence, (struct hd_kv_share){0}, err);
 }
 
+static int on_seq_cut(struct incoming *in, struct hd_error *err)
+{
+    const Hydac__V1__SequenceCut *m = (const Hydac__V1__SequenceCut *)in->m;
+    int rc = hd_check_cut(&in->s->check, m, err);
+    struct hd_job job = {.type = HD_JOB_CUT, .sequence = m->sequence, .positions = m->positions};
+    return rc < 0 ? rc : submit(in, &job, err);
+}
+
 static int on_stats(struct incoming *in, struct hd_error *err)
 {
     const Hydac__V1__StatsRequest *m = (const Hydac__V1__StatsRequest *)in->m;
@@ -284,6 +292,7 @@ static const struct {
     [HD_FRAME_ASSIGN] = {JOINED, false, &hydac__v1__assign_heads__descriptor, on_assign},
     [HD_FRAME_SEQ_OPEN] = {JOINED, false, &hydac__v1__sequence_open__descriptor, on_seq_open},
     [HD_FRAME_SEQ_CLOSE] = {JOINED, false, &hydac__v1__sequence_close__descriptor, on_seq_close},
+    [HD_FRAME_SEQ_CUT] = {JOINED, false, &hydac__v1__sequence_cut__descriptor, on_seq_cut},
     [HD_FRAME_STEP] = {JOINED, false, &hydac__v1__step__descriptor, on_step},
     [HD_FRAME_STATS_REQUEST] = {JOINED, false, &hydac__v1__stats_request__descriptor, on_stats},
     [HD_FRAME_FILL_LOG] = {JOINED, false, &hydac__v1__fill_log__descriptor, on_fill_log},

@@ -45,6 +45,14 @@ void hd_fill_drop(struct hd_fill *f, uint64_t sequences)
         f->under_way = false;
 }
 
+void hd_fill_cut(struct hd_fill *f, uint32_t sequence, uint32_t positions)
+{
+    const struct hd_log_piece *p = &f->fetch;
+    hd_need_cut(&f->sequence[sequence].need, positions);
+    if (p->sequence == sequence && p->position + p->count > positions)
+        f->under_way = false;
+}
+
 void hd_fill_begin(struct hd_fill *f, const struct hd_assignment *a)
 {
     for (size_t i = 0; i < a->n_needs; i++) {

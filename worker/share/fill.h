@@ -46,6 +46,9 @@ void hd_fill_free(struct hd_fill *f);
 void hd_fill_begin(struct hd_fill *f, const struct hd_assignment *a);
 /* Give up sequences (a mask). */
 void hd_fill_drop(struct hd_fill *f, uint64_t sequences);
+/* Rows of the sequence from `positions` on are no more: they are not asked for, and what is under
+ * way of them is not taken. */
+void hd_fill_cut(struct hd_fill *f, uint32_t sequence, uint32_t positions);
 /* False: hd_fill_next would say nothing, at any time, before something comes. */
 bool hd_fill_pending(const struct hd_fill *f);
 /* What is to be done now; to be called again until it is nothing. */

@@ -212,6 +212,13 @@ void hd_hold_load_again(struct hd_node *n)
     n->hold->loading = true;
 }
 
+void hd_hold_cut(struct hd_node *n, uint32_t sequence, uint32_t positions)
+{
+    for (size_t i = 0; i < n->hold->round.n_needs; i++)
+        if (n->hold->needs[i].sequence == sequence)
+            hd_need_cut(&n->hold->needs[i], positions);
+}
+
 /* ---- Following the steps ----*/
 
 void hd_hold_behind(struct hd_node *n, uint64_t sequences)

@@ -45,6 +45,9 @@ int hd_hold_report(struct hd_node *n, struct hd_kv_report *report);
 /* A piece of something held was released. */
 void hd_hold_load_again(struct hd_node *n);
 
+/* Rows of the sequence from `positions` on are no more: the round does not need them. */
+void hd_hold_cut(struct hd_node *n, uint32_t sequence, uint32_t positions);
+
 /* The rows of an attention half whose answer is out. */
 void hd_hold_follow(struct hd_node *n, uint32_t layer, const struct hd_rows *rows);
 /* The log of these sequences (a mask) has got rows that were not followed. */

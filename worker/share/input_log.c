@@ -345,6 +345,18 @@ void hd_input_log_cut(struct hd_input_log *log, struct hd_log_at at)
     }
 }
 
+void hd_input_log_truncate(struct hd_input_log *log, uint32_t sequence, uint32_t position)
+{
+    struct sequence_log *s = &log->sequence[sequence];
+    for (uint32_t l = 0; s->extents && l < log->o.layers; l++) {
+        struct extent *e = &s->extents[l];
+        e->count = e->count < position ? e->count : position;
+        e->end = e->end < position ? e->end : position;
+        if (e->first >= e->end)
+            e->first = e->end = 0;
+    }
+}
+
 bool hd_input_log_resident(const struct hd_input_log *log, struct hd_log_at at)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);

@@ -86,6 +86,8 @@ uint32_t hd_input_log_end(const struct hd_input_log *log, uint32_t sequence, uin
  * memory can damage them, and looking at them would bring them back. */
 bool hd_input_log_resident(const struct hd_input_log *log, struct hd_log_at at);
 
+/* Rows from `position` on are no more, in all layers. */
+void hd_input_log_truncate(struct hd_input_log *log, uint32_t sequence, uint32_t position);
 void hd_input_log_drop(struct hd_input_log *log, uint32_t sequence);
 void hd_input_log_clear(struct hd_input_log *log);
 

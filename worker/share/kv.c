@@ -224,6 +224,13 @@ void hd_kv_cut(struct hd_kv *kv, struct hd_kv_at at, uint32_t position)
         lane->valid = position;
 }
 
+void hd_kv_cut_sequence(struct hd_kv *kv, uint32_t sequence, uint32_t position)
+{
+    for (uint32_t l = 0; kv->sequence[sequence] && l < kv->layers; l++)
+        for (uint32_t h = 0; h < kv->heads; h++)
+            hd_kv_cut(kv, (struct hd_kv_at){sequence, l, h}, position);
+}
+
 bool hd_kv_has(const struct hd_kv *kv, uint32_t sequence)
 {
     return kv->sequence[sequence] != NULL;

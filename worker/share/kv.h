@@ -6,8 +6,9 @@
  * shortened away: it is a function of the sequence's tokens alone, and a row that was computed
  * before its step was interrupted is what the retry would compute. The only ways back are to drop a
  * lane whole, and hd_kv_cut: a row is not what was written, so it and what lies behind it is
- * computed again. A store that is scrubbed keeps what is dropped until somebody has looked at it
- * once more: answers that have left may be made of it.
+ * computed again; or the leader wants other tokens from there on. A store that is scrubbed keeps
+ * what is dropped until somebody has looked at it once more: answers that have left may be made of
+ * it.
  *
  * A sequence may share its first rows, whole blocks, with another one, its parent: the lanes of the
  * parent have them, once, and what is here counted, proved, dropped of the sequence begins behind
@@ -73,6 +74,8 @@ uint32_t hd_kv_bad_row(const struct hd_kv *kv, struct hd_kv_at at, uint32_t bloc
 uint64_t *hd_kv_seen_us(const struct hd_kv *kv, struct hd_kv_at at, uint32_t block);
 /* Rows from `position` on are valid no more. */
 void hd_kv_cut(struct hd_kv *kv, struct hd_kv_at at, uint32_t position);
+/* ... in all lanes of a sequence. */
+void hd_kv_cut_sequence(struct hd_kv *kv, uint32_t sequence, uint32_t position);
 /* Does the store have anything of this sequence? */
 bool hd_kv_has(const struct hd_kv *kv, uint32_t sequence);
 

@@ -25,6 +25,16 @@ uint32_t hd_needed(const struct hd_assignment *a, const struct hd_sequence_need 
     return need->replayed ? 0 : rows;
 }
 
+void hd_need_cut(struct hd_sequence_need *need, uint32_t positions)
+{
+    need->base = need->base < positions ? need->base : positions;
+    uint32_t left = positions - need->base;
+    for (unsigned g = 0; g < HD_MAX_GROUPS; g++) {
+        need->inflight[g] = need->inflight[g] < left ? need->inflight[g] : left;
+        left -= need->inflight[g];
+    }
+}
+
 /* ---- Which units move ----*/
 
 static int list_new_heads(struct rebuild *r)

@@ -63,6 +63,8 @@ void hd_kv_report_deinit(struct hd_kv_report *report);
 
 /* The sequences of these needs share what they say. */
 void hd_note_shares(struct hd_node *n, const struct hd_assignment *a);
+/* Of its rows those from `positions` on are no more. */
+void hd_need_cut(struct hd_sequence_need *need, uint32_t positions);
 /* Positions that a layer must hold. */
 uint32_t hd_needed(const struct hd_assignment *a, const struct hd_sequence_need *need,
                    uint32_t layer);

@@ -116,21 +116,33 @@ bool hd_audit_pending(const struct hd_node *n)
 }
 
 /* Only attention reads what is kept of a sequence. */
-static bool speaks_of(const struct order *order, uint64_t sequences)
+static bool speaks_of(const struct order *order, uint64_t sequences, uint32_t positions)
 {
+    const struct hd_rows *rows = &order->o.step.rows;
     if (order->o.step.units != HD_UNIT_HEAD)
         return false;
-    for (size_t i = 0; i < order->o.step.rows.n; i++)
-        if (sequences >> order->o.step.rows.sequences[i] & 1)
+    for (size_t i = 0; i < rows->n; i++)
+        if (sequences >> rows->sequences[i] & 1 && rows->positions[i] >= positions)
             return true;
     return false;
 }
 
-void hd_audit_drop(struct hd_node *n, uint64_t sequences)
+static void drop(struct hd_node *n, uint64_t sequences, uint32_t positions)
 {
     struct hd_audit *a = n->audit;
     for (size_t i = 0; i < a->n; i++)
-        a->orders[i]->dropped = a->orders[i]->dropped || speaks_of(a->orders[i], sequences);
+        a->orders[i]->dropped =
+            a->orders[i]->dropped || speaks_of(a->orders[i], sequences, positions);
+}
+
+void hd_audit_drop(struct hd_node *n, uint64_t sequences)
+{
+    drop(n, sequences, 0);
+}
+
+void hd_audit_cut(struct hd_node *n, uint32_t sequence, uint32_t positions)
+{
+    drop(n, UINT64_C(1) << sequence, positions);
 }
 
 void hd_audit_leave(struct hd_node *n)

@@ -64,6 +64,8 @@ int hd_audit_slice(struct hd_node *n, struct hd_audit_answer *answer);
 
 /* What is audited of these sequences (a mask) is not any more. */
 void hd_audit_drop(struct hd_node *n, uint64_t sequences);
+/* ... of its rows from `positions` on. */
+void hd_audit_cut(struct hd_node *n, uint32_t sequence, uint32_t positions);
 /* What is owned or held is about to change: rows of what was neither are given up. */
 void hd_audit_reassign(struct hd_node *n);
 /* The session is over: no audits, nothing kept. Before owned and held units are forgotten. */

@@ -59,6 +59,26 @@ Test(core_forks, what_no_request_needs_is_forgotten_at_a_loss)
     play(&t, lines);
 }
 
+/* Rows that were given up nobody needs; whoever has logged some is told, also who came late. */
+Test(core_forks, what_is_cut_is_not_needed)
+{
+    struct trace t;
+    static const struct trace_line lines[] = {
+        {"trim 1 66", "trim w1 s1:66; trim w2 s1:66; trim w3 s1:66"},
+        {"trim 9 1", ""},
+        {"closed w3", "w3 offline closed; not ready; assign w1 e3 h0,1 f0,1 v0 s0=70 s1=66<s0:64; "
+                      "assign w2 e3 h2,3 f2,3 v1 s0=70 s1=66<s0:64"},
+        {"trim 1 65", "trim w1 s1:65; trim w2 s1:65"},
+        {"kv w1 3", ""},
+        {"kv w2 3 heads=3", "ready; failover w3 closed e3 lost=1 reused=3 rebuilt=1 positions=72"},
+        {"half 3 A 0 1:2", "send w1 e3; send w2 e3"},
+        {"closed w2", "w2 offline closed; not ready; reset; assign w1 e4 h0,1,2,3 f0,1,2,3 v0,1 "
+                      "s0=70 s1=65<s0:64+2@0"},
+        {NULL, NULL},
+    };
+    play(&t, lines);
+}
+
 /* Its child runs alone, from its first token; the parent's end is the engine's to say. */
 Test(core_forks, a_replay_is_of_all_that_was_made_of_it)
 {

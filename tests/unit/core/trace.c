@@ -206,6 +206,9 @@ static void say_action(struct trace *t, const struct hd_action *a)
         trace_say(t, "fork %s s%" PRIu32 "<s%" PRIu32 ":%" PRIu32, name, a->fork.sequence,
                   a->fork.parent, a->fork.shared);
         break;
+    case HD_ACT_SEQ_CUT:
+        trace_say(t, "trim %s s%" PRIu32 ":%" PRIu32, name, a->cut.sequence, a->cut.positions);
+        break;
     case HD_ACT_FORGET:
         trace_say(t, "forget %" PRIx64, a->sequences);
         break;

@@ -227,19 +227,15 @@ static enum hd_event_type type_of(const char *w)
         const char *word;
         enum hd_event_type type;
     } words[] = {
-        {"hello", HD_EV_HELLO},         {"closed", HD_EV_CLOSED},
-        {"broke", HD_EV_BROKE_RULES},   {"ack", HD_EV_ACK},
-        {"tick", HD_EV_TICK},           {"kv", HD_EV_KV_RESULT},
-        {"open", HD_EV_SEQ_OPEN},       {"close", HD_EV_SEQ_CLOSE},
-        {"fork", HD_EV_SEQ_FORK},       {"keep", HD_EV_SEQ_KEPT},
-        {"take", HD_EV_SEQ_TAKEN},      {"half", HD_EV_HALF},
-        {"result", HD_EV_RESULT},       {"done", HD_EV_STEP_DONE},
-        {"log", HD_EV_LOG_STATE},       {"fetch", HD_EV_FETCH},
-        {"rows", HD_EV_ROWS},           {"drain", HD_EV_DRAIN},
-        {"rebalance", HD_EV_REBALANCE}, {"weights", HD_EV_WEIGHTS},
-        {"known", HD_EV_MODEL_KNOWN},   {"tested", HD_EV_SELF_TEST},
-        {"audit", HD_EV_AUDIT},         {"damage", HD_EV_DAMAGE},
-        {"abandoned", HD_EV_REPLAYED},
+        {"hello", HD_EV_HELLO},       {"closed", HD_EV_CLOSED},       {"broke", HD_EV_BROKE_RULES},
+        {"ack", HD_EV_ACK},           {"tick", HD_EV_TICK},           {"kv", HD_EV_KV_RESULT},
+        {"open", HD_EV_SEQ_OPEN},     {"close", HD_EV_SEQ_CLOSE},     {"fork", HD_EV_SEQ_FORK},
+        {"keep", HD_EV_SEQ_KEPT},     {"trim", HD_EV_SEQ_CUT},        {"take", HD_EV_SEQ_TAKEN},
+        {"half", HD_EV_HALF},         {"result", HD_EV_RESULT},       {"done", HD_EV_STEP_DONE},
+        {"log", HD_EV_LOG_STATE},     {"fetch", HD_EV_FETCH},         {"rows", HD_EV_ROWS},
+        {"drain", HD_EV_DRAIN},       {"rebalance", HD_EV_REBALANCE}, {"weights", HD_EV_WEIGHTS},
+        {"known", HD_EV_MODEL_KNOWN}, {"tested", HD_EV_SELF_TEST},    {"audit", HD_EV_AUDIT},
+        {"damage", HD_EV_DAMAGE},     {"abandoned", HD_EV_REPLAYED},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(words[i].word, w) == 0)
@@ -278,6 +274,10 @@ void trace_parse(struct trace *t, struct hd_event *ev, struct trace_lists *l, ch
         ev->fork.sequence = (uint32_t)number(&rest);
         ev->fork.parent = (uint32_t)number(&rest);
         ev->fork.shared = (uint32_t)number(&rest);
+        break;
+    case HD_EV_SEQ_CUT:
+        ev->cut.sequence = (uint32_t)number(&rest);
+        ev->cut.positions = (uint32_t)number(&rest);
         break;
     case HD_EV_SEQ_OPEN:
     case HD_EV_SEQ_KEPT:

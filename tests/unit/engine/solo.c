@@ -46,6 +46,16 @@ static void op_kept(void *arg, uint32_t sequence, bool kept)
     f->kept ^= UINT64_C(1) << sequence;
 }
 
+static void op_cut(void *arg, uint32_t sequence, uint32_t positions)
+{
+    struct solo *f = arg;
+    cr_assert(f->open >> sequence & 1);
+    cr_assert_geq(positions, f->shared[sequence]);
+    if (f->positions[sequence] > positions)
+        f->positions[sequence] = positions;
+    f->cuts++;
+}
+
 static void op_half(void *arg, const struct hd_half_work *work)
 {
     struct solo *f = arg;
@@ -107,7 +117,7 @@ static void open_solo(struct solo *f, unsigned max_rows, enum hd_activations act
         .activations = activations,
         .digests = f->digests,
         .ops = {f, op_open, op_close, op_half, op_done, op_abandoned, op_wrong_row, op_fork,
-                op_kept},
+                op_kept, op_cut},
         .max_sequences = 3,
         .sequences = cached ? 5 : 3,
         .max_rows = max_rows,

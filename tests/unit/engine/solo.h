@@ -16,7 +16,7 @@ struct solo {
     uint64_t open, kept;    /* sequences */
     uint32_t positions[64]; /* committed by sequence */
     uint32_t parent[64], shared[64];
-    unsigned abandoned, largest, halves;
+    unsigned abandoned, largest, halves, cuts;
     bool wanted;                /* a half-step waits to be answered */
     uint32_t rows[64];          /* of it, by sequence */
     const uint32_t *bad_logits; /* the LOGITS row that is called bad; NULL: none */

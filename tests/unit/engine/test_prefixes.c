@@ -47,7 +47,7 @@ Test(prefixes, what_a_branch_and_its_parents_have_is_found)
     struct text a = text(1, NULL, 0), b = text(2, &a, 150), c = text(3, &b, 270);
     expect(find(&p, &a, MOST), 0, 0, false);
     open(&p, 4, none, &a);
-    hd_prefixes_keep(&p, 4, 200, 200);
+    hd_prefixes_keep(&p, 4, 200);
     expect(find(&p, &a, 300), 4, 200, true);
     expect(find(&p, &a, 199), 4, 3 * BLOCK, false); /* one less, and it is a fork */
     expect(find(&p, &a, BLOCK - 1), 0, 0, false);
@@ -87,7 +87,7 @@ Test(prefixes, scopes_and_doubt_keep_apart)
     struct hd_prefixes p = {0};
     struct text a = text(1, NULL, 0);
     open(&p, 0, (struct hd_prefix_match){.sequence = HD_NO_SEQUENCE}, &a);
-    hd_prefixes_keep(&p, 0, 100, 100);
+    hd_prefixes_keep(&p, 0, 100);
     struct hd_prefix_ask ask = {a.t, MOST, 7};
     cr_assert_eq(hd_prefixes_match(&p, &ask).positions, 0);
     p.of[0].scope = 7;
@@ -102,12 +102,12 @@ Test(prefixes, the_last_used_leaf_goes_first)
     struct hd_prefix_match none = {.sequence = HD_NO_SEQUENCE};
     struct text a = text(1, NULL, 0), b = text(2, &a, 128), c = text(3, NULL, 0);
     open(&p, 0, none, &a);
-    hd_prefixes_keep(&p, 0, 200, 200);
+    hd_prefixes_keep(&p, 0, 200);
     open(&p, 1, none, &c);
-    hd_prefixes_keep(&p, 1, 100, 100);
+    hd_prefixes_keep(&p, 1, 100);
     open(&p, 2, find(&p, &b, 200), &b);
     cr_assert_eq(hd_prefixes_spare(&p), 1u << 1, "the first one's rows are in use");
-    hd_prefixes_keep(&p, 2, 150, 150);
+    hd_prefixes_keep(&p, 2, 150);
     cr_assert_eq(hd_prefixes_spare(&p), 0x7);
     cr_assert_eq(hd_prefixes_positions(&p, 0x7), 200 + 100 + 150 - 128);
     cr_assert_eq(p.kept, 322);
@@ -257,9 +257,9 @@ Test(engine_cache, what_may_be_wrong_is_not_begun_with)
     solo_close(&f);
 }
 
-/* Workers have rows of a step that was given up, behind those that count: of other tokens than who
- * would go on has there. */
-Test(engine_cache, what_was_given_up_midway_is_forked_only)
+/* Workers have rows of a step that was given up, behind those that count: they are cut, for whoever
+ * goes on may have other tokens there. */
+Test(engine_cache, what_was_given_up_midway_is_cut)
 {
     struct solo f;
     struct solo_client a, b, other;
@@ -275,10 +275,12 @@ Test(engine_cache, what_was_given_up_midway_is_forked_only)
     f.wanted = false;
     hd_engine_cancel(f.engine, r);
     cr_assert_eq(stats_of(&f).kept_positions, 96);
+    cr_assert_eq(f.cuts, 1);
     solo_run(&f);
     ask(&f, &b, &x, 97, 1);
     solo_run(&f);
-    cr_assert_eq(b.cached, BLOCK);
+    cr_assert_eq(b.cached, 96, "all that it had");
+    cr_assert_eq(f.cuts, 1);
     solo_close(&f);
 }
 

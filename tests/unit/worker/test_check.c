@@ -236,6 +236,19 @@ Test(check, the_second_group_is_not_ahead_of_the_first)
     cr_assert_eq(hd_check_assign(&check, &m, &err), 0, "%s", err.text);
 }
 
+Test(check, what_stays_of_a_sequence_fits_it)
+{
+    Hydac__V1__SequenceCut m = HYDAC__V1__SEQUENCE_CUT__INIT;
+    m.sequence = RIG_SEQUENCES - 1;
+    m.positions = RIG_POSITIONS;
+    cr_assert_eq(hd_check_cut(&check, &m, &err), 0);
+    m.positions++;
+    expect_error(hd_check_cut(&check, &m, &err), "SequenceCut: the positions that stay is 257");
+    m.positions = 0;
+    m.sequence++;
+    expect_error(hd_check_cut(&check, &m, &err), "SequenceCut: a sequence number");
+}
+
 /* ---- Held units ----*/
 
 Test(check, held_units_exist_and_come_in_order)
