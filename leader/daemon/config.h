@@ -11,6 +11,7 @@
 #define HD_LEADER_MAX_QUEUE       65536      /* requests that may wait */
 #define HD_LEADER_MAX_CONNECTIONS 65536      /* of HTTP; descriptors allow fewer */
 #define HD_LEADER_MAX_CONTEXT     (1u << 24) /* positions; frames count them in 32 bits */
+#define HD_LEADER_MAX_DRAFTS      128        /* rows of guesses; the engine's HD_DRAFT_ROWS */
 #define HD_LEADER_MAX_AUDIT       1000000    /* half-steps between two audits: hours of decoding */
 
 enum {
@@ -23,6 +24,8 @@ enum hd_rebalance {
     HD_REBALANCE_AUTO,   /* its units go to others, and back when it is well */
     HD_REBALANCE_MANUAL, /* the status says so */
 };
+
+enum hd_speculation_mode { HD_SPECULATION_AUTO, HD_SPECULATION_NGRAM, HD_SPECULATION_OFF };
 
 struct hd_leader_config {
     char model[4096];         /* model.path: a GGUF file or a model folder */
@@ -66,6 +69,8 @@ struct hd_leader_config {
     int activations;                  /* compute.activations: how rows travel and are multiplied */
     int wire;                         /* compute.wire: enum hd_wire */
     uint64_t overlap_rows;            /* compute.overlap_rows: two groups of so many; 0: never */
+    int speculation;                  /* speculation.mode: enum hd_speculation_mode */
+    uint64_t draft_rows;              /* speculation.max_rows */
     int kv_type;                      /* cache.kv_type: enum hd_kv_type */
     uint64_t cache_memory;            /* cache.memory: bytes of K/V of ended requests; 0: none */
     uint64_t max_sequences, max_rows; /* limits.* */

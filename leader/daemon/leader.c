@@ -42,6 +42,12 @@ static void engine_sequence_cut(void *arg, uint32_t sequence, uint32_t positions
     hd_leader_event(arg, &ev);
 }
 
+static bool engine_may_draft(void *arg)
+{
+    const struct hd_leader *l = arg;
+    return !hd_core_audit_waits(l->core);
+}
+
 static void engine_half(void *arg, const struct hd_half_work *work)
 {
     struct hd_leader *l = arg;
@@ -52,6 +58,7 @@ static void engine_half(void *arg, const struct hd_half_work *work)
                  .layer = work->half == HD_HALF_LOGITS ? 0 : work->layer,
                  .group = work->group,
                  .groups = work->groups,
+                 .drafted = work->drafted,
                  .rows = work->by_sequence,
                  .n_rows = work->n_sequences},
     };
@@ -174,12 +181,15 @@ static int make_engine(struct hd_leader *l, struct hd_error *err)
         .activations = l->activations,
         .wire = l->wire,
         .overlap_rows = (unsigned)c->overlap_rows,
+        .max_drafts = c->speculation == HD_SPECULATION_OFF ? 0 : (unsigned)c->draft_rows,
+        .draft_always = c->speculation == HD_SPECULATION_NGRAM,
         .tokenizer = l->tokenizer,
         .ops = {.arg = l,
                 .sequence_open = engine_sequence_open,
                 .sequence_fork = engine_sequence_fork,
                 .sequence_kept = engine_sequence_kept,
                 .sequence_cut = engine_sequence_cut,
+                .may_draft = engine_may_draft,
                 .sequence_close = engine_sequence_close,
                 .half = engine_half,
                 .step_done = engine_step_done,

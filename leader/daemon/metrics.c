@@ -13,6 +13,7 @@
 /* What has one value for the whole leader. */
 struct totals {
     double running, waiting, prompt_tokens, tokens;
+    double drafted, accepted, steps_saved;
     double cache_queries, cache_hits, cache_sequences, cache_positions, cache_evictions;
     double steps, rows, wide_rows, logits_again, leader_s;
     double ready, epoch, min_workers;
@@ -62,6 +63,10 @@ static const struct gauge totals[] = {
      TOTAL(cache_positions)},
     {{"hydac_prefix_cache_evictions_total", "counter", "Ended requests whose rows are not kept."},
      TOTAL(cache_evictions)},
+    {{"hydac_spec_decode_num_draft_tokens_total", "counter", "Tokens guessed."}, TOTAL(drafted)},
+    {{"hydac_spec_decode_num_accepted_tokens_total", "counter", "... that came."}, TOTAL(accepted)},
+    {{"hydac_steps_saved_total", "counter", "Steps made unnecessary by these."},
+     TOTAL(steps_saved)},
     {{"hydac_generation_tokens_total", "counter", "Tokens generated."}, TOTAL(tokens)},
     {{"hydac_steps_total", "counter", "Steps: batches of rows through all layers."}, TOTAL(steps)},
     {{"hydac_rows_total", "counter", "Rows of these steps."}, TOTAL(rows)},
@@ -157,6 +162,9 @@ static void read_totals(const struct hd_leader *l, struct totals *t)
         .prompt_tokens = (double)s.prompt_tokens,
         .tokens = (double)s.tokens,
         .cache_queries = (double)s.asked_tokens,
+        .drafted = (double)s.drafted,
+        .accepted = (double)s.accepted,
+        .steps_saved = (double)s.steps_saved,
         .cache_hits = (double)s.reused_tokens,
         .cache_sequences = s.kept,
         .cache_positions = (double)s.kept_positions,

@@ -20,6 +20,7 @@ static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const strategies[] = {"even", "fixed", "single", "weighted", "bandwidth", NULL};
 static const char *const activations[] = {"auto", "f32", NULL};
 static const char *const rebalances[] = {"auto", "manual", NULL};
+static const char *const speculations[] = {"auto", "ngram", "off", NULL};
 static const char *const kv_types[] = {"f16", "f32", NULL};
 
 #define AT(field)        offsetof(struct hd_leader_config, field)
@@ -210,6 +211,15 @@ const struct hd_config_key hd_leader_settings[] = {
      .max = HD_LEADER_MAX_ROWS, .preset = "64", /* half of fewer is done as soon as woken for */
      .help = "steps of so many rows, which are those of prompts, go through the layers in two "
              "groups, so that workers compute one while the other is on the wire; 0: never"},
+    {"speculation", "mode", HD_CONFIG_ENUM, AT(speculation), .words = speculations,
+     .preset = "auto",
+     .help =
+         "rows of guessed tokens are computed with the known ones, and those count that turn out "
+         "right: the same text in fewer steps; auto: what the text repeats, when it pays; ngram: "
+         "likewise, whatever the rows cost, for slow links; off: never"},
+    {"speculation", "max_rows", HD_CONFIG_UINT, AT(draft_rows), .min = 1,
+     .max = HD_LEADER_MAX_DRAFTS, .preset = "32",
+     .help = "rows of guessed tokens in a step, of all answers together"},
     {"cache", "kv_type", HD_CONFIG_ENUM, AT(kv_type), .words = kv_types, .preset = "f16",
      .help = "the type of K/V rows in the workers' memory"},
     {"cache", "memory", HD_CONFIG_SIZE, AT(cache_memory), .min = 0, .max = MAX_CACHE_MEMORY,

@@ -136,13 +136,16 @@ static json_t *engine_json(const struct hd_leader *l)
                               "positions", (json_int_t)s.kept_positions, "limit",
                               (json_int_t)hd_engine_live_limit(l->engine)->cached, "evictions",
                               (json_int_t)s.evictions);
-    return json_pack("{si si sI sI sI sI sI sI sI sI so so*}", "waiting", (int)s.waiting, "running",
-                     (int)s.running, "requests", (json_int_t)s.requests, "tokens",
+    json_t *speculation =
+        json_pack("{sI sI sI}", "drafted", (json_int_t)s.drafted, "accepted",
+                  (json_int_t)s.accepted, "steps_saved", (json_int_t)s.steps_saved);
+    return json_pack("{si si sI sI sI sI sI sI sI sI so so so*}", "waiting", (int)s.waiting,
+                     "running", (int)s.running, "requests", (json_int_t)s.requests, "tokens",
                      (json_int_t)s.tokens, "prompt_tokens", (json_int_t)s.prompt_tokens, "steps",
                      (json_int_t)s.steps, "rows", (json_int_t)s.rows, "wide_rows",
                      (json_int_t)s.wide_rows, "logits_again", (json_int_t)s.logits_again,
-                     "leader_us", (json_int_t)s.leader_us, "prefix_cache", cache, "experts",
-                     experts);
+                     "leader_us", (json_int_t)s.leader_us, "prefix_cache", cache, "speculation",
+                     speculation, "experts", experts);
 }
 
 /* Oldest first, as many as the ring still holds. */

@@ -192,15 +192,6 @@ static bool is_worth_keeping(const struct hd_engine *e, const struct hd_request 
            r->done >= HD_PREFIX_BLOCK && r->done > b->shared;
 }
 
-/* Rows of a step that was given up: whoever goes on with it may have others there. */
-static void cut_behind(struct hd_engine *e, struct hd_request *r)
-{
-    if (r->sent <= r->done)
-        return;
-    e->o.ops.sequence_cut(e->o.ops.arg, r->sequence, r->done);
-    r->sent = r->done;
-}
-
 void hd_cache_end(struct hd_engine *e, struct hd_request *r)
 {
     struct hd_branch *b = &e->prefixes.of[r->sequence];
@@ -212,7 +203,7 @@ void hd_cache_end(struct hd_engine *e, struct hd_request *r)
         e->o.ops.sequence_close(e->o.ops.arg, r->sequence);
     } else {
         b->doomed = b->doomed || !keep;
-        cut_behind(e, r);
+        hd_request_cut(e, r, r->done); /* of a step that was given up */
         hd_prefixes_keep(&e->prefixes, r->sequence, r->done);
         r->tokens = NULL; /* the branch's */
         e->o.ops.sequence_kept(e->o.ops.arg, r->sequence, true);

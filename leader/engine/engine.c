@@ -65,6 +65,7 @@ int hd_engine_new(struct hd_engine **out, const struct hd_engine_options *o, str
     if (!e)
         return hd_fail(err, HD_E_NOMEM, "no memory for the engine");
     e->o = *o;
+    e->speculation.max_rows = o->max_drafts;
     e->limit = (struct hd_live_limit){.logged = UINT64_MAX, .held = UINT64_MAX};
     if (e->o.max_sequences > HD_MAX_SEQUENCES)
         e->o.max_sequences = HD_MAX_SEQUENCES;
@@ -330,6 +331,7 @@ void hd_engine_failover(struct hd_engine *e, const struct hd_failover *f)
 void hd_engine_get_stats(const struct hd_engine *e, struct hd_engine_stats *s)
 {
     *s = e->stats;
+    s->steps_saved = (uint64_t)e->speculation.saved;
     s->waiting = e->n_waiting;
     s->running = e->n_running;
     s->expert_rows = e->route.rows;

@@ -2,7 +2,8 @@
  *
  * The engine holds the residual stream of the rows in the step, normalises, hands out half-steps,
  * adds up what comes back, samples, and schedules sequences (continuous batching: every step takes
- * one row of each answering sequence and a chunk of a prompt). It knows no sockets and no workers:
+ * one row of each answering sequence, guesses of what follows (drafts.h) and a chunk of a prompt).
+ * It knows no sockets and no workers:
  * the daemon gives half-steps to the core and results to the engine.
  *
  *   next step -> [ATTENTION l, FFN l] for each layer -> LOGITS (only if a row is sampled) -> sample
@@ -34,6 +35,7 @@ struct hd_half_work {
     enum hd_half half;
     uint32_t layer;
     unsigned group, groups; /* of so many */
+    bool drafted;           /* rows of guesses are among them: op sequence_cut may follow */
     size_t rows;
     const uint8_t *x;          /* [rows][row_bytes], normalised, as they travel */
     size_t row_bytes;          /* hd_model_row_bytes */
@@ -64,6 +66,8 @@ struct hd_engine_ops {
     void (*sequence_kept)(void *arg, uint32_t sequence, bool kept);
     /* Between two steps of it: rows from `positions` on are given up. */
     void (*sequence_cut)(void *arg, uint32_t sequence, uint32_t positions);
+    /* May the next step have rows of guesses? NULL: always. */
+    bool (*may_draft)(void *arg);
 };
 
 struct hd_engine_options {
@@ -81,6 +85,8 @@ struct hd_engine_options {
     unsigned sequences;         /* numbers for them and for those that are kept; 0: as many */
     unsigned max_rows;          /* of a step */
     unsigned max_queue;         /* waiting requests */
+    unsigned max_drafts;        /* rows of guesses in a step; 0: none (drafts.h) */
+    bool draft_always;          /* ... as many as are likely, whatever their rows cost */
     uint32_t context;           /* positions of a sequence */
     struct hd_serving *serving; /* counts queue and token times there; NULL: nowhere */
 };
@@ -175,6 +181,8 @@ struct hd_engine_stats {
     const uint64_t *expert_rows; /* [n_experts]: rows that took each, in all layers; the engine's */
     /* Of prompts: tokens that were looked for, and that were there. */
     uint64_t asked_tokens, reused_tokens;
+    /* Rows of guesses, those that were right, and steps that these made unnecessary. */
+    uint64_t drafted, accepted, steps_saved;
     unsigned kept;           /* sequences of ended requests */
     uint64_t kept_positions; /* of their own */
     uint64_t evictions;

@@ -8,6 +8,7 @@
 
 #include "common/model/arch.h"
 #include "leader/engine/adjust.h"
+#include "leader/engine/drafts.h"
 #include "leader/engine/engine.h"
 #include "leader/engine/logits.h"
 #include "leader/engine/pace.h"
@@ -26,8 +27,9 @@ struct hd_request {
     int32_t *tokens;            /* [capacity] */
     struct hd_token_bias *bias; /* o.sampling's */
     uint32_t capacity, n_tokens, n_prompt, n_known;
-    uint32_t done;     /* positions committed */
-    uint32_t sent;     /* ... or in a step that was begun */
+    uint32_t done; /* positions committed */
+    uint32_t sent; /* ... or in a step that was begun */
+    struct hd_drafts drafts;
     uint32_t reused;   /* ... of which it found so many when it began */
     uint64_t lineage;  /* sequences whose rows went into its own (a mask), with its own */
     uint32_t prompted; /* tokens of the prompt of which its client heard that they are computed */
@@ -48,10 +50,15 @@ struct hd_row {
     struct hd_request *r;
     uint32_t position;
     int32_t shift;
+    int32_t input; /* the token that it is of */
+    bool drafted;  /* which is a guess */
+    bool adjusts;  /* ... whose token was to be sampled so (hd_sampling_adjusts) */
+    bool spoiled;  /* ... and it cannot be computed: as if the guess were wrong */
     bool sampled;  /* its logits are wanted */
     bool all;      /* ... every one of them: the best few did not do */
-    int32_t token; /* ... and this is what they gave */
-    bool bad;      /* a worker saw a number that is not finite in the half-step in hand */
+    bool decided;  /* ... and this is what they gave: */
+    int32_t token;
+    bool bad; /* a worker saw a number that is not finite in the half-step in hand */
 };
 
 /* Neighbouring rows of the step in hand that walk through the layers together. What work points at
@@ -99,6 +106,7 @@ struct hd_engine {
     struct hd_adjust adjust;
     struct hd_step_pace pace;
     size_t answering; /* rows of the step in hand that are none of a prompt */
+    struct hd_speculation speculation;
 
     struct hd_ended_request ended[HD_ENDED_REQUESTS]; /* a ring */
     uint64_t n_ended;
@@ -153,8 +161,15 @@ uint64_t hd_cache_doomed(const struct hd_engine *e);
 void hd_cache_free(struct hd_engine *e);
 
 /* schedule.c */
+/* All but the last of its tokens have K/V. */
+static inline bool hd_request_answers(const struct hd_request *r)
+{
+    return !r->cancelled && r->n_tokens - r->done == 1;
+}
 void hd_schedule_admit(struct hd_engine *e);
 void hd_schedule_rows(struct hd_engine *e);
+/* Workers' rows of it from `positions` on, if there are any, are given up. No step holds it. */
+void hd_request_cut(struct hd_engine *e, struct hd_request *r, uint32_t positions);
 void hd_request_again(struct hd_engine *e, struct hd_request *r);
 void hd_request_release(struct hd_engine *e, struct hd_request *r);
 void hd_request_free(struct hd_request *r); /* one that has no sequence */

@@ -88,25 +88,13 @@ bool hd_request_stops(const struct hd_engine *e, const struct hd_request_options
     return e->o.tokenizer ? hd_tokenizer_is_stop(e->o.tokenizer, id) : id == e->o.model->eos;
 }
 
-/* Is the row the last of what its request knows, and is another token wanted? */
+/* Is the row the last of what its request knows, or of a guess behind it, and is another token
+ * wanted? */
 static bool is_answered(const struct hd_row *row)
 {
     const struct hd_request *r = row->r;
     return row->sampled && !r->cancelled && !r->ended && !r->bad &&
-           row->position + 1 == r->n_tokens && r->n_tokens - r->n_prompt < r->o.max_tokens;
-}
-
-/* False: there is no token to sample; the request ends with why. */
-static bool adjust(struct hd_engine *e, struct hd_row *row, struct hd_distribution *d)
-{
-    struct hd_request *r = row->r;
-    struct hd_error err = {0};
-    if (!hd_sampling_adjusts(&r->o.sampling) ||
-        hd_adjust_apply(&e->adjust, &r->o.sampling, r->tokens, r->n_prompt, r->n_tokens, d, &err) ==
-            0)
-        return true;
-    hd_request_end(e, r, HD_FINISH_ERROR, err.text);
-    return false;
+           row->position + 1 >= r->n_tokens && row->position + 1 - r->n_prompt < r->o.max_tokens;
 }
 
 /* The grammar, if there is one, hears of the token; false: the request has ended. */
@@ -119,24 +107,52 @@ static bool take(struct hd_engine *e, struct hd_request *r, int32_t id)
     return false;
 }
 
+/* The token at `index` of the answer, behind `n_tokens`. HD_SAMPLE_MORE: every logit is needed. */
+static int32_t sample(struct hd_engine *e, const struct hd_row *row, size_t at)
+{
+    struct hd_distribution d;
+    hd_logits_distribution(&e->logits, at, &d);
+    return hd_sample(&row->r->o.sampling, row->position + 1 - row->r->n_prompt, &d);
+}
+
+/* ... of what the tokens so far change, which is known when its turn comes; all logits are there.
+ * False: there is none, the request ends with why. */
+static bool sample_adjusted(struct hd_engine *e, struct hd_row *row, size_t at)
+{
+    struct hd_request *r = row->r;
+    struct hd_distribution d;
+    struct hd_error err = {0};
+    hd_logits_distribution(&e->logits, at, &d);
+    if (hd_adjust_apply(&e->adjust, &r->o.sampling, r->tokens, r->n_prompt, r->n_tokens, &d, &err) <
+        0) {
+        hd_request_end(e, r, HD_FINISH_ERROR, err.text);
+        return false;
+    }
+    row->token = hd_sample(&r->o.sampling, r->n_tokens - r->n_prompt, &d);
+    return true;
+}
+
+/* What comes before a guess, in the row before it, is what was guessed. */
+static bool goes_on(const struct hd_row *row)
+{
+    return !row->drafted || (!row->spoiled && row[-1].decided && row[-1].token == row->input);
+}
+
 bool hd_step_decide(struct hd_engine *e)
 {
     bool decided = true;
     size_t at = 0;
     for (size_t i = 0; i < e->n_rows; i++) {
         struct hd_row *row = &e->rows[i];
-        struct hd_distribution d;
         size_t logits = at;
         at += row->sampled;
-        if (!is_answered(row))
+        row->decided =
+            is_answered(row) && goes_on(row) && !hd_sampling_adjusts(&row->r->o.sampling);
+        if (!row->decided)
             continue;
-        hd_logits_distribution(&e->logits, logits, &d);
-        if (!adjust(e, row, &d))
-            continue;
-        const struct hd_request *r = row->r;
-        row->token = hd_sample(&r->o.sampling, r->n_tokens - r->n_prompt, &d);
-        row->all = row->token == HD_SAMPLE_MORE;
-        decided &= !row->all;
+        row->token = sample(e, row, logits);
+        row->all = row->all || row->token == HD_SAMPLE_MORE;
+        decided &= row->token != HD_SAMPLE_MORE;
     }
     if (!decided) {
         e->stats.logits_again++;
@@ -175,10 +191,25 @@ static void first_prompt_token(struct hd_request *r)
     r->ev.on_token(r->arg, &t);
 }
 
-static void use_row(struct hd_engine *e, const struct hd_row *row, size_t at)
+/* A guess was right if it is the token that has come since: its row counts. If a grammar has begun
+ * or ceased to hold by that token, other logits are wanted than are there: the next step has them.
+ */
+static bool was_right(struct hd_engine *e, const struct hd_row *row)
 {
     struct hd_request *r = row->r;
-    if (r->cancelled || r->ended)
+    if (row->adjusts != hd_sampling_adjusts(&r->o.sampling))
+        return false;
+    if (row->spoiled || row->position + 1 != r->n_tokens || r->tokens[row->position] != row->input)
+        return false;
+    r->done = row->position + 1;
+    hd_cache_committed(e, r);
+    return true;
+}
+
+static void use_row(struct hd_engine *e, struct hd_row *row, size_t at)
+{
+    struct hd_request *r = row->r;
+    if (r->cancelled || r->ended || (row->drafted && !was_right(e, row)))
         return;
     if (r->ev.on_logits && r->o.prompt_logprobs) {
         struct hd_candidate *c;
@@ -194,7 +225,8 @@ static void use_row(struct hd_engine *e, const struct hd_row *row, size_t at)
     }
     if (r->o.prompt_logprobs && r->n_prompt == 1 && r->scored == 0 && r->n_tokens == 1)
         first_prompt_token(r);
-    answer(e, r, at, row->token);
+    if (row->decided || !is_answered(row) || sample_adjusted(e, row, at))
+        answer(e, r, at, row->token);
 }
 
 /* How far the prompt is, behind the last of the step's rows of it. */
@@ -213,6 +245,8 @@ static void commit(struct hd_engine *e)
 {
     for (size_t i = 0; i < e->n_rows; i++) {
         struct hd_request *r = e->rows[i].r;
+        if (e->rows[i].drafted)
+            continue;
         if (e->rows[i].position < r->n_prompt && r->done <= e->rows[i].position)
             e->stats.prompt_tokens++;
         r->done = e->rows[i].position + 1;
@@ -223,12 +257,32 @@ static void commit(struct hd_engine *e)
     }
 }
 
+/* Of each request that had guesses: how many were right; the others are cut. Each that was right is
+ * a step less for one of those that answer. */
+static void settle_drafts(struct hd_engine *e)
+{
+    uint32_t all = 0, answering = 0;
+    for (size_t i = 0; i < e->n_rows; i++) {
+        struct hd_request *r = e->rows[i].r;
+        answering += e->rows[i].sampled && !e->rows[i].drafted;
+        if (!e->rows[i].drafted || (i + 1 < e->n_rows && e->rows[i + 1].r == r))
+            continue;
+        uint32_t first = e->rows[i].position + 1 - r->drafts.n;
+        uint32_t right = r->done > first ? r->done - first : 0;
+        hd_drafts_judge(e, r, right, r->ended || r->cancelled);
+        hd_request_cut(e, r, r->done);
+        all += right;
+    }
+    e->speculation.saved += answering > 0 ? (double)all / answering : 0;
+}
+
 void hd_step_finish(struct hd_engine *e)
 {
     size_t at = 0;
     e->stats.steps++;
     e->stats.rows += e->n_rows;
     hd_pace_end(&e->pace, e->answering, e->n_rows - e->answering, hd_now_us());
+    hd_drafts_ended(e);
     e->o.ops.step_done(e->o.ops.arg, e->step);
     commit(e);
     for (size_t i = 0; i < e->n_rows; i++)
@@ -237,6 +291,7 @@ void hd_step_finish(struct hd_engine *e)
     for (size_t i = 0; i < e->n_rows; i++)
         if (e->rows[i].sampled)
             use_row(e, &e->rows[i], at++);
+    settle_drafts(e);
     hd_step_abandon(e);
     hd_requests_sweep(e);
     hd_engine_kick(e);

@@ -16,6 +16,14 @@ static size_t count_sequences(const struct hd_engine *e, size_t first, size_t n_
     return n;
 }
 
+static bool has_drafts(const struct hd_engine *e, size_t first, size_t n_rows)
+{
+    for (size_t i = first; i < first + n_rows; i++)
+        if (e->rows[i].drafted)
+            return true;
+    return false;
+}
+
 static void set_group(struct hd_engine *e, unsigned group, size_t first, size_t n_rows)
 {
     struct hd_seq_rows *by_sequence = e->by_sequence + first;
@@ -25,6 +33,7 @@ static void set_group(struct hd_engine *e, unsigned group, size_t first, size_t 
         .work = {.step = e->step,
                  .group = group,
                  .groups = e->n_groups,
+                 .drafted = has_drafts(e, first, n_rows),
                  .x = e->x + first * e->row_bytes,
                  .row_bytes = e->row_bytes,
                  .sequences = e->sequences + first,

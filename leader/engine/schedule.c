@@ -66,39 +66,60 @@ static void take_rows(struct hd_engine *e, struct hd_request *r, size_t most)
         bool sampled = is_sampled(r, p);
         if (sampled && r->o.prompt_logprobs && ++full > HD_MAX_FULL_ROWS)
             return;
-        e->rows[e->n_rows++] = (struct hd_row){.r = r, .position = p, .sampled = sampled};
+        e->rows[e->n_rows++] =
+            (struct hd_row){.r = r, .position = p, .input = r->tokens[p], .sampled = sampled};
     }
 }
 
-static bool is_answering(const struct hd_request *r)
+/* Behind the last that is known. */
+static void take_drafts(struct hd_engine *e, const struct hd_request *r)
 {
-    return r->n_tokens - r->done == 1;
+    for (uint32_t i = 0; i < r->drafts.n; i++)
+        e->rows[e->n_rows++] = (struct hd_row){.r = (struct hd_request *)r,
+                                               .position = r->n_tokens + i,
+                                               .input = r->tokens[r->n_tokens + i],
+                                               .drafted = true,
+                                               .adjusts = hd_sampling_adjusts(&r->o.sampling),
+                                               .sampled = true};
 }
 
-/* One row of every answering sequence, then prompt rows in order of arrival, as many as do not keep
- * those that answer waiting (pace.h). */
+/* One row of every answering sequence and guesses of what follows, then prompt rows in order of
+ * arrival, as many as do not keep those that answer waiting (pace.h). */
 void hd_schedule_rows(struct hd_engine *e)
 {
     e->n_rows = 0;
     for (struct hd_request *r = e->running; r; r = r->next)
-        if (!r->cancelled && is_answering(r) && e->n_rows < e->o.max_rows)
+        hd_request_cut(e, r, r->n_tokens); /* guesses of a step that was given up */
+    hd_drafts_plan(e);
+    for (struct hd_request *r = e->running; r; r = r->next)
+        if (hd_request_answers(r) && e->n_rows < e->o.max_rows) {
             take_rows(e, r, 1);
+            take_drafts(e, r);
+        }
     e->answering = e->n_rows;
     size_t end = e->n_rows + hd_pace_room(&e->pace, e->n_rows, e->o.max_rows - e->n_rows);
     bool scoring = false; /* one prompt with all its logits at a time */
     for (struct hd_request *r = e->running; r; r = r->next) {
-        if (r->cancelled || is_answering(r) || (scoring && r->o.prompt_logprobs))
+        if (r->cancelled || hd_request_answers(r) || (scoring && r->o.prompt_logprobs))
             continue;
         scoring |= r->o.prompt_logprobs;
         take_rows(e, r, end - e->n_rows);
     }
 }
 
+void hd_request_cut(struct hd_engine *e, struct hd_request *r, uint32_t positions)
+{
+    if (r->sent <= positions)
+        return;
+    e->o.ops.sequence_cut(e->o.ops.arg, r->sequence, positions);
+    r->sent = positions;
+}
+
 /* It has just become so long that all of its positions rotate by other angles: none of its K/V is
  * good any more, and it begins again from its first token. */
 void hd_request_again(struct hd_engine *e, struct hd_request *r)
 {
-    r->done = 0;
+    r->done = r->sent = 0;
     e->o.ops.sequence_close(e->o.ops.arg, r->sequence);
     e->o.ops.sequence_open(e->o.ops.arg, r->sequence, r->capacity);
 }
@@ -107,6 +128,7 @@ void hd_request_free(struct hd_request *r)
 {
     free(r->tokens);
     free(r->bias);
+    hd_drafts_deinit(&r->drafts);
     free(r->failovers);
     free(r);
 }

@@ -47,14 +47,20 @@ static int shift_for(const struct hd_engine *e, const struct hd_group *p, const 
 
 /* ---- Asking for half-steps ----*/
 
+/* The row cannot be computed. If it is of a guess, that comes to light when its turn comes. */
+static void spoil(struct hd_row *row)
+{
+    row->spoiled |= row->drafted;
+    row->r->bad |= !row->drafted;
+}
+
 /* Of the input that was put last. */
-static void route_row(struct hd_engine *e, const struct hd_group *p, size_t at,
-                      const struct hd_row *row)
+static void route_row(struct hd_engine *e, const struct hd_group *p, size_t at, struct hd_row *row)
 {
     size_t used = e->o.model->shape.n_used;
     if (!hd_route_row(&e->route, p->layer, e->normalised, e->experts + at * used,
                       e->weights + at * used))
-        row->r->bad = true;
+        spoil(row);
 }
 
 /* `at`: its place in the half-step, counted from the step's first row. */
@@ -137,7 +143,7 @@ static bool any_sampled(const struct hd_engine *e)
 static bool embed(struct hd_engine *e, size_t i)
 {
     struct hd_tensor t = e->o.model->embedding;
-    size_t token = (size_t)e->rows[i].r->tokens[e->rows[i].position], row = token;
+    size_t token = (size_t)e->rows[i].input, row = token;
     if (e->o.digests) {
         if (!hd_digests_row(e->o.digests, (uint32_t)token, e->embedding))
             return false;
@@ -159,9 +165,14 @@ static bool embed_all(struct hd_engine *e)
         struct hd_request *r = e->rows[i].r;
         if (r->ended || embed(e, i))
             continue;
+        if (e->rows[i].drafted) {
+            memset(e->residual + i * e->o.model->shape.dim, 0,
+                   e->o.model->shape.dim * sizeof *e->residual);
+            spoil(&e->rows[i]);
+            continue;
+        }
         good = false;
-        hd_request_end(e, r, HD_FINISH_ERROR,
-                       e->o.ops.wrong_row(e->o.ops.arg, r->tokens[e->rows[i].position]));
+        hd_request_end(e, r, HD_FINISH_ERROR, e->o.ops.wrong_row(e->o.ops.arg, e->rows[i].input));
     }
     return good;
 }
@@ -185,6 +196,7 @@ bool hd_step_begin(struct hd_engine *e)
     }
     e->step++;
     hd_pace_begin(&e->pace, now);
+    hd_drafts_begun(e);
     hd_groups_form(e);
     issue_ready(e);
     return true;
@@ -330,6 +342,7 @@ void hd_engine_reset_half(struct hd_engine *e, unsigned group)
     const struct hd_group *p = &e->groups[group];
     if (!is_in_hand(e, group))
         return;
+    hd_drafts_interrupted(e);
     if (p->half == HD_HALF_LOGITS)
         hd_logits_deinit(&e->logits);
     else
@@ -373,7 +386,8 @@ static void apply_sums(struct hd_engine *e, const struct hd_group *p)
     size_t dim = e->o.model->shape.dim;
     bool plain = is_plain(e, p);
     for (size_t i = p->first; i < p->first + p->n_rows; i++) {
-        e->rows[i].r->bad |= e->rows[i].bad;
+        if (e->rows[i].bad)
+            spoil(&e->rows[i]);
         if (p->half != HD_HALF_LOGITS && plain)
             hd_fixed_apply(e->o.kernels, e->residual + i * dim, e->acc + i * dim, e->rows[i].shift,
                            dim);
@@ -418,6 +432,8 @@ void hd_engine_half_done(struct hd_engine *e, unsigned group)
         hd_step_finish(e);
         return;
     }
+    if (again)
+        hd_drafts_interrupted(e);
     if (again)
         e->step++; /* with other wants it is another half-step: late answers are not taken for it */
     if (all_through(e))

@@ -61,6 +61,11 @@ static void op_half(void *arg, const struct hd_half_work *work)
     struct solo *f = arg;
     f->wanted = true;
     f->halves++;
+    for (size_t i = 0; i < work->rows && f->drafts > 0 && work->half == HD_HALF_ATTENTION; i++) {
+        uint32_t s = work->sequences[i];
+        bool first = i == 0 || work->sequences[i - 1] != s;
+        cr_assert_eq(work->positions[i], first ? f->positions[s] : work->positions[i - 1] + 1);
+    }
     memset(f->rows, 0, sizeof f->rows);
     for (size_t i = 0; i < work->n_sequences; i++)
         f->rows[work->by_sequence[i].sequence] = work->by_sequence[i].rows;
@@ -102,7 +107,8 @@ static struct hd_digests *digests_of(const struct hd_model *m)
 static void open_solo(struct solo *f, unsigned max_rows, enum hd_activations activations,
                       uint32_t blocks, uint64_t cached)
 {
-    *f = (struct solo){0};
+    unsigned drafts = f->drafts;
+    *f = (struct solo){.drafts = drafts};
     struct hd_error err = {0};
     tiny_model_open(&f->tiny, HD_F32);
     f->digests = digests_of(f->tiny.model);
@@ -122,6 +128,8 @@ static void open_solo(struct solo *f, unsigned max_rows, enum hd_activations act
         .sequences = cached ? 5 : 3,
         .max_rows = max_rows,
         .max_queue = 4,
+        .max_drafts = drafts,
+        .draft_always = true,
         .context = cached ? SOLO_CONTEXT : 60,
         .serving = &f->serving,
     };
@@ -136,12 +144,20 @@ static void open_solo(struct solo *f, unsigned max_rows, enum hd_activations act
 void solo_open_with(struct solo *f, unsigned max_rows, enum hd_activations activations,
                     uint32_t blocks)
 {
+    f->drafts = 0;
     open_solo(f, max_rows, activations, blocks, 0);
 }
 
 void solo_open_cached(struct solo *f, unsigned max_rows, uint64_t cached)
 {
+    f->drafts = 0;
     open_solo(f, max_rows, HD_ACTIVATIONS_F32, 0, cached);
+}
+
+void solo_open_drafting(struct solo *f, unsigned max_rows, unsigned drafts)
+{
+    f->drafts = drafts;
+    open_solo(f, max_rows, HD_ACTIVATIONS_F32, 0, 10000);
 }
 
 void solo_open(struct solo *f, unsigned max_rows)

@@ -6,7 +6,7 @@
 #include "leader/engine/engine.h"
 #include "tests/unit/engine/tiny_model.h"
 
-enum { SOLO_TOKENS = 64, SOLO_CONTEXT = 400 };
+enum { SOLO_TOKENS = 200, SOLO_CONTEXT = 400 };
 
 struct solo {
     struct tiny_model tiny;
@@ -16,6 +16,7 @@ struct solo {
     uint64_t open, kept;    /* sequences */
     uint32_t positions[64]; /* committed by sequence */
     uint32_t parent[64], shared[64];
+    unsigned drafts; /* rows of guesses in a step, at most */
     unsigned abandoned, largest, halves, cuts;
     bool wanted;                /* a half-step waits to be answered */
     uint32_t rows[64];          /* of it, by sequence */
@@ -43,6 +44,8 @@ void solo_open(struct solo *f, unsigned max_rows);
 /* ... with five numbers, a longer context, and so many positions of ended requests that are kept.
  */
 void solo_open_cached(struct solo *f, unsigned max_rows, uint64_t cached);
+/* ... with so many rows of guesses in a step, taken whatever they cost. */
+void solo_open_drafting(struct solo *f, unsigned max_rows, unsigned drafts);
 void solo_close(struct solo *f);
 
 /* Submit a request of `prompt` tokens for an answer of `answer`; `first` decides which, and in
