@@ -15,7 +15,7 @@ static const double expected[HD_DRAFT_CLASSES] = {0.25, 0.4, 0.55, 0.7, 0.85, 0.
 #define FADE         0.9
 #define US_SHARE     0.125 /* of a new time in the one that is known */
 #define ROW_COST     0.03  /* of a step, for a row more, before anything is known */
-#define WORTH        1.01  /* times as many tokens a second at least */
+#define WORTH        1.02  /* times as many tokens a second at least */
 #define LEAST_ODDS   0.02  /* less likely guesses are not looked at */
 
 static unsigned class_of(uint32_t length)

@@ -37,6 +37,7 @@ struct hd_drafts {
     struct hd_draft_odds odds[HD_DRAFT_CLASSES];
     unsigned kind;   /* of the guesses in hand, a class */
     uint32_t n;      /* of them, behind the tokens that are known */
+    bool sent;       /* workers may have rows of some that were not right */
     unsigned spared; /* times since there were guesses, none of which was worth it */
 };
 

@@ -72,10 +72,11 @@ static void take_rows(struct hd_engine *e, struct hd_request *r, size_t most)
 }
 
 /* Behind the last that is known. */
-static void take_drafts(struct hd_engine *e, const struct hd_request *r)
+static void take_drafts(struct hd_engine *e, struct hd_request *r)
 {
+    r->drafts.sent = r->drafts.n > 0;
     for (uint32_t i = 0; i < r->drafts.n; i++)
-        e->rows[e->n_rows++] = (struct hd_row){.r = (struct hd_request *)r,
+        e->rows[e->n_rows++] = (struct hd_row){.r = r,
                                                .position = r->n_tokens + i,
                                                .input = r->tokens[r->n_tokens + i],
                                                .drafted = true,
@@ -89,7 +90,8 @@ void hd_schedule_rows(struct hd_engine *e)
 {
     e->n_rows = 0;
     for (struct hd_request *r = e->running; r; r = r->next)
-        hd_request_cut(e, r, r->n_tokens); /* guesses of a step that was given up */
+        if (r->drafts.sent)
+            hd_request_cut(e, r, r->done); /* of a step that was given up, or whose end was */
     hd_drafts_plan(e);
     for (struct hd_request *r = e->running; r; r = r->next)
         if (hd_request_answers(r) && e->n_rows < e->o.max_rows) {
@@ -109,6 +111,7 @@ void hd_schedule_rows(struct hd_engine *e)
 
 void hd_request_cut(struct hd_engine *e, struct hd_request *r, uint32_t positions)
 {
+    r->drafts.sent = false;
     if (r->sent <= positions)
         return;
     e->o.ops.sequence_cut(e->o.ops.arg, r->sequence, positions);

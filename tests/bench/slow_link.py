@@ -34,10 +34,9 @@ def sh(*args):
 
 
 class Cable:
-    """We are the leader's machine; `prefix` runs a command on the workers'. `limit`: what tc puts on
-    each end."""
+    """We are the leader's machine; `prefix` runs a command on the workers'."""
 
-    def __init__(self, limit):
+    def __init__(self, mbit):
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.unshare(CLONE_NEWNET) != 0:
             raise SystemExit(f"no network namespace: {os.strerror(ctypes.get_errno())}")
@@ -51,6 +50,7 @@ class Cable:
             sh(*prefix, "ip", "link", "set", "lo", "up")
             sh(*prefix, "ip", "addr", "add", f"{address}/24", "dev", "cable")
             sh(*prefix, "ip", "link", "set", "cable", "up")
+            limit = ["tbf", "rate", f"{mbit}mbit", "burst", "16kb", "latency", "200ms"]
             sh(*prefix, "tc", "qdisc", "add", "dev", "cable", "root", *limit)
 
     def close(self):
@@ -59,16 +59,14 @@ class Cable:
 
 
 class Cluster(cluster.Base):
-    """Of a.model; `args` are the leader's."""
-
-    def __init__(self, a, cable, workers, *args):
+    def __init__(self, a, cable, workers, mode):
         self.folder = tempfile.mkdtemp(prefix="hydac-bench-")
         ports = os.path.join(self.folder, "ports.json")
         plain = ["--die-with-parent", "--cluster.tls=off", "--log-level", "warn"]
         self.processes = []
         self.start(
             [cluster.LEADER, *plain, "--model", a.model, "--listen", f"{LEADER_IP}:0"],
-            ["--http", "127.0.0.1:0", "--ports-file", ports, *args],
+            ["--http", "127.0.0.1:0", "--ports-file", ports, f"--compute.wire={mode}"],
             [f"--min-workers={workers}", "--state", self.folder],
         )
         told = cluster.until(lambda: cluster.read_json(ports), "the leader listens")
@@ -93,7 +91,7 @@ class Cluster(cluster.Base):
 
 def measure(a, cable, workers, mode, seed):
     """Tokens of the prompt and of the answer a second; bytes down and up for one of the latter."""
-    c = Cluster(a, cable, workers, f"--compute.wire={mode}")
+    c = Cluster(a, cable, workers, mode)
     try:
         c.client.complete(prompt(16, 1), 4)  # touches the weights
         t = c.client.complete(prompt(a.prompt, 2 + seed), a.tokens).timings
@@ -115,7 +113,7 @@ def main():
     a = p.parse_args()
     if not cluster.BUILD:
         p.error("set HYDAC_BUILD to the build folder")
-    cable = Cable(["tbf", "rate", f"{a.mbit}mbit", "burst", "16kb", "latency", "200ms"])
+    cable = Cable(a.mbit)
     print(f"### {os.path.basename(a.model)}, {a.mbit:g} Mbit/s, {os.cpu_count()} cores\n")
     print("| workers | wire | prefill tok/s | decode tok/s | bytes of an answer's token: down, up |")
     print("|---|---|---|---|---|")

@@ -150,6 +150,7 @@ static void admit(struct sim *s)
 void sim_engine_cut(struct sim *s, struct sim_request *r, uint32_t sequence, uint32_t positions)
 {
     struct hd_event ev = {.type = HD_EV_SEQ_CUT, .cut = {sequence, positions}};
+    r->guessed = false;
     if (r->sent <= positions)
         return;
     r->sent = positions;
@@ -167,6 +168,7 @@ static void take_drafts(struct sim *s, struct sim_request *r)
         e->rows[e->n_rows++] = (struct sim_step_row){
             .r = r, .position = p, .sampled = true, .token = token, .residual = embed(r, p, token)};
         s->drafted++;
+        r->guessed = true;
     }
 }
 
@@ -178,7 +180,8 @@ static void take_rows(struct sim *s)
         struct sim_request *r = &e->requests[i];
         if (r->sequence < 0 || r->ends || r->cancelled)
             continue;
-        sim_engine_cut(s, r, (uint32_t)r->sequence, r->n_tokens); /* guesses that were given up */
+        if (r->guessed) /* of a step that was given up, or whose end was */
+            sim_engine_cut(s, r, (uint32_t)r->sequence, r->done);
         uint32_t most = 1 + (uint32_t)sim_below(s, 4), p = r->done;
         for (; p < r->n_tokens && most-- > 0 && e->n_rows < SIM_ROWS; p++)
             e->rows[e->n_rows++] = (struct sim_step_row){

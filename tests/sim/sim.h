@@ -153,6 +153,7 @@ struct sim_request {
     uint64_t lineage;                     /* sequences whose rows went into its own (a mask) */
     int sequence;                         /* -1: waits, or has ended */
     bool submitted, cancelled;
+    bool guessed;  /* workers may have rows of guesses that were not right */
     unsigned ends; /* must come to 1 */
     bool wrong;    /* a token was not what it must be */
     bool failed;   /* ended with an error */
