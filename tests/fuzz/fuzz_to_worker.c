@@ -127,6 +127,14 @@ static void take_digests(struct hd_check *c, const Hydac__V1__PieceDigests *m)
     FUZZ_CHECK(m->count * sizeof *digests <= hd_check_limits(c).max_payload);
 }
 
+static void take_cut(const struct hd_check *c, const Hydac__V1__SequenceCut *m)
+{
+    struct hd_error err;
+    if (hd_check_cut(c, m, &err) == 0 &&
+        (m->sequence >= c->sizes.max_sequences || m->positions > c->sizes.max_positions))
+        abort();
+}
+
 static const ProtobufCMessageDescriptor *const messages[] = {
     &hydac__v1__welcome__descriptor,
     &hydac__v1__assign_heads__descriptor,
@@ -178,7 +186,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         take_audit(&c, (const Hydac__V1__Audit *)m,
                    ((const Hydac__V1__Audit *)m)->n_sequences * 64 * sizeof(float));
     else if (kind == 16)
-        hd_check_cut(&c, (const Hydac__V1__SequenceCut *)m, NULL);
+        take_cut(&c, (const Hydac__V1__SequenceCut *)m);
     else if (kind == 13)
         take_digests(&c, (const Hydac__V1__PieceDigests *)m);
     protobuf_c_message_free_unpacked(m, NULL);
