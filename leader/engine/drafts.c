@@ -7,8 +7,8 @@
 #include <math.h>
 
 /* Guesses of a class are right so often before anything is known, with the weight of so many; the
- * classes are matches of 2, 3, 4 and 5, 6 to 9, 10 and more tokens. */
-static const double expected[HD_DRAFT_CLASSES] = {0.25, 0.4, 0.55, 0.7, 0.85, 0.9};
+ * classes are matches of 1, 2, 3, 4 and 5, 6 to 9, 10 and more tokens. */
+static const double expected[HD_DRAFT_CLASSES] = {0.12, 0.25, 0.4, 0.55, 0.7, 0.85};
 #define PRIOR_OF_ALL 8.0
 #define PRIOR        2.0
 #define FADE_OF_ALL  0.99 /* what a guess leaves of those before it */
@@ -20,7 +20,7 @@ static const double expected[HD_DRAFT_CLASSES] = {0.25, 0.4, 0.55, 0.7, 0.85, 0.
 
 static unsigned class_of(uint32_t length)
 {
-    return length < 3 ? 0 : length < 4 ? 1 : length < 6 ? 2 : length < 10 ? 3 : 4;
+    return length < 4 ? length - 1 : length < 6 ? 3 : length < 10 ? 4 : 5;
 }
 
 void hd_drafts_deinit(struct hd_drafts *d)

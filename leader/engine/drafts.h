@@ -18,7 +18,7 @@
 
 #define HD_DRAFTS_MOST   16  /* of one request in one step */
 #define HD_DRAFT_ROWS    128 /* rows of a step whose times are told apart */
-#define HD_DRAFT_CLASSES 6   /* of matches, by their length; the last: what a grammar forces */
+#define HD_DRAFT_CLASSES 6   /* of matches, by their length */
 #define HD_DRAFT_PATIENCE                                                                          \
     64 /* steps until what does not pay, or is not known any more, is tried                        \
         */

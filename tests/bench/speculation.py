@@ -140,13 +140,14 @@ def forward(a, b, late_s):
     pieces = queue.SimpleQueue()
 
     def write():
-        for at, piece in iter(pieces.get, None):
-            time.sleep(max(0, at - time.monotonic()))
-            b.sendall(piece)
-        b.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):
+            for at, piece in iter(pieces.get, None):
+                time.sleep(max(0, at - time.monotonic()))
+                b.sendall(piece)
+            b.shutdown(socket.SHUT_WR)
 
     def read():
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(OSError):
             while piece := a.recv(1 << 18):
                 pieces.put((time.monotonic() + late_s, piece))
         pieces.put(None)

@@ -20,6 +20,9 @@ Test(drafts, guesses_follow_the_longest_match)
     uint32_t length;
     cr_assert(hd_ngrams_reserve(&g, 40));
     cr_assert_eq(hd_ngrams_guess(&g, text, 4, out, 6, &length), 0, "nothing has come twice");
+    cr_assert_eq(hd_ngrams_guess(&g, text, 6, out, 2, &length), 2);
+    cr_assert_eq(length, 1);
+    cr_assert_arr_eq(out, ((int32_t[]){3, 4}), 2 * sizeof *out);
     cr_assert_eq(hd_ngrams_guess(&g, text, 7, out, 6, &length), 6);
     cr_assert_eq(length, 2);
     cr_assert_arr_eq(out, ((int32_t[]){4, 9, 2, 3, 4, 9}), sizeof out, "and that again");
