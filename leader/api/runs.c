@@ -155,6 +155,16 @@ static void refuse(struct hd_call *c, unsigned status, const char *code, const c
     hd_call_refuse(c, &r);
 }
 
+/* Who does not serve yet may know of it in a moment. */
+static void refuse_unknown(struct hd_call *c)
+{
+    const char *why = c->api->o.backend.not_ready(c->api->o.backend.arg);
+    if (why)
+        refuse(c, 503, "not_ready", why);
+    else
+        refuse(c, 404, "unknown_request", "Nothing is known of such a request.");
+}
+
 static void read_run(struct hd_call *c, struct hd_run *run)
 {
     const char *last = MHD_lookup_connection_value(c->conn, MHD_HEADER_KIND, "Last-Event-ID");
@@ -326,8 +336,7 @@ bool hd_run_start(struct hd_call *c, const struct hd_form *form)
                 snprintf(run->client_id, sizeof run->client_id, "%s", id);
             read_run(c, run);
         } else if (last && last[0])
-            refuse(c, 404, "unknown_request",
-                   "Nothing is known of a request of which the last event has this id.");
+            refuse_unknown(c);
         else if (id)
             begin(c, form, id, body);
         else
@@ -341,14 +350,12 @@ void hd_get_request_events(struct hd_call *c, const char *rest)
     const char *end = strchr(rest, '/');
     struct hd_run *run =
         end && strcmp(end, "/events") == 0 ? find(c, rest, (size_t)(end - rest)) : NULL;
-    const char *why = c->api->o.backend.not_ready(c->api->o.backend.arg);
-    if (run) {
-        run->claimed = true;
-        read_run(c, run);
-    } else if (why)
-        refuse(c, 503, "not_ready", why);
-    else
-        refuse(c, 404, "unknown_request", "Nothing is known of a request of this id.");
+    if (!run) {
+        refuse_unknown(c);
+        return;
+    }
+    run->claimed = true;
+    read_run(c, run);
 }
 
 /* ---- Orphans ----*/

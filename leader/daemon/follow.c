@@ -12,14 +12,6 @@ static bool serves(const struct hd_leader *l)
     return !l->closing && !hd_leaders_standby(l);
 }
 
-static bool has_worker(const struct hd_leader *l)
-{
-    for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
-        if (l->slots[s])
-            return true;
-    return false;
-}
-
 /* ---- Telling ----*/
 
 static void send_to(struct hd_other_leader *o, const Hydac__V1__Records *m)
@@ -254,7 +246,7 @@ static void adopt(struct hd_leader *l, struct hd_record *r)
 
 void hd_follow_serve(struct hd_leader *l)
 {
-    if (!serves(l) || !l->api || !has_worker(l) || hd_digests_not_ready(l))
+    if (!serves(l) || !l->api || hd_digests_not_ready(l))
         return;
     l->follow.book.term = l->role.term;
     bool any = false;

@@ -3,8 +3,8 @@
  *
  * Happy path: a request is submitted -> its record goes to every standby that follows; they say
  * that they have it, and then its first token may leave -> its tokens, with each tick -> its end.
- * The first worker comes to a standby: what its book has is submitted, with the tokens that are
- * known.
+ * A standby does not see who serves any more: what its book has is submitted, with the tokens that
+ * are known, and waits for workers.
  * Failure modes: 1. no standby is there: nothing is waited for; 2. one does not answer within
  * HD_FOLLOW_WAIT_MS: the answer goes on without, the log and the status say so, and it is not
  * waited for until it has caught up; 3. one reads too slowly: it is told nothing until it has, and
@@ -45,7 +45,8 @@ struct hd_follow {
 int hd_follow_init(struct hd_leader *l, struct hd_error *err);
 void hd_follow_close(struct hd_leader *l);
 void hd_follow_tick(struct hd_leader *l, uint64_t now_us);
-/* A worker is with it: what was begun elsewhere goes on here. */
+/* What was begun elsewhere goes on here, if nobody else serves: it waits for workers like any other
+ * request. */
 void hd_follow_serve(struct hd_leader *l);
 /* Another leader serves: this one knows of nothing any more until that one tells. Its clients hear
  * no more of its answers. */

@@ -2,6 +2,7 @@
 #include "leader/daemon/journal.h"
 
 #include "common/net/frame.h"
+#include "common/util/state_dir.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -162,7 +163,9 @@ int hd_journal_open(struct hd_journal *j, const char *folder, struct hd_book *bo
 {
     *j = (struct hd_journal){.log = log, .fd = -1};
     snprintf(j->path, sizeof j->path, "%s/answers.journal", folder);
-    int rc = read_file(j, book, err);
+    int rc = hd_state_dir_make(folder, err);
+    if (rc == 0)
+        rc = read_file(j, book, err);
     if (rc < 0) {
         j->path[0] = '\0';
         return rc;

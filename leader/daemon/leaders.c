@@ -228,9 +228,9 @@ void hd_leaders_tick(struct hd_leader *l, uint64_t now)
         r->standby[0] = '\0';
     if (was && !r->standby[0])
         hd_info(l->o.log, "may_serve", "term=%" PRIu64, r->term);
-    if (!was && r->standby[0]) {
+    if (!was && r->standby[0])
         step_down(l);
-    }
+    hd_follow_serve(l);
 }
 
 /* ---- Others ask ----*/
