@@ -36,11 +36,6 @@ void hd_up_wake(uv_async_t *a)
     }
 }
 
-const char *hd_up_url(const struct hd_up *u)
-{
-    return u->url;
-}
-
 void hd_up_kill(struct hd_up *u, uint64_t workers)
 {
     atomic_fetch_or(&u->to_kill, workers);

@@ -4,9 +4,9 @@
  * -> the ready file is written -> a signal -> SIGTERM to all -> all have ended -> cleaned up.
  *
  * Failure modes: 1. a process ends before the cluster serves: all end, status 1; 2. a worker dies
- * later: reported, the others go on (--restart: started again); 3. the leader dies: all end, status
- * 1; 4. a child ignores SIGTERM: SIGKILL after STOP_MS; 5. we are killed: the children were started
- * with --die-with-parent. */
+ * later: reported, the others go on (--restart: started again); 3. the last leader dies: all end,
+ * status 1; 4. a child ignores SIGTERM: SIGKILL after STOP_MS; 5. we are killed: the children were
+ * started with --die-with-parent. */
 #include "leader/ctl/ctl.h"
 #include "leader/ctl/files.h"
 #include "leader/ctl/http.h"
@@ -25,12 +25,11 @@
 #define LOOK_EVERY 5    /* polls: what is shown of the start */
 #define LOOK_MS    200  /* between looks for what a loss has cost, so often at most: */
 #define MAX_LOOKS  50
-#define RESTART_MS 1000 /* a worker that dies at once must not be started in a tight loop */
 
 /* ---- Stopping ----*/
 static unsigned count_running(const struct hd_up *u)
 {
-    unsigned n = u->leader.running;
+    unsigned n = hd_up_leaders_running(u);
     for (uint64_t i = 0; i < u->o->workers; i++)
         n += u->workers[i].running;
     return n;
@@ -40,7 +39,7 @@ static void kill_all(struct hd_up *u, int number)
 {
     for (uint64_t i = 0; i < u->o->workers; i++)
         hd_child_kill(&u->workers[i], number);
-    hd_child_kill(&u->leader, number);
+    hd_up_kill_leaders(u, number);
 }
 
 static void close_handle(uv_handle_t *h, void *arg)
@@ -59,6 +58,8 @@ static void finish_if_alone(struct hd_up *u)
             close_handle((uv_handle_t *)&u->signals[i], NULL);
         for (uint64_t i = 0; i < u->o->workers; i++)
             close_handle((uv_handle_t *)&u->restarts[i], NULL);
+        for (uint64_t i = 0; i < u->n_leaders; i++)
+            close_handle((uv_handle_t *)&u->leaders[i].restart, NULL);
     }
 }
 
@@ -73,8 +74,8 @@ static void terminate(struct hd_up *u, bool workers_too)
 {
     for (uint64_t i = 0; workers_too && i < u->o->workers; i++)
         hd_child_kill(&u->workers[i], SIGTERM);
-    if (!u->o->client || count_running(u) == u->leader.running)
-        hd_child_kill(&u->leader, SIGTERM);
+    if (!u->o->client || count_running(u) == hd_up_leaders_running(u))
+        hd_up_kill_leaders(u, SIGTERM);
 }
 
 void hd_up_stop(struct hd_up *u, int status)
@@ -106,47 +107,6 @@ static void add_list(struct hd_command_line *l, const struct hd_arg_list *list)
 {
     for (size_t i = 0; i < list->n; i++)
         hd_command_add(l, list->items[i]);
-}
-
-static void on_leader_ended(struct hd_child *c)
-{
-    struct hd_up *u = c->owner;
-    if (u->state != UP_STOPPING)
-        fprintf(stderr, "hydac: the leader (pid %d) %s\n", c->pid, c->how);
-    hd_up_stop(u, 1);
-}
-
-static int start_leader(struct hd_up *u, struct hd_error *err)
-{
-    char http[32], state[PATH_MAX + 16], min[24];
-    struct hd_command_line l = {.n = 0};
-    snprintf(http, sizeof http, "127.0.0.1:%u", (unsigned)u->o->port);
-    snprintf(min, sizeof min, "%u", (unsigned)u->o->workers);
-    snprintf(state, sizeof state, "%s/leader", u->folder);
-    unlink(u->ports_file);
-    int rc = hd_make_folders(state, err);
-    if (rc < 0)
-        return rc;
-    hd_command_add(&l, u->leader_program);
-    hd_command_add_option(&l, "--model", u->o->model);
-    hd_command_add_option(&l, "--listen", "127.0.0.1:0");
-    if (u->socket[0])
-        hd_command_add_option(&l, "--cluster.socket", u->socket);
-    hd_command_add_option(&l, "--http", http);
-    hd_command_add_option(&l, "--state", state);
-    hd_command_add_option(&l, "--min-workers", min);
-    hd_command_add_option(&l, "--recovery", u->o->recovery);
-    hd_command_add_option(&l, "--ports-file", u->ports_file);
-    hd_command_add_option(&l, "--log-level", u->o->log_level);
-    if (u->o->wire)
-        hd_command_add_option(&l, "--compute.wire", u->o->wire);
-    if (u->o->client) { /* what is measured is one plan: a busy machine makes workers slow */
-        hd_command_add_option(&l, "--cluster.rebalance", "manual");
-        hd_command_add_option(&l, "--cache.memory", "0"); /* and each prompt as a whole */
-    }
-    hd_command_add(&l, "--die-with-parent");
-    add_list(&l, &u->o->leader_args);
-    return hd_child_start(&u->leader, &u->loop, &l, err);
 }
 
 /* The worker's part of the list, which begins again when it is at its end. */
@@ -194,11 +154,22 @@ static int write_ready_file(struct hd_up *u, struct hd_error *err)
     for (uint64_t i = 0; i < u->o->workers; i++)
         json_array_append_new(
             list, json_pack("{s:s, s:i}", "name", u->workers[i].name, "pid", u->workers[i].pid));
-    json_t *v = json_pack("{s:s, s:o, s:i}", "leader", u->url, "workers", list, "leader_pid",
-                          u->leader.pid);
+    json_t *leaders = json_array();
+    for (uint64_t i = 0; i < u->n_leaders; i++)
+        json_array_append_new(leaders, json_pack("{s:s, s:i}", "url", u->leaders[i].url, "pid",
+                                                 u->leaders[i].child.pid));
+    json_t *v = json_pack("{s:s, s:o, s:i, s:o}", "leader", u->leaders[0].url, "workers", list,
+                          "leader_pid", u->leaders[0].child.pid, "leaders", leaders);
     int rc = hd_write_json(u->o->ready_file, v, err);
     json_decref(v);
     return rc;
+}
+
+void hd_up_children_changed(struct hd_up *u)
+{
+    struct hd_error err = {0};
+    if (u->state == UP_SERVING && u->o->ready_file && write_ready_file(u, &err) < 0)
+        hd_complain(&err);
 }
 
 static void on_restart(uv_timer_t *t)
@@ -207,16 +178,15 @@ static void on_restart(uv_timer_t *t)
     struct hd_up *u = c->owner;
     struct hd_error err = {0};
     int rc = u->state == UP_STOPPING ? 0 : start_worker(u, c, &err);
-    if (rc == 0 && u->state == UP_SERVING && u->o->ready_file)
-        rc = write_ready_file(u, &err); /* with the new pid */
     if (rc < 0)
         hd_complain(&err);
+    hd_up_children_changed(u);
 }
 
 /* NULL: it does not answer, or wants a key. */
 static json_t *get_status(const struct hd_up *u)
 {
-    struct hd_http_get g = {.base = u->url, .path = "/hydac/status", .timeout_ms = HEALTH_MS};
+    struct hd_http_get g = {.base = hd_up_url(u), .path = "/hydac/status", .timeout_ms = HEALTH_MS};
     struct hd_error err;
     if (hd_http_get(&g, &err) < 0)
         return NULL;
@@ -250,7 +220,7 @@ static void on_worker_ended(struct hd_child *c)
             uv_timer_start(&u->timer, on_loss_look, LOOK_MS, LOOK_MS);
         }
         if (u->o->restart)
-            uv_timer_start(&u->restarts[i], on_restart, RESTART_MS, 0);
+            uv_timer_start(&u->restarts[i], on_restart, HD_UP_RESTART_MS, 0);
     } else if (u->state != UP_STOPPING) {
         hd_fail(&err, HD_E_STATE, "%s (pid %d) %s before the cluster could serve", c->name, c->pid,
                 c->how);
@@ -271,39 +241,34 @@ static int start_workers(struct hd_up *u, struct hd_error *err)
     return 0;
 }
 
-/* The leader has written its ports: 1, not yet: 0. */
-static int read_ports(struct hd_up *u)
+/* One of them serves; u->serving says which. */
+static bool is_served(struct hd_up *u)
 {
-    json_t *v = json_load_file(u->ports_file, 0, NULL);
-    json_int_t cluster = json_integer_value(json_object_get(v, "cluster"));
-    json_int_t http = json_integer_value(json_object_get(v, "http"));
-    json_decref(v);
-    if (cluster <= 0 || http <= 0)
-        return 0;
-    if (u->socket[0])
-        snprintf(u->cluster, sizeof u->cluster, "unix:%s", u->socket);
-    else
-        snprintf(u->cluster, sizeof u->cluster, "127.0.0.1:%d", (int)cluster);
-    snprintf(u->url, sizeof u->url, "http://127.0.0.1:%d", (int)http);
-    return 1;
+    for (unsigned i = 0; i < u->n_leaders; i++)
+        if (hd_http_is_ok(u->leaders[i].url, "/health", HEALTH_MS)) {
+            u->serving = i;
+            return true;
+        }
+    return false;
 }
 
 static int poll_step(struct hd_up *u, struct hd_error *err)
 {
-    if (u->state == UP_STARTING && read_ports(u)) {
+    if (u->state == UP_STARTING && hd_up_leaders_listen(u)) {
         hd_progress_end(&u->progress);
-        if (!u->o->client)
-            printf("leader pid %d %s\n", u->leader.pid, u->url);
+        for (uint64_t i = 0; i < u->n_leaders && !u->o->client; i++)
+            printf("%s pid %d %s\n", u->leaders[i].child.name, u->leaders[i].child.pid,
+                   u->leaders[i].url);
         u->state = UP_JOINING;
         return start_workers(u, err);
     }
-    if (u->state == UP_JOINING && hd_http_is_ok(u->url, "/health", HEALTH_MS)) {
+    if (u->state == UP_JOINING && is_served(u)) {
         uv_timer_stop(&u->timer);
         hd_progress_end(&u->progress);
         u->state = UP_SERVING;
         if (u->o->client)
             return hd_up_start_client(u, err);
-        printf("ready: hydac chat --leader %s, or open it in a browser\n", u->url);
+        printf("ready: hydac chat --leader %s, or open it in a browser\n", u->urls);
         return u->o->ready_file ? write_ready_file(u, err) : 0;
     }
     return 0;
@@ -341,19 +306,16 @@ static int prepare(struct hd_up *u, struct hd_error *err)
         rc = hd_make_folders(u->folder, err);
     } else
         rc = hd_make_temporary_folder(u->folder, sizeof u->folder, err);
-    snprintf(u->ports_file, sizeof u->ports_file, "%s/ports.json", u->folder);
     /* A socket's path has to be short; TCP does as well, it is only slower. */
     int n = snprintf(u->socket, sizeof u->socket, "%s/leader.sock", u->folder);
-    if (n < 0 || (size_t)n >= sizeof u->socket)
+    if (n < 0 || (size_t)n >= sizeof u->socket || u->n_leaders > 1)
         u->socket[0] = '\0';
     return rc;
 }
 
 static void init_children(struct hd_up *u)
 {
-    snprintf(u->leader.name, sizeof u->leader.name, "leader");
-    u->leader.owner = u;
-    u->leader.ended = on_leader_ended;
+    hd_up_init_leaders(u);
     for (uint64_t i = 0; i < u->o->workers; i++) {
         struct hd_child *c = &u->workers[i];
         snprintf(c->name, sizeof c->name, "w%u", (unsigned)i + 1);
@@ -382,7 +344,7 @@ static void run(struct hd_up *u)
     if (!u->o->client)
         hd_progress_begin(&u->progress);
     uv_timer_start(&u->timer, on_poll, POLL_MS, POLL_MS);
-    if (start_leader(u, &err) < 0)
+    if (hd_up_start_leaders(u, &err) < 0)
         fail(u, &err);
     uv_run(&u->loop, UV_RUN_DEFAULT);
     uv_loop_close(&u->loop);
@@ -396,6 +358,7 @@ int hd_up(const struct hd_up_options *o)
     if (rc < 0)
         return hd_complain(&err);
     u->o = o;
+    u->n_leaders = o->leaders ? (unsigned)o->leaders : 1;
     if (o->ready_file)
         unlink(o->ready_file); /* of an earlier run */
     rc = prepare(u, &err);

@@ -19,7 +19,8 @@ static const char about[] =
     "\n"
     "Starts a leader and workers w1 to wN on this machine and stays in the foreground. Ctrl-C "
     "stops\n"
-    "all of them. A worker that dies is reported; the others go on.\n";
+    "all of them. A worker that dies is reported; the others go on. So it is with a leader, with\n"
+    "--leaders 2.\n";
 
 static int default_model(struct hd_up_options *o, struct hd_error *err)
 {
@@ -94,12 +95,17 @@ int hd_up_check_recovery(const char *option, const char *name, struct hd_error *
 
 int hd_cmd_up(int argc, char **argv)
 {
-    struct hd_up_options o = {.port = HD_DEFAULT_PORT, .recovery = "reuse", .log_level = "warn"};
+    struct hd_up_options o = {
+        .port = HD_DEFAULT_PORT, .leaders = 1, .recovery = "reuse", .log_level = "warn"};
     const char *model = NULL;
     struct hd_arg_list rest = {.n = 0};
     struct hd_error err = {0};
     const struct hd_arg args[] = {
         HD_ARG_MODEL(&model),
+        {"--leaders", HD_ARG_UINT, &o.leaders, "N",
+         "so many leaders, default 1: one serves, and when it dies the next one goes on with all "
+         "answers",
+         1, HD_UP_LEADERS},
         {"--workers", HD_ARG_UINT, &o.workers, "N",
          "default: one for each core, but not more than 3, nor than the model has KV heads; on a "
          "single core 2; with --devices as many as those are",
@@ -108,7 +114,8 @@ int hd_cmd_up(int argc, char **argv)
          "compute.device of w1, w2 and so on, again from the first: cpu,opencl (a GPU, or "
          "opencl:PLATFORM/DEVICE); default: cpu for all"},
         {"--port", HD_ARG_UINT, &o.port, "P",
-         "HTTP port of the leader, default 8080; 0 picks a free one", 0, 65535},
+         "HTTP port of the leader, default 8080; 0 picks a free one; of more leaders the next ones",
+         0, 65535},
         {"--state", HD_ARG_STRING, &o.state, "DIR",
          "keeps state in DIR; default: a temporary folder"},
         {"--recovery", HD_ARG_STRING, &o.recovery, "reuse|standby|full",
@@ -118,7 +125,7 @@ int hd_cmd_up(int argc, char **argv)
          "threads of each worker; default: this machine's cores shared out", 1, 1024},
         {"--ready-file", HD_ARG_STRING, &o.ready_file, "F",
          "gets leader URL and pids as JSON when the cluster serves"},
-        {"--restart", HD_ARG_FLAG, &o.restart, NULL, "starts a worker that died again"},
+        {"--restart", HD_ARG_FLAG, &o.restart, NULL, "starts a worker or a leader that died again"},
         {"--log-level", HD_ARG_STRING, &o.log_level, "debug|info|warn|error",
          "what the daemons log; default warn"},
         HD_ARG_LEADER_ARG(&o.leader_args),

@@ -14,7 +14,8 @@ struct hd_up; /* a running cluster */
 struct hd_up_options {
     char model[PATH_MAX];
     uint64_t workers, port, threads; /* threads of each worker */
-    const char *state;               /* NULL: a temporary folder, removed at the end */
+    uint64_t leaders;  /* of which one serves, 0 = 1; HTTP ports one behind the other */
+    const char *state; /* NULL: a temporary folder, removed at the end */
     const char *recovery, *log_level, *ready_file;
     const char
         *devices;     /* compute.device of w1, w2, ..., again from the first: "cpu,opencl"; NULL */
@@ -27,6 +28,8 @@ struct hd_up_options {
     void (*client)(void *arg, struct hd_up *u);
     void *client_arg;
 };
+
+#define HD_UP_LEADERS 8 /* at most */
 
 #define HD_UP_INTERRUPTED 130 /* what a shell says of SIGINT, too */
 

@@ -24,10 +24,19 @@ struct hd_up {
     int status;
     char folder[PATH_MAX];
     char leader_program[PATH_MAX], worker_program[PATH_MAX];
-    char ports_file[PATH_MAX + 16], url[64];
-    char socket[108];  /* the leader's, for its workers; "": they use TCP */
-    char cluster[128]; /* its address for them */
-    struct hd_child leader, workers[HD_MAX_WORKERS];
+    char socket[108];                 /* the leader's, for its workers; "": they use TCP */
+    char cluster[HD_UP_LEADERS * 32]; /* the leaders' addresses for them */
+    char urls[HD_UP_LEADERS * 64];
+    struct up_leader {
+        struct hd_child child;  /* first */
+        char address[32];       /* for workers and other leaders; "": it chooses a port itself */
+        char http[32], url[64]; /* "" = not known yet */
+        char ports_file[PATH_MAX + 24];
+        uv_timer_t restart;
+    } leaders[HD_UP_LEADERS];
+    unsigned n_leaders;
+    unsigned serving; /* which of them */
+    struct hd_child workers[HD_MAX_WORKERS];
     struct hd_progress progress;
     unsigned looks; /* for losses, since a worker ended; while it gets ready, at its progress */
     uv_thread_t client;
@@ -38,6 +47,17 @@ struct hd_up {
     uint64_t killed; /* bit i: by us on purpose */
 };
 
+#define HD_UP_RESTART_MS 1000 /* who dies at once must not be started in a tight loop */
+
+/* up_leaders.c */
+void hd_up_init_leaders(struct hd_up *u);
+int hd_up_start_leaders(struct hd_up *u, struct hd_error *err);
+bool hd_up_leaders_listen(struct hd_up *u); /* all have written their ports */
+unsigned hd_up_leaders_running(const struct hd_up *u);
+void hd_up_kill_leaders(struct hd_up *u, int number);
+
+/* One has another pid: whoever reads the ready file is to know. */
+void hd_up_children_changed(struct hd_up *u);
 /* Ends the children, then the loop; again: nothing, but looks whether all have ended. */
 void hd_up_stop(struct hd_up *u, int status);
 int hd_up_start_client(struct hd_up *u, struct hd_error *err);

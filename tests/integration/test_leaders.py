@@ -1,13 +1,14 @@
 """Several leaders: one serves, the others stand by; workers and `hydac run` go from one to the next."""
 
+import contextlib
 import json
 import os
 import signal
 
 import pytest
 
-from client import HttpError
-from cluster import LIMIT, until
+from client import Client, HttpError
+from cluster import LIMIT, Up, read_json, until
 from leaders import PROMPT, TOKENS, Leaders, Stream
 
 
@@ -162,3 +163,24 @@ def test_a_worker_that_comes_late_finds_who_serves(leaders):
     c.start_worker("w2")
     c.until_active("b", 2)
     assert c.role("a") == "standby"
+
+
+def test_hydac_up_starts_two_leaders(model):
+    with Up(model, workers=2, options=["--leaders", "2", "--restart"]) as c:
+        first, second = c.ready["leaders"]
+        body = {"prompt": PROMPT, "max_tokens": 200, "stream": True, "ignore_eos": True, "temperature": 0}
+        whole = Stream(first["url"], "/v1/completions", body).read()
+        stream = Stream(first["url"], "/v1/completions", body, X_Request_Id="mine").read(20)
+        os.kill(first["pid"], signal.SIGKILL)
+        assert not stream.read().whole
+        client = Client(second["url"])
+        until(lambda: client.request("GET", "/health")[0] == 200, "the second one serves")
+        rest = Stream(second["url"], "/v1/hydac/requests/mine/events", Last_Event_ID=stream.last)
+        assert rest.going_on(stream).read().whole and rest.events == whole.events
+        until(lambda: read_json(c.ready_file)["leaders"][0]["pid"] != first["pid"], "it is started again")
+
+        def stands_by():
+            with contextlib.suppress(OSError):
+                return Client(first["url"]).get("/hydac/status")["leaders"]["role"] == "standby"
+
+        until(stands_by, "it stands by")
