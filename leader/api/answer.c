@@ -212,6 +212,8 @@ static void fail(struct hd_choice *h, const char *error)
     h->ended = c->ended = true;
     c->hold = false;
     a->failed = true;
+    if (c->run)
+        c->run->failed = true;
     hd_answer_recorded(a);
     if (!is_stream(a)) {
         hd_call_refuse(c, &r);

@@ -86,6 +86,7 @@ static void feed(struct hd_reader *reader)
 
 void hd_run_news(struct hd_run *r)
 {
+    r->failed |= r->call->gone || r->call->status >= 400;
     if (!r->id[0])
         hd_answer_id(r->call, r->id);
     for (struct hd_reader *reader = r->readers; reader; reader = reader->next)
@@ -201,8 +202,9 @@ static bool is_owner(const struct hd_run *r, const struct hd_call *c)
 static struct hd_run *find(struct hd_call *c, const char *id, size_t len)
 {
     for (struct hd_run *r = c->api->runs; r; r = r->next)
-        if (is_owner(r, c) && ((strlen(r->client_id) == len && !memcmp(r->client_id, id, len)) ||
-                               (strlen(r->id) == len && !memcmp(r->id, id, len))))
+        if (!r->failed && is_owner(r, c) &&
+            ((strlen(r->client_id) == len && !memcmp(r->client_id, id, len)) ||
+             (strlen(r->id) == len && !memcmp(r->id, id, len))))
             return len > 0 ? r : NULL;
     return NULL;
 }
@@ -282,7 +284,8 @@ static struct hd_run *find_orphan(struct hd_call *c, const uint8_t body[16])
 {
     struct hd_run *first = NULL; /* the oldest is the last of the list */
     for (struct hd_run *r = c->api->runs; r; r = r->next)
-        if (r->orphan && !r->claimed && is_owner(r, c) && memcmp(r->body, body, 16) == 0)
+        if (r->orphan && !r->claimed && !r->failed && is_owner(r, c) &&
+            memcmp(r->body, body, 16) == 0)
             first = r;
     return first;
 }
@@ -400,7 +403,9 @@ static bool is_over(const struct hd_run *r)
 
 static bool may_go(const struct hd_run *r, uint64_t now_us)
 {
-    unsigned wait = is_over(r) || r->orphan ? r->call->api->o.keep_s : HD_RUN_ALONE_S;
+    unsigned wait = r->failed                 ? 0
+                    : is_over(r) || r->orphan ? r->call->api->o.keep_s
+                                              : HD_RUN_ALONE_S;
     return r->alone_us > 0 && now_us - r->alone_us >= wait * UINT64_C(1000000);
 }
 

@@ -35,6 +35,7 @@ struct hd_run {
     uint8_t body[16];                                      /* digest of path and body */
     bool orphan;                                           /* begun elsewhere */
     bool claimed;                                          /* ... and its client has come */
+    bool failed; /* who asks again is not told of it, but may begin anew */
     struct hd_text text;
     struct hd_run_event *events; /* malloc'ed */
     size_t n_events, cap;

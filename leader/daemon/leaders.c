@@ -26,9 +26,9 @@ static Hydac__V1__LeaderState own_state(const struct hd_leader *l)
 {
     Hydac__V1__LeaderState m = HYDAC__V1__LEADER_STATE__INIT;
     m.id = l->role.id;
-    m.term = l->role.term;
     m.workers = n_workers(l);
     m.active = m.workers > 0;
+    m.term = m.active ? l->role.served : l->role.term;
     m.url = (char *)l->o.config->public_url;
     return m;
 }
@@ -168,11 +168,13 @@ static void look_after(struct hd_other_leader *o, uint64_t now)
 
 /* ---- What this one is ----*/
 
-/* Of two that serve the one with the higher term stays; terms are drawn one behind the other, so
- * they are equal only where two began at once without seeing each other. */
+/* Of two that serve the one with the higher term stays: that under which its workers have come, not
+ * what it has heard of since, or one that wakes up would take the other's for its own. Terms are
+ * drawn one behind the other, so they are equal only where two began at once without seeing each
+ * other. */
 static bool goes_before(const struct hd_other_leader *o, const struct hd_leader *l)
 {
-    return o->term != l->role.term ? o->term > l->role.term : o->id > l->role.id;
+    return o->term != l->role.served ? o->term > l->role.served : o->id > l->role.id;
 }
 
 static const struct hd_other_leader *who_serves(const struct hd_leader *l)
@@ -256,7 +258,7 @@ void hd_leaders_asked(struct hd_peer *p, const struct hd_frame *f)
 void hd_leaders_take(struct hd_leader *l)
 {
     if (n_workers(l) == 0)
-        l->role.term++;
+        l->role.served = ++l->role.term;
 }
 
 const char *hd_leaders_standby(const struct hd_leader *l)

@@ -47,8 +47,9 @@ struct hd_other_leader {
 };
 
 struct hd_leader_role {
-    uint64_t id;   /* of this run */
-    uint64_t term; /* the highest served under or heard of */
+    uint64_t id;     /* of this run */
+    uint64_t term;   /* the highest served under or heard of */
+    uint64_t served; /* ... under which its workers have come */
     struct hd_other_leader others[HD_MAX_LEADERS];
     unsigned n; /* 0: there is one leader */
     uint64_t started_us;

@@ -84,9 +84,9 @@ def compare(o, with_it, without, at_the_end=None):
     with tempfile.TemporaryDirectory(prefix="hydac-pairs-") as folder:
         model = model_of(o.model, folder)
 
-        def cluster(worker_args=(), leader_args=(), **more):
+        def cluster(worker_args=(), leader_args=(), made_by=Daemons, **more):
             needed = [f"--cluster.min_workers={o.workers}", *leader_args]
-            return Daemons(model, needed, [*threads, *worker_args], **more)
+            return made_by(model, needed, [*threads, *worker_args], **more)
 
         makers = {"with": lambda: cluster(**with_it), "without": lambda: cluster(**without)}
         one, _ = a_round(o, makers, None)
