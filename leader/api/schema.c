@@ -4,7 +4,13 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define EXACT 9007199254740991 /* 2^53 - 1 */
+#define EXACT        9007199254740991 /* 2^53 - 1 */
+#define LARGEST      1e15
+#define SMALLEST     1e-10 /* llguidance takes no less */
+#define LONGEST_NAME 253
+
+/* What llguidance is told of blanks: one behind commas and colons, no others. */
+#define BLANKS "whitespace_flexible", false, "item_separator", ", ", "key_separator", ": "
 
 /* Values, not schemas. */
 static const char *const values[] = {"enum", "const", "default", "examples", "example", NULL};
@@ -20,9 +26,7 @@ static const char *const open[] = {"additionalProperties",
                                    "oneOf",
                                    "$ref",
                                    NULL};
-static const char *const bounds[] = {
-    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "enum",
-    "const",   NULL};
+static const char *const listed[] = {"enum", "const", NULL};
 
 static bool is_in(const char *const *list, const char *key)
 {
@@ -51,15 +55,56 @@ static json_t *narrow_named(const json_t *v)
     return copy;
 }
 
+/* `type` of the schema is `name`, or has it among others. */
+static bool is_type(const json_t *schema, const char *name)
+{
+    const json_t *type = json_object_get(schema, "type");
+    const char *only = json_string_value(type);
+    if (only)
+        return strcmp(only, name) == 0;
+    for (size_t i = 0; i < json_array_size(type); i++) {
+        const char *one = json_string_value(json_array_get(type, i));
+        if (one && strcmp(one, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void add_missing(json_t *o, const char *key, const char *instead, json_t *v)
+{
+    if (json_object_get(o, key) || (instead && json_object_get(o, instead)))
+        json_decref(v);
+    else
+        json_object_set_new(o, key, v);
+}
+
+/* Digits come to an end. */
+static void bound_number(json_t *o, const json_t *schema)
+{
+    bool whole = is_type(schema, "integer"), real = is_type(schema, "number");
+    if (has_any(schema, listed) || !(whole || real))
+        return;
+    if (real)
+        add_missing(o, "multipleOf", NULL, json_real(SMALLEST));
+    add_missing(o, "minimum", "exclusiveMinimum",
+                real ? json_real(-LARGEST) : json_integer(-EXACT));
+    add_missing(o, "maximum", "exclusiveMaximum", real ? json_real(LARGEST) : json_integer(EXACT));
+}
+
+/* So do texts of formats that have a longest one (RFC 5321, RFC 1035). */
+static void bound_text(json_t *o, const json_t *schema)
+{
+    const char *format = json_string_value(json_object_get(schema, "format"));
+    if (format && (strcmp(format, "email") == 0 || strcmp(format, "hostname") == 0))
+        add_missing(o, "maxLength", NULL, json_integer(LONGEST_NAME));
+}
+
 static void close_object(json_t *o, const json_t *schema, bool part)
 {
-    const char *type = json_string_value(json_object_get(schema, "type"));
     if (!part && json_is_object(json_object_get(schema, "properties")) && !has_any(schema, open))
         json_object_set_new(o, "additionalProperties", json_false());
-    if (type && strcmp(type, "integer") == 0 && !has_any(schema, bounds)) {
-        json_object_set_new(o, "minimum", json_integer(-EXACT));
-        json_object_set_new(o, "maximum", json_integer(EXACT));
-    }
+    bound_number(o, schema);
+    bound_text(o, schema);
 }
 
 static json_t *narrow_object(const json_t *schema, bool part)
@@ -94,7 +139,9 @@ static json_t *narrow(const json_t *v, bool part)
 char *hd_schema_narrow(const json_t *schema)
 {
     json_t *copy = narrow(schema, false);
-    char *text = json_dumps(copy, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    if (json_is_object(copy))
+        add_missing(copy, "x-guidance", NULL, json_pack("{s:b, s:s, s:s}", BLANKS));
+    char *text = json_dumps(copy, JSON_COMPACT | JSON_REAL_PRECISION(15)); /* 0.1 stays 0.1 */
     json_decref(copy);
     return text;
 }

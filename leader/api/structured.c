@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char any_object[] = "{\"type\":\"object\"}"; /* OpenAI's json_object */
+static const char any_object[] = /* OpenAI's json_object; blanks as in schema.c */
+    "{\"type\":\"object\",\"x-guidance\":{\"whitespace_flexible\":false,\"item_separator\":\", \","
+    "\"key_separator\":\": \"}}";
 
 int hd_structured_set(struct hd_structured *s, const char *key, enum hd_grammar_kind kind,
                       char *text, struct hd_refusal *r)

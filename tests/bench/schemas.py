@@ -4,10 +4,10 @@
     HYDAC_BUILD=build tests/bench/schemas.py MODEL [--schemas 500] [--seed 1] [--workers 2]
 
 Schemas are made at random from what published ones have in them: nested objects, arrays, enums, constants,
-patterns, formats, bounds, references (also to themselves), anyOf, optional members, open objects. Each is
+patterns, formats, bounds, references, anyOf, optional members, open objects. Each is
 asked of a cluster, several at once, greedy and sampled in turn; the answer must be JSON and match the schema
-as it was given, which the package jsonschema says (PyPI or Debian's python3-jsonschema). Lengths are bounded,
-so that an answer that is not whole is a failure too. Prints the kinds that failed, and passes if none did.
+as it was given, which the package jsonschema says (PyPI or Debian's python3-jsonschema). Lengths are bounded
+(and nothing refers to itself: a small model would never end), so that an answer that is not whole is a failure too. Prints the kinds that failed, and passes if none did.
 """
 
 import argparse
@@ -105,7 +105,7 @@ def schema(r):
                 "type": "object",
                 "properties": {
                     "leaf": text(r),
-                    "more": {"type": "array", "items": {"$ref": "#/$defs/tree"}, "maxItems": 1},
+                    "more": {"type": "array", "items": {"$ref": "#/$defs/point"}, "maxItems": 1},
                 },
                 "required": ["leaf"],
                 "additionalProperties": False,

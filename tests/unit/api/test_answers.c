@@ -84,23 +84,29 @@ Test(answers, sampling_options_and_fields_of_others)
     fixture_close(&f);
 }
 
+#define BLANKS                                                                                     \
+    "\"x-guidance\":{\"whitespace_flexible\":false,\"item_separator\":\", "                        \
+    "\",\"key_separator\":\": \"}}"
+
 /* Each client's way ends as one grammar: "0" a schema, "1" a regular expression, "2" Lark's. */
 Test(answers, what_an_answer_must_match)
 {
     static const struct {
         const char *member, *grammar;
     } ways[] = {
-        {"\"response_format\":{\"type\":\"json_object\"}", "0{\"type\":\"object\"}"},
+        {"\"response_format\":{\"type\":\"json_object\"}", "0{\"type\":\"object\"," BLANKS},
         {"\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\",\"strict\":"
          "true,"
          "\"schema\":{\"b\":1,\"a\":2}}}",
-         "0{\"b\":1,\"a\":2}"},
-        {"\"guided_json\":\"{\\\"a\\\":1}\"", "0{\"a\":1}"},
-        {"\"json_schema\":{\"a\":1}", "0{\"a\":1}"},
+         "0{\"b\":1,\"a\":2," BLANKS},
+        {"\"guided_json\":\"{\\\"a\\\":1}\"", "0{\"a\":1," BLANKS},
+        {"\"json_schema\":{\"a\":1}", "0{\"a\":1," BLANKS},
         {"\"guided_regex\":\"a+\"", "1a+"},
+        {"\"grammar\":\"root ::= x\"", "2root ::= x"},
         {"\"guided_choice\":[\"yes\",\"n\\\"o\"]", "2start: \"yes\" | \"n\\\"o\""},
         {"\"structured_outputs\":{\"grammar\":\"start: x\"}", "2start: x"},
-        {"\"structured_outputs\":{\"json_object\":true,\"regex\":null}", "0{\"type\":\"object\"}"},
+        {"\"structured_outputs\":{\"json_object\":true,\"regex\":null}",
+         "0{\"type\":\"object\"," BLANKS},
     };
     enum { N = sizeof ways / sizeof ways[0] };
     struct fixture f;

@@ -14,6 +14,10 @@
 #define HELLO "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
 #define CALL  "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call>"
 
+#define BLANKS                                                                                     \
+    "\"x-guidance\":{\"whitespace_flexible\":false,\"item_separator\":\", "                        \
+    "\",\"key_separator\":\": \"}}"
+
 static const char native[] = "{% if tools %}<tool_call>{% endif %}";
 
 static const char *text_at(json_t *v, const char *path)
@@ -143,29 +147,36 @@ Test(tools, a_wanted_call_is_a_grammar)
     } ways[] = {
         {native, "\"tool_choice\":\"required\"",
          "2start: \"<tool_call>\"\"\\n\" call \"\\n\"\"</tool_call>\" (\"\\n\" start)?\n"
-         "c0: \"{\\\"name\\\": \\\"f\\\", \\\"arguments\\\": \" %json {\"type\":\"object\"} \"}\"\n"
-         "c1: \"{\\\"name\\\": \\\"g\\\", \\\"arguments\\\": \" %json {\"type\":\"object\"} \"}\"\n"
+         "c0: \"{\\\"name\\\": \\\"f\\\", \\\"arguments\\\": \" %json {\"type\":\"object\"," BLANKS
+         " \"}\"\n"
+         "c1: \"{\\\"name\\\": \\\"g\\\", \\\"arguments\\\": \" %json {\"type\":\"object\"," BLANKS
+         " \"}\"\n"
          "call: c0 | c1\n"},
         {"tools <|python_tag|>",
          "\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"g\"}}",
          "2start: call\n"
-         "c1: \"{\\\"name\\\": \\\"g\\\", \\\"parameters\\\": \" %json {\"type\":\"object\"} "
+         "c1: \"{\\\"name\\\": \\\"g\\\", \\\"parameters\\\": \" %json {\"type\":\"object\"," BLANKS
+         " "
          "\"}\"\n"
          "call: c1\n"},
         {"tools [TOOL_CALLS][ARGS]", "\"tool_choice\":\"required\"",
          "2start: \"[TOOL_CALLS]\" call (\"[TOOL_CALLS]\" call)*\n"
-         "c0: \"f\" \"[ARGS]\" %json {\"type\":\"object\"}\n"
-         "c1: \"g\" \"[ARGS]\" %json {\"type\":\"object\"}\n"
+         "c0: \"f\" \"[ARGS]\" %json {\"type\":\"object\"," BLANKS "\n"
+         "c1: \"g\" \"[ARGS]\" %json {\"type\":\"object\"," BLANKS "\n"
          "call: c0 | c1\n"},
         {native, "\"tool_choice\":\"auto\"",
          "2start: \"\\n\"? call \"\\n\"? \"</tool_call>\"\n"
-         "c0: \"{\\\"name\\\": \\\"f\\\", \\\"arguments\\\": \" %json {\"type\":\"object\"} \"}\"\n"
-         "c1: \"{\\\"name\\\": \\\"g\\\", \\\"arguments\\\": \" %json {\"type\":\"object\"} \"}\"\n"
+         "c0: \"{\\\"name\\\": \\\"f\\\", \\\"arguments\\\": \" %json {\"type\":\"object\"," BLANKS
+         " \"}\"\n"
+         "c1: \"{\\\"name\\\": \\\"g\\\", \\\"arguments\\\": \" %json {\"type\":\"object\"," BLANKS
+         " \"}\"\n"
          "call: c0 | c1\n"},
         {"tools [TOOL_CALLS]", "\"parallel_tool_calls\":false,\"tool_choice\":\"required\"",
          "2start: \"[TOOL_CALLS]\"\"[\" call \"]\"\n"
-         "c0: \"{\\\"name\\\": \\\"f\\\", \\\"arguments\\\": \" %json {\"type\":\"object\"} \"}\"\n"
-         "c1: \"{\\\"name\\\": \\\"g\\\", \\\"arguments\\\": \" %json {\"type\":\"object\"} \"}\"\n"
+         "c0: \"{\\\"name\\\": \\\"f\\\", \\\"arguments\\\": \" %json {\"type\":\"object\"," BLANKS
+         " \"}\"\n"
+         "c1: \"{\\\"name\\\": \\\"g\\\", \\\"arguments\\\": \" %json {\"type\":\"object\"," BLANKS
+         " \"}\"\n"
          "call: c0 | c1\n"},
     };
     struct fixture f;
