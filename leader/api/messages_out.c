@@ -44,17 +44,24 @@ static const char *reason_of(const struct hd_generation *g)
                                                   : "end_turn";
 }
 
+/* Anthropic's input_tokens are those that were not cached. */
+static json_t *usage_json(const struct hd_answer *a)
+{
+    struct hd_usage u = hd_answer_usage(a);
+    return json_pack("{s:I, s:i, s:I, s:I}", "input_tokens", (json_int_t)(u.prompt - u.cached),
+                     "cache_creation_input_tokens", 0, "cache_read_input_tokens",
+                     (json_int_t)u.cached, "output_tokens", (json_int_t)u.completion);
+}
+
 static json_t *message_json(const struct hd_answer *a)
 {
     const struct hd_generation *g = &a->choices[0].gen;
-    struct hd_usage u = hd_answer_usage(a);
     char id[64];
     hd_items_id(a, "msg", 0, id);
-    return json_pack("{s:s, s:s, s:s, s:s, s:O, s:s?, s:s?, s:{s:I, s:I}}", "id", id, "type",
-                     "message", "role", "assistant", "model", g->backend->model, "content",
+    return json_pack("{s:s, s:s, s:s, s:s, s:O, s:s?, s:s?, s:o}", "id", id, "type", "message",
+                     "role", "assistant", "model", g->backend->model, "content",
                      hd_items_of(a)->items, "stop_reason", reason_of(g), "stop_sequence",
-                     g->stops.met, "usage", "input_tokens", (json_int_t)u.prompt, "output_tokens",
-                     (json_int_t)u.completion);
+                     g->stops.met, "usage", usage_json(a));
 }
 
 /* ---- Events ---- */
@@ -111,10 +118,8 @@ static int news(struct hd_answer *a, size_t i, struct hd_text *out)
 static int end(struct hd_answer *a, struct hd_text *out)
 {
     const struct hd_generation *g = &a->choices[0].gen;
-    struct hd_usage u = hd_answer_usage(a);
-    json_t *o = json_pack("{s:{s:s?, s:s?}, s:{s:I, s:I}}", "delta", "stop_reason", reason_of(g),
-                          "stop_sequence", g->stops.met, "usage", "input_tokens",
-                          (json_int_t)u.prompt, "output_tokens", (json_int_t)u.completion);
+    json_t *o = json_pack("{s:{s:s?, s:s?}, s:o}", "delta", "stop_reason", reason_of(g),
+                          "stop_sequence", g->stops.met, "usage", usage_json(a));
     int rc = add_event("message_delta", o, out);
     return rc == 0 ? add_event("message_stop", json_object(), out) : rc;
 }

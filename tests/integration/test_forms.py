@@ -82,7 +82,8 @@ def test_messages(served):
     )
     assert [text] == said(served)
     counted = json.loads(post(served, "/v1/messages/count_tokens", {"messages": MESSAGES}))
-    assert counted["input_tokens"] == message["usage"]["input_tokens"]
+    usage = message["usage"]
+    assert counted["input_tokens"] == usage["input_tokens"] + usage["cache_read_input_tokens"]
 
 
 def test_ollama(served):
