@@ -166,9 +166,10 @@ static int add_channels(struct maker *m)
 {
     int rc = m->held ? PARTS("start: ", "@" HD_MARK_CHANNEL, "\"commentary to=functions.\" call\n")
                      : add(m, "start: call\n");
-    if (rc == 0)
-        rc = PARTS("head: (", "@" HD_MARK_CHANNEL, "\"commentary\")? (\" \"? ",
-                   "@" HD_MARK_CONSTRAIN, "? \"json\")? ", "@" HD_MARK_MESSAGE, "\n");
+    if (rc == 0) /* "json" is told from the name by a blank or a token */
+        rc = PARTS("head: (", "@" HD_MARK_CHANNEL, "\"commentary\")? (\" \" ",
+                   "@" HD_MARK_CONSTRAIN, "? \"json\" | ", "@" HD_MARK_CONSTRAIN, " \"json\")? ",
+                   "@" HD_MARK_MESSAGE, "\n");
     return rc;
 }
 
