@@ -4,10 +4,9 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define EXACT        9007199254740991 /* 2^53 - 1 */
-#define LARGEST      1e15
-#define SMALLEST     1e-10 /* llguidance takes no less */
-#define LONGEST_NAME 253
+#define EXACT    9007199254740991 /* 2^53 - 1 */
+#define LARGEST  1e15
+#define SMALLEST 1e-10 /* llguidance takes no less */
 
 /* What llguidance is told of blanks: one behind commas and colons, no others. */
 #define BLANKS "whitespace_flexible", false, "item_separator", ", ", "key_separator", ": "
@@ -91,12 +90,19 @@ static void bound_number(json_t *o, const json_t *schema)
     add_missing(o, "maximum", "exclusiveMaximum", real ? json_real(LARGEST) : json_integer(EXACT));
 }
 
-/* So do texts of formats that have a longest one (RFC 5321, RFC 1035). */
+/* So do texts of formats in which something may repeat: RFC 5321, RFC 1035; seconds to the
+ * billionth; what browsers take. */
 static void bound_text(json_t *o, const json_t *schema)
 {
+    static const struct {
+        const char *format;
+        int longest;
+    } texts[] = {{"email", 253}, {"hostname", 253}, {"date-time", 35},
+                 {"time", 24},   {"duration", 40},  {"uri", 2000}};
     const char *format = json_string_value(json_object_get(schema, "format"));
-    if (format && (strcmp(format, "email") == 0 || strcmp(format, "hostname") == 0))
-        add_missing(o, "maxLength", NULL, json_integer(LONGEST_NAME));
+    for (size_t i = 0; format && i < sizeof texts / sizeof texts[0]; i++)
+        if (strcmp(format, texts[i].format) == 0)
+            add_missing(o, "maxLength", NULL, json_integer(texts[i].longest));
 }
 
 static void close_object(json_t *o, const json_t *schema, bool part)
