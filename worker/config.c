@@ -39,6 +39,11 @@ const struct hd_config_key hd_worker_settings[] = {
     {"leader", "silence_ms", HD_CONFIG_UINT, AT(silence_ms), .min = 100, .max = MAX_RETRY_MS,
      .preset = "1500",
      .help = "of several leaders: one that says nothing for so long is left for the next"},
+    {"leader", "grace_ms", HD_CONFIG_UINT, AT(grace_ms), .min = 0, .max = MAX_RETRY_MS,
+     .preset = "10000",
+     .help =
+         "how long K/V, input logs and units stay when the leader is lost: who leads next within "
+         "this time, the same one or another, goes on with them; 0: they are forgotten at once"},
     {"leader", "busy_poll_us", HD_CONFIG_UINT, AT(busy_poll_us), .min = 0,
      .max = HD_MAX_BUSY_POLL_US,
      .preset = "200", /* what the leader and another worker take between two half-steps */

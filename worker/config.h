@@ -16,6 +16,7 @@ struct hd_worker_config {
     char leader[1024];                   /* leader.address: host:port, the host may be a name; with
                                           * commas between several */
     uint64_t silence_ms;                 /* leader.silence_ms: of several leaders */
+    uint64_t grace_ms;                   /* leader.grace_ms: what there is outlives its leader */
     uint64_t busy_poll_us;               /* leader.busy_poll_us: after an answer, 0 = not at all */
     char key[4096];                      /* cluster.key: file of the cluster's key, "" = none */
     int tls;                             /* cluster.tls: enum hd_tls_mode */

@@ -62,6 +62,8 @@ static const struct {
     [HD_FRAME_RECORDS] = {"Records", HD_FRAME_RECORDS_BODY, false},
     [HD_FRAME_RECORDS_ACK] = {"RecordsAck", HD_FRAME_SMALL_BODY, false},
     [HD_FRAME_SEQ_CUT] = {"SequenceCut", HD_FRAME_SMALL_BODY, false},
+    [HD_FRAME_SEQ_TOKENS] = {"SequenceTokens", HD_FRAME_SMALL_BODY, true},
+    [HD_FRAME_KEPT] = {"Kept", 0, false},
 };
 
 static bool known(int type)

@@ -58,6 +58,8 @@ enum hd_frame_type {
     HD_FRAME_RECORDS,
     HD_FRAME_RECORDS_ACK,
     HD_FRAME_SEQ_CUT,
+    HD_FRAME_SEQ_TOKENS,
+    HD_FRAME_KEPT,
     HD_FRAME_TYPES /* one past the last */
 };
 const char *hd_frame_type_name(int type);
@@ -121,7 +123,7 @@ struct hd_frame {
 };
 void hd_frame_clear(struct hd_frame *f);
 /* `limits`, narrowed to what the type itself allows (a payload: only STEP, STEP_RESULT,
- * ROWS, WEIGHTS, PIECE_DIGESTS and AUDIT). The type must be known. */
+ * ROWS, WEIGHTS, PIECE_DIGESTS, AUDIT and SEQ_TOKENS). The type must be known. */
 struct hd_frame_limits hd_frame_limits_of(int type, struct hd_frame_limits limits);
 
 /* Header of a frame whose body and payload are given as pieces: fills 24 bytes. */

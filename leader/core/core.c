@@ -49,8 +49,8 @@ int hd_core_new(struct hd_core **out, const struct hd_core_options *o, struct hd
         c->o.standby = 0;
     core_members_init(c);
     core_audit_init(c);
-    if (core_epochs_init(c) < 0 || core_moves_init(c) < 0 || core_reports_init(c) < 0 ||
-        core_rows_init(c) < 0) {
+    if (core_adoption_init(c) < 0 || core_epochs_init(c) < 0 || core_moves_init(c) < 0 ||
+        core_reports_init(c) < 0 || core_rows_init(c) < 0) {
         hd_core_free(c);
         return hd_fail(err, HD_E_NOMEM, "no memory for a plan of %u heads", o->units[0]);
     }
@@ -63,6 +63,7 @@ void hd_core_free(struct hd_core *c)
 {
     if (!c)
         return;
+    core_adoption_deinit(c);
     core_epochs_deinit(c);
     core_moves_deinit(c);
     core_reports_deinit(c);
@@ -151,6 +152,12 @@ static void dispatch(struct hd_core *c, const struct hd_event *ev)
     case HD_EV_DAMAGE:
         core_damage(c, ev->slot, &ev->damage);
         break;
+    case HD_EV_SEQ_ADOPT:
+        core_seq_adopt(c, &ev->adopt);
+        break;
+    case HD_EV_KEPT:
+        core_kept(c, ev->slot, &ev->kept);
+        break;
     }
 }
 
@@ -199,6 +206,8 @@ static void set_reason(struct hd_core *c)
     } else if (state == HD_CLUSTER_WAITING && core_unmeasured(c)) {
         list_names(c, core_unmeasured(c), names, sizeof names);
         snprintf(c->reason, sizeof c->reason, "waiting for the first heartbeat of %s", names);
+    } else if (state == HD_CLUSTER_WAITING && core_adoption_waits(c)) {
+        snprintf(c->reason, sizeof c->reason, "waiting for workers of the leader before this one");
     } else if (state == HD_CLUSTER_WAITING) {
         snprintf(c->reason, sizeof c->reason, "waiting for workers: %u of %u",
                  core_count(core_alive(c)), core_has_served(c) ? 1 : c->o.min_workers);

@@ -13,6 +13,7 @@
  *   audits   audits    audit.c verdict.c   which answers are looked at by others
  *   rows     rows      rows.c              which K/V two workers have computed alike
  *   trust    trust     trust.c             who is let in, and who is not any more
+ *   adoption adoption  adoption.c          what workers have kept of an earlier leader
  *   pace     pacing    pace.c relief.c     who has become slow
  *
  * An event's handler changes the part that it is about and pushes what follows from it at once;
@@ -21,6 +22,7 @@
 #ifndef HD_CORE_CORE_IMPL_H
 #define HD_CORE_CORE_IMPL_H
 
+#include "leader/core/adoption.h"
 #include "leader/core/audits.h"
 #include "leader/core/core.h"
 #include "leader/core/epochs.h"
@@ -55,6 +57,7 @@ struct hd_core {
     struct rows rows;
     struct trust trust;
     struct pacing pace;
+    struct adoption adoption;
 };
 
 static inline uint64_t core_bit(unsigned i)

@@ -5,6 +5,8 @@
 #include "leader/core/core_impl.h"
 #include "leader/core/table.h"
 
+#define MOST_EPOCHS (UINT64_MAX / 4) /* that anybody can have seen */
+
 /* The diagram is in core.h. */
 static const uint32_t next[] = {
     [HD_CLUSTER_WAITING] = 1u << HD_CLUSTER_ASSIGNING,
@@ -41,10 +43,14 @@ void core_epochs_deinit(struct hd_core *c)
 
 /* ---- Plans ----*/
 
-/* Makes c->epochs.plan from nothing. */
+/* Makes c->epochs.plan from nothing, or from what workers have kept. */
 static bool plan_afresh(struct hd_core *c)
 {
-    if (!core_ideal_plan(c, &c->epochs.scratch))
+    struct hd_plan *p = &c->epochs.scratch;
+    hd_plan_clear(p);
+    core_adopt_plan(c, p);
+    if (!(core_adopts(c) ? core_fill_plan(c, p, core_usable(c) | core_owners(p), 0)
+                         : core_ideal_plan(c, p)))
         return false;
     hd_plan_copy(&c->epochs.plan, &c->epochs.scratch);
     core_moves_planned(c, core_alive(c));
@@ -167,13 +173,15 @@ static void start_fresh(struct hd_core *c, uint64_t replay)
         return;
     begin_epoch(c, replay, false);
     core_report_assigned(c, 0);
+    core_adoption_over(c);
 }
 
 static bool enough(const struct hd_core *c)
 {
     unsigned n = core_count(core_alive(c));
-    return n >= (c->epochs.served ? 1 : c->o.min_workers) && !core_unmeasured(c) &&
-           !c->o.wait_for_model;
+    bool again = c->epochs.served || core_adopts(c); /* then one is enough */
+    return n >= (again ? 1 : c->o.min_workers) && !core_unmeasured(c) && !c->o.wait_for_model &&
+           !core_adoption_waits(c);
 }
 
 static void serve(struct hd_core *c)
@@ -221,7 +229,7 @@ void core_settle(struct hd_core *c)
     else if (c->epochs.state == HD_CLUSTER_ASSIGNING && c->epochs.assigning == 0)
         all_confirmed(c);
     else if (c->epochs.state == HD_CLUSTER_WAITING && enough(c))
-        start_fresh(c, core_live(c));
+        start_fresh(c, core_live(c) & ~core_adopted_sequences(c));
     if (core_between_steps(c))
         core_fill_logs(c);
     if (core_move(c))
@@ -289,9 +297,12 @@ void core_epochs_tick(struct hd_core *c, uint64_t late_us)
     c->epochs.since_us += late_us;
 }
 
-void core_epochs_joined(struct hd_core *c, unsigned slot)
+/* An earlier leader's epochs go on, as long as none of our own is in force. */
+void core_epochs_joined(struct hd_core *c, unsigned slot, uint64_t epoch)
 {
     c->epochs.confirmed[slot] = 0;
+    if (c->epochs.state == HD_CLUSTER_WAITING && epoch > c->epochs.number && epoch <= MOST_EPOCHS)
+        c->epochs.number = epoch;
 }
 
 void core_epochs_lost(struct hd_core *c, unsigned slot)

@@ -28,7 +28,8 @@ void core_kv_result(struct hd_core *c, unsigned slot, const struct hd_kv_info *k
 /* The end of every event: begins the epoch that the whole calls for. */
 void core_settle(struct hd_core *c);
 void core_epochs_tick(struct hd_core *c, uint64_t late_us);
-void core_epochs_joined(struct hd_core *c, unsigned slot);
+/* `epoch`: the newest that it was told, by whatever leader. */
+void core_epochs_joined(struct hd_core *c, unsigned slot, uint64_t epoch);
 void core_epochs_lost(struct hd_core *c, unsigned slot);
 void core_epochs_ended(struct hd_core *c,
                        uint64_t sequences); /* nothing is to be done about them */

@@ -36,6 +36,10 @@ enum hd_event_type {
     HD_EV_SELF_TEST,   /* digest: slot's answer to the self test */
     HD_EV_AUDIT,       /* audit: slot's answer to one */
     HD_EV_DAMAGE,      /* damage: something of slot's own was not what it had been */
+    HD_EV_SEQ_ADOPT, /* adopt: workers that have lost their leader have these rows; as SEQ_OPEN and
+                      * SEQ_KEPT; or again, with fewer; of one that a request runs on: they have
+                      * what it is to have, as far as is known. Only while the cluster waits */
+    HD_EV_KEPT,      /* kept: of slot, that is all */
 };
 
 /* Rows of positions below `shared` of a sequence are those of its parent, which is live as long as
@@ -57,6 +61,18 @@ struct hd_hello_info {
     uint32_t threads;
     uint64_t memory_bytes;        /* of the machine; 0 = unknown */
     uint64_t multiply_adds_per_s; /* measured by the worker; 0 = unknown */
+    uint64_t epoch;               /* the newest that it was told, by whatever leader */
+    bool kept; /* it has kept something of an earlier connection: HD_EV_KEPT follows */
+};
+/* Rows that workers have kept. */
+struct hd_adopt_info {
+    uint32_t sequence, base;
+    uint32_t parent, shared; /* as in hd_fork; shared 0: nothing */
+};
+struct hd_kept_info {
+    const uint32_t *units[HD_UNIT_KINDS]; /* that it owned */
+    size_t n[HD_UNIT_KINDS];
+    uint64_t covers; /* sequences that its log has all of */
 };
 struct hd_ack_info {
     uint64_t seq, sent_us;
@@ -151,6 +167,8 @@ struct hd_event {
         uint64_t digest;
         struct hd_audit_info audit;
         struct hd_damage_info damage;
+        struct hd_adopt_info adopt;
+        struct hd_kept_info kept;
     };
 };
 

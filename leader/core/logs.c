@@ -179,6 +179,12 @@ void core_log_told(struct hd_core *c, unsigned slot)
     c->logs.of[slot].knows |= core_live(c);
 }
 
+void core_log_has(struct hd_core *c, unsigned slot, uint64_t sequences)
+{
+    struct worker_log *w = &c->logs.of[slot];
+    w->covers |= core_keeps_log(c, slot) ? sequences & w->knows : 0;
+}
+
 void core_log_opened(struct hd_core *c, unsigned slot, unsigned sequence)
 {
     struct worker_log *w = &c->logs.of[slot];

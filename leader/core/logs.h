@@ -43,6 +43,9 @@ void core_logs_replayed(struct hd_core *c, uint64_t sequences);
 /* It turned out not to have these. */
 void core_log_lacks(struct hd_core *c, unsigned slot, uint64_t sequences);
 
+/* Its log has all of these, of those that it knows. */
+void core_log_has(struct hd_core *c, unsigned slot, uint64_t sequences);
+
 uint64_t core_covers(const struct hd_core *c, unsigned slot); /* sequences */
 /* Who is alive and has a log that holds every live sequence from its start; of those that no
  * request needs, every one that it can hold. */

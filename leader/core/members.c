@@ -166,7 +166,8 @@ static void take_slot(struct hd_core *c, unsigned slot, const struct hd_hello_in
     };
     strcpy(w->name, h->name); /* core_hello has checked its length */
     hd_detector_init(&w->detector, &c->o.detector, c->now_us);
-    core_epochs_joined(c, slot);
+    core_epochs_joined(c, slot, h->epoch);
+    core_adoption_joined(c, slot, h->kept);
     core_steps_joined(c, slot, back);
     core_logs_joined(c, slot, h->log_limit_bytes);
     core_pace_joined(c, slot, back);
@@ -240,6 +241,7 @@ void core_lose(struct hd_core *c, unsigned slot, enum hd_loss_cause cause)
     w->failures++;
     core_logs_lost(c, slot);
     core_trust_lost(c, slot);
+    core_adoption_lost(c, slot);
     core_epochs_lost(c, slot);
     core_moves_lost(c, slot);
     if (cause != HD_LOSS_CLOSED)

@@ -57,6 +57,24 @@ void core_seq_kept(struct hd_core *c, uint32_t sequence, bool kept)
     core_stir(c); /* it was perhaps the one that a log lacked */
 }
 
+/* Nobody is told: who has the rows has said so. */
+void core_seq_adopt(struct hd_core *c, const struct hd_adopt_info *a)
+{
+    if (a->sequence >= HD_MAX_SEQUENCES || a->parent >= HD_MAX_SEQUENCES)
+        return;
+    uint64_t bit = core_bit(a->sequence);
+    core_adopted(c, bit);
+    if (c->steps.live & ~c->steps.kept & bit)
+        return;
+    forget_all(c, a->sequence);
+    c->steps.live |= bit;
+    c->steps.kept |= bit;
+    c->steps.sequences[a->sequence] =
+        (struct sequence){.base = a->base, .parent = a->parent, .shared = a->shared};
+    for (uint64_t left = core_alive(c); left; left &= left - 1)
+        core_log_told(c, core_first(left));
+}
+
 uint64_t core_with_parents(const struct hd_core *c, uint64_t set)
 {
     for (uint64_t left = set; left; left &= left - 1)

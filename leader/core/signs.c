@@ -118,6 +118,7 @@ void core_tick(struct hd_core *c, uint64_t late_us)
     core_epochs_tick(c, late_us);
     core_moves_tick(c, late_us);
     core_trust_tick(c, late_us);
+    core_adoption_tick(c, late_us);
     check_all(c, late_us);
     core_pace_tick(c);
     core_audit_tick(c, late_us);

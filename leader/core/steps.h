@@ -62,6 +62,7 @@ void core_seq_kept(struct hd_core *c, uint32_t sequence, bool kept);
 /* Half-steps of it that are audited have no rows behind. */
 void core_seq_cut(struct hd_core *c, const struct hd_seq_cut *cut);
 void core_seq_close(struct hd_core *c, uint32_t sequence);
+void core_seq_adopt(struct hd_core *c, const struct hd_adopt_info *a);
 void core_half(struct hd_core *c, const struct hd_half_info *ask);
 void core_result(struct hd_core *c, unsigned slot, const struct hd_result_info *r);
 void core_step_done(struct hd_core *c);

@@ -61,12 +61,14 @@ void core_wrong(struct hd_core *c, unsigned slot, enum hd_half half)
 
 /* It hears of the ends of the sequences that there are; their beginnings it fetches (logs.c). The
  * steps that it sees from now on are of the present epoch. */
-static void let_in(struct hd_core *c, unsigned slot)
+void core_let_in(struct hd_core *c, unsigned slot)
 {
-    c->trust.untested &= ~core_bit(slot);
+    if (core_untested(c) & core_bit(slot))
+        return;
     core_log_told(c, slot);
+    core_log_has(c, slot, core_adopted_covers(c, slot));
     core_stir(c);
-    if (c->trust.of[slot].welcomed != hd_core_epoch(c))
+    if (c->trust.of[slot].welcomed != hd_core_epoch(c) || core_is_stale(c, slot))
         core_push(c, HD_ACT_ASSIGN, slot)->assign.all = core_orders(c);
 }
 
@@ -76,7 +78,7 @@ void core_test(struct hd_core *c, unsigned slot)
     c->trust.of[slot].welcomed = hd_core_epoch(c);
     c->trust.of[slot].n_damages = 0;
     if (!c->o.trust.self_test) {
-        let_in(c, slot);
+        core_let_in(c, slot);
         return;
     }
     c->trust.untested |= core_bit(slot);
@@ -88,16 +90,18 @@ void core_tested(struct hd_core *c, unsigned slot, uint64_t digest)
     if (!(c->trust.untested & core_bit(slot)))
         return;
     core_heard(c, slot);
-    if (digest == c->o.trust.self_test_digest)
-        let_in(c, slot);
-    else
+    if (digest != c->o.trust.self_test_digest) {
         core_wrong(c, slot, HD_HALF_ATTENTION); /* it has contributed nothing */
+        return;
+    }
+    c->trust.untested &= ~core_bit(slot);
+    core_let_in(c, slot);
 }
 
 uint64_t core_untested_late(const struct hd_core *c)
 {
     uint64_t late = 0;
-    for (uint64_t left = c->trust.untested; left; left &= left - 1) {
+    for (uint64_t left = core_untested(c); left; left &= left - 1) {
         unsigned s = core_first(left);
         if (c->now_us > c->trust.of[s].tested_us + c->o.trust.deadline_us)
             late |= core_bit(s);
@@ -119,7 +123,7 @@ void core_trust_lost(struct hd_core *c, unsigned slot)
 
 uint64_t core_untested(const struct hd_core *c)
 {
-    return c->trust.untested;
+    return c->trust.untested | core_telling(c);
 }
 
 void core_view_trust(const struct hd_core *c, unsigned slot, struct hd_worker_view *out)

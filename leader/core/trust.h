@@ -25,12 +25,14 @@ struct trust {
 void core_wrong(struct hd_core *c, unsigned slot, enum hd_half half);
 bool core_is_quarantined(const struct hd_core *c, const char *name);
 void core_test(struct hd_core *c, unsigned slot); /* it has just joined */
+/* It is alive, if it has given the known answer and said what it has kept. */
+void core_let_in(struct hd_core *c, unsigned slot);
 void core_tested(struct hd_core *c, unsigned slot, uint64_t digest);
 void core_damage(struct hd_core *c, unsigned slot, const struct hd_damage_info *d);
 void core_trust_lost(struct hd_core *c, unsigned slot);
 void core_trust_tick(struct hd_core *c, uint64_t late_us);
 void core_looked_after(struct hd_core *c, unsigned slot); /* its memory, by somebody */
-uint64_t core_untested(const struct hd_core *c);
+uint64_t core_untested(const struct hd_core *c);          /* slots that are not let in yet */
 uint64_t core_untested_late(const struct hd_core *c);
 void core_view_trust(const struct hd_core *c, unsigned slot, struct hd_worker_view *out);
 

@@ -66,6 +66,8 @@ static void on_hello(struct hd_peer *p, const struct hd_frame *f)
         refuse_wire(p, m->name);
         goto out;
     }
+    p->kept = m->kept;
+    hd_leaders_heard(p->leader, m->term);
     struct hd_event ev = {
         .type = HD_EV_HELLO,
         .hello = {.conn = p->id,
@@ -74,7 +76,9 @@ static void on_hello(struct hd_peer *p, const struct hd_frame *f)
                   .log_limit_bytes = m->log_limit_bytes,
                   .threads = m->threads,
                   .memory_bytes = m->memory_bytes,
-                  .multiply_adds_per_s = m->multiply_adds_per_s},
+                  .multiply_adds_per_s = m->multiply_adds_per_s,
+                  .epoch = m->epoch,
+                  .kept = m->kept},
     };
     hd_info(p->leader->o.log, "hello",
             "worker=%s address=%s model=%s software=\"%s\" threads=%u memory_bytes=%" PRIu64
@@ -82,6 +86,7 @@ static void on_hello(struct hd_peer *p, const struct hd_frame *f)
             m->name, hd_conn_peer(p->conn), m->model_name, p->software, m->threads, m->memory_bytes,
             m->multiply_adds_per_s);
     hd_leader_event(p->leader, &ev);
+    hd_follow_serve(p->leader); /* who asks for an answer when this one serves finds it */
 out:
     if (m)
         hydac__v1__hello__free_unpacked(m, NULL);
@@ -386,6 +391,12 @@ void hd_peer_frame(struct hd_peer *p, const struct hd_frame *f)
         break;
     case HD_FRAME_DAMAGE:
         hd_peer_damage(p, f);
+        break;
+    case HD_FRAME_SEQ_TOKENS:
+        hd_peer_seq_tokens(p, f);
+        break;
+    case HD_FRAME_KEPT:
+        hd_peer_kept(p, f);
         break;
     case HD_FRAME_ERROR:
         on_error(p, f);

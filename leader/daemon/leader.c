@@ -30,6 +30,16 @@ static void engine_sequence_kept(void *arg, uint32_t sequence, bool kept)
     hd_leader_event(arg, &ev);
 }
 
+static void engine_sequence_adopt(void *arg, const struct hd_kept_rows *k)
+{
+    struct hd_event ev = {.type = HD_EV_SEQ_ADOPT,
+                          .adopt = {.sequence = k->sequence,
+                                    .base = k->positions,
+                                    .parent = k->parent,
+                                    .shared = k->shared}};
+    hd_leader_event(arg, &ev);
+}
+
 static void engine_sequence_close(void *arg, uint32_t sequence)
 {
     struct hd_event ev = {.type = HD_EV_SEQ_CLOSE, .sequence = sequence};
@@ -190,6 +200,7 @@ static int make_engine(struct hd_leader *l, struct hd_error *err)
                 .sequence_kept = engine_sequence_kept,
                 .sequence_cut = engine_sequence_cut,
                 .may_draft = engine_may_draft,
+                .sequence_adopt = engine_sequence_adopt,
                 .sequence_close = engine_sequence_close,
                 .half = engine_half,
                 .step_done = engine_step_done,

@@ -58,6 +58,8 @@ struct hd_peer {
     uint64_t weights_sent;      /* bytes */
     bool weights_asked;         /* it has no file, or one with other bytes */
     uint64_t wrong_pieces;      /* of its file, that it told of */
+    bool kept;                  /* it is about to say what it has kept, and has not yet */
+    uint64_t kept_covers;       /* sequences of that which its log has all of */
     struct hd_beat_values seen; /* from the last HeartbeatAck */
 };
 
@@ -245,6 +247,10 @@ uint64_t hd_audit_answer(struct hd_peer *p, const struct hd_frame *f,
 int hd_send_audit(struct hd_leader *l, struct hd_peer *p, const struct hd_action *a);
 void hd_audit_forget(struct hd_leader *l, uint64_t round); /* 0: all */
 void hd_peer_audit_result(struct hd_peer *p, const struct hd_frame *f);
+
+/* kept.c: of what a worker has kept */
+void hd_peer_seq_tokens(struct hd_peer *p, const struct hd_frame *f);
+void hd_peer_kept(struct hd_peer *p, const struct hd_frame *f);
 
 /* trust.c: the known answer, and what follows when somebody was wrong */
 int hd_trust_init(struct hd_leader *l, struct hd_error *err);

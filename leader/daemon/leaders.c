@@ -13,6 +13,7 @@
 #define ATTEMPT_US 1000000 /* to reach one; then it counts as not there, and is tried again */
 #define AGAIN_US   250000  /* between two attempts */
 #define START_US   1500000 /* after its start one may take so long to find the others */
+#define MOST_TERMS (UINT64_MAX / 2) /* that anybody can have seen */
 
 static unsigned n_workers(const struct hd_leader *l)
 {
@@ -259,6 +260,17 @@ void hd_leaders_take(struct hd_leader *l)
 {
     if (n_workers(l) == 0)
         l->role.served = ++l->role.term;
+}
+
+/* It obeys nobody below; and it has left who led it, or would not be here. */
+void hd_leaders_heard(struct hd_leader *l, uint64_t term)
+{
+    struct hd_leader_role *r = &l->role;
+    if (term <= r->served || term > MOST_TERMS)
+        return;
+    r->term = term > r->term ? term : r->term;
+    if (n_workers(l) > 0)
+        r->served = ++r->term;
 }
 
 const char *hd_leaders_standby(const struct hd_leader *l)

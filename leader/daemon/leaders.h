@@ -64,6 +64,8 @@ void hd_leaders_tick(struct hd_leader *l, uint64_t now_us);
 void hd_leaders_asked(struct hd_peer *p, const struct hd_frame *f);
 /* The first worker is about to be taken in: a new term begins. */
 void hd_leaders_take(struct hd_leader *l);
+/* A worker has worked under this term. */
+void hd_leaders_heard(struct hd_leader *l, uint64_t term);
 /* Why this one does not serve, a sentence; NULL: it does, or is to. */
 const char *hd_leaders_standby(const struct hd_leader *l);
 /* Where clients find the one that serves instead; NULL: not known, or it is this one. */

@@ -37,6 +37,7 @@ int hd_send_welcome(struct hd_leader *l, struct hd_peer *p)
     m.max_sequences = hd_leader_sequences(l);
     m.scrub_s = (uint32_t)c->scrub_s;
     m.audit_every = (uint32_t)c->audit_every;
+    m.term = l->role.served;
     return hd_peer_send(p, HD_FRAME_WELCOME, &m.base, NULL);
 }
 
@@ -153,15 +154,44 @@ int hd_send_assign(struct hd_peer *p, const struct hd_action *a)
     return rc;
 }
 
+/* Whose rows they are that it lacks: it has seen none of their tokens. */
+static int send_tokens(struct hd_leader *l, struct hd_peer *p, const struct hd_seq_need *need)
+{
+    Hydac__V1__SequenceTokens m = HYDAC__V1__SEQUENCE_TOKENS__INIT;
+    uint32_t n;
+    const int32_t *tokens = hd_engine_tokens(l->engine, need->sequence, &n);
+    if (!tokens || n <= need->shared)
+        return 0;
+    size_t bytes = (n - need->shared) * sizeof *tokens;
+    struct hd_shared *payload = hd_shared_new(bytes);
+    if (!payload)
+        return HD_E_NOMEM;
+    memcpy(hd_shared_data(payload), tokens + need->shared, bytes);
+    m.sequence = need->sequence;
+    m.parent = need->shared ? need->parent : 0;
+    m.shared = need->shared;
+    m.scope = hd_engine_scope(l->engine, need->sequence);
+    int rc = hd_peer_send(p, HD_FRAME_SEQ_TOKENS, &m.base, payload);
+    hd_shared_unref(payload);
+    return rc;
+}
+
 /* HD_ACT_FILL */
 int hd_send_fill(struct hd_peer *p, const struct hd_action *a)
 {
     Hydac__V1__FillLog m = HYDAC__V1__FILL_LOG__INIT;
+    const struct hd_orders *all = a->fill.all;
     struct needs needs;
-    list_needs(a->fill.all, a->fill.sequences, &needs);
+    int rc = 0;
+    for (size_t i = 0; i < all->n_needs && rc == 0; i++)
+        if (a->fill.sequences >> all->needs[i].sequence & 1)
+            rc = send_tokens(p->leader, p, &all->needs[i]);
+    if (rc < 0)
+        return rc;
+    list_needs(all, a->fill.sequences, &needs);
     m.sequences = needs.refs;
     m.n_sequences = needs.n;
-    m.layers_done = a->fill.all->layers_done[0]; /* between two steps: 0 */
+    m.layers_done = all->layers_done[0]; /* between two steps: 0 */
     return hd_peer_send(p, HD_FRAME_FILL_LOG, &m.base, NULL);
 }
 
@@ -201,6 +231,7 @@ int hd_send_sequence(struct hd_leader *l, struct hd_peer *p, uint32_t sequence, 
         Hydac__V1__SequenceOpen m = HYDAC__V1__SEQUENCE_OPEN__INIT;
         m.sequence = sequence;
         m.max_positions = l->context;
+        m.scope = hd_engine_scope(l->engine, sequence);
         return hd_peer_send(p, HD_FRAME_SEQ_OPEN, &m.base, NULL);
     }
     Hydac__V1__SequenceClose m = HYDAC__V1__SEQUENCE_CLOSE__INIT;
@@ -215,6 +246,7 @@ int hd_send_fork(struct hd_leader *l, struct hd_peer *p, const struct hd_fork *f
     m.max_positions = l->context;
     m.parent = fork->parent;
     m.shared = fork->shared;
+    m.scope = hd_engine_scope(l->engine, fork->sequence);
     return hd_peer_send(p, HD_FRAME_SEQ_OPEN, &m.base, NULL);
 }
 
@@ -265,6 +297,10 @@ int hd_send_half(struct hd_leader *l, struct hd_peer *p, const struct hd_action 
         m.n_shifts = w->rows;
         m.shifts = (int32_t *)w->shifts;
     }
+    if (w->tokens) {
+        m.n_tokens = w->rows;
+        m.tokens = (uint32_t *)w->tokens;
+    }
     if (w->experts) {
         m.n_experts = m.n_weights = w->rows * l->model->shape.n_used;
         m.experts = (uint32_t *)w->experts;
@@ -282,6 +318,8 @@ struct hd_frame_limits hd_worker_frame_limits(const struct hd_leader *l)
     uint64_t partial = rows * l->model->shape.dim * 8;
     uint64_t full = rows * ((uint64_t)l->model->shape.vocab * 8 + l->units.vocab_blocks * 8u);
     uint64_t most = partial > full ? partial : full;
+    uint64_t tokens = l->context * (uint64_t)sizeof(int32_t); /* SequenceTokens */
+    most = most > tokens ? most : tokens;
     return (struct hd_frame_limits){
         .max_body = HD_MAX_REPLY_BODY,
         .max_payload = most > UINT32_MAX ? UINT32_MAX : (uint32_t)most,

@@ -17,7 +17,7 @@ static uint64_t bit_of(uint32_t sequence)
 
 /* Of a model whose long sequences rotate otherwise than short ones no rows are shared: one may
  * become long. */
-static bool is_on(const struct hd_engine *e)
+bool hd_cache_is_on(const struct hd_engine *e)
 {
     return e->limit.cached > 0 && e->o.model->long_from == 0;
 }
@@ -130,30 +130,43 @@ static bool make_room(struct hd_engine *e, const struct entry *in)
 
 /* ---- Beginning ----*/
 
+/* Rows that there may be behind `n` are those that the request would have there. */
+static bool has_same_tail(const struct hd_branch *b, const struct hd_request *r, uint32_t n)
+{
+    while (n < b->tail && n < r->n_tokens && b->tokens[n] == r->tokens[n])
+        n++;
+    return n >= b->tail;
+}
+
 static void begin(struct hd_engine *e, struct hd_request *r, const struct hd_prefix_match *m)
 {
     struct hd_branch *b;
     if (m->whole) {
         r->sequence = m->sequence;
         b = &e->prefixes.of[r->sequence];
+        bool same = has_same_tail(b, r, m->positions);
         free((void *)b->tokens);
+        r->sent = b->tail; /* workers may have so many rows */
+        hd_prefixes_shorten(&e->prefixes, r->sequence, m->positions);
         hd_prefixes_resume(&e->prefixes, r->sequence);
         e->o.ops.sequence_kept(e->o.ops.arg, r->sequence, false);
+        if (!same)
+            hd_request_cut(e, r, m->positions);
     } else {
         r->sequence = free_sequence(e);
         b = hd_prefixes_open(&e->prefixes, r->sequence, m);
+        b->scope = r->o.cache_scope;
         if (b->shared > 0)
             e->o.ops.sequence_fork(e->o.ops.arg, r->sequence, b->parent, b->shared);
         else
             e->o.ops.sequence_open(e->o.ops.arg, r->sequence, r->capacity);
     }
     b->tokens = r->tokens;
-    b->scope = r->o.cache_scope;
     b->coming = r->n_tokens;
     r->done = r->reused = m->positions;
     r->lineage |= b->lineage;
     e->live_positions += r->capacity - b->shared;
-    if (is_on(e) && !r->o.prompt_logprobs)
+    if (hd_cache_is_on(e) && !r->o.prompt_logprobs)
         e->stats.asked_tokens += r->n_tokens;
     e->stats.reused_tokens += r->reused;
 }
@@ -162,7 +175,7 @@ static struct hd_prefix_match match(const struct hd_engine *e, const struct hd_r
 {
     struct hd_prefix_match none = {.sequence = HD_NO_SEQUENCE};
     struct hd_prefix_ask ask = {r->tokens, r->n_tokens - 1, r->o.cache_scope};
-    if (!is_on(e) || r->o.prompt_logprobs) /* every row's logits are wanted */
+    if (!hd_cache_is_on(e) || r->o.prompt_logprobs) /* every row's logits are wanted */
         return none;
     return hd_prefixes_match(&e->prefixes, &ask);
 }
@@ -188,7 +201,7 @@ enum hd_cache_begins hd_cache_begin(struct hd_engine *e, struct hd_request *r)
 static bool is_worth_keeping(const struct hd_engine *e, const struct hd_request *r)
 {
     const struct hd_branch *b = &e->prefixes.of[r->sequence];
-    return is_on(e) && !b->doomed && !r->failed && !r->suspect && !r->bad &&
+    return hd_cache_is_on(e) && !b->doomed && !r->failed && !r->suspect && !r->bad &&
            r->done >= HD_PREFIX_BLOCK && r->done > b->shared;
 }
 

@@ -22,13 +22,14 @@ static bool alloc_rows(struct hd_engine *e)
     e->sequences = calloc(n, sizeof *e->sequences);
     e->positions = calloc(n, sizeof *e->positions);
     e->want = calloc(n, sizeof *e->want);
+    e->tokens = calloc(n, sizeof *e->tokens);
     e->temperatures = calloc(n, sizeof *e->temperatures);
     e->shifts = calloc(n, sizeof *e->shifts);
     e->by_sequence = calloc(n, sizeof *e->by_sequence);
     e->experts = calloc(n * e->o.model->shape.n_used + 1, sizeof *e->experts);
     e->weights = calloc(n * e->o.model->shape.n_used + 1, sizeof *e->weights);
     return e->rows && e->residual && e->embedding && e->normalised && e->x && e->acc &&
-           e->sequences && e->positions && e->want && e->temperatures && e->shifts &&
+           e->sequences && e->positions && e->want && e->tokens && e->temperatures && e->shifts &&
            e->by_sequence && e->experts && e->weights;
 }
 
@@ -107,6 +108,7 @@ void hd_engine_free(struct hd_engine *e)
     free(e->sequences);
     free(e->positions);
     free(e->want);
+    free(e->tokens);
     free(e->temperatures);
     free(e->shifts);
     free(e->by_sequence);

@@ -41,6 +41,7 @@ struct hd_half_work {
     size_t row_bytes;          /* hd_model_row_bytes */
     const uint32_t *sequences; /* [rows] */
     const uint32_t *positions; /* [rows] */
+    const uint32_t *tokens;    /* [rows]; ATTENTION of layer 0, else NULL */
     const int32_t *shifts;     /* [rows]; ATTENTION and FFN */
     const uint32_t *want;      /* [rows]; LOGITS: 0 = all, k = best k of each vocab block */
     const float *temperatures; /* [rows]; LOGITS: 0, or at which a second sum is wanted */
@@ -48,6 +49,16 @@ struct hd_half_work {
     const float *weights;    /* of these, likewise */
     const struct hd_seq_rows *by_sequence;
     size_t n_sequences;
+};
+
+/* Rows of a sequence that a worker has kept. */
+struct hd_kept_rows {
+    uint32_t sequence;
+    uint32_t parent, shared; /* as in hd_branch */
+    uint32_t positions;      /* with rows of all heads that it owns, shared ones among them */
+    uint64_t scope;
+    const int32_t *tokens; /* of positions `shared` and on */
+    uint32_t n_tokens;
 };
 
 struct hd_engine_ops {
@@ -68,6 +79,8 @@ struct hd_engine_ops {
     void (*sequence_cut)(void *arg, uint32_t sequence, uint32_t positions);
     /* May the next step have rows of guesses? NULL: always. */
     bool (*may_draft)(void *arg);
+    /* Workers have rows of it (hd_engine_adopt): sequence, parent, shared, positions. */
+    void (*sequence_adopt)(void *arg, const struct hd_kept_rows *k);
 };
 
 struct hd_engine_options {
@@ -145,6 +158,13 @@ uint64_t hd_engine_replay(struct hd_engine *e, uint64_t mask);
 /* Close these of the sequences that are kept and that no request needs, with what has begun with
  * their rows; and before that, let nobody begin with them. */
 void hd_engine_forget(struct hd_engine *e, uint64_t sequences);
+/* A worker has these rows; below options.sequences, and tokens that there are. `waiting`: nobody
+ * serves yet, so they may become a kept sequence; else they are of use only if they are what this
+ * leader has sent. False: they are of no use, the worker is to drop them. */
+bool hd_engine_adopt(struct hd_engine *e, const struct hd_kept_rows *k, bool waiting);
+/* Of a sequence: the tokens of its *n committed positions, borrowed; NULL: there is none. */
+const int32_t *hd_engine_tokens(const struct hd_engine *e, uint32_t sequence, uint32_t *n);
+uint64_t hd_engine_scope(const struct hd_engine *e, uint32_t sequence);
 void hd_engine_will_forget(struct hd_engine *e, uint64_t sequences);
 /* Note a finished recovery in every request that is alive. */
 void hd_engine_failover(struct hd_engine *e, const struct hd_failover *f);

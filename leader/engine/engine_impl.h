@@ -94,8 +94,8 @@ struct hd_engine {
     uint8_t *x;       /* [max_rows][row_bytes]: normalised rows as they travel */
     int64_t *acc;     /* [max_rows][dim] */
     struct hd_group groups[HD_MAX_GROUPS];
-    unsigned n_groups, turn;                /* turn: whose half-step is asked for next */
-    uint32_t *sequences, *positions, *want; /* [max_rows] */
+    unsigned n_groups, turn;                         /* turn: whose half-step is asked for next */
+    uint32_t *sequences, *positions, *want, *tokens; /* [max_rows] */
     float *temperatures;
     int32_t *shifts;
     uint32_t *experts; /* [max_rows][n_used], as far as the model has any */
@@ -150,6 +150,7 @@ static inline uint32_t hd_request_cached(const struct hd_request *r)
     return r->reused < r->n_prompt ? r->reused : r->n_prompt;
 }
 enum hd_cache_begins hd_cache_begin(struct hd_engine *e, struct hd_request *r);
+bool hd_cache_is_on(const struct hd_engine *e);
 /* Its sequence is kept or closed. */
 void hd_cache_end(struct hd_engine *e, struct hd_request *r);
 void hd_cache_committed(struct hd_engine *e, const struct hd_request *r);

@@ -132,10 +132,23 @@ static struct common compare(const struct hd_prefixes *p, const struct hd_prefix
     return *c;
 }
 
-/* A fork in what its parent shares itself would be the parent's parent's. */
-static uint32_t usable(const struct hd_branch *b, uint32_t positions)
+/* A kept one, to be gone on with: with all its rows, or, if they are of an earlier leader, with
+ * nearly all of them: that one was a few tokens further. What is behind goes. */
+static bool is_whole(const struct hd_prefixes *p, const struct hd_prefix_ask *ask,
+                     uint32_t sequence, uint32_t positions)
 {
-    if (b->state == HD_BRANCH_KEPT && positions == b->n)
+    const struct hd_branch *b = &p->of[sequence];
+    bool nearly = b->tail > 0 && positions == ask->n && positions > b->shared &&
+                  b->n - positions < HD_PREFIX_BLOCK && !hd_prefixes_has_children(p, sequence);
+    return b->state == HD_BRANCH_KEPT && (positions == b->n || nearly);
+}
+
+/* A fork in what its parent shares itself would be the parent's parent's. */
+static uint32_t usable(const struct hd_prefixes *p, const struct hd_prefix_ask *ask,
+                       uint32_t sequence, uint32_t positions)
+{
+    const struct hd_branch *b = &p->of[sequence];
+    if (is_whole(p, ask, sequence, positions))
         return positions;
     return blocks_of(positions) > b->shared ? blocks_of(positions) : 0;
 }
@@ -151,12 +164,11 @@ struct hd_prefix_match hd_prefixes_match(const struct hd_prefixes *p,
         if (b->state == HD_BRANCH_FREE || b->doomed || b->scope != ask->scope)
             continue;
         struct common c = compare(p, ask, s, list);
-        uint32_t now = usable(b, c.now);
+        uint32_t now = usable(p, ask, s, c.now);
         later = blocks_of(c.later) > later ? blocks_of(c.later) : later;
         if (now > m.positions)
-            m = (struct hd_prefix_match){.sequence = s,
-                                         .positions = now,
-                                         .whole = b->state == HD_BRANCH_KEPT && now == b->n};
+            m = (struct hd_prefix_match){
+                .sequence = s, .positions = now, .whole = is_whole(p, ask, s, now)};
     }
     m.coming = later > m.positions;
     return m;
@@ -189,6 +201,7 @@ void hd_prefixes_resume(struct hd_prefixes *p, uint32_t sequence)
 {
     p->kept -= p->of[sequence].n - p->of[sequence].shared;
     p->of[sequence].state = HD_BRANCH_RUNNING;
+    p->of[sequence].tail = 0;
     touch(p, sequence);
 }
 
@@ -200,6 +213,12 @@ void hd_prefixes_keep(struct hd_prefixes *p, uint32_t sequence, uint32_t n)
     b->coming = 0;
     p->kept += b->n - b->shared;
     touch(p, sequence);
+}
+
+void hd_prefixes_shorten(struct hd_prefixes *p, uint32_t sequence, uint32_t n)
+{
+    p->kept -= p->of[sequence].n - n;
+    p->of[sequence].n = n;
 }
 
 void hd_prefixes_close(struct hd_prefixes *p, uint32_t sequence)

@@ -39,6 +39,8 @@ struct hd_branch {
     uint64_t used;    /* the higher, the later */
     uint64_t lineage; /* sequences whose rows went into its own (a mask), its own number too */
     bool doomed;
+    uint32_t tail; /* KEPT, of an earlier leader: workers may have rows of tokens [n, tail), which
+                    * are known: they stay for who has the same ones there. 0: no rows */
 };
 
 struct hd_prefixes {
@@ -70,6 +72,8 @@ struct hd_branch *hd_prefixes_open(struct hd_prefixes *p, uint32_t sequence,
 void hd_prefixes_resume(struct hd_prefixes *p, uint32_t sequence);
 /* A RUNNING one is kept, with n positions; workers have no rows behind. */
 void hd_prefixes_keep(struct hd_prefixes *p, uint32_t sequence, uint32_t n);
+/* A KEPT one without children has fewer positions. */
+void hd_prefixes_shorten(struct hd_prefixes *p, uint32_t sequence, uint32_t n);
 /* Without children. */
 void hd_prefixes_close(struct hd_prefixes *p, uint32_t sequence);
 /* A RUNNING one, all of whose rows are gone, begins anew and alone. */

@@ -74,6 +74,7 @@ static void put_row(struct hd_engine *e, const struct hd_group *p, size_t at, si
         route_row(e, p, at, row);
     e->sequences[at] = row->r->sequence;
     e->positions[at] = row->position;
+    e->tokens[at] = (uint32_t)row->input;
     row->shift = shift_for(e, p, residual);
     e->shifts[at] = row->shift;
 }
@@ -114,6 +115,7 @@ static void issue(struct hd_engine *e, struct hd_group *p)
     p->state = HD_GROUP_IN_HAND;
     p->work.half = p->half;
     p->work.layer = p->layer;
+    p->work.tokens = p->half == HD_HALF_ATTENTION && p->layer == 0 ? e->tokens + p->first : NULL;
     p->work.rows = at - p->first;
     if (p->half != HD_HALF_LOGITS)
         clear_sums(e, p);

@@ -48,14 +48,44 @@ def test_a_standby_refuses_and_says_who_serves(leaders):
     assert refused.value.status == 503 and b"standby" in refused.value.body
 
 
+def kept_of(process):
+    """What workers said they had kept, and what their first assignment took: from a leader's log."""
+    text = process.output()
+    rows = [dict(w.split("=", 1) for w in line.split() if "=" in w) for line in text.splitlines()]
+    return (
+        [r for line, r in zip(text.splitlines(), rows) if " kept " in line],
+        [r for line, r in zip(text.splitlines(), rows) if " kv_result " in line],
+    )
+
+
+def expect_taken_over(c, name, owned, answer):
+    """Leader `name` has packed no weights again and computed no row again."""
+    status = c.clients[name].get("/hydac/status")
+    assert {w["name"]: w["heads"] for w in status["workers"]} == owned
+    kept, taken = kept_of(c.leaders[name])
+    assert len({k["slot"] for k in kept}) == len(taken) == len(owned)
+    assert {k["of_use"] for k in kept} == {"yes"}
+    for t in taken:
+        assert t["heads"] == t["ready"] and (t["rows_rebuilt"], t["weights_us"]) == ("0", "0"), t
+        assert int(t["rows_kept"]) > 0
+    # All of the request's rows are there but the last one, whose logits count; or but the last block,
+    # where workers have rows of tokens that this leader has not heard of.
+    cache = status["engine"]["prefix_cache"]
+    assert cache["hits"] > 0 and cache["queries"] - cache["hits"] <= 64 * answer["resumed"]
+
+
+def owners(c, name):
+    return {w["name"]: w["heads"] for w in c.clients[name].get("/hydac/status")["workers"]}
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_the_leader_dies_and_the_answer_goes_on(leaders, how):
     c = leaders(2, 2)
     c.until_active("a", 2)
     whole = c.clients["a"].complete(PROMPT, TOKENS).tokens
-    made = c.clients["a"].get("/hydac/status")["engine"]["tokens"]
+    made, owned = c.clients["a"].get("/hydac/status")["engine"]["tokens"], owners(c, "a")
     child = c.run("a", "b")
-    c.until_answering("a", made + 20)
+    c.until_answering("a", made + 100)
     c.leaders["a"].signal(how)
     if how == signal.SIGSTOP:  # its connection stays; it is let go as soon as another one serves
         c.until_active("b", 2)
@@ -63,6 +93,7 @@ def test_the_leader_dies_and_the_answer_goes_on(leaders, how):
     answer = finish(child)
     assert answer["tokens"] == whole and answer["resumed"] >= 1
     c.until_active("b", 2)
+    expect_taken_over(c, "b", owned, answer)
     status = c.clients["b"].get("/hydac/status")  # b went on by itself; nothing was asked of it anew
     assert 1 <= status["records"]["adopted"] == status["engine"]["requests"]
     if how == signal.SIGSTOP:
@@ -135,6 +166,21 @@ def test_the_only_leader_is_started_again(leaders):
     assert finish(child)["finish_reason"] == "length"
     status = c.clients["a"].get("/hydac/status")
     assert status["records"]["journal"] and status["records"]["adopted"] >= 1
+
+
+def test_the_only_leader_is_started_anew(leaders):
+    c = leaders(1, 3)
+    c.until_active("a", 3)
+    owned = owners(c, "a")
+    child = c.run("a")
+    c.until_answering("a", 150)
+    c.leaders["a"].signal(signal.SIGKILL)
+    c.leaders["a"].wait()
+    c.start_leader("a")
+    answer = finish(child)
+    assert answer["resumed"] >= 1
+    expect_taken_over(c, "a", owned, answer)
+    assert c.clients["a"].complete(PROMPT, TOKENS).tokens == answer["tokens"]
 
 
 def test_two_leaders_die_one_after_the_other(leaders):

@@ -12,7 +12,14 @@ static uint32_t rows_of(const struct sim_branch *b)
     return b->state == SIM_RUNS ? b->of->done : b->done;
 }
 
-static bool has_children(const struct sim *s, uint32_t sequence)
+/* By its row's first input. */
+uint64_t sim_branch_token(const struct sim_branch *b, uint32_t position)
+{
+    return b->state == SIM_RUNS ? sim_embed(b->of, position, b->of->tokens[position])
+                                : b->x[position];
+}
+
+bool sim_branch_has_children(const struct sim *s, uint32_t sequence)
 {
     for (uint32_t q = 0; q < SIM_SEQUENCES; q++) {
         const struct sim_branch *b = &s->engine.branches[q];
@@ -46,7 +53,8 @@ static void close_branch(struct sim *s, uint32_t sequence)
 static uint32_t spare_of(const struct sim *s, uint64_t set)
 {
     for (uint32_t q = 0; q < SIM_SEQUENCES; q++)
-        if (set >> q & 1 && s->engine.branches[q].state == SIM_KEPT && !has_children(s, q))
+        if (set >> q & 1 && s->engine.branches[q].state == SIM_KEPT &&
+            !sim_branch_has_children(s, q))
             return q;
     return SIM_SEQUENCES;
 }
@@ -67,11 +75,29 @@ static uint32_t number(struct sim *s, uint64_t but)
 static uint32_t common(const struct sim_branch *b, const struct sim_request *r)
 {
     uint32_t n = 0;
-    if (b->state == SIM_FREE || b->doomed || b->of->seed != r->seed || b->of->wrong)
+    if (b->state == SIM_FREE || b->doomed || (b->of && b->of->wrong))
         return 0;
-    while (n < rows_of(b) && n + 1 < r->n_prompt && b->of->tokens[n] == r->tokens[n])
+    while (n < rows_of(b) && n + 1 < r->n_tokens &&
+           sim_branch_token(b, n) == sim_embed(r, n, r->tokens[n]))
         n++;
     return n;
+}
+
+/* To be gone on with; of an earlier leader's rows also if the last few of them are too many. */
+static bool is_whole(const struct sim *s, uint32_t q, const struct sim_request *r, uint32_t n)
+{
+    const struct sim_branch *b = &s->engine.branches[q];
+    bool nearly = b->tail > 0 && n + 1 == r->n_tokens && n > b->shared && b->done - n < 5 &&
+                  !sim_branch_has_children(s, q);
+    return b->state == SIM_KEPT && (n == b->done || nearly);
+}
+
+/* Rows that there may be behind are those of the request, too. */
+static bool has_same_tail(const struct sim_branch *b, const struct sim_request *r, uint32_t n)
+{
+    while (n < b->tail && n < r->n_tokens && b->x[n] == sim_embed(r, n, r->tokens[n]))
+        n++;
+    return n >= b->tail;
 }
 
 static void run(struct sim *s, struct sim_request *r, uint32_t sequence)
@@ -114,17 +140,24 @@ bool sim_branch_begin(struct sim *s, struct sim_request *r)
     for (uint32_t q = 0; q < SIM_SEQUENCES; q++) {
         const struct sim_branch *b = &s->engine.branches[q];
         uint32_t n = common(b, r);
-        if (n > shared && (n > b->shared || (b->state == SIM_KEPT && n == b->done))) {
+        if (n > shared && (n > b->shared || is_whole(s, q, r, n))) {
             best = q;
             shared = n;
         }
     }
     const struct sim_branch *b = &s->engine.branches[best];
-    if (shared > 0 && b->state == SIM_KEPT && shared == b->done) {
+    if (shared > 0 && is_whole(s, best, r, shared)) {
+        bool same = has_same_tail(b, r, shared);
         r->done = shared;
+        r->sent = b->tail;
+        s->engine.branches[best].tail = 0;
+        s->engine.branches[best].done = shared;
         run(s, r, best);
         s->resumed++;
+        sim_note(s, "goes on", best, shared);
         event(s, HD_EV_SEQ_TAKEN, best);
+        if (!same)
+            sim_engine_cut(s, r, best, shared);
         return true;
     }
     return fork_or_open(s, r, best, shared);
@@ -133,8 +166,11 @@ bool sim_branch_begin(struct sim *s, struct sim_request *r)
 void sim_branch_end(struct sim *s, uint32_t sequence, bool keep)
 {
     struct sim_branch *b = &s->engine.branches[sequence];
+    for (uint32_t p = 0; p < b->of->done; p++)
+        b->x[p] = sim_branch_token(b, p);
     b->done = b->of->done;
-    if (!has_children(s, sequence) && (!keep || b->done <= b->shared || sim_chance(s, 25))) {
+    if (!sim_branch_has_children(s, sequence) &&
+        (!keep || b->done <= b->shared || sim_chance(s, 25))) {
         close_branch(s, sequence);
         return;
     }

@@ -10,7 +10,7 @@ struct reference {
     uint64_t kv[SIM_LAYERS][SIM_HEADS][SIM_POSITIONS];
 };
 
-static uint64_t embed(const struct sim_request *r, uint32_t position, uint32_t token)
+uint64_t sim_embed(const struct sim_request *r, uint32_t position, uint32_t token)
 {
     return sim_mix(r->seed, position, token);
 }
@@ -19,7 +19,7 @@ static uint32_t reference_token(const struct sim *s, struct reference *ref,
                                 const struct sim_request *r, uint32_t position)
 {
     const uint32_t *count = s->options.units;
-    uint64_t x = embed(r, position, r->expected[position]), logits = 0;
+    uint64_t x = sim_embed(r, position, r->expected[position]), logits = 0;
     for (uint32_t l = 0; l < SIM_LAYERS; l++) {
         uint64_t sum = 0, in = x;
         for (uint32_t h = 0; h < count[HD_UNIT_HEAD]; h++) {
@@ -101,6 +101,11 @@ void sim_engine_cancel(struct sim *s, struct sim_request *r)
 
 void sim_engine_fail_all(struct sim *s)
 {
+    struct hd_event abandoned = {.type = HD_EV_REPLAYED};
+    if (s->engine.n_rows > 0 && s->n_leaders > 1) {
+        s->engine.n_rows = 0;
+        sim_leader_event(s, &abandoned);
+    }
     s->engine.n_rows = 0;
     for (unsigned i = 0; i < s->engine.n_requests; i++) {
         struct sim_request *r = &s->engine.requests[i];
@@ -189,7 +194,7 @@ static void take_rows(struct sim *s)
                 .position = p,
                 .sampled = p + 1 == r->n_tokens,
                 .token = r->tokens[p],
-                .residual = embed(r, p, r->tokens[p]),
+                .residual = sim_embed(r, p, r->tokens[p]),
             };
         if (p == r->n_tokens && drafts)
             take_drafts(s, r);
@@ -338,6 +343,7 @@ static void sample(struct sim *s, const struct sim_step_row *row)
     r->wrong |= wrong;
     r->told_at = s->now;
     r->tokens[r->n_tokens++] = token;
+    sim_leaders_told(s, r);
     if (r->n_tokens == r->n_prompt + r->n_want)
         end_request(s, r);
 }

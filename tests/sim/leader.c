@@ -12,12 +12,14 @@ static void cut(struct sim *s, unsigned slot)
         return;
     s->slots[slot] = 0;
     s->conn_slot[conn] = -2;
+    fin.complete = true; /* nothing of that is to be gone on with */
     sim_send_to_worker(s, conn, &fin);
 }
 
 static void welcome(struct sim *s, const struct hd_action *a)
 {
     struct sim_msg m = {.type = MSG_WELCOME, .epoch = hd_core_epoch(s->core)};
+    m.term = sim_leaders_welcome(s);
     for (unsigned i = 0; i < s->engine.n_requests; i++)
         s->joined_late |= s->engine.requests[i].sequence >= 0;
     s->conn_slot[a->conn] = (int)a->slot;
@@ -78,6 +80,8 @@ static void send_fill(struct sim *s, const struct hd_action *a)
     struct sim_msg m = {.type = MSG_FILL};
     put_needs(s, &m, a->fill.all, a->fill.sequences);
     sim_note(s, "fill", a->slot, a->fill.sequences);
+    for (size_t i = 0; i < m.n_needs && s->n_leaders > 1 && s->slots[a->slot]; i++)
+        sim_adopt_send_tokens(s, s->slots[a->slot], m.needs[i].sequence);
     if (s->slots[a->slot])
         sim_send_to_worker(s, s->slots[a->slot], &m);
 }
@@ -317,10 +321,15 @@ static void greeted(struct sim *s, const struct sim_msg *m)
 {
     char name[8];
     struct hd_event ev = {.type = HD_EV_HELLO, .hello = {.conn = m->conn}};
+    if (!sim_leaders_greet(s, m))
+        return;
     snprintf(name, sizeof name, "w%u", s->conn_worker[m->conn]);
     ev.hello.name = name;
     ev.hello.model_digest = s->options.model_digest;
     ev.hello.log_limit_bytes = m->complete;
+    ev.hello.epoch = m->epoch;
+    ev.hello.kept = m->kept;
+    s->kept_covers[m->conn] = 0;
     s->gave_up_log |= !m->complete;
     sim_leader_event(s, &ev);
 }
@@ -351,12 +360,16 @@ static void list_digests(const struct sim_msg *m, struct hd_kv_digest *list, str
 void sim_leader_receive(struct sim *s, const struct sim_msg *m)
 {
     int slot = s->conn_slot[m->conn];
-    uint32_t heads[64], gaps[64], ready[64];
+    uint32_t heads[64], gaps[64], ready[64], kept[HD_UNIT_KINDS][64];
     struct hd_kv_digest digests[SIM_SEQUENCES * SIM_HEADS];
     if (slot == -1 && m->type == MSG_HELLO)
         greeted(s, m);
     if (slot < 0)
         return;
+    if (m->type == MSG_TOKENS) {
+        sim_adopt_take(s, (unsigned)slot, m);
+        return;
+    }
     struct hd_event ev = {.slot = (unsigned)slot};
     struct in_hand in_hand = {s, m};
     switch (m->type) {
@@ -382,6 +395,14 @@ void sim_leader_receive(struct sim *s, const struct sim_msg *m)
         ev.kv.n_ready = list_bits(m->hold[HD_UNIT_HEAD], ready);
         ev.kv.n_gaps = list_bits(m->gaps, gaps);
         list_digests(m, digests, &ev.kv);
+        break;
+    case MSG_KEPT:
+        ev.type = HD_EV_KEPT;
+        ev.kept.covers = s->kept_covers[m->conn];
+        for (int k = 0; k < HD_UNIT_KINDS; k++) {
+            ev.kept.units[k] = kept[k];
+            ev.kept.n[k] = list_bits(m->units[k], kept[k]);
+        }
         break;
     case MSG_RESULT:
         ev.type = HD_EV_RESULT;
@@ -418,6 +439,9 @@ void sim_leader_operate(struct sim *s, unsigned worker)
 {
     struct hd_event ev = {.type = HD_EV_REBALANCE};
     int slot = s->workers[worker].conn ? s->conn_slot[s->workers[worker].conn] : -1;
+    if (s->n_leaders > 1 && slot < 0)
+        return;
+    sim_leaders_at(s, s->conn_leader[s->workers[worker].conn]);
     if (slot >= 0 && sim_chance(s, 70)) {
         ev.type = HD_EV_DRAIN;
         ev.slot = (unsigned)slot;
@@ -435,6 +459,8 @@ void sim_leader_tick(struct sim *s)
         s->waiting_since = s->now;
     else if (s->now - s->waiting_since > 700000)
         sim_engine_fail_all(s); /* requests do not wait for ever */
+    sim_leaders_tick(s);
     s->tick_due = s->now + s->options.detector.interval_us;
-    sim_at(s, s->tick_due, TICK, 0, NULL);
+    struct sim_msg m = {.seq = s->places[s->leader].lives};
+    sim_at(s, s->tick_due, TICK, s->leader, &m);
 }

@@ -18,7 +18,8 @@
 #define SIM_POSITIONS 24
 #define SIM_ROWS      6 /* of a step */
 #define SIM_REQUESTS  8
-#define SIM_CONNS     1024
+#define SIM_CONNS     4096
+#define SIM_LEADERS   3
 
 /* ---- Messages ----*/
 enum sim_msg_type {
@@ -45,6 +46,8 @@ enum sim_msg_type {
     MSG_AUDIT,
     MSG_AUDITED,
     MSG_DAMAGE,
+    MSG_TOKENS, /* of a sequence, either way */
+    MSG_KEPT,
     MSG_FIN, /* the connection ends */
 };
 struct sim_row {
@@ -75,6 +78,10 @@ struct sim_msg {
     uint64_t digests[SIM_SEQUENCES][SIM_HEADS]; /* KV: of the rows that are needed; 0: not all */
     struct sim_row rows[SIM_ROWS];
     size_t n_rows;
+    uint64_t term;                  /* HELLO, WELCOME */
+    bool kept;                      /* HELLO */
+    uint64_t tokens[SIM_POSITIONS]; /* TOKENS, with `fork` */
+    uint32_t n_tokens, logged;      /* likewise, with `positions` */
 };
 
 /* ---- Arithmetic of the model ----*/
@@ -136,6 +143,14 @@ struct sim_worker {
     uint32_t tail[SIM_SEQUENCES][SIM_LAYERS];   /* first row behind a gap; SIM_NO_TAIL: none */
     uint32_t tail_end[SIM_SEQUENCES][SIM_LAYERS];
     struct sim_fill fill[SIM_SEQUENCES];
+    unsigned leader;         /* the one of its connection, or that it has tried last */
+    uint64_t term, heard_at; /* the highest of a leader; when anything came from it */
+    bool worked;             /* the connection in hand has got so far */
+    bool goes_on;            /* ... and has not assigned anything yet, but owns something */
+    bool kept;               /* there is something of a session before this one, until: */
+    uint64_t kept_until;
+    uint64_t tokens[SIM_SEQUENCES][SIM_POSITIONS]; /* whose rows they are */
+    uint32_t n_tokens[SIM_SEQUENCES];
     uint64_t fetch_id; /* of the fetch under way; 0: none */
     uint32_t fetch_sequence;
     uint64_t next_id;
@@ -178,7 +193,9 @@ struct sim_group {
 /* A sequence of a request that runs, or has run. */
 struct sim_branch {
     enum { SIM_FREE, SIM_RUNS, SIM_KEPT } state;
-    struct sim_request *of; /* whose tokens they are */
+    struct sim_request *of;    /* whose tokens they are, while it RUNS */
+    uint64_t x[SIM_POSITIONS]; /* ... and when it is KEPT, from then on */
+    uint32_t tail; /* of an earlier leader: so many tokens are known, there may be rows of them */
     uint32_t parent, shared, done;
     uint64_t lineage;
     bool doomed; /* it is about to be closed */
@@ -215,6 +232,32 @@ struct sim_audit {
     uint64_t units[HD_MAX_WORKERS];
 };
 
+/* ---- Several leaders (leaders.c) ----*/
+
+/* What a leader has that is not in hand just now, and what befalls it. */
+struct sim_place {
+    struct hd_core *core;
+    struct hd_actions actions;
+    size_t next_action;
+    bool draining;
+    struct sim_engine engine;
+    const struct sim_msg *rows_in_hand;
+    uint64_t slots[HD_MAX_WORKERS];
+    uint64_t tick_due, waiting_since;
+    struct sim_audit audits[HD_MAX_ROUNDS];
+    bool running, standby;
+    uint64_t term;
+    unsigned lives;
+    uint64_t stalled_until, isolated_until;
+};
+struct sim_client {
+    struct sim_request r; /* with the tokens that it has heard */
+    unsigned leader;      /* that answers it; n_leaders: none */
+    unsigned life;        /* ... of its */
+    unsigned next;
+    uint64_t heard_at;
+};
+
 struct sim_event;
 struct sim {
     uint64_t seed, random;
@@ -244,6 +287,14 @@ struct sim {
     bool lying;              /* wrong sums may be in what is computed now */
     uint64_t halves, lie_halves,
         differed_halves; /* half-steps asked for; ... when the first lie was told */
+    struct sim_place places[SIM_LEADERS];
+    unsigned leader, n_leaders; /* in hand; 0 of them: there is one, which does not die */
+    struct sim_client clients[SIM_REQUESTS];
+    unsigned n_clients;
+    unsigned conn_leader[SIM_CONNS];
+    uint64_t kept_covers[SIM_CONNS];
+    uint64_t grace_us;
+    unsigned leader_deaths, adopted, taken_up;
     /* what happened */
     bool joined_late, all_lost, prepared, gave_up_log;
     unsigned asked, equal, blamed, doubts, ended_wrong, failing, rows_equal, rows_unequal;
@@ -276,11 +327,16 @@ enum sim_event_type {
     CANCEL, /* likewise */
     CONNECT,
     FAULT,
-    PULSE,      /* worker, which is slow, stands still for a moment */
-    BACKGROUND, /* worker has a moment for what it prepares */
-    AUDITING,   /* worker has a moment for an audit */
-    OPERATOR,   /* somebody drains worker, or asks for levelling */
-    HEAL,       /* the end of all faults */
+    PULSE,        /* worker, which is slow, stands still for a moment */
+    BACKGROUND,   /* worker has a moment for what it prepares */
+    AUDITING,     /* worker has a moment for an audit */
+    OPERATOR,     /* somebody drains worker, or asks for levelling */
+    HEAL,         /* the end of all faults */
+    LEADER_FAULT, /* leader `worker`, as is the next */
+    LEADER_STARTS,
+    CLIENT,   /* request `worker`'s looks after it */
+    HANGS_UP, /* ... has left leader msg.group, in its life msg.seq */
+    WATCH,    /* worker looks whether its leader is there */
 };
 struct sim_event {
     uint64_t at, order;
@@ -301,7 +357,9 @@ void sim_worker_connect(struct sim *s, unsigned worker);
 void sim_worker_kill(struct sim *s, unsigned worker);
 void sim_worker_receive(struct sim *s, unsigned worker, const struct sim_msg *msg);
 void sim_worker_background(struct sim *s, unsigned worker);
-void sim_worker_leave(struct sim *s, unsigned worker); /* SIGTERM */
+void sim_worker_leave(struct sim *s, unsigned worker);           /* SIGTERM */
+void sim_worker_lost(struct sim *s, unsigned worker, bool keep); /* its connection */
+void sim_worker_drop(struct sim_worker *w, uint32_t sequence);
 /* The compute thread takes one job after the other; the answer leaves when it is done. */
 void sim_worker_emit(struct sim *s, unsigned worker, uint64_t cost, struct sim_msg *msg);
 void sim_worker_wake(struct sim *s, unsigned worker); /* there is something for a quiet moment */
@@ -342,7 +400,36 @@ void sim_branch_restart(struct sim *s, uint64_t sequences); /* kept ones are clo
 void sim_branch_forget(struct sim *s, uint64_t sequences);
 void sim_branch_doom(struct sim *s, uint64_t sequences); /* ... soon */
 
+bool sim_branch_has_children(const struct sim *s, uint32_t sequence);
+uint64_t sim_branch_token(const struct sim_branch *b, uint32_t position);
+
+/* adopt.c: what workers keep of a leader that is gone */
+void sim_adopt_note(struct sim_worker *w, const struct sim_msg *step);
+void sim_adopt_take_tokens(struct sim_worker *w, const struct sim_msg *m);
+void sim_adopt_tell(struct sim *s, unsigned worker);
+void sim_adopt_take(struct sim *s, unsigned slot, const struct sim_msg *m);
+void sim_adopt_send_tokens(struct sim *s, uint64_t conn, uint32_t sequence);
+
+/* leaders.c; with one leader these do nothing, and what is asked is true or 0 */
+void sim_leaders_start(struct sim *s);
+void sim_leaders_finish(struct sim *s);
+void sim_leaders_at(struct sim *s, unsigned leader); /* this one is in hand now */
+uint64_t sim_leaders_stalled(const struct sim *s, unsigned leader);
+uint64_t sim_leaders_isolated(const struct sim *s, unsigned leader);
+void sim_leaders_tick(struct sim *s);
+bool sim_leaders_greet(struct sim *s, const struct sim_msg *hello); /* false: refused */
+uint64_t sim_leaders_welcome(struct sim *s);                        /* the term */
+void sim_leaders_fault(struct sim *s, unsigned leader);
+void sim_leaders_rise(struct sim *s, unsigned leader);
+bool sim_leaders_choose(struct sim *s, unsigned worker); /* false: not reached, tried again */
+void sim_leaders_watch(struct sim *s, unsigned worker);
+void sim_leaders_told(struct sim *s, const struct sim_request *r);
+void sim_leaders_client(struct sim *s, unsigned client);
+void sim_leaders_hangs_up(struct sim *s, unsigned client, const struct sim_msg *m);
+bool sim_leaders_over(struct sim *s);
+
 /* engine.c */
+uint64_t sim_embed(const struct sim_request *r, uint32_t position, uint32_t token);
 void sim_request_init(struct sim *s, struct sim_request *r);
 void sim_engine_kick(struct sim *s);
 void sim_engine_use(struct sim *s, const struct sim_msg *msg);

@@ -1,11 +1,12 @@
 /* test_sim.c - thousands of clusters, each with its own misfortune.
  *
- *   test_sim [--seeds N] [--seed FIRST] [--trace]
+ *   test_sim [--seeds N] [--seed FIRST] [--leaders] [--trace]
  *
  * Each seed is a cluster of 1 to 6 workers that answers some requests while workers die, restart,
  * stop, join late or cannot be reached, and while the leader itself is late. After every event the
  * core's invariants hold; in the end every request has ended once, with exactly the tokens of the
- * reference. The first seed that fails is named with the command that runs it again. */
+ * reference. With --leaders there are several (leaders.c). The first seed that fails is named with
+ * the command that runs it again. */
 #include "tests/sim/sim.h"
 
 #include <stdio.h>
@@ -148,6 +149,8 @@ static void heal(struct sim *s)
 {
     unsigned refused = s->liar < s->n_workers && s->workers[s->liar].running;
     bool enough = running(s) >= s->options.min_workers + refused;
+    for (unsigned i = 0; i < s->n_leaders; i++)
+        sim_leaders_rise(s, i);
     for (unsigned i = 0; i < s->n_workers; i++)
         if (!s->workers[i].running && !enough && s->kind != SIM_ONE_DEATH)
             sim_at(s, s->now, CONNECT, i, NULL);
@@ -175,6 +178,8 @@ static void start(struct sim *s)
     uint32_t heads = 1 + (uint32_t)sim_below(s, SIM_HEADS);
     s->n_workers = 1 + (unsigned)sim_below(s, SIM_WORKERS);
     s->kind = (enum sim_class)(s->seed % SIM_CLASSES);
+    if (s->n_leaders > 0)
+        s->kind = s->seed % 2 ? SIM_MIXED : SIM_STORM;
     s->options = (struct hd_core_options){
         .units = {heads, heads + (uint32_t)sim_below(s, 8), 1 + (uint32_t)sim_below(s, 6)},
         .n_layers = SIM_LAYERS,
@@ -215,29 +220,41 @@ static void start(struct sim *s)
         sim_at(s, sim_below(s, s->kind >= SIM_MIXED && sim_chance(s, 30) ? 400000 : 900), CONNECT,
                i, NULL);
     s->tick_due = 50000;
-    sim_at(s, s->tick_due, TICK, 0, NULL);
+    sim_at(s, s->tick_due, TICK, 0, &(struct sim_msg){0});
     plan_faults(s);
     if (sim_chance(s, 40))
         plan_slowness(s);
+    if (s->n_leaders > 0)
+        sim_leaders_start(s);
 }
 
 /* ---- Running it ----*/
 
 /* When it can happen: not while its place is stopped or cannot be reached. */
+static uint64_t leader_of(const struct sim *s, unsigned leader)
+{
+    return later(sim_leaders_stalled(s, leader), sim_leaders_isolated(s, leader));
+}
+
 static uint64_t possible_at(const struct sim *s, const struct sim_event *e)
 {
     const struct sim_worker *w = s->workers;
     switch (e->type) {
     case TICK:
-        return s->leader_stalled_until;
+        return later(s->leader_stalled_until, sim_leaders_stalled(s, e->worker));
     case AT_LEADER:
-        return later(s->leader_stalled_until, w[e->worker].blocked_until);
+        return later(later(s->leader_stalled_until, w[e->worker].blocked_until),
+                     leader_of(s, s->conn_leader[e->msg.conn]));
     case AT_WORKER:
-        return later(w[e->worker].stopped_until, w[e->worker].blocked_until);
+        return later(later(w[e->worker].stopped_until, w[e->worker].blocked_until),
+                     sim_leaders_isolated(s, s->conn_leader[e->msg.conn]));
+    case HANGS_UP:
+        return leader_of(s, e->msg.group);
     case EMIT:
     case CONNECT:
     case BACKGROUND:
     case AUDITING:
+    case WATCH:
         return w[e->worker].stopped_until;
     default:
         return 0;
@@ -255,6 +272,7 @@ static void happen(struct sim *s, struct sim_event *e)
     const struct sim_worker *w = s->workers;
     switch (e->type) {
     case AT_LEADER:
+        sim_leaders_at(s, s->conn_leader[e->msg.conn]);
         sim_leader_receive(s, &e->msg);
         break;
     case AT_WORKER:
@@ -266,13 +284,16 @@ static void happen(struct sim *s, struct sim_event *e)
             sim_send_to_leader(s, e->worker, &e->msg);
         break;
     case TICK:
-        sim_leader_tick(s);
+        sim_leaders_at(s, e->worker);
+        if (s->core && s->places[s->leader].lives == e->msg.seq)
+            sim_leader_tick(s);
         break;
     case SUBMIT:
-        submit(s, &s->engine.requests[e->worker]);
+        if (s->n_leaders == 0)
+            submit(s, &s->engine.requests[e->worker]);
         break;
     case CANCEL:
-        if (s->engine.requests[e->worker].submitted)
+        if (s->n_leaders == 0 && s->engine.requests[e->worker].submitted)
             sim_engine_cancel(s, &s->engine.requests[e->worker]);
         break;
     case CONNECT:
@@ -297,11 +318,28 @@ static void happen(struct sim *s, struct sim_event *e)
     case HEAL:
         heal(s);
         break;
+    case LEADER_FAULT:
+        sim_leaders_fault(s, e->worker);
+        break;
+    case LEADER_STARTS:
+        sim_leaders_rise(s, e->worker);
+        break;
+    case CLIENT:
+        sim_leaders_client(s, e->worker);
+        break;
+    case HANGS_UP:
+        sim_leaders_hangs_up(s, e->worker, &e->msg);
+        break;
+    case WATCH:
+        sim_leaders_watch(s, e->worker);
+        break;
     }
 }
 
-static bool is_over(const struct sim *s)
+static bool is_over(struct sim *s)
 {
+    if (s->n_leaders > 0)
+        return s->now > FAULTS_END_US + 400000 && sim_leaders_over(s);
     for (unsigned i = 0; i < s->engine.n_requests; i++)
         if (s->engine.requests[i].ends == 0)
             return false;
@@ -310,6 +348,13 @@ static bool is_over(const struct sim *s)
 
 static void check_ends(struct sim *s)
 {
+    for (unsigned i = 0; i < s->n_clients; i++) {
+        const struct sim_request *r = &s->clients[i].r;
+        if (r->ends != 1 || memcmp(r->tokens, r->expected, r->n_tokens * sizeof *r->tokens) != 0)
+            sim_fail(s, "client %u: ended %u times, or with other tokens", i, r->ends);
+    }
+    if (s->n_leaders > 0)
+        return;
     for (unsigned i = 0; i < s->engine.n_requests; i++)
         if (s->engine.requests[i].ends != 1)
             sim_fail(s, "request %u ended %u times", i, s->engine.requests[i].ends);
@@ -326,7 +371,7 @@ static void run(struct sim *s)
     while (!is_over(s)) {
         struct sim_event *e = sim_next(s);
         if (!e || e->at > SIM_LIMIT_US)
-            sim_fail(s, "it hangs: %s", hd_core_reason(s->core));
+            sim_fail(s, "it hangs: %s", s->core ? hd_core_reason(s->core) : "no leader");
         s->now = later(s->now, e->at);
         uint64_t at = possible_at(s, e);
         if (at > s->now) {
@@ -344,6 +389,7 @@ static void finish(struct sim *s)
     while (s->n_heap > 0)
         free(sim_next(s));
     free(s->heap);
+    sim_leaders_finish(s);
     hd_actions_deinit(&s->actions);
     hd_core_free(s->core);
 }
@@ -354,14 +400,16 @@ struct totals {
     unsigned long losses, forgotten, recoveries, replays, moves, fills, drained, standby_used,
         pairs, pairs_lost, relieved, returned, forks, resumed, evicted, forgot, drafted, accepted,
         cuts;
+    unsigned long leader_deaths, adopted, taken_up;
 };
 
-static void run_seed(uint64_t seed, bool trace, struct totals *t)
+static void run_seed(uint64_t seed, bool leaders, bool trace, struct totals *t)
 {
     static struct sim s; /* large; one at a time */
     memset(&s, 0, sizeof s);
     s.seed = s.random = seed;
     s.trace = trace;
+    s.n_leaders = leaders;
     start(&s);
     run(&s);
     t->asked += s.asked;
@@ -392,13 +440,16 @@ static void run_seed(uint64_t seed, bool trace, struct totals *t)
     t->drafted += s.drafted;
     t->accepted += s.accepted;
     t->cuts += s.cuts;
+    t->leader_deaths += s.leader_deaths;
+    t->adopted += s.adopted;
+    t->taken_up += s.taken_up;
     finish(&s);
 }
 
 int main(int argc, char **argv)
 {
     uint64_t first = 1, seeds = 2000;
-    bool trace = false;
+    bool trace = false, leaders = false;
     struct totals t = {0};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc)
@@ -407,11 +458,15 @@ int main(int argc, char **argv)
             first = strtoull(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--trace") == 0)
             trace = true;
+        else if (strcmp(argv[i], "--leaders") == 0)
+            leaders = true;
         else
-            return fprintf(stderr, "usage: test_sim [--seeds N] [--seed FIRST] [--trace]\n"), 2;
+            return fprintf(stderr,
+                           "usage: test_sim [--seeds N] [--seed FIRST] [--leaders] [--trace]\n"),
+                   2;
     }
     for (uint64_t seed = first; seed < first + seeds; seed++)
-        run_seed(seed, trace, &t);
+        run_seed(seed, leaders, trace, &t);
     printf("%llu seeds: %lu losses (%lu for so long that they were forgotten), %lu recoveries (%lu "
            "heads from standby), %lu replays, %lu "
            "preparations, %lu logs filled, %lu workers drained, %lu steps in two groups (%lu times "
@@ -431,5 +486,8 @@ int main(int argc, char **argv)
            "had: %lu times equal, %lu times not\n",
            t.liars, t.blamed, t.doubts, t.asked, t.equal, t.ended_wrong, t.failing, t.rows_equal,
            t.rows_unequal);
+    if (leaders)
+        printf("%lu leaders died; %lu times a sequence was taken over, %lu answers were taken up\n",
+               t.leader_deaths, t.adopted, t.taken_up);
     return 0;
 }

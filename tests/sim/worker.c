@@ -67,6 +67,7 @@ static void drop_own(struct sim_worker *w, uint32_t sequence, struct hd_fork sha
             w->audits[i].cannot |=
                 w->audits[i].half == HD_HALF_ATTENTION && w->audits[i].rows[r].sequence == sequence;
     w->said_gap &= ~(UINT64_C(1) << sequence);
+    w->n_tokens[sequence] = share.shared;
 }
 
 /* With it goes whoever shares its rows. */
@@ -113,10 +114,16 @@ static void cut(struct sim *s, unsigned worker, const struct sim_msg *m)
                                    w->audits[i].rows[r].sequence == q &&
                                    w->audits[i].rows[r].position >= n;
     cut_needs(&w->prepare, q, n);
+    w->n_tokens[q] = least(w->n_tokens[q], n);
     if (w->fill[q].active && w->fetch_sequence == q) {
         w->fetch_id = 0; /* what comes may be what was cut */
         sim_log_go_on(s, worker);
     }
+}
+
+void sim_worker_drop(struct sim_worker *w, uint32_t sequence)
+{
+    drop_sequence(w, sequence);
 }
 
 void sim_worker_note_shares(struct sim_worker *w, const struct sim_msg *m)
@@ -141,13 +148,33 @@ void sim_worker_reset(struct sim_worker *w)
     w->busy_until = 0;
 }
 
+/* It may be gone on with: all stays, nothing is under way. */
+static void rest(struct sim_worker *w)
+{
+    for (uint32_t q = 0; q < SIM_SEQUENCES; q++)
+        w->fill[q].active = false;
+    w->round = w->fetch_id = 0;
+    w->n_audits = 0;
+    w->busy_until = 0;
+}
+
 void sim_worker_connect(struct sim *s, unsigned worker)
 {
     struct sim_worker *w = &s->workers[worker];
     struct sim_msg hello = {.type = MSG_HELLO};
     if (s->n_conns + 1 >= SIM_CONNS)
         sim_fail(s, "too many connections");
-    sim_worker_reset(w);
+    if (!sim_leaders_choose(s, worker))
+        return;
+    w->kept = w->kept && w->running && s->now < w->kept_until;
+    hello.kept = w->kept;
+    hello.term = w->running ? w->term : 0;
+    hello.epoch = w->kept ? w->epoch : 0;
+    if (w->kept)
+        rest(w);
+    else
+        sim_worker_reset(w);
+    w->term = hello.term;
     if (!w->running)
         memset(w->held, 0, sizeof w->held);
     hello.complete = w->keeps_log;
@@ -155,6 +182,8 @@ void sim_worker_connect(struct sim *s, unsigned worker)
     w->conn = ++s->n_conns;
     w->sent_at[0] = w->sent_at[1] = s->now;
     s->conn_slot[w->conn] = -1;
+    s->conn_leader[w->conn] = w->leader;
+    w->heard_at = s->now;
     s->conn_worker[w->conn] = worker;
     sim_send_to_leader(s, worker, &hello);
 }
@@ -257,7 +286,8 @@ static void take_over(struct sim *s, unsigned worker, const struct sim_msg *m, s
 {
     struct sim_worker *w = &s->workers[worker];
     uint64_t heads = m->units[HD_UNIT_HEAD];
-    kv->units[HD_UNIT_HEAD] = heads & ~w->owned[HD_UNIT_HEAD];
+    kv->units[HD_UNIT_HEAD] = w->goes_on ? heads : heads & ~w->owned[HD_UNIT_HEAD];
+    w->goes_on = false;
     memcpy(w->owned, m->units, sizeof w->owned);
     for (uint32_t q = 0; q < SIM_SEQUENCES && m->clear; q++)
         drop_sequence(w, q);
@@ -458,11 +488,12 @@ static void step(struct sim *s, unsigned worker, const struct sim_msg *m)
     if (m->half == HD_HALF_ATTENTION) {
         keep_inputs(s, worker, m);
         follow(w, m);
+        sim_adopt_note(w, m);
     }
     if (m->epoch > w->epoch)
         sim_fail(s, "w%u got a step of epoch %llu and was assigned %llu", worker,
                  (unsigned long long)m->epoch, (unsigned long long)w->epoch);
-    if (!w->owned[kind])
+    if (w->goes_on || !w->owned[kind])
         return; /* nothing to add */
     result.type = MSG_RESULT;
     if (m->half == HD_HALF_ATTENTION && w->round == 0 && sim_chance(s, 20))
@@ -485,20 +516,53 @@ void sim_worker_leave(struct sim *s, unsigned worker)
         sim_send_to_leader(s, worker, &m);
 }
 
-static void lost_connection(struct sim *s, unsigned worker)
+void sim_worker_lost(struct sim *s, unsigned worker, bool keep)
 {
-    s->workers[worker].conn = 0;
-    sim_worker_reset(&s->workers[worker]);
+    struct sim_worker *w = &s->workers[worker];
+    w->conn = 0;
+    if (keep && s->grace_us > 0) {
+        if (w->worked) {
+            w->kept = true;
+            w->kept_until = s->now + s->grace_us;
+        }
+        w->worked = false;
+        sim_at(s, s->now + 500 + sim_below(s, 5000), CONNECT, worker, NULL);
+        return;
+    }
+    w->kept = w->worked = false;
+    sim_worker_reset(w);
     sim_at(s, s->now + 20000 + sim_below(s, 100000), CONNECT, worker, NULL);
+}
+
+static void welcomed(struct sim *s, unsigned worker, const struct sim_msg *m)
+{
+    struct sim_worker *w = &s->workers[worker];
+    struct sim_msg fin = {.type = MSG_FIN};
+    if (m->term < w->term) {
+        sim_send_to_leader(s, worker, &fin);
+        sim_worker_lost(s, worker, true);
+        return;
+    }
+    w->term = m->term;
+    w->epoch = m->epoch;
+    w->worked = true;
+    w->goes_on = w->kept;
+    if (w->kept)
+        sim_adopt_tell(s, worker);
+    w->kept = false;
 }
 
 void sim_worker_receive(struct sim *s, unsigned worker, const struct sim_msg *m)
 {
     struct sim_worker *w = &s->workers[worker];
+    w->heard_at = s->now;
     struct sim_msg ack = {.type = MSG_ACK, .seq = m->seq, .sent_us = m->sent_us};
     switch (m->type) {
     case MSG_WELCOME:
-        w->epoch = m->epoch;
+        welcomed(s, worker, m);
+        break;
+    case MSG_TOKENS:
+        sim_adopt_take_tokens(w, m);
         break;
     case MSG_HEARTBEAT:
         sim_send_to_leader(s, worker, &ack);
@@ -533,7 +597,7 @@ void sim_worker_receive(struct sim *s, unsigned worker, const struct sim_msg *m)
         break;
     case MSG_REJECT:
     case MSG_FIN:
-        lost_connection(s, worker);
+        sim_worker_lost(s, worker, !m->complete);
         break;
     case MSG_SELF_TEST:
         sim_trust_test(s, worker, m);

@@ -53,10 +53,12 @@ struct hd_crew_options {
 };
 
 enum hd_job_type {
-    HD_JOB_JOIN,      /* sizes, epoch: a session begins */
-    HD_JOB_LEAVE,     /* it has ended */
-    HD_JOB_DROP,      /* sequence, share: opened anew, or closed */
+    HD_JOB_JOIN,      /* sizes, epoch, kept: a session begins; kept: what there is of another one is
+                       * told, and gone on with if the sizes are the same */
+    HD_JOB_LEAVE,     /* it has ended; kept: the next one may go on with what there is */
+    HD_JOB_DROP,      /* sequence, share, scope: opened anew, or closed */
     HD_JOB_CUT,       /* sequence, positions: of these rows it keeps */
+    HD_JOB_TOKENS,    /* message, frame's payload: SequenceTokens */
     HD_JOB_ASSIGN,    /* message */
     HD_JOB_HOLD,      /* message: an AssignHeads with a round */
     HD_JOB_STEP,      /* message, frame's payload */
@@ -77,6 +79,8 @@ struct hd_job {
     struct hd_node_sizes sizes;
     uint32_t sequence, positions;
     struct hd_kv_share share;
+    uint64_t scope;
+    bool kept; /* JOIN, LEAVE */
     uint64_t id;
     ProtobufCMessage *message; /* owned by the job, checked */
     struct hd_frame frame;     /* likewise */

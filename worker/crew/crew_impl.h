@@ -89,6 +89,9 @@ void hd_crew_finish(struct hd_crew *c, struct hd_reply *r, int rc);
 void hd_crew_send_error(struct hd_crew *c, uint64_t session, const struct hd_error *err);
 void hd_crew_publish(struct hd_crew *c, uint64_t busy_us);
 
+/* kept.c: says what there is of an earlier session; what cannot be said is dropped. */
+void hd_crew_tell_kept(struct hd_crew *c);
+
 /* integrity.c */
 void hd_crew_do_self_test(struct hd_crew *c, const struct hd_job *job);
 void hd_crew_do_audit(struct hd_crew *c, const struct hd_job *job);

@@ -37,15 +37,21 @@ static void do_join(struct hd_crew *c, const struct hd_job *job)
     c->asked_us = hd_now_us();
     c->hold_us = c->supply_us = 0; /* a pause was for the sake of another leader's steps */
     hd_crew_forget_supply(c);
-    if (hd_node_resize(c->node, &job->sizes, &err) < 0)
+    if (!(job->kept && hd_node_go_on(c->node, &job->sizes)) &&
+        hd_node_resize(c->node, &job->sizes, &err) < 0)
         hd_crew_send_error(c, job->session, &err);
+    else if (job->kept)
+        hd_crew_tell_kept(c);
     hd_crew_begin_scrub(c);
 }
 
-static void do_leave(struct hd_crew *c)
+static void do_leave(struct hd_crew *c, bool kept)
 {
     hd_fill_drop(c->fill, UINT64_MAX);
-    hd_node_leave(c->node);
+    if (kept)
+        hd_node_rest(c->node);
+    else
+        hd_node_leave(c->node);
     hd_crew_forget_supply(c);
 }
 
@@ -54,6 +60,16 @@ static void do_drop(struct hd_crew *c, const struct hd_job *job)
     hd_fill_drop(c->fill, UINT64_C(1) << job->sequence);
     hd_node_drop(c->node, job->sequence);
     hd_node_share(c->node, job->sequence, job->share);
+    c->node->known[job->sequence].scope = job->scope;
+}
+
+static void do_tokens(struct hd_crew *c, const struct hd_job *job)
+{
+    const Hydac__V1__SequenceTokens *m = (const Hydac__V1__SequenceTokens *)job->message;
+    struct hd_known *k = &c->node->known[m->sequence];
+    k->scope = m->scope;
+    if (m->shared == k->first) /* else it has ended and begun anew: the tokens are of no use */
+        hd_known_set(k, (const int32_t *)job->frame.payload, job->frame.payload_len / 4);
 }
 
 static void do_cut(struct hd_crew *c, const struct hd_job *job)
@@ -220,6 +236,8 @@ static void do_step(struct hd_crew *c, const struct hd_job *job)
     /* Behind the answer nobody waits for it, and whatever reads the log is a later job. */
     if (step.units == HD_UNIT_HEAD)
         log_inputs(c, &step);
+    if (m->n_tokens > 0)
+        hd_node_know(c->node, &step.rows, m->tokens);
     if (present && step.units == HD_UNIT_HEAD)
         hd_hold_follow(c->node, step.layer, &step.rows);
     else if (step.units == HD_UNIT_HEAD)
@@ -248,6 +266,7 @@ static void (*const jobs[])(struct hd_crew *c, const struct hd_job *job) = {
     [HD_JOB_JOIN] = do_join,
     [HD_JOB_DROP] = do_drop,
     [HD_JOB_CUT] = do_cut,
+    [HD_JOB_TOKENS] = do_tokens,
     [HD_JOB_ASSIGN] = do_assign,
     [HD_JOB_HOLD] = do_hold,
     [HD_JOB_STEP] = do_step,
@@ -264,7 +283,7 @@ void hd_crew_run_job(struct hd_crew *c, const struct hd_job *job)
 {
     uint64_t t0 = hd_now_us();
     if (job->type == HD_JOB_LEAVE) {
-        do_leave(c);
+        do_leave(c, job->kept);
     } else if (job->session == atomic_load(&c->session)) {
         if (job->type != HD_JOB_JOIN && !c->node->kv)
             return; /* joining failed, and the loop thread is being told */

@@ -110,6 +110,51 @@ int hd_reply_step_result(struct hd_reply *r, const Hydac__V1__Step *step,
     return rc < 0 ? rc : copy_list(&m->bad, &m->n_bad, out->bad, out->n_bad);
 }
 
+int hd_reply_tokens(struct hd_reply *r, const struct hd_kept_sequence *k)
+{
+    size_t n = k->known->n - k->known->first;
+    Hydac__V1__SequenceTokens *m = malloc(sizeof *m);
+    if (!m)
+        return HD_E_NOMEM;
+    hydac__v1__sequence_tokens__init(m);
+    r->type = HD_FRAME_SEQ_TOKENS;
+    r->message = &m->base;
+    m->sequence = k->sequence;
+    m->parent = k->share.parent;
+    m->shared = k->share.shared;
+    m->scope = k->known->scope;
+    m->positions = k->positions;
+    m->logged = k->logged;
+    r->payload = hd_shared_new(n * sizeof *k->known->tokens);
+    if (!r->payload)
+        return HD_E_NOMEM;
+    memcpy(hd_shared_data(r->payload), k->known->tokens, n * sizeof *k->known->tokens);
+    return 0;
+}
+
+int hd_reply_kept(struct hd_reply *r, const struct hd_node *n)
+{
+    struct hd_unit_list heads = hd_shard_owned(n->shard, HD_UNIT_HEAD);
+    struct hd_unit_list ffn = hd_shard_owned(n->shard, HD_UNIT_FFN);
+    struct hd_unit_list vocab = hd_shard_owned(n->shard, HD_UNIT_VOCAB);
+    Hydac__V1__Kept *m = malloc(sizeof *m);
+    if (!m)
+        return HD_E_NOMEM;
+    hydac__v1__kept__init(m);
+    r->type = HD_FRAME_KEPT;
+    r->message = &m->base;
+    m->own = malloc(sizeof *m->own);
+    if (!m->own)
+        return HD_E_NOMEM;
+    hydac__v1__units__init(m->own);
+    int rc = copy_list(&m->own->heads, &m->own->n_heads, heads.list, heads.n);
+    if (rc == 0)
+        rc = copy_list(&m->own->ffn_blocks, &m->own->n_ffn_blocks, ffn.list, ffn.n);
+    if (rc == 0)
+        rc = copy_list(&m->own->vocab_blocks, &m->own->n_vocab_blocks, vocab.list, vocab.n);
+    return rc;
+}
+
 int hd_reply_log_state(struct hd_reply *r, uint32_t sequence, bool complete)
 {
     Hydac__V1__LogState *m = malloc(sizeof *m);

@@ -31,6 +31,15 @@ int hd_reply_fetch(struct hd_reply *r, const struct hd_log_piece *piece);
 int hd_reply_weights_request(struct hd_reply *r, const struct hd_weights_ask *a);
 /* What the log has of the rows asked for, as many as fit a frame. */
 int hd_reply_rows(struct hd_reply *r, const Hydac__V1__Fetch *fetch, struct hd_node *n);
+/* A sequence of an earlier session; borrowed. */
+struct hd_kept_sequence {
+    uint32_t sequence;
+    struct hd_kv_share share;
+    const struct hd_known *known;
+    uint32_t positions, logged;
+};
+int hd_reply_tokens(struct hd_reply *r, const struct hd_kept_sequence *k);
+int hd_reply_kept(struct hd_reply *r, const struct hd_node *n); /* what it owns */
 struct hd_finding;
 int hd_reply_damage(struct hd_reply *r, const struct hd_finding *f);
 int hd_reply_stats(struct hd_reply *r, uint64_t id, const struct hd_node *n);

@@ -53,7 +53,29 @@ void hd_node_leave(struct hd_node *n)
     hd_node_forget(n);
     hd_audit_leave(n);
     hd_hold_leave(n);
+    n->assigned = n->goes_on = false;
+}
+
+void hd_node_rest(struct hd_node *n)
+{
+    hd_audit_drop(n, UINT64_MAX);
+    hd_audit_leave(n);
+    hd_hold_rest(n);
+}
+
+bool hd_node_go_on(struct hd_node *n, const struct hd_node_sizes *sizes)
+{
+    const struct hd_node_sizes *has = &n->sizes;
+    if (!(n->assigned || n->goes_on) || !n->kv || sizes->kv_type != has->kv_type ||
+        sizes->activations != has->activations || sizes->wire != has->wire ||
+        sizes->max_rows != has->max_rows || sizes->max_positions != has->max_positions ||
+        sizes->max_sequences != has->max_sequences)
+        return false;
+    hd_node_rest(n);
+    n->sizes = *sizes;
     n->assigned = false;
+    n->goes_on = true;
+    return true;
 }
 
 void hd_node_drop(struct hd_node *n, uint32_t sequence)
@@ -85,6 +107,7 @@ int hd_node_cut(struct hd_node *n, uint32_t sequence, uint32_t positions, struct
     hd_kv_cut_sequence(n->kv, sequence, positions);
     hd_input_log_truncate(n->input_log, sequence, positions);
     hd_hold_cut(n, sequence, positions);
+    hd_known_cut(&n->known[sequence], positions);
     return 0;
 }
 

@@ -14,6 +14,11 @@ void hd_node_free(struct hd_node *n);
 int hd_node_resize(struct hd_node *n, const struct hd_node_sizes *sizes, struct hd_error *err);
 /* The session is over: owns and holds nothing, remembers no sequence, keeps the weights. */
 void hd_node_leave(struct hd_node *n);
+/* It is over, but the next one may go on: all stays, nothing is under way any more. */
+void hd_node_rest(struct hd_node *n);
+/* A session begins. True: it has the sizes of the one before and goes on with what that has left;
+ * false: that is no use, hd_node_resize comes next. */
+bool hd_node_go_on(struct hd_node *n, const struct hd_node_sizes *sizes);
 /* Drop the K/V and the log of every sequence, or of one; what is audited of it is not any more. */
 void hd_node_forget(struct hd_node *n);
 void hd_node_drop(struct hd_node *n, uint32_t sequence);

@@ -176,6 +176,19 @@ int hd_check_fill(const struct hd_check *c, const Hydac__V1__FillLog *m, struct 
     return rc < 0 ? rc : check_needs(c, &needs, err);
 }
 
+int hd_check_tokens(const struct hd_check *c, const Hydac__V1__SequenceTokens *m,
+                    const struct hd_frame *f, struct hd_error *err)
+{
+    size_t n = f->payload_len / sizeof(int32_t);
+    int rc = hd_check_sequence(c, m->sequence, err);
+    if (rc == 0)
+        rc = hd_check_share(c, m->sequence, (struct hd_kv_share){m->parent, m->shared}, err);
+    if (rc == 0 && (f->payload_len % sizeof(int32_t) || n > c->sizes.max_positions - m->shared))
+        rc = hd_fail(err, HD_E_PROTO, "%u bytes of tokens from position %u of %u on",
+                     f->payload_len, m->shared, c->sizes.max_positions);
+    return rc < 0 ? hd_fail_in(err, "SequenceTokens") : 0;
+}
+
 static int check_log_at(const struct hd_check *c, struct hd_log_at at, struct hd_error *err)
 {
     int rc = hd_check_sequence(c, at.sequence, err);
@@ -322,6 +335,10 @@ static int check_half(const struct hd_check *c, const Hydac__V1__Step *m, size_t
     if (payload_len != rows * bytes)
         return hd_fail(err, HD_E_PROTO, "%zu bytes for %zu rows of %zu bytes", payload_len, rows,
                        bytes);
+    bool first = m->half == HYDAC__V1__HALF__ATTENTION && m->layer == 0;
+    if (m->n_tokens > 0 && (m->n_tokens != rows || !first))
+        return hd_fail(err, HD_E_PROTO, "%zu tokens for %zu rows of half %d of layer %u",
+                       m->n_tokens, rows, (int)m->half, m->layer);
     int rc = check_rows(c, m, err);
     if (rc == 0)
         rc = check_numbers(m, err);
@@ -371,13 +388,15 @@ struct hd_frame_limits hd_check_limits(const struct hd_check *c)
     uint64_t rows = c->sizes.max_rows;
     uint64_t units = (uint64_t)c->units->heads + c->units->ffn_blocks + c->units->vocab_blocks;
     uint64_t used = c->model->shape.n_used;
-    uint64_t step = (5 + 2 * used) * VARINT32 * rows; /* sequence, position, shift, want,
+    uint64_t step = (6 + 2 * used) * VARINT32 * rows; /* sequence, position, token, shift, want,
                                                        * temperature, experts and their weights */
     uint64_t assign = 2 * VARINT32 * units + /* owned and held; an audit has a step and units */
                       HD_MAX_SEQUENCES * (uint64_t)(12 * VARINT32); /* a need: 7, tags, length */
     uint64_t payload = rows * hd_model_row_bytes(c->model, c->sizes.activations);
     if (payload < HD_WEIGHTS_CHUNK) /* a list of digests is smaller */
         payload = HD_WEIGHTS_CHUNK;
+    if (payload < c->sizes.max_positions * (uint64_t)sizeof(int32_t))
+        payload = c->sizes.max_positions * (uint64_t)sizeof(int32_t);
     return (struct hd_frame_limits){
         .max_body = (uint32_t)(step + assign + MARGIN),
         .max_payload = (uint32_t)payload,

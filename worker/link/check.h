@@ -29,6 +29,8 @@ int hd_check_audit(const struct hd_check *c, const Hydac__V1__Audit *m, size_t p
                    struct hd_error *err);
 int hd_check_fill(const struct hd_check *c, const Hydac__V1__FillLog *m, struct hd_error *err);
 int hd_check_fetch(const struct hd_check *c, const Hydac__V1__Fetch *m, struct hd_error *err);
+int hd_check_tokens(const struct hd_check *c, const Hydac__V1__SequenceTokens *m,
+                    const struct hd_frame *f, struct hd_error *err);
 int hd_check_rows(const struct hd_check *c, const Hydac__V1__Rows *m, size_t payload_len,
                   struct hd_error *err);
 /* Whole lists of digests, in order, before any AssignHeads (which needs all). */

@@ -23,6 +23,9 @@ int hd_session_hello(struct hd_session *s)
     m.log_limit_bytes = c->log_keep ? c->log_limit : 0;
     m.pid = (uint32_t)getpid();
     m.wires = 1u << HD_WIRE_EXACT | 1u << HD_WIRE_COMPACT;
+    m.term = s->term;
+    m.epoch = s->epoch;
+    m.kept = s->kept;
     return hd_conn_send(s->conn, HD_FRAME_HELLO, &m.base, NULL);
 }
 
@@ -43,6 +46,17 @@ static int submit(struct incoming *in, struct hd_job *job, struct hd_error *err)
                   : 0;
 }
 
+/* It is of no use to ask it again before the others. */
+static void leave_old_leader(struct hd_session *s, uint64_t term)
+{
+    hd_warn(s->o.log, "old_leader",
+            "leader=%s term=%" PRIu64 " reason=\"term %" PRIu64 " has begun\"",
+            hd_conn_peer(s->conn), term, s->term);
+    hd_dial_leave(&s->dial);
+    hd_session_set(s, ENDING);
+    hd_conn_close(s->conn, false);
+}
+
 static int on_welcome(struct incoming *in, struct hd_error *err)
 {
     struct hd_session *s = in->s;
@@ -50,6 +64,13 @@ static int on_welcome(struct incoming *in, struct hd_error *err)
     int rc = hd_check_welcome(&s->check, m, err);
     if (rc < 0)
         return rc;
+    if (m->term < s->term) {
+        leave_old_leader(s, m->term);
+        return 0;
+    }
+    s->term = m->term;
+    s->worked = true;
+    uv_timer_stop(&s->grace_timer);
     s->check.sizes = (struct hd_node_sizes){
         .kv_type = (enum hd_kv_type)m->kv_type,
         .activations = (enum hd_activations)m->activations,
@@ -68,7 +89,9 @@ static int on_welcome(struct incoming *in, struct hd_error *err)
     hd_session_set(s, JOINED);
     hd_info(s->o.log, "joined", "leader=%s worker_id=%u epoch=%" PRIu64, hd_conn_peer(s->conn),
             m->worker_id, m->epoch);
-    struct hd_job job = {.type = HD_JOB_JOIN, .epoch = m->epoch, .sizes = s->check.sizes};
+    struct hd_job job = {
+        .type = HD_JOB_JOIN, .epoch = m->epoch, .sizes = s->check.sizes, .kept = s->kept};
+    s->kept = false;
     return submit(in, &job, err);
 }
 
@@ -81,6 +104,7 @@ static int on_reject(struct incoming *in, struct hd_error *err)
     if (m->code != HD_REJECT_STANDBY) /* else who serves is in the list, or will soon be ready */
         hd_dial_pause_longest(&s->dial);
     s->refused = m->code == HD_REJECT_VERSION || m->code == HD_REJECT_MODEL;
+    s->forgets = m->code == HD_REJECT_WRONG;
     hd_session_set(s, ENDING);
     hd_conn_close(s->conn, false);
     if (s->refused)
@@ -221,13 +245,12 @@ static int on_self_test(struct incoming *in, struct hd_error *err)
     return submit(in, &job, err);
 }
 
-static int drop_sequence(struct incoming *in, uint32_t sequence, struct hd_kv_share share,
-                         struct hd_error *err)
+static int drop_sequence(struct incoming *in, struct hd_job job, struct hd_error *err)
 {
-    int rc = hd_check_sequence(&in->s->check, sequence, err);
+    int rc = hd_check_sequence(&in->s->check, job.sequence, err);
     if (rc == 0)
-        rc = hd_check_share(&in->s->check, sequence, share, err);
-    struct hd_job job = {.type = HD_JOB_DROP, .sequence = sequence, .share = share};
+        rc = hd_check_share(&in->s->check, job.sequence, job.share, err);
+    job.type = HD_JOB_DROP;
     return rc < 0 ? rc : submit(in, &job, err);
 }
 
@@ -237,13 +260,27 @@ static int on_seq_open(struct incoming *in, struct hd_error *err)
     if (m->max_positions > in->s->check.sizes.max_positions)
         return hd_fail(err, HD_E_PROTO, "SequenceOpen: %u positions, Welcome allowed %u",
                        m->max_positions, in->s->check.sizes.max_positions);
-    return drop_sequence(in, m->sequence, (struct hd_kv_share){m->parent, m->shared}, err);
+    struct hd_job job = {
+        .sequence = m->sequence, .share = {m->parent, m->shared}, .scope = m->scope};
+    return drop_sequence(in, job, err);
 }
 
 static int on_seq_close(struct incoming *in, struct hd_error *err)
 {
     const Hydac__V1__SequenceClose *m = (const Hydac__V1__SequenceClose *)in->m;
-    return drop_sequence(in, m->sequence, (struct hd_kv_share){0}, err);
+    return drop_sequence(in, (struct hd_job){.sequence = m->sequence}, err);
+}
+
+static int on_tokens(struct incoming *in, struct hd_error *err)
+{
+    const Hydac__V1__SequenceTokens *m = (const Hydac__V1__SequenceTokens *)in->m;
+    int rc = hd_check_tokens(&in->s->check, m, in->f, err);
+    if (rc < 0)
+        return rc;
+    struct hd_job job = {.type = HD_JOB_TOKENS, .message = in->m, .frame = *in->f};
+    in->m = NULL;
+    memset(in->f, 0, sizeof *in->f);
+    return submit(in, &job, err);
 }
 
 static int on_seq_cut(struct incoming *in, struct hd_error *err)
@@ -272,6 +309,7 @@ static int on_error(struct incoming *in, struct hd_error *err)
 {
     struct hd_session *s = in->s;
     const Hydac__V1__Error *m = (const Hydac__V1__Error *)in->m;
+    s->forgets = true;
     hd_errlog(s->o.log, "leader_gave_up", "code=%u reason=\"%s\"", m->code, m->text);
     hd_session_set(s, ENDING);
     hd_conn_close(s->conn, false);
@@ -293,6 +331,7 @@ static const struct {
     [HD_FRAME_SEQ_OPEN] = {JOINED, false, &hydac__v1__sequence_open__descriptor, on_seq_open},
     [HD_FRAME_SEQ_CLOSE] = {JOINED, false, &hydac__v1__sequence_close__descriptor, on_seq_close},
     [HD_FRAME_SEQ_CUT] = {JOINED, false, &hydac__v1__sequence_cut__descriptor, on_seq_cut},
+    [HD_FRAME_SEQ_TOKENS] = {JOINED, false, &hydac__v1__sequence_tokens__descriptor, on_tokens},
     [HD_FRAME_STEP] = {JOINED, false, &hydac__v1__step__descriptor, on_step},
     [HD_FRAME_STATS_REQUEST] = {JOINED, false, &hydac__v1__stats_request__descriptor, on_stats},
     [HD_FRAME_FILL_LOG] = {JOINED, false, &hydac__v1__fill_log__descriptor, on_fill_log},

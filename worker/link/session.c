@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LATE_MS    250
-#define MAX_QUEUED (UINT64_C(1) << 30) /* bytes that may wait for a leader that reads slowly */
+#define LATE_MS        250
+#define GRACE_RETRY_MS 200                 /* somebody waits for what there is */
+#define MAX_QUEUED     (UINT64_C(1) << 30) /* bytes that may wait for a leader that reads slowly */
 
 static const char *const state_names[] = {"paused",   "resolving", "connecting",
                                           "greeting", "joined",    "ending"};
@@ -42,7 +43,10 @@ static void pause_session(struct hd_session *s, const char *why)
         maybe_closed(s);
         return;
     }
-    uv_timer_start(&s->timer, on_timer, hd_dial_pause(&s->dial, why), 0);
+    uint64_t ms = hd_dial_pause(&s->dial, why);
+    if (s->kept && ms > GRACE_RETRY_MS)
+        ms = GRACE_RETRY_MS;
+    uv_timer_start(&s->timer, on_timer, ms, 0);
 }
 
 void hd_session_break_off(struct hd_session *s, const struct hd_error *err)
@@ -50,6 +54,7 @@ void hd_session_break_off(struct hd_session *s, const struct hd_error *err)
     if (s->state != GREETING && s->state != JOINED)
         return;
     Hydac__V1__Error m = HYDAC__V1__ERROR__INIT;
+    s->forgets = true;
     hd_errlog(s->o.log, "session_broken", "reason=\"%s\"", err->text);
     m.code = (uint32_t)-err->code;
     m.text = (char *)err->text;
@@ -102,15 +107,42 @@ static void on_frame(void *arg, struct hd_conn *conn, struct hd_frame *f)
     hd_session_frame(s, f);
 }
 
+/* ---- What there is outlives the leader for a while ----*/
+
+/* Lost for want of memory it costs nothing but memory: joining forgets everything as well. */
+static void leave(struct hd_session *s)
+{
+    struct hd_job job = {.type = HD_JOB_LEAVE, .session = ++s->number, .kept = s->kept};
+    hd_crew_submit(s->crew, &job);
+}
+
+static void on_grace_timer(uv_timer_t *timer)
+{
+    struct hd_session *s = timer->data;
+    hd_info(s->o.log, "forgotten", "reason=\"no leader for leader.grace_ms\"");
+    s->kept = false;
+    leave(s);
+}
+
+/* A session that was joined has ended, in one way or another. */
+static void begin_grace(struct hd_session *s)
+{
+    uint64_t ms = s->o.config->grace_ms;
+    s->kept = ms > 0 && !s->forgets && !s->drained && !s->refused && !s->closing;
+    if (s->kept)
+        uv_timer_start(&s->grace_timer, on_grace_timer, ms, 0);
+}
+
 static void on_close(void *arg, struct hd_conn *conn, int code, const char *why)
 {
     struct hd_session *s = arg;
-    struct hd_job leave = {.type = HD_JOB_LEAVE, .session = ++s->number};
     s->conn = NULL;
     if (!uv_is_closing((uv_handle_t *)&s->timer))
         uv_timer_stop(&s->timer);
-    /* Lost for want of memory it costs nothing but memory: joining forgets everything as well. */
-    hd_crew_submit(s->crew, &leave);
+    if (s->worked || s->forgets)
+        begin_grace(s);
+    s->worked = s->forgets = false;
+    leave(s);
     hd_session_drained(s, "the connection has ended");
     pause_session(s, code == 0 ? "the connection was given up" : why);
 }
@@ -173,9 +205,10 @@ void hd_session_start(struct hd_session *s, struct hd_crew *crew)
     s->crew = crew;
     uv_timer_init(s->o.loop, &s->timer);
     uv_timer_init(s->o.loop, &s->drain_timer);
-    s->timer.data = s->drain_timer.data = s;
+    uv_timer_init(s->o.loop, &s->grace_timer);
+    s->timer.data = s->drain_timer.data = s->grace_timer.data = s;
     hd_busy_poll_init(&s->busy_poll, s->o.loop, s->o.config->busy_poll_us);
-    s->handles = 3;
+    s->handles = 4;
     uv_timer_start(&s->timer, on_timer, 0, 0);
 }
 
@@ -262,5 +295,6 @@ void hd_session_close(struct hd_session *s, void (*closed)(void *arg), void *arg
         hd_conn_close(s->conn, false);
     uv_close((uv_handle_t *)&s->timer, on_handle_closed);
     uv_close((uv_handle_t *)&s->drain_timer, on_handle_closed);
+    uv_close((uv_handle_t *)&s->grace_timer, on_handle_closed);
     hd_busy_poll_close(&s->busy_poll, on_handle_closed, s);
 }

@@ -20,6 +20,11 @@ struct hd_session {
     uint64_t patient_until_ms; /* of the loop's clock */
     uint64_t number;           /* which session it is: jobs of an older one are dropped */
     uint64_t epoch;            /* newest announced by the leader */
+    uint64_t term;             /* the highest of a leader that has let us in */
+    bool worked;               /* the session in hand was JOINED */
+    bool forgets;              /* this session ends so that nothing is to be gone on with */
+    bool kept;                 /* the crew has something for the next one, until: */
+    uv_timer_t grace_timer;
     struct hd_check check;
     bool refused;
     struct hd_busy_poll busy_poll;

@@ -65,12 +65,16 @@ void hd_hold_set(struct hd_node *n, const struct hd_assignment *a)
     h->done = (struct hd_kv_report){.rows_kept = rows_held(n)};
 }
 
+void hd_hold_rest(struct hd_node *n)
+{
+    n->hold->in_force = false;
+    n->hold->round.round = 0;
+}
+
 void hd_hold_leave(struct hd_node *n)
 {
-    struct hd_hold *h = n->hold;
     hd_shard_leave(n->shard);
-    h->in_force = false;
-    h->round.round = 0;
+    hd_hold_rest(n);
 }
 
 /* ---- Slices ----*/

@@ -29,6 +29,8 @@ void hd_hold_free(struct hd_hold *h);
 void hd_hold_set(struct hd_node *n, const struct hd_assignment *a);
 /* Hold nothing, answer nothing, release nothing: the session is over. */
 void hd_hold_leave(struct hd_node *n);
+/* Hold the same, answer nothing, release nothing, until the next hd_hold_set. */
+void hd_hold_rest(struct hd_node *n);
 
 enum {
     HD_HOLD_IDLE = 0,   /* nothing is to be done before the next job, or before weights come */

@@ -43,9 +43,13 @@ static void free_stores(struct hd_node *n)
 {
     hd_input_log_free(n->input_log);
     hd_kv_free(n->kv);
+    for (uint32_t s = 0; n->known && s < n->sizes.max_sequences; s++)
+        hd_known_free(&n->known[s]);
+    free(n->known);
     free(n->fresh);
     n->input_log = NULL;
     n->kv = NULL;
+    n->known = NULL;
     n->fresh = NULL;
 }
 
@@ -82,7 +86,8 @@ static int make_stores(struct hd_node *n)
                                                           .max_positions = n->sizes.max_positions,
                                                           .limit = n->o.log_limit});
     n->fresh = malloc((size_t)m->n_kv_heads * n->sizes.max_rows);
-    if (rc == 0 && !n->fresh)
+    n->known = calloc(n->sizes.max_sequences, sizeof *n->known);
+    if (rc == 0 && (!n->fresh || !n->known))
         rc = HD_E_NOMEM;
     return rc < 0 ? rc : hd_node_new_kv(n, &n->kv);
 }
@@ -90,7 +95,7 @@ static int make_stores(struct hd_node *n)
 int hd_node_make_stores(struct hd_node *n, const struct hd_node_sizes *sizes)
 {
     free_stores(n);
-    n->assigned = false;
+    n->assigned = n->goes_on = false;
     n->holes = n->lost = 0;
     n->sizes = *sizes;
     int rc = make_stores(n);
@@ -105,6 +110,8 @@ void hd_node_clear(struct hd_node *n)
         return;
     hd_kv_clear(n->kv);
     hd_input_log_clear(n->input_log);
+    for (uint32_t s = 0; s < n->sizes.max_sequences; s++)
+        hd_known_clear(&n->known[s], 0);
     n->holes = n->lost = 0;
 }
 
@@ -112,6 +119,7 @@ static void clear_own(struct hd_node *n, uint32_t sequence)
 {
     hd_kv_drop_sequence(n->kv, sequence);
     hd_input_log_drop(n->input_log, sequence);
+    hd_known_clear(&n->known[sequence], 0);
     n->holes &= ~(UINT64_C(1) << sequence);
     n->lost &= ~(UINT64_C(1) << sequence);
 }
@@ -134,6 +142,13 @@ void hd_node_share(struct hd_node *n, uint32_t sequence, struct hd_kv_share with
     clear_own(n, sequence);
     hd_kv_share(n->kv, sequence, with);
     hd_input_log_start_at(n->input_log, sequence, with.shared);
+    hd_known_clear(&n->known[sequence], with.shared);
+}
+
+void hd_node_know(struct hd_node *n, const struct hd_rows *rows, const uint32_t *tokens)
+{
+    for (size_t i = 0; i < rows->n; i++)
+        hd_known_add(&n->known[rows->sequences[i]], rows->positions[i], (int32_t)tokens[i]);
 }
 
 int hd_node_log_row(struct hd_node *n, struct hd_log_at at, const void *row)

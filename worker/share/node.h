@@ -9,6 +9,7 @@
 #include "common/model/unit.h" /* limits */
 #include "common/util/log.h"
 #include "worker/share/input_log.h"
+#include "worker/share/known.h"
 #include "worker/share/kv.h"
 #include "worker/share/shard.h"
 
@@ -53,6 +54,7 @@ struct hd_node {
     struct hd_shard *shard;
     struct hd_kv *kv; /* NULL before the first resize, as is the next */
     struct hd_input_log *input_log;
+    struct hd_known *known; /* [max_sequences]; NULL before the first resize */
     uint8_t *fresh;         /* [heads][max_rows]: scratch of hd_half */
     uint64_t holes;         /* mask of sequences whose log is known to have one */
     struct hd_hold *hold;   /* what is held beside what is owned, see hold.h */
@@ -62,9 +64,11 @@ struct hd_node {
     bool damaged;           /* something was found since the scrub has last asked */
     uint64_t lost; /* mask of sequences of which K/V was damaged that no log gives again: no step of
                       theirs is computed until they are dropped and replayed */
-    /* An assignment of the present session is in force. Weights outlive a session (a
-     * quick return need not load them again), ownership and holding do not. */
+    /* An assignment of the present session is in force.
+     * Weights outlive a session (a quick return need not load them again), ownership and holding do
+     * not. */
     bool assigned;
+    bool goes_on; /* ... none is yet, but what one before had is there, and owned */
 };
 
 /* Each half-step needs the units of one kind: heads, FFN blocks, vocab blocks. */
@@ -84,6 +88,8 @@ int hd_node_make_stores(struct hd_node *n, const struct hd_node_sizes *sizes);
 void hd_node_clear(struct hd_node *n);
 /* ... and, before it, all that shares rows with it. */
 void hd_node_clear_sequence(struct hd_node *n, uint32_t sequence);
+/* These rows were sent, of these tokens ([rows->n]). */
+void hd_node_know(struct hd_node *n, const struct hd_rows *rows, const uint32_t *tokens);
 /* What an empty sequence shares. Nothing is dropped if that is known already. */
 void hd_node_share(struct hd_node *n, uint32_t sequence, struct hd_kv_share with);
 

@@ -247,7 +247,7 @@ int hd_rebuild(struct hd_node *n, const struct hd_assignment *a, struct hd_kv_re
     if (list_new_heads(&r) < 0)
         return hd_fail(err, HD_E_NOMEM, "out of memory for an assignment");
     drop_lost(&r);
-    n->assigned = false; /* until everything below has succeeded */
+    n->assigned = n->goes_on = false; /* until everything below has succeeded */
     int rc = load(&r, err);
     if (rc < 0)
         return rc;

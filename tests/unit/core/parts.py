@@ -5,6 +5,7 @@ import re
 import sys
 
 OWNERS = {
+    "adoption": ("adoption",),
     "members": ("members", "signs"),
     "epochs": ("epochs", "planning"),
     "steps": ("steps", "sequences"),

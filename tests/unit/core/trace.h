@@ -1,7 +1,7 @@
 /* trace.h - drive the core with words and read what it does as words.
  *
  * A scenario is a table of { event, actions expected }. Events:
- *   hello NAME [other|nolog|log=BYTES|speed=N] | closed NAME | broke NAME
+ *   hello NAME [other|nolog|log=BYTES|speed=N|kept=EPOCH] | closed NAME | broke NAME
  *   ack NAME [ROUND TRIP IN US]
  *   tick MS [late MS]                          time moves on by MS first
  *   kv NAME EPOCH [heads=0,1] [ready=1] [gaps=2] [rows=N] [kept=N] [round=N]
@@ -10,6 +10,7 @@
  * SEQ:ROWS ... | done | abandoned result NAME EPOCH STEP A|F|L LAYER [DIGEST]  Aa, Ab, Fa, Fb: of
  * one of two groups log NAME SEQ complete|gap | fetch NAME ID SEQ LAYER POSITION COUNT rows NAME ID
  * COUNT for NAME | drain NAME on|off|leaving | rebalance | weights NAME | known tested NAME DIGEST
+ * | kept NAME [hLIST] [fLIST] [vLIST] [covers=HEX MASK] | adopt SEQ BASE
  * | audit NAME NUMBER DIGEST|cannot | damage NAME memory|SEQ Actions are joined by "; "; those for
  * the second group end with "b". A replay is answered on the spot, as the daemon does. */
 #ifndef HD_TESTS_TRACE_H

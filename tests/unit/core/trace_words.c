@@ -181,6 +181,22 @@ static void parse_log_state(struct hd_event *ev, const char *state)
     ev->log.again = strcmp(state, "damaged") == 0;
 }
 
+/* One list for all kinds. */
+static void parse_kept(struct hd_event *ev, struct trace_lists *l, char **rest)
+{
+    for (char *w; (w = word(rest));) {
+        if (strncmp(w, "covers=", 7) == 0) {
+            ev->kept.covers = strtoull(w + 7, NULL, 16);
+            continue;
+        }
+        enum hd_unit_kind k = w[0] == 'h'   ? HD_UNIT_HEAD
+                              : w[0] == 'f' ? HD_UNIT_FFN
+                                            : HD_UNIT_VOCAB;
+        ev->kept.units[k] = l->kept[k];
+        ev->kept.n[k] = numbers(w + 1, l->kept[k]);
+    }
+}
+
 static void parse_worker(struct trace *t, struct hd_event *ev, struct trace_lists *l, char **rest)
 {
     const char *w;
@@ -192,6 +208,9 @@ static void parse_worker(struct trace *t, struct hd_event *ev, struct trace_list
         break;
     case HD_EV_KV_RESULT:
         parse_kv(ev, l, rest);
+        break;
+    case HD_EV_KEPT:
+        parse_kept(ev, l, rest);
         break;
     case HD_EV_RESULT:
         parse_result(t, ev, rest);
@@ -235,7 +254,8 @@ static enum hd_event_type type_of(const char *w)
         {"log", HD_EV_LOG_STATE},     {"fetch", HD_EV_FETCH},         {"rows", HD_EV_ROWS},
         {"drain", HD_EV_DRAIN},       {"rebalance", HD_EV_REBALANCE}, {"weights", HD_EV_WEIGHTS},
         {"known", HD_EV_MODEL_KNOWN}, {"tested", HD_EV_SELF_TEST},    {"audit", HD_EV_AUDIT},
-        {"damage", HD_EV_DAMAGE},     {"abandoned", HD_EV_REPLAYED},
+        {"damage", HD_EV_DAMAGE},     {"abandoned", HD_EV_REPLAYED},  {"kept", HD_EV_KEPT},
+        {"adopt", HD_EV_SEQ_ADOPT},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(words[i].word, w) == 0)
@@ -244,7 +264,7 @@ static enum hd_event_type type_of(const char *w)
     return 0;
 }
 
-/* "speed=N", "log=BYTES", "nolog", or "other" for a worker with another model. */
+/* "kept=EPOCH", "speed=N", "log=BYTES", "nolog", or "other" for a worker with another model. */
 static void parse_hello(struct hd_event *ev, const char *w)
 {
     ev->hello.model_digest = TRACE_DIGEST;
@@ -253,7 +273,10 @@ static void parse_hello(struct hd_event *ev, const char *w)
         ev->hello.multiply_adds_per_s = strtoull(w + 6, NULL, 10);
     else if (w && strncmp(w, "log=", 4) == 0)
         ev->hello.log_limit_bytes = strtoull(w + 4, NULL, 10);
-    else if (w && strcmp(w, "nolog") != 0)
+    else if (w && strncmp(w, "kept=", 5) == 0) {
+        ev->hello.kept = true;
+        ev->hello.epoch = strtoull(w + 5, NULL, 10);
+    } else if (w && strcmp(w, "nolog") != 0)
         ev->hello.model_digest = TRACE_DIGEST + 1;
 }
 
@@ -269,6 +292,10 @@ void trace_parse(struct trace *t, struct hd_event *ev, struct trace_lists *l, ch
         break;
     case HD_EV_TICK:
         parse_tick(t, ev, &rest);
+        break;
+    case HD_EV_SEQ_ADOPT:
+        ev->adopt.sequence = (uint32_t)number(&rest);
+        ev->adopt.base = (uint32_t)number(&rest);
         break;
     case HD_EV_SEQ_FORK:
         ev->fork.sequence = (uint32_t)number(&rest);

@@ -56,6 +56,17 @@ static void op_cut(void *arg, uint32_t sequence, uint32_t positions)
     f->cuts++;
 }
 
+static void op_adopt(void *arg, const struct hd_kept_rows *k)
+{
+    struct solo *f = arg;
+    if (!(f->open >> k->sequence & 1))
+        f->kept |= UINT64_C(1) << k->sequence;
+    f->open |= UINT64_C(1) << k->sequence;
+    f->positions[k->sequence] = k->positions;
+    f->shared[k->sequence] = k->shared;
+    f->parent[k->sequence] = k->parent;
+}
+
 static void op_half(void *arg, const struct hd_half_work *work)
 {
     struct solo *f = arg;
@@ -123,7 +134,7 @@ static void open_solo(struct solo *f, unsigned max_rows, enum hd_activations act
         .activations = activations,
         .digests = f->digests,
         .ops = {f, op_open, op_close, op_half, op_done, op_abandoned, op_wrong_row, op_fork,
-                op_kept, op_cut},
+                op_kept, op_cut, NULL, op_adopt},
         .max_sequences = 3,
         .sequences = cached ? 5 : 3,
         .max_rows = max_rows,

@@ -171,8 +171,12 @@ void fake_welcome(struct fake_leader *f, uint64_t epoch)
 
 void fake_welcome_only(struct fake_leader *f, uint64_t epoch)
 {
-    struct hd_frame hello = fake_take(f, HD_FRAME_HELLO);
-    hd_frame_clear(&hello);
+    struct hd_frame frame = fake_take(f, HD_FRAME_HELLO);
+    Hydac__V1__Hello *hello = hydac__v1__hello__unpack(NULL, frame.body_len, frame.body);
+    f->kept = hello->kept;
+    f->term = hello->term > f->term ? hello->term : f->term;
+    hydac__v1__hello__free_unpacked(hello, NULL);
+    hd_frame_clear(&frame);
     Hydac__V1__Welcome m = HYDAC__V1__WELCOME__INIT;
     m.epoch = epoch;
     m.heartbeat_ms = 50;
@@ -182,6 +186,7 @@ void fake_welcome_only(struct fake_leader *f, uint64_t epoch)
     m.max_positions = RIG_POSITIONS;
     m.max_sequences = RIG_SEQUENCES;
     m.audit_every = f->audit_every;
+    m.term = f->term - f->old_term;
     fake_send(f, HD_FRAME_WELCOME, &m.base, NULL, 0);
 }
 
@@ -234,6 +239,9 @@ void fake_step(struct fake_leader *f, const struct rig_rows *rows, uint64_t epoc
     m.step = 77;
     m.group = f->group;
     m.half = half;
+    m.layer = f->layer;
+    m.n_tokens = f->tokens && f->layer == 0 ? rows->n : 0;
+    m.tokens = (uint32_t *)f->tokens;
     m.n_sequences = m.n_positions = rows->n;
     m.sequences = (uint32_t *)rows->sequences;
     m.positions = (uint32_t *)rows->positions;

@@ -25,8 +25,13 @@ struct fake_leader {
     struct hd_log log;
     struct hd_worker *worker;
     struct rig *rig;
-    uint32_t group;       /* of the Steps that fake_step sends */
-    uint32_t audit_every; /* of the Welcome */
+    uint32_t group; /* of the Steps that fake_step sends, as is the next */
+    uint32_t layer;
+    const uint32_t *tokens; /* of rows of layer 0; NULL: not said */
+    uint64_t term;          /* of the Welcome; the Hello's is put there */
+    bool old_term;          /* of the next Welcome: one less than the worker's */
+    bool kept;              /* what the latest Hello said */
+    uint32_t audit_every;   /* of the Welcome */
 };
 
 /* Starts both; the model and the activations are those of `r`, which must outlive it. */

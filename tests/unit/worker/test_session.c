@@ -234,7 +234,7 @@ Test(session, who_owns_nothing_yet_logs_and_is_silent)
     free(x);
 }
 
-Test(session, a_lost_connection_is_made_again_and_all_sequences_are_forgotten)
+Test(session, a_lost_connection_is_made_again_and_without_grace_all_is_forgotten)
 {
     struct fake_leader f;
     struct rig_rows rows;
@@ -245,16 +245,120 @@ Test(session, a_lost_connection_is_made_again_and_all_sequences_are_forgotten)
     take_kv_result(&f, 4, 3);
     rig_rows_of(&rows, 0, 0, 3, x);
     expect_step_result(&f, &rows, HD_UNIT_HEAD);
+    f.config.grace_ms = 0;
     hd_conn_close(f.conn, false);
     fake_wait_gone(&f);
     fake_welcome(&f, 6);
-    cr_assert_eq(f.joins, 2);
+    cr_assert(f.joins == 2 && !f.kept);
     Hydac__V1__SequenceNeed need = HYDAC__V1__SEQUENCE_NEED__INIT;
     need.committed = 3;
     fake_assign_all(&f, &rig, 7, &need);
     cr_assert_eq(take_kv_result(&f, 7, 3), 1, "the sequence's log is gone");
     fake_stop(&f);
     free(x);
+}
+
+/* ---- What outlives a leader ----*/
+
+static void walk_layers(struct fake_leader *f, const struct rig_rows *rows, uint64_t epoch)
+{
+    for (f->layer = 0; f->layer < rig.model->shape.n_layers; f->layer++) {
+        fake_step(f, rows, epoch, HYDAC__V1__HALF__ATTENTION);
+        struct hd_frame frame = fake_take(f, HD_FRAME_STEP_RESULT);
+        hd_frame_clear(&frame);
+    }
+}
+
+/* Sequence 0 has three positions of these tokens. */
+static void take_tokens(struct fake_leader *f, const uint32_t *tokens)
+{
+    struct hd_frame frame = fake_take(f, HD_FRAME_SEQ_TOKENS);
+    Hydac__V1__SequenceTokens *m =
+        hydac__v1__sequence_tokens__unpack(NULL, frame.body_len, frame.body);
+    cr_assert(m->sequence == 0 && m->shared == 0 && m->scope == 99);
+    cr_assert(m->positions == 3 && m->logged == 3);
+    cr_assert_eq(frame.payload_len, 3 * sizeof *tokens);
+    cr_assert_arr_eq(frame.payload, tokens, 3 * sizeof *tokens);
+    hydac__v1__sequence_tokens__free_unpacked(m, NULL);
+    hd_frame_clear(&frame);
+}
+
+static void take_kept(struct fake_leader *f, size_t heads)
+{
+    struct hd_frame frame = fake_take(f, HD_FRAME_KEPT);
+    Hydac__V1__Kept *m = hydac__v1__kept__unpack(NULL, frame.body_len, frame.body);
+    cr_assert_eq(m->own->n_heads, heads);
+    hydac__v1__kept__free_unpacked(m, NULL);
+    hd_frame_clear(&frame);
+}
+
+/* Units, rows and log stay; the next leader hears of them, and whose they are. A sequence of which
+ * no token was named is no use to it. */
+Test(session, what_there_is_outlives_the_leader)
+{
+    static const uint32_t tokens[3] = {11, 12, 13};
+    struct fake_leader f;
+    struct rig_rows rows, others;
+    float *x = rig_random(3, rig.model->shape.dim, 1);
+    Hydac__V1__SequenceOpen open = HYDAC__V1__SEQUENCE_OPEN__INIT;
+    Hydac__V1__SequenceNeed need = HYDAC__V1__SEQUENCE_NEED__INIT;
+    fake_start(&f, &rig);
+    f.term = 3;
+    fake_welcome(&f, 4);
+    cr_assert(!f.kept);
+    fake_assign_all(&f, &rig, 4, NULL);
+    take_kv_result(&f, 4, 3);
+    open.max_positions = 8;
+    open.scope = 99;
+    fake_send(&f, HD_FRAME_SEQ_OPEN, &open.base, NULL, 0);
+    rig_rows_of(&rows, 0, 0, 3, x);
+    rig_rows_of(&others, 1, 0, 3, x);
+    walk_layers(&f, &others, 4);
+    f.tokens = tokens;
+    walk_layers(&f, &rows, 4);
+    hd_conn_close(f.conn, false);
+    fake_wait_gone(&f);
+    fake_welcome(&f, 6);
+    cr_assert(f.kept && f.joins == 2);
+    take_tokens(&f, tokens);
+    take_kept(&f, 3);
+    need.committed = 3;
+    fake_assign_all(&f, &rig, 7, &need);
+    cr_assert_eq(take_kv_result(&f, 7, 3), 0, "all is there");
+    need.sequence = 1;
+    fake_assign_all(&f, &rig, 8, &need);
+    cr_assert_eq(take_kv_result(&f, 8, 0), 1, "nobody knows what it was of");
+    fake_stop(&f);
+    free(x);
+}
+
+/* An old leader that does not know what has happened since is left at once; and what a worker has
+ * is not kept when it was told off. */
+Test(session, an_old_leader_is_left_and_who_was_told_off_forgets)
+{
+    struct fake_leader f;
+    Hydac__V1__Reject reject = HYDAC__V1__REJECT__INIT;
+    fake_start(&f, &rig);
+    f.term = 3;
+    fake_welcome(&f, 4);
+    fake_assign_all(&f, &rig, 4, NULL);
+    take_kv_result(&f, 4, 3);
+    hd_conn_close(f.conn, false);
+    fake_wait_gone(&f);
+    f.old_term = true;
+    fake_welcome_only(&f, 5);
+    fake_wait_gone(&f);
+    f.old_term = false;
+    fake_welcome(&f, 6);
+    cr_assert(f.kept && f.joins == 3);
+    take_kept(&f, 3);
+    reject.code = HD_REJECT_WRONG;
+    reject.reason = (char *)"wrong";
+    fake_send(&f, HD_FRAME_REJECT, &reject.base, NULL, 0);
+    fake_wait_gone(&f);
+    fake_welcome(&f, 7);
+    cr_assert(!f.kept);
+    fake_stop(&f);
 }
 
 /* ---- What weights must be ----*/
@@ -295,6 +399,7 @@ Test(session, another_leaders_weights_are_not_kept)
     hd_conn_close(f.conn, false);
     fake_wait_gone(&f);
     fake_welcome_only(&f, 6);
+    take_kept(&f, 3);
     fake_digests(&f, layers);
     fake_assign_all(&f, &rig, 7, NULL);
     for (uint32_t i = 0; i < layers; i++) {
