@@ -4,8 +4,9 @@
  * each sequence that is of use, then HD_EV_KEPT) -> it is alive -> when all units are claimed the
  * first plan is the old one, and no weights are packed again. Failure modes: 1. some of them do not
  * come, within WAIT_US: their units are given out as after a loss; 2. two claim the same unit: the
- * first one has it; 3. the cluster serves already: what the worker owned is nothing to it, and rows
- * that it has are as good as those of a standby copy. */
+ * first one has it; 3. the cluster serves already, or does
+ * by the time that the worker has given the known answer: it forgets what it has (an assignment
+ * with `clear`), since it has heard nothing of what became of the sequences. */
 #include "leader/core/core_impl.h"
 
 #define WAIT_US 500000 /* all have lost the same leader, at nearly the same time */
@@ -31,9 +32,10 @@ static void give_up_claims(struct hd_core *c, unsigned slot)
 void core_adoption_joined(struct hd_core *c, unsigned slot, bool kept)
 {
     c->adoption.covers[slot] = 0;
-    c->adoption.stale &= ~core_bit(slot);
+    c->adoption.brought &= ~core_bit(slot);
     if (!kept)
         return;
+    c->adoption.brought |= core_bit(slot);
     c->adoption.telling |= core_bit(slot);
     if (c->adoption.since_us == 0)
         c->adoption.since_us = c->now_us;
@@ -81,10 +83,8 @@ void core_kept(struct hd_core *c, unsigned slot, const struct hd_kept_info *kept
     core_heard(c, slot);
     c->adoption.telling &= ~core_bit(slot);
     c->adoption.covers[slot] = kept->covers;
-    if (hd_core_state(c) != HD_CLUSTER_WAITING) {
+    if (hd_core_state(c) != HD_CLUSTER_WAITING)
         give_up_claims(c, slot);
-        c->adoption.stale |= core_bit(slot);
-    }
     core_let_in(c, slot);
 }
 
@@ -102,7 +102,7 @@ uint64_t core_telling(const struct hd_core *c)
 
 bool core_is_stale(const struct hd_core *c, unsigned slot)
 {
-    return c->adoption.stale & core_bit(slot);
+    return c->adoption.brought & core_bit(slot) && hd_core_state(c) != HD_CLUSTER_WAITING;
 }
 
 uint64_t core_adopted_sequences(const struct hd_core *c)

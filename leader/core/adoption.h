@@ -6,7 +6,7 @@
 #include "leader/core/core.h"
 
 struct adoption {
-    uint64_t stale;        /* slots that think they own units, and do not any more */
+    uint64_t brought;      /* slots that have come with something */
     uint64_t telling;      /* slots that have yet to say what they have: they are not alive yet */
     uint64_t sequences;    /* some worker has rows of: the first epoch does not replay them */
     uint64_t since_us;     /* the first of them joined, moved on by our own lateness; 0: nobody is
@@ -25,7 +25,7 @@ void core_kept(struct hd_core *c, unsigned slot, const struct hd_kept_info *kept
 void core_adopted(struct hd_core *c, uint64_t sequences);
 
 uint64_t core_telling(const struct hd_core *c);
-/* It thinks that it owns units, and is to be told that it does not. */
+/* It has come with something, and the cluster serves: it may have missed what became of that. */
 bool core_is_stale(const struct hd_core *c, unsigned slot);
 uint64_t core_adopted_sequences(const struct hd_core *c);
 /* Sequences that its log has all of, when it is let in. */

@@ -65,11 +65,16 @@ void core_let_in(struct hd_core *c, unsigned slot)
 {
     if (core_untested(c) & core_bit(slot))
         return;
+    bool stale = core_is_stale(c, slot);
     core_log_told(c, slot);
-    core_log_has(c, slot, core_adopted_covers(c, slot));
+    if (!stale)
+        core_log_has(c, slot, core_adopted_covers(c, slot));
     core_stir(c);
-    if (c->trust.of[slot].welcomed != hd_core_epoch(c) || core_is_stale(c, slot))
-        core_push(c, HD_ACT_ASSIGN, slot)->assign.all = core_orders(c);
+    if (c->trust.of[slot].welcomed == hd_core_epoch(c) && !stale)
+        return;
+    struct hd_action *a = core_push(c, HD_ACT_ASSIGN, slot);
+    a->assign.all = core_orders(c);
+    a->assign.clear = stale;
 }
 
 void core_test(struct hd_core *c, unsigned slot)

@@ -33,7 +33,7 @@ static void take_sequence(struct hd_peer *p, const struct hd_kept_rows *k, uint3
 {
     struct hd_leader *l = p->leader;
     uint64_t bit = UINT64_C(1) << k->sequence;
-    bool used = hd_engine_adopt(l->engine, k, may_adopt(l));
+    bool used = may_adopt(l) && hd_engine_adopt(l->engine, k);
     uint32_t n = 0;
     if (used)
         hd_engine_tokens(l->engine, k->sequence, &n);

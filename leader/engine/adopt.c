@@ -136,14 +136,13 @@ uint64_t hd_engine_scope(const struct hd_engine *e, uint32_t sequence)
     return e->prefixes.of[sequence].scope;
 }
 
-bool hd_engine_adopt(struct hd_engine *e, const struct hd_kept_rows *k, bool waiting)
+bool hd_engine_adopt(struct hd_engine *e, const struct hd_kept_rows *k)
 {
     const struct hd_branch *b = &e->prefixes.of[k->sequence];
-    bool ours = b->state != HD_BRANCH_FREE && keeps_ours(e, k);
-    if (ours && waiting)
+    if (b->state != HD_BRANCH_FREE && keeps_ours(e, k)) {
         tell(e, k->sequence);
-    if (ours || !waiting)
-        return ours;
+        return true;
+    }
     if (b->state == HD_BRANCH_FREE)
         return begin(e, k);
     if (b->state != HD_BRANCH_KEPT || b->tail == 0)

@@ -158,10 +158,10 @@ uint64_t hd_engine_replay(struct hd_engine *e, uint64_t mask);
 /* Close these of the sequences that are kept and that no request needs, with what has begun with
  * their rows; and before that, let nobody begin with them. */
 void hd_engine_forget(struct hd_engine *e, uint64_t sequences);
-/* A worker has these rows; below options.sequences, and tokens that there are. `waiting`: nobody
- * serves yet, so they may become a kept sequence; else they are of use only if they are what this
- * leader has sent. False: they are of no use, the worker is to drop them. */
-bool hd_engine_adopt(struct hd_engine *e, const struct hd_kept_rows *k, bool waiting);
+/* A worker has these rows; below options.sequences, and tokens that there are. Only while nobody is
+ * served: they become a kept sequence, or are known to be what this leader has sent. False: they
+ * are of no use, the worker is to drop them. */
+bool hd_engine_adopt(struct hd_engine *e, const struct hd_kept_rows *k);
 /* Of a sequence: the tokens of its *n committed positions, borrowed; NULL: there is none. */
 const int32_t *hd_engine_tokens(const struct hd_engine *e, uint32_t sequence, uint32_t *n);
 uint64_t hd_engine_scope(const struct hd_engine *e, uint32_t sequence);

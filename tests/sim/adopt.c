@@ -160,11 +160,12 @@ static bool agree(struct sim *s, const struct sim_msg *m)
 static bool use(struct sim *s, const struct sim_msg *m)
 {
     struct sim_branch *b = &s->engine.branches[m->sequence];
-    bool waiting = hd_core_state(s->core) == HD_CLUSTER_WAITING, ours = is_ours(b, m);
-    if (ours && waiting)
+    if (hd_core_state(s->core) != HD_CLUSTER_WAITING)
+        return false;
+    if (is_ours(b, m)) {
         adopt(s, m->sequence);
-    if (ours || !waiting)
-        return ours;
+        return true;
+    }
     if (b->state == SIM_FREE)
         return begin(s, m);
     if (b->state != SIM_KEPT || b->tail == 0)

@@ -170,8 +170,11 @@ static void take_drafts(struct sim *s, struct sim_request *r)
     uint32_t most = (uint32_t)sim_below(s, 4), end = r->n_prompt + r->n_want;
     for (uint32_t p = r->n_tokens; p + 1 < end && most-- > 0 && e->n_rows < SIM_ROWS; p++) {
         uint32_t token = sim_chance(s, 70) ? r->expected[p] : (uint32_t)sim_below(s, 1000);
-        e->rows[e->n_rows++] = (struct sim_step_row){
-            .r = r, .position = p, .sampled = true, .token = token, .residual = embed(r, p, token)};
+        e->rows[e->n_rows++] = (struct sim_step_row){.r = r,
+                                                     .position = p,
+                                                     .sampled = true,
+                                                     .token = token,
+                                                     .residual = sim_embed(r, p, token)};
         s->drafted++;
         r->guessed = true;
     }
@@ -270,6 +273,8 @@ void sim_engine_kick(struct sim *s)
 {
     struct sim_engine *e = &s->engine;
     if (!e->ready || e->n_rows > 0)
+        return;
+    if (s->n_leaders > 1 && hd_core_state(s->core) == HD_CLUSTER_WAITING)
         return;
     admit(s);
     take_rows(s);

@@ -47,7 +47,7 @@ Test(core_adoption, one_does_not_come)
         {"tick 100", "beat w1; assign w1 e8 h0,1,2,3 f0,1,2,3 v0,1"},
         {"kv w1 8 heads=0,1", "ready"},
         {"hello w2 kept=7", "welcome w2; w2 online"},
-        {"kept w2 h0,1 f1,2,3 v0", "assign w2 e8; prepare w2 e8 r1 +h2,3 +f2,3 +v1"},
+        {"kept w2 h0,1 f1,2,3 v0", "assign w2 e8 clear; prepare w2 e8 r1 +h2,3 +f2,3 +v1"},
         {NULL, NULL},
     };
     trace_start(&t, 0, NULL);

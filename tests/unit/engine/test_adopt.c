@@ -25,7 +25,7 @@ static bool has(struct solo *f, uint32_t sequence, const struct text *x, uint32_
 {
     struct hd_kept_rows k = {
         .sequence = sequence, .positions = positions, .tokens = x->t, .n_tokens = tokens};
-    bool used = hd_engine_adopt(f->engine, &k, true);
+    bool used = hd_engine_adopt(f->engine, &k);
     cr_assert_null(hd_prefixes_check(&f->engine->prefixes));
     return used;
 }
@@ -128,13 +128,12 @@ Test(engine_adopt, parents_come_first)
                                  .tokens = x.t + 2 * BLOCK,
                                  .n_tokens = 240 - 2 * BLOCK};
     solo_open_cached(&f, 32, 10000);
-    cr_assert_not(hd_engine_adopt(f.engine, &child, true));
+    cr_assert_not(hd_engine_adopt(f.engine, &child));
     cr_assert(has(&f, 2, &x, 180, 181));
     child.scope = 1;
-    cr_assert_not(hd_engine_adopt(f.engine, &child, true));
+    cr_assert_not(hd_engine_adopt(f.engine, &child));
     child.scope = 0;
-    cr_assert_not(hd_engine_adopt(f.engine, &child, false), "somebody serves");
-    cr_assert(hd_engine_adopt(f.engine, &child, true));
+    cr_assert(hd_engine_adopt(f.engine, &child));
     cr_assert_eq(n_of(&f, 4), 230);
     cr_assert_not(has(&f, 2, &x, 100, 101), "its child needs more");
     cr_assert_eq(f.open, 0);
