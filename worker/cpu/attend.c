@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+#define TILES_A_THREAD 12 /* rows see more and more: the last tiles are the longest */
+
 /* q of a row, as attention takes it. */
 static void finish_query(const struct attention_job *j, size_t slot, size_t row)
 {
@@ -89,12 +91,12 @@ static void attend_item(void *arg, size_t index, unsigned thread)
     }
 }
 
-/* Rows of one sequence read K and V once a tile; but every thread is to have some. */
+/* Rows of one sequence read K and V once a tile; but work is to be shared out evenly. */
 static void attend_tiles(struct attention_job *j)
 {
     size_t rows = j->rows->n, most = HD_ATTN_WALK / j->c->n_rep;
     struct tiles t = {j, j->store_first && most > 1 ? most : 1, 0};
-    while (t.rows > 1 && j->heads.n * (rows / t.rows) < 4 * j->c->threads)
+    while (t.rows > 1 && j->heads.n * (rows / t.rows) < TILES_A_THREAD * j->c->threads)
         t.rows /= 2;
     t.n = (rows + t.rows - 1) / t.rows;
     hd_team_run(j->c->team, j->heads.n * t.n, attend_item, &t);
