@@ -1,6 +1,6 @@
 /* The names are llama.cpp's (src/llama-vocab.cpp, llama_vocab::impl::load and llm_tokenizer_bpe);
- * where it notes the expression of the models' own tokenizer.json, that one stands here. Not here,
- * because no expression says them: afmoe, superbpe, and those that are not byte-level (gemma4,
+ * where it notes the expression of the models' own tokenizer.json, that one stands here. Not here
+ * are those that are not byte-level (gemma4,
  * sarvam-moe, whitespace) or put a separator behind a text (jina-v1-en, jina-v2-code, roberta). */
 #include "common/text/pre_type.h"
 
@@ -99,6 +99,13 @@ static stages kimi = {
     "?|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}&&[^\\p{Han}]]+"
     "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}&&[^\\p{Han}]]*" ENDINGS "?|\\p{N}{1,3}" MARKS BLANKS,
     NULL};
+/* Digits in threes from the right. */
+static stages afmoe = {"\\p{N}{1,3}(?=(?:\\p{N}{3})*(?!\\p{N}))",
+                       "[一-鿿㐀-䶿豈-﫿぀-ゟ゠-ヿ･-ﾟ⼀-⿟เ-๿຀-໿ក-៿က-႟ꩠ-ꩿꧠ-꧿가-"
+                       "힯ᄀ-ᇿ]+",
+                       MARK_WORD "| ?[\\p{P}\\p{S}]+[\\r\\n]*" BLANKS, NULL};
+/* Cut before what is digits in threes to their end, and nowhere else. */
+static stages superbpe = {"\\p{N}+", "[\\s\\S]+?(?=(?:\\d{3})+(?!\\d))|[\\s\\S]+", NULL};
 static stages poro = {" ?[^(\\s|.,!?…。，、।۔،)]+", NULL};
 static stages viking = {" ?[^(\\s|.,!?…。，、।۔،)]+", "\\p{N}", NULL};
 
@@ -180,6 +187,8 @@ static const struct hd_pre_type pre_types[] = {
     {"chameleon", chameleon, false, true, false},
     {"deepseek-llm", deepseek, false, false, false},
     {"deepseek-coder", deepseek_coder, false, false, false},
+    {"afmoe", afmoe, false, false, false},
+    {"superbpe", superbpe, false, false, false},
     {"exaone-moe", exaone_moe, false, false, false},
     {"poro-chat", poro, false, false, false},
     {"bloom", poro, false, false, false},

@@ -46,8 +46,10 @@ fn expression(re: &str) -> Option<Stage> {
     let empty = |p: &str| regex_syntax::parse(p).map_or(true, |h| {
         h.properties().minimum_len().unwrap_or(0) == 0
     });
+    // What gives nothing back is another thing to the faster engine: a repetition of a repetition.
+    let possessive = ["?+", "*+", "++", "}+"].iter().any(|p| re.contains(p));
     if let Some(before) = re.strip_suffix(BLANKS) {
-        if !empty(before) {
+        if !possessive && !empty(before) {
             let both = meta::Regex::new_many(&[before, r"\s+"]);
             return Some(Stage::Blanks(Box::new(both.ok()?)));
         }
