@@ -53,6 +53,13 @@ static inline float hd_bfloat_widen(uint16_t h)
     return hd_bits_float((uint32_t)h << 16);
 }
 
+/* FP8 of 4 and 3 bits (Micikevicius et al. 2022; no infinities), but for NaN: 0x7f, 0xff. Its bits
+ * are those of an f32 whose exponent is 120 too small, or of a subnormal one: exact. */
+static inline float hd_e4m3_widen(uint8_t b)
+{
+    return hd_bits_float((uint32_t)(b & 0x80u) << 24 | (uint32_t)(b & 0x7fu) << 20) * 0x1p120f;
+}
+
 static inline uint16_t hd_bfloat_round(float f)
 {
     uint32_t u = hd_float_bits(f);

@@ -74,12 +74,15 @@ HD_INLINE struct eight load_eight(struct hd_pack p, const uint8_t *span, unsigne
 HD_INLINE v16 quant_scale(struct hd_pack p, const uint8_t *at)
 {
     v16 scale = load_scale(p, at);
-    return p.bits == 8 ? v16_mul(scale, v16_set1(0x1p-24f)) : scale;
+    return p.bits == 8 && p.is_float == HD_PACK_QUANT ? v16_mul(scale, v16_set1(0x1p-24f)) : scale;
 }
 
-/* The f32 values of input k of the 8: q * scale (+ min), the product being exact. */
+/* The f32 values of input k of the 8: q * scale (+ min), the product being exact but that of FP8,
+ * which is rounded before it is added. */
 HD_INLINE v16 widen(struct hd_pack p, const struct eight *e, unsigned k, v16 scale, v16 min)
 {
+    if (p.is_float == HD_PACK_F8)
+        return v16_mul(v16_f8(e->words[k / 4], k % 4), scale);
     v16 q = p.bits == 4 ? v16_nibble(e->words[0], k % 4 * 8 + k / 4 * 4, p.bias)
                         : v16_byte(e->words[k / 4], k % 4);
     return p.has_min ? v16_fma(q, scale, min) : v16_mul(q, scale);
@@ -150,7 +153,7 @@ HD_INLINE void tile_few(struct hd_pack p, struct tile t, const struct hd_matmul_
     v16 acc[FEW_ROWS * V16_ROW_GROUPS];
     for (int i = 0; i < t.rows * t.groups; i++)
         acc[i] = v16_set1(0.0f);
-    if (p.is_float == HD_PACK_QUANT)
+    if (p.span > 1)
         tile_few_quant(p, t, a, acc);
     else
         tile_few_float(p, t, a, acc);
@@ -187,7 +190,7 @@ HD_INLINE void matmul_few(struct hd_pack p, const struct hd_matmul_args *a)
 HD_INLINE void widen_panel(struct hd_pack p, const uint8_t *group, size_t i0, size_t n, float *out)
 {
     const uint8_t *span = group + i0 / p.span * hd_pack_span_bytes(p);
-    if (p.is_float != HD_PACK_QUANT) {
+    if (p.span == 1) {
         for (size_t i = 0; i < n; i++)
             v16_store(out + i * HD_GROUP, load_float(p, span + i * hd_pack_span_bytes(p)));
         return;

@@ -7,13 +7,14 @@
  *           [span / 8][16][4]   at 4 bits, bytes: the low nibble of byte b of word j is input
  *                               8j + b of that output, the high nibble input 8j + 4 + b
  * so that (word & 0x0f0f0f0f) and (word >> 4 & 0x0f0f0f0f) are 4 consecutive inputs each, too.
- * Float types have no scales and a span of 1: [1][16] f32, f16 or bf16. */
+ * F32, F16 and BF16 have no scales and a span of 1: [1][16] f32, f16 or bf16. FP8 lies as 8-bit
+ * quants do, but is of floats: a byte is E4M3. */
 #ifndef HD_MATH_PACK_H
 #define HD_MATH_PACK_H
 
 #include "common/math/kernels.h"
 
-enum hd_pack_float { HD_PACK_QUANT, HD_PACK_F32, HD_PACK_F16, HD_PACK_BF16 };
+enum hd_pack_float { HD_PACK_QUANT, HD_PACK_F32, HD_PACK_F16, HD_PACK_BF16, HD_PACK_F8 };
 
 struct hd_pack {
     enum hd_pack_float is_float;
@@ -39,7 +40,8 @@ struct hd_pack {
     X(q6_k, HD_PACK_QUANT, 16, 8, 4, 0, -32, 31, false)                                            \
     X(q2_k, HD_PACK_QUANT, 16, 8, 4, 0, 0, 3, true)                                                \
     X(i8_32, HD_PACK_QUANT, 32, 8, 4, 0, -128, 127, false)                                         \
-    X(i8_16, HD_PACK_QUANT, 16, 8, 4, 0, -128, 127, false)
+    X(i8_16, HD_PACK_QUANT, 16, 8, 4, 0, -128, 127, false)                                         \
+    X(f8, HD_PACK_F8, 32, 8, 4, 0, -128, 127, false)
 
 enum hd_pack_id {
 #define X(name, ...) HD_PACK_ID_##name,
@@ -75,6 +77,8 @@ static inline enum hd_pack_id hd_pack_id(enum hd_dtype type)
         return HD_PACK_ID_q6_k;
     case HD_Q2_K:
         return HD_PACK_ID_q2_k;
+    case HD_F8_E4M3:
+        return HD_PACK_ID_f8;
     case HD_IQ1_S:
     case HD_IQ2_XXS:
     case HD_IQ3_XXS:

@@ -37,6 +37,7 @@ static const struct dtype *dtype_of(int type)
         [HD_TQ2_0] = {"TQ2_0", 256, 66},
         [HD_MXFP4] = {"MXFP4", 32, 17},
         [HD_NVFP4] = {"NVFP4", 64, 36},
+        [HD_F8_E4M3] = {"F8_E4M3", 32, 36},
     };
     static const struct dtype unknown = {"?", 0, 0};
     if (type < 0 || type >= HD_DTYPES || !dtypes[type].name)
@@ -49,6 +50,11 @@ bool hd_dtype_known(int type)
     return dtype_of(type)->block != 0;
 }
 
+bool hd_dtype_is_ggml(int type)
+{
+    return type != HD_F8_E4M3 && hd_dtype_known(type);
+}
+
 const char *hd_dtype_name(int type)
 {
     return dtype_of(type)->name;
@@ -57,6 +63,11 @@ const char *hd_dtype_name(int type)
 size_t hd_dtype_block(enum hd_dtype type)
 {
     return dtype_of((int)type)->block;
+}
+
+bool hd_dtype_is_quantized(enum hd_dtype type)
+{
+    return type != HD_F8_E4M3 && hd_dtype_block(type) > 1;
 }
 
 size_t hd_dtype_block_bytes(enum hd_dtype type)
@@ -91,6 +102,15 @@ static void dequant_halves(const uint8_t *in, size_t n, float (*widen)(uint16_t)
     }
 }
 
+/* 32 values behind their scale. */
+static void dequant_f8(const uint8_t *block, float *out)
+{
+    float scale;
+    memcpy(&scale, block, sizeof scale);
+    for (size_t i = 0; i < 32; i++)
+        out[i] = hd_e4m3_widen(block[sizeof scale + i]) * scale;
+}
+
 void hd_dequant(const struct hd_tensor *t, size_t row, size_t col0, size_t n, float *out)
 {
     const struct dtype *d = dtype_of((int)t->type);
@@ -102,8 +122,33 @@ void hd_dequant(const struct hd_tensor *t, size_t row, size_t col0, size_t n, fl
     else if (t->type == HD_BF16)
         dequant_halves(in, n, hd_bf16_to_f32, out);
     else
-        for (size_t i = 0; i < n; i += d->block, in += d->block_bytes)
-            dequant_block(t->type, in, out + i);
+        for (size_t i = 0; i < n; i += d->block, in += d->block_bytes) {
+            if (t->type == HD_F8_E4M3)
+                dequant_f8(in, out + i);
+            else
+                dequant_block(t->type, in, out + i);
+        }
+}
+
+void hd_tensor_row(const struct hd_tensor *t, size_t row, size_t at, size_t n, uint8_t *out)
+{
+    const struct hd_split *s = t->split;
+    if (t->layout != HD_LAYOUT_SPLIT) {
+        memcpy(out, t->data + row * t->row_bytes + at, n);
+        return;
+    }
+    if (!s->columns) {
+        size_t rows = t->rows / s->n;
+        memcpy(out, s->data[row / rows] + row % rows * t->row_bytes + at, n);
+        return;
+    }
+    for (size_t bytes = t->row_bytes / s->n; n > 0;) {
+        size_t of = at % bytes, some = bytes - of < n ? bytes - of : n;
+        memcpy(out, s->data[at / bytes] + row * bytes + of, some);
+        at += some;
+        out += some;
+        n -= some;
+    }
 }
 
 float hd_f16_to_f32(uint16_t h)

@@ -37,6 +37,8 @@ enum hd_dtype {
     HD_TQ2_0 = 35,
     HD_MXFP4 = 39,
     HD_NVFP4 = 40,
+    HD_F8_E4M3 =
+        62, /* ours, no number of GGML's: 32 values of a folder's FP8 behind their f32 scale */
     HD_DTYPES = 64, /* more than any number above */
 };
 
@@ -47,6 +49,24 @@ enum hd_layout {
     HD_LAYOUT_COLUMNS, /* floats, column by column: (r, c) at data + c * row_bytes + r * step */
     HD_LAYOUT_APART,   /* MXFP4, as 16 bytes a block in data, pairs of neighbours, and its scale in
                         * `apart`, whose rows are `step` bytes apart */
+    HD_LAYOUT_SPLIT,   /* equal parts of rows of floats in `split` */
+    HD_LAYOUT_F8, /* a byte a value, row by row, and scales of rectangles of them in `apart`: of
+                   * HD_F8_E4M3, or of HD_F32 where rows are not whole blocks of that */
+};
+
+/* A matrix that lies in several files, one behind the other by rows, or side by side. */
+struct hd_split {
+    size_t n;
+    bool columns; /* each has 1/n of every row; else 1/n of the rows */
+    const uint8_t *data[];
+};
+
+/* What is said of FP8 in safetensors besides its bytes. */
+struct hd_f8_source {
+    enum { HD_F8_SCALE_F32, HD_F8_SCALE_F16, HD_F8_SCALE_BF16, HD_F8_SCALE_E8M0 } scale_type;
+    bool e5m2;         /* E5M2 instead of E4M3 (without infinities) */
+    size_t rows, cols; /* values that share a scale; `apart` NULL: all are as they are */
+    size_t row0;       /* the scales' number of this tensor's first row */
 };
 
 struct hd_tensor {
@@ -57,15 +77,22 @@ struct hd_tensor {
     const uint8_t *data; /* borrowed from the mapped file */
     enum hd_layout layout;
     const uint8_t *apart;
-    size_t step;
+    size_t step; /* of HD_LAYOUT_F8: bytes from one row of scales to the next */
+    struct hd_f8_source f8;
+    const struct hd_split *split;
 };
 
 /* True for the types listed above. */
 bool hd_dtype_known(int type);
+/* Those that GGUF files have: all but HD_F8_E4M3. */
+bool hd_dtype_is_ggml(int type);
 /* "Q4_1"; "?" for an unknown type. */
 const char *hd_dtype_name(int type);
-/* Values in a block: 1 for float types, 32 for Qx_0/1, 64 for NVFP4, 256 for K and most others. */
+/* Values in a block: 1 for F32, F16 and BF16, 32 for Qx_0/1 and F8, 64 for NVFP4, 256 for K and
+ * most others. */
 size_t hd_dtype_block(enum hd_dtype type);
+/* Integers with a scale, which activations of 8 bits are multiplied by; else floats. */
+bool hd_dtype_is_quantized(enum hd_dtype type);
 /* Bytes of one block. */
 size_t hd_dtype_block_bytes(enum hd_dtype type);
 /* Bytes of a row of `cols` values. `cols` must be a multiple of the block. */
@@ -79,6 +106,13 @@ void hd_dequant(const struct hd_tensor *t, size_t row, size_t col0, size_t n, fl
  * Q4_1. Rounding as ggml's quantize_row_*_ref. Used to synthesize models, never when serving.
  * Returns 0 or HD_E_UNSUPPORTED for the other types. */
 int hd_quant(enum hd_dtype type, const float *in, size_t n, void *out);
+
+/* Blocks [block, block + n) of a row of HD_LAYOUT_F8 as its type has them. One with a NaN in it is
+ * all NaN. */
+void hd_f8_blocks(const struct hd_tensor *t, size_t row, size_t block, size_t n, uint8_t *out);
+
+/* Bytes [at, at + n) of a row of HD_LAYOUT_SPLIT or HD_LAYOUT_ROWS. */
+void hd_tensor_row(const struct hd_tensor *t, size_t row, size_t at, size_t n, uint8_t *out);
 
 /* IEEE conversions, round to nearest even. */
 float hd_f16_to_f32(uint16_t h);

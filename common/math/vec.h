@@ -6,6 +6,7 @@
  *   v16_fold adds the lanes 8+8, 4+4, 2+2, 1+1; v16_fold_16 folds 16 vectors, one lane each.
  *   v16_nibble(w, shift, bias): the nibble at bit `shift` of each 32-bit lane, less bias (0 or 8).
  *   v16_byte(w, k): the signed byte k of each 32-bit lane, times 2^24 (it stays at the top).
+ *   v16_f8(w, k): byte k of each 32-bit lane as FP8 E4M3, which is no NaN (half.h).
  *   v16i_nibbles(w, shift): in each byte the nibble at bit `shift` (0 or 4) of that byte.
  *   v16i_dot(s, w, x, start): to each lane of start are added, for each step i < s.n, the products
  *     of the 4 bytes of that lane of w[i] with x[4i .. 4i+3]. x in [-127, 127]; weights in

@@ -165,6 +165,20 @@ HD_INLINE v16 v16_byte(v16i w, unsigned k)
                  _mm256_cvtepi32_ps(_mm256_shuffle_epi8(w.hi, top_byte_order(k)))};
 }
 
+HD_INLINE __m256 f8_8(__m256i top)
+{
+    __m256i sign = _mm256_and_si256(top, _mm256_set1_epi32(INT32_MIN));
+    __m256i size = _mm256_srli_epi32(_mm256_slli_epi32(top, 1), 5);
+    return _mm256_mul_ps(_mm256_castsi256_ps(_mm256_or_si256(sign, size)),
+                         _mm256_set1_ps(0x1p120f));
+}
+
+HD_INLINE v16 v16_f8(v16i w, unsigned k)
+{
+    return (v16){f8_8(_mm256_shuffle_epi8(w.lo, top_byte_order(k))),
+                 f8_8(_mm256_shuffle_epi8(w.hi, top_byte_order(k)))};
+}
+
 HD_INLINE v16i v16i_set1(int32_t i)
 {
     return (v16i){_mm256_set1_epi32(i), _mm256_set1_epi32(i)};

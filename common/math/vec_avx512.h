@@ -133,12 +133,25 @@ HD_INLINE v16 v16_nibble(v16i w, unsigned shift, unsigned bias)
 }
 
 /* Byte k of each lane becomes its top byte, the others zero. */
-HD_INLINE v16 v16_byte(v16i w, unsigned k)
+HD_INLINE v16i byte_to_top(v16i w, unsigned k)
 {
     __m128i four = _mm_setr_epi8(-1, -1, -1, (char)k, -1, -1, -1, (char)(k + 4), -1, -1, -1,
                                  (char)(k + 8), -1, -1, -1, (char)(k + 12));
     __m512i order = _mm512_broadcast_i32x4(four);
-    return _mm512_cvtepi32_ps(_mm512_shuffle_epi8(w, order));
+    return _mm512_shuffle_epi8(w, order);
+}
+
+HD_INLINE v16 v16_byte(v16i w, unsigned k)
+{
+    return _mm512_cvtepi32_ps(byte_to_top(w, k));
+}
+
+HD_INLINE v16 v16_f8(v16i w, unsigned k)
+{
+    __m512i top = byte_to_top(w, k), sign = _mm512_and_si512(top, _mm512_set1_epi32(INT32_MIN));
+    __m512i size = _mm512_srli_epi32(_mm512_slli_epi32(top, 1), 5);
+    return _mm512_mul_ps(_mm512_castsi512_ps(_mm512_or_si512(sign, size)),
+                         _mm512_set1_ps(0x1p120f));
 }
 
 HD_INLINE v16i v16i_set1(int32_t i)

@@ -228,6 +228,20 @@ HD_INLINE v16 v16_byte(v16i w, unsigned k)
     return v16_of_int(w);
 }
 
+HD_INLINE v16 v16_f8(v16i w, unsigned k)
+{
+    int32x4_t to_the_top = vdupq_n_s32(24 - 8 * (int)k);
+    v16 r;
+    V16_EACH
+    {
+        uint32x4_t top = vreinterpretq_u32_s32(vshlq_s32(w.q[q_], to_the_top));
+        uint32x4_t sign = vandq_u32(top, vdupq_n_u32(0x80000000u));
+        uint32x4_t size = vandq_u32(vshrq_n_u32(top, 4), vdupq_n_u32(0x07f00000u));
+        r.q[q_] = vmulq_n_f32(vreinterpretq_f32_u32(vorrq_u32(sign, size)), 0x1p120f);
+    }
+    return r;
+}
+
 HD_INLINE v16i v16i_nibbles(v16i w, unsigned shift)
 {
     V16_EACH

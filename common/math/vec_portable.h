@@ -153,6 +153,13 @@ HD_INLINE v16 v16_byte(v16i w, unsigned k)
     return r;
 }
 
+HD_INLINE v16 v16_f8(v16i w, unsigned k)
+{
+    v16 r;
+    V16_EACH r.f[l_] = hd_e4m3_widen((uint8_t)((uint32_t)w.i[l_] >> 8 * k & 255u));
+    return r;
+}
+
 HD_INLINE v16i v16i_set1(int32_t i)
 {
     v16i r;

@@ -107,6 +107,12 @@ static void pack_q8_0_block(struct hd_pack p, const uint8_t *in, uint8_t *out, s
     put_bytes(in + 2, p.span, lane, out + hd_pack_head_bytes(p));
 }
 
+static void pack_f8_block(struct hd_pack p, const uint8_t *in, uint8_t *out, size_t lane)
+{
+    memcpy(out + lane * sizeof(float), in, sizeof(float));
+    put_bytes(in + sizeof(float), p.span, lane, out + hd_pack_head_bytes(p));
+}
+
 /* 4 times 32 bytes, whose low nibbles are one span and whose high nibbles the next. */
 static void pack_q4_k_block(struct hd_pack p, const uint8_t *in, uint8_t *out, size_t lane)
 {
@@ -140,6 +146,8 @@ static void pack_block(struct hd_pack p, enum hd_dtype type, const uint8_t *in, 
         pack_q4_block(p, in, out, lane);
     else if (type == HD_Q8_0)
         pack_q8_0_block(p, in, out, lane);
+    else if (type == HD_F8_E4M3)
+        pack_f8_block(p, in, out, lane);
     else if (type == HD_Q4_K)
         pack_q4_k_block(p, in, out, lane);
     else
@@ -181,7 +189,7 @@ static void pack_group(const struct hd_weights *w, const struct hd_tensor *t,
         size_t output = first + lane, row = s->row_map ? s->row_map[output] : s->row0 + output;
         in[lane] = t->data + row * t->row_bytes + hd_dtype_row_bytes(t->type, s->col0);
     }
-    if (p.is_float == HD_PACK_QUANT)
+    if (p.span > 1)
         pack_quants(p, w, in, lanes, out);
     else
         for (size_t lane = 0; lane < lanes; lane++)

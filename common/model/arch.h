@@ -158,6 +158,10 @@ struct hd_arch {
     enum hd_activation activation;
     struct hd_clamp clamp; /* where the file does not say otherwise */
     enum hd_norm_kind norm;
+    bool parallel;              /* both halves of a layer read the same input, always */
+    bool logits_multiplied;     /* GGUF: the key logit_scale is not what they are divided by */
+    bool global_no_rope;        /* layers that see all have no RoPE, if others have windows */
+    bool local_plain;           /* in layers with a window RoPE is not scaled */
     bool embedding_by_sqrt_dim; /* the embedding is scaled by sqrt(dim) */
     float hf_norm_offset;       /* GGUF's converters have added it */
     bool partial_rope;          /* RoPE may rotate a part of a head */

@@ -64,12 +64,14 @@ static void hash_piece(const struct making *k, struct hd_piece_at at, uint8_t *b
     d->piece[hd_piece_index(d->model, &d->units, at)] = hd_piece_digest(buffer, n);
 }
 
-static void hash_rows(struct hd_digests *d, uint32_t block)
+static void hash_rows(struct hd_digests *d, uint32_t block, uint8_t *buffer)
 {
     const struct hd_tensor *t = &d->model->embedding;
     size_t first = (size_t)block * d->units.vocab_width, end = first + d->units.vocab_width;
-    for (size_t i = first; i < end && i < t->rows; i++)
-        d->row[i] = XXH3_64bits(t->data + i * t->row_bytes, t->row_bytes);
+    for (size_t i = first; i < end && i < t->rows; i++) {
+        hd_tensor_row(t, i, 0, t->row_bytes, buffer);
+        d->row[i] = XXH3_64bits(buffer, t->row_bytes);
+    }
 }
 
 /* All units of one kind in one layer, so that their matrices are read once; behind these the vocab
@@ -84,7 +86,7 @@ static void make_some(void *arg, size_t index, unsigned thread)
     if (index >= 2 * (size_t)layers) {
         uint32_t block = (uint32_t)(index - 2 * (size_t)layers);
         hash_piece(k, (struct hd_piece_at){HD_UNIT_VOCAB, block, 0}, k->buffers[thread]);
-        hash_rows(d, block);
+        hash_rows(d, block, k->buffers[thread]);
         return;
     }
     struct hd_piece_at at = {index % 2 ? HD_UNIT_FFN : HD_UNIT_HEAD, 0, (uint32_t)(index / 2)};
@@ -95,7 +97,7 @@ static void make_some(void *arg, size_t index, unsigned thread)
 
 static size_t largest_piece(const struct hd_digests *d)
 {
-    size_t largest = 0;
+    size_t largest = d->model->embedding.row_bytes;
     for (size_t i = 0; i < d->n; i++) {
         struct hd_cuts c = hd_piece_cuts(d->model, &d->units, hd_piece_nth(d->model, &d->units, i));
         size_t n = hd_piece_bytes(&c);
@@ -312,6 +314,6 @@ uint64_t hd_digests_norms(const struct hd_model *m)
 bool hd_digests_row(const struct hd_digests *d, uint32_t row, uint8_t *to)
 {
     const struct hd_tensor *t = &d->model->embedding;
-    memcpy(to, t->data + row * t->row_bytes, t->row_bytes);
+    hd_tensor_row(t, row, 0, t->row_bytes, to);
     return XXH3_64bits(to, t->row_bytes) == d->row[row];
 }

@@ -172,6 +172,31 @@ static const struct hd_tensor_name olmo2[] = {
     END,
 };
 
+/* Halves are normalised behind, and q and k by head. */
+static const struct hd_tensor_name exaone4[] = {
+    ENDS, ATTENTION, QK_NORMS,
+    {"post_attention_norm.weight", "post_attention_layernorm.weight",   HD_SLOT_ATTN_POST_NORM},
+    FFN,
+    {"post_ffw_norm.weight",       "post_feedforward_layernorm.weight", HD_SLOT_FFN_POST_NORM},
+    END,
+};
+
+/* One norm for both halves of a layer. */
+static const struct hd_tensor_name cohere[] = {ENDS, ATTN_NORM, ATTENTION, FFN, END};
+
+static const struct hd_tensor_name glm[] = {
+    ENDS, ATTN_NORM,
+    {"attn_qkv.weight", NULL, HD_SLOT_Q,      .fused = 3},
+    {"attn_qkv.bias",   NULL, HD_SLOT_Q_BIAS, .fused = 3, .wanted = HD_WANTED_ATTENTION_BIAS},
+    {NULL, "self_attn.q_proj.weight", HD_SLOT_Q},
+    {NULL, "self_attn.k_proj.weight", HD_SLOT_K},
+    {NULL, "self_attn.v_proj.weight", HD_SLOT_V},
+    {NULL, "self_attn.q_proj.bias",   HD_SLOT_Q_BIAS, IF_ATTENTION},
+    {NULL, "self_attn.k_proj.bias",   HD_SLOT_K_BIAS, IF_ATTENTION},
+    {NULL, "self_attn.v_proj.bias",   HD_SLOT_V_BIAS, IF_ATTENTION},
+    OUT, FFN_NORM, GATE_UP, DOWN, END,
+};
+
 /* With parallel halves there is one norm for both. */
 static const struct hd_tensor_name stablelm[] = {
     ENDS,
@@ -224,7 +249,7 @@ static const struct hd_rule ministral3_hf[] = {
     HD_RULES_END,
 };
 static const struct hd_rule ministral3_gguf[] = {
-    HD_READ("attention.temperature_scale"), HD_NOTE("attention.temperature_length"), HD_RULES_END,
+    HD_READ("attention.temperature_scale"), HD_READ("attention.temperature_length"), HD_RULES_END,
 };
 
 static const struct hd_rule phi3_hf[] = {
@@ -282,26 +307,32 @@ static const struct hd_rule granite_gguf[] = {
     HD_READ("logit_scale"), HD_RULES_END,
 };
 
+static const char *const minicpm_needs[] = {
+    "embedding_scale", "residual_scale", "logit_scale", NULL,
+};
+
 /* What trains the router, or is said of it. */
+/* Their number has two names, and transformers 5 writes both. */
+#define EITHER_COUNT HD_READ("num_local_experts"), HD_READ("num_experts")
 #define ROUTER_HF HD_NOTE("router_aux_loss_coef"), HD_NOTE("output_router_logits")
 #define EXPERTS_GGUF \
     HD_READ("expert_count"), HD_READ("expert_used_count"), HD_READ("expert_feed_forward_length"), \
     HD_IS("expert_weights_norm", 1), HD_EITHER("expert_gating_func", 0, 1) /* softmax */
 
 static const struct hd_rule mixtral_hf[] = {
-    HD_READ("sliding_window"), HD_READ("num_local_experts"), HD_READ("num_experts_per_tok"),
+    HD_READ("sliding_window"), EITHER_COUNT, HD_READ("num_experts_per_tok"),
     ROUTER_HF, HD_NOTE("router_jitter_noise"), HD_RULES_END,
 };
 static const struct hd_rule experts_gguf[] = {EXPERTS_GGUF, HD_RULES_END};
 
 static const struct hd_rule qwen3moe_hf[] = {
-    HD_READ("attention_bias"), HD_READ("sliding_window"), HD_READ("num_experts"),
+    HD_READ("attention_bias"), HD_READ("sliding_window"), EITHER_COUNT,
     HD_READ("num_experts_per_tok"), HD_READ("moe_intermediate_size"), HD_READ("norm_topk_prob"),
     HD_IS("decoder_sparse_step", 1), HD_EMPTY("mlp_only_layers"), ROUTER_HF, HD_RULES_END,
 };
 static const struct hd_rule granitemoe_hf[] = {
     HD_READ("attention_bias"), HD_READ("embedding_multiplier"), HD_READ("residual_multiplier"),
-    HD_READ("attention_multiplier"), HD_READ("logits_scaling"), HD_READ("num_local_experts"),
+    HD_READ("attention_multiplier"), HD_READ("logits_scaling"), EITHER_COUNT,
     HD_READ("num_experts_per_tok"), ROUTER_HF, HD_RULES_END,
 };
 static const struct hd_rule granitemoe_gguf[] = {
@@ -313,7 +344,7 @@ static const char *const granitemoe_needs[] = {
 };
 
 static const struct hd_rule olmoe_hf[] = {
-    HD_READ("attention_bias"), HD_READ("num_experts"), HD_READ("num_experts_per_tok"),
+    HD_READ("attention_bias"), EITHER_COUNT, HD_READ("num_experts_per_tok"),
     HD_READ("norm_topk_prob"), ROUTER_HF, HD_RULES_END,
 };
 static const struct hd_rule olmoe_gguf[] = {
@@ -321,7 +352,7 @@ static const struct hd_rule olmoe_gguf[] = {
 };
 
 static const struct hd_rule gptoss_hf[] = {
-    HD_READ("attention_bias"), HD_READ("sliding_window"), HD_READ("num_local_experts"),
+    HD_READ("attention_bias"), HD_READ("sliding_window"), EITHER_COUNT,
     HD_READ("num_experts_per_tok"), HD_READ("swiglu_alpha"), HD_READ("swiglu_limit"),
     HD_READ("quantization_config"), HD_WORDS("layer_types", "full_attention|sliding_attention"),
     HD_NOTE("experts_per_token"), HD_NOTE("initial_context_length"), ROUTER_HF, HD_RULES_END,
@@ -341,6 +372,30 @@ static const struct hd_rule glm4_hf[] = {
 };
 
 static const struct hd_rule olmo2_hf[] = {HD_READ("attention_bias"), HD_RULES_END};
+
+static const struct hd_rule olmo3_hf[] = {
+    HD_READ("attention_bias"), HD_READ("sliding_window"), WINDOWS, HD_RULES_END,
+};
+
+static const struct hd_rule exaone4_hf[] = {
+    HD_READ("sliding_window"), HD_READ("sliding_window_pattern"), WINDOWS, HD_RULES_END,
+};
+
+static const struct hd_rule cohere_hf[] = {
+    HD_READ("layer_norm_eps"), HD_READ("logit_scale"), HD_READ("sliding_window"),
+    HD_READ("sliding_window_pattern"), HD_NOTE("_sliding_window_pattern"), WINDOWS,
+    HD_IS("layer_switch", 4), HD_WORDS("order_of_interleaved_layers", "local_attn_first"),
+    HD_WORDS("position_embedding_type", "rope_gptj"), HD_IS("use_embedding_sharing", 1),
+    HD_IS("use_gated_activation", 1), HD_IS("use_parallel_block", 1),
+    HD_NOTE("use_parallel_embedding"), HD_RULES_END,
+};
+static const struct hd_rule cohere_gguf[] = {
+    HD_READ("attention.layer_norm_epsilon"), HD_READ("logit_scale"),
+    HD_READ("attention.sliding_window"), HD_IS("attention.sliding_window_pattern", 4),
+    HD_RULES_END,
+};
+static const char *const cohere_needs[] = {"logit_scale", NULL};
+static const char *const cohere2_needs[] = {"logit_scale", "attention.sliding_window", NULL};
 
 static const struct hd_rule stablelm_hf[] = {
     HD_READ("partial_rotary_factor"), HD_READ("use_qkv_bias"), HD_READ("layer_norm_eps"),
@@ -461,6 +516,49 @@ const struct hd_arch hd_arches[] = {
     {.gguf = "olmo2", .hf = "olmo2", .tensors = olmo2,
      .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES, .hf_rules = olmo2_hf,
      .hf_defaults = "{\"rms_norm_eps\": 1e-5}"},
+
+    {.hf = "olmo3", .tensors = olmo2, .hf_order = HD_ROPE_HALVES, .hf_rules = olmo3_hf,
+     .hf_defaults = "{\"rms_norm_eps\": 1e-5, \"sliding_window\": 4096, \"rope_theta\": 500000.0}",
+     .global_every = 4, .local_plain = true},
+
+    {.gguf = "exaone4", .hf = "exaone4", .tensors = exaone4,
+     .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES, .hf_rules = exaone4_hf,
+     .hf_defaults = "{\"rms_norm_eps\": 1e-5, \"sliding_window\": 4096}",
+     .global_every = 4, .global_no_rope = true},
+
+    {.gguf = "command-r", .hf = "cohere", .tensors = cohere,
+     .gguf_order = HD_ROPE_INTERLEAVED, .hf_order = HD_ROPE_INTERLEAVED,
+     .gguf_rules = cohere_gguf, .hf_rules = cohere_hf, .gguf_needs = cohere_needs,
+     .hf_defaults = "{\"layer_norm_eps\": 1e-5, \"logit_scale\": 0.0625, \"rope_theta\": 500000.0,"
+                    " \"tie_word_embeddings\": true}",
+     .norm = HD_NORM_LAYER, .parallel = true, .logits_multiplied = true},
+
+    {.gguf = "cohere2", .hf = "cohere2", .tensors = cohere,
+     .gguf_order = HD_ROPE_INTERLEAVED, .hf_order = HD_ROPE_INTERLEAVED,
+     .gguf_rules = cohere_gguf, .hf_rules = cohere_hf, .gguf_needs = cohere2_needs,
+     .hf_defaults = "{\"layer_norm_eps\": 1e-5, \"logit_scale\": 0.0625,"
+                    " \"tie_word_embeddings\": true, \"sliding_window\": 4096}",
+     .norm = HD_NORM_LAYER, .parallel = true, .logits_multiplied = true,
+     .global_every = 4, .global_no_rope = true},
+
+    {.gguf = "chatglm", .hf = "glm", .tensors = glm,
+     .gguf_order = HD_ROPE_INTERLEAVED, .hf_order = HD_ROPE_INTERLEAVED, .hf_rules = glm4_hf,
+     .hf_defaults = "{\"partial_rotary_factor\": 0.5, \"head_dim\": 128,"
+                    " \"attention_bias\": true, \"rms_norm_eps\": 1.5625e-7}",
+     .partial_rope = true},
+
+    {.gguf = "ernie4_5", .hf = "ernie4_5", .tensors = llama,
+     .gguf_order = HD_ROPE_INTERLEAVED, .hf_order = HD_ROPE_INTERLEAVED,
+     .hf_defaults = "{\"head_dim\": 128, \"rms_norm_eps\": 1e-5, \"rope_theta\": 500000.0,"
+                    " \"tie_word_embeddings\": true}"},
+
+    /* GGUF alone: folders of these run programs of their own. */
+    {.gguf = "internlm2", .tensors = llama, .gguf_order = HD_ROPE_INTERLEAVED},
+
+    {.gguf = "exaone", .tensors = llama, .gguf_order = HD_ROPE_HALVES},
+
+    {.gguf = "minicpm", .tensors = llama, .gguf_order = HD_ROPE_INTERLEAVED,
+     .gguf_rules = granite_gguf, .gguf_needs = minicpm_needs},
 
     {.gguf = "stablelm", .hf = "stablelm", .tensors = stablelm,
      .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES,

@@ -8,6 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#define F8_PART                                                                                    \
+    ((size_t)128)           /* rows and columns that share a scale where nothing is said of it     \
+                             */
 #define ENDS ((size_t)4096) /* bytes by which two matrices are told apart for a warning */
 
 static int get(const void *arg, const char *name, struct hd_tensor *out)
@@ -35,7 +38,8 @@ static void type_name(const void *arg, const char *name, char *out, size_t size)
 static bool ignorable(const struct hd_model *m, struct hd_str name)
 {
     return ends_with(name, ".rotary_emb.inv_freq") || /* old files keep what config.json says */
-           ends_with(name, "rope.freqs");             /* and Meta's */
+           ends_with(name, "rope.freqs") ||           /* and Meta's */
+           ends_with(name, ".k_scale") || ends_with(name, ".v_scale"); /* of a cache of 8 bits */
 }
 
 static bool begins_with(struct hd_str s, const char *begin)
@@ -101,6 +105,9 @@ static int load(struct hd_model *m, const struct hd_safetensors *st, const struc
                                   .prefixes = prefixes_of(st, h),
                                   .attention_bias = h->attention_bias,
                                   .mlp_bias = h->mlp_bias,
+                                  .f8_scaled = h->f8,
+                                  .f8_rows = h->f8_rows ? h->f8_rows : F8_PART,
+                                  .f8_cols = h->f8_cols ? h->f8_cols : F8_PART,
                                   .ignorable = h->wrapped ? wrapped_ignorable : ignorable};
     struct hd_error why = {0};
     int rc = hd_model_load(m, &src, &why);
@@ -155,7 +162,7 @@ static int read_file(struct hd_model *m, const char *name,
 static bool has_weights(const struct hd_model *m)
 {
     static const char *const names[] = {"model.safetensors", "model.safetensors.index.json",
-                                        "consolidated.safetensors"};
+                                        "consolidated.safetensors", "consolidated.00.pth"};
     bool found = false;
 
     for (size_t i = 0; i < sizeof names / sizeof *names && !found; i++) {

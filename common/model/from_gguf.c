@@ -114,7 +114,7 @@ static int check_needs(const struct hd_gguf *g, const struct hd_hyper *h, struct
 /* What blocks do, as far as the family's own rules read it. */
 static int read_block(const struct hd_gguf *g, struct hd_hyper *h, struct hd_error *err)
 {
-    double divided = 0, beta = 0;
+    double divided = 0;
     const struct {
         const char *key;
         double *out;
@@ -134,12 +134,15 @@ static int read_block(const struct hd_gguf *g, struct hd_hyper *h, struct hd_err
     if (hd_rule_reads(h->arch->gguf_rules, "use_parallel_residual"))
         h->parallel = hd_names_find(&g->tensors, (struct hd_str){FFN_NORM, strlen(FFN_NORM)}) < 0;
     if (rc == 0 && hd_rule_reads(h->arch->gguf_rules, "attention.temperature_scale"))
-        rc = gguf_read_number(g, gguf_key_of(h, "attention.temperature_scale").s, &beta, err);
-    if (beta != 0) /* queries grow behind it */
-        h->served = h->rope.original_context;
+        rc = gguf_read_number(g, gguf_key_of(h, "attention.temperature_scale").s, &h->growth, err);
+    h->growth_from = h->rope.original_context;
+    if (rc == 0 && h->growth != 0)
+        rc = gguf_read_number(g, gguf_key_of(h, "attention.temperature_length").s, &h->growth_from,
+                              err);
     hd_hyper_turns(h);
     if (divided > 0)
-        h->logit_scale = 1 / divided;
+        h->logit_scale = h->arch->logits_multiplied ? divided : 1 / divided;
+    h->parallel |= h->arch->parallel;
     if (h->n_layers == h->arch->wide_scale_layers && h->n_heads > 0)
         h->attention_scale = 1 / sqrt((double)h->dim / (double)h->n_heads);
     h->local.theta = h->arch->local_theta;

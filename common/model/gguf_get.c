@@ -224,7 +224,7 @@ int hd_gguf_tensor(const struct hd_gguf *g, const char *name, struct hd_tensor *
     if (i < 0)
         return HD_E_NOTFOUND;
     const struct gguf_tensor_info *t = &g->infos[i];
-    if (!hd_dtype_known((int)t->type))
+    if (!hd_dtype_is_ggml((int)t->type))
         return HD_E_UNSUPPORTED;
     const struct hd_gguf *in = t->part == 0 ? g : g->parts[t->part - 1];
     *out = (struct hd_tensor){

@@ -16,6 +16,7 @@ static int read_reals(const json_t *o, struct hd_hyper *h, struct hd_error *err)
         {"attn_logit_softcapping", &h->attention_cap},
         {"final_logit_softcapping", &h->logit_cap},
         {"logits_scaling", &divided},
+        {"logit_scale", &h->logit_scale},
         {"embedding_multiplier", &h->embedding_scale},
         {"residual_multiplier", &h->residual_scale},
         {"swiglu_alpha", &h->clamp_alpha},
@@ -70,6 +71,12 @@ static int read_first(const json_t *o, const char *key, bool *of, struct hd_erro
     return rc;
 }
 
+/* As it is written where no layer has a window. */
+static bool is_zero(const json_t *j)
+{
+    return json_is_integer(j) && json_integer_value(j) == 0;
+}
+
 static bool own_rule(const struct hd_hyper *h, const char *name)
 {
     return h->arch->hf_rules &&
@@ -82,7 +89,13 @@ static int read_layers(const json_t *o, struct hd_hyper *h, struct hd_error *err
     int rc = 0;
 
     hd_hyper_turns(h);
-    if (h->arch->global_every)
+    if (json_is_string(json_object_get(o, "sliding_window_pattern"))) /* as letters, once more */
+        rc = hf_absent(json_object_get(o, "layer_types"))
+                 ? hd_fail(err, HD_E_UNSUPPORTED,
+                           "sliding_window_pattern has letters, and there "
+                           "are no layer_types")
+                 : 0;
+    else if (h->arch->global_every && !is_zero(json_object_get(o, "sliding_window_pattern")))
         rc = read_every(o, "sliding_window_pattern", h->global, err);
     if (rc == 0 && h->arch->no_rope_every)
         rc = read_every(o, "no_rope_layer_interval", h->no_rope, err);
@@ -101,27 +114,12 @@ static int read_layers(const json_t *o, struct hd_hyper *h, struct hd_error *err
     return rc;
 }
 
-/* MXFP4 is seen by the names of its tensors; any other kind is not read. */
-static int check_quantized(const json_t *o, const struct hd_hyper *h, struct hd_error *err)
-{
-    const json_t *how = json_object_get(o, "quantization_config");
-    const char *method = json_string_value(json_object_get(how, "quant_method"));
-
-    if (hf_absent(how) || !hd_rule_reads(h->arch->hf_rules, "quantization_config"))
-        return 0;
-    if (!method || strcmp(method, "mxfp4") != 0)
-        return hd_fail(err, HD_E_UNSUPPORTED,
-                       "quantization_config is of quant_method %s, which is not supported (only "
-                       "mxfp4 is): take the model as it was before, or a GGUF file",
-                       method ? method : "none");
-    return 0;
-}
-
 /* How many there are has one name or another, and so has their width. */
 static int read_experts(const json_t *o, struct hd_hyper *h, struct hd_error *err)
 {
+    uint64_t local = 0;
     const struct hf_count counts[] = {
-        {"num_local_experts", &h->n_experts},
+        {"num_local_experts", &local},
         {"num_experts", &h->n_experts},
         {"num_experts_per_tok", &h->n_used},
         {"moe_intermediate_size", &h->ffn_dim},
@@ -132,10 +130,14 @@ static int read_experts(const json_t *o, struct hd_hyper *h, struct hd_error *er
     for (size_t i = 0; rc == 0 && i < sizeof counts / sizeof *counts; i++)
         if (hd_rule_reads(h->arch->hf_rules, counts[i].key))
             rc = hf_read_count(o, counts[i].key, counts[i].out, err);
+    if (rc == 0 && local != 0 && h->n_experts != 0 && local != h->n_experts)
+        rc = hd_fail(err, HD_E_UNSUPPORTED, "num_local_experts and num_experts differ");
+    if (h->n_experts == 0)
+        h->n_experts = local;
     if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "norm_topk_prob"))
         rc = hf_read_flag(o, "norm_topk_prob", &normalise, err);
-    h->unnormalised = !normalise;
-    return rc < 0 ? rc : check_quantized(o, h, err);
+    h->normalise = normalise ? 1 : -1;
+    return rc;
 }
 
 int hf_read_block(const json_t *o, struct hd_hyper *h, struct hd_error *err)
@@ -158,5 +160,6 @@ int hf_read_block(const json_t *o, struct hd_hyper *h, struct hd_error *err)
         rc = hf_read_real(o, "layer_norm_eps", &h->norm_eps, err);
     if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "mlp_bias"))
         rc = hf_read_flag(o, "mlp_bias", &h->mlp_bias, err);
+    h->parallel |= h->arch->parallel;
     return rc;
 }

@@ -162,9 +162,25 @@ static int add_text(json_t *o, const char *text)
     return rc;
 }
 
+/* One name of the number of experts stands for the other. */
+static int add_name(json_t *o, const char *name, const char *other)
+{
+    json_t *count = json_object_get(o, other);
+
+    return hf_absent(json_object_get(o, name)) && !hf_absent(count)
+               ? json_object_set(o, name, count)
+               : 0;
+}
+
 static int add_defaults(json_t *o, const struct hd_hyper *h, struct hd_error *err)
 {
-    int rc = add_text(o, h->arch->hf_defaults);
+    int rc = 0;
+
+    if (h->arch->experts)
+        rc = add_name(o, "num_experts", "num_local_experts") |
+             add_name(o, "num_local_experts", "num_experts");
+    if (rc == 0)
+        rc = add_text(o, h->arch->hf_defaults);
 
     if (rc == 0 && h->wrapped)
         rc = add_text(o, h->arch->hf_part_defaults);
@@ -218,6 +234,8 @@ static int read_hyper(const json_t *o, struct hd_hyper *h, struct hd_error *err)
         rc = read_token(o, "eos_token_id", &h->eos, err);
     if (rc == 0)
         rc = hf_read_block(o, h, err);
+    if (rc == 0)
+        rc = hf_read_quantized(o, h, err);
     return rc < 0 ? rc : hf_read_rope(o, h, err);
 }
 

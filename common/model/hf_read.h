@@ -31,6 +31,8 @@ int hf_check_fields(const json_t *o, const struct hd_rule *own, const struct hd_
 int hf_unwrap(json_t **o, bool *wrapped, struct hd_warnings *w, struct hd_error *err);
 /* hf_rope.c */
 int hf_read_rope(const json_t *o, struct hd_hyper *h, struct hd_error *err);
+/* hf_quantized.c: that it is FP8, and how; what is not understood is refused. */
+int hf_read_quantized(const json_t *o, struct hd_hyper *h, struct hd_error *err);
 /* hf_block.c: scales, caps, windows, biases, which layers are what */
 int hf_read_block(const json_t *o, struct hd_hyper *h, struct hd_error *err);
 

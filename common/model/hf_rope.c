@@ -167,7 +167,6 @@ static int read_part(const json_t *p, struct hd_hyper *h, struct hd_error *err)
 static int read_scaling(const json_t *o, const json_t *p, struct hd_hyper *h,
                         struct hd_rope_config *r, struct hd_error *err)
 {
-    double beta = 0;
     int rc = hf_read_real(p, "rope_theta", &r->theta, err);
 
     if (rc == 0)
@@ -179,14 +178,12 @@ static int read_scaling(const json_t *o, const json_t *p, struct hd_hyper *h,
     if (rc == 0)
         rc = read_long(p, h, r, err);
     if (rc == 0)
-        rc = hf_read_real(p, "llama_4_scaling_beta", &beta, err);
+        rc = hf_read_real(p, "llama_4_scaling_beta", &h->growth, err);
     if (rc == 0)
         rc = read_part(p, h, err);
     if (rc == 0)
         rc = read_original(o, p, h, r, err);
-    if (rc == 0 &&
-        beta != 0) /* queries grow from one multiple of the original length to the next */
-        h->served = r->original_context;
+    h->growth_from = r->original_context;
     return rc;
 }
 
@@ -225,7 +222,10 @@ int hf_read_rope(const json_t *o, struct hd_hyper *h, struct hd_error *err)
         return rc;
     if (!json_is_object(p))
         return hd_fail(err, HD_E_FORMAT, "rope_parameters or rope_scaling is not an object");
-    if (h->arch->local_theta != 0 && json_object_get(p, "full_attention"))
+    if ((h->arch->local_theta != 0 || h->arch->local_plain) && json_object_get(p, "full_attention"))
         return read_both(o, p, h, err);
-    return read_scaling(o, p, h, &h->rope, err);
+    rc = read_scaling(o, p, h, &h->rope, err);
+    if (h->arch->local_plain && h->rope.scaling != HD_ROPE_PLAIN)
+        h->local.theta = h->rope.theta;
+    return rc;
 }

@@ -32,7 +32,7 @@ const struct hd_rule hd_config_rules[] = {
     HD_IS("logit_scale", 1), HD_SCALE("attention_multiplier"),
     HD_IS("num_local_experts", 0), HD_IS("num_experts", 0), HD_IS("num_experts_per_tok", 0),
     HD_IS("pruned_heads", 0), HD_IS("per_layer_config", 0), /* empty lists */
-    HD_NEVER("quantization_config", QUANTIZED), HD_NEVER("quantization", QUANTIZED),
+    HD_READ("quantization_config"), HD_NEVER("quantization", QUANTIZED),
     HD_NEVER("compression_config", QUANTIZED),
     HD_WARN("auto_map", CUSTOM),
     /* The file, and who made it. */

@@ -16,7 +16,8 @@
 #define PAGE    "a web page, not a model: download the file itself, not the page about it"
 #define JSON    "JSON, not a model: give the folder that it lies in"
 #define PICKLE                                                                                     \
-    "weights as PyTorch pickles them, which are a program: take the model as safetensors or GGUF"
+    "weights as PyTorch pickles them: give the folder that they and their config.json or "         \
+    "params.json lie in, where they are called pytorch_model.bin or consolidated.00.pth"
 
 static const struct {
     size_t at;
@@ -72,11 +73,7 @@ const char *hd_kind_of_bytes(const void *data, size_t len)
     return NULL;
 }
 
-/* Of the one file of a small model, beside which params.json lies. */
-#define UNPICKLE                                                                                   \
-    "make them safe in that folder by python3 -c \"import torch; from safetensors.torch import "   \
-    "save_file; save_file(torch.load('consolidated.00.pth', 'cpu', weights_only=True), "           \
-    "'model.safetensors')\""
+#define CALLED "a model of one such file is called pytorch_model.bin here: rename it"
 
 /* ---- Folders --------------------------------------------------------------------------------*/
 
@@ -96,16 +93,17 @@ static const struct {
     {"*-of-*.safetensors", false,
      "these are parts of a model whose list model.safetensors.index.json is missing, and maybe "
      "more: fetch the whole folder"},
-    {"consolidated.01.pth", false,
-     "it is a model as Meta publishes them, in several pickles: take the Hugging Face form of it"},
-    {"consolidated.00.pth", false, "weights that PyTorch has pickled: " UNPICKLE},
+    {"consolidated.*.pth", false,
+     "the params.json that says what these weights are is missing, or their first file "
+     "consolidated.00.pth: fetch the whole folder"},
     {"params.json", false,
      "it is a model as Meta or Mistral publish them, without its weights: fetch the whole folder"},
-    {"pytorch_model*.bin", false,
-     "these are weights as PyTorch pickles them, which are a program: save them as safetensors "
-     "(transformers' save_pretrained), or take such a folder"},
-    {"*.pth", false, "these are pickled weights, which are a program: take them as safetensors"},
-    {"*.pt", false, "these are pickled weights, which are a program: take them as safetensors"},
+    {"pytorch_model-*.bin", false,
+     "these are parts of a model whose list pytorch_model.bin.index.json is missing, and maybe "
+     "more: fetch the whole folder"},
+    {"pytorch_model.bin", true, "the config.json that says what these weights are is missing"},
+    {"*.pth", false, CALLED},
+    {"*.pt", false, CALLED},
     {"tf_model*.h5", false, "these are TensorFlow's weights: take them as safetensors"},
     {"flax_model*.msgpack", false, "these are Flax's weights: take them as safetensors"},
     {"*.onnx", false, "this is ONNX: take the model as safetensors or GGUF"},

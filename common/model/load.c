@@ -26,6 +26,10 @@ void load_hash(struct loader *l, const char *name, const struct hd_tensor *t)
     hash_u64(h, t->type);
     hash_u64(h, t->rows);
     hash_u64(h, t->cols);
+    for (size_t i = 0; t->split && i < t->split->n; i++)
+        XXH3_64bits_update(h, t->split->data[i], sample / t->split->n);
+    if (t->split)
+        return;
     XXH3_64bits_update(h, t->data, sample);
     XXH3_64bits_update(h, t->data + bytes - sample, sample);
 }
@@ -99,7 +103,7 @@ int load_tensor(struct loader *l, const char *name, struct hd_tensor *out)
     if (rc < 0)
         return refuse_type(l, name);
     l->used[i] = true;
-    return 0;
+    return out->layout == HD_LAYOUT_F8 ? load_f8(l, name, out) : 0;
 }
 
 /* Rows [row, row + what the slot wants) of a tensor that has been read, as the slot's own. */
@@ -115,6 +119,7 @@ static void take_rows(struct loader *l, const struct hd_tensor *t, size_t row, e
     if (s->cols == HD_SIZE_ONE) /* vectors that are cut stand upright */
         out->row_bytes = hd_dtype_row_bytes(t->type, 1);
     out->data += row * out->row_bytes;
+    out->f8.row0 += row;
     l->m->slots |= HD_SLOT_BIT(id);
 }
 
@@ -153,6 +158,8 @@ static int load_named(struct loader *l, const char *name, const struct hd_tensor
     }
     if (rc == 0)
         rc = load_check(l, name, &t, want);
+    if (rc == 0)
+        rc = load_check_f8(l, name, &t, n->slot);
     if (rc < 0)
         return rc;
     load_hash(l, name, &t);
@@ -286,6 +293,22 @@ static void note_widened(struct hd_model *m)
         }
 }
 
+/* What is normalised over all heads the leader computes too, from the file. */
+static int check_whole_norms(const struct loader *l)
+{
+    uint64_t whole = HD_SLOT_BIT(HD_SLOT_Q_WHOLE_NORM) | HD_SLOT_BIT(HD_SLOT_K_WHOLE_NORM);
+    int rc = 0;
+
+    for (uint32_t n = 0; l->m->slots & whole && n < l->m->shape.n_layers && rc == 0; n++)
+        if (l->m->layers[n].wq.layout != HD_LAYOUT_ROWS ||
+            l->m->layers[n].wk.layout != HD_LAYOUT_ROWS)
+            rc = hd_fail(l->err, HD_E_UNSUPPORTED,
+                         "q or k of layer %u is FP8, and this family's are normalised over all "
+                         "heads: take the model in BF16",
+                         n);
+    return rc;
+}
+
 static int load_all(struct loader *l)
 {
     XXH3_64bits_reset(l->hash);
@@ -295,6 +318,8 @@ static int load_all(struct loader *l)
         rc = load_layer(l, n);
     if (rc == 0)
         rc = check_unused(l);
+    if (rc == 0)
+        rc = check_whole_norms(l);
     if (rc == 0)
         note_widened(l->m);
     l->m->digest = XXH3_64bits_digest(l->hash);

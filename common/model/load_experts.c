@@ -33,6 +33,10 @@ static int take(const struct experts *x, const struct hd_tensor *t, enum hd_slot
             "tensor %s: expert %u is %s and expert 0 is %s; experts of one layer must be "
             "of one type: convert the model with one type for them",
             x->name, expert, hd_dtype_name(t->type), hd_dtype_name(all->type));
+    else if (t->layout != all->layout || t->step != all->step || !t->apart != !all->apart ||
+             memcmp(&t->f8, &all->f8, sizeof t->f8) != 0)
+        return hd_fail(x->l->err, HD_E_UNSUPPORTED,
+                       "tensor %s: expert %u is scaled otherwise than expert 0", x->name, expert);
     *hd_expert_data(m, id, x->layer, expert) = (struct hd_expert_data){t->data, t->apart};
     m->slots |= HD_SLOT_BIT(id);
     return 0;
@@ -50,6 +54,12 @@ static int get(const struct experts *x, const char *name, const size_t want[2],
         rc = hd_fail(x->l->err, HD_E_UNSUPPORTED,
                      "tensor %s is %s; norms and biases must be F32, F16 or BF16", name,
                      hd_dtype_name(out->type));
+    if (rc == 0)
+        rc = load_check_f8(x->l, name, out, x->n->slot);
+    if (rc == 0 && out->layout == HD_LAYOUT_F8 && !strchr(x->name, '*'))
+        rc =
+            hd_fail(x->l->err, HD_E_UNSUPPORTED,
+                    "tensor %s is FP8 of all experts in one; only one for each is supported", name);
     if (rc == 0)
         load_hash(x->l, name, out);
     return rc;

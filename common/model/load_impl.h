@@ -15,6 +15,7 @@ struct loader {
     const struct hd_source *src;
     XXH3_state_t *hash;
     bool *used; /* [src->names->n] */
+    bool noted_f8, noted_wide;
     struct hd_error *err;
 };
 
@@ -26,6 +27,13 @@ int load_check(const struct loader *l, const char *name, const struct hd_tensor 
                const size_t want[2]);
 /* Into the model's digest. */
 void load_hash(struct loader *l, const char *name, const struct hd_tensor *t);
+
+/* load_f8.c: finds what the bytes are multiplied by, and says how the tensor is kept. HD_E_FORMAT,
+ * HD_E_UNSUPPORTED. */
+int load_f8(struct loader *l, const char *name, struct hd_tensor *t);
+/* HD_E_UNSUPPORTED: a tensor of FP8 that somebody reads as it lies in the file. */
+int load_check_f8(const struct loader *l, const char *name, const struct hd_tensor *t,
+                  enum hd_slot_id slot);
 
 /* load_experts.c: a tensor of one expert (its name has a '*') or of all of a layer. */
 int load_experts(struct loader *l, const char *name, const struct hd_tensor_name *n,

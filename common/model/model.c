@@ -52,7 +52,7 @@ static int open_file(struct hd_model *m, const char *path, struct hd_error *err)
 
 static bool is_quantized(const struct hd_tensor *t)
 {
-    return hd_dtype_block(t->type) > 1;
+    return hd_dtype_is_quantized(t->type);
 }
 
 enum hd_activations hd_model_best_activations(const struct hd_model *m)
@@ -134,6 +134,16 @@ enum hd_layer_rope hd_model_rope_set(const struct hd_model *m, uint32_t layer,
     enum hd_layer_rope set = m->layers[layer].rope;
 
     return set == HD_LAYER_ROPE_MAIN && m->long_from != 0 && t->is_long ? HD_LAYER_ROPE_LONG : set;
+}
+
+float hd_model_attention_scale(const struct hd_model *m, uint32_t position)
+{
+    const struct hd_block *b = &m->block;
+
+    if (b->growth_from == 0 || position < b->growth_from)
+        return b->attention_scale;
+    double grown = 1 + (double)b->growth * hd_rope_ln(1 + position / b->growth_from);
+    return (float)((double)b->attention_scale * grown);
 }
 
 size_t hd_model_sum_bytes(const struct hd_model *m, enum hd_wire w)

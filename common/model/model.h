@@ -66,6 +66,8 @@ struct hd_block {
     enum hd_norm_kind norm; /* of the residual */
     uint32_t parallel;      /* 1: both halves of a layer read the attention half's input */
     struct hd_clamp clamp;  /* of HD_ACTIVATION_CLAMPED */
+    float growth;           /* scores of a row at position p are multiplied by ... */
+    uint32_t growth_from;   /* ... 1 + growth * ln(1 + p / growth_from), rounded down; 0: are not */
 };
 
 /* How a row comes to its experts, from its logits router * row. Equal ones: leader/engine/route.h.
@@ -188,6 +190,8 @@ struct hd_row_tail {
 bool hd_model_has_tail(const struct hd_model *m);
 /* Of a row of so many bytes; all 0 if the model's rows have none. */
 struct hd_row_tail hd_model_tail(const struct hd_model *m, const void *row, size_t row_bytes);
+/* What q.k of a row at this position is multiplied by. */
+float hd_model_attention_scale(const struct hd_model *m, uint32_t position);
 /* Which angles such a row of a layer is rotated by. */
 enum hd_layer_rope hd_model_rope_set(const struct hd_model *m, uint32_t layer,
                                      const struct hd_row_tail *t);

@@ -21,7 +21,8 @@ struct hd_hyper {
     bool parallel;                 /* both halves of a layer read the same input */
     bool meta;                     /* folders: Meta's names and order of rotated rows */
     bool wrapped;                  /* folders: a part of a model that sees or hears */
-    double served;     /* positions beyond which something unknown is computed; 0: none */
+    double growth; /* of attention scores, from each so many positions to the next; 0: none */
+    double growth_from;
     uint64_t rope_dim; /* 0: head_dim */
     struct hd_rope_config rope;
     struct hd_rope_config local; /* of layers with a window; theta 0: the same */
@@ -32,11 +33,14 @@ struct hd_hyper {
     bool no_rope[HD_MAX_LAYERS];
     double clamp_alpha, clamp_limit; /* 0: as the family has it */
     uint64_t n_experts, n_used;      /* 0: no experts */
-    bool unnormalised;               /* folders: weights of experts are as softmax gives them */
-    double attention_scale;          /* 0: 1 / sqrt(head_dim) */
+    int normalise; /* folders: 1: weights of experts are divided by their sum, -1: are not; 0: as
+                    * the family has it */
+    double attention_scale; /* 0: 1 / sqrt(head_dim) */
     double attention_cap, logit_cap, logit_scale, embedding_scale, residual_scale; /* 0: none */
     double norm_offset;
-    int64_t bos, eos; /* as the file has them; -1: not given */
+    int64_t bos, eos;          /* as the file has them; -1: not given */
+    bool f8;                   /* folders: quantized to FP8 */
+    uint64_t f8_rows, f8_cols; /* that share a scale; 0: 128, if they are rectangles */
 };
 
 /* Defaults (KV heads, head size), limits, divisibility. Fills m->shape, m->rope_freq, m->bos and
@@ -66,6 +70,8 @@ struct hd_source {
     bool meta_names;                    /* Meta's instead of Hugging Face's */
     const struct hd_prefixes *prefixes; /* with them: what they begin with */
     bool attention_bias, mlp_bias;      /* with them: whether such biases are to be there */
+    bool f8_scaled;                     /* weights of FP8 must have scales */
+    size_t f8_rows, f8_cols;            /* where these are of rectangles: how large */
     /* The type of a tensor that `get` refuses, in the words of the container. */
     void (*type_name)(const void *arg, const char *name, char *out, size_t size);
     /* Whether a tensor that is not loaded may be there all the same. */

@@ -125,7 +125,7 @@ static int set_block(struct hd_model *m, const struct hd_outline *o, struct hd_e
     if (o->activation >= HD_ACTIVATION_KINDS || !is_number(b->norm_offset, 0) ||
         !is_number(b->attention_scale, 1e-6f) || !is_number(b->attention_cap, 0) ||
         !is_number(b->logit_scale, 1e-6f) || !is_number(b->logit_cap, 0) ||
-        !is_number(b->clamp.alpha, 0) || !is_number(b->clamp.limit, 0))
+        !is_number(b->clamp.alpha, 0) || !is_number(b->clamp.limit, 0) || !is_number(b->growth, 0))
         return hd_fail(err, HD_E_FORMAT, "what its blocks do makes no sense");
     if (o->n_windows != layers || o->n_layer_rope != layers)
         return hd_fail(err, HD_E_FORMAT, "%zu windows and %zu kinds of RoPE for %zu layers",

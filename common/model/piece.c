@@ -173,6 +173,21 @@ static void copy_apart(const struct hd_cut *c, const struct kept *k, size_t row,
     }
 }
 
+static void copy_f8(const struct hd_cut *c, const struct kept *k, size_t row, size_t at, size_t n,
+                    uint8_t *out)
+{
+    size_t bytes = hd_dtype_block_bytes(c->t.type), first = k->col0 / hd_dtype_block(c->t.type);
+    while (n > 0) {
+        uint8_t joined[64];
+        size_t of = at % bytes, some = bytes - of < n ? bytes - of : n;
+        hd_f8_blocks(&c->t, c->row0 + row, first + at / bytes, 1, joined);
+        memcpy(out, joined + of, some);
+        at += some;
+        out += some;
+        n -= some;
+    }
+}
+
 /* Bytes [at, at + n) of one row of a cut. */
 static void copy_row(const struct hd_cut *c, const struct kept *k, size_t row, size_t at, size_t n,
                      uint8_t *out)
@@ -181,11 +196,10 @@ static void copy_row(const struct hd_cut *c, const struct kept *k, size_t row, s
         copy_columns(c, k, row, at, n, out);
     else if (c->t.layout == HD_LAYOUT_APART)
         copy_apart(c, k, row, at, n, out);
+    else if (c->t.layout == HD_LAYOUT_F8)
+        copy_f8(c, k, row, at, n, out);
     else
-        memcpy(out,
-               c->t.data + hd_dtype_row_bytes(c->t.type, k->col0) +
-                   (c->row0 + row) * c->t.row_bytes + at,
-               n);
+        hd_tensor_row(&c->t, c->row0 + row, hd_dtype_row_bytes(c->t.type, k->col0) + at, n, out);
 }
 
 /* Bytes [offset, offset + n) of one cut. */

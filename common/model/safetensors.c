@@ -1,9 +1,8 @@
 /* safetensors.c - headers are JSON from strangers: each length and offset is checked before it is
  * used, whatever the file says of itself.
  */
-#include "common/model/safetensors.h"
+#include "common/model/safetensors_impl.h"
 
-#include "common/model/json.h"
 #include "common/model/kind.h"
 #include "common/model/rules.h"
 #include "common/util/size.h"
@@ -12,29 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define TYPE_OTHER (-1)
-
-struct entry {
-    int type; /* enum hd_dtype or TYPE_OTHER */
-    size_t rows, cols;
-    uint32_t shard;
-    size_t at;         /* in its file; maybe at an odd place, the format pads nothing */
-    const char *dtype; /* as the header says it; a view into it */
-};
-
-struct shard {
-    char *path;
-    struct hd_map map;
-    json_t *header; /* kept: the names are views into it */
-};
-
-struct hd_safetensors {
-    struct shard *shards; /* [n_shards] */
-    size_t n_shards;
-    struct hd_names names;
-    struct entry *entries; /* [names.n] */
-};
 
 /* ---- One tensor of a header -----------------------------------------------------------------*/
 
@@ -58,8 +34,8 @@ static const struct {
     {"I8", TYPE_OTHER, 8},
     {"U8", TYPE_OTHER, 8},
     {"BOOL", TYPE_OTHER, 8},
-    {"F8_E4M3", TYPE_OTHER, 8},
-    {"F8_E5M2", TYPE_OTHER, 8},
+    {"F8_E4M3", HD_F8_E4M3, 8},
+    {"F8_E5M2", TYPE_E5M2, 8},
     {"F8_E8M0", TYPE_OTHER, 8},
     {"F8_E4M3FNUZ", TYPE_OTHER, 8},
     {"F8_E5M2FNUZ", TYPE_OTHER, 8},
@@ -111,7 +87,7 @@ static bool right_size(const struct entry *e, size_t bytes)
            bits % 8 == 0 && bits / 8 == bytes;
 }
 
-static int type_of(const char *dtype)
+int safetensors_type(const char *dtype)
 {
     for (size_t i = 0; i < N_DTYPES; i++)
         if (strcmp(dtypes[i].name, dtype) == 0)
@@ -127,7 +103,7 @@ static const char *read_entry(const json_t *j, struct entry *e, size_t *begin, s
     e->dtype = json_string_value(json_object_get(j, "dtype"));
     if (!e->dtype)
         return "has no type";
-    e->type = type_of(e->dtype);
+    e->type = safetensors_type(e->dtype);
     size_t n;
     if (!read_shape(json_object_get(j, "shape"), e) || !hd_mul_size(e->rows, e->cols, &n))
         return "has an impossible shape";
@@ -169,13 +145,14 @@ static int open_header(struct shard *s, size_t *data_at, struct hd_error *err)
     return s->header ? 0 : HD_E_FORMAT;
 }
 
-static int add_tensor(struct hd_safetensors *st, const struct shard *s, const char *key,
-                      const struct entry *e, struct hd_error *err)
+int safetensors_add(struct hd_safetensors *st, const struct shard *s, struct hd_str name,
+                    const struct entry *e, struct hd_error *err)
 {
     if (st->names.n == st->names.cap)
         return hd_fail(err, HD_E_LIMIT, "%s: more than %zu tensors", s->path, st->names.cap);
-    if (hd_names_add(&st->names, (struct hd_str){key, strlen(key)}) < 0)
-        return hd_fail(err, HD_E_FORMAT, "%s: tensor %s is in another file too", s->path, key);
+    if (hd_names_add(&st->names, name) < 0)
+        return hd_fail(err, HD_E_FORMAT, "%s: tensor %.*s is there twice, or in another file too",
+                       s->path, (int)(name.len < 80 ? name.len : 80), name.data);
     st->entries[st->names.n - 1] = *e;
     return 0;
 }
@@ -203,8 +180,11 @@ static int open_shard(struct hd_safetensors *st, struct shard *s, struct hd_erro
     size_t data_at = 0, used = 0, needed = 0, begin, end;
     const char *key;
     json_t *value;
-    int rc = open_header(s, &data_at, err);
+    int rc;
 
+    if (torch_is_named(s->path))
+        return torch_open_file(st, s, err);
+    rc = open_header(s, &data_at, err);
     if (rc < 0)
         return rc;
     json_object_foreach(s->header, key, value)
@@ -219,7 +199,7 @@ static int open_shard(struct hd_safetensors *st, struct shard *s, struct hd_erro
                            "%s: tensor %s %s; the file is damaged or incomplete, fetch it again",
                            s->path, key, what);
         e.at = data_at + begin;
-        rc = add_tensor(st, s, key, &e, err);
+        rc = safetensors_add(st, s, (struct hd_str){key, strlen(key)}, &e, err);
         if (rc < 0)
             return rc;
         needed = end > needed ? end : needed;
@@ -237,14 +217,13 @@ static char *join(const char *folder, const char *file)
     return asprintf(&path, "%s/%s", folder, file) < 0 ? NULL : path;
 }
 
-/* The number of the shard of this name; a new one when it is not there yet; negative: an error. */
-static int shard_named(struct hd_safetensors *st, const char *folder, const char *file,
-                       struct hd_error *err)
+int safetensors_file(struct hd_safetensors *st, const char *folder, const char *file,
+                     struct hd_error *err)
 {
     if (!file || !*file || strchr(file, '/') || file[0] == '.')
         return hd_fail(err, HD_E_FORMAT,
-                       "%s/model.safetensors.index.json: weight_map has a value that is not the "
-                       "name of a file beside it",
+                       "%s: the weight_map of its index has a value that is not the name of a "
+                       "file beside it",
                        folder);
     for (size_t i = st->n_shards; i-- > 0;)
         if (strcmp(strrchr(st->shards[i].path, '/') + 1, file) == 0)
@@ -288,17 +267,15 @@ static int open_sharded(struct hd_safetensors *st, const char *folder, const jso
         return hd_fail(err, HD_E_FORMAT, "%s: no weight_map", path);
     json_object_foreach(map, name, file)
     {
-        rc = shard_named(st, folder, json_string_value(file), err);
+        rc = safetensors_file(st, folder, json_string_value(file), err);
         if (rc < 0)
             return rc;
     }
     for (size_t i = 0; i < st->n_shards; i++) {
         rc = open_shard(st, &st->shards[i], err);
         if (rc == HD_E_NOTFOUND)
-            rc = hd_fail(err, HD_E_IO,
-                         "%s: listed in model.safetensors.index.json, but not there; fetch the "
-                         "whole folder",
-                         st->shards[i].path);
+            rc = hd_fail(err, HD_E_IO, "%s: listed in %s, but not there; fetch the whole folder",
+                         st->shards[i].path, strrchr(path, '/') + 1);
         if (rc < 0)
             return rc;
     }
@@ -309,6 +286,7 @@ static void drop_shards(struct hd_safetensors *s)
 {
     for (size_t i = 0; i < s->n_shards; i++) {
         json_decref(s->shards[i].header);
+        free(s->shards[i].pickle);
         hd_map_close(&s->shards[i].map);
         free(s->shards[i].path);
         s->shards[i] = (struct shard){0};
@@ -327,38 +305,51 @@ static int no_weights(const char *folder, struct hd_error *err)
 static int open_single(struct hd_safetensors *st, const char *folder, const char *name,
                        struct hd_error *err)
 {
-    int rc = shard_named(st, folder, name, err);
+    int rc = safetensors_file(st, folder, name, err);
 
     return rc < 0 ? rc : open_shard(st, &st->shards[0], err);
 }
 
-/* As in transformers one file goes before several: who saves a model anew into its folder may leave
- * the parts of the old one behind. */
-static int open_folder(struct hd_safetensors *st, const char *folder, struct hd_warnings *w,
-                       struct hd_error *err)
+/* One file, or those that an index lists. As in transformers one goes before several: who saves a
+ * model anew into its folder may leave the parts of the old one behind. */
+static int open_named(struct hd_safetensors *st, const char *folder, const char *name,
+                      struct hd_warnings *w, struct hd_error *err)
 {
     json_t *index = NULL;
-    char *path = join(folder, "model.safetensors.index.json");
+    char *path;
 
-    if (!path)
+    if (asprintf(&path, "%s/%s.index.json", folder, name) < 0)
         return hd_fail(err, HD_E_NOMEM, "%s: no memory to open it", folder);
-    int rc = open_single(st, folder, "model.safetensors", err);
+    int rc = open_single(st, folder, name, err);
     if (rc == 0 && access(path, F_OK) == 0)
-        hd_warnings_add(w, "model.safetensors is used, not the files of "
-                           "model.safetensors.index.json beside it");
+        hd_warnings_add(w, "%s is used, not the files of %s.index.json beside it", name, name);
     if (rc == HD_E_NOTFOUND) {
         drop_shards(st);
         rc = hd_json_file(&index, path, err);
         if (rc == 0)
             rc = open_sharded(st, folder, index, path, err);
-        else if (rc == HD_E_NOTFOUND)
-            rc = open_single(st, folder, "consolidated.safetensors", err);
-        if (rc == HD_E_NOTFOUND)
-            rc = hd_kind_of_folder(folder, no_weights(folder, err), err);
     }
     json_decref(index);
     free(path);
     return rc;
+}
+
+static int open_folder(struct hd_safetensors *st, const char *folder, struct hd_warnings *w,
+                       struct hd_error *err)
+{
+    int rc = open_named(st, folder, "model.safetensors", w, err);
+
+    if (rc == HD_E_NOTFOUND)
+        rc = open_single(st, folder, "consolidated.safetensors", err);
+    if (rc == HD_E_NOTFOUND) {
+        drop_shards(st);
+        rc = torch_open_parts(st, folder, err);
+    }
+    if (rc == HD_E_NOTFOUND) {
+        drop_shards(st);
+        rc = open_named(st, folder, "pytorch_model.bin", w, err);
+    }
+    return rc == HD_E_NOTFOUND ? hd_kind_of_folder(folder, no_weights(folder, err), err) : rc;
 }
 
 int hd_safetensors_open(struct hd_safetensors **out, const char *folder, struct hd_warnings *w,
@@ -389,6 +380,8 @@ void hd_safetensors_close(struct hd_safetensors *s)
 {
     if (!s)
         return;
+    for (size_t i = 0; s->entries && i < s->names.n; i++)
+        free(s->entries[i].split);
     drop_shards(s);
     hd_names_deinit(&s->names);
     free(s->shards);
@@ -405,13 +398,21 @@ int hd_safetensors_tensor(const struct hd_safetensors *s, const char *name, stru
     const struct entry *e = &s->entries[i];
     if (e->type == TYPE_OTHER)
         return HD_E_UNSUPPORTED;
+    bool f8 = e->type == HD_F8_E4M3 || e->type == TYPE_E5M2;
+    enum hd_dtype type = f8 ? HD_F8_E4M3 : (enum hd_dtype)e->type;
     *out = (struct hd_tensor){
-        .type = (enum hd_dtype)e->type,
+        .type = type,
         .rows = e->rows,
         .cols = e->cols,
-        .row_bytes = hd_dtype_row_bytes((enum hd_dtype)e->type, e->cols),
+        .row_bytes = f8 ? e->cols : hd_dtype_row_bytes(type, e->cols),
         .data = s->shards[e->shard].map.data + e->at,
+        .layout = f8 ? HD_LAYOUT_F8 : HD_LAYOUT_ROWS,
+        .f8 = {.e5m2 = e->type == TYPE_E5M2},
     };
+    if (e->split) {
+        out->layout = HD_LAYOUT_SPLIT;
+        out->split = e->split;
+    }
     return 0;
 }
 
@@ -423,7 +424,7 @@ int hd_safetensors_bytes(const struct hd_safetensors *s, const char *name, const
     if (i < 0)
         return HD_E_NOTFOUND;
     const struct entry *e = &s->entries[i];
-    if (strcmp(e->dtype, "U8") != 0)
+    if (strcmp(e->dtype, "U8") != 0 && strcmp(e->dtype, "F8_E8M0") != 0)
         return HD_E_UNSUPPORTED;
     *data = s->shards[e->shard].map.data + e->at;
     *n = e->rows * e->cols;

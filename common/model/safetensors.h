@@ -22,10 +22,12 @@ int hd_safetensors_open(struct hd_safetensors **out, const char *folder, struct 
                         struct hd_error *err);
 void hd_safetensors_close(struct hd_safetensors *s);
 
-/* 0, HD_E_NOTFOUND, or HD_E_UNSUPPORTED (a type other than F32, F16, BF16). 1-D tensors have rows =
+/* 0, HD_E_NOTFOUND, or HD_E_UNSUPPORTED (a type other than F32, F16, BF16 and FP8, which is as its
+ * bytes lie, HD_LAYOUT_F8, without scales). 1-D tensors have rows =
  * 1, as in GGUF. The data may begin at any byte: the format pads nothing. */
 int hd_safetensors_tensor(const struct hd_safetensors *s, const char *name, struct hd_tensor *out);
-/* The bytes of a tensor of U8, whatever its shape. 0, HD_E_NOTFOUND or HD_E_UNSUPPORTED. */
+/* The bytes of a tensor of U8 or F8_E8M0, whatever its shape. 0, HD_E_NOTFOUND or HD_E_UNSUPPORTED.
+ */
 int hd_safetensors_bytes(const struct hd_safetensors *s, const char *name, const uint8_t **data,
                          size_t *n);
 /* Its type in the words of the file ("F8_E4M3"). */

@@ -106,12 +106,16 @@ static int check_block(const struct hd_hyper *h, struct hd_error *err)
         {"the scale of the residual", h->residual_scale},
         {"the gain of the clamped SwiGLU", h->clamp_alpha},
         {"the limit of the clamped SwiGLU", h->clamp_limit},
+        {"the growth of attention", h->growth},
     };
 
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (numbers[i].v != 0 && !(numbers[i].v >= 1e-6 && numbers[i].v <= 1e6))
             return hd_fail(err, HD_E_RANGE, "%s is %g, which is not from 1e-6 to 1e6",
                            numbers[i].what, numbers[i].v);
+    if (h->growth != 0 && !(h->growth_from >= 1 && h->growth_from <= HD_MAX_CONTEXT))
+        return hd_fail(err, HD_E_RANGE, "attention grows from each %g positions to the next",
+                       h->growth_from);
     return 0;
 }
 
@@ -161,6 +165,10 @@ static void set_block(struct hd_model *m, const struct hd_hyper *h)
         .norm = h->arch ? h->arch->norm : HD_NORM_RMS,
         .parallel = h->parallel,
     };
+    if (h->growth != 0) {
+        m->block.growth = (float)h->growth;
+        m->block.growth_from = (uint32_t)h->growth_from;
+    }
     if (h->arch)
         m->block.clamp = h->arch->clamp;
     if (h->clamp_alpha != 0)
@@ -178,7 +186,8 @@ static void set_layers(struct hd_model *m, const struct hd_hyper *h)
         bool local = h->window != 0 && !h->global[l];
 
         m->layers[l].window = local && h->window < h->context ? (uint32_t)h->window : 0;
-        m->layers[l].rope = h->no_rope[l]                  ? HD_LAYER_ROPE_NONE
+        bool none = h->no_rope[l] || (h->arch && h->arch->global_no_rope && h->window && !local);
+        m->layers[l].rope = none                           ? HD_LAYER_ROPE_NONE
                             : local && h->local.theta != 0 ? HD_LAYER_ROPE_LOCAL
                                                            : HD_LAYER_ROPE_MAIN;
     }
@@ -198,18 +207,6 @@ static void set_rope(struct hd_model *m, const struct hd_hyper *h)
     m->rope_scale[1] = (float)hd_rope_attention_factor(&second);
 }
 
-/* What is computed beyond is not known here. */
-static void cut_context(struct hd_model *m, struct hd_hyper *h)
-{
-    if (h->served < 1 || (double)h->context <= h->served)
-        return;
-    h->context = (uint64_t)h->served;
-    hd_warnings_add(&m->warnings,
-                    "%.0f positions of this model are served: beyond them its attention is scaled "
-                    "in a way that is not known here",
-                    h->served);
-}
-
 int hd_model_set_shape(struct hd_model *m, struct hd_hyper *h, struct hd_error *err)
 {
     if (h->n_kv_heads == 0)
@@ -218,7 +215,6 @@ int hd_model_set_shape(struct hd_model *m, struct hd_hyper *h, struct hd_error *
         h->head_dim = h->dim / h->n_heads;
     if (h->rope_dim == 0)
         h->rope_dim = h->head_dim;
-    cut_context(m, h);
     int rc = check_hyper(h, err);
     if (rc == 0)
         rc = check_block(h, err);
@@ -255,6 +251,7 @@ int hd_model_set_shape(struct hd_model *m, struct hd_hyper *h, struct hd_error *
     set_layers(m, h);
     if (h->arch)
         m->router = (struct hd_router){.top_first = h->arch->router.top_first,
-                                       .normalise = h->arch->router.normalise && !h->unnormalised};
+                                       .normalise = h->normalise ? h->normalise > 0
+                                                                 : h->arch->router.normalise};
     return 0;
 }

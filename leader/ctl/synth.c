@@ -16,7 +16,7 @@ static const char about[] =
 static int parse_type(const char *word, enum hd_dtype *type)
 {
     for (int t = 0; t < HD_DTYPES; t++)
-        if (hd_dtype_known(t) && strcasecmp(hd_dtype_name(t), word) == 0) {
+        if (hd_dtype_is_ggml(t) && strcasecmp(hd_dtype_name(t), word) == 0) {
             *type = (enum hd_dtype)t;
             return 0;
         }

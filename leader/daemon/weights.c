@@ -50,6 +50,8 @@ static void fill_outline(Hydac__V1__ModelOutline *m, const struct hd_outline *o)
     m->logit_cap = o->block.logit_cap;
     m->clamp_alpha = o->block.clamp.alpha;
     m->clamp_limit = o->block.clamp.limit;
+    m->growth = o->block.growth;
+    m->growth_from = o->block.growth_from;
     m->slots = o->slots;
 }
 

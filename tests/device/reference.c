@@ -272,7 +272,7 @@ static void attend(struct half *h, const struct piece *p, struct place from, flo
                                                  .rows = 1,
                                                  .n_rep = n_rep,
                                                  .head_dim = hd,
-                                                 .scale = m->block.attention_scale,
+                                                 .scale = hd_model_attention_scale(m, position),
                                                  .cap = m->block.attention_cap,
                                                  .window = m->layers[h->task->layer].window,
                                                  .sinks = cut_of(p, HD_SLOT_SINKS) ? sinks : NULL,

@@ -4,16 +4,20 @@
     tests/fuzz/make_corpus.py      into tests/fuzz/corpus; files of other names stay as they are
 """
 
+import io
 import json
 import os
 import pathlib
 import ssl
 import struct
 import sys
+import zipfile
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "integration"))
+sys.path.insert(0, str(HERE.parent / "fixtures/families"))
 
+import torch_file  # noqa: E402
 import wire  # noqa: E402 (found through the line above)
 
 from wire import frame, number, text, varint  # noqa: E402
@@ -240,6 +244,43 @@ def safetensors():
     put("safetensors", "length", struct.pack("<Q", (1 << 64) - 1) + b"{}")
 
 
+def torch():
+    def one(name, pickle_of, *records, method=zipfile.ZIP_STORED):
+        data = io.BytesIO()
+        with zipfile.ZipFile(data, "w", method) as z:
+            for record, value in (("data.pkl", pickle_of), *records):
+                info = zipfile.ZipInfo(f"m/{record}", (2026, 1, 1, 0, 0, 0))
+                z.writestr(info, value, method)
+        put("torch", name, data.getvalue())
+        return data.getvalue()
+
+    parts = {
+        "norm.weight": ([4], bytes(8), "BF16"),
+        "layers.0.attention.wq.weight": ([4, 4], bytes(32), "F16"),
+        "layers.0.attention.wo.weight": ([4, 2], bytes(32)),
+        "tok_embeddings.weight": ([3, 2], bytes(24)),
+    }
+    torch_file.write("/tmp/hydac-corpus", parts)
+    whole = pathlib.Path("/tmp/hydac-corpus").read_bytes()
+    os.remove("/tmp/hydac-corpus")
+    with zipfile.ZipFile(io.BytesIO(whole)) as z:
+        program = z.read("archive/data.pkl")
+        records = [(n.split("/", 1)[1], z.read(n)) for n in z.namelist()[1:]]
+    one("model", program, *records)
+    one("no-records", program)
+    one("unknown", program.replace(b"wq.weight", b"wx.weight"), *records)
+    one("packed", program, *records, method=zipfile.ZIP_DEFLATED)
+    one("empty", b"\x80\x02}.")
+    one("strided", program.replace(b"K\x04K\x01\x86", b"K\x01K\x04\x86"), *records)
+    one("itself", b"\x80\x02}q\0X\1\0\0\0ah\0s.")
+    one("marks", b"\x80\x02((((((((tu.")
+    one("memo", b"\x80\x02Nr\xff\xff\xff\xff.")
+    one("long", b"\x80\x02\x8a\xff" + bytes(300))
+    cut = one("short", program, *records)
+    put("torch", "cut", cut[:-9])
+    put("torch", "old", b"\x80\x02" + program)
+
+
 def model_configs():
     llama = {
         "architectures": ["LlamaForCausalLM"],
@@ -344,6 +385,6 @@ def tls():
 
 
 if __name__ == "__main__":
-    containers = (gguf, safetensors, model_configs)
+    containers = (gguf, safetensors, torch, model_configs)
     for make in (frames, messages, *containers, tokenizers, configs, requests, tls):
         make()

@@ -13,7 +13,7 @@ top=$(cd "$(dirname "$0")/../.." && pwd)
 build=${HYDAC_FUZZ_BUILD:-$top/build-fuzz}
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
-[ $# -gt 0 ] || set -- frame to_worker to_leader gguf safetensors model_config tokenizer config \
+[ $# -gt 0 ] || set -- frame to_worker to_leader gguf safetensors torch model_config tokenizer config \
     request tls
 
 if [ ! -f "$build/build.ninja" ]; then

@@ -11,6 +11,7 @@ from golden import check_logits, greedy, logits
 FIXTURES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fixtures")
 sys.path.insert(0, os.path.join(FIXTURES, "families"))
 import families  # noqa: E402  (beside its references)
+import fp8  # noqa: E402
 
 FORMS = [(n, form) for n, c in families.CASES.items() for form in families.forms(c)]
 
@@ -46,6 +47,29 @@ def test_part_of_a_model_that_sees(name, tmp_path):
     assert logits(part, 2, "exact", ids, str(tmp_path)) == logits(
         alone, 1, "exact", ids, str(tmp_path)
     )
+
+
+@pytest.mark.parametrize("arch, name", [("internlm2", "llama-linear"), ("minicpm", "granite")])
+def test_renamed(arch, name, tmp_path):
+    """Families of GGUF's that compute what others do."""
+    one, other = write(name, "gguf", tmp_path), str(tmp_path / "other.gguf")
+    families.write_renamed(other, families.CASES[name], arch)
+    ids = reference(name)["prompt"]
+    assert logits(one, 1, "exact", ids, str(tmp_path)) == logits(
+        other, 2, "exact", ids, str(tmp_path)
+    )
+
+
+@pytest.mark.parametrize("name", fp8.CASES)
+def test_fp8(name, tmp_path):
+    """Weights of FP8 are the numbers that they stand for: every bit as with these in F32."""
+    ids = reference("qwen3")["prompt"][:24]
+    floats, bytes_ = str(tmp_path / "floats"), str(tmp_path / "fp8")
+    fp8.write(floats, name, True)
+    fp8.write(bytes_, name, False)
+    want = logits(floats, 1, "exact", ids, str(tmp_path))
+    for workers in (1, 2):
+        assert logits(bytes_, workers, "exact", ids, str(tmp_path)) == want
 
 
 @pytest.mark.parametrize("name", families.CASES)

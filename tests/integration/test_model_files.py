@@ -3,9 +3,12 @@
 The ids are those of a forward pass in double precision of the same files (tests/unit/model holds
 every key and field to its table)."""
 
+import io
 import json
 import os
+import pickle
 import subprocess
+import zipfile
 
 import pytest
 
@@ -225,10 +228,10 @@ def test_a_file_that_is_no_model(tmp_path, name):
 FOLDERS = {  # the files in it, what is said
     "gguf": (["a.gguf", "README.md"], "a.gguf; give the GGUF file itself"),
     "lora": (["adapter_config.json", "adapter_model.safetensors", "config.json"], "LoRA adapter"),
-    "pickled": (["config.json", "pytorch_model-00001-of-00002.bin"], "pickles them"),
+    "pickled": (["config.json", "pytorch_model-00001-of-00002.bin"], "index.json is missing"),
     "parts": (["config.json", "model-00001-of-00002.safetensors"], "index.json is missing"),
-    "meta": (["params.json", "consolidated.00.pth", "tokenizer.model"], "save_file(torch.load("),
-    "meta's parts": (["params.json", "consolidated.00.pth", "consolidated.01.pth"], "several pickles"),
+    "meta": (["consolidated.00.pth", "tokenizer.model"], "the params.json that says"),
+    "meta's second": (["params.json", "consolidated.01.pth"], "their first file"),
     "weights": (["model.safetensors"], "the config.json"),
     "renamed": (["config.json", "tiny.safetensors"], "rename it"),
     "nothing": (["README.md"], "config.json"),
@@ -242,6 +245,47 @@ def test_a_folder_that_is_no_model(tmp_path, name):
         text = json.dumps(hf_write.TINY) if file == "config.json" else ""
         (tmp_path / file).write_text(text)
     assert word in refusal(tmp_path)
+
+
+class Calls:
+    def __reduce__(self):
+        return os.system, ("true",)
+
+
+def pickled(pickle_of, compressed=zipfile.ZIP_STORED):
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", compressed) as z:
+        z.writestr("m/data.pkl", pickle_of)
+    return data.getvalue()
+
+
+def protocol_2(value):
+    return pickled(pickle.dumps(value, 2))
+
+
+PICKLES = {
+    "a program": (protocol_2({"a": Calls()}), "calls posix?system"),
+    "numbers": (protocol_2({"epoch": 3}), "something that is no tensor, epoch"),
+    "a list": (protocol_2([1]), "opcode 0x5d"),
+    "no dictionary": (protocol_2(7), "no dictionary"),
+    "itself": (pickled(b"\x80\x02}q\0X\1\0\0\0ah\0s."), "no tensor, a"),
+    "a short text": (pickled(b"\x80\x02}X\xff\xff\xff\x7fa"), "ends within a text"),
+    "nothing on the stack": (pickled(b"\x80\x02R."), "calls nothing"),
+    "marks": (pickled(b"\x80\x02((t."), "at byte"),
+    "protocol 4": (pickled(pickle.dumps({}, 4)), "protocol 2"),
+    "compressed": (pickled(b"0" * 99, zipfile.ZIP_DEFLATED), "compressed"),
+    "cut": (protocol_2({})[:-4], "no directory"),
+    "old": (b"\x80\x02" + bytes(60), "since 2020"),
+}
+
+
+@pytest.mark.parametrize("name", PICKLES)
+def test_a_pickle_that_is_no_model(tiny, tmp_path, name):
+    path = folder(tiny, tmp_path / "hf")
+    os.remove(os.path.join(path, "model.safetensors"))
+    with open(os.path.join(path, "pytorch_model.bin"), "wb") as f:
+        f.write(PICKLES[name][0])
+    assert PICKLES[name][1] in refusal(path)
 
 
 def test_a_pointer_in_a_folder(tiny, tmp_path):

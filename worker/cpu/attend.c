@@ -20,7 +20,7 @@ static void finish_query(const struct attention_job *j, size_t slot, size_t row)
         hd_rotate(c, j->layer, j->rows->positions[row], &tail, q + r * c->model->shape.head_dim);
 }
 
-/* Rows [row, row + n) at consecutive positions of one sequence. */
+/* Rows [row, row + n) at consecutive positions of one sequence, of one scale. */
 static struct hd_attention_args attention_of(const struct attention_job *j, size_t slot, size_t row,
                                              size_t n)
 {
@@ -28,21 +28,22 @@ static struct hd_attention_args attention_of(const struct attention_job *j, size
     const struct hd_head_weights *w = weights_of(j->work, slot);
     struct hd_kv_view kv = hd_cpu_kv_view(j->kv, lane_of(j, slot, row));
     size_t width = query_width(c);
-    return (struct hd_attention_args){.q = plane_row(c, c->q, slot, row, width),
-                                      .rows = n,
-                                      .n_rep = c->n_rep,
-                                      .head_dim = c->model->shape.head_dim,
-                                      .q_stride = width,
-                                      .out_stride = width,
-                                      .scale = c->model->block.attention_scale,
-                                      .cap = c->model->block.attention_cap,
-                                      .window = c->model->layers[j->layer].window,
-                                      .sinks = w->sinks.data ? hd_vector_of(&w->sinks) : NULL,
-                                      .kv_type = c->kv_type,
-                                      .k_blocks = kv.k,
-                                      .v_blocks = kv.v,
-                                      .n_pos = (size_t)j->rows->positions[row] + 1,
-                                      .out = plane_row(c, c->attended, slot, row, width)};
+    return (struct hd_attention_args){
+        .q = plane_row(c, c->q, slot, row, width),
+        .rows = n,
+        .n_rep = c->n_rep,
+        .head_dim = c->model->shape.head_dim,
+        .q_stride = width,
+        .out_stride = width,
+        .scale = hd_model_attention_scale(c->model, j->rows->positions[row]),
+        .cap = c->model->block.attention_cap,
+        .window = c->model->layers[j->layer].window,
+        .sinks = w->sinks.data ? hd_vector_of(&w->sinks) : NULL,
+        .kv_type = c->kv_type,
+        .k_blocks = kv.k,
+        .v_blocks = kv.v,
+        .n_pos = (size_t)j->rows->positions[row] + 1,
+        .out = plane_row(c, c->attended, slot, row, width)};
 }
 
 static void quantize_attended(const struct attention_job *j, size_t slot, size_t row)
@@ -54,12 +55,16 @@ static void quantize_attended(const struct attention_job *j, size_t slot, size_t
                        attended_q8(c, slot, row));
 }
 
-/* How many rows from `row` on, before `end`, follow one another in one sequence. */
-static size_t run_of(const struct hd_rows *rows, size_t row, size_t end)
+/* How many rows from `row` on, before `end`, follow one another in one sequence, up to where
+ * attention grows. */
+static size_t run_of(const struct attention_job *j, size_t row, size_t end)
 {
+    const struct hd_rows *rows = j->rows;
+    uint32_t first = rows->positions[row], growth = j->c->model->block.growth_from;
     size_t n = 1;
     while (row + n < end && rows->sequences[row + n] == rows->sequences[row] &&
-           rows->positions[row + n] == rows->positions[row] + n)
+           rows->positions[row + n] == first + n &&
+           (growth == 0 || (first + n) / growth == first / growth))
         n++;
     return n;
 }
@@ -83,7 +88,7 @@ static void attend_item(void *arg, size_t index, unsigned thread)
         finish_query(j, slot, i);
     }
     for (size_t n; row < end; row += n) {
-        n = run_of(j->rows, row, end);
+        n = run_of(j, row, end);
         struct hd_attention_args a = attention_of(j, slot, row, n);
         hd_attention(j->c->kernels, &a);
         for (size_t i = 0; i < n; i++)

@@ -47,7 +47,8 @@ static int pack(struct probe *p, const struct hd_tensor *t)
     if (t->data && t->layout == HD_LAYOUT_ROWS)
         return hd_weights_init(&p->w, t, &s);
     struct hd_tensor zeros = *t; /* the weights are not here yet; zeros take the same time */
-    uint8_t *data = calloc(s.n_rows, t->row_bytes);
+    zeros.row_bytes = hd_dtype_row_bytes(t->type, t->cols);
+    uint8_t *data = calloc(s.n_rows, zeros.row_bytes);
     if (!data)
         return HD_E_NOMEM;
     zeros.rows = s.n_rows;

@@ -133,6 +133,8 @@ int hd_model_from_message(struct hd_model **out, const struct Hydac__V1__ModelOu
                   .attention_cap = m->attention_cap,
                   .logit_scale = m->logit_scale,
                   .clamp = {m->clamp_alpha, m->clamp_limit},
+                  .growth = m->growth,
+                  .growth_from = m->growth_from,
                   .logit_cap = m->logit_cap},
         .activation = m->activation,
         .windows = m->windows,

@@ -138,15 +138,14 @@ static int compile_products(struct hd_opencl *o, struct hd_error *err)
     return rc;
 }
 
-/* kernels/products.cl has one minimum for a block of activations. */
-static bool has_half_minima(const struct hd_model *m)
+/* Some matrix is of this type: kernels/products.cl has one minimum for a block of activations, and
+ * no FP8. */
+static bool has_type(const struct hd_model *m, enum hd_dtype type)
 {
     bool has = false;
     for (enum hd_slot_id slot = 0; slot < HD_SLOTS; slot++)
-        for (uint32_t l = 0; hd_slot_is_units(slot) && l < hd_slot_layers(m, slot); l++) {
-            struct hd_pack p = hd_pack_of(hd_pack_id(hd_slot_of(m, slot, l)->type));
-            has = has || (p.has_min && p.span < HD_Q8_BLOCK);
-        }
+        for (uint32_t l = 0; hd_slot_is_units(slot) && l < hd_slot_layers(m, slot); l++)
+            has = has || hd_slot_of(m, slot, l)->type == type;
     return has;
 }
 
@@ -164,8 +163,12 @@ static int check_model(const struct hd_model *m, struct hd_error *err)
     if (!what && m->block.activation != HD_ACTIVATION_SILU &&
         m->block.activation != HD_ACTIVATION_GELU_TANH)
         what = "the activation";
-    if (!what && has_half_minima(m))
+    if (!what && m->block.growth_from != 0)
+        what = "attention that grows with the position";
+    if (!what && has_type(m, HD_Q2_K))
         what = "matrices of Q2_K";
+    if (!what && has_type(m, HD_F8_E4M3))
+        what = "matrices of FP8";
     for (enum hd_slot_id slot = 0; slot < HD_SLOTS && !what; slot++)
         if (hd_slot_is_units(slot) && hd_slot_layers(m, slot) > 0 && !(known & HD_SLOT_BIT(slot)))
             what = "all of its tensors";

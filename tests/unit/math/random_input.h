@@ -11,7 +11,8 @@
 /* Of the types that share a packed form some only are multiplied; all are in every_type. */
 static const enum hd_dtype all_types[] = {HD_F32,  HD_F16,  HD_BF16, HD_Q4_0,   HD_Q4_1,
                                           HD_Q5_0, HD_Q5_1, HD_Q8_0, HD_Q4_K,   HD_Q5_K,
-                                          HD_Q6_K, HD_Q2_K, HD_Q3_K, HD_IQ4_XS, HD_IQ2_S};
+                                          HD_Q6_K, HD_Q2_K, HD_Q3_K, HD_IQ4_XS, HD_IQ2_S,
+                                          HD_F8_E4M3};
 #define N_TYPES (sizeof all_types / sizeof all_types[0])
 
 static const enum hd_isa all_isas[] = {HD_ISA_PORTABLE, HD_ISA_AVX2, HD_ISA_AVX512, HD_ISA_AMX,
@@ -68,10 +69,17 @@ static inline struct hd_tensor random_tensor(enum hd_dtype type, size_t rows, si
     }
     for (size_t i = 0; i < bytes; i++)
         data[i] = (uint8_t)random_bits(&seed);
+    for (size_t i = 0; i < bytes && type == HD_F8_E4M3; i++) /* no NaN */
+        data[i] = (data[i] & 0x7f) == 0x7f ? 0x80 : data[i];
     size_t block = hd_dtype_block_bytes(type), scale_at = scale_place(type);
     for (size_t b = 0; b < bytes; b += block) {
         uint16_t d = hd_f32_to_f16(random_float(&seed) * 0.05f);
         uint16_t m = hd_f32_to_f16(random_float(&seed) * 0.1f);
+        float scale = random_float(&seed) * 0.05f;
+        if (type == HD_F8_E4M3) {
+            memcpy(data + b, &scale, sizeof scale);
+            continue;
+        }
         memcpy(data + b + scale_at, &d, sizeof d);
         if (type == HD_Q4_1 || type == HD_Q5_1 || type == HD_Q2_K || type == HD_Q4_K ||
             type == HD_Q5_K)

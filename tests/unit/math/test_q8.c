@@ -420,7 +420,7 @@ Test(matmul_q8, knows_what_it_takes)
 {
     for (size_t t = 0; t < N_TYPES; t++) {
         struct hd_weights w = {.type = all_types[t]};
-        cr_assert_eq(hd_weights_are_quantized(&w), hd_dtype_block(all_types[t]) > 1);
+        cr_assert_eq(hd_weights_are_quantized(&w), hd_dtype_is_quantized(all_types[t]));
     }
 }
 

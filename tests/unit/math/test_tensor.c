@@ -1,4 +1,5 @@
 /* Types of tensors: sizes by table, values by the definition of each format. */
+#include "common/math/half.h"
 #include "dequant.h"
 #include "math_test.h"
 
@@ -45,7 +46,7 @@ Test(tensor, knows_its_types)
 {
     size_t known = 0;
     for (int type = -5; type < 300; type++)
-        known += hd_dtype_known(type);
+        known += hd_dtype_is_ggml(type);
     cr_assert_eq(known, 3 + sizeof dequant_values / sizeof *dequant_values); /* and the floats */
     cr_assert_str_eq(hd_dtype_name(HD_Q4_1), "Q4_1");
     cr_assert_str_eq(hd_dtype_name(HD_BF16), "BF16");
@@ -89,6 +90,17 @@ Test(tensor, quantizes_zeros_to_zeros)
         hd_dequant(&t, 0, 0, 32, out);
         for (size_t j = 0; j < 32; j++)
             cr_assert_eq(out[j], 0.0f);
+    }
+}
+
+Test(half, widens_fp8)
+{
+    for (unsigned b = 0; b < 256; b++) {
+        int exponent = (int)(b >> 3 & 15), fraction = (int)(b & 7);
+        float size = exponent ? ldexpf((float)(8 + fraction), exponent - 10)
+                              : ldexpf((float)fraction, -9);
+        if ((b & 127) != 127)
+            cr_assert_eq(hd_e4m3_widen((uint8_t)b), b & 128 ? -size : size, "%u", b);
     }
 }
 

@@ -267,7 +267,7 @@ Test(synth, quantized_types_have_values_of_the_right_size)
 {
     for (int type = 0; type < HD_DTYPES; type++) {
         double sum = 0, squares = 0, n = 0;
-        if (!hd_dtype_known(type) || hd_dtype_block((enum hd_dtype)type) == 1)
+        if (!hd_dtype_is_ggml(type) || hd_dtype_block((enum hd_dtype)type) == 1)
             continue;
         const char *path = make_synth("tiny-256", (enum hd_dtype)type, 3);
         struct hd_model *m = NULL;
