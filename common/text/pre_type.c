@@ -99,11 +99,13 @@ static stages kimi = {
     "?|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}&&[^\\p{Han}]]+"
     "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}&&[^\\p{Han}]]*" ENDINGS "?|\\p{N}{1,3}" MARKS BLANKS,
     NULL};
+/* clang-format off */
 /* Digits in threes from the right. */
-static stages afmoe = {"\\p{N}{1,3}(?=(?:\\p{N}{3})*(?!\\p{N}))",
-                       "[一-鿿㐀-䶿豈-﫿぀-ゟ゠-ヿ･-ﾟ⼀-⿟เ-๿຀-໿ក-៿က-႟ꩠ-ꩿꧠ-꧿가-"
-                       "힯ᄀ-ᇿ]+",
-                       MARK_WORD "| ?[\\p{P}\\p{S}]+[\\r\\n]*" BLANKS, NULL};
+static stages afmoe = {
+    "\\p{N}{1,3}(?=(?:\\p{N}{3})*(?!\\p{N}))",
+    "[一-鿿㐀-䶿豈-﫿぀-ゟ゠-ヿ･-ﾟ⼀-⿟เ-๿຀-໿ក-៿က-႟ꩠ-ꩿꧠ-꧿가-힯ᄀ-ᇿ]+",
+    MARK_WORD "| ?[\\p{P}\\p{S}]+[\\r\\n]*" BLANKS, NULL};
+/* clang-format on */
 /* Cut before what is digits in threes to their end, and nowhere else. */
 static stages superbpe = {"\\p{N}+", "[\\s\\S]+?(?=(?:\\d{3})+(?!\\d))|[\\s\\S]+", NULL};
 static stages poro = {" ?[^(\\s|.,!?…。，、।۔،)]+", NULL};

@@ -1,5 +1,5 @@
-/* fuzz_torch.c - a file of torch.save: its archive, its pickle, and every tensor that it names; alone,
- * and as the first of two that have parts of each tensor. */
+/* fuzz_torch.c - a file of torch.save: its archive, its pickle, and every tensor that it names;
+ * alone, and as the first of two that have parts of each tensor. */
 #include "common/model/names.h"
 #include "common/model/safetensors.h"
 #include "fuzz.h"
