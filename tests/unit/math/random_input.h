@@ -9,10 +9,9 @@
 #include <string.h>
 
 /* Of the types that share a packed form some only are multiplied; all are in every_type. */
-static const enum hd_dtype all_types[] = {HD_F32,  HD_F16,  HD_BF16, HD_Q4_0,   HD_Q4_1,
-                                          HD_Q5_0, HD_Q5_1, HD_Q8_0, HD_Q4_K,   HD_Q5_K,
-                                          HD_Q6_K, HD_Q2_K, HD_Q3_K, HD_IQ4_XS, HD_IQ2_S,
-                                          HD_F8_E4M3};
+static const enum hd_dtype all_types[] = {HD_F32,  HD_F16,    HD_BF16,  HD_Q4_0,   HD_Q4_1, HD_Q5_0,
+                                          HD_Q5_1, HD_Q8_0,   HD_Q4_K,  HD_Q5_K,   HD_Q6_K, HD_Q2_K,
+                                          HD_Q3_K, HD_IQ4_XS, HD_IQ2_S, HD_F8_E4M3};
 #define N_TYPES (sizeof all_types / sizeof all_types[0])
 
 static const enum hd_isa all_isas[] = {HD_ISA_PORTABLE, HD_ISA_AVX2, HD_ISA_AVX512, HD_ISA_AMX,

@@ -97,8 +97,8 @@ Test(half, widens_fp8)
 {
     for (unsigned b = 0; b < 256; b++) {
         int exponent = (int)(b >> 3 & 15), fraction = (int)(b & 7);
-        float size = exponent ? ldexpf((float)(8 + fraction), exponent - 10)
-                              : ldexpf((float)fraction, -9);
+        float size =
+            exponent ? ldexpf((float)(8 + fraction), exponent - 10) : ldexpf((float)fraction, -9);
         if ((b & 127) != 127)
             cr_assert_eq(hd_e4m3_widen((uint8_t)b), b & 128 ? -size : size, "%u", b);
     }
