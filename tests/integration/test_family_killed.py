@@ -1,12 +1,18 @@
 """Each family: workers without a file, one of which is killed in the middle of an answer, say the
 tokens that one worker with the file says."""
 
+import os
 import signal
+import sys
 
 import pytest
 
 from cluster import Daemons
 from prompts import prompt
+
+FIXTURES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fixtures")
+sys.path.insert(0, os.path.join(FIXTURES, "families"))
+import fp8  # noqa: E402  (beside its like)
 
 PROMPT = prompt(70, 51)  # longer than the windows
 ANSWER = 64
@@ -24,6 +30,8 @@ SHAPES = [
     "tiny-head24",
     "tiny-olmo2",
     "tiny-stablelm",
+    "tiny-cohere2",
+    "tiny-mistral3",  # attention grows in the prompt, and again in the answer
     "tiny-long",  # in the answer it becomes so long that all begins again
     "tiny-mixtral",
     "tiny-qwen3moe",
@@ -35,7 +43,16 @@ SHAPES = [
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_killed_without_a_file(synth, shape):
-    path = synth(shape, "q8_0")
+    kill_in_the_middle(synth(shape, "q8_0"))
+
+
+def test_killed_with_fp8(tmp_path):
+    path = str(tmp_path / "model")
+    fp8.write(path, "phi3-block", False)
+    kill_in_the_middle(path)
+
+
+def kill_in_the_middle(path):
     with Daemons(path, leader_args=["--cluster.min_workers=1"]) as c:
         c.start_all(1)
         tokens = c.client.complete(PROMPT, ANSWER).tokens

@@ -173,7 +173,7 @@ def test_biases_of_experts_are_floats(synth, tmp_path):
     assert "blk.1.ffn_up_exps.bias is Q8_0; norms and biases must be" in said
 
 
-@pytest.mark.parametrize("name, size", [("F64", 8), ("F8_E4M3", 1), ("F8_E8M0", 1), ("F9_NEW", 3)])
+@pytest.mark.parametrize("name, size", [("F64", 8), ("F8_E4M3FNUZ", 1), ("F8_E8M0", 1), ("F9_NEW", 3)])
 def test_a_type_of_safetensors(tiny, tmp_path, name, size):
     found = hf_write.tensors(Gguf(tiny))
     key = "model.layers.1.mlp.up_proj.weight"
