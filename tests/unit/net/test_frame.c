@@ -249,7 +249,8 @@ Test(frame, limits_of_a_type_to_the_byte)
         struct hd_frame_limits l = hd_frame_limits_of(type, wide);
         bool carries = type == HD_FRAME_STEP || type == HD_FRAME_STEP_RESULT ||
                        type == HD_FRAME_ROWS || type == HD_FRAME_WEIGHTS ||
-                       type == HD_FRAME_PIECE_DIGESTS || type == HD_FRAME_AUDIT;
+                       type == HD_FRAME_PIECE_DIGESTS || type == HD_FRAME_AUDIT ||
+                       type == HD_FRAME_SEQ_TOKENS;
         cr_assert_eq(l.max_payload, carries ? UINT32_MAX : 0, "%s", hd_frame_type_name(type));
         cr_assert_gt(l.max_body, 0);
         cr_assert_neq(hd_frame_type_name(type)[0], '?');
