@@ -173,8 +173,10 @@ static int run(struct hd_bench_options *o, const struct lists *l, struct hd_erro
 
 static int cmd_failover(int argc, char **argv)
 {
-    struct hd_bench_options o = {
-        .up = {.log_level = "error"}, .lost = 1, .repeat = 5, .tokens = 64};
+    struct hd_bench_options o = {.up = {.log_level = "error", .leader_args = HD_BENCH_LEADER_ARGS},
+                                 .lost = 1,
+                                 .repeat = 5,
+                                 .tokens = 64};
     struct lists l = {
         .workers = "2,3,4,8", .contexts = "128,512,2048", .policies = "reuse,standby,full"};
     struct hd_arg_list rest = {.n = 0};

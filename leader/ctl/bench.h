@@ -15,6 +15,12 @@
 
 #define HD_BENCH_TIME 32 /* bytes of a time in words */
 
+/* What is measured is a step of one row: no tokens are guessed, unless --leader-arg asks for it. */
+#define HD_BENCH_LEADER_ARGS                                                                       \
+    {                                                                                              \
+        .items = {"--speculation.mode=off"}, .n = 1                                                \
+    }
+
 /* ---- What options have in common ------------------------------------------------------------*/
 /* Calls take for each item of a list with commas between; HD_E_CONFIG for an empty or long one. */
 int hd_bench_each_item(const char *option, const char *list,

@@ -159,7 +159,9 @@ static int run(struct hd_speed_options *o, const char *model, struct hd_error *e
 int hd_speed_cmd(enum hd_speed_kind kind, int argc, char **argv)
 {
     struct hd_speed_options o = {
-        .kind = kind, .up = {.log_level = "error", .recovery = "reuse"}, .repeat = 3};
+        .kind = kind,
+        .up = {.log_level = "error", .recovery = "reuse", .leader_args = HD_BENCH_LEADER_ARGS},
+        .repeat = 3};
     const char *model = NULL, *workers = "1,2", *wires = hd_wires[HD_WIRE_EXACT];
     struct hd_error err = {0};
     const struct hd_arg args[] = {

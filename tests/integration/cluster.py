@@ -140,7 +140,7 @@ class Base:
     def until_status(self, condition, what, limit=LIMIT):
         return until(lambda: condition(self.status()), what, limit)
 
-    def until_serving(self, workers=None):
+    def until_serving(self, workers=None, limit=LIMIT):
         """Health is good and, with `workers`, that many own heads."""
 
         def serving():
@@ -149,7 +149,7 @@ class Base:
             owners = [w for w in self.status()["workers"] if w["heads"]]
             return workers is None or len(owners) == workers
 
-        until(serving, f"the cluster serves with {workers or 'enough'} workers")
+        until(serving, f"the cluster serves with {workers or 'enough'} workers", limit)
 
     def until_idle(self):
         self.until_status(
@@ -262,7 +262,7 @@ class Daemons(Base):
         for i, device in enumerate(devices):
             program = REFERENCE if device == "reference" else WORKER
             self.start(f"w{i + 1}", f"--compute.device={device}", program=program)
-        self.until_serving(len(devices))
+        self.until_serving(len(devices), limit=300)  # a driver compiles its kernels first
 
     def signal(self, name, number):
         self.workers[name].signal(number)

@@ -1,6 +1,7 @@
 """The leader's HTTP: OpenAI's shapes, OpenAI's errors, and clients that leave."""
 
 import json
+import re
 import socket
 
 import pytest
@@ -241,9 +242,10 @@ def sse(served, path, body):
     assert status == 200
     assert headers["Content-Type"].startswith("text/event-stream")
     events = [e for e in text.decode().split("\n\n") if e]
-    assert all(e.startswith("data: ") for e in events)
-    assert events[-1] == "data: [DONE]"
-    return [json.loads(e[len("data: ") :]) for e in events[:-1]]
+    found = [re.fullmatch(r"id: [0-9.]+\ndata: (.*)", e) for e in events]
+    assert all(found), events
+    assert found.pop()[1] == "[DONE]"
+    return [json.loads(f[1]) for f in found]
 
 
 @pytest.mark.quick

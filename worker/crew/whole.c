@@ -72,6 +72,7 @@ bool hd_node_go_on(struct hd_node *n, const struct hd_node_sizes *sizes)
         sizes->max_sequences != has->max_sequences)
         return false;
     hd_node_rest(n);
+    hd_kv_count_anew(n->kv);
     n->sizes = *sizes;
     n->assigned = false;
     n->goes_on = true;

@@ -2,6 +2,7 @@
 #include "worker/share/kv.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <xxhash.h>
 
 struct lane {
@@ -371,6 +372,11 @@ void hd_kv_clear(struct hd_kv *kv)
 struct hd_kv_counters *hd_kv_counters(struct hd_kv *kv, uint32_t layer, uint32_t head)
 {
     return &kv->counters[(size_t)layer * kv->heads + head];
+}
+
+void hd_kv_count_anew(struct hd_kv *kv)
+{
+    memset(kv->counters, 0, lanes_of_sequence(kv) * sizeof *kv->counters);
 }
 
 uint64_t hd_kv_valid_total(const struct hd_kv *kv, uint32_t layer, uint32_t head)

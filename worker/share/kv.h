@@ -76,6 +76,8 @@ uint64_t *hd_kv_seen_us(const struct hd_kv *kv, struct hd_kv_at at, uint32_t blo
 void hd_kv_cut(struct hd_kv *kv, struct hd_kv_at at, uint32_t position);
 /* ... in all lanes of a sequence. */
 void hd_kv_cut_sequence(struct hd_kv *kv, uint32_t sequence, uint32_t position);
+/* Counters of all lanes begin at 0. */
+void hd_kv_count_anew(struct hd_kv *kv);
 /* Does the store have anything of this sequence? */
 bool hd_kv_has(const struct hd_kv *kv, uint32_t sequence);
 
