@@ -32,7 +32,7 @@ static const char blanks[] = " \t\r\n";
 enum hd_call_form hd_call_form_of(const char *template, bool *native)
 {
     *native = strstr(template, "tools") != NULL;
-    if (strstr(template, HD_MARK_CHANNEL + 1))
+    if (strstr(template, &HD_MARK_CHANNEL[1]))
         return HD_CALLS_CHANNELS;
     if (strstr(template, LIST))
         return strstr(template, ARGS) ? HD_CALLS_ARGS : HD_CALLS_LIST;
