@@ -1,11 +1,10 @@
 /* attend.c - attention itself: q is finished, then every row attends to what it sees of its head's
- * lane. Work is cut so that K and V are read once for a tile of rows, or, where there are fewer
- * rows than threads, by segments of the positions. The cut changes no bit (hd_attention). */
+ * lane. Work is cut by rows, or, where there are fewer of them than threads, by segments of the
+ * positions. The cut changes no bit (hd_attention). Tiles of a prompt's rows, which read K and V
+ * once for all, were no faster: a head's lane stays in the L2 cache. */
 #include "worker/cpu/attention_impl.h"
 
 #include <stdlib.h>
-
-#define TILES_A_THREAD 12 /* rows see more and more: the last tiles are the longest */
 
 /* q of a row, as attention takes it. */
 static void finish_query(const struct attention_job *j, size_t slot, size_t row)
@@ -20,9 +19,7 @@ static void finish_query(const struct attention_job *j, size_t slot, size_t row)
         hd_rotate(c, j->layer, j->rows->positions[row], &tail, q + r * c->model->shape.head_dim);
 }
 
-/* Rows [row, row + n) at consecutive positions of one sequence, of one scale. */
-static struct hd_attention_args attention_of(const struct attention_job *j, size_t slot, size_t row,
-                                             size_t n)
+static struct hd_attention_args attention_of(const struct attention_job *j, size_t slot, size_t row)
 {
     const struct hd_compute *c = j->c;
     const struct hd_head_weights *w = weights_of(j->work, slot);
@@ -30,11 +27,9 @@ static struct hd_attention_args attention_of(const struct attention_job *j, size
     size_t width = query_width(c);
     return (struct hd_attention_args){
         .q = plane_row(c, c->q, slot, row, width),
-        .rows = n,
+        .rows = 1,
         .n_rep = c->n_rep,
         .head_dim = c->model->shape.head_dim,
-        .q_stride = width,
-        .out_stride = width,
         .scale = hd_model_attention_scale(c->model, j->rows->positions[row]),
         .cap = c->model->block.attention_cap,
         .window = c->model->layers[j->layer].window,
@@ -55,56 +50,18 @@ static void quantize_attended(const struct attention_job *j, size_t slot, size_t
                        attended_q8(c, slot, row));
 }
 
-/* How many rows from `row` on, before `end`, follow one another in one sequence, up to where
- * attention grows. */
-static size_t run_of(const struct attention_job *j, size_t row, size_t end)
-{
-    const struct hd_rows *rows = j->rows;
-    uint32_t first = rows->positions[row], growth = j->c->model->block.growth_from;
-    size_t n = 1;
-    while (row + n < end && rows->sequences[row + n] == rows->sequences[row] &&
-           rows->positions[row + n] == first + n &&
-           (growth == 0 || (first + n) / growth == first / growth))
-        n++;
-    return n;
-}
-
-/* ---- An item is a tile of rows of one head ----*/
-
-struct tiles {
-    struct attention_job *j;
-    size_t rows, n; /* of a tile; tiles of a head */
-};
+/* ---- An item is one row of one head ----*/
 
 static void attend_item(void *arg, size_t index, unsigned thread)
 {
-    const struct tiles *t = arg;
-    struct attention_job *j = t->j;
-    size_t slot = index / t->n, row = index % t->n * t->rows;
-    size_t end = row + t->rows < j->rows->n ? row + t->rows : j->rows->n;
-    for (size_t i = row; i < end; i++) {
-        if (!j->store_first)
-            hd_attention_store_item(j, slot * j->rows->n + i, thread);
-        finish_query(j, slot, i);
-    }
-    for (size_t n; row < end; row += n) {
-        n = run_of(j, row, end);
-        struct hd_attention_args a = attention_of(j, slot, row, n);
-        hd_attention(j->c->kernels, &a);
-        for (size_t i = 0; i < n; i++)
-            quantize_attended(j, slot, row + i);
-    }
-}
-
-/* Rows of one sequence read K and V once a tile; but work is to be shared out evenly. */
-static void attend_tiles(struct attention_job *j)
-{
-    size_t rows = j->rows->n, most = HD_ATTN_WALK / j->c->n_rep;
-    struct tiles t = {j, j->store_first && most > 1 ? most : 1, 0};
-    while (t.rows > 1 && j->heads.n * (rows / t.rows) < TILES_A_THREAD * j->c->threads)
-        t.rows /= 2;
-    t.n = (rows + t.rows - 1) / t.rows;
-    hd_team_run(j->c->team, j->heads.n * t.n, attend_item, &t);
+    struct attention_job *j = arg;
+    size_t slot = index / j->rows->n, row = index % j->rows->n;
+    if (!j->store_first)
+        hd_attention_store_item(j, index, thread);
+    finish_query(j, slot, row);
+    struct hd_attention_args a = attention_of(j, slot, row);
+    hd_attention(j->c->kernels, &a);
+    quantize_attended(j, slot, row);
 }
 
 /* ---- An item is a segment of one row of one head ----*/
@@ -184,7 +141,7 @@ static void part_item(void *arg, size_t index, unsigned thread)
         i++;
     struct hd_part_row *r = &c->parts.row[i];
     size_t slot = i / j->rows->n, row = i % j->rows->n;
-    struct hd_attention_args a = attention_of(j, slot, row, 1);
+    struct hd_attention_args a = attention_of(j, slot, row);
     hd_attention_part(c->kernels, &a, r->first + index - r->at, c->parts.part + index * floats);
     if (__atomic_sub_fetch(&r->left, 1, __ATOMIC_ACQ_REL) > 0)
         return;
@@ -196,7 +153,7 @@ int hd_attend(struct attention_job *j, struct hd_error *err)
 {
     size_t parts = list_parts(j);
     if (parts == 0) {
-        attend_tiles(j);
+        hd_team_run(j->c->team, j->heads.n * j->rows->n, attend_item, j);
         return 0;
     }
     if (reserve_parts(j->c, parts) < 0)
