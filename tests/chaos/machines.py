@@ -15,8 +15,9 @@ REJOIN = 60.0  # seconds after which a worker that could join is taken never to
 
 
 class Cluster(Base):
-    def __init__(self, model, names, limit, net, with_key):
-        """`net`: what links.make returned. With a key nobody in the middle can lie."""
+    def __init__(self, model, names, limit, net, with_key, guesses=True):
+        """`net`: what links.make returned. With a key nobody in the middle can lie. Without guesses
+        every row is computed once."""
         self.model, self.names = model, names
         self.net, self.why_loopback = net
         self.folder = tempfile.mkdtemp(prefix="hydac-chaos-")
@@ -38,6 +39,7 @@ class Cluster(Base):
         args += ["--integrity.scrub_s=2", "--integrity.drain_after=0"]
         # Who was silent twice in a minute rests for longer than a wave waits for all to own something.
         args += ["--cluster.rebalance=manual"]
+        args += [] if guesses else ["--speculation.mode=off"]
         self.leader = Process(args, os.path.join(self.folder, "leader.log"))
         self.ports = until(lambda: read_json(ports), "the leader listens")
         self.client = Client(f"http://{at}:{self.ports['http']}")

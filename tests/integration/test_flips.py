@@ -72,7 +72,8 @@ def test_what_is_found_while_the_leader_is_away_is_told_when_it_is_back(model):
             c.until_status(lambda s: c.worker("w2", s)["integrity"]["damages"]["weights"] == 1, told)
             since = r"kind=weights .*since_us=(\d+)"
             then = re.search(since, worker.output())[1]
-            assert int(re.search(since, c.leader.output())[1]) > int(then), "it is as long ago"
+            heard = cluster.until(lambda: re.search(since, c.leader.output()), "the leader says so")
+            assert int(heard[1]) > int(then), "it is as long ago"
 
 
 def test_a_log_that_was_damaged_is_filled_from_a_peer_and_gives_kv(daemons):

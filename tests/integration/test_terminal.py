@@ -1,5 +1,6 @@
 """`hydac chat`, `hydac top` and the words that a shell completes, on a terminal."""
 
+import contextlib
 import http.server
 import json
 import os
@@ -66,6 +67,19 @@ class Terminal:
         self.read()
         os.close(self.main)
         return self.popen.returncode
+
+    def leave(self):
+        """Ctrl-D, again where it came before there was a line to be read."""
+
+        def left():
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # gone, or not yet
+                self.send("\x04")
+                self.read()
+                self.popen.wait(0.5)
+            return self.popen.poll() is not None
+
+        until(left, "it leaves")
+        return self.end()
 
     def kill(self):
         if self.popen.poll() is None:
@@ -137,8 +151,7 @@ def test_chat(terminal, recorder):
     t.wait("there is temperature", at)
     t.send("/help\n")
     t.wait("/again  ", at)
-    t.send("\x04")
-    assert t.end() == 0
+    assert t.leave() == 0
 
 
 def test_chat_stopped(terminal, up, slow_model):
@@ -164,8 +177,7 @@ def test_chat_tells_of_a_loss(terminal, up, slow_model):
     c.signal("w2", signal.SIGKILL)
     t.wait("w2 was lost: its", at)
     assert re.search(r"\x1b\[2mw2 was lost[^\n]* ms", t.raw), "one dim line"
-    t.send("\x04")
-    assert t.end() == 0
+    assert t.leave() == 0
 
 
 def test_chat_without_a_terminal(up):
