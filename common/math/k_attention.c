@@ -14,9 +14,9 @@
 #include <math.h>
 
 #define BLOCK    HD_ATTN_BLOCK /* positions */
-#define WALK_MAX HD_ATTN_WALK
-#define PASS_MAX 4    /* of them in one pass over a block */
-#define ROOM     8192 /* floats: sums of a walk in a segment */
+#define WALK_MAX 32            /* query vectors (a head of a row each) that walk together */
+#define PASS_MAX 4             /* of them in one pass over a block */
+#define ROOM     8192          /* floats: sums of a walk in a segment */
 
 /* What a query vector has of some positions. */
 struct sums {

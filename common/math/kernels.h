@@ -114,7 +114,6 @@ void hd_rope(const struct hd_kernels *k, float *v, size_t head_dim, const float 
  * f32, head_dim up to 8,192. q: [rows][n_rep][head_dim] f32 (RoPE applied), out: likewise. */
 #define HD_ATTN_BLOCK   64
 #define HD_ATTN_SEGMENT 256 /* positions: a multiple of HD_ATTN_BLOCK */
-#define HD_ATTN_WALK    32  /* query vectors, a head of a row each, that read K and V together */
 enum hd_kv_type { HD_KV_F16, HD_KV_F32 };
 struct hd_attention_args {
     const float *q;
