@@ -1,31 +1,20 @@
 /* pace.c - moving averages, which one slow step (a loss, a page fault) does not move far. */
 #include "leader/engine/pace.h"
 
-#define GAP    2.5 /* times a step without prompts: below 3, as no two steps take the same time */
-#define FEW    8   /* rows: a prompt comes in however slow the machine is */
-#define UNSEEN 32  /* rows, until it is known what they cost */
-#define SHARE  0.2 /* of the newest in an average */
-#define JUMP   4   /* times an average: more of one step is not believed */
-
-static void average(double *of, double us)
-{
-    if (us <= 0)
-        return;
-    if (*of == 0)
-        *of = us;
-    us = us < JUMP * *of ? us : JUMP * *of;
-    *of += SHARE * (us - *of);
-}
+#define GAP      2.5 /* times a step without prompts: below 3, as no two steps take the same time */
+#define SHARE    0.2 /* of the newest in what a step takes without */
+#define JUMP     4   /* times that: more of one step is not believed */
+#define STEER    0.5 /* of the way to as many rows as would have been right */
+#define PATIENCE 48  /* steps until what one takes without prompts is looked at again */
+#define MOST     1e6 /* rows: any number beyond what a step may have */
 
 size_t hd_pace_room(const struct hd_step_pace *p, size_t answering, size_t most)
 {
-    size_t room = UNSEEN;
     if (answering == 0)
         return most;
-    if (p->alone_us > 0 && p->row_us > 0) {
-        double rows = (GAP - 1) * p->alone_us / p->row_us;
-        room = rows < FEW ? FEW : rows < (double)most ? (size_t)rows : most;
-    }
+    if (p->alone_us == 0 || p->since >= PATIENCE)
+        return 0;
+    size_t room = p->rows > 1 ? (size_t)(p->rows + 0.5) : 1;
     return room < most ? room : most;
 }
 
@@ -34,11 +23,42 @@ void hd_pace_begin(struct hd_step_pace *p, uint64_t now_us)
     p->begun_us = now_us;
 }
 
+static void note_alone(struct hd_step_pace *p, double us)
+{
+    if (p->alone_us == 0)
+        p->alone_us = us;
+    us = us < JUMP * p->alone_us ? us : JUMP * p->alone_us;
+    p->alone_us += SHARE * (us - p->alone_us);
+    p->since = 0;
+}
+
+/* A step with so many rows of prompts took `us`. Fewer than it had time for, as there were no more,
+ * say little about as many. */
+static void steer(struct hd_step_pace *p, double prompts, double us)
+{
+    double extra = us - p->alone_us, right = 2 * prompts;
+    p->rows = p->rows > 1 ? p->rows : 1;
+    if (prompts < p->rows / 2)
+        return;
+    if (extra * 2 > (GAP - 1) * p->alone_us)
+        right = prompts * (GAP - 1) * p->alone_us / extra;
+    if (right < prompts / 2)
+        right = prompts / 2;
+    p->rows += STEER * (right - p->rows);
+    p->rows = p->rows < MOST ? p->rows : MOST;
+}
+
 void hd_pace_end(struct hd_step_pace *p, size_t answering, size_t prompts, uint64_t now_us)
 {
     double took = (double)(now_us - p->begun_us);
-    if (answering > 0 && prompts == 0)
-        average(&p->alone_us, took);
-    else if (answering > 0 && p->alone_us > 0)
-        average(&p->row_us, (took - p->alone_us) / (double)prompts);
+    took = took > 1 ? took : 1;
+    if (answering == 0)
+        return;
+    if (prompts == 0) {
+        note_alone(p, took);
+        return;
+    }
+    p->since++;
+    if (p->alone_us > 0)
+        steer(p, (double)prompts, took);
 }

@@ -59,8 +59,11 @@ def test_busy_polling_as_sleeping(daemons, of_one_worker, us):
     assert [a.tokens for a in c.client.together(REQUESTS)] == of_one_worker
 
 
-def test_small_steps_as_large(up, of_one_worker):
-    assert alone(up(leader_args=["--limits.max_rows=8"])) == of_one_worker
+@pytest.mark.parametrize("rows", [2, 3, 8])
+def test_small_steps_as_large(up, of_one_worker, rows):
+    c = up(leader_args=[f"--limits.max_rows={rows}"])
+    assert alone(c) == of_one_worker
+    assert [a.tokens for a in c.client.together(REQUESTS)] == of_one_worker
 
 
 @pytest.mark.parametrize("rows, groups", [(0, 1), (2, 2), (33, 2), (34, 1)])

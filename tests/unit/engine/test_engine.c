@@ -59,16 +59,20 @@ Test(engine, tokens_do_not_depend_on_the_batch_or_the_chunks)
     }
     cr_assert_eq(f.open, 0);
     solo_close(&f);
-    solo_open(&f, 8); /* prompts come in chunks, at most three sequences live */
-    for (int i = 0; i < 4; i++)
-        solo_ask(&f, &together[i], 10 + i, 5 + 7 * (unsigned)i, 12);
-    solo_run(&f);
-    solo_ask(&f, &together[4], 14, 5 + 28, 12);
-    solo_run(&f);
-    cr_assert_leq(f.largest, 8);
-    for (int i = 0; i < 5; i++)
-        cr_assert_eq(memcmp(alone[i].tokens, together[i].tokens, sizeof alone[i].tokens), 0);
-    solo_close(&f);
+    static const unsigned rows[] = {8, 3, 2, 1}; /* prompts come in chunks */
+    for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++) {
+        solo_open(&f, rows[k]); /* at most three sequences live */
+        for (int i = 0; i < 4; i++)
+            solo_ask(&f, &together[i], 10 + i, 5 + 7 * (unsigned)i, 12);
+        solo_run(&f);
+        solo_ask(&f, &together[4], 14, 5 + 28, 12);
+        solo_run(&f);
+        cr_assert_leq(f.largest, rows[k]);
+        for (int i = 0; i < 5; i++)
+            cr_assert_eq(memcmp(alone[i].tokens, together[i].tokens, sizeof alone[i].tokens), 0,
+                         "%u rows", rows[k]);
+        solo_close(&f);
+    }
 }
 
 Test(engine, a_replay_or_a_reset_changes_no_token)

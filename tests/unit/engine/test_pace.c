@@ -17,33 +17,72 @@ static uint64_t step(struct hd_step_pace *p, size_t answering, size_t prompts, u
     return took;
 }
 
+/* What a row costs: `row`, and ten times that beyond `cheap` of them. */
+static uint64_t beside(struct hd_step_pace *p, uint64_t alone, uint64_t row, size_t cheap)
+{
+    size_t room = hd_pace_room(p, 2, MOST), dear = room > cheap ? room - cheap : 0;
+    hd_pace_begin(p, now);
+    uint64_t took = alone + (room - dear) * row + 10 * dear * row;
+    hd_pace_end(p, 2, room, now += took);
+    return took;
+}
+
 Test(pace, nobody_who_answers_waits_for_long)
 {
     static const struct {
         uint64_t alone, row;
-    } machines[] = {{10000, 100}, {10000, 1000}, {2000, 3}, {150000, 700}};
+        size_t cheap;
+    } machines[] = {{10000, 100, MOST}, {10000, 1000, MOST}, {2000, 3, MOST}, {150000, 700, MOST},
+                    {4000, 4500, MOST}, {1000, 9000, MOST},  {5000, 10, 16},  {5000, 0, 8}};
     for (size_t m = 0; m < sizeof machines / sizeof machines[0]; m++) {
         struct hd_step_pace p = {0};
-        uint64_t alone = machines[m].alone, row = machines[m].row, longest = 0;
+        uint64_t alone = machines[m].alone, row = machines[m].row, all = 0;
         for (int i = 0; i < 20; i++)
             step(&p, 2, 0, alone, row);
         for (int i = 0; i < 200; i++) {
-            uint64_t took = step(&p, 2, hd_pace_room(&p, 2, MOST), alone, row);
-            if (i > 0) /* the first one measures */
-                longest = took > longest ? took : longest;
+            uint64_t took = beside(&p, alone, row, machines[m].cheap);
+            cr_expect(took <= 3 * alone || took == alone + row, "%zu, step %d: %lu us", m, i, took);
+            all += i >= 100 ? took : 0;
         }
-        size_t room = hd_pace_room(&p, 2, MOST);
-        cr_expect(longest <= 3 * alone || room == 8, "%zu: %zu rows, %lu us", m, room, longest);
-        cr_expect(room == 8 || room == MOST || 2 * row * room >= alone, "%zu: %zu rows", m, room);
+        cr_expect(all >= 200 * alone || hd_pace_room(&p, 2, MOST) == MOST, "%zu: %zu rows, %lu us",
+                  m, hd_pace_room(&p, 2, MOST), all / 100);
     }
+}
+
+Test(pace, a_prompt_comes_in_however_slow_the_machine_is)
+{
+    struct hd_step_pace p = {0};
+    size_t rows = 0;
+    for (int i = 0; i < 400; i++) {
+        size_t room = hd_pace_room(&p, 1, MOST);
+        rows += room;
+        step(&p, 1, room, 100, 90000);
+    }
+    cr_expect_geq(rows, 380);
+}
+
+/* With more who answer a step takes longer, and has room for more. */
+Test(pace, what_a_step_takes_without_prompts_is_looked_at_again)
+{
+    struct hd_step_pace p = {0};
+    cr_assert_eq(hd_pace_room(&p, 1, MOST), 0, "nothing is known");
+    step(&p, 1, 0, 1000, 100);
+    for (int i = 0; i < 100; i++)
+        step(&p, 1, hd_pace_room(&p, 1, MOST), 1000, 100);
+    size_t before = hd_pace_room(&p, 1, MOST);
+    for (int i = 0; i < 2000; i++)
+        step(&p, 40, hd_pace_room(&p, 40, MOST), 20000, 100);
+    cr_expect_geq(hd_pace_room(&p, 40, MOST), 10 * before);
 }
 
 Test(pace, without_company_a_prompt_has_the_whole_step)
 {
     struct hd_step_pace p = {0};
     cr_assert_eq(hd_pace_room(&p, 0, MOST), MOST);
+    p = (struct hd_step_pace){.alone_us = 1000, .rows = 100};
     cr_assert_eq(hd_pace_room(&p, 1, 3), 3);
     cr_assert_eq(hd_pace_room(&p, 1, 0), 0);
+    p = (struct hd_step_pace){0};
     step(&p, 0, MOST, 0, 50);
     cr_assert_eq(hd_pace_room(&p, 0, MOST), MOST);
 }
@@ -52,12 +91,13 @@ Test(pace, without_company_a_prompt_has_the_whole_step)
 Test(pace, one_slow_step_changes_little)
 {
     struct hd_step_pace p = {0};
-    for (int i = 0; i < 50; i++)
-        step(&p, 1, i % 2 ? 10 : 0, 10000, 500);
+    step(&p, 1, 0, 10000, 500);
+    for (int i = 0; i < 40; i++)
+        step(&p, 1, hd_pace_room(&p, 1, MOST), 10000, 500);
     size_t before = hd_pace_room(&p, 1, MOST);
-    step(&p, 1, 10, 10000000, 500);
+    step(&p, 1, before, 10000000, 500);
     cr_expect_geq(hd_pace_room(&p, 1, MOST) * 2, before);
     for (int i = 0; i < 50; i++)
-        step(&p, 1, i % 2 ? 10 : 0, 10000, 500);
+        step(&p, 1, hd_pace_room(&p, 1, MOST), 10000, 500);
     cr_expect_geq(hd_pace_room(&p, 1, MOST) + 3, before);
 }
