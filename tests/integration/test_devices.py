@@ -3,12 +3,18 @@
 One is slow and plain (tests/device); only hydac-worker-reference has it. Another is whatever OpenCL
 driver this machine has; without one its tests are skipped."""
 
+import os
 import signal
+import sys
 
 import pytest
 
 import cluster
 from prompts import prompt
+
+FIXTURES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fixtures")
+sys.path.insert(0, os.path.join(FIXTURES, "families"))
+import fp8  # noqa: E402  (beside its like)
 
 REQUESTS = [
     (prompt(40, 1), 24, {}),
@@ -64,6 +70,55 @@ def test_one_takes_over_from_the_other(daemons, of_one_cpu, first, then):
     c.signal("w1", signal.SIGKILL)
     assert stream.finish().tokens == of_one_cpu[0]
     assert c.worker("w2")["heads"]
+
+
+# What a device has to do beside a Llama's: experts with sinks, experts with rows that have a tail,
+# angles that depend on the length, attention that grows, heads of no multiple of 16 values, caps.
+FAMILIES = ["tiny-olmoe", "tiny-qwen3moe", "tiny-long", "tiny-mistral3", "tiny-head24", "tiny-gemma2"]
+BOTH_WAYS = [("tiny-gpt-oss", "opencl", "cpu")] + [(s, "cpu", "opencl") for s in FAMILIES + ["tiny-gpt-oss"]]
+LONG = (prompt(70, 51), 40, {})
+
+
+@pytest.mark.parametrize("shape, first, then", BOTH_WAYS)
+def test_each_family_is_taken_over(daemons, synth, shape, first, then):
+    path, (p, n, o) = synth(shape, "q4_0" if shape == "tiny-qwen3moe" else "q8_0"), LONG
+    one = daemons(path)
+    one.start_all(1)
+    want = one.client.complete(p, n, **o).tokens
+    c = daemons(path, leader_args=["--cluster.min_workers=2"])
+    c.start_devices((first, then))
+    stream = c.client.stream(p, n, **o)
+    stream.read_tokens(n // 4)
+    c.signal("w1", signal.SIGKILL)
+    assert stream.finish().tokens == want
+    assert c.worker("w2")["heads"]
+
+
+def equal_bits(daemons, path):
+    """Of all half-steps of a CPU and an OpenCL device, each computed by the other as well."""
+    c = daemons(path, leader_args=["--cluster.min_workers=2", ALL_AUDITED])
+    c.start_devices(("cpu", "opencl"))
+    c.client.complete(*LONG[:2])
+    c.until_status(lambda s: s["integrity"]["audits"]["equal"] > 100, "audits are answered")
+    audits = c.status()["integrity"]["audits"]
+    assert (audits["unequal"], audits["undecided"]) == (0, 0)
+
+
+@pytest.mark.parametrize("dtype", ["q2_k", "q6_k", "iq3_s", "mxfp4"])
+def test_packed_types(daemons, synth, dtype):
+    equal_bits(daemons, synth("tiny-256", dtype))
+
+
+@pytest.mark.parametrize("name", ["phi3-block", "experts-row"])
+def test_fp8(daemons, tmp_path, name):
+    fp8.write(str(tmp_path / "model"), name, False)
+    said = []
+    for device in ("cpu", "opencl"):
+        cluster.need_devices((device,))
+        c = daemons(str(tmp_path / "model"))
+        c.start_devices((device,))
+        said.append(c.client.complete([i % 60 for i in LONG[0]], LONG[1]).tokens)
+    assert said[0] == said[1]
 
 
 @pytest.mark.parametrize("device", ["reference", "opencl"])

@@ -76,7 +76,7 @@ static bool alloc_scratch(struct hd_compute *c)
     c->offset = scratch_new(rows, 1, sizeof *c->offset);
     c->unit = scratch_new(largest(heads, c->units.ffn_blocks, 1), 1, sizeof *c->unit);
     c->thread_scratch = scratch_new(c->threads, c->scratch_floats, sizeof *c->thread_scratch);
-    return alloc_q8(c) && hd_picks_init(c) && hd_parts_init(c) && c->blocks && c->q && c->k &&
+    return alloc_q8(c) && hd_picked_init(c) && hd_parts_init(c) && c->blocks && c->q && c->k &&
            c->v && c->attended && c->hidden && c->sum && c->narrow && has_compact && c->is_bad &&
            c->is_wide && c->bad && c->wide && c->offset && c->unit && c->thread_scratch;
 }
@@ -132,7 +132,7 @@ void hd_compute_free(struct hd_compute *c)
     free(c->offset);
     free(c->unit);
     free(c->blocks);
-    hd_picks_deinit(c);
+    hd_picked_deinit(c);
     hd_parts_deinit(c);
     free(c->thread_scratch);
     free(c);

@@ -7,6 +7,7 @@
 
 #include "worker/answer.h"
 #include "worker/cpu/compute.h"
+#include "worker/picks.h"
 #include "common/math/product.h"
 
 #define ROW_TILE 64 /* rows of a work item: its inputs and outputs stay in the L2 cache */
@@ -28,14 +29,6 @@ struct unit_input {
     const struct hd_weights *w; /* [dim][inputs] */
     struct hd_operand rows;
     struct hd_share of; /* which rows of the step these are */
-};
-
-/* Which rows want which experts. */
-struct hd_picks {
-    size_t *first;  /* [n_experts + 1]: expert e has entries first[e] .. first[e + 1] - 1 */
-    uint32_t *row;  /* [max_rows * n_used], ascending for each expert */
-    float *weight;  /* likewise */
-    uint8_t *input; /* likewise: the inputs of those rows, side by side as products take them */
 };
 
 /* A row of a head whose attention is computed by segments (attend.c). */
@@ -78,7 +71,8 @@ struct hd_compute {
     uint8_t *is_bad;       /* [max_rows] */
     uint8_t *is_wide;      /* [max_rows] */
     uint32_t *bad, *wide;  /* [max_rows]: row numbers */
-    struct hd_picks picks; /* empty without experts */
+    struct hd_picks picks; /* empty without experts, of which ... */
+    uint8_t *picked;       /* ... these are the rows' inputs, side by side as products take them */
     struct hd_parts parts;
     struct ffn_unit *blocks; /* [ffn_blocks]: of the half-step in hand */
     size_t *offset;          /* [max_rows]: where a row of logits begins in the payload */
@@ -117,12 +111,12 @@ struct ffn_unit {
 /* picks.c: the inputs of rows by expert; without experts those of the step. Bytes of a row as
  * products take it. */
 size_t hd_operand_bytes(const struct hd_compute *c);
-bool hd_picks_init(struct hd_compute *c);
-void hd_picks_deinit(struct hd_compute *c);
-struct hd_operand hd_picks_take(struct hd_compute *c, const struct hd_rows *rows);
+bool hd_picked_init(struct hd_compute *c);
+void hd_picked_deinit(struct hd_compute *c);
+struct hd_operand hd_picked_take(struct hd_compute *c, const struct hd_rows *rows);
 /* Which rows an expert computes, and where the first of them is in the inputs. */
-struct hd_share hd_picks_of(const struct hd_compute *c, const struct hd_rows *rows, uint32_t expert,
-                            size_t *input);
+struct hd_share hd_picked_of(const struct hd_compute *c, const struct hd_rows *rows,
+                             uint32_t expert, size_t *input);
 
 /* attend.c */
 bool hd_parts_init(struct hd_compute *c);

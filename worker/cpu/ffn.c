@@ -20,7 +20,7 @@ static size_t list_blocks(struct hd_compute *c, const struct hd_half_task *work,
     for (size_t i = 0; i < work->units.n; i++) {
         uint32_t unit = work->units.list[i];
         struct ffn_unit u = {.hidden = hidden};
-        u.of = hd_picks_of(c, work->rows, unit % c->units.experts, &u.input);
+        u.of = hd_picked_of(c, work->rows, unit % c->units.experts, &u.input);
         if (u.of.n == 0)
             continue;
         u.w = hd_cpu_ffn(hd_cpu_weights(work->from.weights), unit, work->layer);
@@ -112,7 +112,7 @@ static struct unit_input down_of(const struct reduction *r, size_t slot)
 int hd_compute_ffn(struct hd_compute *c, const struct hd_half_task *work,
                    struct hd_half_output *out, struct hd_error *err)
 {
-    struct ffn_job j = {.c = c, .in = hd_picks_take(c, work->rows)};
+    struct ffn_job j = {.c = c, .in = hd_picked_take(c, work->rows)};
     size_t rows, blocks = list_blocks(c, work, &rows);
     size_t groups = (c->units.ffn_width + HD_GROUP - 1) / HD_GROUP;
     *out = (struct hd_half_output){0};

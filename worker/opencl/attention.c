@@ -10,7 +10,10 @@
 #define HAS_Q_NORM   8
 #define HAS_K_NORM   16
 #define HAS_Q        32
-#define HAS_ROPE     64
+#define HAS_Q_WHOLE  64
+#define HAS_K_WHOLE  128
+#define HAS_SINKS    256
+#define NOT_ROTATED  UINT32_MAX
 #define FINISH_ITEMS 64
 #define ATTEND_ITEMS 128
 
@@ -20,42 +23,44 @@ struct finishing {
     uint32_t places, heads; /* where in the inputs */
     size_t units, rows, stride;
     size_t k_at, v_at; /* floats of y */
-    uint32_t has, layer;
+    uint32_t has;
     size_t n_flags;
 };
-
-static const cl_mem *weight_slabs(const struct hd_device_weights *w)
-{
-    return ((const struct hd_cl_weights *)(const void *)w)->heap.slabs.slab;
-}
 
 /* ---- Vectors of heads ----*/
 
 static struct hd_cl_head head_of(const struct hd_device_weights *w, struct hd_piece_at at,
                                  uint32_t *has)
 {
-    struct hd_cl_head h = {
-        .q_bias = hd_cl_part_of(w, at, HD_SLOT_Q_BIAS).at,
-        .k_bias = hd_cl_part_of(w, at, HD_SLOT_K_BIAS).at,
-        .v_bias = hd_cl_part_of(w, at, HD_SLOT_V_BIAS).at,
-        .q_norm = hd_cl_part_of(w, at, HD_SLOT_Q_NORM).at,
-        .k_norm = hd_cl_part_of(w, at, HD_SLOT_K_NORM).at,
+    struct hd_cl_head h;
+    const struct {
+        enum hd_slot_id slot;
+        uint64_t *to;
+        uint32_t has;
+    } all[] = {
+        {HD_SLOT_Q_BIAS, &h.q_bias, HAS_Q_BIAS},
+        {HD_SLOT_K_BIAS, &h.k_bias, HAS_K_BIAS},
+        {HD_SLOT_V_BIAS, &h.v_bias, HAS_V_BIAS},
+        {HD_SLOT_Q_NORM, &h.q_norm, HAS_Q_NORM},
+        {HD_SLOT_K_NORM, &h.k_norm, HAS_K_NORM},
+        {HD_SLOT_Q_WHOLE_NORM, &h.q_whole, HAS_Q_WHOLE},
+        {HD_SLOT_K_WHOLE_NORM, &h.k_whole, HAS_K_WHOLE},
+        {HD_SLOT_SINKS, &h.sinks, HAS_SINKS},
     };
-    *has |= (h.q_bias != HD_CL_NOWHERE ? HAS_Q_BIAS : 0) |
-            (h.k_bias != HD_CL_NOWHERE ? HAS_K_BIAS : 0) |
-            (h.v_bias != HD_CL_NOWHERE ? HAS_V_BIAS : 0) |
-            (h.q_norm != HD_CL_NOWHERE ? HAS_Q_NORM : 0) |
-            (h.k_norm != HD_CL_NOWHERE ? HAS_K_NORM : 0);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        *all[i].to = hd_cl_part_of(w, at, all[i].slot).at;
+        *has |= *all[i].to != HD_CL_NOWHERE ? all[i].has : 0;
+    }
     return h;
 }
 
 static cl_int gather_vectors(struct hd_opencl *o, const struct finishing *f)
 {
-    size_t n = (o->s.n_rep + 4) * o->s.head_dim;
+    size_t n = hd_cl_vectors(o->s.n_rep, o->s.head_dim);
     struct hd_cl_launch l = {o->cl, &o->programs.gather_vectors, 0, CL_SUCCESS};
-    if (!(f->has & (HAS_Q_BIAS | HAS_K_BIAS | HAS_V_BIAS | HAS_Q_NORM | HAS_K_NORM)))
+    if (!(f->has & ~(uint32_t)HAS_Q))
         return CL_SUCCESS;
-    hd_cl_put_slabs(&l, weight_slabs(f->stores->weights));
+    hd_cl_put_slabs(&l, hd_cl_slabs_of(f->stores->weights));
     hd_cl_put_buffer(&l, o->in_at);
     hd_cl_put_u32(&l, f->heads);
     hd_cl_put_buffer(&l, o->vectors);
@@ -68,18 +73,16 @@ static cl_int gather_vectors(struct hd_opencl *o, const struct finishing *f)
 static void put_finish(struct hd_opencl *o, const struct finishing *f, struct hd_cl_launch *l)
 {
     const struct hd_model *m = o->base.o.model;
-    enum hd_layer_rope rope = m->layers[f->layer].rope;
     hd_cl_put_buffer(l, o->y);
     hd_cl_put_u32(l, f->k_at);
     hd_cl_put_u32(l, f->v_at);
     hd_cl_put_buffer(l, o->vectors);
     hd_cl_put_buffer(l, o->angles_at);
     hd_cl_put_u32(l, m->rope_sets * o->s.head_dim);
-    hd_cl_put_u32(l, rope != HD_LAYER_ROPE_NONE ? rope : 0);
     hd_cl_put_u32(l, f->stride);
     hd_cl_put_u32(l, o->s.n_rep);
     hd_cl_put_u32(l, o->s.head_dim);
-    hd_cl_put_u32(l, f->has | (rope != HD_LAYER_ROPE_NONE ? HAS_ROPE : 0));
+    hd_cl_put_u32(l, f->has);
     hd_cl_put_f32(l, m->shape.norm_eps);
     hd_cl_put_u32(l, o->s.f16);
     hd_cl_put_u32(l, hd_cl_kv(f->stores->kv)->pool.block_bytes);
@@ -110,6 +113,22 @@ static cl_int seal_rows(struct hd_opencl *o, const struct finishing *f)
     hd_cl_put_u32(&l, kv->pool.block_bytes);
     hd_cl_put_local(&l, 2 * kv->row_bytes);
     return hd_cl_go(&l, 32, f->rows, f->units, 1);
+}
+
+/* What a row is finished with; x: its input, whose last bytes say a part of it. */
+static struct hd_cl_place place_of(const struct hd_opencl *o, uint32_t layer, uint32_t position,
+                                   const uint8_t *x)
+{
+    const struct hd_model *m = o->base.o.model;
+    struct hd_row_tail tail = hd_model_tail(m, x, o->s.row_bytes);
+    enum hd_layer_rope rope = hd_model_rope_set(m, layer, &tail);
+    return (struct hd_cl_place){
+        .position = position,
+        .set = rope == HD_LAYER_ROPE_NONE ? NOT_ROTATED : (uint32_t)rope,
+        .scale = hd_model_attention_scale(m, position),
+        .q_scale = tail.q_scale,
+        .k_scale = tail.k_scale,
+    };
 }
 
 /* ---- The half ----*/
@@ -169,12 +188,11 @@ static uint32_t *place_head(const struct attention *a, size_t slot, struct hd_cl
             memcpy(next, lane->block, n * sizeof *next);
             next += n;
         }
-        places[i] = (struct hd_cl_place){
-            .block = lane->block[p / HD_ATTN_BLOCK],
-            .position = p,
-            .list = first[s],
-            .store = t->fresh[slot * t->rows->n + i],
-        };
+        places[i] =
+            place_of(a->o, t->layer, p, (const uint8_t *)t->rows->x + i * a->o->s.row_bytes);
+        places[i].block = lane->block[p / HD_ATTN_BLOCK];
+        places[i].list = first[s];
+        places[i].store = t->fresh[slot * t->rows->n + i];
     }
     return next;
 }
@@ -262,7 +280,6 @@ static cl_int attend(const struct attention *a)
     hd_cl_put_buffer(&l, o->s.q8 ? o->y_q : o->y);
     hd_cl_put_buffer(&l, o->s.q8 ? o->y_d : o->y);
     hd_cl_put_u32(&l, heads);
-    hd_cl_put_f32(&l, m->block.attention_scale);
     hd_cl_put_f32(&l, cap);
     hd_cl_put_f32(&l, cap > 0 ? 1.0f / cap : 0);
     hd_cl_put_u32(&l, m->layers[a->task->layer].window);
@@ -282,14 +299,14 @@ static cl_int attend(const struct attention *a)
 static cl_int submit(const struct attention *a)
 {
     struct hd_opencl *o = a->o;
-    const cl_mem *slabs = weight_slabs(a->task->from.weights);
+    const cl_mem *slabs = hd_cl_slabs_of(a->task->from.weights);
     size_t rows = a->task->rows->n;
     cl_int rc = hd_cl_in_send(o);
     if (rc != CL_SUCCESS)
         return rc;
     struct hd_cl_operand x = hd_cl_inputs(o, &a->in, &rc);
     if (rc == CL_SUCCESS)
-        rc = hd_cl_project(o, &a->project, slabs, &x);
+        rc = hd_cl_project(o, &a->project, slabs, &x, o->y);
     if (rc == CL_SUCCESS)
         rc = gather_vectors(o, &a->f);
     if (rc == CL_SUCCESS && !a->finishes)
@@ -327,7 +344,6 @@ int hd_cl_attention(struct hd_opencl *o, const struct hd_half_task *t, struct hd
                              .stride = o->s.stride,
                              .k_at = o->s.heads * o->s.stride * o->s.width,
                              .has = HAS_Q,
-                             .layer = t->layer,
                              .n_flags = o->travels_at / sizeof(uint32_t)};
     a.f.v_at = a.f.k_at + o->s.heads * o->s.stride * o->s.head_dim;
     int rc = hd_cl_angles(o, end, err);
@@ -364,13 +380,12 @@ int hd_cl_attention(struct hd_opencl *o, const struct hd_half_task *t, struct hd
 static int rows_at_once(struct hd_opencl *o, const struct hd_device_stores *to,
                         const struct hd_kv_work *list, size_t n)
 {
-    size_t hd = o->s.head_dim, row0 = 0, dim = o->s.dim;
+    size_t hd = o->s.head_dim, row0 = 0, stride = hd_cl_input_stride(o);
     struct finishing f = {.stores = to,
                           .units = n,
                           .rows = HD_CL_ROWS,
                           .stride = HD_CL_ROWS,
-                          .v_at = HD_CL_LIST_ITEMS * HD_CL_ROWS * hd,
-                          .layer = list[0].at.layer};
+                          .v_at = HD_CL_LIST_ITEMS * HD_CL_ROWS * hd};
     struct hd_cl_part *part = o->part[0];
     struct hd_cl_matrix *matrix = o->matrix[0];
     struct hd_cl_plan plan;
@@ -395,7 +410,7 @@ static int rows_at_once(struct hd_opencl *o, const struct hd_device_stores *to,
         for (unsigned v = 0; v < 2; v++) {
             part[2 * i + v] = hd_cl_part_of(to->weights, piece, v ? HD_SLOT_V : HD_SLOT_K);
             matrix[2 * i + v] = (struct hd_cl_matrix){
-                .x = (uint32_t)(o->s.q8 ? row0 * dim / 4 : x / sizeof(float) + row0 * dim),
+                .x = (uint32_t)((o->s.q8 ? 0 : x / sizeof(float)) + row0 * stride),
                 .d = (uint32_t)row0,
                 .y = (uint32_t)((v ? f.v_at : 0) + i * HD_CL_ROWS * hd),
                 .y_stride = (uint32_t)hd,
@@ -403,8 +418,10 @@ static int rows_at_once(struct hd_opencl *o, const struct hd_device_stores *to,
         }
         for (size_t r = 0; r < w->n; r++) {
             uint32_t p = w->position + (uint32_t)r;
-            places[i * HD_CL_ROWS + r] = (struct hd_cl_place){
-                .block = lane->block[p / HD_ATTN_BLOCK], .position = p, .store = 1};
+            struct hd_cl_place *at_row = &places[i * HD_CL_ROWS + r];
+            *at_row = place_of(o, w->at.layer, p, w->x + r * o->s.row_bytes);
+            at_row->block = lane->block[p / HD_ATTN_BLOCK];
+            at_row->store = 1;
         }
         row0 += (w->n + 7) / 8 * 8;
     }
@@ -414,7 +431,7 @@ static int rows_at_once(struct hd_opencl *o, const struct hd_device_stores *to,
     if (code == CL_SUCCESS)
         in = hd_cl_inputs(o, &(struct hd_cl_input){.rows = row0, .at = x}, &code);
     if (code == CL_SUCCESS)
-        code = hd_cl_project(o, &plan, weight_slabs(to->weights), &in);
+        code = hd_cl_project(o, &plan, hd_cl_slabs_of(to->weights), &in, o->y);
     if (code == CL_SUCCESS)
         code = gather_vectors(o, &f);
     if (code == CL_SUCCESS)
@@ -426,7 +443,6 @@ static int rows_at_once(struct hd_opencl *o, const struct hd_device_stores *to,
     return code == CL_SUCCESS ? 0 : hd_cl_fail(o->cl, code, "rows of a list", NULL);
 }
 
-/* Items of one layer go together: it says whether rows are rotated, and by which angles. */
 int hd_cl_rows(struct hd_opencl *o, const struct hd_device_stores *to,
                const struct hd_kv_work *list, size_t n)
 {
@@ -435,11 +451,7 @@ int hd_cl_rows(struct hd_opencl *o, const struct hd_device_stores *to,
         if (list[i].position + list[i].n > end)
             end = list[i].position + (uint32_t)list[i].n;
     int rc = hd_cl_angles(o, end, NULL);
-    for (size_t i = 0, k; i < n && rc == 0; i += k) {
-        for (k = 1; k < HD_CL_LIST_ITEMS && i + k < n; k++)
-            if (list[i + k].at.layer != list[i].at.layer)
-                break;
-        rc = rows_at_once(o, to, list + i, k);
-    }
+    for (size_t i = 0; i < n && rc == 0; i += HD_CL_LIST_ITEMS)
+        rc = rows_at_once(o, to, list + i, n - i < HD_CL_LIST_ITEMS ? n - i : HD_CL_LIST_ITEMS);
     return rc;
 }

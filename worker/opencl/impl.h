@@ -6,6 +6,7 @@
 #include "worker/cpu/rope.h"
 #include "worker/device.h"
 #include "worker/opencl/program.h"
+#include "worker/picks.h"
 
 /* ---- Weights ----*/
 
@@ -31,6 +32,10 @@ struct hd_cl_weights {
     size_t layers[HD_UNIT_KINDS]; /* ... and how many a unit has */
 };
 
+static inline const cl_mem *hd_cl_slabs_of(const struct hd_device_weights *w)
+{
+    return ((const struct hd_cl_weights *)(const void *)w)->heap.slabs.slab;
+}
 int hd_cl_weights_new(struct hd_device *d, struct hd_device_weights **out);
 void hd_cl_weights_free(struct hd_device_weights *w);
 int hd_cl_load(struct hd_device_weights *w, struct hd_piece_at at, const uint8_t *bytes);
@@ -91,14 +96,24 @@ struct hd_cl_matrix {
     uint32_t y_stride, unused, groups, group_bytes, outputs, inputs, x, d, y, rows;
 };
 struct hd_cl_place {
-    uint32_t block, position, list, store;
+    uint32_t block, position, list, store, set;
+    float scale, q_scale, k_scale;
 };
 struct hd_cl_head {
-    uint64_t q_bias, k_bias, v_bias, q_norm, k_norm;
+    uint64_t q_bias, k_bias, v_bias, q_norm, k_norm, q_whole, k_whole, sinks;
 };
-struct hd_cl_biases {
+/* Floats of a head's vectors, side by side. */
+static inline size_t hd_cl_vectors(size_t n_rep, size_t head_dim)
+{
+    return (2 * n_rep + 5) * head_dim + n_rep;
+}
+struct hd_cl_block {
     uint64_t gate, up;
-    uint32_t width, q8; /* q8: down takes quants */
+    uint32_t width, q8, first, rows; /* q8: down takes quants */
+};
+struct hd_cl_term {
+    uint32_t at;
+    float weight;
 };
 
 #define HD_CL_ROWS       64 /* rows that a work-group may read: what rows are rounded up to */
@@ -111,9 +126,21 @@ struct hd_cl_shape {
     size_t row_bytes, sum_bytes; /* as they travel */
     size_t stride;               /* max_rows, rounded up */
     size_t input_rows;           /* room for prepared inputs */
+    size_t hidden_rows;          /* of all FFN blocks */
+    size_t picked_rows;          /* of experts' inputs; 0: the model has none */
+    size_t given_rows;           /* of what blocks of experts give, at a time */
     size_t logit_rows;           /* of one launch */
     size_t heads_at_once;        /* query heads of a work-group */
     bool q8, f16;
+};
+
+/* A block that rows of an FFN half want. */
+struct hd_cl_wanted {
+    struct hd_piece_at at;
+    uint32_t input;       /* its first row of the inputs */
+    uint32_t first, rows; /* its rows of hidden */
+    const uint32_t *row;  /* with experts: which rows of the step they are ... */
+    const float *weight;  /* ... and what each is multiplied with */
 };
 
 struct hd_opencl {
@@ -140,6 +167,13 @@ struct hd_opencl {
     size_t travels_at;          /* bytes: in `result` */
     struct hd_cl_part *part[2]; /* [most matrices of a launch]: while it is planned */
     struct hd_cl_matrix *matrix[2];
+    struct hd_cl_wanted *wanted; /* [ffn_blocks]: of the FFN half in hand */
+    struct hd_picks picks;       /* and the following: empty without experts */
+    uint32_t *input_of;          /* [experts]: where the rows of each begin in ... */
+    cl_mem picked, picked_d;     /* ... the inputs [picked_rows][dim], scales as in x_d */
+    cl_mem given;                /* floats [given_rows][dim] */
+    struct hd_cl_round *rounds;  /* [most_rounds] */
+    size_t most_rounds;
     uint32_t *lists; /* [2][max_rows]: of the last answer */
     size_t *offsets; /* [max_rows]: of logits */
     uint8_t *is_bad; /* [2][max_rows] */
@@ -184,7 +218,7 @@ struct hd_cl_plan {
 };
 void hd_cl_plan(struct hd_opencl *o, const struct hd_cl_jobs *jobs, struct hd_cl_plan *plan);
 cl_int hd_cl_project(struct hd_opencl *o, const struct hd_cl_plan *plan, const cl_mem *slabs,
-                     const struct hd_cl_operand *x);
+                     const struct hd_cl_operand *x, cl_mem y);
 /* The sum over units, of those that take quants and of those that take floats. */
 struct hd_cl_sum {
     const struct hd_cl_plan *q8, *f32;
@@ -206,11 +240,53 @@ struct hd_cl_input {
     bool ready;    /* prepared */
     uint32_t x, d; /* where matrices find the first row */
 };
+/* From a row to the next: words of quants, or floats, behind which there may be something. */
+static inline size_t hd_cl_input_stride(const struct hd_opencl *o)
+{
+    return o->s.q8 ? o->s.dim / 4 : o->s.row_bytes / sizeof(float);
+}
 #define HD_CL_FEW 8 /* rows that the host prepares: a launch takes longer */
 size_t hd_cl_input_bytes(const struct hd_opencl *o, size_t rows);
 void hd_cl_add_input(struct hd_opencl *o, const void *x, size_t rows, struct hd_cl_input *in);
 /* Behind hd_cl_in_send: prepares what is not, and says what products read. */
 struct hd_cl_operand hd_cl_inputs(struct hd_opencl *o, const struct hd_cl_input *in, cl_int *rc);
+
+/* ffn.c: an FFN half in the making. */
+struct hd_cl_ffn {
+    struct hd_opencl *o;
+    const struct hd_half_task *task;
+    size_t n;                /* of o->wanted */
+    size_t up_at;            /* floats of y */
+    size_t x, x_stride;      /* where matrices find row 0 of the inputs, and the next gathered */
+    uint32_t d;              /* likewise its scales */
+    uint32_t shifts, blocks; /* where in what a launch reads */
+    struct hd_cl_plan project;
+    uint64_t flops;
+    size_t picked, terms, rounds; /* experts: rows that are gathered; terms of all sums; rounds */
+    uint32_t rows_at;             /* which rows are gathered */
+};
+/* The last product of blocks [from, end) of o->wanted; in `given` they lie one behind the other. */
+struct hd_cl_down {
+    struct hd_cl_plan q8, f32;
+};
+void hd_cl_plan_down(struct hd_cl_ffn *f, size_t from, size_t end, struct hd_cl_down *down);
+cl_int hd_cl_project_down(struct hd_cl_ffn *f, const struct hd_cl_down *down);
+
+/* experts.c: sizes and memory of a conversation, then the parts of a half in their order. */
+struct hd_cl_round {
+    struct hd_cl_down down;
+    uint32_t first_at, terms_at;
+};
+void hd_cl_experts_shape(const struct hd_opencl *o, struct hd_cl_shape *s);
+int hd_cl_experts_init(struct hd_opencl *o);
+void hd_cl_experts_deinit(struct hd_opencl *o);
+void hd_cl_list_experts(struct hd_cl_ffn *f);
+/* Bytes of what a launch reads beside the rest. */
+size_t hd_cl_experts_bytes(const struct hd_cl_ffn *f);
+void hd_cl_plan_experts(struct hd_cl_ffn *f);
+struct hd_cl_operand hd_cl_gather(const struct hd_cl_ffn *f, const struct hd_cl_input *in,
+                                  const struct hd_cl_operand *x, cl_int *rc);
+cl_int hd_cl_add_experts(struct hd_cl_ffn *f);
 
 /* sums.c: the answer of a half that is a sum. */
 /* What nobody waits for is enqueued by `behind`, behind the copy of the answer; or NULL. */

@@ -31,7 +31,6 @@ static int launch(struct logits *l, struct hd_error *err)
 {
     struct hd_opencl *o = l->o;
     const struct hd_half_task *t = l->task;
-    const struct hd_cl_weights *w = (const struct hd_cl_weights *)(void *)t->from.weights;
     size_t units = t->units.n, row_bytes = o->s.row_bytes, width = units * o->s.vocab_width;
     struct hd_cl_plan plan;
     struct hd_cl_input in;
@@ -55,7 +54,7 @@ static int launch(struct logits *l, struct hd_error *err)
     if (code == CL_SUCCESS)
         x = hd_cl_inputs(o, &in, &code);
     if (code == CL_SUCCESS)
-        code = hd_cl_project(o, &plan, w->heap.slabs.slab, &x);
+        code = hd_cl_project(o, &plan, hd_cl_slabs_of(t->from.weights), &x, o->y);
     if (code == CL_SUCCESS)
         code = o->cl->call.EnqueueReadBuffer(o->cl->queue, o->y, CL_TRUE, 0,
                                              l->rows * width * sizeof(float), o->out.data, 0, NULL,

@@ -138,37 +138,19 @@ static int compile_products(struct hd_opencl *o, struct hd_error *err)
     return rc;
 }
 
-/* Some matrix is of this type: kernels/products.cl has one minimum for a block of activations, and
- * no FP8. */
-static bool has_type(const struct hd_model *m, enum hd_dtype type)
-{
-    bool has = false;
-    for (enum hd_slot_id slot = 0; slot < HD_SLOTS; slot++)
-        for (uint32_t l = 0; hd_slot_is_units(slot) && l < hd_slot_layers(m, slot); l++)
-            has = has || hd_slot_of(m, slot, l)->type == type;
-    return has;
-}
-
 /* What is not computed here yet is refused by name. */
 static int check_model(const struct hd_model *m, struct hd_error *err)
 {
-    static const uint64_t known = HD_SLOTS_NEEDED | HD_SLOT_BIT(HD_SLOT_Q_BIAS) |
-                                  HD_SLOT_BIT(HD_SLOT_K_BIAS) | HD_SLOT_BIT(HD_SLOT_V_BIAS) |
-                                  HD_SLOT_BIT(HD_SLOT_Q_NORM) | HD_SLOT_BIT(HD_SLOT_K_NORM) |
-                                  HD_SLOT_BIT(HD_SLOT_GATE_BIAS) | HD_SLOT_BIT(HD_SLOT_UP_BIAS);
-    const char *what = m->shape.n_experts > 0 ? "experts"
-                       : hd_model_has_tail(m) ? "norms over all heads, or RoPE that depends on a "
-                                                "sequence's length"
-                                              : NULL;
-    if (!what && m->block.activation != HD_ACTIVATION_SILU &&
-        m->block.activation != HD_ACTIVATION_GELU_TANH)
+    static const uint64_t known =
+        HD_SLOTS_NEEDED | HD_SLOT_BIT(HD_SLOT_Q_BIAS) | HD_SLOT_BIT(HD_SLOT_K_BIAS) |
+        HD_SLOT_BIT(HD_SLOT_V_BIAS) | HD_SLOT_BIT(HD_SLOT_Q_NORM) | HD_SLOT_BIT(HD_SLOT_K_NORM) |
+        HD_SLOT_BIT(HD_SLOT_Q_WHOLE_NORM) | HD_SLOT_BIT(HD_SLOT_K_WHOLE_NORM) |
+        HD_SLOT_BIT(HD_SLOT_SINKS) | HD_SLOT_BIT(HD_SLOT_GATE_BIAS) | HD_SLOT_BIT(HD_SLOT_UP_BIAS);
+    const char *what = NULL;
+    if (m->block.activation != HD_ACTIVATION_SILU &&
+        m->block.activation != HD_ACTIVATION_GELU_TANH &&
+        m->block.activation != HD_ACTIVATION_CLAMPED)
         what = "the activation";
-    if (!what && m->block.growth_from != 0)
-        what = "attention that grows with the position";
-    if (!what && has_type(m, HD_Q2_K))
-        what = "matrices of Q2_K";
-    if (!what && has_type(m, HD_F8_E4M3))
-        what = "matrices of FP8";
     for (enum hd_slot_id slot = 0; slot < HD_SLOTS && !what; slot++)
         if (hd_slot_is_units(slot) && hd_slot_layers(m, slot) > 0 && !(known & HD_SLOT_BIT(slot)))
             what = "all of its tensors";

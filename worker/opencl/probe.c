@@ -57,7 +57,7 @@ static double measure(struct probe *p)
     uint64_t begin = hd_now_us();
     for (unsigned i = 0; i <= PASSES || hd_now_us() - begin < PROBE_US; i++) {
         uint64_t start = hd_now_us();
-        if (hd_cl_project(p->o, &p->plan, slabs, &p->in) != CL_SUCCESS ||
+        if (hd_cl_project(p->o, &p->plan, slabs, &p->in, p->o->y) != CL_SUCCESS ||
             p->o->cl->call.Finish(p->o->cl->queue) != CL_SUCCESS)
             return 0;
         uint64_t us = hd_now_us() - start;

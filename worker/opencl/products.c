@@ -65,7 +65,7 @@ static enum hd_cl_product kernel_for(const struct hd_opencl *o, bool q8, size_t 
 }
 
 cl_int hd_cl_project(struct hd_opencl *o, const struct hd_cl_plan *plan, const cl_mem *slabs,
-                     const struct hd_cl_operand *x)
+                     const struct hd_cl_operand *x, cl_mem y)
 {
     cl_int rc = CL_SUCCESS;
     enum hd_cl_product kind = kernel_for(o, x->d != NULL, plan->rows);
@@ -81,7 +81,7 @@ cl_int hd_cl_project(struct hd_opencl *o, const struct hd_cl_plan *plan, const c
         hd_cl_put_buffer(&l, x->d ? x->d : x->x);
         hd_cl_put_u32(&l, x->x_stride);
         hd_cl_put_u32(&l, x->d_stride);
-        hd_cl_put_buffer(&l, o->y);
+        hd_cl_put_buffer(&l, y);
         if (kind == HD_CL_PROJECT_F32)
             rc = hd_cl_go(&l, F32_ITEMS, parts(form->most_groups, F32_GROUPS), form->n,
                           parts(plan->rows, FEW));
@@ -185,7 +185,7 @@ struct hd_cl_operand hd_cl_inputs(struct hd_opencl *o, const struct hd_cl_input 
 {
     size_t blocks = o->s.dim / HD_Q8_BLOCK;
     if (!o->s.q8)
-        return (struct hd_cl_operand){.x = o->in_at, .x_stride = o->s.dim};
+        return (struct hd_cl_operand){.x = o->in_at, .x_stride = hd_cl_input_stride(o)};
     if (in->ready)
         return (struct hd_cl_operand){o->in_at, o->in_at, o->s.dim / 4, HD_CL_FEW};
     struct hd_cl_launch l = {o->cl, &o->programs.prepare_rows, 0, CL_SUCCESS};

@@ -208,11 +208,6 @@ int hd_cl_programs_add(struct hd_cl_programs *p, enum hd_pack_id form, struct hd
     int rc = 0;
     if (p->products[form])
         return 0;
-    if (f.has_min && f.span < 32)
-        return hd_fail(err, HD_E_UNSUPPORTED,
-                       "minima for 16 weights each (Q2_K) are not computed by OpenCL devices yet");
-    if (f.is_float == HD_PACK_F8)
-        return hd_fail(err, HD_E_UNSUPPORTED, "FP8 is not computed by OpenCL devices yet");
     device_options(p->cl, &s);
     size_t at = strlen(s.options);
     snprintf(s.options + at, sizeof s.options - at,

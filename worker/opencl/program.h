@@ -17,6 +17,8 @@
     X(attention)                                                                                   \
     X(prepare_rows)                                                                                \
     X(activate)                                                                                    \
+    X(gather_rows)                                                                                 \
+    X(add_terms)                                                                                   \
     X(compact)                                                                                     \
     X(single_values)                                                                               \
     X(store_values)                                                                                \

@@ -105,7 +105,7 @@ static void product(const struct hd_weights *w, size_t g0, size_t g1, struct hd_
     if (now->rc == 0)
         note(hd_cl_in_send(&now->o));
     if (now->rc == 0)
-        note(hd_cl_project(&now->o, &plan, slabs, &x));
+        note(hd_cl_project(&now->o, &plan, slabs, &x, now->o.y));
     if (all)
         get(now->o.y, all, rows * outputs * sizeof *all);
     for (size_t r = 0; all && r < rows; r++)
@@ -246,9 +246,10 @@ static void sum_encode(const int32_t *sum, size_t n, void *row)
 
 /* ---- Single values ----*/
 
-enum { EXP, SILU, GELU, CAP };
+enum { EXP, SILU, GELU, CAP, CLAMPED };
 
-static void single(uint32_t which, const float *a, const float *b, float with, float *out, size_t n)
+static void single(uint32_t which, const float *a, const float *b, const float with[2], float *out,
+                   size_t n)
 {
     cl_mem y = room(n * sizeof *out);
     struct hd_cl_launch l = launch(&now->o.programs.single_values);
@@ -256,31 +257,39 @@ static void single(uint32_t which, const float *a, const float *b, float with, f
     hd_cl_put_buffer(&l, put(a, n * sizeof *a));
     hd_cl_put_buffer(&l, put(b, n * sizeof *b));
     hd_cl_put_buffer(&l, y);
-    hd_cl_put_f32(&l, with);
+    hd_cl_put_f32(&l, with[0]);
+    hd_cl_put_f32(&l, with[1]);
     note(hd_cl_go(&l, 1, n, 1, 1));
     get(y, out, n * sizeof *out);
     end();
 }
 
+static const float plain[2]; /* nothing more is needed */
+
 static void silu_mul(const float *gate, const float *up, float *out, size_t n)
 {
-    single(SILU, gate, up, 1, out, n);
+    single(SILU, gate, up, plain, out, n);
 }
 
 static void gelu_mul(const float *gate, const float *up, float *out, size_t n)
 {
-    single(GELU, gate, up, 1, out, n);
+    single(GELU, gate, up, plain, out, n);
+}
+
+static void clamped_mul(const float *gate, const float *up, struct hd_clamp c, float *out, size_t n)
+{
+    single(CLAMPED, gate, up, (const float[2]){c.alpha, c.limit}, out, n);
 }
 
 static void soft_cap(float *x, float cap, size_t n)
 {
-    single(CAP, x, x, cap, x, n);
+    single(CAP, x, x, (const float[2]){cap, 1.0f / cap}, x, n);
 }
 
 static float own_exp(float x)
 {
     float y;
-    single(EXP, &x, &x, 1, &y, 1);
+    single(EXP, &x, &x, plain, &y, 1);
     return y;
 }
 
@@ -318,7 +327,8 @@ static int fixed_add(int64_t *acc, const float *x, int shift, size_t n)
 
 #define HAS_Q_NORM 8 /* kernels/attention.cl */
 #define HAS_Q      32
-#define HAS_ROPE   64
+#define HAS_SINKS  256
+#define NO_ANGLES  UINT32_MAX
 
 /* kernels/attention.cl: FINISH_PARAMS. */
 struct finish {
@@ -334,7 +344,6 @@ static void put_finish(struct hd_cl_launch *l, cl_mem y, cl_mem vectors, cl_mem 
     hd_cl_put_buffer(l, vectors);
     hd_cl_put_buffer(l, cs);
     hd_cl_put_u32(l, f.head_dim);
-    hd_cl_put_u32(l, 0);
     hd_cl_put_u32(l, f.rows);
     hd_cl_put_u32(l, f.n_rep);
     hd_cl_put_u32(l, f.head_dim);
@@ -348,23 +357,24 @@ static void put_finish(struct hd_cl_launch *l, cl_mem y, cl_mem vectors, cl_mem 
 static void finish(const float *v, size_t n, const float *weight, float eps, const float *cs,
                    float *out)
 {
-    struct hd_cl_place place = {0};
-    float *vectors = calloc(5 * n, sizeof *vectors); /* q_norm is the fourth: n_rep is 1 */
+    struct hd_cl_place place = {.set = cs ? 0 : NO_ANGLES};
+    size_t n_vectors = hd_cl_vectors(1, n);
+    float *vectors = calloc(n_vectors, sizeof *vectors);
     if (!vectors) {
         now->rc = HD_E_NOMEM;
         return;
     }
     if (weight)
-        memcpy(vectors + 3 * n, weight, n * sizeof *weight);
+        memcpy(vectors + 4 * n, weight, n * sizeof *weight); /* q_norm is the fifth: n_rep is 1 */
     cl_mem y = put(v, n * sizeof *v), slabs[HD_CL_SLABS] = {y};
     struct hd_cl_launch l = launch(&now->o.programs.finish_rows);
     hd_cl_put_slabs(&l, slabs);
     hd_cl_put_buffer(&l, put(&place, sizeof place));
     hd_cl_put_u32(&l, 0);
-    put_finish(&l, y, put(vectors, 5 * n * sizeof *vectors), cs ? put(cs, n * sizeof *cs) : y,
+    put_finish(&l, y, put(vectors, n_vectors * sizeof *vectors), cs ? put(cs, n * sizeof *cs) : y,
                (struct finish){.n_rep = 1,
                                .head_dim = (uint32_t)n,
-                               .has = HAS_Q | (weight ? HAS_Q_NORM : 0) | (cs ? HAS_ROPE : 0),
+                               .has = HAS_Q | (weight ? HAS_Q_NORM : 0),
                                .rows = 1,
                                .eps = eps});
     hd_cl_put_buffer(&l, y);
@@ -398,6 +408,21 @@ static uint8_t *blocks_of(const struct hd_attention_args *a, size_t blocks, size
     return kv;
 }
 
+/* The vectors of a head that has sinks alone. */
+static cl_mem sinks_of(const struct hd_attention_args *a)
+{
+    size_t n = hd_cl_vectors(a->n_rep, a->head_dim);
+    float *vectors = calloc(n, sizeof *vectors);
+    cl_mem m = NULL;
+    if (vectors) {
+        memcpy(vectors + n - a->n_rep, a->sinks, a->n_rep * sizeof *vectors);
+        m = put(vectors, n * sizeof *vectors);
+    }
+    now->rc = vectors ? now->rc : HD_E_NOMEM;
+    free(vectors);
+    return m;
+}
+
 static void attention(const struct hd_attention_args *a)
 {
     enum { MOST = 64 };
@@ -414,7 +439,8 @@ static void attention(const struct hd_attention_args *a)
         return;
     }
     for (size_t r = 0; r < a->rows; r++) {
-        places[r].position = (uint32_t)(a->n_pos + r - 1);
+        places[r] = (struct hd_cl_place){
+            .position = (uint32_t)(a->n_pos + r - 1), .set = NO_ANGLES, .scale = a->scale};
         memcpy(q + r * n, a->q + r * a->q_stride, n * sizeof *q);
     }
     for (uint32_t b = 0; b < blocks; b++)
@@ -430,16 +456,16 @@ static void attention(const struct hd_attention_args *a)
     hd_cl_put_buffer(&l, now->o.in_at);
     hd_cl_put_u32(&l, places_at);
     hd_cl_put_u32(&l, list_at);
-    put_finish(&l, y, y, y,
+    put_finish(&l, y, a->sinks ? sinks_of(a) : y, y,
                (struct finish){.n_rep = (uint32_t)a->n_rep,
                                .head_dim = (uint32_t)a->head_dim,
                                .rows = (uint32_t)a->rows,
+                               .has = a->sinks ? HAS_SINKS : 0,
                                .f16 = a->kv_type == HD_KV_F16,
                                .block = (uint32_t)block});
     hd_cl_put_buffer(&l, y);
     hd_cl_put_buffer(&l, y);
     hd_cl_put_u32(&l, a->n_rep);
-    hd_cl_put_f32(&l, a->scale);
     hd_cl_put_f32(&l, a->cap);
     hd_cl_put_f32(&l, a->cap > 0 ? 1.0f / a->cap : 0);
     hd_cl_put_u32(&l, a->window);
@@ -474,6 +500,7 @@ static struct hd_kernels table_of(const struct hd_kernels *of_cpu)
     k.sum_encode = sum_encode;
     k.silu_mul = silu_mul;
     k.gelu_mul = gelu_mul;
+    k.clamped_mul = clamped_mul;
     k.soft_cap = soft_cap;
     k.rms_norm = rms_norm;
     k.exp = own_exp;

@@ -53,13 +53,16 @@ static void shape(struct hd_opencl *o)
     s->input_rows = larger(s->stride, HD_CL_LIST_ITEMS * HD_CL_ROWS + HD_CL_ROWS);
     s->logit_rows = s->stride < HD_CL_ROWS ? s->stride : HD_CL_ROWS;
     s->heads_at_once = heads_at_once(s->head_dim, s->n_rep);
+    s->hidden_rows = s->ffn_blocks * s->stride;
+    if (m->shape.n_experts > 0)
+        hd_cl_experts_shape(o, s);
 }
 
 /* Floats between the products of any half. */
 static size_t floats(const struct hd_cl_shape *s)
 {
     size_t attention = s->heads * s->stride * (s->width + 2 * s->head_dim);
-    size_t ffn = s->ffn_blocks * s->stride * 2 * s->ffn_width;
+    size_t ffn = s->hidden_rows * 2 * s->ffn_width;
     size_t logits = s->logit_rows * s->vocab_blocks * s->vocab_width;
     size_t list = HD_CL_LIST_ITEMS * HD_CL_ROWS * 2 * s->head_dim;
     return larger(larger(attention, ffn), larger(logits, list));
@@ -96,15 +99,19 @@ static void make_buffers(struct making *m)
     bool is_compact = o->base.sizes.wire == HD_WIRE_COMPACT;
     size_t flags = rounded(s->stride * sizeof(uint32_t), PAGE);
     size_t travels = rounded(s->stride * larger(s->sum_bytes, is_compact ? 0 : s->dim * 4), PAGE);
-    size_t last = s->stride * larger(s->heads * s->width, s->ffn_blocks * s->ffn_width);
+    size_t last = larger(s->stride * s->heads * s->width, s->hidden_rows * s->ffn_width);
     size_t logits = s->logit_rows * s->vocab_blocks * s->vocab_width * sizeof(float);
     o->travels_at = 2 * flags;
     o->x_q = make(m, s->q8 ? s->input_rows * s->dim : 0);
     o->x_d = make(m, s->q8 ? s->input_rows * s->dim / 32 * 8 : 0);
     o->y = make(m, floats(s) * sizeof(float));
-    o->vectors = make(m, larger(s->heads, HD_CL_LIST_ITEMS) * (s->n_rep + 4) * s->head_dim * 4);
+    o->vectors = make(m, larger(s->heads, HD_CL_LIST_ITEMS) * hd_cl_vectors(s->n_rep, s->head_dim) *
+                             sizeof(float));
     o->y_q = make(m, s->q8 ? last : 0);
     o->y_d = make(m, s->q8 ? last / 32 * 8 : 0);
+    o->picked = make(m, s->picked_rows * s->dim * (s->q8 ? 1 : sizeof(float)));
+    o->picked_d = make(m, s->q8 ? s->picked_rows * s->dim / 32 * 8 : 0);
+    o->given = make(m, s->given_rows * s->dim * sizeof(float));
     o->sum = make(m, s->stride * s->dim * sizeof(int64_t));
     o->result = make(m, o->travels_at + travels);
     o->bad = part(m, 0, flags);
@@ -128,11 +135,12 @@ int hd_cl_scratch_new(struct hd_opencl *o, struct hd_error *err)
         o->part[i] = calloc(3 * most, sizeof *o->part[i]);
         o->matrix[i] = calloc(3 * most, sizeof *o->matrix[i]);
     }
+    o->wanted = calloc(o->s.ffn_blocks, sizeof *o->wanted);
     o->lists = calloc(2 * rows, sizeof *o->lists);
     o->offsets = calloc(rows, sizeof *o->offsets);
     o->is_bad = calloc(2 * rows, 1);
-    if (!o->lists || !o->offsets || !o->is_bad || !o->part[0] || !o->part[1] || !o->matrix[0] ||
-        !o->matrix[1])
+    if (!o->wanted || !o->lists || !o->offsets || !o->is_bad || !o->part[0] || !o->part[1] ||
+        !o->matrix[0] || !o->matrix[1] || hd_cl_experts_init(o) < 0)
         return hd_fail(err, HD_E_NOMEM, "out of memory for steps of %zu rows", rows);
     make_buffers(&m);
     return m.rc;
@@ -140,9 +148,10 @@ int hd_cl_scratch_new(struct hd_opencl *o, struct hd_error *err)
 
 void hd_cl_scratch_free(struct hd_opencl *o)
 {
-    cl_mem *const all[] = {&o->angles_at, &o->in_at,   &o->x_q,    &o->x_d,   &o->y,
-                           &o->vectors,   &o->y_q,     &o->y_d,    &o->sum,   &o->bad,
-                           &o->wide,      &o->travels, &o->narrow, &o->result};
+    cl_mem *const all[] = {&o->angles_at, &o->in_at,   &o->x_q,    &o->x_d,    &o->y,
+                           &o->vectors,   &o->y_q,     &o->y_d,    &o->sum,    &o->bad,
+                           &o->wide,      &o->travels, &o->narrow, &o->result, &o->picked,
+                           &o->picked_d,  &o->given};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         hd_cl_release(o->cl, *all[i]);
         *all[i] = NULL;
@@ -157,6 +166,9 @@ void hd_cl_scratch_free(struct hd_opencl *o)
         o->part[i] = NULL;
         o->matrix[i] = NULL;
     }
+    hd_cl_experts_deinit(o);
+    free(o->wanted);
+    o->wanted = NULL;
     free(o->lists);
     free(o->offsets);
     free(o->is_bad);

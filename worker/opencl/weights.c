@@ -1,5 +1,6 @@
 /* weights.c - a piece is packed as for the CPU (worker/cpu/pack.h), and copied to the device's
  * memory matrix by matrix behind one another. */
+#include "common/model/arch.h"
 #include "worker/cpu/pack.h"
 #include "worker/opencl/impl.h"
 
@@ -7,9 +8,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#define SLABS_OF_MODEL                                                                             \
-    9 /* a slab has a ninth of the model: there are a few more slabs than that                     \
-       */
+#define SLABS_OF_MODEL 9 /* of HD_CL_SLABS: memory that was given back is cut up */
 
 static struct hd_cl_weights *of(const struct hd_device_weights *w)
 {
@@ -22,16 +21,36 @@ static struct hd_cl_piece *piece_of(const struct hd_device_weights *w, struct hd
     return &s->piece[s->first[at.kind] + at.unit * s->layers[at.kind] + at.layer];
 }
 
-/* About what all pieces take on the device. */
-static uint64_t bytes_of_model(const struct hd_device *d)
+/* What a cut takes once it is packed (worker/cpu/pack.h), which may be more than in the file. */
+static uint64_t bytes_of_cut(const struct hd_cut *c)
 {
-    uint64_t bytes = 0;
+    bool columns = hd_slots[c->slot].cut == HD_CUT_COLUMNS, vector = hd_slot_is_vector(c->slot);
+    size_t block = hd_dtype_block(c->t.type);
+    struct hd_tensor t = c->t;
+    struct hd_slice s = {.n_rows = columns ? t.rows : c->n_rows,
+                         .n_cols = columns  ? c->n_cols
+                                   : vector ? 1
+                                            : t.cols};
+    if (vector || s.n_cols % block != 0 || (columns && c->col0 % block != 0))
+        t.type = HD_F32;
+    uint64_t bytes = hd_weights_bytes(&t, &s);
+    return (bytes + HD_CL_ALIGN - 1) / HD_CL_ALIGN * HD_CL_ALIGN;
+}
+
+/* Of a slab: so that a few hold all pieces though the end of each fits none. */
+static uint64_t bytes_of_slab(const struct hd_device *d)
+{
+    uint64_t all = 0, largest = 0;
     for (size_t i = 0; i < hd_piece_count(d->o.model, &d->units); i++) {
         struct hd_cuts c =
             hd_piece_cuts(d->o.model, &d->units, hd_piece_nth(d->o.model, &d->units, i));
-        bytes += hd_piece_bytes(&c);
+        uint64_t bytes = 0;
+        for (unsigned k = 0; k < c.n; k++)
+            bytes += bytes_of_cut(&c.cut[k]);
+        all += bytes;
+        largest = bytes > largest ? bytes : largest;
     }
-    return bytes;
+    return all / SLABS_OF_MODEL + largest;
 }
 
 int hd_cl_weights_new(struct hd_device *d, struct hd_device_weights **out)
@@ -46,8 +65,7 @@ int hd_cl_weights_new(struct hd_device *d, struct hd_device_weights **out)
         w->layers[k] = k == HD_UNIT_VOCAB ? 1 : d->o.model->shape.n_layers;
     }
     w->piece = calloc(hd_piece_count(d->o.model, &d->units), sizeof *w->piece);
-    if (!w->piece || hd_cl_heap_init(&w->heap, hd_opencl(d)->cl,
-                                     bytes_of_model(d) / SLABS_OF_MODEL + HD_CL_ALIGN) < 0) {
+    if (!w->piece || hd_cl_heap_init(&w->heap, hd_opencl(d)->cl, bytes_of_slab(d)) < 0) {
         free(w->piece);
         free(w);
         return HD_E_NOMEM;

@@ -36,12 +36,33 @@ Test(opencl, gives_the_same_bytes)
         pair_expect_same(options[i], &hd_opencl_device);
 }
 
-/* Biases, norms of q and k, windows, caps, tanh-GELU, partial RoPE, scales. */
+/* Every type of GGUF files, as products of 8-bit rows and of floats, for few rows and for many. */
+Test(opencl, gives_the_same_bytes_for_each_type)
+{
+    static const enum hd_dtype types[] = {
+        HD_Q4_1,  HD_Q5_0,   HD_Q5_1,   HD_Q2_K,    HD_Q3_K,   HD_Q4_K,  HD_Q5_K,
+        HD_Q6_K,  HD_IQ1_S,  HD_IQ1_M,  HD_IQ2_XXS, HD_IQ2_XS, HD_IQ2_S, HD_IQ3_XXS,
+        HD_IQ3_S, HD_IQ4_NL, HD_IQ4_XS, HD_TQ1_0,   HD_TQ2_0,  HD_MXFP4, HD_NVFP4,
+    };
+    need_device();
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        pair_expect_same(
+            (struct rig_options){.shape = "tiny-256",
+                                 .type = types[i],
+                                 .activations = i % 4 ? HD_ACTIVATIONS_Q8 : HD_ACTIVATIONS_F32},
+            &hd_opencl_device);
+}
+
+/* Biases, norms of q and k, by head or of all, windows, caps, sinks, activations, partial RoPE,
+ * scales, experts, and what travels behind a row. */
 Test(opencl, gives_the_same_bytes_for_each_family)
 {
-    static const char *const shapes[] = {"tiny-biases", "tiny-qwen2",   "tiny-qwen3",
-                                         "tiny-phi3",   "tiny-gemma",   "tiny-gemma2",
-                                         "tiny-gemma3", "tiny-granite", "tiny-glm4"};
+    static const char *const shapes[] = {
+        "tiny-biases",  "tiny-qwen2",  "tiny-qwen3",   "tiny-phi3",     "tiny-gemma",
+        "tiny-gemma2",  "tiny-gemma3", "tiny-granite", "tiny-glm4",     "tiny-olmo2",
+        "tiny-long",    "tiny-head24", "tiny-mixtral", "tiny-qwen3moe", "tiny-gpt-oss",
+        "tiny-gpt-oss", "tiny-olmoe",  "tiny-cohere2", "tiny-mistral3",
+    };
     need_device();
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         pair_expect_same(

@@ -10,19 +10,28 @@ static __global uchar *block_at(uint block, uint block_bytes, SLAB_PARAMS)
     return at_address((ulong)(block >> 28) << 48 | offset, SLABS);
 }
 
-/* Finishes a head's vector with 16 lanes: v [head_dim] in memory plus its bias, normalised and
- * rotated, is left in `out`. All work-items of the group take part; those without a vector (here
- * false) only wait. */
-static void finish_vector(bool here, __global const float *v, __global const float *bias,
-                          __global const float *norm, __global const float *angles, float eps,
+/* What becomes of a head's vector; NULL: nothing. */
+struct finish {
+    __global const float *bias, *norm;
+    __global const float *whole; /* its part of a norm of all heads, ... */
+    float scale;                 /* ... which is of this size */
+    __global const float *angles;
+};
+
+/* Finishes a head's vector with 16 lanes: v [head_dim] in memory is left in `out`. All work-items of
+ * the group take part; those without a vector (here false) only wait. */
+static void finish_vector(bool here, __global const float *v, struct finish f, float eps,
                           uint head_dim, __local float *out, __local float *sums)
 {
     uint lane = get_local_id(0) % 16;
+    __global const float *norm = f.norm, *angles = f.angles;
     float square = 0.0f;
     for (uint i = lane; here && i < head_dim; i += 16) {
         float x = v[i];
-        if (bias)
-            x += bias[i];
+        if (f.bias)
+            x += f.bias[i];
+        if (f.whole)
+            x = x * f.scale * f.whole[i];
         out[i] = x;
         square = fma(x, x, square);
     }
@@ -53,7 +62,7 @@ static void put_value(__global uchar *row, uint f16, uint i, float v)
 
 /* What a head's vectors are: struct hd_cl_head. */
 struct head {
-    ulong q_bias, k_bias, v_bias, q_norm, k_norm;
+    ulong q_bias, k_bias, v_bias, q_norm, k_norm, q_whole, k_whole, sinks;
 };
 
 static __global const float *vector_at(ulong address, SLAB_PARAMS)
@@ -63,18 +72,28 @@ static __global const float *vector_at(ulong address, SLAB_PARAMS)
 
 /* Biases and norms lie in the weights' slabs, K/V in its own: a launch with the weights' copies
  * what it needs of them first (vectors), so that this one needs one set of slabs only.
- * vectors: [units][n_rep + 4][head_dim]: q_bias [n_rep], k_bias, v_bias, q_norm, k_norm. */
+ * vectors: [units], each of VECTORS floats: q_bias [n_rep][head_dim], then q_whole likewise, k_bias,
+ * v_bias, q_norm, k_norm, k_whole [head_dim], sinks [n_rep]. */
+#define VECTORS(n_rep, head_dim)       ((2 * (n_rep) + 5) * (head_dim) + (n_rep))
+#define VECTOR(n, n_rep, head_dim)     ((2 * (n_rep) + (n)) * (head_dim)) /* of k_bias and on */
+
 __kernel void gather_vectors(SLAB_PARAMS, __global const uchar *in, uint heads_at,
                              __global float *out, uint n_rep, uint head_dim)
 {
-    uint i = get_global_id(0), unit = get_global_id(1), which = i / head_dim;
-    if (which >= n_rep + 4)
+    uint i = get_global_id(0), unit = get_global_id(1), wide = n_rep * head_dim;
+    if (i >= VECTORS(n_rep, head_dim))
         return;
     struct head h = ((__global const struct head *)(in + heads_at))[unit];
-    uint n = which < n_rep ? 0 : which - n_rep + 1;
-    ulong at = n == 0 ? h.q_bias : n == 1 ? h.k_bias : n == 2 ? h.v_bias : n == 3 ? h.q_norm : h.k_norm;
+    const ulong narrow[6] = {h.k_bias, h.v_bias, h.q_norm, h.k_norm, h.k_whole, h.sinks};
+    ulong at = i < wide ? h.q_bias : h.q_whole;
+    uint first = i < wide ? 0 : wide;
+    if (i >= 2 * wide) {
+        uint n = min((i - 2 * wide) / head_dim, 5u);
+        at = narrow[n];
+        first = 2 * wide + n * head_dim;
+    }
     __global const float *from = vector_at(at, SLABS);
-    out[(ulong)unit * (n_rep + 4) * head_dim + i] = from ? from[n == 0 ? i : i % head_dim] : 0.0f;
+    out[(ulong)unit * VECTORS(n_rep, head_dim) + i] = from ? from[i - first] : 0.0f;
 }
 
 #define HAS_Q_BIAS 1
@@ -82,17 +101,19 @@ __kernel void gather_vectors(SLAB_PARAMS, __global const uchar *in, uint heads_a
 #define HAS_V_BIAS 4
 #define HAS_Q_NORM 8
 #define HAS_K_NORM 16
-#define HAS_Q      32 /* else only K and V: rows of a list */
-#define HAS_ROPE   64
+#define HAS_Q       32 /* else only K and V: rows of a list */
+#define HAS_Q_WHOLE 64
+#define HAS_K_WHOLE 128
+#define HAS_SINKS   256
 
 /* q: [units][row_stride][n_rep * head_dim], finished in place; k and v, behind it:
- * [units][row_stride][head_dim]. cs: [positions][sets][head_dim]; the host chooses the set. */
+ * [units][row_stride][head_dim]. cs: [positions][sets][head_dim]; a place says which set. */
 #define FINISH_PARAMS                                                                              \
     __global float *q, uint k_at, uint v_at, __global const float *vectors,                        \
-        __global const float *cs, uint angles_stride, uint set, uint row_stride, uint n_rep,       \
-        uint head_dim, uint has, float eps, uint f16, uint block_bytes
+        __global const float *cs, uint angles_stride, uint row_stride, uint n_rep, uint head_dim,  \
+        uint has, float eps, uint f16, uint block_bytes
 #define FINISH_ARGUMENTS                                                                           \
-    q, k_at, v_at, vectors, cs, angles_stride, set, row_stride, n_rep, head_dim, has, eps, f16,    \
+    q, k_at, v_at, vectors, cs, angles_stride, row_stride, n_rep, head_dim, has, eps, f16,         \
         block_bytes
 
 /* One row of one unit, by a work-group: teams of 16 take a vector each. scratch: head_dim floats for
@@ -105,30 +126,34 @@ static void finish_row(SLAB_PARAMS, struct place p, uint unit, uint row, FINISH_
     __global const float *k = q + k_at, *v = q + v_at, *none = 0;
     __local float *mine = scratch + team * head_dim;
     uint row_bytes = head_dim * (f16 ? 2 : 4);
-    vectors += (ulong)unit * (n_rep + 4) * head_dim;
+    vectors += (ulong)unit * VECTORS(n_rep, head_dim);
     __global const float *angles =
-        has & HAS_ROPE ? cs + (ulong)p.position * angles_stride + set * head_dim : 0;
+        p.set != ~0u ? cs + (ulong)p.position * angles_stride + p.set * head_dim : 0;
+    __global const float *narrow = vectors + VECTOR(0, n_rep, head_dim);
+    const struct finish of_k = {has & HAS_K_BIAS ? narrow : none,
+                                has & HAS_K_NORM ? narrow + 3 * head_dim : none,
+                                has & HAS_K_WHOLE ? narrow + 4 * head_dim : none, p.k_scale,
+                                angles};
     uint n = has & HAS_Q ? n_rep : 0;
     for (uint first = 0; first < n; first += teams) {
         uint r = first + team;
         __global float *qr = q + (at * n_rep + r) * head_dim;
-        finish_vector(r < n, qr, has & HAS_Q_BIAS ? vectors + r * head_dim : none,
-                      has & HAS_Q_NORM ? vectors + (n_rep + 2) * head_dim : none, angles, eps,
-                      head_dim, mine, sums);
+        const struct finish of_q = {has & HAS_Q_BIAS ? vectors + r * head_dim : none,
+                                    has & HAS_Q_NORM ? narrow + 2 * head_dim : none,
+                                    has & HAS_Q_WHOLE ? vectors + (n_rep + r) * head_dim : none,
+                                    p.q_scale, angles};
+        finish_vector(r < n, qr, of_q, eps, head_dim, mine, sums);
         for (uint i = l % 16; r < n && i < head_dim; i += 16)
             qr[i] = mine[i];
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    finish_vector(p.store && team == 0, k + at * head_dim,
-                  has & HAS_K_BIAS ? vectors + n_rep * head_dim : none,
-                  has & HAS_K_NORM ? vectors + (n_rep + 3) * head_dim : none, angles, eps, head_dim,
-                  mine, sums);
+    finish_vector(p.store && team == 0, k + at * head_dim, of_k, eps, head_dim, mine, sums);
     __global uchar *block = block_at(p.block, block_bytes, SLABS);
     uint in_block = p.position % POSITIONS;
     for (uint i = l; p.store && i < head_dim; i += get_local_size(0)) {
         float value = v[at * head_dim + i];
         if (has & HAS_V_BIAS)
-            value += vectors[(n_rep + 1) * head_dim + i];
+            value += narrow[head_dim + i];
         put_value(block + in_block * row_bytes, f16, i, scratch[i]); /* the first team's */
         put_value(block + (POSITIONS + in_block) * row_bytes, f16, i, value);
     }
@@ -222,6 +247,24 @@ static float load_1(__global const uchar *rows, uint f16, uint i)
     return f16 ? vload_half(i, (__global const half *)rows) : ((__global const float *)rows)[i];
 }
 
+/* q.k [head_dim] over 16 lanes. */
+static float score_of(__local const float *q, __global const uchar *k, uint f16, uint head_dim)
+{
+    float16 dot = (float16)(0.0f);
+    uint whole = head_dim % 16 == 0 ? head_dim : 0;
+    for (uint d = 0; d < whole; d += 16)
+        dot = fma(vload16(0, q + d), load_16(k, f16, d), dot);
+    for (uint d = whole; d < head_dim; d += 16) { /* such rows lie on no multiple of 16 bytes */
+        float of_q[16], of_k[16];
+        for (uint i = 0; i < 16; i++) {
+            of_q[i] = d + i < head_dim ? q[d + i] : 0.0f;
+            of_k[i] = d + i < head_dim ? load_1(k, f16, d + i) : 0.0f;
+        }
+        dot = fma(vload16(0, of_q), vload16(0, of_k), dot);
+    }
+    return fold(dot);
+}
+
 /* What a work-group's heads have of segments, as k_attention.c: of the one in hand, and of those
  * before it. */
 struct sums {
@@ -259,7 +302,7 @@ static void end_segment(struct sums s, bool first, uint heads, uint head_dim)
  * launch may see the K/V rows that it stores. */
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 attention(SLAB_PARAMS, __global const uchar *in, uint places_at, uint list_at, FINISH_PARAMS,
-          __global char *out_q, __global float2 *out_d, uint heads_most, float scale, float cap,
+          __global char *out_q, __global float2 *out_d, uint heads_most, float cap,
           float inverse_cap, uint window, uint is_f32, uint finishes, __global uint *flags,
           uint n_flags, __local float *ql, __local float *sum, __local float *before,
           __local float *p, __local float *scratch)
@@ -286,9 +329,11 @@ attention(SLAB_PARAMS, __global const uchar *in, uint places_at, uint list_at, F
         ql[i] = q[i];
         sum[i] = 0.0f;
     }
-    for (uint r = l; r < heads; r += ITEMS) {
-        top[r] = -INFINITY;
-        total[r] = 0.0f;
+    __global const float *sinks =
+        vectors + (ulong)unit * VECTORS(n_rep, head_dim) + VECTOR(5, n_rep, head_dim) + head0;
+    for (uint r = l; r < heads; r += ITEMS) { /* a sink is as if it had been the first score: */
+        top[r] = has & HAS_SINKS ? sinks[r] : -INFINITY;
+        total[r] = has & HAS_SINKS ? 1.0f : 0.0f; /* exp(0) */
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     for (uint b = first_seen / POSITIONS; b * POSITIONS < n_pos; b++) {
@@ -300,11 +345,7 @@ attention(SLAB_PARAMS, __global const uchar *in, uint places_at, uint list_at, F
             uint r = i / POSITIONS, j = i % POSITIONS;
             float s = -INFINITY;
             if (j >= first && j < end) {
-                float16 dot = (float16)(0.0f);
-                for (uint d = 0; d < head_dim; d += 16)
-                    dot = fma(vload16(0, ql + r * head_dim + d),
-                              load_16(k + j * row_bytes, f16, d), dot);
-                s = fold(dot) * scale;
+                s = score_of(ql + r * head_dim, k + j * row_bytes, f16, head_dim) * at.scale;
                 if (cap > 0.0f)
                     s = soft_cap(s, cap, inverse_cap);
             }

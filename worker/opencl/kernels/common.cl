@@ -55,7 +55,14 @@ struct place {
     uint position;
     uint list;     /* the first block of its lane in the list of blocks */
     uint store;    /* 1: K and V are to be stored */
+    uint set;      /* of angles; ~0u: it is not rotated */
+    float scale;   /* of scores */
+    float q_scale, k_scale; /* of norms over all heads */
 };
+
+/* `order`: a sum may be made in several launches. */
+#define IS_FIRST 1
+#define IS_LAST  2
 
 /* ---- Single values ----*/
 
@@ -110,6 +117,20 @@ static float gelu_mul(float gate, float up)
     float u = gate * fma(gate * gate, 0.044715f, 1.0f);
     float e = own_exp(u * (-2.0f * 0.797884560802865356f));
     return gate / (1.0f + e) * up;
+}
+
+/* Of two numbers of which one is none, the second. */
+static float smaller(float a, float b)
+{
+    return a < b ? a : b;
+}
+
+static float clamped_mul(float gate, float up, float alpha, float limit)
+{
+    float g = smaller(limit, gate), u = smaller(limit, up);
+    u = -limit > u ? -limit : u;
+    float e = own_exp(g * -alpha);
+    return g / (1.0f + e) * (u + 1.0f);
 }
 
 static float soft_cap(float x, float cap, float inverse)

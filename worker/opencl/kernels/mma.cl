@@ -24,6 +24,18 @@ static void multiply(const uint *a, uint b0, uint b1, int *c)
 #endif
 }
 
+#if HD_MIN && PIECES > 1
+/* The sums of a piece of two rows' quants. */
+static void sums_of(uint b, int *sums)
+{
+    const uint ones[4] = {0x01010101u, 0x01010101u, 0x01010101u, 0x01010101u};
+    int c[4];
+    multiply(ones, b, 0, c);
+    sums[0] = c[0];
+    sums[1] = c[1];
+}
+#endif
+
 /* A piece of a group: quants, and what belongs to outputs high and high + 8. */
 struct piece {
     uint a[4];
@@ -90,8 +102,15 @@ static void add_block(const struct piece *p, __global const uint *x, uint x_stri
             sums[t * 4 + 1] = fma(p[s].scale[0] * two.z, (float)c[1], sums[t * 4 + 1]);
             sums[t * 4 + 2] = fma(p[s].scale[1] * two.x, (float)c[2], sums[t * 4 + 2]);
             sums[t * 4 + 3] = fma(p[s].scale[1] * two.z, (float)c[3], sums[t * 4 + 3]);
+#if HD_MIN && PIECES > 1
+            sums_of(s == 0 ? quants[t].x : quants[t].y, c);
+            sums[t * 4] = fma(p[s].least[0], two.x * (float)c[0], sums[t * 4]);
+            sums[t * 4 + 1] = fma(p[s].least[0], two.z * (float)c[1], sums[t * 4 + 1]);
+            sums[t * 4 + 2] = fma(p[s].least[1], two.x * (float)c[0], sums[t * 4 + 2]);
+            sums[t * 4 + 3] = fma(p[s].least[1], two.z * (float)c[1], sums[t * 4 + 3]);
+#endif
         }
-#if HD_MIN
+#if HD_MIN && PIECES == 1
         sums[t * 4] = fma(p[0].least[0], two.y, sums[t * 4]);
         sums[t * 4 + 1] = fma(p[0].least[0], two.w, sums[t * 4 + 1]);
         sums[t * 4 + 2] = fma(p[0].least[1], two.y, sums[t * 4 + 2]);

@@ -1,6 +1,6 @@
 /* products.cl - rows times packed weights of one form (common/math/pack.h): HD_SPAN inputs share a
  * scale of HD_SCALE bytes, quants have HD_BITS, HD_BIAS is subtracted from a nibble, HD_MIN says
- * whether there are minima; HD_FLOAT: 32, 16 or 1 (bf16) for floats, 0 for quants.
+ * whether there are minima; HD_FLOAT: 32, 16, 8 (E4M3) or 1 (bf16) for floats, 0 for quants.
  *
  *   project   y = W x of many matrices [outputs][inputs], one launch
  *   reduce    sum over units of round(W x * 2^shift): the last product of a half
@@ -12,7 +12,8 @@
 #define HEAD_BYTES (GROUP * HD_SCALE * (1 + HD_MIN))
 #define SPAN_BYTES (HEAD_BYTES + GROUP * HD_SPAN * HD_BITS / 8)
 #define PIECES     (BLOCK / HD_SPAN) /* spans of a block of activations */
-#define TERMS      (PIECES + HD_MIN) /* links of the chain that a block makes */
+#define LINKS      (1 + HD_MIN)     /* of the chain, that a span makes ... */
+#define TERMS      (PIECES * LINKS) /* ... and a block */
 #define BLOCK_BYTES (PIECES * SPAN_BYTES)
 
 static float load_scale(__global const uchar *at)
@@ -54,7 +55,7 @@ static int dot4(uint a, uint b, int start)
 struct unpacked {
     uint words[8]; /* quants, 4 each, as the words of activations */
     float scale[PIECES];
-    float min;
+    float min[PIECES]; /* only where there are minima */
 };
 
 static void unpack(__global const uchar *at, uint lane, struct unpacked *u)
@@ -63,7 +64,7 @@ static void unpack(__global const uchar *at, uint lane, struct unpacked *u)
         __global const uint *quants = (__global const uint *)(at + HEAD_BYTES);
         u->scale[s] = load_scale(at + lane * HD_SCALE);
 #if HD_MIN
-        u->min = load_scale(at + (GROUP + lane) * HD_SCALE);
+        u->min[s] = load_scale(at + (GROUP + lane) * HD_SCALE);
 #endif
 #if HD_BITS == 4
         for (int i = 0; i < 4; i++) {
@@ -84,14 +85,16 @@ static void links_of(const struct unpacked *u, __global const uint *x, float2 d,
     uint4 low = ((__global const uint4 *)x)[0], high = ((__global const uint4 *)x)[1];
     const uint words[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
     for (int s = 0; s < PIECES; s++) {
-        int sum = 0;
-        for (int i = 0; i < HD_SPAN / 4; i++)
+        int sum = 0, of_x = 0;
+        for (int i = 0; i < HD_SPAN / 4; i++) {
             sum = dot4(u->words[s * (HD_SPAN / 4) + i], words[s * (HD_SPAN / 4) + i], sum);
-        link[s] = (float2)(u->scale[s] * d.x, (float)sum);
-    }
+            of_x = dot4(0x01010101u, words[s * (HD_SPAN / 4) + i], of_x);
+        }
+        link[s * LINKS] = (float2)(u->scale[s] * d.x, (float)sum);
 #if HD_MIN
-    link[PIECES] = (float2)(u->min, d.y);
+        link[s * LINKS + 1] = (float2)(u->min[s], PIECES == 1 ? d.y : d.x * (float)of_x);
 #endif
+    }
 }
 
 #define SPLIT 16                 /* work-items that share the blocks of an output */
@@ -170,7 +173,8 @@ project_one(SLAB_PARAMS, __global const uchar *in, uint matrices_at, __global co
 
 /* ---- Rows of floats ----*/
 
-#if HD_FLOAT
+#define HD_PLAIN (HD_FLOAT && HD_FLOAT != 8) /* without scales */
+#if HD_PLAIN
 static float weight_of(__global const uchar *w, uint lane, uint i)
 {
 #if HD_FLOAT == 32
@@ -183,6 +187,12 @@ static float weight_of(__global const uchar *w, uint lane, uint i)
 }
 #endif
 
+/* half.h: hd_e4m3_widen, of the lower 8 bits. */
+static float e4m3_of(uint b)
+{
+    return as_float((b & 0x80u) << 24 | (b & 0x7fu) << 20) * 0x1p120f;
+}
+
 #define ROWS_F32 4
 
 /* sums[r] = one chain over the inputs, for `rows` rows of x. */
@@ -191,7 +201,7 @@ static void chains(__global const uchar *w, uint lane, uint inputs, __global con
 {
     for (uint r = 0; r < ROWS_F32; r++)
         sums[r] = 0.0f;
-#if HD_FLOAT
+#if HD_PLAIN
     for (uint i = 0; i < inputs; i++) {
         float v = weight_of(w, lane, i);
         for (uint r = 0; r < rows; r++)
@@ -213,6 +223,8 @@ static void chains(__global const uchar *w, uint lane, uint inputs, __global con
 #endif
 #if HD_MIN
             float v = fma((float)q, scale, least);
+#elif HD_FLOAT
+            float v = e4m3_of((uint)q) * scale;
 #else
             float v = (float)q * scale;
 #endif
@@ -245,10 +257,6 @@ project_f32(SLAB_PARAMS, __global const uchar *in, uint matrices_at, __global co
 /* ---- The sum over units ----*/
 
 #define UNITS 16 /* work-items that share the units of an output */
-
-/* `order`: units of several forms are summed up in several launches. */
-#define IS_FIRST 1
-#define IS_LAST  2
 
 /* Adds the work-group's shares of ROWS_F32 rows to the sums [rows][dim]. */
 static void add_shares(__local long *share, const long *mine, __global long *sum,

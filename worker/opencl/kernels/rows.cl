@@ -23,18 +23,23 @@ __kernel void prepare_rows(__global const uchar *in, ulong in_at, uint row_bytes
 
 #define ACTIVATE_ITEMS 128
 
-/* Biases of the FFN's blocks: struct hd_cl_biases. */
-struct biases {
-    ulong gate, up;
-    uint width, q8; /* q8: what reads the product takes quants */
+/* One of the FFN's blocks in a half-step: struct hd_cl_block. */
+struct ffn_block {
+    ulong gate, up;   /* biases */
+    uint width, q8;   /* q8: what reads the product takes quants */
+    uint first, rows; /* its rows of gate and up */
 };
 
-/* Work-groups [width_most / ACTIVATE_ITEMS][rows][units]. gate, up: [units][row_stride][width_most].
- * The product is quantized or left in gate. */
+#define SILU    0
+#define GELU    1
+#define CLAMPED 2
+
+/* Work-groups [width_most / ACTIVATE_ITEMS][most rows][blocks]. gate, up: [rows][width_most]. The
+ * product is quantized, scales [width_most / 32][row_stride], or left in gate. */
 __kernel __attribute__((reqd_work_group_size(ACTIVATE_ITEMS, 1, 1))) void
-activate(SLAB_PARAMS, __global const uchar *in, uint biases_at, __global float *gate, uint up_at,
-         __global char *out_q, __global float2 *out_d, uint row_stride,
-         uint width_most, uint gelu, __global uint *flags, uint n_flags)
+activate(SLAB_PARAMS, __global const uchar *in, uint blocks_at, __global float *gate, uint up_at,
+         __global char *out_q, __global float2 *out_d, uint row_stride, uint width_most,
+         uint activation, float alpha, float limit, __global uint *flags, uint n_flags)
 {
     __local float x[ACTIVATE_ITEMS];
     __local int t[ACTIVATE_ITEMS];
@@ -44,10 +49,10 @@ activate(SLAB_PARAMS, __global const uchar *in, uint biases_at, __global float *
     for (uint f = group * ACTIVATE_ITEMS + l; f < n_flags;
          f += get_num_groups(0) * get_num_groups(1) * get_num_groups(2) * ACTIVATE_ITEMS)
         flags[f] = 0;
-    struct biases b = ((__global const struct biases *)(in + biases_at))[unit];
+    struct ffn_block b = ((__global const struct ffn_block *)(in + blocks_at))[unit];
     __global const float *up = gate + up_at;
-    ulong plane = (ulong)unit * row_stride + row, at = plane * width_most;
-    if (first >= b.width)
+    ulong at = (ulong)(b.first + row) * width_most;
+    if (first >= b.width || row >= b.rows)
         return;
     float value = 0.0f;
     if (i < b.width) {
@@ -56,7 +61,9 @@ activate(SLAB_PARAMS, __global const uchar *in, uint biases_at, __global float *
             g += ((__global const float *)at_address(b.gate, SLABS))[i];
         if (b.up != NOWHERE)
             u += ((__global const float *)at_address(b.up, SLABS))[i];
-        value = gelu ? gelu_mul(g, u) : silu_mul(g, u);
+        value = activation == GELU      ? gelu_mul(g, u)
+                : activation == CLAMPED ? clamped_mul(g, u, alpha, limit)
+                                        : silu_mul(g, u);
         if (!b.q8)
             gate[at + i] = value;
     }
@@ -64,8 +71,57 @@ activate(SLAB_PARAMS, __global const uchar *in, uint biases_at, __global float *
     barrier(CLK_LOCAL_MEM_FENCE);
     if (b.q8)
         quantize(x, min(b.width - first, (uint)ACTIVATE_ITEMS), t, out_q + at + first,
-                 out_d + ((ulong)unit * (width_most / BLOCK) + first / BLOCK) * row_stride + row,
-                 row_stride);
+                 out_d + (ulong)(first / BLOCK) * row_stride + b.first + row, row_stride);
+}
+
+/* ---- Experts: each has rows of its own ----*/
+
+/* Work-items [words of a row][rows]: rows of inputs side by side, as `of` lists them. Of quants
+ * the scales are copied likewise, from [words / 8][d_stride] to [words / 8][out_stride]. */
+__kernel void gather_rows(__global const uchar *in, uint of, uint words, __global const uint *x,
+                          uint x_at, uint x_stride, __global const float2 *d, uint d_at,
+                          uint d_stride, __global uint *out, __global float2 *out_d,
+                          uint out_stride)
+{
+    uint w = get_global_id(0), row = get_global_id(1);
+    uint from = ((__global const uint *)(in + of))[row];
+    if (w >= words)
+        return;
+    out[(ulong)row * words + w] = x[x_at + (ulong)from * x_stride + w];
+    if (d_stride > 0 && w % 8 == 0)
+        out_d[(ulong)(w / 8) * out_stride + row] = d[d_at + (ulong)(w / 8) * d_stride + from];
+}
+
+/* What an expert's block gives to a row: struct hd_cl_term. */
+struct term {
+    uint at; /* a row of `part` */
+    float weight;
+};
+
+/* Work-items [dim][rows]: adds the terms of each row, [first[row], first[row + 1]), to its sum, in
+ * fixed point. part: [..][dim]. */
+__kernel void add_terms(__global const uchar *in, uint first_at, uint terms_at, uint shifts_at,
+                        __global const float *part, __global long *sum, __global int *narrow,
+                        __global uint *bad, __global uint *wide, uint dim, uint order)
+{
+    uint o = get_global_id(0), row = get_global_id(1);
+    __global const uint *first = (__global const uint *)(in + first_at) + row;
+    __global const struct term *terms = (__global const struct term *)(in + terms_at);
+    int shift = ((__global const int *)(in + shifts_at))[row];
+    if (o >= dim)
+        return;
+    ulong at = (ulong)row * dim + o;
+    long s = order & IS_FIRST ? 0 : sum[at];
+    for (uint t = first[0]; t < first[1]; t++) {
+        long v;
+        if (!fixed_of(part[(ulong)terms[t].at * dim + o] * terms[t].weight, shift, &v))
+            bad[row] = 1;
+        s += v;
+    }
+    sum[at] = s;
+    narrow[at] = (int)s;
+    if (order & IS_LAST && s != (long)(int)s)
+        wide[row] = 1;
 }
 
 /* Work-items [blocks of a row][rows]: sums as they travel in compact form (q8.h). */
@@ -89,7 +145,7 @@ __kernel void compact(__global const int *narrow, __global uchar *out, uint dim)
 
 /* Single values, for the known answer: out[i] = what `which` is of a[i] and b[i]. */
 __kernel void single_values(uint which, __global const float *a, __global const float *b,
-                            __global float *out, float with)
+                            __global float *out, float with, float also)
 {
     uint i = get_global_id(0);
     float x = a[i], y = b[i];
@@ -97,7 +153,8 @@ __kernel void single_values(uint which, __global const float *a, __global const 
     case 0: out[i] = own_exp(x); break;
     case 1: out[i] = silu_mul(x, y); break;
     case 2: out[i] = gelu_mul(x, y); break;
-    case 3: out[i] = soft_cap(x, with, 1.0f / with); break;
+    case 3: out[i] = soft_cap(x, with, also); break;
+    case 4: out[i] = clamped_mul(x, y, with, also); break;
     default: break;
     }
 }

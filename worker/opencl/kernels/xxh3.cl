@@ -1,5 +1,5 @@
-/* xxh3.cl - XXH3-64 (xxHash 0.8) of rows in memory, as seal.h makes it: a whole number of 32 bytes,
- * at least 32, in words of 8. */
+/* xxh3.cl - XXH3-64 (xxHash 0.8) of rows in memory, as seal.h makes it: a whole number of 8 bytes,
+ * in words of as many. */
 
 __constant ulong secret[24] = {
     0xbe4ba423396cfeb8ul, 0x1cad21f72c81017cul, 0xdb979083e96dd4deul, 0x1f67b3b7a4a44072ul,
@@ -48,6 +48,30 @@ static ulong mix_16(__local const ulong *in, uint i, uint byte, ulong seed)
 {
     return fold_product(in[i] ^ (secret_at(byte, 0) + seed),
                         in[i + 1] ^ (secret_at(byte + 8, 0) - seed));
+}
+
+static ulong swap_bytes(ulong x)
+{
+    return as_ulong(as_uchar8(x).s76543210);
+}
+
+static ulong hash_8(ulong in, ulong seed)
+{
+    uint low = (uint)seed;
+    seed ^= (ulong)as_uint(as_uchar4(low).s3210) << 32;
+    ulong h = ((in >> 32) + (in << 32)) ^ ((secret_at(8, 0) ^ secret_at(16, 0)) - seed);
+    h ^= rotate(h, 49ul) ^ rotate(h, 24ul);
+    h *= 0x9FB21C651E98DF25ul;
+    h ^= (h >> 35) + 8;
+    h *= 0x9FB21C651E98DF25ul;
+    return h ^ h >> 28;
+}
+
+static ulong hash_16(__local const ulong *in, ulong seed)
+{
+    ulong low = in[0] ^ ((secret_at(24, 0) ^ secret_at(32, 0)) + seed);
+    ulong high = in[1] ^ ((secret_at(40, 0) ^ secret_at(48, 0)) - seed);
+    return avalanche(16 + swap_bytes(low) + high + fold_product(low, high));
 }
 
 static ulong hash_short(__local const ulong *in, uint bytes, ulong seed)
@@ -104,6 +128,8 @@ static ulong hash_long(__local const ulong *in, uint bytes, ulong seed)
 
 static ulong xxh3(__local const ulong *in, uint bytes, ulong seed)
 {
+    if (bytes <= 16)
+        return bytes == 8 ? hash_8(in[0], seed) : hash_16(in, seed);
     if (bytes <= 128)
         return hash_short(in, bytes, seed);
     return bytes <= 240 ? hash_middle(in, bytes, seed) : hash_long(in, bytes, seed);
