@@ -21,31 +21,22 @@ struct hd_detector_options hd_detector_defaults(uint64_t interval_us)
 
 void hd_detector_init(struct hd_detector *d, const struct hd_detector_options *o, uint64_t now_us)
 {
-    *d = (struct hd_detector){.o = *o, .last_us = now_us};
-}
-
-/* Time without an answer that is the worker's own doing. */
-static uint64_t silence(const struct hd_detector *d, uint64_t now_us)
-{
-    uint64_t since = now_us > d->last_us ? now_us - d->last_us : 0;
-    return since > d->excused_us ? since - d->excused_us : 0;
+    *d = (struct hd_detector){.o = *o, .silence = {.heard_us = now_us}};
 }
 
 void hd_detector_heard(struct hd_detector *d, uint64_t now_us)
 {
-    uint64_t interval = silence(d, now_us);
+    uint64_t interval = hd_silence_of(&d->silence, now_us);
     d->interval[d->next] = interval > UINT32_MAX ? UINT32_MAX : (uint32_t)interval;
     d->next = (d->next + 1) % HD_DETECTOR_WINDOW;
     if (d->n < HD_DETECTOR_WINDOW)
         d->n++;
-    if (now_us > d->last_us)
-        d->last_us = now_us;
-    d->excused_us = 0;
+    hd_silence_heard(&d->silence, now_us);
 }
 
 void hd_detector_excuse(struct hd_detector *d, uint64_t late_us)
 {
-    d->excused_us += late_us;
+    hd_silence_excuse(&d->silence, late_us);
 }
 
 static double clamp(double x, double low, double high)
@@ -78,7 +69,7 @@ static double phi_at(const struct hd_detector *d, double silence_us)
 
 double hd_detector_phi(const struct hd_detector *d, uint64_t now_us)
 {
-    return phi_at(d, (double)silence(d, now_us));
+    return phi_at(d, (double)hd_silence_of(&d->silence, now_us));
 }
 
 uint64_t hd_detector_deadline(const struct hd_detector *d, double phi)

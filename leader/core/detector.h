@@ -9,6 +9,8 @@
 #ifndef HD_CORE_DETECTOR_H
 #define HD_CORE_DETECTOR_H
 
+#include "common/util/silence.h"
+
 #include <stdint.h>
 
 #define HD_DETECTOR_WINDOW 64
@@ -25,8 +27,7 @@ struct hd_detector_options hd_detector_defaults(uint64_t interval_us);
 
 struct hd_detector {
     struct hd_detector_options o;
-    uint64_t last_us;    /* last answer */
-    uint64_t excused_us; /* own lateness since the last answer */
+    struct hd_silence silence; /* since the last answer */
     uint32_t n, next;
     uint32_t interval[HD_DETECTOR_WINDOW]; /* ring of intervals, us */
 };

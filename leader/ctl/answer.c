@@ -8,7 +8,8 @@
 #include <string.h>
 #include <time.h>
 
-#define PAUSE_MS 100 /* when every leader has just failed */
+#define PAUSE_MS   100     /* when every leader has just failed */
+#define SHUNNED_US 2000000 /* one that said nothing, where there are others */
 
 /* ---- The list ----*/
 
@@ -46,7 +47,9 @@ struct stream {
     long status;
     uint64_t heard_us;            /* of the answer, or the beginning */
     char error[512];              /* the leader's, "" = none */
+    bool silent;                  /* it stands still */
     bool refused[HD_MAX_LEADERS]; /* not to be asked again */
+    uint64_t shunned_until_us[HD_MAX_LEADERS];
 };
 
 static void take_text(struct stream *s, const json_t *choice)
@@ -156,6 +159,7 @@ static int ask_one(struct stream *s, const char *leader, struct hd_error *err)
                              .body = body,
                              .last_event = by_id ? s->last : NULL,
                              .key = s->q->key,
+                             .watch = s->q->leaders->n > 1,
                              .stop = s->q->stop ? on_stop : NULL,
                              .on_data = on_data,
                              .arg = s};
@@ -163,6 +167,7 @@ static int ask_one(struct stream *s, const char *leader, struct hd_error *err)
     s->error[0] = '\0';
     s->events = (struct hd_events){.on_event = take_event, .arg = s};
     int rc = hd_http_post(&p, err);
+    s->silent = p.silent;
     if (rc == HD_E_LIMIT || rc == HD_E_NOMEM)
         hd_fail(err, rc, "the leader's answer is too large");
     if (rc == 0 && s->status != 200 && s->events.n > 0) { /* not a stream: an error object */
@@ -193,14 +198,18 @@ static bool may_go_on(const struct stream *s, int rc)
            silent_ms < s->q->patience_ms;
 }
 
-/* The next that has not refused; n: there is none. */
+/* The next that has not refused, and was not silent just now if another one is there; n: there is
+ * none. */
 static size_t next_leader(const struct stream *s, size_t i)
 {
-    size_t n = s->q->leaders->n;
+    size_t n = s->q->leaders->n, silent = n;
+    for (size_t k = n; k >= 1; k--)
+        if (!s->refused[(i + k) % n] && s->shunned_until_us[(i + k) % n] > hd_now_us())
+            silent = (i + k) % n;
     for (size_t k = 1; k <= n; k++)
-        if (!s->refused[(i + k) % n])
+        if (!s->refused[(i + k) % n] && s->shunned_until_us[(i + k) % n] <= hd_now_us())
             return (i + k) % n;
-    return n;
+    return silent;
 }
 
 static int ask_all(struct stream *s, struct hd_error *err)
@@ -215,6 +224,7 @@ static int ask_all(struct stream *s, struct hd_error *err)
         if (rc == 0 || !may_go_on(s, rc))
             return rc;
         s->refused[i] = s->status == 409;
+        s->shunned_until_us[i] = s->silent ? hd_now_us() + SHUNNED_US : 0;
         size_t next = next_leader(s, i);
         if (next == l->n)
             return rc;

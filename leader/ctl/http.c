@@ -1,6 +1,8 @@
 /* http.c - one curl handle a request, with the keys that files or the environment name. */
 #include "leader/ctl/http.h"
 
+#include "leader/ctl/http_watch.h"
+
 #include <curl/curl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -210,7 +212,24 @@ static void set_stop(struct transfer *t)
     curl_easy_setopt(t->curl, CURLOPT_XFERINFODATA, t->post);
 }
 
-int hd_http_post(const struct hd_http_post *p, struct hd_error *err)
+static size_t on_health(char *data, size_t size, size_t n, void *arg)
+{
+    return size * n; /* that it comes is what counts */
+}
+
+static CURLcode perform_watched(struct transfer *t, const char *base)
+{
+    struct transfer health = {0};
+    struct hd_error err;
+    if (open_curl(&health, base, "/health", &err) < 0)
+        return CURLE_OUT_OF_MEMORY;
+    curl_easy_setopt(health.curl, CURLOPT_WRITEFUNCTION, on_health);
+    CURLcode code = hd_http_watched(t->curl, health.curl);
+    close_curl(&health);
+    return code;
+}
+
+int hd_http_post(struct hd_http_post *p, struct hd_error *err)
 {
     struct transfer t = {.post = p};
     int rc = open_curl(&t, p->base, p->path, err);
@@ -228,10 +247,13 @@ int hd_http_post(const struct hd_http_post *p, struct hd_error *err)
     set_stop(&t);
     curl_easy_setopt(t.curl, CURLOPT_WRITEFUNCTION, on_post);
     curl_easy_setopt(t.curl, CURLOPT_WRITEDATA, &t);
-    CURLcode code = curl_easy_perform(t.curl);
+    CURLcode code = p->watch ? perform_watched(&t, p->base) : curl_easy_perform(t.curl);
     close_curl(&t);
+    p->silent = p->watch && code == CURLE_OPERATION_TIMEDOUT;
     if (t.rc != 0)
         return t.rc;
+    if (p->silent)
+        return hd_fail(err, HD_E_IO, "the leader at %s says nothing", p->base);
     bool stopped = code == CURLE_ABORTED_BY_CALLBACK;
     return code == CURLE_OK || stopped ? 0 : failed(code, p->base, err);
 }

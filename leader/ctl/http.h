@@ -38,10 +38,12 @@ struct hd_http_post {
     const char *base, *path, *body;
     const char *key;         /* NULL or "" = none */
     const char *last_event;  /* the stream is to go on behind this one; NULL: from the beginning */
+    bool watch;              /* given up when the leader stands still (http_watch.h) ... */
+    bool silent;             /* out: ... and it was */
     bool (*stop)(void *arg); /* NULL, or asked now and then, at least each second: ends it */
     int (*on_data)(void *arg, long status, const char *data, size_t len);
     void *arg;
 };
-int hd_http_post(const struct hd_http_post *p, struct hd_error *err);
+int hd_http_post(struct hd_http_post *p, struct hd_error *err);
 
 #endif

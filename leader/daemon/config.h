@@ -30,7 +30,8 @@ enum hd_speculation_mode { HD_SPECULATION_AUTO, HD_SPECULATION_NGRAM, HD_SPECULA
 struct hd_leader_config {
     char model[4096];         /* model.path: a GGUF file or a model folder */
     char cluster_listen[256]; /* cluster.listen: where workers connect, numeric address */
-    char leaders[1024]; /* cluster.leaders: all of them, with commas between; "" = just this */
+    char leaders[1024];  /* cluster.leaders: all of them, with commas between; "" = just this */
+    uint64_t silence_ms; /* cluster.silence_ms: of another leader */
     char cluster_socket[108]; /* cluster.socket: path of a Unix socket for those on this machine */
     char cluster_key[4096];   /* cluster.key: file of the cluster's key, "" = none */
     int cluster_tls;          /* cluster.tls: enum hd_tls_mode */

@@ -7,6 +7,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define TELL_US 5000 /* steps are quicker with small models: then several go together */
+
 static bool serves(const struct hd_leader *l)
 {
     return !l->closing && !hd_leaders_standby(l);
@@ -33,9 +35,10 @@ static void tell(struct hd_leader *l, Hydac__V1__Records *m)
     hd_journal_add(&l->follow.journal, m);
 }
 
-static void tell_news(struct hd_leader *l)
+static void tell_news(struct hd_leader *l, uint64_t now)
 {
     struct hd_records_message m;
+    l->follow.told_us = now;
     hd_records_init(&m);
     if (hd_records_news(&m, &l->follow.book)) {
         tell(l, &m.m);
@@ -46,7 +49,7 @@ static void tell_news(struct hd_leader *l)
 
 static bool may_follow(const struct hd_other_leader *o)
 {
-    return !o->self && o->conn && o->open && o->heard_us > 0 && !o->active && !o->follower.synced &&
+    return !o->self && o->conn && o->open && o->there && !o->active && !o->follower.synced &&
            hd_conn_queued(o->conn) == 0;
 }
 
@@ -289,12 +292,18 @@ void hd_follow_tick(struct hd_leader *l, uint64_t now)
         return;
     hd_follow_serve(l);
     forget_ended(l, now);
-    tell_news(l);
+    tell_news(l, now);
     for (unsigned i = 0; i < l->role.n; i++)
         if (may_follow(&l->role.others[i]))
             tell_all(l, &l->role.others[i]);
     give_up_waiting(l, now);
     hd_journal_tick(&l->follow.journal, l->o.loop, &l->follow.book, now);
+}
+
+void hd_follow_step(struct hd_leader *l, uint64_t now)
+{
+    if (l->follow.begun + l->follow.adopted > 0 && serves(l) && now - l->follow.told_us >= TELL_US)
+        tell_news(l, now);
 }
 
 /* ---- Beginning, end, and what is told ----*/

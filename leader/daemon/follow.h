@@ -2,7 +2,7 @@
  * and a standby that begins to serve goes on with all of them.
  *
  * Happy path: a request is submitted -> its record goes to every standby that follows; they say
- * that they have it, and then its first token may leave -> its tokens, with each tick -> its end.
+ * that they have it, and then its first token may leave -> its tokens, with the steps -> its end.
  * A standby does not see who serves any more: what its book has is submitted, with the tokens that
  * are known, and waits for workers.
  * Failure modes: 1. no standby is there: nothing is waited for; 2. one does not answer within
@@ -38,6 +38,7 @@ struct hd_follow {
     struct hd_book book;
     struct hd_journal journal;
     uint64_t number;                        /* of the last message */
+    uint64_t told_us;                       /* when the last tokens were told */
     uint64_t begun, unrecorded, not_waited; /* requests, since the start */
     uint64_t adopted, dropped;
 };
@@ -45,6 +46,9 @@ struct hd_follow {
 int hd_follow_init(struct hd_leader *l, struct hd_error *err);
 void hd_follow_close(struct hd_leader *l);
 void hd_follow_tick(struct hd_leader *l, uint64_t now_us);
+/* A step's first half is with the workers: while they compute, the tokens of the one before are
+ * told, so that whoever takes over has hardly any of them to compute again. */
+void hd_follow_step(struct hd_leader *l, uint64_t now_us);
 /* What was begun elsewhere goes on here, if nobody else serves: it waits for workers like any other
  * request. */
 void hd_follow_serve(struct hd_leader *l);

@@ -74,6 +74,8 @@ static void engine_half(void *arg, const struct hd_half_work *work)
     };
     hd_traffic_half(&l->traffic, work);
     hd_leader_event(l, &ev);
+    if (work->half == HD_HALF_ATTENTION && work->layer == 0 && work->group == 0)
+        hd_follow_step(l, hd_now_us());
 }
 
 static void engine_step_done(void *arg, uint64_t step)
@@ -235,14 +237,14 @@ static void on_tick(uv_timer_t *timer)
 {
     struct hd_leader *l = timer->data;
     uint64_t now = hd_now_us();
-    struct hd_event ev = {.type = HD_EV_TICK,
-                          .late_us = now > l->tick_due_us ? now - l->tick_due_us : 0};
+    uint64_t late_us = now > l->tick_due_us ? now - l->tick_due_us : 0;
+    struct hd_event ev = {.type = HD_EV_TICK, .late_us = late_us};
     l->tick_due_us = now + l->o.config->heartbeat_interval_ms * 1000;
     hd_leader_event(l, &ev);
     hd_cluster_check_greetings(l, now);
     hd_status_tick(l, now);
     hd_digests_tick(l, now);
-    hd_leaders_tick(l, now);
+    hd_leaders_tick(l, now, late_us);
     hd_follow_tick(l, now);
     give_up_waiting(l, now);
 }

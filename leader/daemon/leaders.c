@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define GONE_US    1000000 /* heard nothing for so long: it is not there */
 #define ATTEMPT_US 1000000 /* to reach one; then it counts as not there, and is tried again */
 #define AGAIN_US   250000  /* between two attempts */
 #define START_US   1500000 /* after its start one may take so long to find the others */
@@ -38,15 +37,15 @@ static Hydac__V1__LeaderState own_state(const struct hd_leader *l)
 
 static bool is_there(const struct hd_other_leader *o)
 {
-    return !o->self && o->heard_us > 0;
+    return !o->self && o->there;
 }
 
 static void lose(struct hd_other_leader *o)
 {
-    if (o->heard_us > 0)
+    if (o->there)
         hd_info(o->leader->o.log, "leader_lost", "address=%s active=%s", o->address,
                 o->active ? "yes" : "no");
-    o->heard_us = 0;
+    o->there = false;
     o->active = false;
     o->tried = true;
     hd_follow_lost(o);
@@ -79,11 +78,11 @@ static void on_frame(void *arg, struct hd_conn *conn, struct hd_frame *f)
         o->self = true;
         hd_conn_close(conn, false);
     } else {
-        if (o->heard_us == 0 || o->active != m->active)
+        if (!o->there || o->active != m->active)
             hd_info(l->o.log, "leader_seen", "address=%s active=%s term=%" PRIu64 " workers=%u",
                     o->address, m->active ? "yes" : "no", m->term, m->workers);
-        o->heard_us = hd_now_us();
-        o->tried = true;
+        hd_silence_heard(&o->silence, hd_now_us());
+        o->there = o->tried = true;
         o->id = m->id;
         o->term = m->term;
         o->active = m->active;
@@ -121,7 +120,7 @@ static void on_close(void *arg, struct hd_conn *conn, int code, const char *why)
     if (l->closing)
         hd_leader_maybe_closed(l);
     else
-        hd_leaders_tick(l, hd_now_us());
+        hd_leaders_tick(l, hd_now_us(), 0);
 }
 
 static void on_address(void *arg, int code, const struct sockaddr *addr, const char *why)
@@ -145,13 +144,14 @@ static void on_address(void *arg, int code, const struct sockaddr *addr, const c
 }
 
 /* One that stands still is not there, whether its connection is or not. */
-static void look_after(struct hd_other_leader *o, uint64_t now)
+static void look_after(struct hd_other_leader *o, uint64_t now, uint64_t late_us)
 {
     struct hd_leader *l = o->leader;
     struct hd_error err = {0};
     if (o->self)
         return;
-    if (o->heard_us > 0 && now - o->heard_us > GONE_US)
+    hd_silence_excuse(&o->silence, late_us);
+    if (o->there && hd_silence_of(&o->silence, now) > l->o.config->silence_ms * 1000)
         lose(o);
     if (o->open)
         ask(o);
@@ -213,13 +213,13 @@ static void step_down(struct hd_leader *l)
         }
 }
 
-void hd_leaders_tick(struct hd_leader *l, uint64_t now)
+void hd_leaders_tick(struct hd_leader *l, uint64_t now, uint64_t late_us)
 {
     struct hd_leader_role *r = &l->role;
     if (r->n == 0 || l->closing)
         return;
     for (unsigned i = 0; i < r->n; i++)
-        look_after(&r->others[i], now);
+        look_after(&r->others[i], now, late_us);
     const struct hd_other_leader *o = who_serves(l);
     bool was = r->standby[0];
     if (!knows_all(r, now))

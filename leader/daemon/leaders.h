@@ -17,6 +17,7 @@
 
 #include "common/net/address.h"
 #include "common/net/conn.h"
+#include "common/util/silence.h"
 #include "leader/daemon/follow.h"
 
 #include <jansson.h>
@@ -38,7 +39,8 @@ struct hd_other_leader {
     struct hd_conn *conn;  /* NULL: not connected */
     bool open;             /* ... and no question has to wait */
     uint64_t begun_us;     /* the attempt */
-    uint64_t heard_us;     /* 0: not there */
+    bool there;            /* it says something, and has done so not long ago */
+    struct hd_silence silence;
     uint64_t id, term;
     bool active;
     uint32_t workers;
@@ -58,8 +60,8 @@ struct hd_leader_role {
 
 /* Reads cluster.leaders. HD_E_CONFIG. */
 int hd_leaders_init(struct hd_leader *l, struct hd_error *err);
-/* Asks the others, and decides what this one is. */
-void hd_leaders_tick(struct hd_leader *l, uint64_t now_us);
+/* Asks the others, and decides what this one is. late_us: our own loop's, since the last tick. */
+void hd_leaders_tick(struct hd_leader *l, uint64_t now_us, uint64_t late_us);
 /* A peer that says what it is, instead of a Hello, is another leader: it hears the same. */
 void hd_leaders_asked(struct hd_peer *p, const struct hd_frame *f);
 /* The first worker is about to be taken in: a new term begins. */

@@ -90,6 +90,10 @@ const struct hd_config_key hd_leader_settings[] = {
          "same "
          "list, in order of preference, stands in leader.address of every worker. One serves; the "
          "others refuse workers as long as they see it, and requests with 503"},
+    {"cluster", "silence_ms", HD_CONFIG_UINT, AT(silence_ms), .min = 100, .max = 3600000,
+     .preset = "500", /* ten ticks; a worker that turns here after 600 is let in at once */
+     .help = "of several leaders: one that says nothing for so long is not there; less than the "
+             "workers' leader.silence_ms"},
     {"cluster", "socket", STRING(cluster_socket), .arg = "PATH", .preset = "",
      .help = "a Unix socket on which the leader listens besides, for workers on its own machine: "
              "quicker than TCP, in plaintext, and guarded by the permissions of the file"},

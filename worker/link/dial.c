@@ -6,6 +6,8 @@
 #include <inttypes.h>
 #include <limits.h>
 
+#define SHUNNED_MS 1000
+
 void hd_dial_init(struct hd_dial *w,
                   void (*found)(void *arg, int code, const struct sockaddr *addr, const char *why),
                   void *arg)
@@ -42,16 +44,24 @@ int hd_dial_connect(struct hd_dial *w, const struct sockaddr *addr, struct hd_co
     return rc;
 }
 
+static bool is_shunned(const struct hd_dial *w, unsigned at)
+{
+    return w->n > 1 && at == w->shunned && uv_now(w->loop) < w->shunned_until_ms;
+}
+
 uint64_t hd_dial_pause(struct hd_dial *w, const char *why)
 {
     uint64_t now = w->pause_ms, longest = w->config->retry_max_ms;
     w->tried += !w->lost;
-    bool others = w->tried < w->n && w->n > 1;
+    bool shunned = is_shunned(w, w->shunned);
+    bool others = w->tried + shunned < w->n && w->n > 1;
     if (others)
         now = 0;
     hd_warn(w->log, "no_leader", "address=%s reason=\"%s\" retry_ms=%" PRIu64, w->address, why,
             now);
     if (!w->lost)
+        w->at = (w->at + 1) % w->n;
+    if (is_shunned(w, w->at))
         w->at = (w->at + 1) % w->n;
     w->lost = false;
     if (others)
@@ -64,6 +74,13 @@ uint64_t hd_dial_pause(struct hd_dial *w, const char *why)
 void hd_dial_leave(struct hd_dial *w)
 {
     w->lost = false;
+}
+
+void hd_dial_shun(struct hd_dial *w)
+{
+    w->lost = false;
+    w->shunned = w->at;
+    w->shunned_until_ms = uv_now(w->loop) + SHUNNED_MS;
 }
 
 uint64_t hd_dial_patience_ms(const struct hd_dial *w, bool joined)

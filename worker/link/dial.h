@@ -31,6 +31,8 @@ struct hd_dial {
     unsigned n, at;               /* leaders in the configuration's list, and which of them */
     unsigned tried;               /* in a row, without a pause */
     bool lost;                    /* it had let us in: worth another try */
+    unsigned shunned;             /* it said nothing; not to be tried before: */
+    uint64_t shunned_until_ms;    /* of the loop's clock */
     char address[HD_ADDRESS_MAX]; /* the one in hand */
 };
 
@@ -51,6 +53,8 @@ int hd_dial_connect(struct hd_dial *w, const struct sockaddr *addr, struct hd_co
 uint64_t hd_dial_pause(struct hd_dial *w, const char *why);
 /* This leader is not the first to be tried again. */
 void hd_dial_leave(struct hd_dial *w);
+/* ... and not for a while, where there are others: it would be connected to, and say nothing. */
+void hd_dial_shun(struct hd_dial *w);
 /* How long a leader may say nothing, before its Welcome and after, in ms. */
 uint64_t hd_dial_patience_ms(const struct hd_dial *w, bool joined);
 /* The leader has let us in. */

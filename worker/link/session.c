@@ -1,13 +1,16 @@
 /* session.c - the states of the connection; what comes over it is in frames.c. */
 #include "worker/link/session_impl.h"
 
+#include "common/util/clock.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define LATE_MS        250
-#define GRACE_RETRY_MS 200                 /* somebody waits for what there is */
-#define MAX_QUEUED     (UINT64_C(1) << 30) /* bytes that may wait for a leader that reads slowly */
+#define LOOKS           12                  /* in the time that a leader may say nothing ... */
+#define LONGEST_LOOK_MS 500                 /* ... but this at most from one to the next */
+#define GRACE_RETRY_MS  200                 /* somebody waits for what there is */
+#define MAX_QUEUED      (UINT64_C(1) << 30) /* bytes that may wait for a leader that reads slowly */
 
 static const char *const state_names[] = {"paused",   "resolving", "connecting",
                                           "greeting", "joined",    "ending"};
@@ -64,12 +67,29 @@ void hd_session_break_off(struct hd_session *s, const struct hd_error *err)
     hd_conn_close(s->conn, true);
 }
 
+static void look_later(struct hd_session *s)
+{
+    uint64_t ms = hd_dial_patience_ms(&s->dial, s->state == JOINED) / LOOKS;
+    ms = ms < LONGEST_LOOK_MS ? ms : LONGEST_LOOK_MS;
+    s->look_due_us = hd_now_us() + ms * 1000;
+    uv_timer_start(&s->timer, on_timer, ms, 0);
+}
+
 /* From now on silence counts. */
 static void wait_for_leader(struct hd_session *s)
 {
-    uint64_t ms = hd_dial_patience_ms(&s->dial, s->state == JOINED);
-    s->patient_until_ms = uv_now(s->o.loop) + ms;
-    uv_timer_start(&s->timer, on_timer, ms, 0);
+    s->silence = (struct hd_silence){.heard_us = hd_now_us()};
+    look_later(s);
+}
+
+/* Whoever was late to look has not read yet what has come meanwhile. */
+static bool is_silent(struct hd_session *s)
+{
+    uint64_t now = hd_now_us();
+    if (now > s->look_due_us)
+        hd_silence_excuse(&s->silence, now - s->look_due_us);
+    return hd_silence_of(&s->silence, now) >=
+           hd_dial_patience_ms(&s->dial, s->state == JOINED) * 1000;
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -79,12 +99,11 @@ static void on_timer(uv_timer_t *timer)
         start(s);
         return;
     }
-    if (uv_now(s->o.loop) > s->patient_until_ms + LATE_MS) { /* it was us who stood still: what has
-                                                              * come meanwhile waits to be read */
-        wait_for_leader(s);
+    if (!is_silent(s)) {
+        look_later(s);
         return;
     }
-    hd_dial_leave(&s->dial);
+    hd_dial_shun(&s->dial);
     hd_warn(s->o.log, "leader_silent", "state=%s", state_names[s->state]);
     hd_session_set(s, ENDING);
     hd_conn_close(s->conn, false);
@@ -103,7 +122,7 @@ static void on_open(void *arg, struct hd_conn *conn)
 static void on_frame(void *arg, struct hd_conn *conn, struct hd_frame *f)
 {
     struct hd_session *s = arg;
-    wait_for_leader(s);
+    hd_silence_heard(&s->silence, hd_now_us());
     hd_session_frame(s, f);
 }
 

@@ -3,6 +3,7 @@
 #define HD_WORKER_SESSION_IMPL_H
 
 #include "common/net/busy_poll.h"
+#include "common/util/silence.h"
 #include "worker/link/check.h"
 #include "worker/link/session.h"
 #include "worker/link/dial.h"
@@ -16,8 +17,9 @@ struct hd_session {
     enum session_state state;
     struct hd_conn *conn; /* CONNECTING to ENDING */
     struct hd_dial dial;
-    uv_timer_t timer; /* PAUSED: when to try again; later: when silence has lasted too long */
-    uint64_t patient_until_ms; /* of the loop's clock */
+    uv_timer_t timer; /* PAUSED: when to try again; later: when to look how long it is silent */
+    uint64_t look_due_us;
+    struct hd_silence silence; /* the leader's */
     uint64_t number;           /* which session it is: jobs of an older one are dropped */
     uint64_t epoch;            /* newest announced by the leader */
     uint64_t term;             /* the highest of a leader that has let us in */
