@@ -67,3 +67,21 @@ int hd_grammar_take(struct hd_grammar *g, int32_t id, struct hd_error *err)
 {
     return hdt_grammar_take((struct hdt_grammar *)g, (uint32_t)id, err);
 }
+
+int hd_grammar_fork(struct hd_grammar **out, const struct hd_grammar *g, struct hd_error *err)
+{
+    struct hdt_grammar *copy = NULL;
+    int rc = hdt_grammar_fork(&copy, (const struct hdt_grammar *)g, err);
+    *out = (struct hd_grammar *)copy;
+    return rc;
+}
+
+size_t hd_grammar_allows(struct hd_grammar *g, const int32_t *ids, size_t n)
+{
+    return hdt_grammar_allows((struct hdt_grammar *)g, (const uint32_t *)ids, n);
+}
+
+size_t hd_grammar_forced(const struct hd_grammar *g, int32_t *ids, size_t most)
+{
+    return hdt_grammar_forced((const struct hdt_grammar *)g, (uint32_t *)ids, most);
+}

@@ -47,6 +47,14 @@ bool hd_grammar_holds(const struct hd_grammar *g);
  * first word; of those that end an answer either all or none. HD_E_LIMIT: it would take too long.
  */
 int hd_grammar_mask(struct hd_grammar *g, uint32_t *bits, size_t vocab, struct hd_error *err);
+/* A copy that goes on by itself, and whose errors are its own. HD_E_STATE. */
+int hd_grammar_fork(struct hd_grammar **out, const struct hd_grammar *g, struct hd_error *err);
+/* Of these tokens, one behind the other, how many may come next; where it does not hold, all.
+ * Changes nothing. */
+size_t hd_grammar_allows(struct hd_grammar *g, const int32_t *ids, size_t n);
+/* If the bytes that come next are certain: tokens that make them up, at most `most`, to `ids`.
+ * Other tokens may make them up as well. Returns how many. */
+size_t hd_grammar_forced(const struct hd_grammar *g, int32_t *ids, size_t most);
 /* The token came; it must be one of the mask's. HD_E_LIMIT. */
 int hd_grammar_take(struct hd_grammar *g, int32_t id, struct hd_error *err);
 

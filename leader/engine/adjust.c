@@ -2,9 +2,9 @@
  */
 #include "leader/engine/adjust.h"
 
-#include "common/text/grammar.h"
 #include "common/util/error.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +12,7 @@
 bool hd_sampling_adjusts(const struct hd_sampling *s)
 {
     bool repetition = s->repetition_penalty != 0 && s->repetition_penalty != 1;
-    return (s->grammar && hd_grammar_holds(s->grammar)) || s->n_bias > 0 || repetition ||
-           s->presence_penalty != 0 || s->frequency_penalty != 0;
+    return s->n_bias > 0 || repetition || s->presence_penalty != 0 || s->frequency_penalty != 0;
 }
 
 int hd_adjust_reserve(struct hd_adjust *a, size_t vocab)
@@ -21,10 +20,9 @@ int hd_adjust_reserve(struct hd_adjust *a, size_t vocab)
     if (a->vocab == vocab)
         return 0;
     hd_adjust_deinit(a);
-    a->c = calloc(vocab, sizeof *a->c);
+    a->c = calloc(vocab, 2 * sizeof *a->c);
     a->count = calloc(vocab, sizeof *a->count);
-    a->mask = calloc((vocab + 31) / 32, sizeof *a->mask);
-    if (!a->c || !a->count || !a->mask) {
+    if (!a->c || !a->count) {
         hd_adjust_deinit(a);
         return HD_E_NOMEM;
     }
@@ -36,7 +34,6 @@ void hd_adjust_deinit(struct hd_adjust *a)
 {
     free(a->c);
     free(a->count);
-    free(a->mask);
     *a = (struct hd_adjust){0};
 }
 
@@ -70,34 +67,82 @@ static void penalise_presence(struct hd_adjust *a, const struct hd_sampling *s,
     }
 }
 
-static int forbid(struct hd_adjust *a, struct hd_grammar *g, struct hd_error *err)
+static bool allows(const uint32_t *mask, int32_t id)
 {
-    bool any = false;
-    int rc = hd_grammar_mask(g, a->mask, a->vocab, err);
-    if (rc < 0)
-        return rc;
-    for (size_t i = 0; i < a->vocab; i++) {
-        bool allowed = a->mask[i / 32] >> (i % 32) & 1;
-        any |= allowed;
-        if (!allowed)
-            a->c[i].logit = -INFINITY;
-    }
-    return any ? 0 : hd_fail(err, HD_E_STATE, "no token goes on what the answer must match");
+    return mask[id / 32] >> (id % 32) & 1;
 }
 
-int hd_adjust_apply(struct hd_adjust *a, const struct hd_sampling *s, const int32_t *tokens,
-                    size_t n_prompt, size_t n_tokens, struct hd_distribution *d,
-                    struct hd_error *err)
+void hd_adjust_apply(struct hd_adjust *a, const struct hd_sampling *s, const uint32_t *mask,
+                     const int32_t *tokens, size_t n_prompt, size_t n_tokens,
+                     struct hd_distribution *d)
 {
     memcpy(a->c, d->c, a->vocab * sizeof *a->c);
     d->c = a->c;
-    if (s->grammar && hd_grammar_holds(s->grammar) && forbid(a, s->grammar, err) < 0)
-        return err->code;
+    for (size_t i = 0; mask && i < a->vocab; i++)
+        if (!allows(mask, (int32_t)i))
+            a->c[i].logit = -INFINITY;
     for (size_t i = 0; i < s->n_bias; i++)
         a->c[s->bias[i].id].logit = (float)(a->c[s->bias[i].id].logit + s->bias[i].bias);
     if (s->repetition_penalty != 0 && s->repetition_penalty != 1)
         penalise_repetition(a, s->repetition_penalty, tokens, n_tokens);
     if (s->presence_penalty != 0 || s->frequency_penalty != 0)
         penalise_presence(a, s, tokens + n_prompt, n_tokens - n_prompt);
-    return 0;
+}
+
+/* ---- Among the allowed ----*/
+
+/* What a sum in f32, whose logarithm is `lse`, may be wrong by, in parts of it; with some room. */
+static double slack(double lse)
+{
+    return 1e-5 + 4 * fabs(lse) * FLT_EPSILON;
+}
+
+/* log(sum(exp(logit / temperature))). */
+static double lse_of(const struct hd_candidate *c, size_t n, double temperature)
+{
+    double max = -INFINITY, sum = 0;
+    for (size_t i = 0; i < n; i++)
+        max = c[i].logit > max ? c[i].logit : max;
+    for (size_t i = 0; i < n; i++)
+        sum += exp((c[i].logit - max) / temperature);
+    return max / temperature + log(sum);
+}
+
+/* With d->c, n of which are allowed, in a->c; all weights may take part. */
+static int32_t sample_between(struct hd_adjust *a, const struct hd_sampling *s, size_t n,
+                              uint64_t index, const struct hd_distribution *d)
+{
+    double shown = exp(lse_of(d->c, d->n, s->temperature) - d->lse);
+    double hidden = (shown < 1 ? 1 - shown : 0) + slack(d->lse);
+    double least = lse_of(a->c, n, s->temperature);
+    double most = least + log1p(hidden * exp(d->lse - least));
+    struct hd_distribution few = {.c = a->c + n, .n = n, .each = 1, .bound = d->bound};
+    int32_t token[2];
+    for (int i = 0; i < 2; i++) {
+        memcpy(few.c, a->c, n * sizeof *a->c);
+        few.lse = i == 0 ? least - 1e-9 : most;
+        token[i] = hd_sample(s, index, &few);
+    }
+    return token[0] == token[1] ? token[0] : HD_SAMPLE_MORE;
+}
+
+int32_t hd_sample_allowed(struct hd_adjust *a, const struct hd_sampling *s, const uint32_t *mask,
+                          uint64_t index, struct hd_distribution *d)
+{
+    bool all = isnan(d->bound);
+    size_t n = 0, certain = 0; /* allowed, and of these: before all that is not here */
+    for (size_t i = 0; i < d->n; i++) {
+        if (!allows(mask, d->c[i].id))
+            continue;
+        certain += all || d->c[i].logit > d->bound;
+        a->c[n++] = d->c[i];
+    }
+    bool greedy = s->temperature <= 0 || s->top_k == 1;
+    size_t wanted = greedy || s->top_k == 0 ? 1 : s->top_k;
+    if (!all && certain < wanted)
+        return HD_SAMPLE_MORE;
+    if (!all && !greedy && s->top_k == 0)
+        return sample_between(a, s, n, index, d);
+    struct hd_distribution these = {.c = a->c, .n = n, .bound = NAN, .lse = NAN};
+    return hd_sample(s, index, &these);
 }

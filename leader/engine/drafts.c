@@ -1,14 +1,16 @@
 /* drafts.c - what guesses are worth, and which of them a step takes. */
 #include "leader/engine/drafts.h"
 
+#include "common/text/grammar.h"
 #include "common/util/clock.h"
 #include "leader/engine/engine_impl.h"
 
 #include <math.h>
 
 /* Guesses of a class are right so often before anything is known, with the weight of so many; the
- * classes are matches of 1, 2, 3, 4 and 5, 6 to 9, 10 and more tokens. */
-static const double expected[HD_DRAFT_CLASSES] = {0.12, 0.25, 0.4, 0.55, 0.7, 0.85};
+ * classes are matches of 1, 2, 3, 4 and 5, 6 to 9, 10 and more tokens, and what a grammar forces.
+ */
+static const double expected[HD_DRAFT_CLASSES] = {0.12, 0.25, 0.4, 0.55, 0.7, 0.85, 0.95};
 #define PRIOR_OF_ALL 8.0
 #define PRIOR        2.0
 #define FADE_OF_ALL  0.99 /* what a guess leaves of those before it */
@@ -16,7 +18,8 @@ static const double expected[HD_DRAFT_CLASSES] = {0.12, 0.25, 0.4, 0.55, 0.7, 0.
 #define US_SHARE     0.125 /* of a new time in the one that is known */
 #define ROW_COST     0.03  /* of a step, for a row more, before anything is known */
 #define WORTH        1.02  /* times as many tokens a second at least */
-#define LEAST_ODDS   0.02  /* less likely guesses are not looked at */
+#define FORCED       (HD_DRAFT_CLASSES - 1)
+#define LEAST_ODDS   0.02 /* less likely guesses are not looked at */
 
 static unsigned class_of(uint32_t length)
 {
@@ -125,17 +128,28 @@ static uint32_t room_for(const struct hd_engine *e, const struct hd_request *r)
     return r->o.prompt_logprobs ? 0 : most;
 }
 
+/* As many of the n guesses as the request's grammar allows; if it allows none, what must come. */
+static uint32_t heed(struct hd_request *r, uint32_t n, uint32_t most)
+{
+    int32_t *ids = r->tokens + r->n_tokens;
+    n = (uint32_t)hd_grammar_allows(r->o.sampling.grammar, ids, n);
+    if (n > 0)
+        return n;
+    r->drafts.kind = FORCED;
+    return (uint32_t)hd_grammar_forced(r->o.sampling.grammar, ids, most);
+}
+
 /* Returns how many there are. */
 static uint32_t guess(struct hd_engine *e, struct hd_request *r)
 {
     struct hd_drafts *d = &r->drafts;
-    uint32_t most = room_for(e, r), length;
+    uint32_t most = room_for(e, r), length = 1;
     if (most == 0 || !hd_ngrams_reserve(&d->ngrams, r->capacity))
         return 0;
     uint32_t n =
         hd_ngrams_guess(&d->ngrams, r->tokens, r->n_tokens, r->tokens + r->n_tokens, most, &length);
     d->kind = class_of(length);
-    return n;
+    return r->o.sampling.grammar ? heed(r, n, most) : n;
 }
 
 /* The guesses of one request that are not taken yet. */

@@ -5,10 +5,11 @@
  * asks for, and what follows a guess counts as long as the guess was what was sampled. The first
  * that was not is cut out of K/V and logs again. So tokens are the same with and without.
  *
- * Guesses come from what the text repeats (ngrams.h). How many are worth their rows is measured:
- * how long a step of so many rows takes, and how often guesses behind so long a match were right,
- * of this request and of all. Of all streams' next guesses the likeliest come first, as long as the
- * expected tokens for the time of the step grow; what does not pay is tried again now and then.
+ * Guesses come from what the text repeats (ngrams.h), as far as a grammar allows it, or are what
+ * the grammar forces. How many are worth their rows is measured: how long a step of so many rows
+ * takes, and how often guesses behind so long a match were right, of this request and of all. Of
+ * all streams' next guesses the likeliest come first, as long as the expected tokens for the time
+ * of the step grow; what does not pay is tried again now and then.
  *
  * Measured times decide how many rows there are, never which token comes. */
 #ifndef HD_ENGINE_DRAFTS_H
@@ -18,7 +19,7 @@
 
 #define HD_DRAFTS_MOST   16  /* of one request in one step */
 #define HD_DRAFT_ROWS    128 /* rows of a step whose times are told apart */
-#define HD_DRAFT_CLASSES 6   /* of matches, by their length */
+#define HD_DRAFT_CLASSES 7   /* of matches, by their length, and of what is forced */
 #define HD_DRAFT_PATIENCE                                                                          \
     64 /* steps until what does not pay, or is not known any more, is tried                        \
         */

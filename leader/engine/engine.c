@@ -96,6 +96,7 @@ void hd_engine_free(struct hd_engine *e)
         return;
     hd_logits_deinit(&e->logits);
     hd_adjust_deinit(&e->adjust);
+    hd_masks_deinit(&e->masks);
     hd_cache_free(e);
     free_list(e->waiting);
     free_list(e->running);

@@ -11,6 +11,7 @@
 #include "leader/engine/drafts.h"
 #include "leader/engine/engine.h"
 #include "leader/engine/logits.h"
+#include "leader/engine/masks.h"
 #include "leader/engine/pace.h"
 #include "leader/engine/prefixes.h"
 #include "leader/engine/route.h"
@@ -40,6 +41,7 @@ struct hd_request {
     bool bad;          /* a worker saw a number that is not finite */
     bool suspect;      /* hd_engine_suspect */
     uint64_t told_us;  /* when its client heard of a token last, of the prompt's or the answer's */
+    double unclear;    /* how often the best few did not do for its grammar, fading */
     struct hd_failover *failovers;
     size_t n_failovers;
     uint64_t submitted_us, started_us, first_us, last_us, max_gap_us;
@@ -52,13 +54,14 @@ struct hd_row {
     int32_t shift;
     int32_t input; /* the token that it is of */
     bool drafted;  /* which is a guess */
-    bool adjusts;  /* ... whose token was to be sampled so (hd_sampling_adjusts) */
     bool spoiled;  /* ... and it cannot be computed: as if the guess were wrong */
     bool sampled;  /* its logits are wanted */
+    bool barred;   /* ... and what a grammar allows could not be made out (masks.h) */
     bool all;      /* ... every one of them: the best few did not do */
     bool decided;  /* ... and this is what they gave: */
     int32_t token;
-    bool bad; /* a worker saw a number that is not finite in the half-step in hand */
+    size_t mask; /* of masks.h, its number from 1 on; 0: every token may follow */
+    bool bad;    /* a worker saw a number that is not finite in the half-step in hand */
 };
 
 /* Neighbouring rows of the step in hand that walk through the layers together. What work points at
@@ -104,6 +107,7 @@ struct hd_engine {
     struct hd_seq_rows *by_sequence;
     struct hd_logits logits;
     struct hd_adjust adjust;
+    struct hd_masks masks;
     struct hd_step_pace pace;
     size_t answering; /* rows of the step in hand that are none of a prompt */
     struct hd_speculation speculation;

@@ -107,12 +107,25 @@ static bool take(struct hd_engine *e, struct hd_request *r, int32_t id)
     return false;
 }
 
+/* Of what is known of how often the best few do: the newest's share, and what an answer by all
+ * logits leaves of it, so that they are tried again. */
+#define FADE   0.1
+#define FORGET 0.03
+
 /* The token at `index` of the answer, behind `n_tokens`. HD_SAMPLE_MORE: every logit is needed. */
 static int32_t sample(struct hd_engine *e, const struct hd_row *row, size_t at)
 {
+    struct hd_request *r = row->r;
+    const uint32_t *mask = hd_masks_of(&e->masks, row);
+    uint64_t index = row->position + 1 - r->n_prompt;
     struct hd_distribution d;
     hd_logits_distribution(&e->logits, at, &d);
-    return hd_sample(&row->r->o.sampling, row->position + 1 - row->r->n_prompt, &d);
+    if (!mask)
+        return hd_sample(&r->o.sampling, index, &d);
+    bool all = isnan(d.bound);
+    int32_t token = hd_sample_allowed(&e->adjust, &r->o.sampling, mask, index, &d);
+    r->unclear += all ? -FORGET * r->unclear : FADE * ((token == HD_SAMPLE_MORE) - r->unclear);
+    return token;
 }
 
 /* ... of what the tokens so far change, which is known when its turn comes; all logits are there.
@@ -122,12 +135,14 @@ static bool sample_adjusted(struct hd_engine *e, struct hd_row *row, size_t at)
     struct hd_request *r = row->r;
     struct hd_distribution d;
     struct hd_error err = {0};
-    hd_logits_distribution(&e->logits, at, &d);
-    if (hd_adjust_apply(&e->adjust, &r->o.sampling, r->tokens, r->n_prompt, r->n_tokens, &d, &err) <
-        0) {
+    if (row->barred) {
+        hd_masks_why(e, r, &err);
         hd_request_end(e, r, HD_FINISH_ERROR, err.text);
         return false;
     }
+    hd_logits_distribution(&e->logits, at, &d);
+    hd_adjust_apply(&e->adjust, &r->o.sampling, hd_masks_of(&e->masks, row), r->tokens, r->n_prompt,
+                    r->n_tokens, &d);
     row->token = hd_sample(&r->o.sampling, r->n_tokens - r->n_prompt, &d);
     return true;
 }
@@ -142,12 +157,13 @@ bool hd_step_decide(struct hd_engine *e)
 {
     bool decided = true;
     size_t at = 0;
+    hd_masks_make(e);
     for (size_t i = 0; i < e->n_rows; i++) {
         struct hd_row *row = &e->rows[i];
         size_t logits = at;
         at += row->sampled;
-        row->decided =
-            is_answered(row) && goes_on(row) && !hd_sampling_adjusts(&row->r->o.sampling);
+        row->decided = is_answered(row) && goes_on(row) && !row->barred &&
+                       !hd_sampling_adjusts(&row->r->o.sampling);
         if (!row->decided)
             continue;
         row->token = sample(e, row, logits);
@@ -191,14 +207,10 @@ static void first_prompt_token(struct hd_request *r)
     r->ev.on_token(r->arg, &t);
 }
 
-/* A guess was right if it is the token that has come since: its row counts. If a grammar has begun
- * or ceased to hold by that token, other logits are wanted than are there: the next step has them.
- */
+/* A guess was right if it is the token that has come since: its row counts. */
 static bool was_right(struct hd_engine *e, const struct hd_row *row)
 {
     struct hd_request *r = row->r;
-    if (row->adjusts != hd_sampling_adjusts(&r->o.sampling))
-        return false;
     if (row->spoiled || row->position + 1 != r->n_tokens || r->tokens[row->position] != row->input)
         return false;
     r->done = row->position + 1;

@@ -95,6 +95,8 @@ uint32_t hd_sampling_want(const struct hd_sampling *s, uint32_t top_logprobs)
         return 0;
     if (s->temperature > 0)
         want = s->top_k == 0 ? FEW : s->top_k < MAX_WANT ? s->top_k : MAX_WANT;
+    if (s->grammar && want < FEW)
+        want = FEW; /* the best are not always allowed */
     return want > top_logprobs ? want : top_logprobs;
 }
 
@@ -144,7 +146,7 @@ static size_t pop_until(const struct hd_sampling *s, struct hd_candidate *c, siz
         if (*sum > limit)
             return m + 1;
     }
-    return n;
+    return isnan(bound) ? n : 0;
 }
 
 /* The best top_k in front; false: they may not all be here. */

@@ -80,7 +80,6 @@ static void take_drafts(struct hd_engine *e, struct hd_request *r)
                                                .position = r->n_tokens + i,
                                                .input = r->tokens[r->n_tokens + i],
                                                .drafted = true,
-                                               .adjusts = hd_sampling_adjusts(&r->o.sampling),
                                                .sampled = true};
 }
 
@@ -89,6 +88,7 @@ static void take_drafts(struct hd_engine *e, struct hd_request *r)
 void hd_schedule_rows(struct hd_engine *e)
 {
     e->n_rows = 0;
+    hd_masks_forget(&e->masks);
     for (struct hd_request *r = e->running; r; r = r->next)
         if (r->drafts.sent)
             hd_request_cut(e, r, r->done); /* of a step that was given up, or whose end was */

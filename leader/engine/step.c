@@ -22,6 +22,10 @@
  * are rounded to 2^-POST_NORM_SHIFT, and 32 bits hold up to 64. */
 #define POST_NORM_SHIFT 25
 
+/* Where the best few often do not show what a grammar lets come next, all logits are asked for at
+ * once: twice costs more. */
+#define UNCLEAR 0.3
+
 static enum hd_slot_id post_norm_of(const struct hd_group *p)
 {
     return p->half == HD_HALF_FFN ? HD_SLOT_FFN_POST_NORM : HD_SLOT_ATTN_POST_NORM;
@@ -83,7 +87,7 @@ static void put_row(struct hd_engine *e, const struct hd_group *p, size_t at, si
 static void put_want(struct hd_engine *e, size_t at, const struct hd_row *row)
 {
     const struct hd_request_options *o = &row->r->o;
-    bool all = row->all || o->prompt_logprobs;
+    bool all = row->all || o->prompt_logprobs || (row->mask > 0 && row->r->unclear > UNCLEAR);
     e->want[at] = all ? 0 : hd_sampling_want(&o->sampling, o->top_logprobs);
     e->temperatures[at] = hd_sampling_temperature(&o->sampling);
 }
@@ -201,6 +205,7 @@ bool hd_step_begin(struct hd_engine *e)
     hd_drafts_begun(e);
     hd_groups_form(e);
     issue_ready(e);
+    hd_masks_make(e);
     return true;
 }
 

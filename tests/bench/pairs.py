@@ -65,7 +65,7 @@ def report(rounds):
     )
 
 
-def options(description):
+def options(description, guesses=False):
     p = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -74,6 +74,8 @@ def options(description):
     p.add_argument("--threads", type=int, help="of a worker (default: its own)")
     p.add_argument("--tokens", type=int, default=64)
     p.add_argument("--pairs", type=int, default=60)
+    if guesses:
+        p.add_argument("--guesses", action="store_true", help="tokens may be guessed")
     return p.parse_args()
 
 

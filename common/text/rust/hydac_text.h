@@ -103,6 +103,12 @@ bool hdt_grammar_holds(const struct hdt_grammar *g);
 int hdt_grammar_mask(struct hdt_grammar *g, uint32_t *bits, size_t words, struct hd_error *err);
 /* The token came. HD_E_LIMIT. */
 int hdt_grammar_take(struct hdt_grammar *g, uint32_t id, struct hd_error *err);
+/* Another one that goes on by itself from here. */
+int hdt_grammar_fork(struct hdt_grammar **out, const struct hdt_grammar *g, struct hd_error *err);
+/* Of tokens [n] that follow one another, how many may come next. */
+size_t hdt_grammar_allows(struct hdt_grammar *g, const uint32_t *ids, size_t n);
+/* Tokens of what must come next, at most so many; returns how many. */
+size_t hdt_grammar_forced(const struct hdt_grammar *g, uint32_t *ids, size_t most);
 void hdt_grammar_free(struct hdt_grammar *g);
 
 #endif

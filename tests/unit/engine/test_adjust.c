@@ -19,7 +19,7 @@ static void adjusted(const struct hd_sampling *s, const int32_t *tokens, size_t 
     cr_assert_eq(hd_adjust_reserve(&a, VOCAB), 0);
     for (int twice = 0; twice < 2; twice++) { /* nothing is left from the first time */
         d.c = c;
-        cr_assert_eq(hd_adjust_apply(&a, s, tokens, n_prompt, n, &d, NULL), 0);
+        hd_adjust_apply(&a, s, NULL, tokens, n_prompt, n, &d);
     }
     for (int i = 0; i < VOCAB; i++) {
         cr_assert_eq(d.c[i].id, i);
@@ -64,6 +64,78 @@ Test(adjust, what_adjusts)
     cr_assert(hd_sampling_adjusts(&(struct hd_sampling){.presence_penalty = -1}));
     cr_assert(hd_sampling_adjusts(&(struct hd_sampling){.bias = &bias, .n_bias = 1}));
     cr_assert_eq(hd_sampling_want(&(struct hd_sampling){.presence_penalty = -1}, 0), 0);
+}
+
+/* ---- Among what a grammar allows ----*/
+
+enum { TOKENS = 400, BLOCK = 100, EACH = 16 };
+
+/* Logits of a few likely tokens and many others; a bit for about one of `of`. */
+static void make_row(struct hd_candidate c[TOKENS], uint32_t mask[], uint64_t seed, unsigned of)
+{
+    memset(mask, 0, (TOKENS + 31) / 32 * sizeof *mask);
+    for (int i = 0; i < TOKENS; i++) {
+        double u = hd_sample_uniform(seed, 2 * (uint64_t)i);
+        c[i] = (struct hd_candidate){.id = i, .logit = (float)(3 * u + 12 * pow(u, 30))};
+        if (hd_sample_uniform(seed, 2 * (uint64_t)i + 1) * of < 1)
+            mask[i / 32] |= UINT32_C(1) << (i % 32);
+    }
+    mask[seed % TOKENS / 32] |= UINT32_C(1) << (seed % TOKENS % 32);
+}
+
+/* What workers send of such a row: the best few of each block, and the sum of all. */
+static struct hd_distribution send_few(struct hd_candidate few[], const struct hd_candidate *c,
+                                       double temperature)
+{
+    struct hd_distribution d = {.c = few, .each = EACH, .bound = -INFINITY};
+    double sum = 0;
+    for (size_t first = 0; first < TOKENS; first += BLOCK) {
+        struct hd_candidate block[BLOCK];
+        memcpy(block, c + first, sizeof block);
+        hd_candidates_best(block, BLOCK, EACH);
+        memcpy(few + d.n, block, EACH * sizeof *few);
+        d.n += EACH;
+        d.bound = block[EACH - 1].logit > d.bound ? block[EACH - 1].logit : d.bound;
+    }
+    for (int i = 0; i < TOKENS && temperature > 0; i++)
+        sum += exp(c[i].logit / temperature);
+    d.lse = temperature > 0 ? (float)log(sum) : NAN;
+    return d;
+}
+
+/* The few decide only what all would decide likewise; how often, the mask says. */
+Test(adjust, what_few_show_of_the_allowed_is_what_all_show)
+{
+    static const struct hd_sampling ways[] = {
+        {.top_p = 1},
+        {.temperature = 0.7, .top_p = 1},
+        {.temperature = 1, .top_p = 0.9},
+        {.temperature = 0.8, .top_k = 5, .top_p = 1},
+        {.temperature = 0.6, .top_p = 1, .min_p = 0.05},
+        {.temperature = 0.5, .top_k = 40, .top_p = 0.8, .min_p = 0.01},
+    };
+    struct hd_adjust a = {0};
+    cr_assert_eq(hd_adjust_reserve(&a, TOKENS), 0);
+    for (size_t w = 0; w < sizeof ways / sizeof ways[0]; w++) {
+        unsigned decided = 0;
+        for (uint64_t seed = 0; seed < 3000; seed++) {
+            struct hd_candidate c[TOKENS], few[TOKENS];
+            uint32_t mask[(TOKENS + 31) / 32];
+            struct hd_sampling s = ways[w];
+            make_row(c, mask, seed, 1 + seed % 40);
+            s.seed = seed;
+            struct hd_distribution d = send_few(few, c, s.top_k == 0 ? s.temperature : 0);
+            int32_t token = hd_sample_allowed(&a, &s, mask, seed, &d);
+            struct hd_distribution all = {.c = c, .n = TOKENS, .bound = NAN, .lse = NAN};
+            int32_t right = hd_sample_allowed(&a, &s, mask, seed, &all);
+            cr_assert(mask[right / 32] >> (right % 32) & 1);
+            cr_assert(token == right || token == HD_SAMPLE_MORE, "way %zu, seed %lu: %d, not %d", w,
+                      seed, token, right);
+            decided += token == right;
+        }
+        cr_expect(decided > 50, "way %zu: %u", w, decided);
+    }
+    hd_adjust_deinit(&a);
 }
 
 static const struct hd_token_bias up = {33, 100};

@@ -144,6 +144,38 @@ Test(text_grammar, a_whole_answer_ends)
     hd_grammar_free(g);
 }
 
+/* A copy says one thing and the other another; what must come is known, and what may. */
+Test(text_grammar, what_is_forced_and_what_is_allowed)
+{
+    static const char schema[] = "{\"enum\":[{\"colour\":\"green\"},{\"colour\":\"grey\"}]}";
+    struct hd_grammar *a = open_grammar(HD_GRAMMAR_JSON_SCHEMA, schema), *b;
+    int32_t *ids, forced[16];
+    size_t n;
+    cr_assert(says(a, "{\""));
+    size_t m = hd_grammar_forced(a, forced, 16);
+    cr_assert_gt(m, 0);
+    char text[64] = "";
+    for (size_t i = 0; i < m; i++) {
+        struct hd_str piece = hd_tokenizer_piece(t, forced[i], false);
+        strncat(text, piece.data, piece.len);
+    }
+    cr_assert_eq(strncmp(text, "colour\"", 7), 0, "%s", text);
+    cr_assert_eq(hd_grammar_forced(a, forced, 1), 1);
+    cr_assert_eq(hd_grammar_allows(a, forced, 1), 1);
+    cr_assert_eq(hd_tokenizer_encode(t, "colour\": \"gruen", 16, false, &ids, &n), 0);
+    size_t allowed = hd_grammar_allows(a, ids, n);
+    cr_assert(allowed > 0 && allowed < n, "%zu of %zu", allowed, n);
+    cr_assert_eq(hd_grammar_fork(&b, a, NULL), 0);
+    cr_assert_lt(hd_grammar_take(b, ids[n - 1], NULL), 0, "and ends the copy only");
+    hd_grammar_free(b);
+    cr_assert_eq(hd_grammar_fork(&b, a, NULL), 0);
+    cr_assert(says(a, "colour\": \"green\"}"));
+    cr_assert(says(b, "colour\": \"grey\"}"));
+    hd_grammar_free(a);
+    hd_grammar_free(b);
+    free(ids);
+}
+
 /* The same tokens, the same mask: also in another grammar of the same text, and asked for twice. */
 Test(text_grammar, masks_are_a_function_of_the_tokens)
 {

@@ -18,12 +18,15 @@ pub enum Kind {
     Lark,
 }
 
+/// A copy goes on by itself; what they have learnt of the grammar's lexer they share.
+#[derive(Clone)]
 pub struct Grammar {
     matcher: Matcher,
     lazy: Option<Lazy>,
 }
 
 /// It holds only behind a mark.
+#[derive(Clone)]
 struct Lazy {
     wait: Wait,
     /// `matcher` behind a mark.
@@ -124,6 +127,28 @@ impl Grammar {
         bits.fill(0);
         bits[..n].copy_from_slice(&words[..n]);
         Ok(())
+    }
+
+    /// Of tokens that may follow one another here, how many may. Where it does not hold yet: all.
+    pub fn allows(&mut self, ids: &[u32]) -> usize {
+        if self.waits().is_some() {
+            return ids.len();
+        }
+        self.matcher.validate_tokens(ids).unwrap_or(0)
+    }
+
+    /// Tokens that make up what must come next, if there is such a text; others may make it up too.
+    pub fn forced(&self) -> Vec<u32> {
+        if self.waits().is_some() {
+            return Vec::new();
+        }
+        let mut matcher = self.matcher.clone();
+        let bytes = matcher.compute_ff_bytes();
+        let plain = !bytes.is_empty() && !bytes.contains(&TokTrie::SPECIAL_TOKEN_MARKER);
+        match matcher.tok_env() {
+            Ok(env) if plain => env.tok_trie().greedy_tokenize(&bytes),
+            _ => Vec::new(),
+        }
     }
 
     pub fn take(&mut self, id: u32) -> Result<(), Failure> {

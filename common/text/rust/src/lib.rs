@@ -365,6 +365,29 @@ pub unsafe extern "C" fn hdt_grammar_take(g: *mut Grammar, id: u32, err: *mut CE
 }
 
 #[no_mangle]
+pub unsafe extern "C" fn hdt_grammar_fork(
+    out: *mut *mut Grammar, g: *const Grammar, err: *mut CError,
+) -> c_int {
+    call(err, || {
+        *out = Box::into_raw(Box::new((*g).clone()));
+        Ok(())
+    })
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn hdt_grammar_allows(g: *mut Grammar, ids: *const u32, n: usize) -> usize {
+    catch_unwind(AssertUnwindSafe(|| (*g).allows(slice(ids, n)))).unwrap_or(0)
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn hdt_grammar_forced(g: *const Grammar, ids: *mut u32, most: usize) -> usize {
+    let forced = catch_unwind(AssertUnwindSafe(|| (*g).forced())).unwrap_or_default();
+    let n = forced.len().min(most);
+    std::ptr::copy_nonoverlapping(forced.as_ptr(), ids, n);
+    n
+}
+
+#[no_mangle]
 pub unsafe extern "C" fn hdt_grammar_free(g: *mut Grammar) {
     if !g.is_null() {
         let _ = catch_unwind(AssertUnwindSafe(|| drop(Box::from_raw(g))));

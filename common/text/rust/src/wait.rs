@@ -5,12 +5,14 @@
 //! no text has.
 use llguidance::toktrie::{TokEnv, TokTrie};
 
+#[derive(Clone)]
 pub struct Mark {
     pub text: Vec<u8>,
     /// Only as the first of an answer, but for blanks; then the grammar begins with it.
     pub first: bool,
 }
 
+#[derive(Clone)]
 pub struct Wait {
     env: TokEnv,
     marks: Vec<Mark>,
@@ -24,6 +26,7 @@ pub struct Wait {
     thoughts: Option<Thoughts>,
 }
 
+#[derive(Clone)]
 struct Thoughts {
     inside: bool,
 }
