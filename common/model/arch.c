@@ -45,6 +45,7 @@ const struct hd_slot hd_slots[HD_SLOTS] = {
     [HD_SLOT_ROUTER_BIAS] = {LAYER(router_bias), SIZES(ONE, EXPERTS), LEADERS},
     [HD_SLOT_EXPERT_BIAS] = {LAYER(expert_bias), SIZES(EXPERTS, DIM), LEADERS},
     [HD_SLOT_SINKS]       = {LAYER(sinks),       SIZES(HEADS, ONE),   CUT(HEAD, ROWS)},
+    [HD_SLOT_OUTPUT_BIAS] = {MODEL(output_bias), SIZES(VOCAB, ONE),   CUT(VOCAB, ROWS)},
 };
 /* clang-format on */
 

@@ -47,14 +47,15 @@ enum hd_slot_id {
     HD_SLOT_ROUTER_BIAS,
     HD_SLOT_EXPERT_BIAS,
     HD_SLOT_SINKS,
+    HD_SLOT_OUTPUT_BIAS,
     HD_SLOTS, /* one past the last */
 };
 #define HD_SLOT_BIT(slot) (UINT64_C(1) << (slot))
 /* No model is computed without these. */
 #define HD_SLOTS_NEEDED                                                                            \
     (HD_SLOT_BIT(HD_SLOT_OUTPUT) | HD_SLOT_BIT(HD_SLOT_Q) | HD_SLOT_BIT(HD_SLOT_K) |               \
-     HD_SLOT_BIT(HD_SLOT_V) | HD_SLOT_BIT(HD_SLOT_O) | HD_SLOT_BIT(HD_SLOT_GATE) |                 \
-     HD_SLOT_BIT(HD_SLOT_UP) | HD_SLOT_BIT(HD_SLOT_DOWN))
+     HD_SLOT_BIT(HD_SLOT_V) | HD_SLOT_BIT(HD_SLOT_O) | HD_SLOT_BIT(HD_SLOT_UP) |                   \
+     HD_SLOT_BIT(HD_SLOT_DOWN))
 
 enum hd_size {
     HD_SIZE_ONE,
@@ -118,7 +119,10 @@ enum hd_wanted {
     HD_WANTED,
     HD_WANTED_ATTENTION_BIAS, /* in folders as config.json says, in GGUF if it is there */
     HD_WANTED_MLP_BIAS,
-    HD_WANTED_SERIAL, /* not if both halves of a layer read the same input */
+    HD_WANTED_SERIAL,    /* not if both halves of a layer read the same input */
+    HD_WANTED_EITHER,    /* one of the names that the slot has in the form */
+    HD_WANTED_ONE_NORM,  /* parallel halves share one, ... */
+    HD_WANTED_TWO_NORMS, /* ... or have one each */
 };
 
 /* A tensor of a family's files. Those of a layer stand behind "blk.N." and "model.layers.N.". Of a
@@ -133,6 +137,11 @@ struct hd_tensor_name {
     const char *gguf_old; /* what files had before they had `gguf`; NULL: nothing */
     bool pairs; /* of all experts, and as gpt-oss has them: rows of the slots by turns; matrices
                  * column by column, or as NAME_blocks and NAME_scales of MXFP4 */
+};
+
+/* A field of config.json by a name that one family alone has for it. */
+struct hd_alias {
+    const char *theirs, *usual;
 };
 
 struct hd_rule; /* rules.h */
@@ -150,6 +159,13 @@ struct hd_arch {
     const char *hf_part_defaults; /* likewise, where it is a part of a model that sees or hears:
                                    * such files leave out whatever is as in the program */
     const char *hf_defaults;      /* JSON: what fields of config.json are when they are not there */
+    const struct hd_alias *hf_aliases; /* theirs NULL at the end; NULL: none */
+    const char *hf_layers;      /* what stands before a layer's number; NULL: "model.layers." */
+    const char *gguf_two_norms; /* a tensor that is there if parallel halves have a norm each */
+    bool hf_by_head;            /* struct hd_model, qkv_by_head */
+    bool own_norms;             /* each half has a norm of its own, parallel or not */
+    bool ffn_by_four; /* folders: the FFN is four times as wide as the residual, if nothing
+                       * is said of it */
 
     bool experts;            /* a row for models with experts; GGUF may call others the same */
     struct hd_router router; /* where the file does not say otherwise */

@@ -45,6 +45,9 @@
     {"attn_v.bias",        "self_attn.v_proj.bias",     HD_SLOT_V_BIAS, .wanted = (when)}
 #define IF_ATTENTION .wanted = HD_WANTED_ATTENTION_BIAS
 #define IF_MLP       .wanted = HD_WANTED_MLP_BIAS
+#define IF_EITHER    .wanted = HD_WANTED_EITHER
+#define IF_ONE_NORM  .wanted = HD_WANTED_ONE_NORM
+#define IF_TWO_NORMS .wanted = HD_WANTED_TWO_NORMS
 #define BIASES_OF_ATTENTION \
     QKV_BIASES(HD_WANTED_ATTENTION_BIAS), \
     {"attn_output.bias",   "self_attn.o_proj.bias",     HD_SLOT_ATTN_BIAS, IF_ATTENTION}
@@ -209,6 +212,99 @@ static const struct hd_tensor_name stablelm[] = {
     {"ffn_norm.bias",      "post_attention_layernorm.bias", HD_SLOT_FFN_NORM_BIAS,
      .wanted = HD_WANTED_SERIAL},
     FFN, END,
+};
+
+/* ---- Tensors of families whose FFN has no gate ----*/
+
+#define LAYER_NORMS \
+    {"attn_norm.weight",   "input_layernorm.weight",          HD_SLOT_ATTN_NORM}, \
+    {"attn_norm.bias",     "input_layernorm.bias",            HD_SLOT_ATTN_NORM_BIAS}, \
+    {"ffn_norm.weight",    "post_attention_layernorm.weight", HD_SLOT_FFN_NORM}, \
+    {"ffn_norm.bias",      "post_attention_layernorm.bias",   HD_SLOT_FFN_NORM_BIAS}
+#define OUTPUT_NORM_BIAS \
+    {"output_norm.bias",   "model.norm.bias",                 HD_SLOT_OUTPUT_NORM_BIAS}
+
+static const struct hd_tensor_name phi[] = {
+    {"token_embd.weight",  "model.embed_tokens.weight",    HD_SLOT_EMBEDDING},
+    {"output_norm.weight", "model.final_layernorm.weight", HD_SLOT_OUTPUT_NORM},
+    {"output_norm.bias",   "model.final_layernorm.bias",   HD_SLOT_OUTPUT_NORM_BIAS},
+    {"output.weight",      "lm_head.weight",               HD_SLOT_OUTPUT},
+    {"output.bias",        "lm_head.bias",                 HD_SLOT_OUTPUT_BIAS},
+    ATTN_NORM,
+    {"attn_norm.bias",     "input_layernorm.bias",         HD_SLOT_ATTN_NORM_BIAS},
+    {"attn_qkv.weight",    NULL,                           HD_SLOT_Q, .fused = 3, IF_EITHER},
+    {"attn_qkv.bias",      NULL,                           HD_SLOT_Q_BIAS, .fused = 3, IF_EITHER},
+    {"attn_q.weight",      "self_attn.q_proj.weight",      HD_SLOT_Q, IF_EITHER},
+    {"attn_k.weight",      "self_attn.k_proj.weight",      HD_SLOT_K, IF_EITHER},
+    {"attn_v.weight",      "self_attn.v_proj.weight",      HD_SLOT_V, IF_EITHER},
+    {"attn_q.bias",        "self_attn.q_proj.bias",        HD_SLOT_Q_BIAS, IF_EITHER},
+    {"attn_k.bias",        "self_attn.k_proj.bias",        HD_SLOT_K_BIAS, IF_EITHER},
+    {"attn_v.bias",        "self_attn.v_proj.bias",        HD_SLOT_V_BIAS, IF_EITHER},
+    {"attn_output.weight", "self_attn.dense.weight",       HD_SLOT_O},
+    {"attn_output.bias",   "self_attn.dense.bias",         HD_SLOT_ATTN_BIAS},
+    {"ffn_up.weight",      "mlp.fc1.weight",               HD_SLOT_UP},
+    {"ffn_up.bias",        "mlp.fc1.bias",                 HD_SLOT_UP_BIAS},
+    {"ffn_down.weight",    "mlp.fc2.weight",               HD_SLOT_DOWN},
+    {"ffn_down.bias",      "mlp.fc2.bias",                 HD_SLOT_FFN_BIAS},
+    END,
+};
+
+static const struct hd_tensor_name starcoder2[] = {
+    ENDS, OUTPUT_NORM_BIAS, LAYER_NORMS, ATTENTION, BIASES_OF_ATTENTION,
+    {"ffn_up.weight",      "mlp.c_fc.weight",              HD_SLOT_UP},
+    {"ffn_up.bias",        "mlp.c_fc.bias",                HD_SLOT_UP_BIAS, IF_MLP},
+    {"ffn_down.weight",    "mlp.c_proj.weight",            HD_SLOT_DOWN},
+    {"ffn_down.bias",      "mlp.c_proj.bias",              HD_SLOT_FFN_BIAS, IF_MLP},
+    END,
+};
+
+static const struct hd_tensor_name nemotron[] = {
+    ENDS, OUTPUT_NORM_BIAS, LAYER_NORMS, ATTENTION, BIASES_OF_ATTENTION,
+    {"ffn_up.weight",      "mlp.up_proj.weight",           HD_SLOT_UP},
+    {"ffn_up.bias",        "mlp.up_proj.bias",             HD_SLOT_UP_BIAS, IF_MLP},
+    DOWN,
+    {"ffn_down.bias",      "mlp.down_proj.bias",           HD_SLOT_FFN_BIAS, IF_MLP},
+    END,
+};
+
+/* GGUF's converter calls the attention half's norm the second, where there are two. */
+static const struct hd_tensor_name falcon[] = {
+    {"token_embd.weight",  "transformer.word_embeddings.weight", HD_SLOT_EMBEDDING},
+    {"output_norm.weight", "transformer.ln_f.weight",      HD_SLOT_OUTPUT_NORM},
+    {"output_norm.bias",   "transformer.ln_f.bias",        HD_SLOT_OUTPUT_NORM_BIAS},
+    {"output.weight",      "lm_head.weight",               HD_SLOT_OUTPUT},
+    {"attn_norm.weight",   "input_layernorm.weight",       HD_SLOT_ATTN_NORM,      IF_ONE_NORM},
+    {"attn_norm.bias",     "input_layernorm.bias",         HD_SLOT_ATTN_NORM_BIAS, IF_ONE_NORM},
+    {"attn_norm_2.weight", "ln_attn.weight",               HD_SLOT_ATTN_NORM,      IF_TWO_NORMS},
+    {"attn_norm_2.bias",   "ln_attn.bias",                 HD_SLOT_ATTN_NORM_BIAS, IF_TWO_NORMS},
+    {"attn_norm.weight",   "ln_mlp.weight",                HD_SLOT_FFN_NORM,       IF_TWO_NORMS},
+    {"attn_norm.bias",     "ln_mlp.bias",                  HD_SLOT_FFN_NORM_BIAS,  IF_TWO_NORMS},
+    {"attn_qkv.weight",    "self_attention.query_key_value.weight", HD_SLOT_Q, .fused = 3},
+    {"attn_qkv.bias",      "self_attention.query_key_value.bias", HD_SLOT_Q_BIAS, .fused = 3, IF_ATTENTION},
+    {"attn_output.weight", "self_attention.dense.weight",  HD_SLOT_O},
+    {"attn_output.bias",   "self_attention.dense.bias",    HD_SLOT_ATTN_BIAS, IF_ATTENTION},
+    {"ffn_up.weight",      "mlp.dense_h_to_4h.weight",     HD_SLOT_UP},
+    {"ffn_up.bias",        "mlp.dense_h_to_4h.bias",       HD_SLOT_UP_BIAS, IF_MLP},
+    {"ffn_down.weight",    "mlp.dense_4h_to_h.weight",     HD_SLOT_DOWN},
+    {"ffn_down.bias",      "mlp.dense_4h_to_h.bias",       HD_SLOT_FFN_BIAS, IF_MLP},
+    END,
+};
+
+static const struct hd_tensor_name gpt_neox[] = {
+    {"token_embd.weight",  "gpt_neox.embed_in.weight",     HD_SLOT_EMBEDDING},
+    {"output_norm.weight", "gpt_neox.final_layer_norm.weight", HD_SLOT_OUTPUT_NORM},
+    {"output_norm.bias",   "gpt_neox.final_layer_norm.bias", HD_SLOT_OUTPUT_NORM_BIAS},
+    {"output.weight",      "embed_out.weight",             HD_SLOT_OUTPUT},
+    LAYER_NORMS,
+    {"attn_qkv.weight",    "attention.query_key_value.weight", HD_SLOT_Q, .fused = 3},
+    {"attn_qkv.bias",      "attention.query_key_value.bias", HD_SLOT_Q_BIAS, .fused = 3, IF_ATTENTION},
+    {"attn_output.weight", "attention.dense.weight",       HD_SLOT_O},
+    {"attn_output.bias",   "attention.dense.bias",         HD_SLOT_ATTN_BIAS, IF_ATTENTION},
+    {"ffn_up.weight",      "mlp.dense_h_to_4h.weight",     HD_SLOT_UP},
+    {"ffn_up.bias",        "mlp.dense_h_to_4h.bias",       HD_SLOT_UP_BIAS},
+    {"ffn_down.weight",    "mlp.dense_4h_to_h.weight",     HD_SLOT_DOWN},
+    {"ffn_down.bias",      "mlp.dense_4h_to_h.bias",       HD_SLOT_FFN_BIAS},
+    END,
 };
 
 /* ---- Settings ----*/
@@ -406,6 +502,63 @@ static const struct hd_rule stablelm_gguf[] = {
     HD_READ("attention.layer_norm_epsilon"), HD_READ("use_parallel_residual"), HD_RULES_END,
 };
 
+static const struct hd_rule phi_hf[] = {
+    HD_READ("layer_norm_eps"), HD_READ("hidden_act"), HD_READ("partial_rotary_factor"), HD_RULES_END,
+};
+/* Of all that have a LayerNorm and nothing else of their own. */
+static const struct hd_rule layer_norm_gguf[] = {
+    HD_READ("attention.layer_norm_epsilon"), HD_RULES_END,
+};
+
+static const struct hd_rule starcoder2_hf[] = {
+    HD_READ("norm_epsilon"), HD_READ("layer_norm_eps"), HD_READ("hidden_act"), HD_READ("use_bias"),
+    HF_BIASES, HD_READ("sliding_window"), HD_WORDS("mlp_type", "default"),
+    HD_WORDS("norm_type", "layer_norm"), HD_IS("scale_attn_weights", 1),
+    HD_NOTE("layer_norm_epsilon"), HD_NOTE("activation_function"),
+    HD_NOTE("attention_softmax_in_fp32"), HD_NOTE("scale_attention_softmax_in_fp32"),
+    HD_NOTE("residual_dropout"), HD_NOTE("embedding_dropout"), HD_RULES_END,
+};
+static const struct hd_alias starcoder2_aliases[] = {
+    {"norm_epsilon", "layer_norm_eps"}, {"use_bias", "attention_bias"}, {"use_bias", "mlp_bias"},
+    {NULL, NULL},
+};
+
+static const struct hd_rule nemotron_hf[] = {
+    HD_READ("norm_eps"), HD_READ("layer_norm_eps"), HD_READ("hidden_act"), HF_BIASES,
+    HD_READ("partial_rotary_factor"), HD_RULES_END,
+};
+static const struct hd_alias nemotron_aliases[] = {{"norm_eps", "layer_norm_eps"}, {NULL, NULL}};
+
+static const struct hd_rule falcon_hf[] = {
+    HD_READ("layer_norm_epsilon"), HD_READ("layer_norm_eps"), HD_READ("activation"),
+    HD_READ("hidden_act"), HD_READ("num_kv_heads"), HD_READ("n_embed"), HD_READ("ffn_hidden_size"),
+    HD_READ("multi_query"), HD_READ("new_decoder_architecture"),
+    HD_READ("num_ln_in_parallel_attn"), HD_READ("bias"), HF_BIASES, HD_IS("alibi", 0),
+    HD_IS("parallel_attn", 1), HD_IS("apply_residual_connection_post_layernorm", 0), HD_RULES_END,
+};
+static const struct hd_alias falcon_aliases[] = {
+    {"layer_norm_epsilon", "layer_norm_eps"}, {"activation", "hidden_act"},
+    {"num_kv_heads", "num_key_value_heads"}, {"n_embed", "hidden_size"},
+    {"ffn_hidden_size", "intermediate_size"}, {"bias", "attention_bias"}, {"bias", "mlp_bias"},
+    {NULL, NULL},
+};
+static const struct hd_rule falcon_gguf[] = {
+    HD_READ("attention.layer_norm_epsilon"), HD_WORDS("tensor_data_layout", "jploski"),
+    HD_RULES_END,
+};
+
+static const struct hd_rule gpt_neox_hf[] = {
+    HD_READ("layer_norm_eps"), HD_READ("hidden_act"), HD_READ("use_parallel_residual"),
+    HD_READ("rotary_pct"), HD_READ("rotary_emb_base"), HD_READ("partial_rotary_factor"),
+    HD_READ("attention_bias"), HD_NOTE("classifier_dropout"), HD_RULES_END,
+};
+static const struct hd_alias gpt_neox_aliases[] = {
+    {"rotary_pct", "partial_rotary_factor"}, {"rotary_emb_base", "rope_theta"}, {NULL, NULL},
+};
+static const struct hd_rule gpt_neox_gguf[] = {
+    HD_READ("attention.layer_norm_epsilon"), HD_READ("use_parallel_residual"), HD_RULES_END,
+};
+
 /* ---- Families ----*/
 
 #define QWEN_DEFAULTS \
@@ -566,6 +719,49 @@ const struct hd_arch hd_arches[] = {
      .hf_defaults = "{\"partial_rotary_factor\": 0.25, \"layer_norm_eps\": 1e-5,"
                     " \"rms_norm_eps\": 1e-5}",
      .norm = HD_NORM_LAYER, .partial_rope = true},
+
+    /* Without a gate. GGUF does not say which GELU; where the family's models have the exact one,
+     * so has theirs. */
+    {.gguf = "phi2", .hf = "phi", .tensors = phi,
+     .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES,
+     .gguf_rules = layer_norm_gguf, .hf_rules = phi_hf,
+     .hf_defaults = "{\"partial_rotary_factor\": 0.5, \"layer_norm_eps\": 1e-5}",
+     .activation = HD_ACTIVATION_GELU_TANH, .norm = HD_NORM_LAYER, .parallel = true,
+     .partial_rope = true},
+
+    {.gguf = "starcoder2", .hf = "starcoder2", .tensors = starcoder2,
+     .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES,
+     .gguf_rules = layer_norm_gguf, .hf_rules = starcoder2_hf, .hf_aliases = starcoder2_aliases,
+     .hf_defaults = "{\"layer_norm_eps\": 1e-5, \"attention_bias\": true, \"mlp_bias\": true,"
+                    " \"tie_word_embeddings\": true, \"num_key_value_heads\": 2,"
+                    " \"max_position_embeddings\": 4096}",
+     .activation = HD_ACTIVATION_GELU_TANH, .norm = HD_NORM_LAYER},
+
+    {.gguf = "nemotron", .hf = "nemotron", .tensors = nemotron,
+     .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES,
+     .gguf_rules = layer_norm_gguf, .hf_rules = nemotron_hf, .hf_aliases = nemotron_aliases,
+     .hf_defaults = "{\"layer_norm_eps\": 1e-5, \"partial_rotary_factor\": 0.5,"
+                    " \"max_position_embeddings\": 4096}",
+     .activation = HD_ACTIVATION_RELU2, .norm = HD_NORM_LAYER, .hf_norm_offset = 1,
+     .partial_rope = true},
+
+    {.gguf = "falcon", .hf = "falcon", .tensors = falcon,
+     .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES,
+     .gguf_rules = falcon_gguf, .hf_rules = falcon_hf, .hf_aliases = falcon_aliases,
+     .hf_defaults = "{\"layer_norm_eps\": 1e-5, \"tie_word_embeddings\": true,"
+                    " \"max_position_embeddings\": 2048}",
+     .hf_layers = "transformer.h.", .gguf_two_norms = "blk.0.attn_norm_2.weight",
+     .hf_by_head = true, .ffn_by_four = true,
+     .activation = HD_ACTIVATION_GELU, .norm = HD_NORM_LAYER, .parallel = true},
+
+    {.gguf = "gptneox", .hf = "gpt_neox", .tensors = gpt_neox,
+     .gguf_order = HD_ROPE_HALVES, .hf_order = HD_ROPE_HALVES,
+     .gguf_rules = gpt_neox_gguf, .hf_rules = gpt_neox_hf, .hf_aliases = gpt_neox_aliases,
+     .hf_defaults = "{\"layer_norm_eps\": 1e-5, \"partial_rotary_factor\": 0.25,"
+                    " \"attention_bias\": true, \"use_parallel_residual\": true,"
+                    " \"max_position_embeddings\": 2048}",
+     .hf_layers = "gpt_neox.layers.", .hf_by_head = true, .own_norms = true,
+     .activation = HD_ACTIVATION_GELU, .norm = HD_NORM_LAYER, .partial_rope = true},
 
     /* GGUF calls it llama. */
     {.gguf = "llama", .hf = "mixtral", .tensors = mixtral,

@@ -39,7 +39,9 @@ static bool ignorable(const struct hd_model *m, struct hd_str name)
 {
     return ends_with(name, ".rotary_emb.inv_freq") || /* old files keep what config.json says */
            ends_with(name, "rope.freqs") ||           /* and Meta's */
-           ends_with(name, ".k_scale") || ends_with(name, ".v_scale"); /* of a cache of 8 bits */
+           ends_with(name, ".attention.bias") ||      /* masks, in old files of gpt_neox */
+           ends_with(name, ".attention.masked_bias") || ends_with(name, ".k_scale") ||
+           ends_with(name, ".v_scale"); /* of a cache of 8 bits */
 }
 
 static bool begins_with(struct hd_str s, const char *begin)
@@ -105,6 +107,7 @@ static int load(struct hd_model *m, const struct hd_safetensors *st, const struc
                                   .prefixes = prefixes_of(st, h),
                                   .attention_bias = h->attention_bias,
                                   .mlp_bias = h->mlp_bias,
+                                  .two_norms = h->two_norms,
                                   .f8_scaled = h->f8,
                                   .f8_rows = h->f8_rows ? h->f8_rows : F8_PART,
                                   .f8_cols = h->f8_cols ? h->f8_cols : F8_PART,
@@ -229,6 +232,7 @@ int hd_model_from_folder(struct hd_model *m, struct hd_error *err)
         return rc;
     m->impl = st;
     m->rope_order = h.meta ? HD_ROPE_INTERLEAVED : m->arch->hf_order;
+    m->qkv_by_head = m->arch->hf_by_head;
     if (h.meta)
         ask_tensors(&h, st);
     else

@@ -111,6 +111,15 @@ static int check_needs(const struct hd_gguf *g, const struct hd_hyper *h, struct
     return 0;
 }
 
+/* Whether halves are parallel is for the key to say where each has its own norm anyway. */
+static int read_parallel(const struct hd_gguf *g, struct hd_hyper *h, struct hd_error *err)
+{
+    struct gguf_key key = gguf_key_of(h, "use_parallel_residual");
+    int rc = gguf_typed(hd_gguf_bool(g, key.s, &h->parallel), key.s, "a truth value", err);
+
+    return rc == HD_E_NOTFOUND ? 0 : rc;
+}
+
 /* What blocks do, as far as the family's own rules read it. */
 static int read_block(const struct hd_gguf *g, struct hd_hyper *h, struct hd_error *err)
 {
@@ -130,8 +139,12 @@ static int read_block(const struct hd_gguf *g, struct hd_hyper *h, struct hd_err
     for (size_t i = 0; rc == 0 && i < sizeof reals / sizeof *reals; i++)
         if (hd_rule_reads(h->arch->gguf_rules, reals[i].key))
             rc = gguf_read_real(g, gguf_key_of(h, reals[i].key).s, reals[i].out, err);
+    const char *two = h->arch->gguf_two_norms;
+    h->two_norms = two && hd_names_find(&g->tensors, (struct hd_str){two, strlen(two)}) >= 0;
     /* The key says so of models that are not: there is no second norm, or there is. */
-    if (hd_rule_reads(h->arch->gguf_rules, "use_parallel_residual"))
+    if (hd_rule_reads(h->arch->gguf_rules, "use_parallel_residual") && h->arch->own_norms)
+        rc = rc < 0 ? rc : read_parallel(g, h, err);
+    else if (hd_rule_reads(h->arch->gguf_rules, "use_parallel_residual"))
         h->parallel = hd_names_find(&g->tensors, (struct hd_str){FFN_NORM, strlen(FFN_NORM)}) < 0;
     if (rc == 0 && hd_rule_reads(h->arch->gguf_rules, "attention.temperature_scale"))
         rc = gguf_read_number(g, gguf_key_of(h, "attention.temperature_scale").s, &h->growth, err);
@@ -233,12 +246,12 @@ static void set_name(struct hd_model *m)
 static int from_gguf(struct hd_model *m, struct hd_error *err)
 {
     const struct hd_gguf *g = m->gguf;
-    const struct hd_source src = {.arg = g,
-                                  .get = get,
-                                  .type_name = type_name,
-                                  .names = &g->tensors,
-                                  .hf_names = false,
-                                  .ignorable = ignorable};
+    struct hd_source src = {.arg = g,
+                            .get = get,
+                            .type_name = type_name,
+                            .names = &g->tensors,
+                            .hf_names = false,
+                            .ignorable = ignorable};
     struct hd_hyper h = {0};
     int rc = find_family(&h, g, err);
 
@@ -259,6 +272,7 @@ static int from_gguf(struct hd_model *m, struct hd_error *err)
     if (rc < 0)
         return rc;
     m->rope_order = m->arch->gguf_order;
+    src.two_norms = h.two_norms;
     return hd_model_load(m, &src, err);
 }
 

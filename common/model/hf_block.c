@@ -140,6 +140,59 @@ static int read_experts(const json_t *o, struct hd_hyper *h, struct hd_error *er
     return rc;
 }
 
+/* Families of one FFN and several activations; names as in transformers' activations.py. */
+static int read_activation(const json_t *o, struct hd_hyper *h, struct hd_error *err)
+{
+    static const struct {
+        const char *name;
+        enum hd_activation is;
+    } words[] = {
+        {"gelu", HD_ACTIVATION_GELU},
+        {"gelu_python", HD_ACTIVATION_GELU},
+        {"gelu_new", HD_ACTIVATION_GELU_TANH},
+        {"gelu_fast", HD_ACTIVATION_GELU_TANH},
+        {"gelu_pytorch_tanh", HD_ACTIVATION_GELU_TANH},
+        {"gelu_python_tanh", HD_ACTIVATION_GELU_TANH},
+        {"relu2", HD_ACTIVATION_RELU2},
+        {"silu", HD_ACTIVATION_SILU},
+        {"swish", HD_ACTIVATION_SILU},
+    };
+    const json_t *j = json_object_get(o, "hidden_act");
+    const char *word = json_string_value(j);
+
+    if (hf_absent(j))
+        return 0;
+    for (size_t i = 0; word && i < sizeof words / sizeof *words; i++)
+        if (strcmp(words[i].name, word) == 0) {
+            h->activation = 1 + (unsigned)words[i].is;
+            return 0;
+        }
+    return hd_fail(err, HD_E_UNSUPPORTED,
+                   "the activation is \"%.40s\"; gelu, gelu_new, relu2 and silu are known",
+                   word ? word : "?");
+}
+
+/* Falcon's: one KV head, unless the newer form of the decoder says how many there are, or
+ * as many as there are heads. That form may have a norm for each half. */
+static int read_decoder_form(const json_t *o, struct hd_hyper *h, struct hd_error *err)
+{
+    bool newer = false, one = true;
+    uint64_t norms = 0;
+    int rc = hf_read_flag(o, "new_decoder_architecture", &newer, err);
+
+    if (rc == 0)
+        rc = hf_read_flag(o, "multi_query", &one, err);
+    if (rc == 0)
+        rc = hf_read_count(o, "num_ln_in_parallel_attn", &norms, err);
+    if (rc == 0 && (norms > 2 || (norms == 2 && !newer)))
+        return hd_fail(err, HD_E_UNSUPPORTED, "num_ln_in_parallel_attn is %llu%s",
+                       (unsigned long long)norms, newer ? "" : " without new_decoder_architecture");
+    if (!newer && one)
+        h->n_kv_heads = 1;
+    h->two_norms = newer && norms != 1;
+    return rc;
+}
+
 int hf_read_block(const json_t *o, struct hd_hyper *h, struct hd_error *err)
 {
     int rc = read_reals(o, h, err);
@@ -160,6 +213,10 @@ int hf_read_block(const json_t *o, struct hd_hyper *h, struct hd_error *err)
         rc = hf_read_real(o, "layer_norm_eps", &h->norm_eps, err);
     if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "mlp_bias"))
         rc = hf_read_flag(o, "mlp_bias", &h->mlp_bias, err);
+    if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "hidden_act"))
+        rc = read_activation(o, h, err);
+    if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "new_decoder_architecture"))
+        rc = read_decoder_form(o, h, err);
     h->parallel |= h->arch->parallel;
     return rc;
 }

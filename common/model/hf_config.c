@@ -176,7 +176,9 @@ static int add_defaults(json_t *o, const struct hd_hyper *h, struct hd_error *er
 {
     int rc = 0;
 
-    if (h->arch->experts)
+    for (const struct hd_alias *a = h->arch->hf_aliases; a && a->theirs && rc == 0; a++)
+        rc = add_name(o, a->usual, a->theirs);
+    if (rc == 0 && h->arch->experts)
         rc = add_name(o, "num_experts", "num_local_experts") |
              add_name(o, "num_local_experts", "num_experts");
     if (rc == 0)
@@ -236,6 +238,8 @@ static int read_hyper(const json_t *o, struct hd_hyper *h, struct hd_error *err)
         rc = hf_read_block(o, h, err);
     if (rc == 0)
         rc = hf_read_quantized(o, h, err);
+    if (h->ffn_dim == 0 && h->arch->ffn_by_four)
+        h->ffn_dim = 4 * h->dim;
     return rc < 0 ? rc : hf_read_rope(o, h, err);
 }
 

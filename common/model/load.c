@@ -162,12 +162,22 @@ static int load_named(struct loader *l, const char *name, const struct hd_tensor
         rc = load_check_f8(l, name, &t, n->slot);
     if (rc < 0)
         return rc;
+    bool by_head = l->m->qkv_by_head && slots > 1;
+    if (by_head && t.layout != HD_LAYOUT_ROWS)
+        return hd_fail(l->err, HD_E_UNSUPPORTED,
+                       "tensor %s is FP8 and has q, k and v by turns: take the model in BF16",
+                       name);
     load_hash(l, name, &t);
     for (unsigned i = 0; i < slots; i++) {
         take_rows(l, &t, row, n->slot + i, layer);
-        row += hd_size_of(shape, hd_slots[n->slot + i].rows);
+        row += hd_size_of(shape, hd_slots[n->slot + i].rows) / (by_head ? shape->n_kv_heads : 1);
     }
     return 0;
+}
+
+static bool is_there(const struct loader *l, const char *name)
+{
+    return hd_names_find(l->src->names, (struct hd_str){name, strlen(name)}) >= 0;
 }
 
 /* What the first layer has, all have. */
@@ -176,13 +186,17 @@ static bool is_wanted(const struct loader *l, const char *name, const struct hd_
 {
     if (n->wanted == HD_WANTED)
         return true;
+    if (n->wanted == HD_WANTED_EITHER)
+        return is_there(l, name);
+    if (n->wanted == HD_WANTED_ONE_NORM || n->wanted == HD_WANTED_TWO_NORMS)
+        return l->src->two_norms == (n->wanted == HD_WANTED_TWO_NORMS);
     if (layer > 0)
         return l->m->slots & HD_SLOT_BIT(n->slot);
     if (n->wanted == HD_WANTED_SERIAL)
         return !l->m->block.parallel;
     if (l->src->hf_names)
         return n->wanted == HD_WANTED_ATTENTION_BIAS ? l->src->attention_bias : l->src->mlp_bias;
-    return hd_names_find(l->src->names, (struct hd_str){name, strlen(name)}) >= 0;
+    return is_there(l, name);
 }
 
 /* The form's name for it, in a layer or not; false: the form has none. */
@@ -198,14 +212,33 @@ static bool name_of(const struct loader *l, const struct hd_tensor_name *n, uint
         snprintf(name, NAME_MAX_LEN, "%s%s", p->model, last + 6);
     else if (!hd_slots[n->slot].in_layer)
         snprintf(name, NAME_MAX_LEN, "%s%s", l->src->hf_names ? p->head : "", last);
+    else if (l->src->hf_names && l->m->arch->hf_layers)
+        snprintf(name, NAME_MAX_LEN, "%s%u.%s", l->m->arch->hf_layers, layer, last);
     else if (l->src->hf_names)
         snprintf(name, NAME_MAX_LEN, "%slayers.%u.%s", p->model, layer, last);
     else
         snprintf(name, NAME_MAX_LEN, "blk.%u.%s", layer, last);
-    if (!l->src->hf_names && n->gguf_old &&
-        hd_names_find(l->src->names, (struct hd_str){name, strlen(name)}) < 0)
+    if (!l->src->hf_names && n->gguf_old && !is_there(l, name))
         snprintf(name, NAME_MAX_LEN, "blk.%u.%s", layer, n->gguf_old);
     return true;
+}
+
+/* Of slots that have several names one was there, in each layer. */
+static int check_either(const struct loader *l, uint32_t layer)
+{
+    for (const struct hd_tensor_name *n = l->m->arch->tensors; n->slot < HD_SLOTS; n++) {
+        bool bias = hd_slot_is_vector(n->slot); /* all layers have it, or none */
+        char name[NAME_MAX_LEN];
+
+        if (n->wanted == HD_WANTED_EITHER && name_of(l, n, layer, name) &&
+            hd_slot_of(l->m, n->slot, layer)->rows == 0 &&
+            !(bias && !(l->m->slots & HD_SLOT_BIT(n->slot))))
+            return hd_fail(l->err, HD_E_FORMAT,
+                           "tensor %s is missing, and so is what may stand in its place; the "
+                           "model is incomplete or of another architecture",
+                           name);
+    }
+    return 0;
 }
 
 static int load_layer(struct loader *l, uint32_t layer)
@@ -219,7 +252,7 @@ static int load_layer(struct loader *l, uint32_t layer)
             is_wanted(l, name, n, layer))
             rc = load_named(l, name, n, layer);
     }
-    return rc;
+    return rc < 0 ? rc : check_either(l, layer);
 }
 
 /* The tensors that are not in a layer. */

@@ -44,6 +44,8 @@ enum hd_activation {
     HD_ACTIVATION_SILU,
     HD_ACTIVATION_GELU_TANH,
     HD_ACTIVATION_CLAMPED, /* hd_clamped_mul, by block.clamp */
+    HD_ACTIVATION_GELU,    /* exact: by the error function */
+    HD_ACTIVATION_RELU2,   /* the square of what is above 0 */
     HD_ACTIVATION_KINDS
 };
 
@@ -64,10 +66,11 @@ struct hd_block {
     float embedding_scale;  /* a row of the embedding is multiplied by it */
     float residual_scale;   /* what a half adds to the residual is multiplied by it */
     enum hd_norm_kind norm; /* of the residual */
-    uint32_t parallel;      /* 1: both halves of a layer read the attention half's input */
-    struct hd_clamp clamp;  /* of HD_ACTIVATION_CLAMPED */
-    float growth;           /* scores of a row at position p are multiplied by ... */
-    uint32_t growth_from;   /* ... 1 + growth * ln(1 + p / growth_from), rounded down; 0: are not */
+    uint32_t parallel; /* 1: both halves of a layer read the residual before it: the FFN half the
+                        * attention half's very input, if it has no norm of its own */
+    struct hd_clamp clamp; /* of HD_ACTIVATION_CLAMPED */
+    float growth;          /* scores of a row at position p are multiplied by ... */
+    uint32_t growth_from;  /* ... 1 + growth * ln(1 + p / growth_from), rounded down; 0: are not */
 };
 
 /* How a row comes to its experts, from its logits router * row. Equal ones: leader/engine/route.h.
@@ -94,7 +97,8 @@ struct hd_layer {
     struct hd_tensor wo;                     /* [dim][n_heads * head_dim] */
     struct hd_tensor ffn_norm;               /* [1][dim] */
     struct hd_tensor gate, up;               /* [ffn_dim][dim]; with experts the first's, and those
-                                              * of the others through hd_slot_expert (arch.h) */
+                                              * of the others through hd_slot_expert (arch.h). No
+                                              * gate: it is up that is activated */
     struct hd_tensor down;                   /* [dim][ffn_dim]; likewise */
     struct hd_tensor router;                 /* [n_experts][dim] */
     struct hd_tensor router_bias;            /* [1][n_experts] */
@@ -134,6 +138,8 @@ struct hd_model {
     uint64_t slots;             /* the tensors that there are: HD_SLOT_BIT of arch.h */
     struct hd_model_shape shape;
     enum hd_rope_order rope_order; /* of the rows of wq and wk */
+    bool qkv_by_head; /* the rows of q, k and v of one KV head lie together, then those of the next:
+                       * wq, wk, wv and their biases begin with those of the first */
     struct hd_block block;
     uint32_t rope_sets;             /* 1, or with HD_LAYER_ROPE_LOCAL 2 */
     double *rope_freq;              /* [rope_sets][head_dim / 2]: angle per position, scaling
@@ -145,6 +151,7 @@ struct hd_model {
     struct hd_tensor embedding;     /* [vocab][dim] */
     struct hd_tensor output_norm, output_norm_bias; /* [1][dim] */
     struct hd_tensor output;                        /* [vocab][dim]; = embedding when tied */
+    struct hd_tensor output_bias;                   /* [vocab][1]: of the logits */
     struct hd_layer *layers;                        /* [n_layers] */
     struct hd_router router;
     struct hd_expert_data *expert_data; /* [n_layers][n_experts][HD_EXPERT_SLOTS] */

@@ -71,12 +71,29 @@ static struct span share_of(const struct hd_units *u, struct hd_piece_at at, siz
     return (struct span){first, left < width ? left : width};
 }
 
+static bool is_of_qkv(enum hd_slot_id slot)
+{
+    return (slot >= HD_SLOT_Q && slot <= HD_SLOT_V) ||
+           (slot >= HD_SLOT_Q_BIAS && slot <= HD_SLOT_V_BIAS);
+}
+
+/* Rows of the other two between those of one head and of the next, where they lie together. */
+static size_t others_rows(const struct hd_model *m, enum hd_slot_id slot)
+{
+    const struct hd_model_shape *s = &m->shape;
+    size_t rep = s->n_heads / s->n_kv_heads;
+    bool q = slot == HD_SLOT_Q || slot == HD_SLOT_Q_BIAS;
+    return (q ? 2 : rep + 1) * s->head_dim;
+}
+
 static void add_cut(struct hd_cuts *c, enum hd_slot_id slot, const struct hd_model *m,
                     const struct hd_units *u, struct hd_piece_at at)
 {
     uint32_t expert = at.kind == HD_UNIT_FFN ? at.unit % u->experts : 0;
     struct hd_tensor t = hd_slot_expert(m, slot, at.layer, expert);
     bool columns = hd_slots[slot].cut == HD_CUT_COLUMNS;
+    if (m->qkv_by_head && at.kind == HD_UNIT_HEAD && is_of_qkv(slot) && t.data)
+        t.data += at.unit * others_rows(m, slot) * t.row_bytes;
     struct span rows = {0, t.rows}, cols = {0, t.cols};
     if (columns)
         cols = share_of(u, at, t.cols);

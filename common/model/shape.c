@@ -154,7 +154,9 @@ static void set_block(struct hd_model *m, const struct hd_hyper *h)
     bool own = h->attention_scale != 0 && (float)h->attention_scale != (float)usual;
 
     m->block = (struct hd_block){
-        .activation = h->arch ? h->arch->activation : HD_ACTIVATION_SILU,
+        .activation = h->activation ? (enum hd_activation)(h->activation - 1)
+                      : h->arch     ? h->arch->activation
+                                    : HD_ACTIVATION_SILU,
         .norm_offset = (float)h->norm_offset,
         .attention_scale = own ? (float)h->attention_scale : 1.0f / sqrtf((float)h->head_dim),
         .attention_cap = (float)h->attention_cap,

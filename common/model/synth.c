@@ -79,6 +79,7 @@ static const struct making {
     [HD_SLOT_FFN_NORM_BIAS] = {KIND_BIAS, 0}, [HD_SLOT_OUTPUT_NORM_BIAS] = {KIND_BIAS, 0},
     [HD_SLOT_ROUTER] = {KIND_ROUTER, 2},      [HD_SLOT_ROUTER_BIAS] = {KIND_BIAS, 0},
     [HD_SLOT_EXPERT_BIAS] = {KIND_BIAS, 0},   [HD_SLOT_SINKS] = {KIND_BIAS, 0},
+    [HD_SLOT_OUTPUT_BIAS] = {KIND_BIAS, 0},
 };
 
 struct plan {
@@ -121,6 +122,22 @@ static bool visit_tensor(struct plan *p, const char *name, const struct hd_tenso
     return visit(p, &t);
 }
 
+/* Of several names and forms the newest, and of norms what most models have. */
+static bool is_made(const struct hd_synth_shape *s, const struct hd_tensor_name *t)
+{
+    switch (t->wanted) {
+    case HD_WANTED_ATTENTION_BIAS:
+    case HD_WANTED_MLP_BIAS:
+        return s->biases;
+    case HD_WANTED_EITHER:
+        return !t->fused;
+    case HD_WANTED_TWO_NORMS:
+        return false;
+    default:
+        return true;
+    }
+}
+
 static bool visit_layer(struct plan *p, uint32_t n, visit_fn *visit)
 {
     bool ok = true;
@@ -131,8 +148,7 @@ static bool visit_layer(struct plan *p, uint32_t n, visit_fn *visit)
         if (!t->gguf)
             continue;
         snprintf(name, sizeof name, "blk.%u.%s", n, t->gguf);
-        if (hd_slots[t->slot].in_layer &&
-            (t->wanted == HD_WANTED || t->wanted == HD_WANTED_SERIAL || p->s->biases))
+        if (hd_slots[t->slot].in_layer && is_made(p->s, t))
             ok = visit_tensor(p, name, t, visit);
     }
     return ok;
@@ -163,7 +179,8 @@ static bool visit_all(struct plan *p, visit_fn *visit)
         ok = ok && visit_layer(p, n, visit);
     ok = ok && visit_end(p, HD_SLOT_OUTPUT_NORM, visit) &&
          visit_end(p, HD_SLOT_OUTPUT_NORM_BIAS, visit);
-    return ok && (!s->own_output || visit_end(p, HD_SLOT_OUTPUT, visit));
+    ok = ok && (!s->own_output || visit_end(p, HD_SLOT_OUTPUT, visit));
+    return ok && visit_end(p, HD_SLOT_OUTPUT_BIAS, visit);
 }
 
 /* Vectors are F32; with matrices of few bits the tables are Q8_0, as people make such files, and so
@@ -267,6 +284,14 @@ static void put_f32(const struct plan *p, const char *rest, float v)
     hd_gguf_put_f32(p->w, key, v);
 }
 
+static void put_truth(const struct plan *p, const char *rest, bool v)
+{
+    char key[NAME_ROOM];
+
+    snprintf(key, sizeof key, "%s.%s", p->arch->gguf, rest);
+    hd_gguf_put_bool(p->w, key, v);
+}
+
 static void put_keys(const struct plan *p)
 {
     const struct hd_synth_shape *s = p->s;
@@ -300,6 +325,8 @@ static void put_keys(const struct plan *p)
     for (const struct hd_synth_key *k = s->keys; k->name; k++)
         if (k->real)
             put_f32(p, k->name, (float)k->value);
+        else if (k->truth)
+            put_truth(p, k->name, k->value != 0);
         else
             put_u32(p, k->name, (uint32_t)k->value);
     hd_synth_put_tokenizer(p->w, s->vocab);
@@ -344,10 +371,13 @@ int hd_synth_write(const struct hd_synth_options *o, struct hd_error *err)
                                       .n_experts = p.s->n_experts,
                                       .n_used = p.s->n_used,
                                       .vocab = p.s->vocab};
-    /* The widest rows are those of the down matrix, or with narrow experts those of all that take
-     * the residual. */
-    size_t widest = p.s->ffn_dim > p.s->dim ? p.s->ffn_dim : p.s->dim;
-    widest = widest > p.s->n_heads * p.s->head_dim ? widest : p.s->n_heads * p.s->head_dim;
+    /* The widest rows are those of the down matrix, with narrow experts those of all that take the
+     * residual, or a bias of q, k and v in one or of the logits. */
+    size_t heads = (size_t)(p.s->n_heads + 2 * p.s->n_kv_heads) * p.s->head_dim;
+    const size_t widths[] = {p.s->dim, p.s->ffn_dim, heads, p.s->vocab};
+    size_t widest = 0;
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
+        widest = widths[i] > widest ? widths[i] : widest;
     p.row = calloc(widest, sizeof *p.row);
     p.packed = calloc(widest, sizeof(float));
     if (p.row && p.packed)

@@ -9,7 +9,7 @@
 struct hd_synth_key {
     const char *name; /* NULL ends a list */
     double value;
-    bool real;
+    bool real, truth; /* a number with a fraction; a truth value; else a count */
 };
 
 struct hd_synth_shape {

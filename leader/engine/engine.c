@@ -13,6 +13,8 @@ static bool alloc_rows(struct hd_engine *e)
     size_t n = e->o.max_rows, dim = e->o.model->shape.dim;
     e->rows = calloc(n, sizeof *e->rows);
     e->residual = calloc(n * dim, sizeof *e->residual);
+    bool two_norms = e->o.model->block.parallel && hd_slot_layers(e->o.model, HD_SLOT_FFN_NORM);
+    e->before = two_norms ? calloc(n * dim, sizeof *e->before) : NULL;
     e->row_bytes = hd_model_row_bytes(e->o.model, e->o.activations);
     e->sum_bytes = hd_model_sum_bytes(e->o.model, e->o.wire);
     e->embedding = aligned_alloc(64, (e->o.model->embedding.row_bytes + 63) / 64 * 64);
@@ -28,9 +30,9 @@ static bool alloc_rows(struct hd_engine *e)
     e->by_sequence = calloc(n, sizeof *e->by_sequence);
     e->experts = calloc(n * e->o.model->shape.n_used + 1, sizeof *e->experts);
     e->weights = calloc(n * e->o.model->shape.n_used + 1, sizeof *e->weights);
-    return e->rows && e->residual && e->embedding && e->normalised && e->x && e->acc &&
-           e->sequences && e->positions && e->want && e->tokens && e->temperatures && e->shifts &&
-           e->by_sequence && e->experts && e->weights;
+    return e->rows && e->residual && (e->before || !two_norms) && e->embedding && e->normalised &&
+           e->x && e->acc && e->sequences && e->positions && e->want && e->tokens &&
+           e->temperatures && e->shifts && e->by_sequence && e->experts && e->weights;
 }
 
 static bool load_vector(struct hd_engine *e, enum hd_slot_id slot)
@@ -104,6 +106,7 @@ void hd_engine_free(struct hd_engine *e)
     free(e->residual);
     free(e->embedding);
     free(e->normalised);
+    free(e->before);
     free(e->x);
     free(e->acc);
     free(e->sequences);

@@ -90,6 +90,8 @@ struct hd_engine {
     size_t n_rows;
     struct hd_row *rows; /* [max_rows] */
     float *residual;     /* [max_rows][dim] */
+    float *before;       /* [max_rows][dim]: the residual before a layer, of models whose parallel
+                          * halves have a norm each; else NULL */
     uint8_t *embedding;  /* one row of the file's, to be checked */
     float *normalised;   /* [dim], of one row */
     size_t row_bytes;
@@ -124,8 +126,11 @@ struct hd_engine {
 /* The half's vector of a slot, [dim]; NULL: the model has none. */
 const float *hd_own_vector(const struct hd_engine *e, const struct hd_group *p,
                            enum hd_slot_id slot);
-/* With parallel halves the FFN reads what the attention has read, and it is there yet. */
+/* With parallel halves and one norm the FFN reads what the attention has read, and it is there yet.
+ */
 bool hd_input_is_there(const struct hd_engine *e, const struct hd_group *p);
+/* What the half normalises of row i: the residual, or what it was before the layer. */
+const float *hd_read_of(const struct hd_engine *e, const struct hd_group *p, size_t i);
 /* A row's normalised residual in the form in which it travels. */
 void hd_put_input(struct hd_engine *e, const struct hd_group *p, const float *residual, uint8_t *x);
 /* NULL if the model has none such. HD_E_NOMEM, or what packing says. */

@@ -83,7 +83,15 @@ static const float *norm_bias_of(const struct hd_engine *e, const struct hd_grou
 
 bool hd_input_is_there(const struct hd_engine *e, const struct hd_group *p)
 {
-    return p->half == HD_HALF_FFN && e->o.model->block.parallel;
+    return p->half == HD_HALF_FFN && e->o.model->block.parallel && !e->before;
+}
+
+const float *hd_read_of(const struct hd_engine *e, const struct hd_group *p, size_t i)
+{
+    size_t at = i * e->o.model->shape.dim;
+    if (e->before && p->half == HD_HALF_ATTENTION)
+        memcpy(e->before + at, e->residual + at, e->o.model->shape.dim * sizeof *e->before);
+    return e->before && p->half == HD_HALF_FFN ? e->before + at : e->residual + at;
 }
 
 void hd_put_input(struct hd_engine *e, const struct hd_group *p, const float *residual, uint8_t *x)

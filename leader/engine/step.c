@@ -73,7 +73,7 @@ static void put_row(struct hd_engine *e, const struct hd_group *p, size_t at, si
     struct hd_row *row = &e->rows[i];
     const float *residual = e->residual + i * e->o.model->shape.dim;
     if (!hd_input_is_there(e, p))
-        hd_put_input(e, p, residual, e->x + at * e->row_bytes);
+        hd_put_input(e, p, hd_read_of(e, p, i), e->x + at * e->row_bytes);
     if (p->work.experts)
         route_row(e, p, at, row);
     e->sequences[at] = row->r->sequence;

@@ -5,6 +5,7 @@
  * kernels'. */
 #include "tests/device/reference_impl.h"
 
+#include "common/math/activate.h"
 #include "common/math/q8.h"
 #include "common/net/conn.h"
 #include "common/util/memory.h"
@@ -341,12 +342,27 @@ static float weight_of(const struct half *h, uint32_t unit, size_t row)
     return used ? -1 : 1;
 }
 
+/* gate [n] becomes what goes into down. */
+static void activate(const struct hd_block *b, float *gate, const float *up, size_t n)
+{
+    if (b->activation == HD_ACTIVATION_GELU_TANH)
+        hd_gelu_mul(portable(), gate, up, gate, n);
+    else if (b->activation == HD_ACTIVATION_CLAMPED)
+        hd_clamped_mul(portable(), gate, up, b->clamp, gate, n);
+    else if (b->activation == HD_ACTIVATION_GELU)
+        hd_gelu_erf_mul(gate, up, gate, n);
+    else if (b->activation == HD_ACTIVATION_RELU2)
+        hd_relu2_mul(gate, up, gate, n);
+    else
+        hd_silu_mul(portable(), gate, up, gate, n);
+}
+
 static void ffn_unit(struct half *h, size_t slot)
 {
     const struct hd_half_task *t = h->task;
     const struct piece *p = reference_piece(
         t->from.weights, (struct hd_piece_at){HD_UNIT_FFN, t->units.list[slot], t->layer});
-    size_t n = outputs_of(cut_of(p, HD_SLOT_GATE));
+    size_t n = outputs_of(cut_of(p, HD_SLOT_UP));
     for (size_t i = 0; i < t->rows->n && !h->failed; i++) {
         float weight = weight_of(h, t->units.list[slot], i);
         if (weight < 0)
@@ -354,16 +370,16 @@ static void ffn_unit(struct half *h, size_t slot)
         void *x = input(h, t->rows->x, i);
         float *gate = room(h, 2 * n * sizeof *gate);
         if (!h->failed) {
-            multiply(h, cut_of(p, HD_SLOT_GATE), x, gate);
+            if (cut_of(p, HD_SLOT_GATE))
+                multiply(h, cut_of(p, HD_SLOT_GATE), x, gate);
             multiply(h, cut_of(p, HD_SLOT_UP), x, gate + n);
             add_vector(h, p, HD_SLOT_GATE_BIAS, gate);
             add_vector(h, p, HD_SLOT_UP_BIAS, gate + n);
-            if (h->d->o.model->block.activation == HD_ACTIVATION_GELU_TANH)
-                hd_gelu_mul(portable(), gate, gate + n, gate, n);
-            else if (h->d->o.model->block.activation == HD_ACTIVATION_CLAMPED)
-                hd_clamped_mul(portable(), gate, gate + n, h->d->o.model->block.clamp, gate, n);
-            else
-                hd_silu_mul(portable(), gate, gate + n, gate, n);
+            for (size_t k = 0; k < n && !cut_of(p, HD_SLOT_GATE); k++) {
+                gate[k] = gate[n + k];
+                gate[n + k] = 1;
+            }
+            activate(&h->d->o.model->block, gate, gate + n, n);
             add(h, cut_of(p, HD_SLOT_DOWN), i, gate, weight);
         }
         free(gate);
@@ -425,7 +441,9 @@ static int logits(struct half *h, struct hd_half_output *out, struct hd_error *e
         void *x = input(h, t->rows->x, i);
         for (size_t b = 0; b < t->units.n && x; b++) {
             struct hd_piece_at at = {HD_UNIT_VOCAB, t->units.list[b], 0};
-            multiply(h, cut_of(reference_piece(t->from.weights, at), HD_SLOT_OUTPUT), x, y);
+            const struct piece *p = reference_piece(t->from.weights, at);
+            multiply(h, cut_of(p, HD_SLOT_OUTPUT), x, y);
+            add_vector(h, p, HD_SLOT_OUTPUT_BIAS, y);
             h->is_bad[i] |= !hd_logits_write(&l, b, i, y);
         }
         free(x);

@@ -22,7 +22,7 @@ def reference(name):
 
 
 def write(name, form, folder):
-    path = os.path.join(str(folder), "model.gguf" if form == "gguf" else "model")
+    path = os.path.join(str(folder), "model.gguf" if form in ("gguf", "fused") else "model")
     families.WRITERS[form](path, families.CASES[name])
     return path
 

@@ -33,6 +33,11 @@ SHAPES = [
     "tiny-cohere2",
     "tiny-mistral3",  # attention grows in the prompt, and again in the answer
     "tiny-long",  # in the answer it becomes so long that all begins again
+    "tiny-phi2",
+    "tiny-starcoder2",
+    "tiny-nemotron",
+    "tiny-falcon",
+    "tiny-gptneox",
     "tiny-mixtral",
     "tiny-qwen3moe",
     "tiny-granitemoe",

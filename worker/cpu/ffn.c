@@ -1,5 +1,8 @@
-/* ffn.c - the FFN half: activation(gate) * up of the units' hidden columns, then down. */
+/* ffn.c - the FFN half: activation(gate) * up of the units' hidden columns, or activation(up) where
+ * there is no gate, then down. */
 #include "worker/cpu/compute_impl.h"
+
+#include "common/math/activate.h"
 
 struct ffn_job {
     struct hd_compute *c;
@@ -38,8 +41,27 @@ static void activate(const struct hd_compute *c, const float *gate, const float 
         hd_gelu_mul(c->kernels, gate, up, out, n);
     else if (c->model->block.activation == HD_ACTIVATION_CLAMPED)
         hd_clamped_mul(c->kernels, gate, up, c->model->block.clamp, out, n);
+    else if (c->model->block.activation == HD_ACTIVATION_GELU)
+        hd_gelu_erf_mul(gate, up, out, n);
+    else if (c->model->block.activation == HD_ACTIVATION_RELU2)
+        hd_relu2_mul(gate, up, out, n);
     else
         hd_silu_mul(c->kernels, gate, up, out, n);
+}
+
+/* n columns from `first` on of one row, with biases, activated. */
+static void finish_row(const struct hd_compute *c, const struct hd_ffn_weights *w, size_t first,
+                       size_t n, float *gate, float *up, float *out)
+{
+    if (w->gate_bias.data)
+        hd_add_vector(gate, hd_vector_of(&w->gate_bias) + first, n);
+    if (w->up_bias.data)
+        hd_add_vector(up, hd_vector_of(&w->up_bias) + first, n);
+    for (size_t i = 0; i < n && !w->gate.data; i++) { /* activation(up) * 1 */
+        gate[i] = up[i];
+        up[i] = 1;
+    }
+    activate(c, gate, up, out, n);
 }
 
 /* gate, up and their product for a range of one block's columns. */
@@ -52,24 +74,20 @@ static void hidden_item(void *arg, size_t index, unsigned thread)
     const struct hd_ffn_weights *w = unit->w;
     size_t first = it.at.g0 * HD_GROUP, end = it.at.g1 * HD_GROUP, row0 = it.at.row0;
     float *gate = hd_scratch(c, thread); /* [rows][stride] */
-    if (it.at.g0 >= w->gate.groups)      /* the last block may be narrower */
+    if (it.at.g0 >= w->up.groups)        /* the last block may be narrower */
         return;
     if (row0 >= unit->of.n) /* ... and another have more rows */
         return;
     it.at.rows = unit->of.n - row0 < it.at.rows ? unit->of.n - row0 : it.at.rows;
     it.at.row0 += unit->input;
     float *up = gate + it.at.rows * it.stride; /* [rows][stride] */
-    hd_product(c->kernels, &j->in, &w->gate, it.at, gate, it.stride);
+    if (w->gate.data)
+        hd_product(c->kernels, &j->in, &w->gate, it.at, gate, it.stride);
     hd_product(c->kernels, &j->in, &w->up, it.at, up, it.stride);
-    size_t n = (end < w->gate.outputs ? end : w->gate.outputs) - first;
-    for (size_t i = 0; i < it.at.rows; i++) {
-        float *g = gate + i * it.stride, *u = up + i * it.stride;
-        if (w->gate_bias.data)
-            hd_add_vector(g, hd_vector_of(&w->gate_bias) + first, n);
-        if (w->up_bias.data)
-            hd_add_vector(u, hd_vector_of(&w->up_bias) + first, n);
-        activate(c, g, u, hidden_row(c, unit->hidden + row0 + i) + first, n);
-    }
+    size_t n = (end < w->up.outputs ? end : w->up.outputs) - first;
+    for (size_t i = 0; i < it.at.rows; i++)
+        finish_row(c, w, first, n, gate + i * it.stride, up + i * it.stride,
+                   hidden_row(c, unit->hidden + row0 + i) + first);
 }
 
 static uint8_t *hidden_q8(const struct hd_compute *c, size_t row)

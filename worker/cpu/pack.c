@@ -120,7 +120,8 @@ static int pack_vector(struct hd_weights *w, const struct hd_cut *c, const struc
 
 /* Where the weights of a slot are in what is packed of their unit. */
 static const size_t places[HD_SLOTS] = {
-    [HD_SLOT_OUTPUT] = 0, /* a vocab block is a struct hd_weights alone */
+    [HD_SLOT_OUTPUT] = offsetof(struct hd_vocab_weights, output),
+    [HD_SLOT_OUTPUT_BIAS] = offsetof(struct hd_vocab_weights, bias),
     [HD_SLOT_Q] = offsetof(struct hd_head_weights, q),
     [HD_SLOT_K] = offsetof(struct hd_head_weights, k),
     [HD_SLOT_V] = offsetof(struct hd_head_weights, v),
@@ -165,7 +166,7 @@ size_t hd_packed_size(enum hd_unit_kind kind)
 {
     return kind == HD_UNIT_HEAD  ? sizeof(struct hd_head_weights)
            : kind == HD_UNIT_FFN ? sizeof(struct hd_ffn_weights)
-                                 : sizeof(struct hd_weights);
+                                 : sizeof(struct hd_vocab_weights);
 }
 
 /* What does not lie in rows is put so. 0 or HD_E_NOMEM; *copy is to be freed. */

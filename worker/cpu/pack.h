@@ -25,6 +25,12 @@ struct hd_ffn_weights {
     struct hd_weights gate_bias, up_bias; /* vectors, as above */
 };
 
+/* A vocab block. */
+struct hd_vocab_weights {
+    struct hd_weights output; /* [width][dim] */
+    struct hd_weights bias;   /* a vector, as above */
+};
+
 /* Which piece of which model. */
 struct hd_unit_at {
     const struct hd_model *model;
@@ -33,8 +39,8 @@ struct hd_unit_at {
     const uint8_t *bytes; /* of the piece (common/model/piece.h); NULL: the model has its data */
 };
 
-/* `packed` is a struct hd_head_weights, hd_ffn_weights or, of a vocab block, hd_weights: what
- * hd_packed_size says. 0, or HD_E_NOMEM, HD_E_RANGE, HD_E_UNSUPPORTED from hd_weights_init; on
+/* `packed` is a struct hd_head_weights, hd_ffn_weights or hd_vocab_weights: what hd_packed_size
+ * says. 0, or HD_E_NOMEM, HD_E_RANGE, HD_E_UNSUPPORTED from hd_weights_init; on
  * failure it is empty. */
 int hd_pack(void *packed, const struct hd_unit_at *at);
 void hd_packed_deinit(enum hd_unit_kind kind, void *packed);

@@ -9,7 +9,7 @@ struct packed {
     union { /* hd_pack's */
         struct hd_head_weights head;
         struct hd_ffn_weights ffn;
-        struct hd_weights vocab;
+        struct hd_vocab_weights vocab;
     };
 };
 
@@ -104,7 +104,7 @@ const struct hd_ffn_weights *hd_cpu_ffn(const struct hd_cpu_weights *w, uint32_t
     return &(*slot_of(w, (struct hd_piece_at){HD_UNIT_FFN, block, layer}))->ffn;
 }
 
-const struct hd_weights *hd_cpu_vocab(const struct hd_cpu_weights *w, uint32_t block)
+const struct hd_vocab_weights *hd_cpu_vocab(const struct hd_cpu_weights *w, uint32_t block)
 {
     return &(*slot_of(w, (struct hd_piece_at){HD_UNIT_VOCAB, block, 0}))->vocab;
 }

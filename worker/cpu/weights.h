@@ -22,7 +22,7 @@ const struct hd_head_weights *hd_cpu_head(const struct hd_cpu_weights *w, uint32
                                           uint32_t layer);
 const struct hd_ffn_weights *hd_cpu_ffn(const struct hd_cpu_weights *w, uint32_t block,
                                         uint32_t layer);
-const struct hd_weights *hd_cpu_vocab(const struct hd_cpu_weights *w, uint32_t block);
+const struct hd_vocab_weights *hd_cpu_vocab(const struct hd_cpu_weights *w, uint32_t block);
 /* The memory of a piece, matrix by matrix; returns how many there are, 0: it is not there. */
 struct hd_cpu_part {
     uint8_t *data;

@@ -141,16 +141,19 @@ static int compile_products(struct hd_opencl *o, struct hd_error *err)
 /* What is not computed here yet is refused by name. */
 static int check_model(const struct hd_model *m, struct hd_error *err)
 {
-    static const uint64_t known =
-        HD_SLOTS_NEEDED | HD_SLOT_BIT(HD_SLOT_Q_BIAS) | HD_SLOT_BIT(HD_SLOT_K_BIAS) |
-        HD_SLOT_BIT(HD_SLOT_V_BIAS) | HD_SLOT_BIT(HD_SLOT_Q_NORM) | HD_SLOT_BIT(HD_SLOT_K_NORM) |
-        HD_SLOT_BIT(HD_SLOT_Q_WHOLE_NORM) | HD_SLOT_BIT(HD_SLOT_K_WHOLE_NORM) |
-        HD_SLOT_BIT(HD_SLOT_SINKS) | HD_SLOT_BIT(HD_SLOT_GATE_BIAS) | HD_SLOT_BIT(HD_SLOT_UP_BIAS);
+    static const uint64_t known = HD_SLOTS_NEEDED | HD_SLOT_BIT(HD_SLOT_GATE) |
+                                  HD_SLOT_BIT(HD_SLOT_Q_BIAS) | HD_SLOT_BIT(HD_SLOT_K_BIAS) |
+                                  HD_SLOT_BIT(HD_SLOT_V_BIAS) | HD_SLOT_BIT(HD_SLOT_Q_NORM) |
+                                  HD_SLOT_BIT(HD_SLOT_K_NORM) | HD_SLOT_BIT(HD_SLOT_Q_WHOLE_NORM) |
+                                  HD_SLOT_BIT(HD_SLOT_K_WHOLE_NORM) | HD_SLOT_BIT(HD_SLOT_SINKS) |
+                                  HD_SLOT_BIT(HD_SLOT_GATE_BIAS) | HD_SLOT_BIT(HD_SLOT_UP_BIAS);
     const char *what = NULL;
     if (m->block.activation != HD_ACTIVATION_SILU &&
         m->block.activation != HD_ACTIVATION_GELU_TANH &&
         m->block.activation != HD_ACTIVATION_CLAMPED)
         what = "the activation";
+    if (!what && hd_slot_layers(m, HD_SLOT_GATE) == 0)
+        what = "an FFN without a gate";
     for (enum hd_slot_id slot = 0; slot < HD_SLOTS && !what; slot++)
         if (hd_slot_is_units(slot) && hd_slot_layers(m, slot) > 0 && !(known & HD_SLOT_BIT(slot)))
             what = "all of its tensors";

@@ -1,4 +1,5 @@
 /* Norms, exp and SiLU: how far from the true value, and the same bits in every variant. */
+#include "common/math/activate.h"
 #include "math_test.h"
 
 static const size_t sizes[] = {1, 15, 16, 17, 31, 64, 576, 1000};
@@ -254,4 +255,35 @@ Test(rowwise, kv_store_rounds_as_the_conversion_does)
         hd_kv_store(k, HD_KV_F32, in, copy, 1000);
         cr_assert(same_bits(in, copy, 1000));
     }
+}
+
+Test(rowwise, activations_of_few_families)
+{
+    size_t n = 1000;
+    float *gate = random_floats(1, n, 12.0f), *up = random_floats(2, n, 3.0f);
+    float *out = calloc(n, sizeof *out);
+
+    gate[0] = 0;
+    gate[1] = -60;
+    gate[2] = 60;
+    gate[3] = NAN;
+    hd_gelu_erf_mul(gate, up, out, n);
+    for (size_t i = 0; i < n; i++) {
+        double x = (double)gate[i], want = x * (1 + erf(x / sqrt(2.0))) / 2 * (double)up[i];
+        if (i == 3)
+            cr_assert(isnan(out[i]));
+        else
+            cr_assert_leq(fabs((double)out[i] - want), 5e-7 * fabs(x * (double)up[i]));
+    }
+    hd_relu2_mul(gate, up, out, n);
+    for (size_t i = 0; i < n; i++) {
+        double x = gate[i] > 0 ? (double)gate[i] : 0, want = x * x * (double)up[i];
+        if (i == 3)
+            cr_assert(isnan(out[i]));
+        else
+            cr_assert_leq(fabs((double)out[i] - want), 3e-7 * fabs(want));
+    }
+    free(gate);
+    free(up);
+    free(out);
 }

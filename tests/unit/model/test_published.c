@@ -189,6 +189,54 @@ static const struct published all[] = {
      "\"num_hidden_layers\": 24, \"hidden_size\": 2048, \"num_attention_heads\": 32, "
      "\"intermediate_size\": 5632, \"vocab_size\": 100352, \"max_position_embeddings\": 4096, "
      COMMON "}", 64, 0, 10000, HD_ROPE_PLAIN},
+    {"Phi-2", "{\"_name_or_path\": \"microsoft/phi-2\", \"architectures\": [\"PhiForCausalLM\"], "
+     "\"attention_dropout\": 0.0, \"bos_token_id\": 50256, \"embd_pdrop\": 0.0, "
+     "\"eos_token_id\": 50256, \"hidden_act\": \"gelu_new\", \"hidden_size\": 2560, "
+     "\"initializer_range\": 0.02, \"intermediate_size\": 10240, \"layer_norm_eps\": 1e-05, "
+     "\"max_position_embeddings\": 2048, \"model_type\": \"phi\", \"num_attention_heads\": 32, "
+     "\"num_hidden_layers\": 32, \"num_key_value_heads\": 32, \"partial_rotary_factor\": 0.4, "
+     "\"qk_layernorm\": false, \"resid_pdrop\": 0.1, \"rope_scaling\": null, \"rope_theta\": "
+     "10000.0, \"tie_word_embeddings\": false, \"torch_dtype\": \"float16\", "
+     "\"transformers_version\": \"4.37.0\", \"use_cache\": true, \"vocab_size\": 51200}",
+     80, 0, 10000, HD_ROPE_PLAIN},
+    {"Falcon 7B", "{\"alibi\": false, \"apply_residual_connection_post_layernorm\": false, "
+     "\"architectures\": [\"FalconForCausalLM\"], \"attention_dropout\": 0.0, \"bias\": false, "
+     "\"bos_token_id\": 11, \"eos_token_id\": 11, \"hidden_dropout\": 0.0, \"hidden_size\": 4544, "
+     "\"initializer_range\": 0.02, \"layer_norm_epsilon\": 1e-05, \"model_type\": \"falcon\", "
+     "\"multi_query\": true, \"new_decoder_architecture\": false, \"num_attention_heads\": 71, "
+     "\"num_hidden_layers\": 32, \"parallel_attn\": true, \"torch_dtype\": \"bfloat16\", "
+     "\"transformers_version\": \"4.27.4\", \"use_cache\": true, \"vocab_size\": 65024}",
+     64, 0, 10000, HD_ROPE_PLAIN},
+    {"StarCoder2 3B", "{\"architectures\": [\"Starcoder2ForCausalLM\"], \"attention_dropout\": 0.1, "
+     "\"attention_softmax_in_fp32\": true, \"bos_token_id\": 0, \"embedding_dropout\": 0.1, "
+     "\"eos_token_id\": 0, \"hidden_act\": \"gelu_pytorch_tanh\", \"hidden_size\": 3072, "
+     "\"initializer_range\": 0.018042, \"intermediate_size\": 12288, \"layer_norm_epsilon\": 1e-05, "
+     "\"max_position_embeddings\": 16384, \"mlp_type\": \"default\", \"model_type\": "
+     "\"starcoder2\", \"norm_epsilon\": 1e-05, \"norm_type\": \"layer_norm\", "
+     "\"num_attention_heads\": 24, \"num_hidden_layers\": 30, \"num_key_value_heads\": 2, "
+     "\"rope_theta\": 999999.4420358813, \"residual_dropout\": 0.1, "
+     "\"scale_attention_softmax_in_fp32\": true, \"scale_attn_weights\": true, "
+     "\"sliding_window\": 4096, \"torch_dtype\": \"bfloat16\", \"use_bias\": true, "
+     "\"use_cache\": true, \"vocab_size\": 49152}",
+     128, 4096, 999999.4420358813, HD_ROPE_PLAIN},
+    {"Pythia 160M", "{\"architectures\": [\"GPTNeoXForCausalLM\"], \"bos_token_id\": 0, "
+     "\"eos_token_id\": 0, \"hidden_act\": \"gelu\", \"hidden_size\": 768, "
+     "\"initializer_range\": 0.02, \"intermediate_size\": 3072, \"layer_norm_eps\": 1e-05, "
+     "\"max_position_embeddings\": 2048, \"model_type\": \"gpt_neox\", \"num_attention_heads\": "
+     "12, \"num_hidden_layers\": 12, \"rotary_emb_base\": 10000, \"rotary_pct\": 0.25, "
+     "\"tie_word_embeddings\": false, \"torch_dtype\": \"float16\", \"transformers_version\": "
+     "\"4.24.0\", \"use_cache\": true, \"use_parallel_residual\": true, \"vocab_size\": 50304}",
+     64, 0, 10000, HD_ROPE_PLAIN},
+    {"Nemotron Mini 4B", "{\"architectures\": [\"NemotronForCausalLM\"], \"attention_bias\": false, "
+     "\"attention_dropout\": 0.0, \"bos_token_id\": 2, \"eos_token_id\": 3, \"head_dim\": 128, "
+     "\"hidden_act\": \"relu2\", \"hidden_size\": 3072, \"initializer_range\": 0.0134, "
+     "\"intermediate_size\": 9216, \"max_position_embeddings\": 4096, \"mlp_bias\": false, "
+     "\"model_type\": \"nemotron\", \"norm_eps\": 1e-05, \"num_attention_heads\": 24, "
+     "\"num_hidden_layers\": 32, \"num_key_value_heads\": 8, \"partial_rotary_factor\": 0.5, "
+     "\"rope_scaling\": null, \"rope_theta\": 10000, \"tie_word_embeddings\": false, "
+     "\"torch_dtype\": \"bfloat16\", \"transformers_version\": \"4.44.0\", \"use_cache\": true, "
+     "\"vocab_size\": 256000}",
+     128, 0, 10000, HD_ROPE_PLAIN},
     {"LLaVA 1.5 7B", "{\"architectures\": [\"LlavaForConditionalGeneration\"], \"ignore_index\": "
      "-100, \"image_token_index\": 32000, \"model_type\": \"llava\", \"pad_token_id\": 32001, "
      "\"projector_hidden_act\": \"gelu\", \"text_config\": {\"_name_or_path\": "

@@ -149,6 +149,10 @@ static double activated(const struct hd_model *m, double x)
 {
     if (m->block.activation == HD_ACTIVATION_GELU_TANH)
         return x / 2 * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    if (m->block.activation == HD_ACTIVATION_GELU)
+        return x / 2 * (1 + erf(x * 0.70710678118654752440));
+    if (m->block.activation == HD_ACTIVATION_RELU2)
+        return x > 0 ? x * x : 0;
     return x / (1 + exp(-x));
 }
 
@@ -158,12 +162,14 @@ void reference_ffn(const struct hd_model *m, uint32_t layer, const float *x, dou
     size_t ffn = m->shape.ffn_dim;
     double *in = widen(x, m->shape.dim);
     double *gate = malloc(ffn * sizeof *gate), *up = malloc(ffn * sizeof *up);
-    multiply(&l->gate, in, gate);
+    bool gated = l->gate.rows > 0;
+    if (gated)
+        multiply(&l->gate, in, gate);
     multiply(&l->up, in, up);
     add(&l->gate_bias, gate, ffn);
     add(&l->up_bias, up, ffn);
     for (size_t i = 0; i < ffn; i++)
-        up[i] *= activated(m, gate[i]);
+        up[i] = gated ? up[i] * activated(m, gate[i]) : activated(m, up[i]);
     multiply(&l->down, up, out);
     free(in);
     free(gate);
@@ -174,6 +180,7 @@ void reference_logits(const struct hd_model *m, const float *x, double *out)
 {
     double *in = widen(x, m->shape.dim);
     multiply(&m->output, in, out);
+    add(&m->output_bias, out, m->shape.vocab);
     for (size_t i = 0; i < m->shape.vocab; i++)
         out[i] = capped(out[i] * (double)m->block.logit_scale, (double)m->block.logit_cap);
     free(in);
