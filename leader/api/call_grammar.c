@@ -12,8 +12,8 @@ struct maker {
     const struct hd_tools *t;
     enum hd_call_form form;
     const struct hd_call_marks *marks;
-    bool held;  /* the answer's beginning is a call; else what is behind a mark */
-    bool plain; /* arguments are any object */
+    bool held;                /* the answer's beginning is a call; else what is behind a mark */
+    bool plain[HD_MAX_TOOLS]; /* arguments are any object */
     struct hd_text out;
 };
 
@@ -38,14 +38,20 @@ static int add_mark(struct maker *m, const char *mark)
     return hd_call_mark_grammar(&m->out, m->marks, mark);
 }
 
-/* Each with a schema of its own, as references in it are to its own root. */
-static int add_arguments(struct maker *m, const json_t *tool)
+/* malloc'ed; NULL: memory is out. */
+static char *schema_of(const json_t *tool)
 {
     const json_t *schema = json_object_get(json_object_get(tool, "function"), "parameters");
-    char *text = m->plain                 ? strdup("{\"type\":\"object\"}")
-                 : json_is_object(schema) ? hd_schema_narrow(schema)
-                                          : strdup("{\"type\":\"object\",\"properties\":{},"
-                                                   "\"additionalProperties\":false}");
+    return json_is_object(schema) ? hd_schema_narrow(schema)
+                                  : strdup("{\"type\":\"object\",\"properties\":{},"
+                                           "\"additionalProperties\":false}");
+}
+
+/* Each with a schema of its own, as references in it are to its own root. */
+static int add_arguments(struct maker *m, size_t tool)
+{
+    char *text = m->plain[tool] ? strdup("{\"type\":\"object\"}")
+                                : schema_of(json_array_get(m->t->list, tool));
     int rc = text ? add(m, " %json ") : HD_E_NOMEM;
     if (rc == 0)
         rc = add(m, text);
@@ -55,8 +61,9 @@ static int add_arguments(struct maker *m, const json_t *tool)
 
 /* {"name": N, "arguments": SCHEMA}. Where such a beginning is the mark it may have no blanks, and
  * the model goes on as it likes. */
-static int add_object(struct maker *m, const json_t *tool)
+static int add_object(struct maker *m, size_t i)
 {
+    const json_t *tool = json_array_get(m->t->list, i);
     bool bare = m->form == HD_CALLS_BARE, begun = bare && !m->held;
     const char *between = begun ? "" : bare ? ", \"parameters\": " : ", \"arguments\": ";
     char spaced[256], close[256];
@@ -72,20 +79,20 @@ static int add_object(struct maker *m, const json_t *tool)
     if (rc == 0 && begun)
         rc = add(m, ") /,[ ]?\"parameters\":[ ]?/");
     if (rc == 0)
-        rc = add_arguments(m, tool);
+        rc = add_arguments(m, i);
     return rc == 0 ? add(m, " \"}\"\n") : rc;
 }
 
 /* N and what is between it and its arguments. */
-static int add_named(struct maker *m, const json_t *tool)
+static int add_named(struct maker *m, size_t i)
 {
-    int rc = add_literal(m, hd_tool_name(tool));
+    int rc = add_literal(m, hd_tool_name(json_array_get(m->t->list, i)));
     if (rc == 0)
         rc = m->form == HD_CALLS_CHANNELS ? add(m, " head") : add(m, " ");
     if (rc == 0 && m->form == HD_CALLS_ARGS)
         rc = add_mark(m, HD_MARK_ARGS);
     if (rc == 0)
-        rc = add_arguments(m, tool);
+        rc = add_arguments(m, i);
     return rc == 0 ? add(m, "\n") : rc;
 }
 
@@ -102,13 +109,12 @@ static int add_tools(struct maker *m)
     const char *between = "call: ";
     char text[32];
     for (size_t i = 0; rc == 0 && i < json_array_size(m->t->list); i++) {
-        const json_t *tool = json_array_get(m->t->list, i);
-        if (!is_wanted(m->t, tool))
+        if (!is_wanted(m->t, json_array_get(m->t->list, i)))
             continue;
         snprintf(text, sizeof text, "c%zu: ", i);
         rc = add(m, text);
         if (rc == 0)
-            rc = named ? add_named(m, tool) : add_object(m, tool);
+            rc = named ? add_named(m, i) : add_object(m, i);
     }
     for (size_t i = 0; rc == 0 && i < json_array_size(m->t->list); i++) {
         if (!is_wanted(m->t, json_array_get(m->t->list, i)))
@@ -201,7 +207,7 @@ int hd_call_grammar_required(const struct hd_tools *t, enum hd_call_form form,
 
 /* ---- Where one may be called ---- */
 
-#define MOST_MARKS (2 * 128 + 1) /* two for each tool */
+#define MOST_MARKS (2 * HD_MAX_TOOLS + 1)
 
 struct marks {
     struct hd_grammar_mark list[MOST_MARKS];
@@ -263,21 +269,53 @@ static int open_waiting(struct hd_grammar **out, struct maker *m, const struct h
     return rc == HD_E_NOMEM ? rc : rc < 0;
 }
 
+/* Which tools have a schema that cannot be held to. HD_E_NOMEM. */
+static int find_plain(struct maker *m, const struct hd_tokenizer *t)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < json_array_size(m->t->list); i++) {
+        struct hd_grammar *g = NULL;
+        struct hd_error err = {0};
+        char *text = schema_of(json_array_get(m->t->list, i));
+        rc = text ? hd_grammar_open(&g, t, HD_GRAMMAR_JSON_SCHEMA, text, strlen(text), &err)
+                  : HD_E_NOMEM;
+        m->plain[i] = rc < 0;
+        rc = rc == HD_E_NOMEM ? rc : 0;
+        hd_grammar_free(g);
+        free(text);
+    }
+    return rc;
+}
+
+/* As they are; then without the schemas that cannot be held to by themselves; then, as together
+ * they may be too large, without any. */
+static int open_some(struct hd_grammar **out, struct maker *m, const struct hd_tokenizer *t,
+                     const struct hd_grammar_wait *w)
+{
+    int rc = open_waiting(out, m, t, w);
+    if (rc > 0)
+        rc = find_plain(m, t) < 0 ? HD_E_NOMEM : open_waiting(out, m, t, w);
+    if (rc > 0) {
+        memset(m->plain, true, sizeof m->plain);
+        rc = open_waiting(out, m, t, w);
+    }
+    return rc < 0 ? rc : 0;
+}
+
 int hd_call_grammar_auto(struct hd_grammar **out, const struct hd_tools *t, enum hd_call_form form,
                          const struct hd_call_marks *marks, const struct hd_tokenizer *tokenizer,
                          bool thoughts, bool inside)
 {
     struct marks *k = calloc(1, sizeof *k);
     int rc = k ? begins(k, t, form, marks) : HD_E_NOMEM;
-    for (int plain = 0; rc == 0 && plain < 2 && !*out; plain++) {
-        struct maker m = {.t = t, .form = form, .marks = marks, .plain = plain};
+    if (rc == 0) {
+        struct maker m = {.t = t, .form = form, .marks = marks};
         struct hd_grammar_wait w = {.marks = k->list,
                                     .n = k->n,
                                     .again = form == HD_CALLS_TAGGED && !t->only_one,
                                     .thoughts = thoughts,
                                     .inside = inside};
-        rc = open_waiting(out, &m, tokenizer, &w);
-        rc = rc > 0 ? 0 : rc;
+        rc = open_some(out, &m, tokenizer, &w);
     }
     for (size_t i = 0; k && i < k->n; i++)
         free(k->owned[i]);

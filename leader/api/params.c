@@ -157,7 +157,8 @@ static int take_repetition(struct parse *s, const char *key, const json_t *v)
 
 static int take_bias(struct parse *s, const char *key, const json_t *v)
 {
-    int rc = hd_bias_take(&s->p->bias, &s->p->sampling.n_bias, v, s->b->vocab, s->r);
+    int rc =
+        hd_bias_take(&s->p->bias, &s->p->sampling.n_bias, v, s->b->vocab, s->b->tokenizer, s->r);
     s->p->sampling.bias = s->p->bias;
     return rc;
 }

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_TOOLS 128 /* OpenAI's */
-
 static const json_t *function_of(const json_t *tool)
 {
     return json_object_get(tool, "function");
@@ -40,7 +38,7 @@ static bool is_tool(const json_t *v)
 int hd_tools_take(struct hd_tools *t, const json_t *v, struct hd_refusal *r)
 {
     size_t n = json_array_size(v);
-    if (!json_is_array(v) || n > MAX_TOOLS)
+    if (!json_is_array(v) || n > HD_MAX_TOOLS)
         return hd_refuse_value(r, "tools", "an array of up to 128 tools");
     for (size_t i = 0; i < n; i++)
         if (!is_tool(json_array_get(v, i)))

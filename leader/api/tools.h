@@ -7,6 +7,8 @@
 
 enum hd_tool_choice { HD_TOOL_AUTO, HD_TOOL_NONE, HD_TOOL_REQUIRED, HD_TOOL_NAMED };
 
+#define HD_MAX_TOOLS 128 /* OpenAI's */
+
 struct hd_tools {
     json_t *list; /* as the client has it; NULL: none */
     enum hd_tool_choice choice;

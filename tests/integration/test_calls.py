@@ -9,7 +9,7 @@ import pytest
 
 from cluster import Up
 from gguf_edit import Gguf
-from test_tools import LIGHT, WEATHER, check
+from test_tools import LIGHT, WEATHER, check, tool
 
 NAMED = '{"name": "get_weather"'
 CHANNELS = ["<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|constrain|>", "<|call|>"]
@@ -33,15 +33,21 @@ FAMILIES = {
 SEEDS = range(2)
 
 
-@pytest.fixture(params=FAMILIES)
-def family(request, model, tmp_path):
-    marks, controls, begins = FAMILIES[request.param]
+def family_model(name, model, folder):
+    """A model of that family, and the ids of its control tokens."""
+    marks, controls, _ = FAMILIES[name]
     g = Gguf(model)
     ids = g.controls(controls)
     (template,) = [g.keys["tokenizer.chat_template"][12:].decode()]
     g.text("tokenizer.chat_template", template + "".join(f"{{# tools {m} #}}" for m in marks))
-    with Up(g.write(tmp_path / "family.gguf"), workers=2) as c:
-        yield c, ids, begins
+    return g.write(folder / "family.gguf"), ids
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request, model, tmp_path):
+    path, ids = family_model(request.param, model, tmp_path)
+    with Up(path, workers=2) as c:
+        yield c, ids, FAMILIES[request.param][2]
 
 
 def events(c, **body):
@@ -84,6 +90,26 @@ def test_a_call_that_has_begun_parses(family):
     for body, function in answers[:: len(SEEDS)]:
         message = c.client.post("/v1/chat/completions", body)["choices"][0]["message"]
         assert message["tool_calls"][0]["function"] == function
+
+
+def test_a_schema_that_cannot_be_held_to_frees_its_own_tool_only(model, tmp_path):
+    wild = tool("anything", text={"type": "string", "pattern": "(?<=a)b"})
+    path, ids = family_model("bare", model, tmp_path)
+    with Up(path, workers=1) as c:
+        ask = {"messages": [{"role": "user", "content": "Is it dark in Oslo?"}], "max_tokens": 300}
+        ask |= {"tools": [wild, WEATHER], "parallel_tool_calls": False, "temperature": 1.3}
+        hydac = next(e["hydac"] for e in events(c, **ask, hydac=True) if "hydac" in e)
+        for name, seeds in (("get_weather", range(4)), ("anything", range(1))):
+            known = tokens_of(c, ids, ['\n{"name": "%s"' % name])
+            for seed in seeds:
+                told = {"model_digest": hydac["model_digest"], "seed": seed, "tokens": known}
+                choice = c.client.post("/v1/chat/completions", ask | {"hydac": told})["choices"][0]
+                if name == "get_weather":
+                    (call,) = choice["message"]["tool_calls"]
+                    assert call["function"]["name"] == name
+                    check(call)
+                else:  # an object of any kind, which a model of noise may not end
+                    assert choice["finish_reason"] in ("length", "tool_calls")
 
 
 def test_thoughts_are_told_apart(model, tmp_path):

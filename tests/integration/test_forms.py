@@ -95,3 +95,23 @@ def test_ollama(served):
     assert [json.loads(post(served, "/api/generate", prompt))["response"]] == said(served)
     status, _, tags = served.client.request("GET", "/api/tags")
     assert status == 200 and json.loads(tags)["models"][0]["name"]
+
+
+def test_a_prompt_says_how_far_it_is(up):
+    """`return_progress`: what was there, then more with each step, up to all; then the answer, as ever."""
+    c = up(workers=1, leader_args=["--limits.max_rows=16"])
+    body = {"prompt": [65 + i % 26 for i in range(100)], "max_tokens": 4, "stream": True}
+    body |= {"temperature": 0, "ignore_eos": True}
+    for cached in (0, 64):
+        told = events(post(c, "/v1/completions", body | {"return_progress": True}))
+        parts = [e["prompt_progress"] for e in told if "prompt_progress" in e]
+        assert all(not e["choices"] for e in told[: len(parts)]), "they come first"
+        assert {(p["total"], p["cache"]) for p in parts} == {(100, cached)}
+        done = [p["processed"] for p in parts]
+        assert done[0] == cached and done[-1] == 100 and done == sorted(set(done))
+        assert len(done) == 1 + -(-(100 - cached) // 16)
+        assert [p["time_ms"] for p in parts] == sorted(p["time_ms"] for p in parts)
+        texts = [e["choices"][0]["text"] for e in told[len(parts) :] if e["choices"]]
+        plain = events(post(c, "/v1/completions", body))
+        assert all("prompt_progress" not in e for e in plain)
+        assert "".join(texts) == "".join(e["choices"][0]["text"] for e in plain if e["choices"])

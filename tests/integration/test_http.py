@@ -58,7 +58,8 @@ BAD_BODIES = {
     "n is none": good(n=0),
     "min_p over one": good(min_p=1.5),
     "penalty over two": good(presence_penalty=3),
-    "bias of no token": good(logit_bias={"one": 1}),
+    "bias of no token": good(logit_bias={"": 1}),
+    "bias of half a pair": good(logit_bias=[[5]]),
 }
 BAD_CHATS = {
     "no messages": {"max_tokens": 4},
@@ -121,6 +122,11 @@ def test_bias_and_penalties(served):
     plain = served.client.complete(PROMPT, 24).tokens
     banned = {str(t): -100 for t in plain}
     assert not set(served.client.complete(PROMPT, 24, logit_bias=banned).tokens) & set(plain)
+    pairs = [[int(i), False] for i in banned]
+    assert not set(served.client.complete(PROMPT, 24, logit_bias=pairs).tokens) & set(plain)
+    (a,) = served.client.post("/tokenize", {"prompt": "a", "add_special_tokens": False})["tokens"]
+    for text in ([["a", 100]], {"a": 100}):
+        assert served.client.complete(PROMPT, 5, logit_bias=text, ignore_eos=True).tokens == [a] * 5
     only = served.client.complete(PROMPT, 5, logit_bias={"17": 100}, ignore_eos=True).tokens
     assert only == [17] * 5
     assert served.client.complete(PROMPT, 24, repetition_penalty=1).tokens == plain
@@ -290,6 +296,28 @@ def test_prompt_scores_are_the_answers(served):
     assert len(again) == len(PROMPT) + n
     assert again[0]["logprob"] is None
     assert again[len(PROMPT) :] == first["logprobs"]
+
+
+def test_prompt_scores_as_vllm_says_them(served):
+    """`prompt_logprobs`: of each token but the first the alternatives and itself, by id; they are those of
+    an echo."""
+    n = 7
+    echo = served.client.post("/v1/completions", body_of(PROMPT, 0, logprobs=3, echo=True))
+    scores = echo["hydac"]["prompt_logprobs"]
+    reply = served.client.post("/v1/completions", body_of(PROMPT, n, prompt_logprobs=3))
+    (choice,) = reply["choices"]
+    assert len(reply["hydac"]["tokens"]) == n
+    said = choice["prompt_logprobs"]
+    assert said[0] is None and len(said) == len(PROMPT)
+    for token, score, entry in zip(PROMPT[1:], scores[1:], said[1:]):
+        assert entry[str(token)]["logprob"] == score["logprob"]
+        best = {str(t["id"]): t["logprob"] for t in score["top"]}
+        assert {i: e["logprob"] for i, e in entry.items() if i != str(token) or i in best} == best
+        ranks = sorted(e["rank"] for i, e in entry.items() if i in best)
+        assert ranks == [1, 2, 3]
+    for more in ({"stream": True}, {"prompt_logprobs": 21}, {"prompt_logprobs": -1}):
+        body = body_of(PROMPT, 1, prompt_logprobs=1) | more
+        assert served.client.request("POST", "/v1/completions", body)[0] == 400
 
 
 @pytest.mark.quick
