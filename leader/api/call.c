@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 void hd_call_wake(struct hd_call *c)
 {
@@ -117,6 +118,31 @@ static void on_gone(void *call)
     hd_call_wake(c);
 }
 
+static int socket_of(const struct hd_call *c)
+{
+    const union MHD_ConnectionInfo *info =
+        c->conn ? MHD_get_connection_info(c->conn, MHD_CONNECTION_INFO_CONNECTION_FD) : NULL;
+    return info ? info->connect_fd : -1;
+}
+
+/* It sends no more, and may wait for the answer all the same. Before the reply an interim one
+ * (RFC 9110, 15.2) finds out, in a stream what keeps it alive. */
+static bool on_ended(void *call)
+{
+    static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct hd_call *c = call;
+    if (c->queued && (c->state != HD_CALL_STREAMING || c->ended))
+        return true;
+    if (c->queued && c->idle && hd_text_add(&c->out, c->idle, strlen(c->idle)) == 0)
+        hd_call_wake(c);
+    if (c->queued)
+        return true; /* the next piece finds out */
+    if (c->old || c->api->keys.cert)
+        return false;
+    return send(socket_of(c), interim, sizeof interim - 1, MSG_NOSIGNAL | MSG_DONTWAIT) ==
+           sizeof interim - 1;
+}
+
 static void on_unwatched(void *call)
 {
     struct hd_call *c = call;
@@ -128,14 +154,14 @@ static void on_unwatched(void *call)
 
 void hd_call_watch(struct hd_call *c)
 {
-    const union MHD_ConnectionInfo *info =
-        c->conn ? MHD_get_connection_info(c->conn, MHD_CONNECTION_INFO_CONNECTION_FD) : NULL;
-    if (c->watch.on || !info)
+    int fd = socket_of(c);
+    if (c->watch.on || fd < 0)
         return;
     c->watch.gone = on_gone;
+    c->watch.ended = on_ended;
     c->watch.closed = on_unwatched;
     c->watch.arg = c;
-    c->api->handles += hd_watch_start(&c->watch, c->api->o.loop, info->connect_fd);
+    c->api->handles += hd_watch_start(&c->watch, c->api->o.loop, fd);
 }
 
 /* ---- Threads, and answers of the backend ---- */
@@ -338,10 +364,10 @@ enum MHD_Result hd_call_send(struct hd_call *c)
 {
     if (c->gone)
         return MHD_NO;
-    if (c->state == HD_CALL_STREAMING)
-        return send_stream(c);
-    if (c->status && !c->hold)
-        return send_reply(c);
-    suspend(c);
-    return MHD_YES;
+    c->queued = c->state == HD_CALL_STREAMING || (c->status && !c->hold);
+    if (!c->queued) {
+        suspend(c);
+        return MHD_YES;
+    }
+    return c->state == HD_CALL_STREAMING ? send_stream(c) : send_reply(c);
 }

@@ -2,8 +2,8 @@
  *
  * libmicrohttpd takes a suspended connection out of its epoll set, so that a client that hangs up
  * while its request waits would hold a place in the queue. We watch the same socket for its end
- * (EPOLLRDHUP) on our own loop. A client that closes only its sending side counts as gone, as for
- * most HTTP servers. */
+ * (EPOLLRDHUP) on our own loop. The same is seen of a client that closes only its sending side and
+ * waits for the answer; what is sent to it tells the two apart. */
 #include "leader/api/watch.h"
 
 static void on_closed(uv_handle_t *h)
@@ -16,6 +16,11 @@ static void on_closed(uv_handle_t *h)
 static void on_end(uv_poll_t *poll, int status, int events)
 {
     struct hd_watch *w = poll->data;
+    bool first = status == 0 && !w->half && !(events & UV_PRIORITIZED);
+    w->half = true;
+    /* A reset is told whatever is asked for, and the end of the sending side no more. */
+    if (first && w->ended(w->arg) && uv_poll_start(poll, UV_PRIORITIZED, on_end) == 0)
+        return;
     hd_watch_stop(w);
     w->gone(w->arg);
 }

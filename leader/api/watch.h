@@ -9,12 +9,16 @@
 struct hd_watch {
     uv_poll_t poll;
     bool on, closing;
+    bool half; /* its sending side has ended, and it may still read */
     void (*gone)(void *arg);
+    bool (*ended)(void *arg);
     void (*closed)(void *arg);
     void *arg;
 };
-/* `gone`: the client has closed its connection. `closed`: after hd_watch_stop, from the loop. False
- * when it cannot be watched: neither is called. Once. */
+/* `ended`: the client sends no more; true if something is on its way to it, which a client that has
+ * closed its connection answers with a reset. `gone`: that has come, or `ended` was false.
+ * `closed`: after hd_watch_stop, from the loop. False when it cannot be watched: none is called.
+ * Once. */
 bool hd_watch_start(struct hd_watch *w, uv_loop_t *loop, int fd);
 /* `closed` comes, if it was on. */
 void hd_watch_stop(struct hd_watch *w);
