@@ -133,10 +133,11 @@ static bool on_ended(void *call)
     struct hd_call *c = call;
     if (c->queued && (c->state != HD_CALL_STREAMING || c->ended))
         return true;
-    if (c->queued && c->idle && hd_text_add(&c->out, c->idle, strlen(c->idle)) == 0)
+    if (c->queued) {
+        bool said = c->idle && hd_text_add(&c->out, c->idle, strlen(c->idle)) == 0;
         hd_call_wake(c);
-    if (c->queued)
-        return true; /* the next piece finds out */
+        return said;
+    }
     if (c->old || c->api->keys.cert)
         return false;
     return send(socket_of(c), interim, sizeof interim - 1, MSG_NOSIGNAL | MSG_DONTWAIT) ==

@@ -162,6 +162,7 @@ void hd_get_events(struct hd_call *c, const char *rest)
     c->work = &watching;
     c->own = a;
     c->state = HD_CALL_STREAMING;
+    c->idle = ": keep-alive\n\n";
     hd_call_watch(c);
     char *status = event_text("status", b->overview(b->arg, true), &n_status);
     char *plan = event_text("plan", b->plan(b->arg), &n_plan);
