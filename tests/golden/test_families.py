@@ -49,7 +49,9 @@ def test_part_of_a_model_that_sees(name, tmp_path):
     )
 
 
-@pytest.mark.parametrize("arch, name", [("internlm2", "llama-linear"), ("minicpm", "granite")])
+@pytest.mark.parametrize(
+    "arch, name", [("internlm2", "llama-linear"), ("minicpm", "granite"), ("exaone", "qwen2-1kv")]
+)
 def test_renamed(arch, name, tmp_path):
     """Families of GGUF's that compute what others do."""
     one, other = write(name, "gguf", tmp_path), str(tmp_path / "other.gguf")
