@@ -76,7 +76,13 @@ def flag(r):
 
 def llama(r):
     c = sizes(r)
-    return dict(c, **rope(r, c), attention_bias=flag(r), mlp_bias=flag(r), rms_norm_eps=r.choice([1e-6, 1e-5]))
+    return dict(
+        c,
+        **rope(r, c),
+        attention_bias=flag(r),
+        mlp_bias=flag(r),
+        rms_norm_eps=r.choice([1e-6, 1e-5]),
+    )
 
 
 def mistral(r):
@@ -96,15 +102,25 @@ def qwen2(r):
 
 def qwen3(r):
     c = sizes(r)
-    return dict(c, **rope(r, c, ("default", "yarn")), attention_bias=flag(r),
-                **r.choice([{}, {"use_sliding_window": True, "sliding_window": 7, "max_window_layers": 1}]))
+    return dict(
+        c,
+        **rope(r, c, ("default", "yarn")),
+        attention_bias=flag(r),
+        **r.choice([{}, {"use_sliding_window": True, "sliding_window": 7, "max_window_layers": 1}]),
+    )
 
 
 def qwen3_moe(r):
     c = qwen3(r)
     n = r.choice([4, 7, 16])
-    return dict(c, num_experts=n, num_experts_per_tok=r.randint(1, min(n, 4)), norm_topk_prob=flag(r),
-                moe_intermediate_size=r.choice([24, 48]), mlp_only_layers=[])
+    return dict(
+        c,
+        num_experts=n,
+        num_experts_per_tok=r.randint(1, min(n, 4)),
+        norm_topk_prob=flag(r),
+        moe_intermediate_size=r.choice([24, 48]),
+        mlp_only_layers=[],
+    )
 
 
 def phi3(r):
@@ -119,8 +135,13 @@ def gemma(r):
 
 def gemma2(r):
     c = sizes(r)
-    return dict(c, sliding_window=7, query_pre_attn_scalar=r.choice([16, 24, 100]),
-                attn_logit_softcapping=r.choice([None, 20.0]), final_logit_softcapping=r.choice([None, 9.0]))
+    return dict(
+        c,
+        sliding_window=7,
+        query_pre_attn_scalar=r.choice([16, 24, 100]),
+        attn_logit_softcapping=r.choice([None, 20.0]),
+        final_logit_softcapping=r.choice([None, 9.0]),
+    )
 
 
 def gemma3_text(r):
@@ -134,16 +155,25 @@ def smollm3(r):
     c = sizes(r)
     c.pop("head_dim")
     c["hidden_size"] = c["num_attention_heads"] * r.choice([8, 16])
-    more = {"no_rope_layers": [r.randint(0, 1) for _ in range(c["num_hidden_layers"])]} if flag(r) else {
-        "no_rope_layer_interval": r.choice([2, 4])}
+    more = (
+        {"no_rope_layers": [r.randint(0, 1) for _ in range(c["num_hidden_layers"])]}
+        if flag(r)
+        else {"no_rope_layer_interval": r.choice([2, 4])}
+    )
     return dict(c, **more)
 
 
 def granite(r):
     c = sizes(r, free_head=False)
-    return dict(c, embedding_multiplier=r.choice([1.0, 6.0]), residual_multiplier=r.choice([1.0, 0.3]),
-                attention_multiplier=r.choice([1.0, 0.2]), logits_scaling=r.choice([1.0, 3.0]),
-                attention_bias=flag(r), mlp_bias=flag(r))
+    return dict(
+        c,
+        embedding_multiplier=r.choice([1.0, 6.0]),
+        residual_multiplier=r.choice([1.0, 0.3]),
+        attention_multiplier=r.choice([1.0, 0.2]),
+        logits_scaling=r.choice([1.0, 3.0]),
+        attention_bias=flag(r),
+        mlp_bias=flag(r),
+    )
 
 
 def granitemoe(r):
@@ -189,50 +219,77 @@ def ernie4_5(r):
 
 def stablelm(r):
     c = sizes(r, (16, 32), False)
-    return dict(c, use_qkv_bias=flag(r), use_parallel_residual=flag(r), partial_rotary_factor=r.choice([0.25, 0.5]))
+    return dict(
+        c,
+        use_qkv_bias=flag(r),
+        use_parallel_residual=flag(r),
+        partial_rotary_factor=r.choice([0.25, 0.5]),
+    )
 
 
 def mixtral(r):
     c = sizes(r)
     n = r.choice([2, 4, 8])
-    return dict(c, num_local_experts=n, num_experts_per_tok=r.randint(1, 2), sliding_window=r.choice([None, 6]))
+    return dict(
+        c,
+        num_local_experts=n,
+        num_experts_per_tok=r.randint(1, 2),
+        sliding_window=r.choice([None, 6]),
+    )
 
 
 def olmoe(r):
     c = sizes(r, free_head=False)
-    return dict(c, num_experts=r.choice([3, 8]), num_experts_per_tok=r.randint(1, 3), norm_topk_prob=flag(r))
+    return dict(
+        c, num_experts=r.choice([3, 8]), num_experts_per_tok=r.randint(1, 3), norm_topk_prob=flag(r)
+    )
 
 
 def gpt_oss(r):
     c = sizes(r, (16, 32))
-    return dict(c, num_local_experts=r.choice([3, 6]), num_experts_per_tok=r.randint(1, 3), sliding_window=6)
+    return dict(
+        c, num_local_experts=r.choice([3, 6]), num_experts_per_tok=r.randint(1, 3), sliding_window=6
+    )
 
 
 def phi(r):
     c = sizes(r, (16, 32), False)
-    return dict(c, partial_rotary_factor=r.choice([0.25, 0.5, 1.0]), hidden_act=r.choice(["gelu_new", "gelu", "relu2"]))
+    return dict(
+        c,
+        partial_rotary_factor=r.choice([0.25, 0.5, 1.0]),
+        hidden_act=r.choice(["gelu_new", "gelu", "relu2"]),
+    )
 
 
 def starcoder2(r):
     c = sizes(r, free_head=False)
-    return dict(c, **rope(r, c, ("default", "yarn")), use_bias=flag(r), sliding_window=r.choice([None, 7]),
-                hidden_act=r.choice(["gelu_pytorch_tanh", "gelu"]))
+    return dict(
+        c,
+        **rope(r, c, ("default", "yarn")),
+        use_bias=flag(r),
+        sliding_window=r.choice([None, 7]),
+        hidden_act=r.choice(["gelu_pytorch_tanh", "gelu"]),
+    )
 
 
 def nemotron(r):
     c = sizes(r)
-    return dict(c, partial_rotary_factor=r.choice([0.5, 1.0]), attention_bias=flag(r), mlp_bias=flag(r))
+    return dict(
+        c, partial_rotary_factor=r.choice([0.5, 1.0]), attention_bias=flag(r), mlp_bias=flag(r)
+    )
 
 
 def falcon(r):
     c = sizes(r, free_head=False)
     kv, ffn = c.pop("num_key_value_heads"), c.pop("intermediate_size")
-    more = r.choice([
-        {"multi_query": True},
-        {"multi_query": False},
-        {"new_decoder_architecture": True, "num_kv_heads": kv},
-        {"new_decoder_architecture": True, "num_kv_heads": kv, "num_ln_in_parallel_attn": 1},
-    ])
+    more = r.choice(
+        [
+            {"multi_query": True},
+            {"multi_query": False},
+            {"new_decoder_architecture": True, "num_kv_heads": kv},
+            {"new_decoder_architecture": True, "num_kv_heads": kv, "num_ln_in_parallel_attn": 1},
+        ]
+    )
     if flag(r):
         more["ffn_hidden_size"] = ffn
     return dict(c, bias=flag(r), alibi=False, **more)
@@ -241,8 +298,14 @@ def falcon(r):
 def gpt_neox(r):
     c = sizes(r, (16, 32), False)
     c.pop("num_key_value_heads")
-    return dict(c, rotary_pct=r.choice([0.25, 0.5, 1.0]), use_parallel_residual=flag(r), tie_word_embeddings=False,
-                attention_bias=flag(r), hidden_act=r.choice(["gelu", "gelu_fast"]))
+    return dict(
+        c,
+        rotary_pct=r.choice([0.25, 0.5, 1.0]),
+        use_parallel_residual=flag(r),
+        tie_word_embeddings=False,
+        attention_bias=flag(r),
+        hidden_act=r.choice(["gelu", "gelu_fast"]),
+    )
 
 
 FAMILIES = [
@@ -268,7 +331,9 @@ def fill(model, r):
 
 def logits(folder, workers, ids):
     out = os.path.join(folder, "..", "logits")
-    done = subprocess.run([DUMP, folder, str(workers), "exact", out, *map(str, ids)], capture_output=True, text=True)
+    done = subprocess.run(
+        [DUMP, folder, str(workers), "exact", out, *map(str, ids)], capture_output=True, text=True
+    )
     if done.returncode != 0:
         return None, done.stderr.strip()
     values = array.array("f")
@@ -282,7 +347,11 @@ def run(family, seed):
     fields = family(r)
     config = transformers.AutoConfig.for_model(family.__name__, **fields)
     torch.manual_seed(1)
-    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
+    model = (
+        transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+        .float()
+        .eval()
+    )
     fill(model, r)
     kind = r.choice([torch.float32, torch.bfloat16, torch.float16])
     ids = [r.randrange(3, VOCAB) for _ in range(40)]
@@ -290,7 +359,8 @@ def run(family, seed):
         folder = os.path.join(top, "model")
         model.to(kind).save_pretrained(folder, max_shard_size=r.choice(["20KB", "1GB"]))
         again = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, attn_implementation="eager").eval()
+            folder, dtype=torch.float32, attn_implementation="eager"
+        ).eval()
         with torch.no_grad():
             want = again(torch.tensor([ids]), use_cache=False).logits[0].flatten()
         one, why = logits(folder, 1, ids)

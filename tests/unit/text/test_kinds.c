@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct kind {
     char name[16];   /* in nasty.json */
@@ -132,6 +133,55 @@ ParameterizedTest(struct kind *k, text_kinds, give_the_reference_ids)
         return;
     cr_assert_eq(fixture_open_gguf(&t, fixture_path(path, k->gguf), &err), 0, "%s", err.text);
     check(t, k->name);
+}
+
+/* Llama 3's tokenizer.model: the ranks of tekken.json, and others up to its number that begin with
+ * bytes which no text has. */
+static void write_ranks(const char *path)
+{
+    json_t *tekken = fixture_json("kinds/tekken/tekken.json"), *word;
+    FILE *f = fopen(path, "w");
+    size_t i;
+
+    cr_assert_not_null(f);
+    json_array_foreach(json_object_get(tekken, "vocab"), i, word)
+        fprintf(f, "%s %zu\n", json_string_value(json_object_get(word, "token_bytes")), i);
+    for (i = json_array_size(json_object_get(tekken, "vocab")); i < 128000; i++)
+        fprintf(f, "//79%08zx %zu\n", i, i);
+    cr_assert_eq(fclose(f), 0);
+    json_decref(tekken);
+}
+
+Test(text_kinds, ranks_of_tiktoken_give_the_reference_ids)
+{
+    static const char begin[] = "<|begin_of_text|>";
+    char folder[] = "/tmp/hydac-kinds-XXXXXX", path[64];
+    struct hd_model m = {.shape.vocab = 128256, .bos = -1, .eos = -1, .folder = folder};
+    struct hd_error err = {0};
+    struct hd_tokenizer *t;
+    int32_t *ids;
+    size_t n;
+
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/tokenizer.model", folder);
+    write_ranks(path);
+    cr_assert_eq(hd_tokenizer_open(&t, &m, NULL, &err), 0, "%s", err.text);
+    cr_expect(hd_tokenizer_adds_bos(t));
+    cr_expect(round_trips(t, "two  blanks, \xF0\x9F\x98\x80 \xE4\xB8\x89\n", 25));
+    cr_assert_eq(hd_tokenizer_encode(t, begin, sizeof begin - 1, true, &ids, &n), 0);
+    cr_expect(n == 1 && ids[0] == 128000);
+    free(ids);
+    cr_assert_eq(hd_tokenizer_encode(t, begin, sizeof begin - 1, false, &ids, &n), 0);
+    cr_expect(n > 1 && ids[0] < 128000);
+    free(ids);
+    check(t, "tiktoken");
+    /* Ranks of others are refused by their number. */
+    FILE *f = fopen(path, "w");
+    cr_assert(f && fputs("AA== 0\nAQ== 1\n", f) >= 0 && fclose(f) == 0);
+    cr_expect_eq(hd_tokenizer_open(&t, &m, NULL, &err), HD_E_UNSUPPORTED);
+    cr_expect(strstr(err.text, "2 ranks"), "%s", err.text);
+    remove(path);
+    rmdir(folder);
 }
 
 /* Every character comes back where the vocabulary has its bytes. */
