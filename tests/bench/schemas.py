@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Answers that must match a JSON schema: do they, for schemas of every usual kind?
 
-    HYDAC_BUILD=build tests/bench/schemas.py MODEL [--schemas 500] [--seed 1] [--workers 2]
+    HYDAC_BUILD=build tests/bench/schemas.py MODEL [--schemas 500] [--seed 1] [--workers 2] [--guesses ngram]
 
 Schemas are made at random from what published ones have in them: nested objects, arrays, enums, constants,
 patterns, formats, bounds, references, anyOf, optional members, open objects. Each is
@@ -142,12 +142,17 @@ def main():
     p.add_argument("--schemas", type=int, default=500)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--workers", type=int, default=2)
+    p.add_argument("--guesses", choices=["off", "auto", "ngram"], default="ngram")
     o = p.parse_args()
     http_client.TIMEOUT = 1800  # the machine may be busy
     r = random.Random(o.seed)
     wanted = [schema(r) for _ in range(o.schemas)]
     with tempfile.TemporaryDirectory(prefix="hydac-schemas-") as folder:
-        with Up(model_of(o.model, folder), o.workers) as c, ThreadPoolExecutor(8) as pool:
+        mode = [f"--speculation.mode={o.guesses}"]
+        with (
+            Up(model_of(o.model, folder), o.workers, leader_args=mode) as c,
+            ThreadPoolExecutor(8) as pool,
+        ):
             said = list(pool.map(lambda i: ask(c.client, i, wanted[i]), range(len(wanted))))
     for i, wrong in enumerate(said):
         if wrong:

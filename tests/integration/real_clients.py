@@ -363,7 +363,9 @@ def main():
     from cluster import Up
 
     failed = 0
-    with tempfile.TemporaryDirectory(prefix="hydac-clients-") as folder, Up(o.model, 2) as c:
+    with tempfile.TemporaryDirectory(prefix="hydac-clients-") as folder, Up(
+        o.model, 2, leader_args=["--speculation.mode=auto"]
+    ) as c:
         url = f"http://{c.ready['leader'].split('//')[-1]}/v1"
         for name in o.only:
             python = prepare(o.venv or folder, name)

@@ -1,6 +1,7 @@
 """Guessed tokens change no token: the same answers with speculation and without, whatever is asked for,
 alone and together, and with a worker killed while they are computed."""
 
+import re
 import signal
 import threading
 
@@ -65,6 +66,23 @@ def test_the_same_answers_in_fewer_steps(model, without, mode):
             assert s["steps_saved"] > 50
         metrics = c.client.request("GET", "/metrics")[2]
         assert b"hydac_spec_decode_num_accepted_tokens_total %d" % s["accepted"] in metrics
+
+
+def test_what_a_grammar_forces_is_guessed(model):
+    """A text that has not come before, all but its number: most of it is there at once."""
+    text = "The harbour of Elmsford was built in [0-9]{4} by order of the town council\\."
+    said = {}
+    for mode in ("off", "ngram"):
+        with cluster.Up(model, workers=1, leader_args=[f"--speculation.mode={mode}"]) as c:
+            how = {"guided_regex": text, "temperature": 0.9, "seed": 8, "ignore_eos": False}
+            answer = c.client.complete(prompt(12, 7), ANSWER, **how)
+            c.until_idle()
+            said[mode] = answer.tokens, answer.text, answer.finish_reason
+            saved = speculation_of(c)["steps_saved"]
+    assert said["off"] == said["ngram"]
+    tokens, whole, reason = said["ngram"]
+    assert re.fullmatch(text, whole) and reason == "stop"
+    assert saved > len(tokens) / 2, (saved, len(tokens))
 
 
 @pytest.mark.parametrize("recovery", ["reuse", "standby"])
