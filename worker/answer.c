@@ -1,6 +1,8 @@
 /* answer.c - rows side by side, then the lists of what is wide or bad. */
 #include "worker/answer.h"
 
+#include "common/math/log.h"
+
 #include "common/net/conn.h"
 
 #include <math.h>
@@ -132,28 +134,53 @@ static void finish(const struct hd_logits *l, float *logits, uint32_t n)
         hd_soft_cap(l->kernels, logits, l->model->logit_cap, n);
 }
 
+/* Where a row's answer of a block lies. */
+struct entry {
+    uint8_t *sum, *at_temperature, *best;
+    uint32_t n; /* tokens of the block */
+};
+
+static struct entry entry_of(const struct hd_logits *l, size_t slot, size_t row)
+{
+    /* Only the last block of all may be narrower, and nothing follows it. */
+    uint8_t *at = l->payload + l->offset[row] + slot * entry_bytes(l->rows, row, l->vocab_width);
+    bool twice = l->rows->temperatures[row] > 0;
+    return (struct entry){at, at + sizeof(float), at + (twice ? 2 : 1) * sizeof(float),
+                          hd_logits_of_block(l, l->blocks.list[slot])};
+}
+
+bool hd_logits_put(const struct hd_logits *l, size_t slot, size_t row,
+                   const struct hd_logits_found *found)
+{
+    struct entry e = entry_of(l, slot, row);
+    uint32_t want = l->rows->want[row] < e.n ? l->rows->want[row] : e.n;
+    float sum = hd_log_sum(found->sums[0], found->sums[1]);
+    float heated = hd_log_sum(found->sums[2], found->sums[3]);
+    memcpy(e.sum, &sum, sizeof sum);
+    if (l->rows->temperatures[row] > 0)
+        memcpy(e.at_temperature, &heated, sizeof heated);
+    memcpy(e.best, found->best, want * sizeof(struct pair));
+    return isfinite(sum) && isfinite(heated);
+}
+
 /* The logits are divided by the temperature in place, when all else is written. */
 bool hd_logits_write(const struct hd_logits *l, size_t slot, size_t row, float *logits)
 {
-    uint32_t block = l->blocks.list[slot], n = hd_logits_of_block(l, block);
-    uint32_t want = l->rows->want[row];
+    struct entry e = entry_of(l, slot, row);
+    uint32_t block = l->blocks.list[slot], n = e.n, want = l->rows->want[row];
     float temperature = l->rows->temperatures[row];
-    /* Only the last block of all may be narrower, and nothing follows it. */
-    uint8_t *sum = l->payload + l->offset[row] + slot * entry_bytes(l->rows, row, l->vocab_width);
-    uint8_t *at_temperature = sum + sizeof(float);
-    uint8_t *out = at_temperature + (temperature > 0 ? sizeof(float) : 0);
     finish(l, logits, n);
-    bool finite = write_sum(l, logits, n, sum);
+    bool finite = write_sum(l, logits, n, e.sum);
     if (want == 0)
-        memcpy(out, logits, n * sizeof *logits);
+        memcpy(e.best, logits, n * sizeof *logits);
     else
-        best_of(logits, block * l->vocab_width, n, want < n ? want : n, out);
+        best_of(logits, block * l->vocab_width, n, want < n ? want : n, e.best);
     if (temperature == 1) { /* what most clients ask for: both sums are the same */
-        memcpy(at_temperature, sum, sizeof(float));
+        memcpy(e.at_temperature, e.sum, sizeof(float));
     } else if (temperature > 0) {
         for (uint32_t i = 0; i < n; i++)
             logits[i] /= temperature;
-        finite = write_sum(l, logits, n, at_temperature) && finite;
+        finite = write_sum(l, logits, n, e.at_temperature) && finite;
     }
     return finite;
 }

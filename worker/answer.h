@@ -42,5 +42,12 @@ uint32_t hd_logits_of_block(const struct hd_logits *l, uint32_t block);
 /* Writes what is wanted of one row of blocks.list[slot]; the logits are the products, and are
  * overwritten. False: a sum is not finite. */
 bool hd_logits_write(const struct hd_logits *l, size_t slot, size_t row, float *logits);
+/* The same from what was found already, for a row that wants the best few. */
+struct hd_logits_found {
+    float sums[4];        /* maximum, sum of exp(x - maximum); the same of x / temperature */
+    const uint32_t *best; /* {token, bits of its logit}, best first */
+};
+bool hd_logits_put(const struct hd_logits *l, size_t slot, size_t row,
+                   const struct hd_logits_found *found);
 
 #endif

@@ -1,6 +1,7 @@
 /* Element-wise kernels and sums over one row. */
 #include "common/math/half.h"
 #include "common/math/kernels_impl.h"
+#include "common/math/log.h"
 #include "common/math/vec.h"
 
 #include <math.h>
@@ -102,19 +103,6 @@ void HD_KFN(rms_norm)(const float *x, const float *weight, float eps, float *out
         out[i] = x[i] * scale * weight[i];
 }
 
-/* Natural logarithm of a positive normal number, in double by plain operations, so that no libm
- * decides: x = m * 2^e, m in [sqrt(1/2), sqrt(2)), log(m) = 2 artanh((m - 1) / (m + 1)). */
-static double log_of(float x)
-{
-    uint32_t u = hd_float_bits(x) - 0x3f3504f3u; /* the bits of sqrt(1/2) */
-    int e = (int)(int32_t)u >> 23;
-    double m = hd_bits_float((u & 0x7fffffu) + 0x3f3504f3u);
-    double s = (m - 1.0) / (m + 1.0), z = s * s, series = 0.0;
-    for (int odd = 17; odd >= 1; odd -= 2)
-        series = series * z + 1.0 / odd;
-    return e * 0.693147180559945309417 + 2.0 * s * series;
-}
-
 HD_INLINE v16 row_max(const float *x, size_t n)
 {
     v16 max = v16_set1(-INFINITY);
@@ -127,7 +115,7 @@ HD_INLINE v16 row_max(const float *x, size_t n)
 float HD_KFN(log_sum_exp)(const float *x, size_t n)
 {
     float max = v16_fold_max(row_max(x, n));
-    if (max == -INFINITY) /* no value, or none above zero probability */
+    if (max == -INFINITY) /* x - max would be none */
         return max;
     v16 m = v16_set1(max), sum = v16_set1(0.0f);
     size_t i = 0;
@@ -135,10 +123,7 @@ float HD_KFN(log_sum_exp)(const float *x, size_t n)
         sum = v16_add(sum, v16_exp(v16_sub(v16_load(x + i), m)));
     if (i < n)
         sum = v16_add(sum, v16_exp(v16_sub(v16_load_part(x + i, n - i, -INFINITY), m)));
-    float total = v16_fold(sum);
-    if (!(total < INFINITY)) /* not finite: a NaN or an infinity was among the values */
-        return total;
-    return (float)((double)max + log_of(total));
+    return hd_log_sum(max, v16_fold(sum));
 }
 
 float HD_KFN(exp)(float x)

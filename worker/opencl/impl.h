@@ -160,6 +160,7 @@ struct hd_opencl {
     cl_mem y;                   /* floats between products */
     cl_mem vectors;             /* biases and norms of heads */
     cl_mem y_q, y_d;            /* what the last product reads, quantized */
+    cl_mem found;               /* what rows want of logits: kernels/logits.cl */
     cl_mem sum;                 /* int64 [rows][dim] */
     cl_mem result;              /* flags, then what travels */
     cl_mem bad, wide, travels;  /* parts of it */
@@ -300,6 +301,7 @@ int hd_cl_ffn(struct hd_opencl *o, const struct hd_half_task *task, struct hd_ha
               struct hd_error *err);
 int hd_cl_logits(struct hd_opencl *o, const struct hd_half_task *task, struct hd_half_output *out,
                  struct hd_error *err);
+size_t hd_cl_found_bytes(const struct hd_cl_shape *s);
 int hd_cl_rows(struct hd_opencl *o, const struct hd_device_stores *to,
                const struct hd_kv_work *list, size_t n);
 

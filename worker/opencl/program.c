@@ -14,7 +14,7 @@
 #define NVIDIA  " -cl-nv-maxrregcount=128"   /* two work-groups of 256 on a multiprocessor */
 #define MAGIC   UINT64_C(0x316c636f63616479) /* of a kept program: "ydacocl1" */
 #define MOST    (UINT64_C(64) << 20)         /* bytes of one */
-#define PARTS   4                            /* texts of one program */
+#define PARTS   5                            /* texts of one program */
 
 struct source {
     char options[512];
@@ -183,9 +183,9 @@ static void device_options(const struct hd_cl *cl, struct source *s)
 
 int hd_cl_programs_init(struct hd_cl_programs *p, struct hd_cl *cl, struct hd_error *err)
 {
-    struct source s = {
-        .part = {hd_cl_text_common, hd_cl_text_xxh3, hd_cl_text_attention, hd_cl_text_rows},
-        .n = 4};
+    struct source s = {.part = {hd_cl_text_common, hd_cl_text_xxh3, hd_cl_text_attention,
+                                hd_cl_text_rows, hd_cl_text_logits},
+                       .n = PARTS};
     int rc;
     *p = (struct hd_cl_programs){.cl = cl};
     device_options(cl, &s);

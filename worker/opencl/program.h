@@ -20,6 +20,7 @@
     X(gather_rows)                                                                                 \
     X(add_terms)                                                                                   \
     X(compact)                                                                                     \
+    X(best_logits)                                                                                 \
     X(single_values)                                                                               \
     X(store_values)                                                                                \
     X(fixed_values)                                                                                \

@@ -112,6 +112,7 @@ static void make_buffers(struct making *m)
     o->picked = make(m, s->picked_rows * s->dim * (s->q8 ? 1 : sizeof(float)));
     o->picked_d = make(m, s->q8 ? s->picked_rows * s->dim / 32 * 8 : 0);
     o->given = make(m, s->given_rows * s->dim * sizeof(float));
+    o->found = make(m, hd_cl_found_bytes(s));
     o->sum = make(m, s->stride * s->dim * sizeof(int64_t));
     o->result = make(m, o->travels_at + travels);
     o->bad = part(m, 0, flags);
@@ -119,8 +120,10 @@ static void make_buffers(struct making *m)
     o->travels = part(m, o->travels_at, travels);
     o->narrow = is_compact ? make(m, s->stride * s->dim * sizeof(int32_t)) : NULL;
     if (m->rc == 0)
-        m->rc = hd_cl_pinned_new(o->cl, larger(larger(o->travels_at + travels, logits), PAGE),
-                                 &o->out, m->err);
+        m->rc = hd_cl_pinned_new(
+            o->cl,
+            larger(larger(o->travels_at + travels, larger(logits, hd_cl_found_bytes(s))), PAGE),
+            &o->out, m->err);
 }
 
 int hd_cl_scratch_new(struct hd_opencl *o, struct hd_error *err)
@@ -151,7 +154,7 @@ void hd_cl_scratch_free(struct hd_opencl *o)
     cl_mem *const all[] = {&o->angles_at, &o->in_at,   &o->x_q,    &o->x_d,    &o->y,
                            &o->vectors,   &o->y_q,     &o->y_d,    &o->sum,    &o->bad,
                            &o->wide,      &o->travels, &o->narrow, &o->result, &o->picked,
-                           &o->picked_d,  &o->given};
+                           &o->picked_d,  &o->given,   &o->found};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         hd_cl_release(o->cl, *all[i]);
         *all[i] = NULL;

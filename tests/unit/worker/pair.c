@@ -133,6 +133,26 @@ void pair_expect_same_rebuild(struct rig_options o, const struct hd_device_kind 
     pair_close(&p);
 }
 
+void pair_expect_same_best(struct rig_options o, const struct hd_device_kind *other)
+{
+    struct pair p;
+    struct rig_rows rows;
+    static const float temperatures[] = {0, 1, 0.7f, 1.3f};
+    pair_open(&p, o, other);
+    float *x = rig_random(N, p.cpu.model->shape.dim, 31);
+    rig_rows_of(&rows, 0, 0, N, x);
+    for (size_t i = 0; i < N; i++) {
+        rows.want[i] = 1 + (uint32_t)i % 64;
+        rows.temperatures[i] = temperatures[i % 4];
+    }
+    memset(x, 0, p.cpu.model->shape.dim * sizeof *x); /* all logits of a row are equal */
+    pair_expect_same_answer(&p, &rows, HD_UNIT_VOCAB, 0);
+    x[p.cpu.model->shape.dim + 3] = INFINITY;
+    pair_expect_same_answer(&p, &rows, HD_UNIT_VOCAB, 0);
+    free(x);
+    pair_close(&p);
+}
+
 void pair_expect_same_bad_rows(const struct hd_device_kind *other)
 {
     struct pair p;

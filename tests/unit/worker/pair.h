@@ -27,6 +27,8 @@ void pair_expect_same(struct rig_options o, const struct hd_device_kind *other);
 void pair_expect_same_far(struct rig_options o, const struct hd_device_kind *other);
 /* Heads that move are rebuilt from the log: the same rows, and the same digests of them. */
 void pair_expect_same_rebuild(struct rig_options o, const struct hd_device_kind *other);
+/* The best few of each row, and its sums. */
+void pair_expect_same_best(struct rig_options o, const struct hd_device_kind *other);
 /* What is not finite is named by both, and is zeros. */
 void pair_expect_same_bad_rows(const struct hd_device_kind *other);
 

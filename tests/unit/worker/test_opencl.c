@@ -92,6 +92,16 @@ Test(opencl, gives_the_same_compact_sums)
                      &hd_opencl_device);
 }
 
+Test(opencl, finds_the_same_best_logits)
+{
+    need_device();
+    pair_expect_same_best((struct rig_options){.shape = "tiny", .type = HD_F32}, &hd_opencl_device);
+    pair_expect_same_best((struct rig_options){.shape = "tiny-gemma2", .type = HD_F32},
+                          &hd_opencl_device);
+    pair_expect_same_best((struct rig_options){.shape = "tiny-granite", .type = HD_F32},
+                          &hd_opencl_device);
+}
+
 Test(opencl, finds_the_same_rows_bad)
 {
     need_device();
