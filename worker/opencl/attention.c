@@ -252,8 +252,8 @@ static void plan_outputs(struct attention *a)
         a->q8_out = q8;
         a->flops += 2 * (uint64_t)t->rows->n * p.outputs * p.inputs;
     }
-    hd_cl_plan(o, &(struct hd_cl_jobs){o->part[1], o->matrix[1], n[1], t->rows->n}, &a->q8);
-    hd_cl_plan(o, &(struct hd_cl_jobs){o->part[0], o->matrix[0], n[0], t->rows->n}, &a->f32);
+    hd_cl_plan(o, &(struct hd_cl_jobs){o->part[1], o->matrix[1], n[1], t->rows->n, true}, &a->q8);
+    hd_cl_plan(o, &(struct hd_cl_jobs){o->part[0], o->matrix[0], n[0], t->rows->n, true}, &a->f32);
 }
 
 static void count_attention(struct attention *a)

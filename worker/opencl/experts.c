@@ -6,13 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SIDE_BY_SIDE                                                                               \
-    8 /* rows of an expert begin on a multiple: kernels/mma.cl reads two scales                    \
-       */
-#define GIVEN_MOST (UINT64_C(16) << 20) /* floats of what down has given, if a block's rows fit */
-#define NOT_WANTED UINT32_MAX
-#define IS_FIRST   1 /* kernels/common.cl */
-#define IS_LAST    2
+#define SIDE_BY_SIDE 8 /* an expert's rows begin on a multiple */
+#define NOT_WANTED   UINT32_MAX
+#define IS_FIRST     1 /* kernels/common.cl */
+#define IS_LAST      2
 
 static size_t padded(size_t rows)
 {
@@ -28,8 +25,7 @@ void hd_cl_experts_shape(const struct hd_opencl *o, struct hd_cl_shape *s)
     size_t blocks = s->ffn_blocks / m->n_experts, rows = padded(o->base.sizes.max_rows);
     s->picked_rows = padded(most) + HD_CL_ROWS;
     s->hidden_rows = blocks * padded(most) + HD_CL_ROWS;
-    s->given_rows = 2 * rows > GIVEN_MOST / s->dim ? 2 * rows : GIVEN_MOST / s->dim;
-    s->given_rows = s->given_rows < s->hidden_rows ? s->given_rows : s->hidden_rows;
+    s->given_rows = hd_cl_given_rows(s, 2 * rows, s->hidden_rows);
 }
 
 int hd_cl_experts_init(struct hd_opencl *o)

@@ -32,6 +32,7 @@ void hd_cl_plan_down(struct hd_cl_ffn *f, size_t from, size_t end, struct hd_cl_
 {
     struct hd_opencl *o = f->o;
     size_t n[2] = {0, 0}, width = o->s.ffn_width, most = 0, given = 0;
+    bool is_sum = o->base.o.model->shape.n_experts == 0; /* else whoever adds says where */
     for (size_t s = from; s < end; s++) {
         const struct hd_cl_wanted *b = &o->wanted[s];
         struct hd_cl_part p = hd_cl_part_of(f->task->from.weights, b->at, HD_SLOT_DOWN);
@@ -47,8 +48,8 @@ void hd_cl_plan_down(struct hd_cl_ffn *f, size_t from, size_t end, struct hd_cl_
         given += b->rows;
         f->flops += 2 * (uint64_t)b->rows * p.outputs * p.inputs;
     }
-    hd_cl_plan(o, &(struct hd_cl_jobs){o->part[1], o->matrix[1], n[1], most}, &down->q8);
-    hd_cl_plan(o, &(struct hd_cl_jobs){o->part[0], o->matrix[0], n[0], most}, &down->f32);
+    hd_cl_plan(o, &(struct hd_cl_jobs){o->part[1], o->matrix[1], n[1], most, is_sum}, &down->q8);
+    hd_cl_plan(o, &(struct hd_cl_jobs){o->part[0], o->matrix[0], n[0], most, is_sum}, &down->f32);
 }
 
 static void add_blocks(struct hd_cl_ffn *f)

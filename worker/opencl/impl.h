@@ -128,7 +128,7 @@ struct hd_cl_shape {
     size_t input_rows;           /* room for prepared inputs */
     size_t hidden_rows;          /* of all FFN blocks */
     size_t picked_rows;          /* of experts' inputs; 0: the model has none */
-    size_t given_rows;           /* of what blocks of experts give, at a time */
+    size_t given_rows;           /* of what units give, at a time, before it is added up */
     size_t logit_rows;           /* of one launch */
     size_t heads_at_once;        /* query heads of a work-group */
     bool q8, f16;
@@ -188,6 +188,8 @@ static inline struct hd_opencl *hd_opencl(struct hd_device *d)
 /* scratch.c: buffers of a conversation; what a launch reads. */
 int hd_cl_scratch_new(struct hd_opencl *o, struct hd_error *err);
 void hd_cl_scratch_free(struct hd_opencl *o);
+/* Of what units give: as many as there is room for, at least `least`, at most `most`. */
+size_t hd_cl_given_rows(const struct hd_cl_shape *s, size_t least, size_t most);
 /* Room for so many bytes of inputs, which begin anew. */
 int hd_cl_in_begin(struct hd_opencl *o, size_t bytes, struct hd_error *err);
 /* The next `bytes` of them, 64-byte aligned: where on the device, *at there. */
@@ -207,6 +209,7 @@ struct hd_cl_jobs {
     const struct hd_cl_part *part; /* [n] */
     struct hd_cl_matrix *matrix;   /* [n], without what part says */
     size_t n, rows;                /* rows: the most of one */
+    bool is_sum;                   /* for hd_cl_reduce, which says where outputs lie */
 };
 /* Bytes of inputs that so many matrices take. */
 size_t hd_cl_jobs_bytes(size_t n);

@@ -10,11 +10,11 @@
 #define F32_ITEMS    64
 #define F32_GROUPS   4
 #define REDUCE_ITEMS 256
-#define MMA_ITEMS    128 /* kernels/mma.cl */
-#define MMA_GROUPS   4
+#define MMA_ITEMS    256 /* kernels/mma.cl */
+#define MMA_GROUPS   8
 #define MMA_ROWS     64
-#define MMA_SUM_ROWS 32
-#define MMA_SINCE    (HD_CL_FEW + 1) /* rows; fewer fill too little of a tile */
+#define ADD_ITEMS    64
+#define MANY         (HD_CL_FEW + 1) /* rows; fewer fill too little of a tile */
 #define IS_FIRST     1               /* of several launches of one sum */
 #define IS_LAST      2
 
@@ -23,8 +23,16 @@ size_t hd_cl_jobs_bytes(size_t n)
     return n * sizeof(struct hd_cl_matrix) + HD_PACK_COUNT * 64;
 }
 
+/* Of how many units what they give rests in memory before it is added up; 0: of none, sums of so
+ * few rows are made in one launch. */
+static size_t units_at_once(const struct hd_opencl *o, size_t rows)
+{
+    return o->s.q8 && rows >= MANY ? o->s.given_rows / rows : 0;
+}
+
 void hd_cl_plan(struct hd_opencl *o, const struct hd_cl_jobs *jobs, struct hd_cl_plan *plan)
 {
+    size_t given = jobs->is_sum ? units_at_once(o, jobs->rows) : 0;
     *plan = (struct hd_cl_plan){.rows = jobs->rows};
     for (size_t i = 0; i < jobs->n; i++)
         plan->form[jobs->part[i].form].n++;
@@ -32,7 +40,7 @@ void hd_cl_plan(struct hd_opencl *o, const struct hd_cl_jobs *jobs, struct hd_cl
         struct hd_cl_forms *form = &plan->form[f];
         if (form->n == 0)
             continue;
-        struct hd_cl_matrix *m = hd_cl_in_add(o, form->n * sizeof *m, &form->at);
+        struct hd_cl_matrix *m = hd_cl_in_add(o, form->n * sizeof *m, &form->at), *first = m;
         for (size_t i = 0; i < jobs->n; i++) {
             const struct hd_cl_part *p = &jobs->part[i];
             if (p->form != f)
@@ -43,6 +51,10 @@ void hd_cl_plan(struct hd_opencl *o, const struct hd_cl_jobs *jobs, struct hd_cl
             m->group_bytes = p->group_bytes;
             m->outputs = p->outputs;
             m->inputs = p->inputs;
+            if (given > 0) {
+                m->y = (uint32_t)((size_t)(m - first) % given * jobs->rows * o->s.dim);
+                m->y_stride = (uint32_t)o->s.dim;
+            }
             form->most_groups = p->groups > form->most_groups ? p->groups : form->most_groups;
             m++;
         }
@@ -59,37 +71,77 @@ static enum hd_cl_product kernel_for(const struct hd_opencl *o, bool q8, size_t 
 {
     if (!q8)
         return HD_CL_PROJECT_F32;
-    if (o->cl->info.has_mma && rows >= MMA_SINCE)
+    if (o->cl->info.has_mma && rows >= MANY)
         return HD_CL_PROJECT_MMA;
     return rows == 1 ? HD_CL_PROJECT_ONE : HD_CL_PROJECT_FEW;
+}
+
+/* The products of one form's matrices. */
+static cl_int project_form(struct hd_opencl *o, unsigned f, const struct hd_cl_forms *form,
+                           size_t rows, const cl_mem *slabs, const struct hd_cl_operand *x,
+                           cl_mem y)
+{
+    enum hd_cl_product kind = kernel_for(o, x->d != NULL, rows);
+    struct hd_cl_launch l = {o->cl, &o->programs.product[f][kind], 0, CL_SUCCESS};
+    hd_cl_put_slabs(&l, slabs);
+    hd_cl_put_buffer(&l, o->in_at);
+    hd_cl_put_u32(&l, form->at);
+    hd_cl_put_buffer(&l, x->x);
+    hd_cl_put_buffer(&l, x->d ? x->d : x->x);
+    hd_cl_put_u32(&l, x->x_stride);
+    hd_cl_put_u32(&l, x->d_stride);
+    hd_cl_put_buffer(&l, y);
+    if (kind == HD_CL_PROJECT_F32)
+        return hd_cl_go(&l, F32_ITEMS, parts(form->most_groups, F32_GROUPS), form->n,
+                        parts(rows, FEW));
+    if (kind != HD_CL_PROJECT_MMA)
+        return hd_cl_go(&l, FEW_ITEMS, form->most_groups, form->n, parts(rows, FEW));
+    return hd_cl_go(&l, MMA_ITEMS, parts(form->most_groups, MMA_GROUPS), form->n,
+                    parts(rows, MMA_ROWS));
 }
 
 cl_int hd_cl_project(struct hd_opencl *o, const struct hd_cl_plan *plan, const cl_mem *slabs,
                      const struct hd_cl_operand *x, cl_mem y)
 {
     cl_int rc = CL_SUCCESS;
-    enum hd_cl_product kind = kernel_for(o, x->d != NULL, plan->rows);
-    for (unsigned f = 0; f < HD_PACK_COUNT && rc == CL_SUCCESS; f++) {
-        const struct hd_cl_forms *form = &plan->form[f];
-        if (form->n == 0)
-            continue;
-        struct hd_cl_launch l = {o->cl, &o->programs.product[f][kind], 0, CL_SUCCESS};
-        hd_cl_put_slabs(&l, slabs);
-        hd_cl_put_buffer(&l, o->in_at);
-        hd_cl_put_u32(&l, form->at);
-        hd_cl_put_buffer(&l, x->x);
-        hd_cl_put_buffer(&l, x->d ? x->d : x->x);
-        hd_cl_put_u32(&l, x->x_stride);
-        hd_cl_put_u32(&l, x->d_stride);
-        hd_cl_put_buffer(&l, y);
-        if (kind == HD_CL_PROJECT_F32)
-            rc = hd_cl_go(&l, F32_ITEMS, parts(form->most_groups, F32_GROUPS), form->n,
-                          parts(plan->rows, FEW));
-        else if (kind != HD_CL_PROJECT_MMA)
-            rc = hd_cl_go(&l, FEW_ITEMS, form->most_groups, form->n, parts(plan->rows, FEW));
-        else
-            rc = hd_cl_go(&l, MMA_ITEMS, parts(form->most_groups, MMA_GROUPS), form->n,
-                          parts(plan->rows, MMA_ROWS));
+    for (unsigned f = 0; f < HD_PACK_COUNT && rc == CL_SUCCESS; f++)
+        if (plan->form[f].n > 0)
+            rc = project_form(o, f, &plan->form[f], plan->rows, slabs, x, y);
+    return rc;
+}
+
+static cl_int add_units(struct hd_opencl *o, const struct hd_cl_sum *s, size_t units,
+                        uint32_t order)
+{
+    struct hd_cl_launch l = {o->cl, &o->programs.add_units, 0, CL_SUCCESS};
+    hd_cl_put_buffer(&l, o->in_at);
+    hd_cl_put_u32(&l, s->shifts);
+    hd_cl_put_buffer(&l, o->given);
+    hd_cl_put_u32(&l, units);
+    hd_cl_put_buffer(&l, o->sum);
+    hd_cl_put_buffer(&l, o->narrow ? o->narrow : o->travels);
+    hd_cl_put_buffer(&l, o->bad);
+    hd_cl_put_buffer(&l, o->wide);
+    hd_cl_put_u32(&l, o->s.dim);
+    hd_cl_put_u32(&l, order);
+    return hd_cl_go(&l, ADD_ITEMS, parts(o->s.dim, ADD_ITEMS), s->rows, 1);
+}
+
+/* Many rows: products as for any other matrix, then their sum, of so many units at a time. */
+static cl_int reduce_many(struct hd_opencl *o, const struct hd_cl_sum *s, const cl_mem *slabs,
+                          const struct hd_cl_operand *x, unsigned f, const struct hd_cl_forms *form,
+                          uint32_t order)
+{
+    uint32_t most = (uint32_t)units_at_once(o, s->rows);
+    cl_int rc = CL_SUCCESS;
+    for (uint32_t u = 0, n; u < form->n && rc == CL_SUCCESS; u += n) {
+        n = form->n - u < most ? form->n - u : most;
+        struct hd_cl_forms some = {form->at + u * (uint32_t)sizeof(struct hd_cl_matrix), n,
+                                   form->most_groups};
+        uint32_t now = (u == 0 ? order & IS_FIRST : 0) | (u + n == form->n ? order & IS_LAST : 0);
+        rc = project_form(o, f, &some, s->rows, slabs, x, o->given);
+        if (rc == CL_SUCCESS)
+            rc = add_units(o, s, n, now);
     }
     return rc;
 }
@@ -99,7 +151,8 @@ static cl_int reduce_form(struct hd_opencl *o, const struct hd_cl_sum *s, const 
                           uint32_t order)
 {
     enum hd_cl_product kind = kernel_for(o, x->d != NULL, s->rows) + 1;
-    size_t rows = kind == HD_CL_REDUCE_MMA ? MMA_SUM_ROWS : FEW;
+    if (x->d && units_at_once(o, s->rows) > 0)
+        return reduce_many(o, s, slabs, x, f, form, order);
     struct hd_cl_launch l = {o->cl, &o->programs.product[f][kind], 0, CL_SUCCESS};
     hd_cl_put_slabs(&l, slabs);
     hd_cl_put_buffer(&l, o->in_at);
@@ -117,7 +170,7 @@ static cl_int reduce_form(struct hd_opencl *o, const struct hd_cl_sum *s, const 
     hd_cl_put_u32(&l, s->rows);
     hd_cl_put_u32(&l, o->s.dim);
     hd_cl_put_u32(&l, order);
-    return hd_cl_go(&l, REDUCE_ITEMS, form->most_groups, parts(s->rows, rows), 1);
+    return hd_cl_go(&l, REDUCE_ITEMS, form->most_groups, parts(s->rows, FEW), 1);
 }
 
 cl_int hd_cl_reduce(struct hd_opencl *o, const struct hd_cl_sum *s, const cl_mem *slabs)

@@ -198,7 +198,7 @@ int hd_cl_programs_init(struct hd_cl_programs *p, struct hd_cl *cl, struct hd_er
 
 static const char *const product_names[HD_CL_PRODUCTS] = {
     "project_f32", "reduce_f32", "project_few", "reduce_few",
-    "project_one", "reduce_one", "project_mma", "reduce_mma"};
+    "project_one", "reduce_one", "project_mma"};
 
 int hd_cl_programs_add(struct hd_cl_programs *p, enum hd_pack_id form, struct hd_error *err)
 {

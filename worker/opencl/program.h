@@ -19,6 +19,7 @@
     X(activate)                                                                                    \
     X(gather_rows)                                                                                 \
     X(add_terms)                                                                                   \
+    X(add_units)                                                                                   \
     X(compact)                                                                                     \
     X(best_logits)                                                                                 \
     X(single_values)                                                                               \
@@ -26,7 +27,7 @@
     X(fixed_values)                                                                                \
     X(quantize_values)
 
-/* Of one form; the last two only with tensor cores, the ones before them only of quants. */
+/* Of one form; the last only with tensor cores, the ones before it only of quants. */
 enum hd_cl_product {
     HD_CL_PROJECT_F32,
     HD_CL_REDUCE_F32,
@@ -35,7 +36,6 @@ enum hd_cl_product {
     HD_CL_PROJECT_ONE,
     HD_CL_REDUCE_ONE,
     HD_CL_PROJECT_MMA,
-    HD_CL_REDUCE_MMA,
     HD_CL_PRODUCTS,
 };
 

@@ -7,6 +7,7 @@
 
 #define ALIGN      64
 #define PAGE       4096 /* sub-buffers begin on multiples of it: any driver's alignment */
+#define GIVEN_MOST (UINT64_C(32) << 20) /* floats: 128 MiB */
 #define HEADS_MOST 2048 /* values of the query heads of a work-group: 24 KiB of local memory */
 
 static size_t rounded(size_t n, size_t to)
@@ -27,6 +28,12 @@ static size_t heads_at_once(size_t head_dim, size_t n_rep)
     if (n >= n_rep)
         return n_rep;
     return head_dim % 32 && n > 1 ? n / 2 * 2 : n;
+}
+
+size_t hd_cl_given_rows(const struct hd_cl_shape *s, size_t least, size_t most)
+{
+    size_t rows = larger(GIVEN_MOST / s->dim, least);
+    return rows < most ? rows : most;
 }
 
 static void shape(struct hd_opencl *o)
@@ -54,6 +61,8 @@ static void shape(struct hd_opencl *o)
     s->logit_rows = s->stride < HD_CL_ROWS ? s->stride : HD_CL_ROWS;
     s->heads_at_once = heads_at_once(s->head_dim, s->n_rep);
     s->hidden_rows = s->ffn_blocks * s->stride;
+    if (s->q8)
+        s->given_rows = hd_cl_given_rows(s, s->stride, larger(s->heads, s->ffn_blocks) * s->stride);
     if (m->shape.n_experts > 0)
         hd_cl_experts_shape(o, s);
 }

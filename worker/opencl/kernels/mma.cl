@@ -65,45 +65,83 @@ static void take_piece(__global const uchar *at, uint high, uint low, struct pie
 
 static void take_block(__global const uchar *at, uint high, uint low, struct piece *p)
 {
+#pragma unroll
     for (uint s = 0; s < PIECES; s++)
         take_piece(at + s * SPAN_BYTES, high, low, &p[s]);
 }
 
-#define MOST_TILES 8
+#define WARPS       8 /* each has a group of outputs, all have the same rows */
+#define TILES       8 /* of 8 rows */
+#define ROWS        (8 * TILES)
+#define MMA_PANEL   4  /* blocks of inputs that rest in local memory */
+#define ROW_WORDS   (MMA_PANEL * 8 + 8) /* of a row there: no two lanes meet in a bank */
+#define MMA_ITEMS   (32 * WARPS)
+#define ROW_PARTS   (MMA_PANEL * 2)               /* 16 bytes each */
+#define PARTS_EACH  (ROWS * ROW_PARTS / MMA_ITEMS) /* that a work-item copies */
 
-/* sums [tiles][4] += one block of 16 outputs and 8 * tiles rows; x and d are the block's. */
-static void add_block(const struct piece *p, __global const uint *x, uint x_stride,
-                      __global const float2 *d, uint high, uint low, uint tiles, float *sums)
+/* What a work-item has on the way of the next panel of inputs. */
+struct ahead {
+    uint4 x[PARTS_EACH];
+    float2 d;
+};
+
+/* x, d: of the first row; blocks behind the last are zeros, and not used. */
+static void take_inputs(__global const uint *x, uint x_stride, __global const float2 *d,
+                        uint d_stride, uint b0, uint blocks, struct ahead *to)
 {
-    uint2 quants[MOST_TILES];
-    float4 scales[MOST_TILES]; /* d, d_sum of two rows */
+    uint l = get_local_id(0);
 #pragma unroll
-    for (uint t = 0; t < tiles; t++) { /* all are on the way before the first is used */
-        __global const uint *xr = x + (t * 8 + high) * x_stride;
-        scales[t] = *(__global const float4 *)(d + t * 8 + 2 * low);
-#if HD_SPAN == 32
-        quants[t] = ((__global const uint2 *)xr)[low];
-#else
-        quants[t] = (uint2)(xr[low], xr[4 + low]);
-#endif
+    for (uint i = 0; i < PARTS_EACH; i++) {
+        uint part = (l + i * MMA_ITEMS) % ROW_PARTS, row = (l + i * MMA_ITEMS) / ROW_PARTS;
+        to->x[i] = (uint4)(0);
+        if (b0 + part / 2 < blocks)
+            to->x[i] = *(__global const uint4 *)(x + row * x_stride + b0 * 8 + part * 4);
     }
+    to->d = (float2)(0.0f);
+    if (b0 + l / ROWS < blocks)
+        to->d = d[(b0 + l / ROWS) * d_stride + l % ROWS];
+}
+
+static void put_inputs(const struct ahead *from, __local uint *xs, __local float2 *ds)
+{
+    uint l = get_local_id(0);
 #pragma unroll
-    for (uint t = 0; t < tiles; t++) {
-        float4 two = scales[t];
+    for (uint i = 0; i < PARTS_EACH; i++) {
+        uint part = (l + i * MMA_ITEMS) % ROW_PARTS, row = (l + i * MMA_ITEMS) / ROW_PARTS;
+        *(__local uint4 *)(xs + row * ROW_WORDS + part * 4) = from->x[i];
+    }
+    ds[l] = from->d;
+}
+
+/* sums [tiles][4] += one block of 16 outputs and 8 * tiles rows. */
+static void add_block(const struct piece *p, __local const uint *x, __local const float2 *d,
+                      uint high, uint low, uint tiles, float *sums)
+{
+#pragma unroll
+    for (uint t = 0; t < TILES; t++) {
+        if (t >= tiles)
+            continue;
+        __local const uint *xr = x + (t * 8 + high) * ROW_WORDS;
+        float4 two = *(__local const float4 *)(d + t * 8 + 2 * low); /* d, d_sum of two rows */
+#if HD_SPAN == 32
+        uint2 quants = ((__local const uint2 *)xr)[low];
+#else
+        uint2 quants = (uint2)(xr[low], xr[4 + low]);
+#endif
 #pragma unroll
         for (uint s = 0; s < PIECES; s++) {
             int c[4];
 #if HD_SPAN == 32
-            multiply(p[s].a, quants[t].x, quants[t].y, c);
+            multiply(p[s].a, quants.x, quants.y, c);
 #else
-            multiply(p[s].a, s == 0 ? quants[t].x : quants[t].y, 0, c);
+            multiply(p[s].a, s == 0 ? quants.x : quants.y, 0, c);
 #endif
             sums[t * 4] = fma(p[s].scale[0] * two.x, (float)c[0], sums[t * 4]);
             sums[t * 4 + 1] = fma(p[s].scale[0] * two.z, (float)c[1], sums[t * 4 + 1]);
             sums[t * 4 + 2] = fma(p[s].scale[1] * two.x, (float)c[2], sums[t * 4 + 2]);
             sums[t * 4 + 3] = fma(p[s].scale[1] * two.z, (float)c[3], sums[t * 4 + 3]);
 #if HD_MIN && PIECES > 1
-            sums_of(s == 0 ? quants[t].x : quants[t].y, c);
+            sums_of(s == 0 ? quants.x : quants.y, c);
             sums[t * 4] = fma(p[s].least[0], two.x * (float)c[0], sums[t * 4]);
             sums[t * 4 + 1] = fma(p[s].least[0], two.z * (float)c[1], sums[t * 4 + 1]);
             sums[t * 4 + 2] = fma(p[s].least[1], two.x * (float)c[0], sums[t * 4 + 2]);
@@ -119,110 +157,56 @@ static void add_block(const struct piece *p, __global const uint *x, uint x_stri
     }
 }
 
-/* The chains of all blocks of a group, each block's weights on the way before the last is used. */
-static void add_blocks(__global const uchar *w, uint blocks, __global const uint *x, uint x_stride,
-                       __global const float2 *d, uint d_stride, uint high, uint low, uint tiles,
-                       float *sums)
-{
-    struct piece now[PIECES], next[PIECES];
-    take_block(w, high, low, next);
-    for (uint b = 0; b < blocks; b++) {
-#pragma unroll
-        for (uint s = 0; s < PIECES; s++)
-            now[s] = next[s];
-        if (b + 1 < blocks)
-            take_block(w + (b + 1) * BLOCK_BYTES, high, low, next);
-        add_block(now, x + b * 8, x_stride, d + b * d_stride, high, low, tiles, sums);
-    }
-}
-
-#define WARPS 4
-#define TILES 8 /* of 8 rows; a warp has a group of outputs */
-
-/* Work-groups [groups / WARPS][matrices][rows / (8 * TILES)] of 32 * WARPS; else as project_few.
- * Rows up to the next 8 * TILES are readable. */
-__kernel __attribute__((reqd_work_group_size(32 * WARPS, 1, 1))) void
+/* Work-groups [groups / WARPS][matrices][rows / ROWS] of MMA_ITEMS; else as project_few. Rows up to
+ * the next multiple of ROWS are readable. The inputs of the next panel, and the weights of a block
+ * of it as soon as this panel's are used, are on the way while a panel is computed. */
+__kernel __attribute__((reqd_work_group_size(MMA_ITEMS, 1, 1))) void
 project_mma(SLAB_PARAMS, __global const uchar *in, uint matrices_at, __global const uint *x,
             __global const float2 *d, uint x_stride, uint d_stride, __global float *y)
 {
+    __local uint xs[ROWS * ROW_WORDS] __attribute__((aligned(16)));
+    __local float2 ds[MMA_PANEL * ROWS] __attribute__((aligned(16)));
     __global const struct matrix *m =
         (__global const struct matrix *)(in + matrices_at) + get_group_id(1);
     uint lane = get_local_id(0) % 32, high = lane / 4, low = lane % 4;
     uint group = get_group_id(0) * WARPS + get_local_id(0) / 32;
-    uint row0 = get_group_id(2) * 8 * TILES;
-    if (group >= m->groups || row0 >= m->rows)
+    uint row0 = get_group_id(2) * ROWS;
+    if (get_group_id(0) * WARPS >= m->groups || row0 >= m->rows)
         return;
-    __global const uchar *w = at_address(m->at, SLABS) + (ulong)group * m->group_bytes;
+    uint blocks = m->inputs / BLOCK, tiles = min((m->rows - row0 + 7) / 8, (uint)TILES);
+    __global const uchar *w =
+        at_address(m->at, SLABS) + (ulong)min(group, m->groups - 1) * m->group_bytes;
+    struct piece p[MMA_PANEL][PIECES];
+    struct ahead ahead;
     float sums[TILES * 4];
 #pragma unroll
     for (uint i = 0; i < TILES * 4; i++)
         sums[i] = 0.0f;
     x += m->x + row0 * x_stride;
     d += m->d + row0;
-    add_blocks(w, m->inputs / BLOCK, x, x_stride, d, d_stride, high, low, TILES, sums);
+    take_inputs(x, x_stride, d, d_stride, 0, blocks, &ahead);
+#pragma unroll
+    for (uint b = 0; b < MMA_PANEL; b++)
+        if (b < blocks)
+            take_block(w + b * BLOCK_BYTES, high, low, p[b]);
+    for (uint b0 = 0; b0 < blocks; b0 += MMA_PANEL) {
+        put_inputs(&ahead, xs, ds);
+        barrier(CLK_LOCAL_MEM_FENCE);
+        take_inputs(x, x_stride, d, d_stride, b0 + MMA_PANEL, blocks, &ahead);
+#pragma unroll
+        for (uint b = 0; b < MMA_PANEL; b++) {
+            if (b0 + b < blocks)
+                add_block(p[b], xs + b * 8, ds + b * ROWS, high, low, tiles, sums);
+            if (b0 + b + MMA_PANEL < blocks)
+                take_block(w + (b0 + b + MMA_PANEL) * BLOCK_BYTES, high, low, p[b]);
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
 #pragma unroll
     for (uint i = 0; i < TILES * 4; i++) {
         uint o = group * GROUP + high + i % 4 / 2 * 8, row = row0 + i / 4 * 8 + 2 * low + i % 2;
-        if (o < m->outputs && row < m->rows)
+        if (group < m->groups && o < m->outputs && row < m->rows)
             y[m->y + row * m->y_stride + o] = sums[i];
-    }
-}
-
-#define SUM_WARPS 8
-#define SUM_TILES 4
-
-/* Work-groups [groups][rows / (8 * SUM_TILES)] of 32 * SUM_WARPS: warps share the units. */
-__kernel __attribute__((reqd_work_group_size(32 * SUM_WARPS, 1, 1))) void
-reduce_mma(REDUCE_PARAMS)
-{
-    __local long share[SUM_WARPS / 2][SUM_TILES * 4][32];
-    uint lane = get_local_id(0) % 32, high = lane / 4, low = lane % 4;
-    uint warp = get_local_id(0) / 32, group = get_group_id(0);
-    uint row0 = get_group_id(1) * 8 * SUM_TILES;
-    __global const int *shifts = (__global const int *)(in + shifts_at);
-    long mine[SUM_TILES * 4];
-#pragma unroll
-    for (uint i = 0; i < SUM_TILES * 4; i++)
-        mine[i] = 0;
-    for (uint u = warp; u < units; u += SUM_WARPS) {
-        __global const struct matrix *m = (__global const struct matrix *)(in + matrices_at) + u;
-        __global const uchar *w = at_address(m->at, SLABS) + (ulong)group * m->group_bytes;
-        __global const uint *xm = x + m->x + row0 * x_stride;
-        __global const float2 *dm = d + m->d + row0;
-        float sums[SUM_TILES * 4];
-#pragma unroll
-        for (uint i = 0; i < SUM_TILES * 4; i++)
-            sums[i] = 0.0f;
-        add_blocks(w, m->inputs / BLOCK, xm, x_stride, dm, d_stride, high, low, SUM_TILES, sums);
-#pragma unroll
-        for (uint i = 0; i < SUM_TILES * 4; i++) {
-            uint row = row0 + i / 4 * 8 + 2 * low + i % 2;
-            long v = 0;
-            if (row < rows_of_all && !fixed_of(sums[i], shifts[row], &v))
-                bad[row] = 1;
-            mine[i] += v;
-        }
-    }
-    /* Halves of the warps add theirs to the others', until one has all. */
-    for (uint half_of = SUM_WARPS / 2; half_of > 0; half_of /= 2) {
-        barrier(CLK_LOCAL_MEM_FENCE);
-#pragma unroll
-        for (uint i = 0; warp >= half_of && warp < 2 * half_of && i < SUM_TILES * 4; i++)
-            share[warp - half_of][i][lane] = mine[i];
-        barrier(CLK_LOCAL_MEM_FENCE);
-        for (uint i = 0; warp < half_of && i < SUM_TILES * 4; i++)
-            mine[i] += share[warp][i][lane];
-    }
-    for (uint i = 0; warp == 0 && i < SUM_TILES * 4; i++) {
-        uint o = group * GROUP + high + i % 4 / 2 * 8, row = row0 + i / 4 * 8 + 2 * low + i % 2;
-        if (o >= dim || row >= rows_of_all)
-            continue;
-        ulong at = (ulong)row * dim + o;
-        long s = order & IS_FIRST ? mine[i] : sum[at] + mine[i];
-        sum[at] = s;
-        narrow[at] = (int)s;
-        if (order & IS_LAST && s != (long)(int)s)
-            wide[row] = 1;
     }
 }
 #endif

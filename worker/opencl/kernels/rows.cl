@@ -92,6 +92,29 @@ __kernel void gather_rows(__global const uchar *in, uint of, uint words, __globa
         out_d[(ulong)(w / 8) * out_stride + row] = d[d_at + (ulong)(w / 8) * d_stride + from];
 }
 
+/* The same where all of so many units give to all rows: part [units][rows][dim]. */
+__kernel void add_units(__global const uchar *in, uint shifts_at, __global const float *part,
+                        uint units, __global long *sum, __global int *narrow, __global uint *bad,
+                        __global uint *wide, uint dim, uint order)
+{
+    uint o = get_global_id(0), row = get_global_id(1), rows = get_global_size(1);
+    int shift = ((__global const int *)(in + shifts_at))[row];
+    if (o >= dim)
+        return;
+    ulong at = (ulong)row * dim + o;
+    long s = order & IS_FIRST ? 0 : sum[at];
+    for (uint u = 0; u < units; u++) {
+        long v;
+        if (!fixed_of(part[((ulong)u * rows + row) * dim + o], shift, &v))
+            bad[row] = 1;
+        s += v;
+    }
+    sum[at] = s;
+    narrow[at] = (int)s;
+    if (order & IS_LAST && s != (long)(int)s)
+        wide[row] = 1;
+}
+
 /* What an expert's block gives to a row: struct hd_cl_term. */
 struct term {
     uint at; /* a row of `part` */
