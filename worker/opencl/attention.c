@@ -292,6 +292,8 @@ static cl_int attend(const struct attention *a)
     hd_cl_put_local(&l, local);
     hd_cl_put_local(&l, heads * HD_ATTN_BLOCK * sizeof(float));
     hd_cl_put_local(&l, (a->finishes ? ATTEND_ITEMS / 16 : 1) * o->s.head_dim * sizeof(float));
+    hd_cl_put_u32(&l, o->s.keys_bytes > 0);
+    hd_cl_put_local(&l, o->s.keys_bytes > 0 ? o->s.keys_bytes : 16);
     return hd_cl_go(&l, ATTEND_ITEMS, a->task->rows->n, a->task->units.n,
                     (o->s.n_rep + heads - 1) / heads);
 }

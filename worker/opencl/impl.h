@@ -131,6 +131,7 @@ struct hd_cl_shape {
     size_t given_rows;           /* of what units give, at a time, before it is added up */
     size_t logit_rows;           /* of one launch */
     size_t heads_at_once;        /* query heads of a work-group */
+    size_t keys_bytes;           /* of a block's K in local memory; 0: it is read where it lies */
     bool q8, f16;
 };
 

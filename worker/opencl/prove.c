@@ -478,6 +478,8 @@ static void attention(const struct hd_attention_args *a)
     hd_cl_put_local(&l, n * sizeof(float));
     hd_cl_put_local(&l, a->n_rep * HD_ATTN_BLOCK * sizeof(float));
     hd_cl_put_local(&l, sizeof(float));
+    hd_cl_put_u32(&l, 0);
+    hd_cl_put_local(&l, 16);
     note(hd_cl_go(&l, 128, a->rows, 1, 1));
     get(y, q, a->rows * n * sizeof *q);
     for (size_t r = 0; r < a->rows; r++)

@@ -8,6 +8,8 @@
 #define ALIGN      64
 #define PAGE       4096 /* sub-buffers begin on multiples of it: any driver's alignment */
 #define GIVEN_MOST (UINT64_C(32) << 20) /* floats: 128 MiB */
+#define LOCAL_MOST 44032                /* bytes of what the host sizes: of 48 KiB */
+#define KEYS_MOST  18432                /* bytes: 128 values of 16 bits, or 64 of 32 */
 #define HEADS_MOST 2048 /* values of the query heads of a work-group: 24 KiB of local memory */
 
 static size_t rounded(size_t n, size_t to)
@@ -36,6 +38,15 @@ size_t hd_cl_given_rows(const struct hd_cl_shape *s, size_t least, size_t most)
     return rows < most ? rows : most;
 }
 
+/* kernels/attention.cl: copy_keys. */
+static size_t keys_bytes(const struct hd_cl_shape *s)
+{
+    size_t bytes = HD_ATTN_BLOCK * (s->head_dim * (s->f16 ? 2 : 4) + 16);
+    size_t others = s->heads_at_once * (3 * s->head_dim + HD_ATTN_BLOCK) + 8 * s->head_dim;
+    bool fits = bytes <= KEYS_MOST && bytes + others * sizeof(float) <= LOCAL_MOST;
+    return s->head_dim % 16 == 0 && fits ? bytes : 0;
+}
+
 static void shape(struct hd_opencl *o)
 {
     const struct hd_model *m = o->base.o.model;
@@ -60,6 +71,7 @@ static void shape(struct hd_opencl *o)
     s->input_rows = larger(s->stride, HD_CL_LIST_ITEMS * HD_CL_ROWS + HD_CL_ROWS);
     s->logit_rows = s->stride < HD_CL_ROWS ? s->stride : HD_CL_ROWS;
     s->heads_at_once = heads_at_once(s->head_dim, s->n_rep);
+    s->keys_bytes = keys_bytes(s);
     s->hidden_rows = s->ffn_blocks * s->stride;
     if (s->q8)
         s->given_rows = hd_cl_given_rows(s, s->stride, larger(s->heads, s->ffn_blocks) * s->stride);

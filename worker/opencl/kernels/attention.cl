@@ -247,6 +247,38 @@ static float load_1(__global const uchar *rows, uint f16, uint i)
     return f16 ? vload_half(i, (__global const half *)rows) : ((__global const float *)rows)[i];
 }
 
+/* The same of a row of K in local memory. */
+static float16 load_16_local(__local const uchar *row, uint f16, uint i)
+{
+    if (!f16)
+        return vload16(0, (__local const float *)row + i);
+    __local const uint4 *from = (__local const uint4 *)(row + i * 2);
+    uint4 a = from[0], b = from[1];
+    return (float16)(halves(a.x), halves(a.y), halves(a.z), halves(a.w), halves(b.x), halves(b.y),
+                     halves(b.z), halves(b.w));
+}
+
+#define APART 16 /* bytes between rows of K there: 16 bytes of 8 rows lie in different banks */
+
+/* Copies a block's K [POSITIONS][row_bytes]; row_bytes is a multiple of 16. */
+static void copy_keys(__global const uchar *k, uint row_bytes, __local uchar *to)
+{
+    uint parts = row_bytes / 16;
+    for (uint i = get_local_id(0); i < POSITIONS * parts; i += ITEMS)
+        *(__local uint4 *)(to + i / parts * (row_bytes + APART) + i % parts * 16) =
+            ((__global const uint4 *)k)[i];
+    barrier(CLK_LOCAL_MEM_FENCE);
+}
+
+/* q.k [head_dim] over 16 lanes, head_dim a multiple. */
+static float local_score_of(__local const float *q, __local const uchar *k, uint f16, uint head_dim)
+{
+    float16 dot = (float16)(0.0f);
+    for (uint d = 0; d < head_dim; d += 16)
+        dot = fma(vload16(0, q + d), load_16_local(k, f16, d), dot);
+    return fold(dot);
+}
+
 /* q.k [head_dim] over 16 lanes. */
 static float score_of(__local const float *q, __global const uchar *k, uint f16, uint head_dim)
 {
@@ -299,13 +331,14 @@ static void end_segment(struct sums s, bool first, uint heads, uint head_dim)
 /* Work-groups [rows][units][n_rep / heads] of ITEMS: `heads` query heads of a row. What they give
  * is quantized (width of a row: n_rep * head_dim) or, with is_f32, left in place of q. With
  * `finishes` a work-group has all heads of a row and finishes it first: then no other row of the
- * launch may see the K/V rows that it stores. */
+ * launch may see the K/V rows that it stores. With `copies` there is room for a block's K.
+ */
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 attention(SLAB_PARAMS, __global const uchar *in, uint places_at, uint list_at, FINISH_PARAMS,
           __global char *out_q, __global float2 *out_d, uint heads_most, float cap,
           float inverse_cap, uint window, uint is_f32, uint finishes, __global uint *flags,
           uint n_flags, __local float *ql, __local float *sum, __local float *before,
-          __local float *p, __local float *scratch)
+          __local float *p, __local float *scratch, uint copies, __local uint4 *key_room)
 {
     __local float top[64], total[64], correction[64], before_top[64], before_total[64], other[64];
     __local int t[ITEMS];
@@ -318,6 +351,7 @@ attention(SLAB_PARAMS, __global const uchar *in, uint places_at, uint list_at, F
     uint first_seen = window > 0 && n_pos > window ? n_pos - window : 0;
     struct sums all = {sum, before, top, total, before_top, before_total, correction, other};
     uint width = heads * head_dim;
+    __local uchar *keys = (__local uchar *)key_room;
     ulong plane = (ulong)unit * row_stride + row;
     if (finishes) {
         clear_flags(flags, n_flags);
@@ -341,11 +375,16 @@ attention(SLAB_PARAMS, __global const uchar *in, uint places_at, uint list_at, F
         __global const uchar *v = k + POSITIONS * row_bytes;
         uint first = first_seen > b * POSITIONS ? first_seen - b * POSITIONS : 0;
         uint end = min(n_pos - b * POSITIONS, (uint)POSITIONS);
+        if (copies)
+            copy_keys(k, row_bytes, keys);
         for (uint i = l; i < heads * POSITIONS; i += ITEMS) {
             uint r = i / POSITIONS, j = i % POSITIONS;
             float s = -INFINITY;
             if (j >= first && j < end) {
-                s = score_of(ql + r * head_dim, k + j * row_bytes, f16, head_dim) * at.scale;
+                s = copies ? local_score_of(ql + r * head_dim, keys + j * (row_bytes + APART), f16,
+                                            head_dim)
+                           : score_of(ql + r * head_dim, k + j * row_bytes, f16, head_dim);
+                s *= at.scale;
                 if (cap > 0.0f)
                     s = soft_cap(s, cap, inverse_cap);
             }
