@@ -5,6 +5,10 @@
 
 #include <stdlib.h>
 
+#if __has_include(<CL/cl.h>)
+#include "worker/opencl/impl.h"
+#endif
+
 /* Skips the test where there is no device. */
 static void need_device(void)
 {
@@ -141,3 +145,67 @@ Test(opencl, is_chosen_by_its_name)
     cr_assert_eq(hd_device_choose(&kind, "opencl", &o, &err), 0, "%s", err.text);
     cr_assert_eq(kind, &hd_opencl_device);
 }
+
+#ifdef CL_VERSION_1_2
+
+static cl_int CL_API_CALL launches_nothing(cl_command_queue q, cl_kernel k, cl_uint dims,
+                                           const size_t *offset, const size_t *global,
+                                           const size_t *local, cl_uint n, const cl_event *list,
+                                           cl_event *event)
+{
+    return CL_OUT_OF_RESOURCES; /* what a reset looks like */
+}
+
+static cl_mem CL_API_CALL has_no_memory(cl_context c, cl_mem_flags f, size_t bytes, void *host,
+                                        cl_int *rc)
+{
+    *rc = CL_MEM_OBJECT_ALLOCATION_FAILURE;
+    return NULL;
+}
+
+/* The session ends with that code and the worker with it: whoever started it starts it again. */
+Test(opencl, says_that_it_is_lost)
+{
+    struct pair p;
+    struct rig_rows rows;
+    struct hd_half_output out;
+    struct hd_error err = {0};
+    need_device();
+    pair_open(&p, (struct rig_options){.shape = "tiny", .type = HD_F32}, &hd_opencl_device);
+    float *x = rig_random(3, p.cpu.model->shape.dim, 5);
+    rig_rows_of(&rows, 0, 0, 3, x);
+    pair_expect_same_answer(&p, &rows, HD_UNIT_FFN, 0);
+    hd_opencl(p.other.device)->cl->call.EnqueueNDRangeKernel = launches_nothing;
+    struct hd_half_step step = rig_step(&p.other, &rows, HD_UNIT_FFN, 0);
+    cr_assert_eq(hd_node_step(p.other.node, &step, &out, &err), HD_E_DEVICE);
+    cr_assert_not_null(strstr(err.text, "is lost"), "%s", err.text);
+    free(x);
+    pair_close(&p);
+}
+
+/* What the card has no room for is an error of that call, and no loss of the device. */
+Test(opencl, refuses_rows_that_do_not_fit)
+{
+    struct pair p;
+    struct hd_cl *cl;
+    uint64_t bytes = 0;
+    need_device();
+    pair_open(&p, (struct rig_options){.shape = "tiny", .type = HD_F32}, &hd_opencl_device);
+    struct hd_device *d = p.other.device;
+    struct hd_device_kv *kv;
+    struct hd_kv_at at = {0};
+    cl = hd_opencl(d)->cl;
+    cr_assert_eq(d->ops->kv_new(d, &kv), 0);
+    cl_mem(CL_API_CALL * right)(cl_context, cl_mem_flags, size_t, void *, cl_int *) =
+        cl->call.CreateBuffer;
+    cl->call.CreateBuffer = has_no_memory;
+    cr_assert_eq(d->ops->reserve(kv, at, 64, &bytes), HD_E_NOMEM);
+    cr_assert_eq(bytes, 0);
+    cl->call.CreateBuffer = right;
+    cr_assert_eq(d->ops->reserve(kv, at, 64, &bytes), 0);
+    cr_assert_gt(bytes, 0);
+    d->ops->kv_free(kv);
+    pair_close(&p);
+}
+
+#endif
