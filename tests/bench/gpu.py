@@ -2,15 +2,19 @@
 """On a machine with a GPU: bits first, then speed, of one worker with compute.device: opencl.
 
     tests/bench/gpu.py BUILD [--device opencl] [--shapes llama-3.2-1b,llama-3.1-8b] [--out FILE]
+    tests/bench/gpu.py BUILD --failover [--positions 2048] [--shapes llama-3.2-1b]
 
 BUILD is a build folder, or one folder with hydac, hydac-leader, hydac-worker and test_worker. Runs
 the unit tests of worker/opencl on the device; then for each shape (synthesized, Q4_0) a cluster of
 one leader and one worker on this machine: tokens of a CPU worker and of the device compared, decoding
-of one stream and of many, prefill, and how long the worker's half-steps take."""
+of one stream and of many, prefill, and how long the worker's half-steps take. With --failover instead
+the device's worker is killed beside three of the CPU, in the middle of an answer to a long prompt, and
+then one of the CPU: whether tokens are the same, and the stall by part."""
 
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,7 +44,8 @@ class Cluster:
         self.folder = tempfile.mkdtemp()
         ready = os.path.join(self.folder, "ready")
         command = [args.hydac, "up", "--model", model, "--devices", device, "--port", "0"]
-        command += ["--threads", str(os.cpu_count()), "--ready-file", ready]
+        threads = os.cpu_count() // (1 + device.count(","))
+        command += ["--threads", str(threads or 1), "--ready-file", ready]
         command += ["--state", args.state, *more]
         for x in ("limits.max_sequences=64", "limits.max_rows=1024"):
             command.append(f"--leader-arg=--{x}")
@@ -80,6 +85,31 @@ class Cluster:
         with urllib.request.urlopen(request, timeout=300) as r:
             return json.load(r)
 
+    def stream(self, prompt, n, at, do):
+        """Tokens of an answer and what it says of losses; do() when `at` of them have come."""
+        body = {"prompt": prompt, "max_tokens": n, "temperature": 0, "ignore_eos": True, "hydac": True}
+        body["stream"] = True
+        request = urllib.request.Request(
+            self.url + "/v1/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        tokens, losses, done = [], [], False
+        with urllib.request.urlopen(request, timeout=300) as r:
+            for line in r:
+                if not line.startswith(b"data: {"):
+                    continue
+                extra = json.loads(line[6:]).get("hydac") or {}
+                tokens += extra.get("tokens", ())
+                losses = extra.get("failovers", losses)
+                if len(tokens) >= at and not done:
+                    done = True
+                    do()
+        return tokens, losses
+
+    def kill(self, name):
+        with open(self.log.name) as f:
+            pids = [l.split()[2] for l in f if l.startswith(f"{name} pid ")]
+        os.kill(int(pids[-1]), signal.SIGKILL)
+
     def status(self):
         with urllib.request.urlopen(self.url + "/hydac/status", timeout=30) as r:
             return json.load(r)
@@ -117,10 +147,15 @@ def prefill(c, n):
     return best
 
 
-def measure(args, shape, results):
+def model_of(args, shape):
     model = os.path.join(args.models, f"{shape}.gguf")
     if not os.path.exists(model):
         subprocess.run([args.hydac, "synth", "--shape", shape, "--type", "q4_0", model], check=True)
+    return model
+
+
+def measure(args, shape, results):
+    model = model_of(args, shape)
     prompt = 40
     tokens = {}
     for device in ["cpu", args.device] if args.compare else [args.device]:
@@ -150,6 +185,21 @@ def measure(args, shape, results):
         print(f"{shape}: tokens of cpu and {args.device} {'are the same' if same else 'DIFFER'}", flush=True)
 
 
+def fail_over(args, shape, results):
+    """The device's worker is lost among three of the CPU; then the other way round."""
+    model, want = model_of(args, shape), None
+    prompt, devices = prompt_of(args.positions, 1), f"{args.device},cpu,cpu,cpu"
+    for victim, is_a in ((None, None), ("w1", args.device), ("w2", "cpu")):
+        with Cluster(args, model, devices, "--log-level", "warn") as c:
+            c.complete(prompt_of(8, 2), 4)
+            said, losses = c.stream(prompt, 32, 12, lambda: victim and c.kill(victim))
+        want = want or said
+        row = {"shape": shape, "positions": args.positions, "killed": is_a, "same": said == want}
+        row["losses"] = losses
+        print(json.dumps(row), flush=True)
+        results.append(row)
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("build")
@@ -159,6 +209,8 @@ def main():
     p.add_argument("--state", default="/tmp/hydac-gpu-state")
     p.add_argument("--no-compare", dest="compare", action="store_false")
     p.add_argument("--no-bits", dest="bits", action="store_false")
+    p.add_argument("--failover", action="store_true")
+    p.add_argument("--positions", type=int, default=2048)
     p.add_argument("--out")
     args = p.parse_args()
     os.makedirs(args.state, exist_ok=True)
@@ -175,7 +227,7 @@ def main():
         print(f"bits: {'as the CPU' if failed == 0 else 'DIFFER'}, {time.time() - begin:.1f} s", flush=True)
     results = []
     for shape in args.shapes.split(",") if args.shapes else []:
-        measure(args, shape, results)
+        (fail_over if args.failover else measure)(args, shape, results)
     if args.out:
         with open(args.out, "w") as f:
             json.dump(results, f, indent=1)
