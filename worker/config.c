@@ -37,7 +37,7 @@ const struct hd_config_key hd_worker_settings[] = {
              "cluster.socket; of several leaders a list with commas, in the order of "
              "cluster.leaders: who loses one goes to the next"},
     {"leader", "silence_ms", HD_CONFIG_UINT, AT(silence_ms), .min = 100, .max = MAX_RETRY_MS,
-     .preset = "600", /* the next one has missed it by then: cluster.silence_ms */
+     .preset = "500", /* the next one has missed it by then: cluster.silence_ms */
      .help = "of several leaders: one that says nothing for so long is left for the next; more "
              "than the leaders' cluster.silence_ms"},
     {"leader", "grace_ms", HD_CONFIG_UINT, AT(grace_ms), .min = 0, .max = MAX_RETRY_MS,

@@ -47,13 +47,16 @@ void core_epochs_deinit(struct hd_core *c)
 static bool plan_afresh(struct hd_core *c)
 {
     struct hd_plan *p = &c->epochs.scratch;
+    bool adopts = core_adopts(c);
     hd_plan_clear(p);
     core_adopt_plan(c, p);
-    if (!(core_adopts(c) ? core_fill_plan(c, p, core_usable(c) | core_owners(p), 0)
-                         : core_ideal_plan(c, p)))
+    if (!(adopts ? core_fill_plan(c, p, core_usable(c) | core_owners(p), 0)
+                 : core_ideal_plan(c, p)))
         return false;
     hd_plan_copy(&c->epochs.plan, &c->epochs.scratch);
-    core_moves_planned(c, core_alive(c));
+    /* Who was being drained, or has just come, has nothing of the plan of then, and is to get some.
+     */
+    core_moves_planned(c, adopts ? core_owners(p) : core_alive(c));
     return true;
 }
 

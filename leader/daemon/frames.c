@@ -59,6 +59,7 @@ static void on_hello(struct hd_peer *p, const struct hd_frame *f)
         goto out;
     }
     if (hd_leaders_standby(p->leader)) {
+        hd_leaders_refused(p->leader);
         hd_peer_refuse(p, HD_REJECT_STANDBY, hd_leaders_standby(p->leader));
         goto out;
     }

@@ -12,6 +12,7 @@
 #define ATTEMPT_US 1000000 /* to reach one; then it counts as not there, and is tried again */
 #define AGAIN_US   250000  /* between two attempts */
 #define START_US   1500000 /* after its start one may take so long to find the others */
+#define WANTED_US  1000000 /* workers may come here, and not to the one that is to serve */
 #define MOST_TERMS (UINT64_MAX / 2) /* that anybody can have seen */
 
 static unsigned n_workers(const struct hd_leader *l)
@@ -178,6 +179,13 @@ static bool goes_before(const struct hd_other_leader *o, const struct hd_leader 
     return o->term != l->role.served ? o->term > l->role.served : o->id > l->role.id;
 }
 
+/* Nobody serves, and workers keep coming here: those before this one in the list cannot be reached
+ * by them, or take none. */
+static bool is_wanted(const struct hd_leader_role *r)
+{
+    return r->wanted_us > 0 && hd_now_us() - r->wanted_us > WANTED_US;
+}
+
 static const struct hd_other_leader *who_serves(const struct hd_leader *l)
 {
     const struct hd_leader_role *r = &l->role;
@@ -186,7 +194,7 @@ static const struct hd_other_leader *who_serves(const struct hd_leader *l)
         if (is_there(&r->others[i]) && r->others[i].active &&
             (!active || goes_before(&r->others[i], l)))
             return &r->others[i];
-    for (unsigned i = 0; i < r->n && !active && !r->others[i].self; i++)
+    for (unsigned i = 0; i < r->n && !active && !is_wanted(r) && !r->others[i].self; i++)
         if (is_there(&r->others[i]))
             return &r->others[i]; /* nobody serves yet, and it stands before this one in the list */
     return NULL;
@@ -222,6 +230,8 @@ void hd_leaders_tick(struct hd_leader *l, uint64_t now, uint64_t late_us)
         look_after(&r->others[i], now, late_us);
     const struct hd_other_leader *o = who_serves(l);
     bool was = r->standby[0];
+    if (n_workers(l) > 0 || (o && o->active))
+        r->wanted_us = 0;
     if (!knows_all(r, now))
         snprintf(r->standby, sizeof r->standby, "this leader is still looking for the others");
     else if (o)
@@ -254,6 +264,12 @@ void hd_leaders_asked(struct hd_peer *p, const struct hd_frame *f)
     Hydac__V1__LeaderState own = own_state(l);
     if (hd_conn_send(p->conn, HD_FRAME_LEADER_STATE, &own.base, NULL) < 0)
         hd_conn_close(p->conn, false);
+}
+
+void hd_leaders_refused(struct hd_leader *l)
+{
+    if (l->role.wanted_us == 0)
+        l->role.wanted_us = hd_now_us();
 }
 
 void hd_leaders_take(struct hd_leader *l)

@@ -55,6 +55,7 @@ struct hd_leader_role {
     struct hd_other_leader others[HD_MAX_LEADERS];
     unsigned n; /* 0: there is one leader */
     uint64_t started_us;
+    uint64_t wanted_us; /* a worker came, was refused, and nobody has served since; 0: none */
     char standby[HD_ADDRESS_MAX + 128]; /* why no worker is taken; "" = they are */
 };
 
@@ -68,6 +69,8 @@ void hd_leaders_asked(struct hd_peer *p, const struct hd_frame *f);
 void hd_leaders_take(struct hd_leader *l);
 /* A worker has worked under this term. */
 void hd_leaders_heard(struct hd_leader *l, uint64_t term);
+/* A worker was refused for standing by. */
+void hd_leaders_refused(struct hd_leader *l);
 /* Why this one does not serve, a sentence; NULL: it does, or is to. */
 const char *hd_leaders_standby(const struct hd_leader *l);
 /* Where clients find the one that serves instead; NULL: not known, or it is this one. */

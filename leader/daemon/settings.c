@@ -91,7 +91,7 @@ const struct hd_config_key hd_leader_settings[] = {
          "list, in order of preference, stands in leader.address of every worker. One serves; the "
          "others refuse workers as long as they see it, and requests with 503"},
     {"cluster", "silence_ms", HD_CONFIG_UINT, AT(silence_ms), .min = 100, .max = 3600000,
-     .preset = "500", /* ten ticks; a worker that turns here after 600 is let in at once */
+     .preset = "400", /* eight ticks; a worker that turns here after 500 is let in at once */
      .help = "of several leaders: one that says nothing for so long is not there; less than the "
              "workers' leader.silence_ms"},
     {"cluster", "socket", STRING(cluster_socket), .arg = "PATH", .preset = "",

@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Leaders die, or stand still, at any moment of many answers; their clients resume by the answers' ids.
+"""Leaders die, stand still or cannot be reached, at any moment of many answers; their clients resume by the
+answers' ids.
 
     HYDAC_BUILD=build tests/chaos/leaders_die.py [--deaths 300] [--leaders 2] [--workers 3] [--streams 6]
-                                                 [--model M.gguf] [--seed 1]
+                                                 [--model M.gguf] [--seed 1] [--loopback]
 
 In each round streams of different kinds begin at the leader that serves, and at a random moment (before
-the first token, in the middle, near the end) it is killed, or stopped until another one serves; now and
-then a worker is killed in the same moment. A client whose stream breaks asks one leader after the other
-for what follows its last event. Every answer is compared with that of an undisturbed run. Prints the
-deaths by kind, answers, how many were resumed and the longest silences that clients saw; passes only
-if every answer came, and came out the same."""
+the first token, in the middle, near the end) it is killed, or stopped until another one serves; a worker
+is killed in the same moment or shortly before (while its loss is recovered), or is being drained. As root
+each daemon has a network namespace, and cables are cut until another leader serves: the leader's own, those
+between it and all workers (the leaders still see each other), those between two halves, each a leader with
+workers. A client whose stream breaks asks one leader after the other for what follows its last event. Every
+answer is compared with that of an undisturbed run. Prints the deaths by kind, answers, how many were
+resumed and the longest silences that clients saw; passes only if every answer came, and came out the same."""
 
 import argparse
 import os
@@ -25,6 +28,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, os.pardir, "integration"))
 
 import cluster  # noqa: E402 (the path comes first)
+import links  # noqa: E402
 from leaders import Leaders, Stream  # noqa: E402
 from prompts import prompt  # noqa: E402
 
@@ -94,7 +98,10 @@ class Answer:
 class Chaos:
     def __init__(self, c, o, rng):
         self.c, self.o, self.rng = c, o, rng
-        self.kinds = {"kill": 0, "stop": 0, "kill with a worker": 0}
+        kinds = ["kill", "stop", "kill with a worker", "kill in a recovery", "kill in a drain"]
+        if c.net.has_links:
+            kinds += ["cut", "cut", "no worker reaches it", "halves"]
+        self.choices, self.kinds = kinds, dict.fromkeys(kinds, 0)
         self.answers = self.resumed = 0
         self.silences, self.wrong = [], []
 
@@ -115,23 +122,45 @@ class Chaos:
         return name
 
     def strike(self, name):
-        kind = self.rng.choice(["kill", "kill", "stop", "kill with a worker"])
+        kind = self.rng.choice(self.choices)
         self.kinds[kind] += 1
-        worker = self.rng.choice(sorted(self.c.workers)) if "worker" in kind else None
-        self.c.leaders[name].signal(signal.SIGSTOP if kind == "stop" else signal.SIGKILL)
-        if worker:
+        worker = self.rng.choice(sorted(self.c.workers))
+        others = [n for n in self.c.names if n != name]
+        if kind in ("kill with a worker", "kill in a recovery"):
             self.c.workers[worker].signal(signal.SIGKILL)
+        if kind == "kill in a drain":
+            self.c.clients[name].request("POST", "/hydac/drain", {"worker": worker})
+        if kind in ("kill in a recovery", "kill in a drain"):
+            time.sleep(self.rng.random() * 0.3)  # any moment of it
+        if kind.startswith("kill"):
+            self.c.leaders[name].signal(signal.SIGKILL)
+        elif kind == "stop":
+            self.c.leaders[name].signal(signal.SIGSTOP)
+        elif kind == "cut":
+            self.c.net.cut(name)
+        elif kind == "no worker reaches it":
+            self.c.net.part(name, sorted(self.c.workers))
+        else:
+            rest = [*others, *(w for w in self.c.workers if w != worker)]
+            self.c.net.part(name, rest)
+            self.c.net.part(worker, rest)
         return kind, worker
 
     def restore(self, name, kind, worker):
-        if kind == "stop":
+        if not kind.startswith("kill"):
             others = [n for n in self.c.names if n != name]
             cluster.until(lambda: any(self.c.role(n) == "active" for n in others), "another serves")
-            self.c.leaders[name].signal(signal.SIGCONT)
+            if kind == "stop":
+                self.c.leaders[name].signal(signal.SIGCONT)
+            elif kind == "cut":
+                self.c.net.heal(name)
+            else:
+                self.c.net.unite(name)
+                self.c.net.unite(worker)
             return
         self.c.leaders[name].wait()
         self.c.start_leader(name)
-        if worker:
+        if kind in ("kill with a worker", "kill in a recovery"):
             self.c.workers[worker].wait()
             self.c.start_worker(worker)
 
@@ -143,11 +172,11 @@ class Chaos:
         ]
         time.sleep(self.rng.random() * self.rng.choice([0.05, 0.5, 1.5]))
         kind, worker = self.strike(name)
-        if kind == "stop":  # a client of a leader that stands still waits for it
+        if not kind.startswith("kill"):  # a client of a leader that stands still waits for it
             self.restore(name, kind, worker)
         for a in running:
             a.thread.join()
-        if kind != "stop":
+        if kind.startswith("kill"):
             self.restore(name, kind, worker)
         for a, k in zip(running, chosen):
             self.answers += 1
@@ -163,6 +192,13 @@ def silence_of(chaos, kind):
     return f"{times[len(times) // 2]:.0f} / {times[-1]:.0f}" if times else "-"
 
 
+def machines(o):
+    names = [*"abc"[: o.leaders], *(f"w{i + 1}" for i in range(o.workers))]
+    net, why = (links.Loopback(()), "as asked") if o.loopback else links.make(names, (), ())
+    print(f"on {net.kind}" + (f": {why}" if why else ""), flush=True)
+    return net
+
+
 def run(o):
     """The chaos when it is over; o: the options."""
     rng = random.Random(o.seed)
@@ -170,7 +206,7 @@ def run(o):
         model = o.model or os.path.join(folder, "m.gguf")
         if not o.model:
             subprocess.run([cluster.HYDAC, "synth", "--shape", "tiny-gqa3", "--type", "q4_0", model], check=True)
-        c = Leaders(model, o.leaders, o.workers)
+        c = Leaders(model, o.leaders, o.workers, net=machines(o))
         chaos = Chaos(c, o, rng)
         try:
             name, requests = chaos.settle(), list(bodies(rng))
@@ -187,6 +223,7 @@ def run(o):
             if chaos.wrong:
                 print(c.logs(), file=sys.stderr)
             c.close()
+            c.net.close()
         return chaos
 
 
@@ -198,6 +235,7 @@ def main():
     p.add_argument("--streams", type=int, default=6)
     p.add_argument("--model")
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--loopback", action="store_true")
     chaos = run(p.parse_args())
     print(f"deaths: {sum(chaos.kinds.values())} {chaos.kinds}")
     print(f"answers: {chaos.answers}, resumed: {chaos.resumed}, lost or different: {len(chaos.wrong)}")

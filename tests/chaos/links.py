@@ -68,6 +68,9 @@ class Loopback:
     def __init__(self, liars):
         self.middles = Middles(self, liars)
 
+    def address(self, name):
+        return "127.0.0.1"
+
     def prefix(self, name):
         return []
 
@@ -94,6 +97,7 @@ class Namespaces:
         if missing:
             raise OSError(f"{', '.join(missing)}: not found")
         self.holders, self.relays, self.cuts, self.slowed = {}, {}, {}, set()
+        self.addresses, self.parted = {}, {}
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.unshare(CLONE_NEWNET) != 0:
             raise OSError(f"no network namespace: {os.strerror(ctypes.get_errno())}")
@@ -108,6 +112,7 @@ class Namespaces:
 
     def add(self, name, address):
         """A machine: its namespace, a cable to the bridge."""
+        self.addresses[name] = address
         # The shell says when its namespace is there, and ends with us.
         self.holders[name] = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "sh", "-c", "echo; exec cat"],
@@ -116,11 +121,14 @@ class Namespaces:
         )
         self.holders[name].stdout.readline()
         pid = str(self.holders[name].pid)
-        sh("ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", pid)
-        sh("ip", "link", "set", name, "master", "br0", "up")
+        sh("ip", "link", "add", "name", name, "type", "veth", "peer", "name", "eth0", "netns", pid)
+        sh("ip", "link", "set", "dev", name, "master", "br0", "up")
         sh(*self.prefix(name), "ip", "addr", "add", f"{address}/24", "dev", "eth0")
         sh(*self.prefix(name), "ip", "link", "set", "eth0", "up")
         sh(*self.prefix(name), "ip", "link", "set", "lo", "up")
+
+    def address(self, name):
+        return self.addresses[name]
 
     def prefix(self, name):
         """What runs a command on that machine."""
@@ -155,7 +163,7 @@ class Namespaces:
         self.heal(name)
         self.cuts[name] = direction
         if direction == "both":
-            sh("ip", "link", "set", name, "down")
+            sh("ip", "link", "set", "dev", name, "down")
         elif direction == "in":
             rule = "table inet cut { chain c { type filter hook input priority 0; policy drop;"
             sh(*self.prefix(name), "nft", rule + ' iifname "lo" accept; }; }')
@@ -166,11 +174,24 @@ class Namespaces:
     def heal(self, name):
         direction = self.cuts.pop(name, None)
         if direction == "both":
-            sh("ip", "link", "set", name, "up")
+            sh("ip", "link", "set", "dev", name, "up")
         elif direction == "in":
             sh(*self.prefix(name), "nft", "delete", "table", "inet", "cut")
         elif direction == "out":
             sh("nft", "delete", "table", "netdev", f"cut_{name}")
+
+    def part(self, name, others):
+        """Nothing passes between that machine and the others; all else does."""
+        self.unite(name)
+        self.parted[name] = True
+        those = ", ".join(self.addresses[o] for o in others)
+        rules = f"chain i {{ type filter hook input priority 0; ip saddr {{ {those} }} drop; }}; "
+        rules += f"chain o {{ type filter hook output priority 0; ip daddr {{ {those} }} drop; }};"
+        sh(*self.prefix(name), "nft", f"table inet part {{ {rules} }}")
+
+    def unite(self, name):
+        if self.parted.pop(name, None):
+            sh(*self.prefix(name), "nft", "delete", "table", "inet", "part")
 
     def slow(self, name, on):
         if on == (name in self.slowed):

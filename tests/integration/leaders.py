@@ -27,18 +27,29 @@ def free_ports(n):
     return ports
 
 
-class Leaders:
-    """Leaders a, b, c ... in order of preference, and workers that know them all."""
+class Here:
+    """All on this machine."""
 
-    def __init__(self, model, leaders, workers, leader_args=()):
-        self.leader_args = leader_args
+    def address(self, name):
+        return "127.0.0.1"
+
+    def prefix(self, name):
+        return []
+
+
+class Leaders:
+    """Leaders a, b, c ... in order of preference, and workers that know them all; `net`: on which machines
+    (chaos/links.py)."""
+
+    def __init__(self, model, leaders, workers, leader_args=(), net=None):
+        self.leader_args, self.net = leader_args, net or Here()
         self.model, self.folder = model, tempfile.mkdtemp(prefix="hydac-test-")
         self.key = keygen(os.path.join(self.folder, "cluster.key"))
         self.names = "abc"[:leaders]
         ports = free_ports(leaders)
         self.ports = dict(zip(self.names, ports))
         self.http = dict(zip(self.names, free_ports(leaders)))
-        self.list = ",".join(f"127.0.0.1:{p}" for p in ports)
+        self.list = ",".join(f"{self.net.address(n)}:{p}" for n, p in self.ports.items())
         self.leaders, self.clients, self.workers, self.starts = {}, {}, {}, 0
         for name in self.names:
             self.start_leader(name)
@@ -51,16 +62,19 @@ class Leaders:
 
     def start_leader(self, name):
         ports = os.path.join(self.folder, f"{name}-{self.starts}.json")
-        args = [LEADER, "--model.path", self.model, "--key", self.key, "--ports-file", ports]
-        args += ["--cluster.listen", f"127.0.0.1:{self.ports[name]}", "--cluster.leaders", self.list]
-        args += ["--http.listen", f"127.0.0.1:{self.http[name]}", "--state.dir", os.path.join(self.folder, name)]
+        at = self.net.address(name)
+        args = [*self.net.prefix(name), LEADER, "--model.path", self.model, "--key", self.key]
+        args += ["--cluster.listen", f"{at}:{self.ports[name]}", "--cluster.leaders", self.list]
+        args += ["--http.listen", f"{at}:{self.http[name]}", "--state.dir", os.path.join(self.folder, name)]
+        args += ["--ports-file", ports, "--http.open=true"]
         args += ["--cluster.rebalance=manual", *self.leader_args]
         self.leaders[name] = Process(args, self._log(name))
         told = until(lambda: read_json(ports), f"leader {name} listens")
-        self.clients[name] = Client(f"http://127.0.0.1:{told['http']}")
+        self.clients[name] = Client(f"http://{at}:{told['http']}")
 
     def start_worker(self, name):
-        args = [WORKER, "--model.path", self.model, "--worker.name", name, "--key", self.key]
+        args = [*self.net.prefix(name), WORKER, "--model.path", self.model, "--worker.name", name]
+        args += ["--key", self.key]
         args += ["--leader.address", self.list, "--compute.threads", "1", "--retry.max_ms", "500"]
         args += ["--state.dir", os.path.join(self.folder, name)]
         self.workers[name] = Process(args, self._log(name))
