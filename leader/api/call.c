@@ -274,9 +274,24 @@ void hd_call_reply_worked(void *call)
     c->text = NULL;
 }
 
+#define MAX_ECHO 128
+
+/* As it came, so that a client or a proxy finds its request in its own logs. */
+static void echo_id(struct MHD_Response *r, struct MHD_Connection *conn)
+{
+    const char *id = MHD_lookup_connection_value(conn, MHD_HEADER_KIND, "X-Request-Id");
+    size_t n = id ? strlen(id) : 0;
+    bool printable = n > 0 && n <= MAX_ECHO;
+    for (size_t i = 0; i < n && printable; i++)
+        printable = id[i] >= ' ' && id[i] <= '~';
+    if (printable)
+        MHD_add_response_header(r, "X-Request-Id", id);
+}
+
 static void add_headers(struct MHD_Response *r, const struct hd_call *c, const char *type)
 {
     hd_cors_add(&c->api->origins, c->conn, r);
+    echo_id(r, c->conn);
     if (c->last)
         MHD_add_response_header(r, "Connection", "close");
     if (c->preflight && c->status == 204) {

@@ -27,7 +27,7 @@ static void send_to(struct hd_other_leader *o, const Hydac__V1__Records *m)
 /* To all that follow, and to the journal. */
 static void tell(struct hd_leader *l, Hydac__V1__Records *m)
 {
-    m->term = l->role.term;
+    m->term = hd_leaders_term(l);
     m->number = ++l->follow.number;
     for (unsigned i = 0; i < l->role.n; i++)
         if (l->role.others[i].follower.synced)
@@ -60,13 +60,13 @@ static void tell_all(struct hd_leader *l, struct hd_other_leader *o)
     struct hd_records_message m;
     o->follower = (struct hd_follower){0};
     hd_records_init(&m);
-    m.m.term = l->role.term;
+    m.m.term = hd_leaders_term(l);
     m.m.number = l->follow.number;
     m.m.all = true;
     send_to(o, &m.m);
     for (const struct hd_record *r = l->follow.book.first; r; r = r->next) {
         hd_records_init(&m);
-        m.m.term = l->role.term;
+        m.m.term = hd_leaders_term(l);
         m.m.number = l->follow.number;
         hd_records_begin(&m, r);
         if (r->told && o->conn && hd_records_tokens(&m, r, true) == 0)
@@ -209,6 +209,9 @@ void hd_follow_told(struct hd_peer *p, const struct hd_frame *f)
     int rc = m ? 0 : hd_fail(&err, HD_E_PROTO, "Records cannot be read");
     if (rc == 0 && serves(l))
         goto out; /* two that serve will meet; until then each has its own */
+    /* Of two that serve the later one is followed; when that is gone, whoever is left. */
+    if (rc == 0 && m->term < l->follow.book.term && !hd_leaders_serve_at(l, l->follow.book.term))
+        l->follow.book.term = 0;
     if (rc == 0)
         rc = hd_book_take(&l->follow.book, m, &err);
     ack.number = m ? m->number : 0;
@@ -251,7 +254,7 @@ void hd_follow_serve(struct hd_leader *l)
 {
     if (!serves(l) || !l->api || hd_digests_not_ready(l))
         return;
-    l->follow.book.term = l->role.term;
+    l->follow.book.term = hd_leaders_term(l);
     bool any = false;
     for (struct hd_record *r = l->follow.book.first, *next; r; r = next) {
         next = r->next;

@@ -23,13 +23,18 @@ static unsigned n_workers(const struct hd_leader *l)
     return n;
 }
 
+uint64_t hd_leaders_term(const struct hd_leader *l)
+{
+    return n_workers(l) > 0 ? l->role.served : l->role.term;
+}
+
 static Hydac__V1__LeaderState own_state(const struct hd_leader *l)
 {
     Hydac__V1__LeaderState m = HYDAC__V1__LEADER_STATE__INIT;
     m.id = l->role.id;
     m.workers = n_workers(l);
     m.active = m.workers > 0;
-    m.term = m.active ? l->role.served : l->role.term;
+    m.term = hd_leaders_term(l);
     m.url = (char *)l->o.config->public_url;
     return m;
 }
@@ -184,6 +189,16 @@ static bool goes_before(const struct hd_other_leader *o, const struct hd_leader 
 static bool is_wanted(const struct hd_leader_role *r)
 {
     return r->wanted_us > 0 && hd_now_us() - r->wanted_us > WANTED_US;
+}
+
+bool hd_leaders_serve_at(const struct hd_leader *l, uint64_t term)
+{
+    for (unsigned i = 0; i < l->role.n; i++) {
+        const struct hd_other_leader *o = &l->role.others[i];
+        if (is_there(o) && o->active && o->term >= term)
+            return true;
+    }
+    return false;
 }
 
 static const struct hd_other_leader *who_serves(const struct hd_leader *l)

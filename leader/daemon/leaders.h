@@ -65,6 +65,10 @@ int hd_leaders_init(struct hd_leader *l, struct hd_error *err);
 void hd_leaders_tick(struct hd_leader *l, uint64_t now_us, uint64_t late_us);
 /* A peer that says what it is, instead of a Hello, is another leader: it hears the same. */
 void hd_leaders_asked(struct hd_peer *p, const struct hd_frame *f);
+/* Another one is there and serves under this term or a later one. */
+bool hd_leaders_serve_at(const struct hd_leader *l, uint64_t term);
+/* Under which it serves, or would but for what it has heard of. */
+uint64_t hd_leaders_term(const struct hd_leader *l);
 /* The first worker is about to be taken in: a new term begins. */
 void hd_leaders_take(struct hd_leader *l);
 /* A worker has worked under this term. */

@@ -1,7 +1,8 @@
 /* fuzz_to_leader.c - what workers send, through the leader's core and its sums of logits.
  *
  * The input is a list of messages: a byte for the kind and the worker, two for the length, the
- * message. Two workers have joined, a sequence is alive and two groups' half-steps are in hand. */
+ * message. Two workers have joined, a sequence is alive and two groups' half-steps are in hand; or,
+ * after a 0xff, nobody has, and they may come with what they have kept of another leader. */
 #include "fuzz.h"
 #include "hydac.pb-c.h"
 #include "leader/core/core.h"
@@ -40,7 +41,7 @@ static void join(struct cluster *c, const char *name, uint64_t conn)
     step(c, &hello);
 }
 
-static void start(struct cluster *c)
+static void start(struct cluster *c, bool empty)
 {
     struct hd_core_options o = {
         .units = {4, 4, 2},
@@ -55,6 +56,8 @@ static void start(struct cluster *c)
     static const struct hd_seq_rows rows = {.sequence = 0, .rows = 1};
     *c = (struct cluster){.now_us = 1000000};
     FUZZ_CHECK(hd_core_new(&c->core, &o, NULL) == 0);
+    if (empty)
+        return;
     join(c, "w1", 1);
     join(c, "w2", 2);
     for (unsigned slot = 0; slot < 2; slot++) {
@@ -82,6 +85,7 @@ static void take_hello(struct cluster *c, const Hydac__V1__Hello *m)
                           .hello = {.conn = c->now_us,
                                     .name = m->name,
                                     .model_digest = m->model_digest,
+                                    .kept = m->kept,
                                     .log_limit_bytes = m->log_limit_bytes,
                                     .threads = m->threads,
                                     .memory_bytes = m->memory_bytes,
@@ -149,6 +153,19 @@ static void take_result(struct cluster *c, unsigned slot, const Hydac__V1__StepR
     step(c, &ev);
 }
 
+static void take_kept(struct cluster *c, unsigned slot, const Hydac__V1__Kept *m)
+{
+    static const Hydac__V1__Units none = HYDAC__V1__UNITS__INIT;
+    const Hydac__V1__Units *own = m->own ? m->own : &none;
+    struct hd_event ev = {
+        .type = HD_EV_KEPT,
+        .slot = slot,
+        .kept = {.units = {own->heads, own->ffn_blocks, own->vocab_blocks},
+                 .n = {own->n_heads, own->n_ffn_blocks, own->n_vocab_blocks}},
+    };
+    step(c, &ev);
+}
+
 static void take_ack(struct cluster *c, unsigned slot, const Hydac__V1__HeartbeatAck *m)
 {
     struct hd_event ev = {
@@ -160,6 +177,7 @@ static const ProtobufCMessageDescriptor *const messages[] = {
     &hydac__v1__hello__descriptor,     &hydac__v1__heartbeat_ack__descriptor,
     &hydac__v1__kv_result__descriptor, &hydac__v1__step_result__descriptor,
     &hydac__v1__stats__descriptor,     &hydac__v1__error__descriptor,
+    &hydac__v1__kept__descriptor,
 };
 #define KINDS (sizeof messages / sizeof *messages)
 
@@ -183,6 +201,8 @@ static void take(struct cluster *c, uint8_t what, const uint8_t *data, size_t si
         take_kv_result(c, slot, (const Hydac__V1__KvResult *)m);
     else if (known && what % KINDS == 3)
         take_result(c, slot, (const Hydac__V1__StepResult *)m);
+    else if (known && what % KINDS == 6)
+        take_kept(c, slot, (const Hydac__V1__Kept *)m);
     if (m)
         protobuf_c_message_free_unpacked(m, NULL);
 }
@@ -190,7 +210,10 @@ static void take(struct cluster *c, uint8_t what, const uint8_t *data, size_t si
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct cluster c;
-    start(&c);
+    bool empty = size > 0 && data[0] == 0xff;
+    start(&c, empty);
+    data += empty;
+    size -= empty;
     while (size >= 3) {
         size_t n = (size_t)(data[1] | data[2] << 8);
         n = n < size - 3 ? n : size - 3;

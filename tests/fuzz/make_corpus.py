@@ -71,6 +71,10 @@ ASSIGN = (
     + message(5, number(1, 7) + number(2, 5))
     + packed(6, [2, 1])
 )
+KEPT = [
+    message(1, packed(1, [0, 1]) + packed(2, [0, 2]) + packed(3, [1])),
+    message(1, packed(1, [2, 3]) + packed(2, [1, 3]) + packed(3, [0])),
+]
 WELCOME = b"".join(number(f, v) for f, v in ((2, 1), (3, 50), (4, 1), (5, 16), (6, 512), (7, 8)))
 OUTLINE = (
     number(1, 77)
@@ -136,14 +140,41 @@ def messages():
             ("result", STEP_RESULT),
             ("stats", number(1, 1)),
             ("error", number(1, 7) + text(2, "why")),
+            ("kept", KEPT[0]),
         )
     ):
         one = b"".join(
-            bytes([kind + 6 * slot]) + struct.pack("<H", len(body)) + body for slot in (0, 1)
+            bytes([kind + 7 * slot]) + struct.pack("<H", len(body)) + body for slot in (0, 1)
         )
         put("to_leader", name, one)
         all_of_them += one
     put("to_leader", "all", all_of_them)
+    kept = b"\xff"
+    for slot, own in enumerate(KEPT):
+        hello = text(1, f"w{slot}") + HELLO[len(text(1, "w3")) :] + number(13, 1)
+        kept += bytes([0]) + struct.pack("<H", len(hello)) + hello
+        kept += bytes([6 + 7 * slot]) + struct.pack("<H", len(own)) + own
+    put("to_leader", "adopted", kept)
+
+
+def records():
+    begin = text(1, "cmpl-1") + text(2, "mine") + message(3, bytes(16)) + text(5, "/v1/completions")
+    begin += message(6, b'{"prompt":[1,2],"n":2}') + varint(7 << 3 | 1) + struct.pack("<Q", 9)
+    begin += number(8, 1764460800) + text(9, "0123456789abcdef")
+    begin += message(10, packed(1, [1, 2]) + varint(2 << 3 | 1) + struct.pack("<Q", 5)) + number(11, 2)
+    tokens = [text(1, "cmpl-1") + number(2, choice) + number(3, 0) + packed(4, [5, 6, 7]) for choice in (0, 1)]
+    more = text(1, "cmpl-1") + number(3, 3) + packed(4, [8])
+    told = [
+        number(1, 1) + number(2, 1) + number(3, 1),
+        number(1, 1) + number(2, 2) + message(4, begin),
+        number(1, 1) + number(2, 3) + message(5, tokens[0]) + message(5, tokens[1]),
+        number(1, 1) + number(2, 4) + message(5, more),
+        number(1, 2) + number(2, 5) + message(6, b"cmpl-1"),
+    ]
+    parts = [struct.pack("<H", len(m)) + m for m in told]
+    for n in (2, 4, 5):
+        put("records", f"of-{n}", b"".join(parts[:n]))
+    put("records", "gap", parts[1] + parts[3])
 
 
 def gguf_value(kind, value):
@@ -386,5 +417,5 @@ def tls():
 
 if __name__ == "__main__":
     containers = (gguf, safetensors, torch, model_configs)
-    for make in (frames, messages, *containers, tokenizers, configs, requests, tls):
+    for make in (frames, messages, records, *containers, tokenizers, configs, requests, tls):
         make()

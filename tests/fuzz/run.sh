@@ -14,7 +14,7 @@ build=${HYDAC_FUZZ_BUILD:-$top/build-fuzz}
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
 [ $# -gt 0 ] || set -- frame to_worker to_leader gguf safetensors torch model_config tokenizer config \
-    request tls
+    request records tls
 
 if [ ! -f "$build/build.ninja" ]; then
     CC=clang meson setup -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 \

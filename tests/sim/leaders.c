@@ -11,6 +11,7 @@
 #define NEXT_LEADER_US 3000   /* until a worker has found the next one of its list */
 #define SILENCE_US     300000 /* a worker leaves a leader that says nothing for so long */
 #define PATIENCE_US    900000 /* ... a client one that says no token */
+#define WANTED_US      300000 /* workers are refused, and nobody serves: taken after all */
 #define LOOK_US        20000  /* between two looks of a client */
 
 static struct sim_place *place(struct sim *s, unsigned leader)
@@ -83,6 +84,11 @@ uint64_t sim_leaders_isolated(const struct sim *s, unsigned leader)
     return s->places[leader].isolated_until;
 }
 
+uint64_t sim_leaders_cut(const struct sim *s, unsigned leader, unsigned worker)
+{
+    return s->places[leader].cut_until[worker];
+}
+
 /* ---- Terms, and standing by ----*/
 
 static bool goes_before(struct sim *s, unsigned a, unsigned b)
@@ -99,6 +105,9 @@ static unsigned who_serves(struct sim *s)
         if (i != s->leader && is_reached(s, i) && is_active(s, i) &&
             (!active || goes_before(s, i, s->leader)))
             return i;
+    uint64_t wanted = place(s, s->leader)->wanted_at;
+    if (wanted > 0 && s->now - wanted > WANTED_US)
+        return s->n_leaders;
     for (unsigned i = 0; i < s->leader && !active && !alone; i++)
         if (is_reached(s, i))
             return i;
@@ -126,7 +135,10 @@ void sim_leaders_tick(struct sim *s)
     for (unsigned i = 0; i < s->n_leaders; i++)
         if (is_reached(s, i) && p->isolated_until <= s->now && place(s, i)->term > p->term)
             p->term = place(s, i)->term;
-    p->standby = who_serves(s) < s->n_leaders;
+    unsigned other = who_serves(s);
+    p->standby = other < s->n_leaders;
+    if (is_active(s, s->leader) || (p->standby && is_active(s, other)))
+        p->wanted_at = 0;
     if (p->standby && !was)
         step_down(s);
 }
@@ -139,6 +151,7 @@ bool sim_leaders_greet(struct sim *s, const struct sim_msg *hello)
         return true;
     if (p->standby) {
         s->conn_slot[hello->conn] = -2;
+        p->wanted_at = p->wanted_at ? p->wanted_at : s->now;
         sim_send_to_worker(s, hello->conn, &m);
         return false;
     }
@@ -177,6 +190,7 @@ static void begin(struct sim *s)
     place(s, s->leader)->running = true;
     place(s, s->leader)->standby = true; /* until it has looked at the others */
     place(s, s->leader)->term = 0;
+    place(s, s->leader)->wanted_at = 0;
     struct sim_msg m = {.seq = ++place(s, s->leader)->lives};
     sim_at(s, s->tick_due, TICK, s->leader, &m);
 }
@@ -220,11 +234,21 @@ static void hold(struct sim *s, uint64_t *until)
     *until = at > *until ? at : *until;
 }
 
+/* Some workers, perhaps all, do not reach it for a while; others do, and the other leaders. */
+static void cut(struct sim *s, unsigned leader)
+{
+    uint64_t until = s->now + sim_below(s, 900000);
+    for (unsigned w = 0; w < s->n_workers; w++)
+        if (sim_chance(s, 70) && place(s, leader)->cut_until[w] < until)
+            place(s, leader)->cut_until[w] = until;
+    sim_note(s, "leader is cut from workers", leader, until);
+}
+
 void sim_leaders_fault(struct sim *s, unsigned leader)
 {
     if (!place(s, leader)->running)
         return;
-    switch (sim_below(s, 4)) {
+    switch (sim_below(s, 5)) {
     case 0:
         hold(s, &place(s, leader)->stalled_until);
         sim_note(s, "leader stands still", leader, place(s, leader)->stalled_until);
@@ -232,6 +256,9 @@ void sim_leaders_fault(struct sim *s, unsigned leader)
     case 1:
         hold(s, &place(s, leader)->isolated_until);
         sim_note(s, "leader is alone", leader, place(s, leader)->isolated_until);
+        break;
+    case 2:
+        cut(s, leader);
         break;
     default:
         kill(s, leader);
@@ -248,7 +275,7 @@ bool sim_leaders_choose(struct sim *s, unsigned worker)
     if (s->n_leaders < 2)
         return true;
     w->leader = (w->leader + 1) % s->n_leaders;
-    if (is_reached(s, w->leader))
+    if (is_reached(s, w->leader) && sim_leaders_cut(s, w->leader, worker) <= s->now)
         return true;
     sim_at(s, s->now + NEXT_LEADER_US + sim_below(s, 2000), CONNECT, worker, NULL);
     return false;
@@ -272,6 +299,10 @@ void sim_leaders_told(struct sim *s, const struct sim_request *r)
     struct sim_client *c = &s->clients[r - s->engine.requests];
     if (s->n_leaders < 2 || c->leader != s->leader || c->life != place(s, s->leader)->lives)
         return;
+    uint32_t both = r->n_tokens < c->r.n_tokens ? r->n_tokens : c->r.n_tokens;
+    if (memcmp(c->r.tokens, r->tokens, both * sizeof *r->tokens) != 0)
+        sim_fail(s, "request %u: tokens that its client has are other ones now",
+                 (unsigned)(r - s->engine.requests));
     if (r->n_tokens > c->r.n_tokens) {
         memcpy(c->r.tokens, r->tokens, sizeof c->r.tokens);
         c->r.n_tokens = r->n_tokens;
@@ -332,6 +363,10 @@ static void ask(struct sim *s, unsigned i)
     s->taken_up += c->r.n_tokens > c->r.n_prompt;
     sim_note(s, "is asked", i, c->r.n_tokens);
     *r = c->r;
+    if (r->n_tokens > r->n_prompt && sim_chance(s, 30)) { /* the last records never came */
+        r->n_tokens = r->n_prompt + (uint32_t)sim_below(s, r->n_tokens - r->n_prompt);
+        memset(r->tokens + r->n_tokens, 0, (c->r.n_tokens - r->n_tokens) * sizeof *r->tokens);
+    }
     r->submitted = true;
     c->leader = leader;
     c->life = place(s, leader)->lives;

@@ -249,6 +249,8 @@ struct sim_place {
     uint64_t term;
     unsigned lives;
     uint64_t stalled_until, isolated_until;
+    uint64_t cut_until[SIM_WORKERS]; /* from this worker alone */
+    uint64_t wanted_at;              /* a worker was refused, and nobody serves; 0: none */
 };
 struct sim_client {
     struct sim_request r; /* with the tokens that it has heard */
@@ -415,6 +417,7 @@ void sim_leaders_start(struct sim *s);
 void sim_leaders_finish(struct sim *s);
 void sim_leaders_at(struct sim *s, unsigned leader); /* this one is in hand now */
 uint64_t sim_leaders_stalled(const struct sim *s, unsigned leader);
+uint64_t sim_leaders_cut(const struct sim *s, unsigned leader, unsigned worker);
 uint64_t sim_leaders_isolated(const struct sim *s, unsigned leader);
 void sim_leaders_tick(struct sim *s);
 bool sim_leaders_greet(struct sim *s, const struct sim_msg *hello); /* false: refused */

@@ -244,10 +244,12 @@ static uint64_t possible_at(const struct sim *s, const struct sim_event *e)
         return later(s->leader_stalled_until, sim_leaders_stalled(s, e->worker));
     case AT_LEADER:
         return later(later(s->leader_stalled_until, w[e->worker].blocked_until),
-                     leader_of(s, s->conn_leader[e->msg.conn]));
+                     later(leader_of(s, s->conn_leader[e->msg.conn]),
+                           sim_leaders_cut(s, s->conn_leader[e->msg.conn], e->worker)));
     case AT_WORKER:
         return later(later(w[e->worker].stopped_until, w[e->worker].blocked_until),
-                     sim_leaders_isolated(s, s->conn_leader[e->msg.conn]));
+                     later(sim_leaders_isolated(s, s->conn_leader[e->msg.conn]),
+                           sim_leaders_cut(s, s->conn_leader[e->msg.conn], e->worker)));
     case HANGS_UP:
         return leader_of(s, e->msg.group);
     case EMIT:
