@@ -5,6 +5,7 @@ const IDEAS = [
 ];
 let talk = [];       // of Message
 let running = null;  // {message, abort}
+const PATIENCE_MS = 30000, AGAIN_MS = 200;  // while nobody goes on with an answer
 
 const acts = {
   again: (m) => restart(talk.indexOf(m)),
@@ -74,13 +75,15 @@ function factsOf(extra, usage) {
 }
 
 /* An event of the stream. */
-function takeChunk(run, data) {
+function takeChunk(run, data, id) {
+  run.heard = Date.now();
   if (data === "[DONE]") {
     run.whole = true;
     return;
   }
   const chunk = JSON.parse(data), choice = chunk.choices?.[0], extra = chunk.hydac || {};
   if (chunk.error) throw new Error(chunk.error.message);
+  if (id && chunk.id) Object.assign(run, {id: chunk.id, last: id});
   if (extra.tokens?.length) tokensCame(extra.tokens.length);
   if (choice?.delta?.content) run.message.grow(choice.delta.content);
   if (chunk.usage) run.usage = chunk.usage;
@@ -105,6 +108,31 @@ function bodyText(body) {
   return `${JSON.stringify(body).slice(0, -1)}${seed}}`;
 }
 
+/* May the answer that this has broken off go on, with another leader or with this one once it is back? */
+function maySee(run, error) {
+  if (run.abort.signal.aborted || !run.id || Date.now() - run.heard > PATIENCE_MS) return false;
+  return !(error instanceof Refused) || [502, 503, 504].includes(error.status);
+}
+
+/* The answer to its end: behind the last event that has come, if the leader is lost in the middle. Whoever
+ * serves at this address then (behind a proxy another leader; the same one, started again) has the rest. */
+async function readAnswer(run, body) {
+  const take = (name, data, id) => takeChunk(run, data, id), signal = run.abort.signal;
+  for (let broken = null;;) {
+    const path = run.id ? `/v1/hydac/requests/${run.id}/events` : "/v1/chat/completions";
+    const options = run.id ? {headers: {"Last-Event-ID": run.last}} : {method: "POST", body};
+    try {
+      await stream(path, {...options, signal}, take);
+      if (run.whole) return;
+    } catch (error) {
+      if (!maySee(run, error)) throw (error instanceof Refused && broken) || error;
+      broken = error;
+    }
+    if (!maySee(run)) return;
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+  }
+}
+
 async function answer() {
   const body = {
     model: cluster.status?.model.name || "hydac",
@@ -125,9 +153,7 @@ async function answer() {
   follow(true);
   let error = null;
   try {
-    await stream(
-        "/v1/chat/completions", {method: "POST", body: bodyText(body), signal: run.abort.signal},
-        (name, data) => takeChunk(run, data));
+    await readAnswer(run, bodyText(body));
   } catch (e) {
     error = e;
   }

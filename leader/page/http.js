@@ -24,7 +24,7 @@ async function refusal(response) {
   return new Refused(response.status, text);
 }
 
-/* "event: name", "data: ..." and a blank line make an event; comments are left out. */
+/* "event: name", "id: ...", "data: ..." and a blank line make an event; comments are left out. */
 class Events {
   constructor(take) {
     this.take = take;
@@ -34,21 +34,24 @@ class Events {
     const parts = (this.rest + text).split(/\r?\n\r?\n/);
     this.rest = parts.pop();
     for (const part of parts) {
-      let name = "message", data = "";
+      let name = "message", data = "", id = "";
       for (const line of part.split(/\r?\n/)) {
         if (line.startsWith("event:"))
           name = line.slice(6).trim();
+        else if (line.startsWith("id:"))
+          id = line.slice(3).trim();
         else if (line.startsWith("data:"))
           data += (data ? "\n" : "") + line.slice(5).replace(/^ /, "");
       }
-      if (data) this.take(name, data);
+      if (data) this.take(name, data, id);
     }
   }
 }
 
-/* Calls take(name, data) for each event; returns at the stream's end. */
+/* Calls take(name, data, id) for each event; returns at the stream's end. */
 async function stream(path, options, take) {
-  const response = await fetch(path, {...options, headers: headers(), cache: "no-store"});
+  const all = {...headers(), ...options.headers};
+  const response = await fetch(path, {...options, headers: all, cache: "no-store"});
   if (!response.ok) throw await refusal(response);
   const events = new Events(take), reader = response.body.getReader(), decoder = new TextDecoder();
   for (;;) {

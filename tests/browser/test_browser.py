@@ -8,6 +8,7 @@ import pytest
 
 from client import body_of
 from cluster import Up, until
+from leaders import Leaders
 from window import answer, ask, click, console, finished, number, resize, text
 
 SMOLLM2 = os.environ.get("HYDAC_SMOLLM2", "")
@@ -37,16 +38,16 @@ def served(tmp_path_factory):
         yield c
 
 
-def undisturbed(c):
+def undisturbed(client):
     body = body_of(None, TOKENS, messages=[{"role": "user", "content": QUESTION}], ignore_eos=False)
     del body["prompt"]
-    return c.client.post("/v1/chat/completions", body)["choices"][0]["message"]["content"]
+    return client.post("/v1/chat/completions", body)["choices"][0]["message"]["content"]
 
 
 @needs_model
 def test_a_death_in_the_middle(browser, served):
     """The page shows the loss, the heads move to other tiles, the text is the undisturbed one."""
-    whole = undisturbed(served)
+    whole = undisturbed(served.client)
     open_page(browser, served.client.url)
     until(lambda: is_serving(browser), "the page shows a cluster that serves")
     until(lambda: number(browser, ".tile .head-unit") == 3, "all heads are in tiles")
@@ -64,6 +65,29 @@ def test_a_death_in_the_middle(browser, served):
     until(lambda: number(browser, ".tile[data-state=offline]") == 0, "w2 is back")
     assert number(browser, ".tile .head-unit") == 3
     assert console(browser) == []
+
+
+@needs_model
+def test_the_leader_dies_in_the_middle(browser):
+    """The only one, which is started again and has a journal: the page goes on with the answer by its id."""
+    c = Leaders(SMOLLM2, 1, 2, ["--state.journal=true"])
+    try:
+        c.until_active("a", 2)
+        whole = undisturbed(c.clients["a"])
+        open_page(browser, c.clients["a"].url)
+        until(lambda: is_serving(browser), "the page shows a cluster that serves")
+        ask(browser, QUESTION)
+        until(lambda: len(text(browser, ".message.assistant .text")) > 60, "the answer has begun")
+        c.leaders["a"].signal(signal.SIGKILL)
+        c.leaders["a"].wait()
+        assert not finished(browser)
+        c.start_leader("a")
+        until(lambda: finished(browser), "the answer is whole")
+        assert answer(browser) == whole
+        console(browser)  # has the connections that were refused
+    finally:
+        print(c.logs())
+        c.close()
 
 
 @needs_model

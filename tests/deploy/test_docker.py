@@ -16,6 +16,7 @@ from client import Client
 from cluster import HYDAC, LEADER, WORKER, Base, until
 from files import TOP, free_port, path_of, run
 from image import BASE, make_base, need_docker, remove_base
+from leaders import Stream
 from prompts import prompt
 
 PROMPT = prompt(40, 91)
@@ -86,12 +87,14 @@ def image(base, tmp_path_factory):
 class Composed(Base):
     """The cluster of compose.yaml, with another image and ports of its own."""
 
+    files, services, label = ("compose.yaml",), ("key", "leader", "worker"), ""
+
     def __init__(self, image, model, folder):
-        self.project, port = f"hydactest{os.getpid()}", free_port()
+        self.project, port = f"hydactest{self.label}{os.getpid()}", free_port()
         other = folder / "image.yaml"
-        services = {name: {"image": image} for name in ("key", "leader", "worker")}
+        services = {name: {"image": image} for name in self.services}
         other.write_text(json.dumps({"services": services}))
-        files = ["-f", path_of("docker", "compose.yaml"), "-f", str(other)]
+        files = [w for f in self.files for w in ("-f", path_of("docker", f))] + ["-f", str(other)]
         self.command = [*compose_command(), *files, "-p", self.project]
         self.env = {**os.environ, "HYDAC_MODEL": model, "HYDAC_HTTP": f"127.0.0.1:{port}"}
         self.env.update(HYDAC_THREADS="1", HYDAC_MIN_WORKERS="3")
@@ -281,6 +284,54 @@ def test_scale(cluster, tokens):
         lambda s: len([w for w in s["workers"] if w["state"] == "online"]) == 4, "four are online"
     )
     assert cluster.client.complete(PROMPT, ANSWER).tokens == tokens
+
+
+class TwoLeaders(Composed):
+    """With compose.leaders.yaml, asked through its proxy."""
+
+    files, services, label = ("compose.yaml", "compose.leaders.yaml"), ("key", "leader", "leader2", "worker"), "two"
+
+    def __init__(self, image, model, folder, haproxy):
+        super().__init__(image, model, folder)
+        port = free_port()
+        self.env.update(HYDAC_HAPROXY=haproxy, HYDAC_PROXY=f"127.0.0.1:{port}")
+        self.client = Client(f"http://127.0.0.1:{port}")
+
+
+@pytest.fixture
+def two_leaders(base, image, slow_model, tmp_path):
+    tag = f"hydac-test-haproxy-{os.getpid()}"
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM {base}\nRUN apt-get update && apt-get install -y --no-install-recommends haproxy\n"
+    )
+    build(tag, str(tmp_path))
+    c = TwoLeaders(image, slow_model, tmp_path, tag)
+    try:
+        c.up()
+        yield c
+    finally:
+        print(c.logs())
+        c.down()
+        run(["docker", "rmi", "--force", tag])
+
+
+def test_the_leader_is_killed(two_leaders):
+    """The answer goes on through the proxy, from the other leader: the same text."""
+    c = two_leaders
+    c.until_all()
+    followed = lambda: c.client.get("/hydac/status")["records"]["followers"] == 1  # noqa: E731
+    until(followed, "the standby follows", LONG)
+    body = {"prompt": PROMPT, "max_tokens": ANSWER, "stream": True, "ignore_eos": True, "temperature": 0}
+    expected = Stream(c.client.url, "/v1/completions", body).read().events
+    first = Stream(c.client.url, "/v1/completions", body, X_Request_Id="mine").read(20)
+    (leader,) = c.ids("leader")
+    docker("kill", leader)
+    first.read()
+    assert not first.whole and first.last
+    c.until_all()
+    rest = Stream(c.client.url, "/v1/completions", body, X_Request_Id="mine", Last_Event_ID=first.last)
+    assert rest.going_on(first).read().whole
+    assert rest.events == expected
 
 
 def test_whole_dockerfile(base):

@@ -15,8 +15,7 @@ KINDS = {
     "Namespace": 1,
     "ConfigMap": 1,
     "Service": 3,
-    "Deployment": 1,
-    "StatefulSet": 1,
+    "StatefulSet": 2,
     "PodDisruptionBudget": 1,
     "NetworkPolicy": 1,
 }
@@ -35,7 +34,7 @@ def one(kind, name=None):
 
 def pods():
     """component -> the template of its pods"""
-    sets = (one("Deployment"), one("StatefulSet"))
+    sets = (one("StatefulSet", "hydac-leader"), one("StatefulSet", "hydac-worker"))
     return {
         s["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"]: s["spec"][
             "template"
@@ -85,7 +84,7 @@ def test_selectors_find_pods():
         spec = o.get("spec", {})
         if o["kind"] == "Service":
             assert len(found(spec["selector"])) == 1, o["metadata"]["name"]
-        elif o["kind"] in ("Deployment", "StatefulSet"):
+        elif o["kind"] == "StatefulSet":
             mine = spec["template"]["metadata"]["labels"]
             assert found(spec["selector"]["matchLabels"]) == [mine]
         elif o["kind"] == "PodDisruptionBudget":
@@ -115,15 +114,19 @@ def test_ports_have_names_that_exist():
 
 def test_workers_find_the_leader():
     settings = yaml.safe_load(one("ConfigMap")["data"]["worker.yaml"])
-    host, port = settings["leader"]["address"].split(":")
-    service = one("Service", host)
-    assert [p["port"] for p in service["spec"]["ports"]] == [int(port)]
+    leaders = yaml.safe_load(one("ConfigMap")["data"]["leader.yaml"])["cluster"]["leaders"]
+    assert settings["leader"]["address"] == leaders
+    stateful = one("StatefulSet", "hydac-leader")
+    name, service = stateful["metadata"]["name"], one("Service", stateful["spec"]["serviceName"])
+    (port,) = [p["port"] for p in service["spec"]["ports"]]
+    at = service["metadata"]["name"]
+    assert leaders.split(",") == [f"{name}-{i}.{at}:{port}" for i in range(stateful["spec"]["replicas"])]
     assert service["spec"]["publishNotReadyAddresses"], "it is ready only when workers are there"
     env = {e["name"]: e["value"] for e in container("worker")["env"]}
     leader = one("Service", env["HYDAC_LEADER"].removeprefix("http://"))
     assert leader["spec"]["ports"][0]["port"] == 80
     assert (
-        one("StatefulSet")["spec"]["serviceName"]
+        one("StatefulSet", "hydac-worker")["spec"]["serviceName"]
         == one("Service", "hydac-worker")["metadata"]["name"]
     )
 
@@ -222,13 +225,16 @@ def test_confined_and_bounded(component):
     assert str(spec["securityContext"]["runAsUser"]) in read("docker", "Dockerfile")
 
 
-def test_one_leader_and_one_disruption_at_a_time():
-    leader = one("Deployment")["spec"]
-    assert leader["replicas"] == 1
-    assert leader["strategy"] == {"type": "Recreate"}, "two leaders would share the workers' name"
+def test_two_leaders_and_one_disruption_at_a_time():
+    leader = one("StatefulSet", "hydac-leader")["spec"]
+    assert leader["podManagementPolicy"] == "Parallel", "the standby is never ready: nothing may wait for it"
+    rules = one("NetworkPolicy")["spec"]["ingress"]
+    (cluster,) = [r for r in rules if r["ports"] == [{"port": "cluster"}]]
+    may = [f["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for f in cluster["from"]]
+    assert sorted(may) == ["leader", "worker"]
     assert one("PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
     settings = yaml.safe_load(one("ConfigMap")["data"]["leader.yaml"])
-    assert settings["cluster"]["min_workers"] <= one("StatefulSet")["spec"]["replicas"]
+    assert settings["cluster"]["min_workers"] == 1, "a takeover does not wait for all of them"
 
 
 def test_probes():

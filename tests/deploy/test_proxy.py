@@ -117,4 +117,4 @@ def test_workers_gone(clusters, name, tmp_path):
 
 
 def test_examples_are_there():
-    assert sorted(os.listdir(path_of("proxy"))) == sorted(PROXIES)
+    assert sorted(os.listdir(path_of("proxy"))) == sorted([*PROXIES, "leaders.cfg", "keepalived.conf"])
