@@ -64,8 +64,8 @@ static void note_ends(struct watch *w, uint64_t now)
 
 static uint64_t limit_us(const struct watch *w)
 {
-    return w->set_up == 0 ? HD_WATCH_CONNECT_MS * UINT64_C(1000)
-                          : HD_WATCH_GIVE_UP_MS * UINT64_C(1000) + 3 * (uint64_t)w->set_up;
+    return w->bytes == 0 ? HD_WATCH_BEGIN_MS * UINT64_C(1000)
+                         : HD_WATCH_GIVE_UP_MS * UINT64_C(1000) + 3 * (uint64_t)w->set_up;
 }
 
 static void judge(struct watch *w, uint64_t now)

@@ -7,8 +7,8 @@
 /* Of a leader that is well `/health` comes within a round trip or few, however long an answer's
  * next token takes. */
 #define HD_WATCH_ASK_MS     250  /* without a byte; then it is asked for /health */
-#define HD_WATCH_GIVE_UP_MS 500  /* ... and then, plus what the connection took to be made */
-#define HD_WATCH_CONNECT_MS 2000 /* to connect at all */
+#define HD_WATCH_GIVE_UP_MS 650  /* ... and left then, plus what the connection took to be made */
+#define HD_WATCH_BEGIN_MS   2000 /* before the first byte: to leave a busy one is to begin anew */
 
 /* As curl_easy_perform; a leader that says nothing, neither over this transfer nor when it is asked
  * for its health (another connection, prepared: `health`), ends it: CURLE_OPERATION_TIMEDOUT. Time
