@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "integration"))
 
 from synth import pytest_configure, synth  # noqa: E402,F401 (the path comes first)
 
-BOOTED = ["test_docker.py", "test_machines.py", "test_parts.py"]
+BOOTED = ["test_docker.py", "test_machines.py", "test_parts.py", "test_two_leader_machines.py"]
 collect_ignore = [] if os.environ.get("HYDAC_DEPLOY") else [*BOOTED]
 
 
