@@ -142,7 +142,7 @@ fi
 if [ -z "$match" ] && [ $deploy$browser = nono ]; then
     say "Unit tests and simulated cluster"
     rm -f "$build/meson-logs/testlog.json"
-    selected=
+    selected="--no-suite short"
     [ $quick = no ] || selected="--no-suite slow"
     # shellcheck disable=SC2086 # options are words
     meson test -C "$build" --no-rebuild --print-errorlogs $selected || true
