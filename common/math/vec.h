@@ -19,7 +19,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifndef HD_INLINE /* a build may say that calls will do */
 #define HD_INLINE static inline __attribute__((always_inline))
+#endif
 
 /* What v16i_dot is told about its weights; constants wherever it is inlined. */
 struct v16_dot {
