@@ -3,7 +3,7 @@
 
 #define GAP      2.5 /* times a step without prompts: below 3, as no two steps take the same time */
 #define SHARE    0.2 /* of the newest in what a step takes without */
-#define JUMP     4   /* times that: more of one step is not believed */
+#define JUMP     1.5 /* times that: a step counts as at most so much, so that it is near the median */
 #define STEER    0.5 /* of the way to as many rows as would have been right */
 #define PATIENCE 48  /* steps until what one takes without prompts is looked at again */
 #define MOST     1e6 /* rows: any number beyond what a step may have */
@@ -28,6 +28,7 @@ static void note_alone(struct hd_step_pace *p, double us)
     if (p->alone_us == 0)
         p->alone_us = us;
     us = us < JUMP * p->alone_us ? us : JUMP * p->alone_us;
+    us = us > p->alone_us / JUMP ? us : p->alone_us / JUMP;
     p->alone_us += SHARE * (us - p->alone_us);
     p->since = 0;
 }
