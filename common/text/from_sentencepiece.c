@@ -1,6 +1,6 @@
 /* SentencePiece's tokenizer.model (sentencepiece_model.proto): pieces with scores, how they were
  * trained, how a text is brought into shape. BPE and Unigram go to SentencePiece's own rules
- * (rust/src/model.rs); a file whose normalizer maps characters is refused. */
+ * (rust/src/model.rs), and so does what its normalizer maps (rust/src/charsmap.rs). */
 #include "common/text/tokens.h"
 
 #include <stdlib.h>
@@ -67,7 +67,7 @@ struct model {
     struct hd_tokens *t;
     uint64_t kind;
     int32_t unk, bos, eos;
-    struct hd_str charsmap, normalizer; /* of normalizer_spec; len 0: none */
+    struct hd_str charsmap; /* of normalizer_spec; len 0: none */
     bool dummy_prefix, squeeze, escape, suffix;
 };
 
@@ -128,9 +128,7 @@ static bool read_normalizer(struct model *m, struct hd_str s)
     while (s.len > 0) {
         if (!next(&s, &f))
             return false;
-        if (f.number == 1 && f.wire == 2)
-            m->normalizer = f.bytes;
-        else if (f.number == 2 && f.wire == 2)
+        if (f.number == 2 && f.wire == 2)
             m->charsmap = f.bytes;
         else if (f.number == 3 && f.wire == 0)
             m->dummy_prefix = f.value != 0;
@@ -172,16 +170,11 @@ static int build(struct hdt **core, const struct model *m, uint32_t rows, struct
                                     .spm = true,
                                     .unigram = m->kind == UNIGRAM,
                                     .squeeze = m->squeeze,
+                                    .charsmap = m->charsmap,
                                     .add_space = m->dummy_prefix,
                                     .unk = m->unk,
                                     .rows = rows};
 
-    if (m->charsmap.len > 0)
-        return hd_fail(
-            err, HD_E_UNSUPPORTED,
-            "its normalizer \"%.*s\" is not supported, only \"identity\"; take the model "
-            "with a tokenizer.json",
-            (int)(m->normalizer.len < 40 ? m->normalizer.len : 40), m->normalizer.data);
     return hdt_from_parts(core, &parts, err);
 }
 
@@ -194,7 +187,6 @@ int hd_read_sentencepiece(struct hdt **core, struct hd_tokens *t, struct hd_str 
                       .unk = -1,
                       .bos = 1,
                       .eos = 2,
-                      .normalizer = {"", 0},
                       .dummy_prefix = true,
                       .squeeze = true,
                       .escape = true};

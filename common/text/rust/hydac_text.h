@@ -45,9 +45,10 @@ struct hdt_parts {
     bool spm;           /* SentencePiece's BPE by scores, not byte-level BPE by ranks */
     bool unigram;       /* with spm: the likeliest way to cut a text, not merges */
     bool squeeze;       /* with spm: no blanks at the ends, one instead of several */
-    bool add_space;     /* SentencePiece: a blank in front of each stretch of text */
-    int32_t unk;        /* -1: what has no token is left out */
-    uint32_t rows;      /* of the embedding */
+    struct hd_str charsmap; /* with spm: its normalizer's map of characters; len 0: none */
+    bool add_space;         /* SentencePiece: a blank in front of each stretch of text */
+    int32_t unk;            /* -1: what has no token is left out */
+    uint32_t rows;          /* of the embedding */
 };
 /* From a vocabulary. As hdt_from_json. */
 int hdt_from_parts(struct hdt **out, const struct hdt_parts *p, struct hd_error *err);

@@ -115,6 +115,7 @@ ParameterizedTestParameters(text_kinds, give_the_reference_ids)
         {"spm", "", "kinds/spm.gguf"},
         {"sp_bpe", "kinds/sp_bpe", ""},
         {"sp_unigram", "kinds/sp_unigram", ""},
+        {"sp_map", "kinds/sp_map", ""},
         {"tekken", "kinds/tekken", ""},
     };
 

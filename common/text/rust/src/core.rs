@@ -1,5 +1,6 @@
 //! A tokenizer: one that recognises control tokens in a text, one that does not, and the bytes of
 //! each token.
+use crate::charsmap::{Charsmap, Norm};
 use crate::chat::Chat;
 use crate::error::{fail, format_error, unsupported, Failure, FORMAT, RANGE};
 use crate::fast::Fast;
@@ -27,7 +28,7 @@ use tokenizers::{
 
 pub type Tok = TokenizerImpl<
     Shared,
-    NormalizerWrapper,
+    Norm,
     PreTokenizerWrapper,
     PostProcessorWrapper,
     DecoderWrapper,
@@ -181,7 +182,7 @@ impl Core {
         let tokens = all_added(file.added_tokens, &config, &model);
         let mut full = Tok::new(model);
         if file.normalizer.is_some() {
-            full.with_normalizer(file.normalizer).map_err(format_error)?;
+            full.with_normalizer(file.normalizer.map(Norm::Crate)).map_err(format_error)?;
         }
         full.with_pre_tokenizer(file.pre_tokenizer);
         let mut notes = Vec::new();
@@ -376,6 +377,8 @@ pub struct Parts {
     pub unigram: bool,
     /// With spm: no blanks at the ends, one instead of several
     pub squeeze: bool,
+    /// With spm: its normalizer's map of characters; empty: none
+    pub charsmap: Vec<u8>,
     pub add_space: bool,
     pub unk: i32,
     pub rows: u32,
@@ -408,7 +411,7 @@ impl Core {
             }
         }
         let rule = if p.spm { Rule::spm() } else { Rule::byte_level() };
-        let mut full = if p.spm { Self::spm(&p, ids) } else { Self::byte_level(&p, ids)? };
+        let mut full = if p.spm { Self::spm(&p, ids)? } else { Self::byte_level(&p, ids)? };
         full.add_tokens(added.iter().map(|(_, t)| t.clone())).map_err(format_error)?;
         let rows = p.rows.min(p.entries.len() as u32);
         let mut core = Core::new(full, rule, added, true, rows);
@@ -450,7 +453,7 @@ impl Core {
     fn byte_level(p: &Parts, ids: AHashMap<String, u32>) -> Result<Tok, Failure> {
         let mut t = Tok::new(if p.ranked { Self::ranks(p, ids) } else { Self::merges(p, ids)? });
         if p.nfc {
-            t.with_normalizer(Some(NormalizerWrapper::NFC(NFC))).map_err(format_error)?;
+            t.with_normalizer(Some(Norm::Crate(NormalizerWrapper::NFC(NFC)))).map_err(format_error)?;
         }
         let mut stages = Vec::new();
         for re in &p.patterns {
@@ -464,7 +467,7 @@ impl Core {
         Ok(t)
     }
 
-    fn spm(p: &Parts, ids: AHashMap<String, u32>) -> Tok {
+    fn spm(p: &Parts, ids: AHashMap<String, u32>) -> Result<Tok, Failure> {
         let mut bytes = [-1; 256];
         for (i, e) in p.entries.iter().enumerate() {
             if let (Kind::Byte, Some(b)) = (e.kind, byte_token(&e.text)) {
@@ -496,7 +499,14 @@ impl Core {
         if let Ok(r) = Replace::new(" ", "\u{2581}") {
             steps.push(NormalizerWrapper::Replace(r));
         }
-        let _ = t.with_normalizer(Some(NormalizerWrapper::Sequence(Normalizers::new(steps))));
-        t
+        let then = NormalizerWrapper::Sequence(Normalizers::new(steps));
+        let users = p.entries.iter().filter(|e| e.kind == Kind::User).map(|e| e.text.clone());
+        let norm = if p.charsmap.is_empty() {
+            Norm::Crate(then)
+        } else {
+            Norm::Mapped(Arc::new(Charsmap::new(&p.charsmap, users.collect())?), then)
+        };
+        t.with_normalizer(Some(norm)).map_err(format_error)?;
+        Ok(t)
     }
 }

@@ -1,5 +1,6 @@
 //! The C side of this library: hydac_text.h says what each function does. Nothing here panics into
 //! C: a panic becomes an error of that call.
+mod charsmap;
 mod chat;
 mod conversation;
 mod core;
@@ -69,6 +70,7 @@ pub struct CParts {
     spm: bool,
     unigram: bool,
     squeeze: bool,
+    charsmap: Str,
     add_space: bool,
     unk: i32,
     rows: u32,
@@ -197,6 +199,7 @@ unsafe fn parts(p: &CParts) -> Result<Parts, Failure> {
         spm: p.spm,
         unigram: p.unigram,
         squeeze: p.squeeze,
+        charsmap: p.charsmap.bytes().to_vec(),
         add_space: p.add_space,
         unk: p.unk,
         rows: p.rows,
