@@ -36,6 +36,8 @@ pub struct Charsmap {
     texts: Vec<u8>,
     /// Tokens of users, which are never replaced
     kept: Vec<String>,
+    /// remove_extra_whitespaces: no blanks at the beginning of a piece behind a blank, or of a text
+    squeeze: bool,
 }
 
 /// A unit of the double array.
@@ -59,7 +61,11 @@ impl Unit {
 
 impl Charsmap {
     /// `bytes`: the double array's size in bytes (4, little-endian), itself, the texts.
-    pub fn new(bytes: &[u8], mut kept: Vec<String>) -> std::result::Result<Charsmap, Failure> {
+    pub fn new(
+        bytes: &[u8],
+        mut kept: Vec<String>,
+        squeeze: bool,
+    ) -> std::result::Result<Charsmap, Failure> {
         let wrong = || fail(FORMAT, "its normalizer's map of characters is damaged");
         let Some((size, rest)) = bytes.split_first_chunk::<4>() else { return wrong() };
         let size = u32::from_le_bytes(*size) as usize;
@@ -72,7 +78,8 @@ impl Charsmap {
         }
         let unit = |b: &[u8]| u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
         kept.sort_by_key(|k| std::cmp::Reverse(k.len()));
-        Ok(Charsmap { units: array.chunks_exact(4).map(unit).collect(), texts: texts.to_vec(), kept })
+        let units = array.chunks_exact(4).map(unit).collect();
+        Ok(Charsmap { units, texts: texts.to_vec(), kept, squeeze })
     }
 
     fn unit(&self, at: usize) -> Unit {
@@ -110,17 +117,17 @@ impl Charsmap {
         while let Some(c) = rest.chars().next() {
             let kept = self.kept.iter().find(|k| rest.starts_with(k.as_str())).map(String::len);
             let found = self.find(rest.as_bytes()).filter(|&(n, _)| rest.is_char_boundary(n));
-            let taken = match (kept, found) {
-                (None, Some((n, at))) => {
-                    out.push_str(self.text(at));
-                    n
-                }
+            let (taken, mut piece) = match (kept, found) {
+                (None, Some((n, at))) => (n, self.text(at)),
                 _ => {
                     let n = kept.unwrap_or(c.len_utf8());
-                    out.push_str(&rest[..n]);
-                    n
+                    (n, &rest[..n])
                 }
             };
+            if self.squeeze && (out.is_empty() || out.ends_with(' ')) {
+                piece = piece.trim_start_matches(' ');
+            }
+            out.push_str(piece);
             rest = &rest[taken..];
         }
         out

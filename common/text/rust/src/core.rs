@@ -487,8 +487,9 @@ impl Core {
         };
         let mut t = Tok::new(Shared::Spm(Arc::new(model)));
         let mut steps = Vec::new();
-        let squeeze = [("^ +|[ \u{2581}]+$", ""), (" {2,}", " ")];
-        for (pattern, by) in squeeze.iter().filter(|_| p.squeeze) {
+        let mapped = !p.charsmap.is_empty(); // the map squeezes what it makes
+        let squeeze = [("^ +", "", !mapped), ("[ \u{2581}]+$", "", true), (" {2,}", " ", !mapped)];
+        for (pattern, by, _) in squeeze.iter().filter(|s| p.squeeze && s.2) {
             if let Ok(r) = Replace::new(ReplacePattern::Regex(pattern.to_string()), *by) {
                 steps.push(NormalizerWrapper::Replace(r));
             }
@@ -501,10 +502,10 @@ impl Core {
         }
         let then = NormalizerWrapper::Sequence(Normalizers::new(steps));
         let users = p.entries.iter().filter(|e| e.kind == Kind::User).map(|e| e.text.clone());
-        let norm = if p.charsmap.is_empty() {
-            Norm::Crate(then)
+        let norm = if mapped {
+            Norm::Mapped(Arc::new(Charsmap::new(&p.charsmap, users.collect(), p.squeeze)?), then)
         } else {
-            Norm::Mapped(Arc::new(Charsmap::new(&p.charsmap, users.collect())?), then)
+            Norm::Crate(then)
         };
         t.with_normalizer(Some(norm)).map_err(format_error)?;
         Ok(t)
