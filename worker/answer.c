@@ -37,12 +37,18 @@ int hd_answer_sums(const struct hd_sums *s, struct hd_half_output *out, struct h
     out->n_wide = hd_list_flags(s->is_wide, s->rows, s->wide);
     out->bad = s->bad;
     out->n_bad = hd_list_flags(s->is_bad, s->rows, s->bad);
+    if (s->payload && out->n_wide == 0) {
+        out->payload = s->payload;
+        return 0;
+    }
     out->payload = hd_shared_new((s->rows - out->n_wide) * s->narrow_bytes +
                                  out->n_wide * s->dim * sizeof *s->sum);
-    if (!out->payload)
-        return hd_fail(err, HD_E_NOMEM, "out of memory for the partial sums of %zu rows", s->rows);
-    write_sums(s, hd_shared_data(out->payload));
-    return 0;
+    if (out->payload)
+        write_sums(s, hd_shared_data(out->payload));
+    hd_shared_unref(s->payload);
+    return out->payload ? 0
+                        : hd_fail(err, HD_E_NOMEM, "out of memory for the partial sums of %zu rows",
+                                  s->rows);
 }
 
 /* ---- Logits ----*/

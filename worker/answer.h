@@ -14,7 +14,8 @@ struct hd_sums {
     const int64_t *sum;     /* [rows][dim] */
     const void *narrow;     /* [rows][narrow_bytes]: as they travel, unless wide */
     size_t narrow_bytes;
-    uint32_t *wide, *bad; /* [rows]: room for the output's lists */
+    struct hd_shared *payload; /* what `narrow` points into, taken; NULL: it is copied */
+    uint32_t *wide, *bad;      /* [rows]: room for the output's lists */
 };
 /* Fills in payload and lists. 0 or HD_E_NOMEM. */
 int hd_answer_sums(const struct hd_sums *s, struct hd_half_output *out, struct hd_error *err);

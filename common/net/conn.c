@@ -9,6 +9,7 @@
 
 #include "common/net/tls.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,7 +121,11 @@ void hd_conn_drop(struct hd_conn *c)
 static void alloc_buffer(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
 {
     struct hd_conn *c = h->data;
+    size_t room = 0;
+    uint8_t *payload = c->tls ? NULL : hd_decoder_room(&c->decoder, &room);
     *buf = uv_buf_init(c->buffer, sizeof c->buffer);
+    if (payload && room > sizeof c->buffer)
+        *buf = uv_buf_init((char *)payload, room < UINT_MAX ? (unsigned)room : UINT_MAX);
 }
 
 static void end_bad_frame(struct hd_conn *c, int code)
@@ -159,7 +164,7 @@ void hd_conn_peer_ended(struct hd_conn *c)
     hd_conn_end(c, HD_E_IO, false);
 }
 
-static void take_bytes(struct hd_conn *c, size_t len)
+static void take_bytes(struct hd_conn *c, const char *bytes, size_t len)
 {
     c->in += len;
     if (c->closing) /* flushing */
@@ -167,14 +172,14 @@ static void take_bytes(struct hd_conn *c, size_t len)
     if (c->tls)
         hd_conn_tls_take(c, len);
     else
-        hd_conn_take_frames(c, (const uint8_t *)c->buffer, len);
+        hd_conn_take_frames(c, (const uint8_t *)bytes, len);
 }
 
 static void read_done(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 {
     struct hd_conn *c = s->data;
     if (n >= 0)
-        take_bytes(c, (size_t)n);
+        take_bytes(c, buf->base, (size_t)n);
     else if (c->flushing)
         hd_conn_finish(c);
     else if (n == UV_EOF)

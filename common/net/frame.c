@@ -243,6 +243,15 @@ static size_t next_room(struct hd_decoder *d, uint8_t **to)
     return f->payload_len - at;
 }
 
+uint8_t *hd_decoder_room(struct hd_decoder *d, size_t *n)
+{
+    uint8_t *to;
+    if (d->have < HD_FRAME_HEADER + (size_t)d->frame.body_len)
+        return NULL;
+    *n = next_room(d, &to);
+    return to;
+}
+
 int hd_decoder_feed(struct hd_decoder *d, const uint8_t **data, size_t *len, struct hd_frame *out,
                     struct hd_error *err)
 {
@@ -251,7 +260,8 @@ int hd_decoder_feed(struct hd_decoder *d, const uint8_t **data, size_t *len, str
         uint8_t *to;
         size_t n = next_room(d, &to);
         n = n < *len ? n : *len;
-        memcpy(to, *data, n);
+        if (to != *data) /* else they were read to there */
+            memcpy(to, *data, n);
         *data += n;
         *len -= n;
         d->have += n;

@@ -154,5 +154,8 @@ void hd_decoder_deinit(struct hd_decoder *d);
  * bytes: whatever follows them may look different in another version). */
 int hd_decoder_feed(struct hd_decoder *d, const uint8_t **data, size_t *len, struct hd_frame *out,
                     struct hd_error *err);
+/* Where the next bytes of a payload in hand are to lie, and how many are missing: who reads them to
+ * there spares a copy, and feeds them from there. NULL: none is in hand. */
+uint8_t *hd_decoder_room(struct hd_decoder *d, size_t *n);
 
 #endif

@@ -11,8 +11,9 @@
 #define HD_LEADER_MAX_QUEUE       65536      /* requests that may wait */
 #define HD_LEADER_MAX_CONNECTIONS 65536      /* of HTTP; descriptors allow fewer */
 #define HD_LEADER_MAX_CONTEXT     (1u << 24) /* positions; frames count them in 32 bits */
-#define HD_LEADER_MAX_DRAFTS      128        /* rows of guesses; the engine's HD_DRAFT_ROWS */
-#define HD_LEADER_MAX_AUDIT       1000000    /* half-steps between two audits: hours of decoding */
+#define HD_LEADER_MAX_THREADS     64
+#define HD_LEADER_MAX_DRAFTS      128     /* rows of guesses; the engine's HD_DRAFT_ROWS */
+#define HD_LEADER_MAX_AUDIT       1000000 /* half-steps between two audits: hours of decoding */
 
 enum {
     HD_LEADER_ACTIVATIONS_AUTO, /* 8 bits for quantized weights */
@@ -69,6 +70,7 @@ struct hd_leader_config {
 
     int activations;                  /* compute.activations: how rows travel and are multiplied */
     int wire;                         /* compute.wire: enum hd_wire */
+    uint64_t leader_threads;          /* compute.leader_threads; 0: by the cores */
     uint64_t overlap_rows;            /* compute.overlap_rows: two groups of so many; 0: never */
     int speculation;                  /* speculation.mode: enum hd_speculation_mode */
     uint64_t draft_rows;              /* speculation.max_rows */

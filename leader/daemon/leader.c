@@ -1,14 +1,21 @@
 /* leader.c - the daemon as an object: made, ticking, closed. */
 #include "leader/daemon/leader.h"
 
+#include "common/math/team.h"
 #include "common/model/digests.h"
 #include "common/net/address.h"
 #include "common/util/clock.h"
+#include "common/util/cpus.h"
 #include "leader/daemon/leader_impl.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* compute.leader_threads where it is not said. */
+#define CPUS_A_THREAD 4
+#define MOST_THREADS  8
+#define SPIN_US       50 /* between two loops over a half-step's rows */
 
 /* ---- What the engine asks for becomes events ----*/
 
@@ -182,6 +189,20 @@ static int make_core(struct hd_leader *l, struct hd_error *err)
     return hd_core_new(&l->core, &o, err);
 }
 
+/* Threads for rows. Workers that share the machine compute meanwhile, so they are a part of it. */
+static int make_team(struct hd_leader *l, struct hd_error *err)
+{
+    unsigned threads = (unsigned)l->o.config->leader_threads, part = hd_cpus() / CPUS_A_THREAD;
+    if (threads == 0)
+        threads = part < 1 ? 1 : part > MOST_THREADS ? MOST_THREADS : part;
+    if (threads == 1)
+        return 0;
+    struct hd_team_options o = {.threads = threads, .spin_us = SPIN_US, .name = "hydac-rows"};
+    int rc = hd_team_new(&l->team, &o);
+    return rc < 0 ? hd_fail(err, rc, "cannot start %u threads (%s)", threads, hd_error_name(rc))
+                  : 0;
+}
+
 static int make_engine(struct hd_leader *l, struct hd_error *err)
 {
     const struct hd_leader_config *c = l->o.config;
@@ -190,6 +211,7 @@ static int make_engine(struct hd_leader *l, struct hd_error *err)
         .units = &l->units,
         .digests = l->digests,
         .kernels = hd_kernels_get(hd_isa_best()),
+        .team = l->team,
         .activations = l->activations,
         .wire = l->wire,
         .overlap_rows = (unsigned)c->overlap_rows,
@@ -279,6 +301,8 @@ static int start(struct hd_leader *l, struct hd_error *err)
     if (rc == 0)
         rc = make_core(l, err);
     if (rc == 0)
+        rc = make_team(l, err);
+    if (rc == 0)
         rc = make_engine(l, err);
     if (rc == 0)
         rc = start_tick(l);
@@ -345,6 +369,7 @@ void hd_leader_maybe_closed(struct hd_leader *l)
     hd_follow_close(l);
     hd_actions_deinit(&l->actions);
     hd_engine_free(l->engine);
+    hd_team_free(l->team);
     hd_core_free(l->core);
     hd_tokenizer_free(l->tokenizer);
     hd_digests_free(l->digests);

@@ -82,6 +82,7 @@ struct hd_leader {
     struct hd_tokenizer *tokenizer; /* NULL: none that can be used */
     char no_tokenizer[512];         /* why */
     struct hd_core *core;
+    struct hd_team *team; /* the engine's; NULL: none */
     struct hd_engine *engine;
     struct hd_api *api;
     struct hd_tls_context *tls; /* NULL: workers speak plaintext */

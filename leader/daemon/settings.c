@@ -215,6 +215,10 @@ const struct hd_config_key hd_leader_settings[] = {
      .max = HD_LEADER_MAX_ROWS, .preset = "64", /* half of fewer is done as soon as woken for */
      .help = "steps of so many rows, which are those of prompts, go through the layers in two "
              "groups, so that workers compute one while the other is on the wire; 0: never"},
+    {"compute", "leader_threads", HD_CONFIG_UINT, AT(leader_threads), .min = 0,
+     .max = HD_LEADER_MAX_THREADS, .preset = "0",
+     .help = "threads of the leader that share what it does to each of many rows; 0: one for four "
+             "CPUs that the process may use, 8 at most"},
     {"speculation", "mode", HD_CONFIG_ENUM, AT(speculation), .words = speculations,
      .preset = "auto",
      .help =

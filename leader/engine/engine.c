@@ -2,13 +2,14 @@
  */
 #include "leader/engine/engine_impl.h"
 
+#include "common/math/team.h"
 #include "common/util/clock.h"
 #include "common/util/size.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static bool alloc_rows(struct hd_engine *e)
+static bool alloc_rows(struct hd_engine *e, size_t threads)
 {
     size_t n = e->o.max_rows, dim = e->o.model->shape.dim;
     e->rows = calloc(n, sizeof *e->rows);
@@ -18,7 +19,10 @@ static bool alloc_rows(struct hd_engine *e)
     e->row_bytes = hd_model_row_bytes(e->o.model, e->o.activations);
     e->sum_bytes = hd_model_sum_bytes(e->o.model, e->o.wire);
     e->embedding = aligned_alloc(64, (e->o.model->embedding.row_bytes + 63) / 64 * 64);
-    e->normalised = calloc(dim, sizeof *e->normalised);
+    e->scratch_floats = (dim + 15) / 16 * 16;
+    e->scratch = aligned_alloc(64, threads * e->scratch_floats * sizeof *e->scratch);
+    e->row_at = calloc(n, sizeof *e->row_at);
+    e->sums_at = calloc(n, sizeof *e->sums_at);
     e->x = aligned_alloc(64, (n * e->row_bytes + 63) / 64 * 64);
     e->acc = calloc(n * dim, sizeof *e->acc);
     e->sequences = calloc(n, sizeof *e->sequences);
@@ -30,9 +34,9 @@ static bool alloc_rows(struct hd_engine *e)
     e->by_sequence = calloc(n, sizeof *e->by_sequence);
     e->experts = calloc(n * e->o.model->shape.n_used + 1, sizeof *e->experts);
     e->weights = calloc(n * e->o.model->shape.n_used + 1, sizeof *e->weights);
-    return e->rows && e->residual && (e->before || !two_norms) && e->embedding && e->normalised &&
-           e->x && e->acc && e->sequences && e->positions && e->want && e->tokens &&
-           e->temperatures && e->shifts && e->by_sequence && e->experts && e->weights;
+    return e->rows && e->residual && (e->before || !two_norms) && e->embedding && e->scratch &&
+           e->row_at && e->sums_at && e->x && e->acc && e->sequences && e->positions && e->want &&
+           e->tokens && e->temperatures && e->shifts && e->by_sequence && e->experts && e->weights;
 }
 
 static bool load_vector(struct hd_engine *e, enum hd_slot_id slot)
@@ -74,8 +78,9 @@ int hd_engine_new(struct hd_engine **out, const struct hd_engine_options *o, str
         e->o.max_sequences = HD_MAX_SEQUENCES;
     if (e->o.sequences < e->o.max_sequences)
         e->o.sequences = e->o.max_sequences;
-    if (!alloc_rows(e) || !load_vectors(e) || hd_whole_norms_new(&e->whole, e) < 0 ||
-        hd_route_init(&e->route, o->model, o->kernels) < 0) {
+    unsigned threads = o->team ? hd_team_threads(o->team) : 1;
+    if (!alloc_rows(e, threads) || !load_vectors(e) || hd_whole_norms_new(&e->whole, e) < 0 ||
+        hd_route_init(&e->route, o->model, o->kernels, threads) < 0) {
         hd_engine_free(e);
         return hd_fail(err, HD_E_NOMEM, "no memory for a step of %u rows", o->max_rows);
     }
@@ -105,7 +110,9 @@ void hd_engine_free(struct hd_engine *e)
     free(e->rows);
     free(e->residual);
     free(e->embedding);
-    free(e->normalised);
+    free(e->scratch);
+    free(e->row_at);
+    free(e->sums_at);
     free(e->before);
     free(e->x);
     free(e->acc);

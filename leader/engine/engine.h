@@ -28,6 +28,7 @@
 
 struct hd_digests;
 struct hd_engine;
+struct hd_team;
 
 /* The half-step in hand of a group. Valid until it is done, reset or replayed. */
 struct hd_half_work {
@@ -89,6 +90,7 @@ struct hd_engine_options {
     const struct hd_digests *digests; /* rows of the embedding must have these; NULL: whatever they
                                        * are. May be filled later, before the engine is ready */
     const struct hd_kernels *kernels;
+    struct hd_team *team; /* for what is done to each of many rows; NULL: the caller does it */
     enum hd_activations activations;
     enum hd_wire wire;                    /* as every worker answers; it fits the model */
     unsigned overlap_rows;                /* a step of so many rows goes in two groups; 0: never */

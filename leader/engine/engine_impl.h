@@ -71,6 +71,7 @@ struct hd_row {
 struct hd_group {
     enum hd_group_state { HD_GROUP_READY, HD_GROUP_IN_HAND, HD_GROUP_THROUGH } state;
     size_t first, n_rows;
+    bool added;        /* acc has sums of the half-step in hand; else whatever there was before */
     enum hd_half half; /* in hand, or the next */
     uint32_t layer;
     struct hd_half_work work;
@@ -93,7 +94,11 @@ struct hd_engine {
     float *before;       /* [max_rows][dim]: the residual before a layer, of models whose parallel
                           * halves have a norm each; else NULL */
     uint8_t *embedding;  /* one row of the file's, to be checked */
-    float *normalised;   /* [dim], of one row */
+    float *scratch;      /* [threads of the team][scratch_floats] */
+    size_t scratch_floats;
+    uint32_t *row_at; /* [max_rows]: which row has this place in the half-step in hand, counted from
+                         the step's first */
+    size_t *sums_at;  /* [max_rows]: where the sums of a place are in the answer in hand */
     size_t row_bytes;
     size_t sum_bytes; /* of a row of partial sums that is not wide */
     uint8_t *x;       /* [max_rows][row_bytes]: normalised rows as they travel */
@@ -131,14 +136,26 @@ const float *hd_own_vector(const struct hd_engine *e, const struct hd_group *p,
 bool hd_input_is_there(const struct hd_engine *e, const struct hd_group *p);
 /* What the half normalises of row i: the residual, or what it was before the layer. */
 const float *hd_read_of(const struct hd_engine *e, const struct hd_group *p, size_t i);
-/* A row's normalised residual in the form in which it travels. */
-void hd_put_input(struct hd_engine *e, const struct hd_group *p, const float *residual, uint8_t *x);
+/* A row's normalised residual [dim], and the form in which it travels. */
+void hd_put_input(const struct hd_engine *e, const struct hd_group *p, const float *residual,
+                  float *normalised, uint8_t *x);
 /* NULL if the model has none such. HD_E_NOMEM, or what packing says. */
 int hd_whole_norms_new(struct hd_whole_norms **out, const struct hd_engine *e);
 void hd_whole_norms_free(struct hd_whole_norms *n);
 /* What travels behind the first `n_rows` of the group's rows, which are there, if the model's do.
  */
 void hd_put_tails(const struct hd_engine *e, const struct hd_group *p, size_t n_rows);
+
+/* rows.c: what the leader does to each row of a half-step, in all threads of its team. The rows of
+ * the group's half-step are those of row_at. */
+/* The row cannot be computed. If it is of a guess, that comes to light when its turn comes. */
+void hd_row_spoil(struct hd_row *row);
+/* Their inputs, where each half-step begins. */
+void hd_rows_put(struct hd_engine *e, struct hd_group *p);
+/* An answer's partial sums. 0, or HD_E_PROTO: they do not fit, and nothing was added. */
+int hd_rows_add(struct hd_engine *e, const struct hd_half_result *r, struct hd_error *err);
+/* The sums are whole: the residuals go on. */
+void hd_rows_apply(struct hd_engine *e, const struct hd_group *p);
 
 /* trust.c */
 /* Ends those requests for which `which` is true; the step in hand is given up if there are any. */

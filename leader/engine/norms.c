@@ -94,14 +94,15 @@ const float *hd_read_of(const struct hd_engine *e, const struct hd_group *p, siz
     return e->before && p->half == HD_HALF_FFN ? e->before + at : e->residual + at;
 }
 
-void hd_put_input(struct hd_engine *e, const struct hd_group *p, const float *residual, uint8_t *x)
+void hd_put_input(const struct hd_engine *e, const struct hd_group *p, const float *residual,
+                  float *normalised, uint8_t *x)
 {
     size_t dim = e->o.model->shape.dim;
-    norm_row(e, residual, norm_of(e, p), norm_bias_of(e, p), e->normalised);
+    norm_row(e, residual, norm_of(e, p), norm_bias_of(e, p), normalised);
     if (e->o.activations == HD_ACTIVATIONS_Q8)
-        hd_q8_encode(e->o.kernels, e->normalised, dim, x);
+        hd_q8_encode(e->o.kernels, normalised, dim, x);
     else
-        memcpy(x, e->normalised, dim * sizeof *e->normalised);
+        memcpy(x, normalised, dim * sizeof *normalised);
 }
 
 /* ---- Norms of q and k over all heads ----*/

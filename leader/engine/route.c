@@ -23,15 +23,16 @@ static int load_slot(const struct hd_model *m, enum hd_slot_id slot, float **out
     return *out ? 0 : HD_E_NOMEM;
 }
 
-int hd_route_init(struct hd_route *r, const struct hd_model *m, const struct hd_kernels *k)
+int hd_route_init(struct hd_route *r, const struct hd_model *m, const struct hd_kernels *k,
+                  unsigned threads)
 {
     const struct hd_model_shape *s = &m->shape;
     *r = (struct hd_route){.model = m, .kernels = k};
     if (s->n_experts == 0)
         return 0;
     r->router = calloc(s->n_layers, sizeof *r->router);
-    r->logits = calloc(s->n_experts, sizeof *r->logits);
-    r->best = calloc(s->n_experts, sizeof *r->best);
+    r->logits = calloc((size_t)threads * s->n_experts, sizeof *r->logits);
+    r->best = calloc((size_t)threads * s->n_experts, sizeof *r->best);
     r->rows = calloc(s->n_experts, sizeof *r->rows);
     int rc = r->router && r->logits && r->best && r->rows ? 0 : HD_E_NOMEM;
     if (rc == 0)
@@ -73,12 +74,12 @@ static void softmax(const struct hd_kernels *k, float *x, size_t n)
 }
 
 /* The weights of the best, best first. */
-static void weigh(struct hd_route *r, float *weights)
+static void weigh(const struct hd_route *r, const struct hd_best *best, float *weights)
 {
     size_t n = r->model->shape.n_used;
     float sum = 0;
     for (size_t i = 0; i < n; i++) {
-        weights[i] = r->best[i].value;
+        weights[i] = best[i].value;
         sum += weights[i];
     }
     if (r->model->router.top_first)
@@ -89,7 +90,8 @@ static void weigh(struct hd_route *r, float *weights)
 }
 
 /* Ascending by expert; what is no weight becomes 1, as no worker takes it otherwise. */
-static bool put(const struct hd_route *r, uint32_t *experts, float *weights)
+static bool put(const struct hd_route *r, const struct hd_best *best, uint32_t *experts,
+                float *weights)
 {
     bool good = true;
     for (size_t i = 0; i < r->model->shape.n_used; i++) {
@@ -97,39 +99,41 @@ static bool put(const struct hd_route *r, uint32_t *experts, float *weights)
         float w = is_weight ? weights[i] : 1;
         size_t at = i;
         good = good && is_weight;
-        for (; at > 0 && experts[at - 1] > r->best[i].index; at--) {
+        for (; at > 0 && experts[at - 1] > best[i].index; at--) {
             experts[at] = experts[at - 1];
             weights[at] = weights[at - 1];
         }
-        experts[at] = r->best[i].index;
+        experts[at] = best[i].index;
         weights[at] = w;
     }
     return good;
 }
 
-bool hd_route_row(struct hd_route *r, uint32_t layer, const float *x, uint32_t *experts,
-                  float *weights)
+bool hd_route_row(struct hd_route *r, unsigned thread, uint32_t layer, const float *x,
+                  uint32_t *experts, float *weights)
 {
     const struct hd_model_shape *s = &r->model->shape;
     const struct hd_weights *w = &r->router[layer];
+    float *logits = r->logits + (size_t)thread * s->n_experts;
+    struct hd_best *best = r->best + (size_t)thread * s->n_experts;
     hd_matmul(r->kernels, &(struct hd_matmul_args){.w = w,
                                                    .g1 = w->groups,
                                                    .x = x,
                                                    .x_stride = s->dim,
-                                                   .y = r->logits,
+                                                   .y = logits,
                                                    .y_stride = s->n_experts,
                                                    .rows = 1});
     for (uint32_t e = 0; r->bias && e < s->n_experts; e++)
-        r->logits[e] += r->bias[layer * s->n_experts + e];
+        logits[e] += r->bias[layer * s->n_experts + e];
     if (!r->model->router.top_first)
-        softmax(r->kernels, r->logits, s->n_experts);
+        softmax(r->kernels, logits, s->n_experts);
     for (uint32_t e = 0; e < s->n_experts; e++)
-        r->best[e] = (struct hd_best){r->logits[e], e};
-    hd_best_first(r->best, s->n_experts, s->n_used);
-    weigh(r, weights);
-    bool good = put(r, experts, weights);
+        best[e] = (struct hd_best){logits[e], e};
+    hd_best_first(best, s->n_experts, s->n_used);
+    weigh(r, best, weights);
+    bool good = put(r, best, experts, weights);
     for (size_t i = 0; i < s->n_used; i++)
-        r->rows[experts[i]]++;
+        __atomic_fetch_add(&r->rows[experts[i]], 1, __ATOMIC_RELAXED);
     return good;
 }
 

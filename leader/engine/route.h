@@ -17,19 +17,20 @@ struct hd_route {
     struct hd_weights *router; /* [n_layers]; NULL: the model has no experts */
     float *bias;               /* [n_layers][n_experts], of its logits; NULL: none */
     float *given;              /* [n_layers][n_experts][dim], of what experts give; NULL: none */
-    float *logits;             /* [n_experts] */
-    struct hd_best *best;      /* [n_experts] */
+    float *logits;             /* [threads][n_experts] */
+    struct hd_best *best;      /* [threads][n_experts] */
     uint64_t *rows;            /* [n_experts]: that took it, in all layers */
 };
 
-/* 0, or what packing says. A model without experts needs nothing. */
-int hd_route_init(struct hd_route *r, const struct hd_model *m, const struct hd_kernels *k);
+/* For up to `threads` at once. 0, or what packing says. A model without experts needs nothing. */
+int hd_route_init(struct hd_route *r, const struct hd_model *m, const struct hd_kernels *k,
+                  unsigned threads);
 void hd_route_deinit(struct hd_route *r);
 
 /* The experts [n_used] of a row x [dim], ascending, and their weights. False: the weights are no
  * numbers; then they are 1, and the row is bad. */
-bool hd_route_row(struct hd_route *r, uint32_t layer, const float *x, uint32_t *experts,
-                  float *weights);
+bool hd_route_row(struct hd_route *r, unsigned thread, uint32_t layer, const float *x,
+                  uint32_t *experts, float *weights);
 
 /* sum [dim] += what the experts of a row add whoever computes them, times their weights. */
 void hd_route_add(const struct hd_route *r, uint32_t layer, const uint32_t *experts,

@@ -2,86 +2,16 @@
  * in two that take turns. */
 #include "leader/engine/engine_impl.h"
 
-#include "common/math/q8.h"
 #include "common/model/digests.h"
 #include "common/util/clock.h"
 
-#include <math.h>
 #include <string.h>
-
-/* Bits of a partial sum below and above the residual's root mean square. A partial is rounded to
- * 2^-SHIFT_BITS of it (a fifth of what f32 itself keeps of the residual's larger elements, summed
- * over some hundred units), and 32 bits then hold 2^(31 - SHIFT_BITS) = 1024 times it: what is
- * larger (the first token's outliers) is sent in 64 bits. The exponent follows the row's own
- * residual, so it is a function of the row alone, whatever the model's scale. */
-#define SHIFT_BITS 21
-#define SHIFT_MIN  (-40)
-#define SHIFT_MAX  56
-
-/* Where the sum is normalised before it is added, it is no matter of the residual's size: such sums
- * are rounded to 2^-POST_NORM_SHIFT, and 32 bits hold up to 64. */
-#define POST_NORM_SHIFT 25
 
 /* Where the best few often do not show what a grammar lets come next, all logits are asked for at
  * once: twice costs more. */
 #define UNCLEAR 0.3
 
-static enum hd_slot_id post_norm_of(const struct hd_group *p)
-{
-    return p->half == HD_HALF_FFN ? HD_SLOT_FFN_POST_NORM : HD_SLOT_ATTN_POST_NORM;
-}
-
-static enum hd_slot_id bias_of(const struct hd_group *p)
-{
-    return p->half == HD_HALF_FFN ? HD_SLOT_FFN_BIAS : HD_SLOT_ATTN_BIAS;
-}
-
-static int shift_for(const struct hd_engine *e, const struct hd_group *p, const float *residual)
-{
-    if (p->half != HD_HALF_LOGITS && e->own[post_norm_of(p)])
-        return POST_NORM_SHIFT;
-    size_t dim = e->o.model->shape.dim;
-    float ss = hd_sum_squares(e->o.kernels, residual, dim);
-    int exponent = 0;
-    if (ss > 0 && isfinite(ss))
-        frexp(sqrt((double)ss / (double)dim), &exponent);
-    int shift = SHIFT_BITS - exponent;
-    return shift < SHIFT_MIN ? SHIFT_MIN : shift > SHIFT_MAX ? SHIFT_MAX : shift;
-}
-
 /* ---- Asking for half-steps ----*/
-
-/* The row cannot be computed. If it is of a guess, that comes to light when its turn comes. */
-static void spoil(struct hd_row *row)
-{
-    row->spoiled |= row->drafted;
-    row->r->bad |= !row->drafted;
-}
-
-/* Of the input that was put last. */
-static void route_row(struct hd_engine *e, const struct hd_group *p, size_t at, struct hd_row *row)
-{
-    size_t used = e->o.model->shape.n_used;
-    if (!hd_route_row(&e->route, p->layer, e->normalised, e->experts + at * used,
-                      e->weights + at * used))
-        spoil(row);
-}
-
-/* `at`: its place in the half-step, counted from the step's first row. */
-static void put_row(struct hd_engine *e, const struct hd_group *p, size_t at, size_t i)
-{
-    struct hd_row *row = &e->rows[i];
-    const float *residual = e->residual + i * e->o.model->shape.dim;
-    if (!hd_input_is_there(e, p))
-        hd_put_input(e, p, hd_read_of(e, p, i), e->x + at * e->row_bytes);
-    if (p->work.experts)
-        route_row(e, p, at, row);
-    e->sequences[at] = row->r->sequence;
-    e->positions[at] = row->position;
-    e->tokens[at] = (uint32_t)row->input;
-    row->shift = shift_for(e, p, residual);
-    e->shifts[at] = row->shift;
-}
 
 /* What is to be known of a sampled row's logits. */
 static void put_want(struct hd_engine *e, size_t at, const struct hd_row *row)
@@ -90,12 +20,6 @@ static void put_want(struct hd_engine *e, size_t at, const struct hd_row *row)
     bool all = row->all || o->prompt_logprobs || (row->mask > 0 && row->r->unclear > UNCLEAR);
     e->want[at] = all ? 0 : hd_sampling_want(&o->sampling, o->top_logprobs);
     e->temperatures[at] = hd_sampling_temperature(&o->sampling);
-}
-
-static void clear_sums(struct hd_engine *e, const struct hd_group *p)
-{
-    size_t dim = e->o.model->shape.dim;
-    memset(e->acc + p->first * dim, 0, p->n_rows * dim * sizeof *e->acc);
 }
 
 /* Normalise the rows that take part and hand the half-step out. */
@@ -107,22 +31,18 @@ static void issue(struct hd_engine *e, struct hd_group *p)
     p->work.experts = routed ? e->experts + p->first * used : NULL;
     p->work.weights = routed ? e->weights + p->first * used : NULL;
     for (size_t i = p->first; i < p->first + p->n_rows; i++) {
-        const struct hd_row *row = &e->rows[i];
-        if (p->half == HD_HALF_LOGITS && !row->sampled)
+        if (p->half == HD_HALF_LOGITS && !e->rows[i].sampled)
             continue;
         if (p->half == HD_HALF_LOGITS)
-            put_want(e, at, row);
-        put_row(e, p, at++, i);
+            put_want(e, at, &e->rows[i]);
+        e->row_at[at++] = (uint32_t)i;
     }
-    if (!hd_input_is_there(e, p))
-        hd_put_tails(e, p, at - p->first);
     p->state = HD_GROUP_IN_HAND;
     p->work.half = p->half;
     p->work.layer = p->layer;
     p->work.tokens = p->half == HD_HALF_ATTENTION && p->layer == 0 ? e->tokens + p->first : NULL;
     p->work.rows = at - p->first;
-    if (p->half != HD_HALF_LOGITS)
-        clear_sums(e, p);
+    hd_rows_put(e, p);
     e->stats.leader_us += hd_now_us() - t0;
     e->o.ops.half(e->o.ops.arg, &p->work);
 }
@@ -174,7 +94,7 @@ static bool embed_all(struct hd_engine *e)
         if (e->rows[i].drafted) {
             memset(e->residual + i * e->o.model->shape.dim, 0,
                    e->o.model->shape.dim * sizeof *e->residual);
-            spoil(&e->rows[i]);
+            hd_row_spoil(&e->rows[i]);
             continue;
         }
         good = false;
@@ -217,82 +137,6 @@ void hd_step_abandon(struct hd_engine *e)
 
 /* ---- Results ----*/
 
-static bool is_listed(const uint32_t *list, size_t n, size_t *next, uint32_t row)
-{
-    if (*next < n && list[*next] == row) {
-        ++*next;
-        return true;
-    }
-    return false;
-}
-
-static void add_wide(int64_t *acc, const uint8_t *payload, size_t dim)
-{
-    for (size_t i = 0; i < dim; i++) {
-        int64_t v;
-        memcpy(&v, payload + i * sizeof v, sizeof v);
-        acc[i] = (int64_t)((uint64_t)acc[i] + (uint64_t)v); /* a liar's may be any number */
-    }
-}
-
-/* The scales of compact rows are numbers. */
-static int check_scales(const struct hd_engine *e, const struct hd_half_work *w,
-                        const struct hd_half_result *r, struct hd_error *err)
-{
-    size_t dim = e->o.model->shape.dim, next = 0;
-    const uint8_t *p = r->payload;
-    for (size_t i = 0; i < w->rows; i++) {
-        if (is_listed(r->wide, r->n_wide, &next, (uint32_t)i)) {
-            p += dim * 8;
-            continue;
-        }
-        if (!hd_sum_is_valid(p, dim))
-            return hd_fail(err, HD_E_PROTO,
-                           "compact sums of row %zu have a scale that is negative or no number", i);
-        p += e->sum_bytes;
-    }
-    return 0;
-}
-
-static int check_rows(const struct hd_engine *e, const struct hd_half_work *w,
-                      const struct hd_half_result *r, struct hd_error *err)
-{
-    size_t dim = e->o.model->shape.dim, rows = w->rows;
-    for (size_t i = 0; i < r->n_wide; i++)
-        if (r->wide[i] >= rows || (i > 0 && r->wide[i] <= r->wide[i - 1]))
-            return hd_fail(err, HD_E_PROTO, "list of wide rows is not ascending or too large");
-    size_t want = (rows - r->n_wide) * e->sum_bytes + r->n_wide * dim * 8;
-    if (r->payload_len != want)
-        return hd_fail(err, HD_E_PROTO, "partial sums of %zu bytes where %zu were expected",
-                       r->payload_len, want);
-    return e->o.wire == HD_WIRE_COMPACT ? check_scales(e, w, r, err) : 0;
-}
-
-static int use_partials(struct hd_engine *e, const struct hd_half_result *r, struct hd_error *err)
-{
-    const struct hd_group *group = &e->groups[r->group];
-    size_t dim = e->o.model->shape.dim, next = 0;
-    int rc = check_rows(e, &group->work, r, err);
-    if (rc < 0)
-        return rc;
-    const uint8_t *p = r->payload;
-    for (size_t i = 0; i < group->work.rows; i++) {
-        int64_t *acc = e->acc + (group->first + i) * dim;
-        if (is_listed(r->wide, r->n_wide, &next, (uint32_t)i)) {
-            add_wide(acc, p, dim);
-            p += dim * 8;
-            continue;
-        }
-        if (e->o.wire == HD_WIRE_COMPACT)
-            hd_sum_add(e->o.kernels, acc, p, dim);
-        else
-            hd_fixed_sum32(e->o.kernels, acc, (const int32_t *)(const void *)p, dim);
-        p += e->sum_bytes;
-    }
-    e->stats.wide_rows += r->n_wide;
-    return 0;
-}
-
 static int use_logits(struct hd_engine *e, const struct hd_half_result *r, struct hd_error *err)
 {
     const struct hd_half_work *w = &e->groups[r->group].work;
@@ -304,24 +148,13 @@ static int use_logits(struct hd_engine *e, const struct hd_half_result *r, struc
     return hd_logits_add(&e->logits, r, err);
 }
 
-/* The rows of the LOGITS half are those that are sampled, in order. */
-static struct hd_row *row_of(struct hd_engine *e, const struct hd_group *p, size_t at)
-{
-    size_t i = 0;
-    if (p->half != HD_HALF_LOGITS)
-        return &e->rows[p->first + at];
-    for (;; i++)
-        if (e->rows[i].sampled && at-- == 0)
-            return &e->rows[i];
-}
-
 static int use_bad(struct hd_engine *e, const struct hd_half_result *r, struct hd_error *err)
 {
     const struct hd_group *p = &e->groups[r->group];
     for (size_t i = 0; i < r->n_bad; i++) {
         if (r->bad[i] >= p->work.rows)
             return hd_fail(err, HD_E_PROTO, "row %u of %zu is called bad", r->bad[i], p->work.rows);
-        row_of(e, p, r->bad[i])->bad = true;
+        e->rows[e->row_at[p->first + r->bad[i]]].bad = true;
     }
     return 0;
 }
@@ -339,70 +172,25 @@ int hd_engine_use_result(struct hd_engine *e, const struct hd_half_result *r, st
     bool logits = e->groups[r->group].half == HD_HALF_LOGITS;
     int rc = use_bad(e, r, err);
     if (rc == 0)
-        rc = logits ? use_logits(e, r, err) : use_partials(e, r, err);
+        rc = logits ? use_logits(e, r, err) : hd_rows_add(e, r, err);
     e->stats.leader_us += hd_now_us() - t0;
     return rc;
 }
 
 void hd_engine_reset_half(struct hd_engine *e, unsigned group)
 {
-    const struct hd_group *p = &e->groups[group];
+    struct hd_group *p = &e->groups[group];
     if (!is_in_hand(e, group))
         return;
     hd_drafts_interrupted(e);
     if (p->half == HD_HALF_LOGITS)
         hd_logits_deinit(&e->logits);
-    else
-        clear_sums(e, p);
+    p->added = false;
     for (size_t i = p->first; i < p->first + p->n_rows; i++)
         e->rows[i].bad = false; /* who said so may be cut off by now */
 }
 
 /* ---- Going on ----*/
-
-/* Nothing comes between the half's sum and the residual. */
-static bool is_plain(const struct hd_engine *e, const struct hd_group *p)
-{
-    return !e->own[post_norm_of(p)] && !e->own[bias_of(p)] &&
-           !(p->work.experts && e->route.given) && e->o.model->block.residual_scale == 1;
-}
-
-/* residual += scale * norm(sum + bias), as far as there are such. */
-static void apply_row(struct hd_engine *e, const struct hd_group *p, size_t i)
-{
-    const struct hd_model_shape *m = &e->o.model->shape;
-    const float *bias = hd_own_vector(e, p, bias_of(p)),
-                *norm = hd_own_vector(e, p, post_norm_of(p));
-    float *sum = e->normalised, *residual = e->residual + i * m->dim;
-    memset(sum, 0, m->dim * sizeof *sum);
-    hd_fixed_apply(e->o.kernels, sum, e->acc + i * m->dim, e->rows[i].shift, m->dim);
-    for (size_t k = 0; k < m->dim && bias; k++)
-        sum[k] += bias[k];
-    if (p->work.experts)
-        hd_route_add(&e->route, p->layer, e->experts + i * m->n_used, e->weights + i * m->n_used,
-                     sum);
-    if (norm)
-        hd_rms_norm(e->o.kernels, sum, norm, m->norm_eps, sum, m->dim);
-    for (size_t k = 0; k < m->dim; k++)
-        residual[k] += e->o.model->block.residual_scale * sum[k];
-}
-
-static void apply_sums(struct hd_engine *e, const struct hd_group *p)
-{
-    uint64_t t0 = hd_now_us();
-    size_t dim = e->o.model->shape.dim;
-    bool plain = is_plain(e, p);
-    for (size_t i = p->first; i < p->first + p->n_rows; i++) {
-        if (e->rows[i].bad)
-            spoil(&e->rows[i]);
-        if (p->half != HD_HALF_LOGITS && plain)
-            hd_fixed_apply(e->o.kernels, e->residual + i * dim, e->acc + i * dim, e->rows[i].shift,
-                           dim);
-        else if (p->half != HD_HALF_LOGITS)
-            apply_row(e, p, i);
-    }
-    e->stats.leader_us += hd_now_us() - t0;
-}
 
 /* The group's next half-step, if there is one. */
 static void advance(const struct hd_engine *e, struct hd_group *p)
@@ -432,7 +220,9 @@ void hd_engine_half_done(struct hd_engine *e, unsigned group)
     if (!is_in_hand(e, group))
         return;
     bool layers = p->half != HD_HALF_LOGITS;
-    apply_sums(e, p);
+    uint64_t t0 = hd_now_us();
+    hd_rows_apply(e, p);
+    e->stats.leader_us += hd_now_us() - t0;
     advance(e, p);
     bool again = !layers && !hd_step_decide(e);
     if (all_through(e) && !again && !(layers && any_sampled(e))) {

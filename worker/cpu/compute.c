@@ -1,6 +1,7 @@
 /* compute.c - scratch, the cutting of work, and the sum over units. */
 #include "worker/cpu/compute_impl.h"
 
+#include "common/net/conn.h"
 #include "common/util/size.h"
 
 #include <stdlib.h>
@@ -65,10 +66,9 @@ static bool alloc_scratch(struct hd_compute *c)
     c->hidden = scratch_new(c->hidden_rows, c->units.ffn_width, sizeof *c->hidden);
     c->blocks = scratch_new(c->units.ffn_blocks, 1, sizeof *c->blocks);
     c->sum = scratch_new(rows, m->dim, sizeof *c->sum);
-    c->narrow = scratch_new(rows, m->dim, sizeof *c->narrow);
     if (c->wire == HD_WIRE_COMPACT)
-        c->compact = scratch_new(rows, c->sum_bytes, 1);
-    bool has_compact = c->compact || c->wire == HD_WIRE_EXACT;
+        c->narrow = scratch_new(rows, m->dim, sizeof *c->narrow);
+    bool has_narrow = c->narrow || c->wire == HD_WIRE_EXACT;
     c->is_bad = scratch_new(rows, 1, 1);
     c->is_wide = scratch_new(rows, 1, 1);
     c->bad = scratch_new(rows, 1, sizeof *c->bad);
@@ -77,8 +77,8 @@ static bool alloc_scratch(struct hd_compute *c)
     c->unit = scratch_new(largest(heads, c->units.ffn_blocks, 1), 1, sizeof *c->unit);
     c->thread_scratch = scratch_new(c->threads, c->scratch_floats, sizeof *c->thread_scratch);
     return alloc_q8(c) && hd_picked_init(c) && hd_parts_init(c) && c->blocks && c->q && c->k &&
-           c->v && c->attended && c->hidden && c->sum && c->narrow && has_compact && c->is_bad &&
-           c->is_wide && c->bad && c->wide && c->offset && c->unit && c->thread_scratch;
+           c->v && c->attended && c->hidden && c->sum && has_narrow && c->is_bad && c->is_wide &&
+           c->bad && c->wide && c->offset && c->unit && c->thread_scratch;
 }
 
 int hd_compute_new(struct hd_compute **out, const struct hd_device *d,
@@ -124,7 +124,6 @@ void hd_compute_free(struct hd_compute *c)
     free(c->hidden_q8);
     free(c->sum);
     free(c->narrow);
-    free(c->compact);
     free(c->is_bad);
     free(c->is_wide);
     free(c->bad);
@@ -297,17 +296,21 @@ static void reduce_item(void *arg, size_t index, unsigned thread)
                (end - first) * sizeof *s.sum);
 }
 
+/* As it travels, if it is not wide. */
 static void narrow_row(void *arg, size_t row, unsigned thread)
 {
-    struct hd_compute *c = ((struct reduction *)arg)->c;
+    const struct reduction *r = arg;
+    struct hd_compute *c = r->c;
     size_t dim = c->model->shape.dim;
     int64_t *sum = c->sum + row * dim; /* [dim] */
+    uint8_t *to = hd_shared_data(r->answer) + row * c->sum_bytes;
+    int32_t *narrow = c->narrow ? c->narrow + row * dim : (int32_t *)(void *)to;
     (void)thread;
     if (c->is_bad[row])
         memset(sum, 0, dim * sizeof *sum);
-    c->is_wide[row] = !hd_fixed_narrow(c->kernels, sum, c->narrow + row * dim, dim);
-    if (c->compact && !c->is_wide[row])
-        hd_sum_encode(c->kernels, c->narrow + row * dim, dim, c->compact + row * c->sum_bytes);
+    c->is_wide[row] = !hd_fixed_narrow(c->kernels, sum, narrow, dim);
+    if (c->narrow && !c->is_wide[row])
+        hd_sum_encode(c->kernels, narrow, dim, to);
 }
 
 uint64_t hd_product_flops(const struct hd_weights *w, size_t rows)
@@ -319,6 +322,9 @@ int hd_reduce(struct reduction *r, struct hd_half_output *out, struct hd_error *
 {
     struct hd_compute *c = r->c;
     size_t rows = r->work->rows->n, groups = (c->model->shape.dim + HD_GROUP - 1) / HD_GROUP;
+    r->answer = hd_shared_new(rows * c->sum_bytes);
+    if (!r->answer)
+        return hd_fail(err, HD_E_NOMEM, "out of memory for the partial sums of %zu rows", rows);
     memset(c->is_bad, 0, rows);
     for (size_t slot = 0; slot < r->units; slot++)
         c->unit[slot] = r->in(r, slot);
@@ -333,8 +339,9 @@ int hd_reduce(struct reduction *r, struct hd_half_output *out, struct hd_error *
         .is_bad = c->is_bad,
         .is_wide = c->is_wide,
         .sum = c->sum,
-        .narrow = c->compact ? (const void *)c->compact : c->narrow,
+        .narrow = hd_shared_data(r->answer),
         .narrow_bytes = c->sum_bytes,
+        .payload = r->answer,
         .wide = c->wide,
         .bad = c->bad,
     };

@@ -66,8 +66,7 @@ struct hd_compute {
     uint8_t *attended_q8;  /* q8: attended, each row prepared for products */
     uint8_t *hidden_q8;    /* q8: hidden likewise */
     int64_t *sum;          /* [max_rows][dim] */
-    int32_t *narrow;       /* [max_rows][dim] */
-    uint8_t *compact;      /* [max_rows][sum_bytes]: narrow as it travels; NULL: as it is */
+    int32_t *narrow;       /* [max_rows][dim], before it becomes compact; NULL: it does not */
     uint8_t *is_bad;       /* [max_rows] */
     uint8_t *is_wide;      /* [max_rows] */
     uint32_t *bad, *wide;  /* [max_rows]: row numbers */
@@ -161,6 +160,7 @@ struct reduction {
     size_t units;
     struct unit_input (*in)(const struct reduction *r, size_t slot);
     struct split split;
+    struct hd_shared *answer; /* [rows][sum_bytes] */
 };
 int hd_reduce(struct reduction *r, struct hd_half_output *out, struct hd_error *err);
 

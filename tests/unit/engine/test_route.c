@@ -106,7 +106,7 @@ static void open_routed(struct routed *r, struct hd_router how)
                                                  .row_bytes = DIM * sizeof(float),
                                                  .data = (const uint8_t *)r->router[l]};
     }
-    cr_assert_eq(hd_route_init(&r->route, &r->model, hd_kernels_get(HD_ISA_PORTABLE)), 0);
+    cr_assert_eq(hd_route_init(&r->route, &r->model, hd_kernels_get(HD_ISA_PORTABLE), 1), 0);
 }
 
 static void check_row(struct hd_router how, uint32_t layer, const double want[USED])
@@ -117,7 +117,7 @@ static void check_row(struct hd_router how, uint32_t layer, const double want[US
     open_routed(&r, how);
     for (int i = 0; i < DIM; i++)
         x[i] = 1;
-    cr_assert(hd_route_row(&r.route, layer, x, experts, weights));
+    cr_assert(hd_route_row(&r.route, 0, layer, x, experts, weights));
     for (uint32_t i = 0; i < USED; i++) {
         cr_assert_eq(experts[i], EXPERTS - USED + i - layer, "expert %u", experts[i]);
         cr_assert_float_eq((double)weights[i], want[i], 1e-6);
@@ -158,7 +158,7 @@ Test(route, adds_what_the_leader_has_of_experts)
     }
     r.route.bias = &bias[0][0];
     r.route.given = &given[0][0][0];
-    cr_assert(hd_route_row(&r.route, 1, x, experts, weights));
+    cr_assert(hd_route_row(&r.route, 0, 1, x, experts, weights));
     double all = 1 + exp(-1) + exp(-2);
     for (uint32_t i = 0; i < USED; i++) {
         cr_assert_eq(experts[i], i);
@@ -178,7 +178,7 @@ Test(route, a_row_that_is_no_numbers_is_said_to_be_bad)
     float weights[USED], x[DIM] = {0};
     open_routed(&r, (struct hd_router){.normalise = true});
     x[3] = INFINITY;
-    cr_assert_not(hd_route_row(&r.route, 0, x, experts, weights));
+    cr_assert_not(hd_route_row(&r.route, 0, 0, x, experts, weights));
     for (int i = 0; i < USED; i++)
         cr_assert(weights[i] >= 0 && weights[i] < INFINITY && experts[i] < EXPERTS);
     cr_assert(experts[0] < experts[1] && experts[1] < experts[2]);
