@@ -15,7 +15,8 @@
 
 #define TILE_ROWS 16
 #define PANEL     8 /* blocks of inputs: 64 rows of it and the quants stay in the first-level cache */
-#define FEW_ROWS  6 /* so many rows cost about as much by AVX-512 VNNI as a whole tile */
+#define FEW_ROWS  6  /* so many rows cost about as much by AVX-512 as a whole tile */
+#define ALONE     12 /* fewer do not repay the unpacking for signed products: by AVX-512 VNNI */
 
 /* Tiles of sums, and so pieces in flight: a product takes 52 cycles, and another begins every 16.
  * Two tiles for rows and two for quants are the other half of all there are. */
@@ -195,6 +196,10 @@ void hd_matmul_q8_amx(const struct hd_matmul_q8_args *a)
         HD_PACKS(X)
 #undef X
     };
+    if (a->rows < ALONE) {
+        hd_matmul_q8_vnni(a);
+        return;
+    }
     size_t rest = a->rows % TILE_ROWS, rows = rest < FEW_ROWS ? a->rows - rest : a->rows;
     if (a->w->inputs == 0)
         rows = 0;

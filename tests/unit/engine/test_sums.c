@@ -1,4 +1,5 @@
 /* Compact partial sums in the engine: the integers that they stand for, or nothing at all. */
+#include "common/math/team.h"
 #include "leader/engine/engine.h"
 #include "tests/unit/engine/tiny_model.h"
 
@@ -6,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DIM = 256, ROWS = 3, BLOCK = 34, WIDE = 1 };
+enum { DIM = 256, ROWS = 3, BLOCK = 34, WIDE = 1, MANY = 300 };
 
 static struct tiny_model tiny;
 static struct hd_engine *engine;
@@ -53,31 +54,39 @@ static void close_model(void)
 
 TestSuite(sums, .init = open_model, .fini = close_model);
 
-/* An engine that waits for the first half-step of three rows. */
-static void start(enum hd_wire wire)
+/* An engine that waits for the first half-step of so many rows, which the team shares. */
+static void start_many(enum hd_wire wire, unsigned rows, struct hd_team *team)
 {
     static const struct hd_request_events events = {.on_token = on_token, .on_end = on_end};
     struct hd_error err = {0};
     struct hd_request *r;
-    int32_t ids[ROWS] = {30, 37, 44};
+    int32_t ids[MANY];
+    for (unsigned i = 0; i < rows; i++)
+        ids[i] = 30 + 7 * (int32_t)i % 100;
     struct hd_engine_options o = {
         .model = tiny.model,
         .units = &tiny.units,
         .kernels = hd_kernels_get(HD_ISA_PORTABLE),
         .wire = wire,
+        .team = team,
         .ops = {NULL, on_sequence_open, on_sequence_close, on_half, on_step, on_abandoned},
         .max_sequences = 1,
-        .max_rows = ROWS,
+        .max_rows = rows,
         .max_queue = 1,
-        .context = 60,
+        .context = MANY + 10,
     };
-    struct hd_request_options ro = {.tokens = ids, .n_tokens = ROWS, .max_tokens = 2};
+    struct hd_request_options ro = {.tokens = ids, .n_tokens = rows, .max_tokens = 2};
     hd_engine_free(engine);
     cr_assert_eq(hd_engine_new(&engine, &o, &err), 0, "%s", err.text);
     hd_engine_set_ready(engine, true);
     cr_assert_eq(hd_engine_submit(engine, &ro, &events, NULL, &r, &err), 0, "%s", err.text);
     hd_engine_kick(engine);
-    cr_assert_eq(hd_engine_work(engine, 0)->rows, ROWS);
+    cr_assert_eq(hd_engine_work(engine, 0)->rows, rows);
+}
+
+static void start(enum hd_wire wire)
+{
+    start_many(wire, ROWS, NULL);
 }
 
 /* Every sum is three times its place in its block; row 1 is in 64 bits. */
@@ -170,4 +179,51 @@ Test(sums, that_are_not_what_was_agreed_add_nothing)
     expect_refused(&a.result, "partial sums of 3072 bytes where 816 were expected");
     put_compact(&a);
     cr_assert_arr_eq(next_rows(&a.result, 1), want, sizeof want);
+}
+
+/* Sums of all sizes, two rows of which are in 64 bits. */
+struct many {
+    uint8_t payload[MANY * DIM * 4 + 2 * DIM * 4];
+    uint32_t wide[2];
+};
+
+static struct hd_half_result many_sums(struct many *m)
+{
+    static const uint32_t wide[2] = {7, MANY - 1};
+    uint8_t *p = m->payload;
+    for (size_t row = 0; row < MANY; row++)
+        for (size_t i = 0; i < DIM; i++) {
+            int64_t v = (int64_t)((row * DIM + i) * 2654435761u % 400000) - 200000;
+            size_t bytes = row == wide[0] || row == wide[1] ? 8 : 4;
+            memcpy(p, &v, bytes);
+            p += bytes;
+        }
+    memcpy(m->wide, wide, sizeof wide);
+    return (struct hd_half_result){.payload = m->payload,
+                                   .payload_len = (size_t)(p - m->payload),
+                                   .wide = m->wide,
+                                   .n_wide = 2};
+}
+
+/* Many rows are shared by threads, and each is what it is without them: also after a reset. */
+Test(sums, of_many_rows_are_the_same_by_a_team)
+{
+    static struct many m;
+    static float want[MANY * DIM];
+    static int32_t shifts[MANY];
+    struct hd_half_result r = many_sums(&m);
+    struct hd_team *team;
+    struct hd_error err = {0};
+    cr_assert_eq(hd_team_new(&team, &(struct hd_team_options){.threads = 3}), 0);
+    start_many(HD_WIRE_EXACT, MANY, NULL);
+    memcpy(want, next_rows(&r, 2), sizeof want);
+    memcpy(shifts, hd_engine_work(engine, 0)->shifts, sizeof shifts);
+    start_many(HD_WIRE_EXACT, MANY, team);
+    cr_assert_eq(hd_engine_use_result(engine, &r, &err), 0, "%s", err.text);
+    hd_engine_reset_half(engine, 0);
+    cr_assert_arr_eq(next_rows(&r, 2), want, sizeof want);
+    cr_assert_arr_eq(hd_engine_work(engine, 0)->shifts, shifts, sizeof shifts);
+    hd_engine_free(engine);
+    engine = NULL;
+    hd_team_free(team);
 }
