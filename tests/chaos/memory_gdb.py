@@ -28,7 +28,7 @@ def crew():
 
 
 NAMES = ("head", "FFN block", "vocab block")
-PARTS = {"head": ("q", "k", "v", "o"), "ffn": ("gate", "up", "down"), "vocab": ("",)}
+PARTS = {"head": ("q", "k", "v", "o"), "ffn": ("gate", "up", "down"), "vocab": ("output",)}
 
 
 def memory_of(store, struct):
@@ -54,7 +54,7 @@ def weights(shard):
         kind, unit, layer = piece_at(units, layers, i)
         matrices = w["piece"][i].dereference()[tuple(PARTS)[kind]]
         for name in PARTS[tuple(PARTS)[kind]]:
-            m = matrices[name] if name else matrices
+            m = matrices[name]
             yield {
                 "kind": "weights",
                 "address": int(m["data"]),
