@@ -8,7 +8,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 void hd_call_wake(struct hd_call *c)
 {
@@ -125,23 +124,18 @@ static int socket_of(const struct hd_call *c)
     return info ? info->connect_fd : -1;
 }
 
-/* It sends no more, and may wait for the answer all the same. Before the reply an interim one
- * (RFC 9110, 15.2) finds out, in a stream what keeps it alive. */
+/* It sends no more, and may wait for the answer all the same: in a stream, what keeps it alive finds
+ * out. Before the reply it counts as gone. */
 static bool on_ended(void *call)
 {
-    static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
     struct hd_call *c = call;
-    if (c->queued && (c->state != HD_CALL_STREAMING || c->ended))
-        return true;
-    if (c->queued) {
-        bool said = c->idle && hd_text_add(&c->out, c->idle, strlen(c->idle)) == 0;
-        hd_call_wake(c);
-        return said;
-    }
-    if (c->old || c->api->keys.cert)
+    if (!c->queued)
         return false;
-    return send(socket_of(c), interim, sizeof interim - 1, MSG_NOSIGNAL | MSG_DONTWAIT) ==
-           sizeof interim - 1;
+    if (c->state != HD_CALL_STREAMING || c->ended)
+        return true;
+    bool said = c->idle && hd_text_add(&c->out, c->idle, strlen(c->idle)) == 0;
+    hd_call_wake(c);
+    return said;
 }
 
 static void on_unwatched(void *call)

@@ -55,7 +55,6 @@ struct hd_call {
     bool working;              /* ... which has the body and what the handler keeps */
     char *text;                /* what it has made */
     bool last;                 /* the connection ends with the reply */
-    bool old;                  /* the client speaks HTTP/1.0 */
     bool queued;               /* libmicrohttpd has the reply, or makes the stream */
     bool preflight;            /* of a web page that may ask */
     bool completed;            /* libmicrohttpd is through with it */

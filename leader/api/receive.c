@@ -158,7 +158,6 @@ enum MHD_Result hd_receive(void *api, struct MHD_Connection *conn, const char *u
         *len = 0;
         return take_body(c, data, n);
     }
-    c->old = strcmp(version, MHD_HTTP_VERSION_1_1) != 0;
     if (c->state == HD_CALL_READING)
         start(c, &head);
     return hd_call_send(c);
