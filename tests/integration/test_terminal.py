@@ -69,11 +69,12 @@ class Terminal:
         return self.popen.returncode
 
     def leave(self):
-        """Ctrl-D, again where it came before there was a line to be read."""
+        """Ctrl-D, again where it came before there was a line to be read, and on a line without what
+        the terminal has made of that one (a NUL)."""
 
         def left():
             with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # gone, or not yet
-                self.send("\x04")
+                self.send("\x15\x04")
                 self.read()
                 self.popen.wait(0.5)
             return self.popen.poll() is not None
