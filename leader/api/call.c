@@ -124,8 +124,8 @@ static int socket_of(const struct hd_call *c)
     return info ? info->connect_fd : -1;
 }
 
-/* It sends no more, and may wait for the answer all the same: in a stream, what keeps it alive finds
- * out. Before the reply it counts as gone. */
+/* It sends no more, and may wait for the answer all the same: in a stream, what keeps it alive
+ * finds out. Before the reply it counts as gone. */
 static bool on_ended(void *call)
 {
     struct hd_call *c = call;
