@@ -182,10 +182,7 @@ static cl_int add_round(const struct hd_cl_ffn *f, const struct hd_cl_round *r, 
     hd_cl_put_u32(&l, r->terms_at);
     hd_cl_put_u32(&l, f->shifts);
     hd_cl_put_buffer(&l, o->given);
-    hd_cl_put_buffer(&l, o->sum);
-    hd_cl_put_buffer(&l, o->narrow ? o->narrow : o->travels);
-    hd_cl_put_buffer(&l, o->bad);
-    hd_cl_put_buffer(&l, o->wide);
+    hd_cl_put_sums(&l, o);
     hd_cl_put_u32(&l, o->s.dim);
     hd_cl_put_u32(&l, order);
     return hd_cl_go(&l, 64, (o->s.dim + 63) / 64, f->task->rows->n, 1);

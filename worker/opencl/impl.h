@@ -214,6 +214,8 @@ struct hd_cl_jobs {
 };
 /* Bytes of inputs that so many matrices take. */
 size_t hd_cl_jobs_bytes(size_t n);
+/* The sums of a half-step's rows, and the flags of rows, as kernels that add to them take them. */
+void hd_cl_put_sums(struct hd_cl_launch *l, const struct hd_opencl *o);
 /* Where each form's matrices are, in the inputs. */
 struct hd_cl_plan {
     struct hd_cl_forms {

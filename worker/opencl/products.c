@@ -110,6 +110,14 @@ cl_int hd_cl_project(struct hd_opencl *o, const struct hd_cl_plan *plan, const c
     return rc;
 }
 
+void hd_cl_put_sums(struct hd_cl_launch *l, const struct hd_opencl *o)
+{
+    hd_cl_put_buffer(l, o->sum);
+    hd_cl_put_buffer(l, o->narrow ? o->narrow : o->travels);
+    hd_cl_put_buffer(l, o->bad);
+    hd_cl_put_buffer(l, o->wide);
+}
+
 static cl_int add_units(struct hd_opencl *o, const struct hd_cl_sum *s, size_t units,
                         uint32_t order)
 {
@@ -118,10 +126,7 @@ static cl_int add_units(struct hd_opencl *o, const struct hd_cl_sum *s, size_t u
     hd_cl_put_u32(&l, s->shifts);
     hd_cl_put_buffer(&l, o->given);
     hd_cl_put_u32(&l, units);
-    hd_cl_put_buffer(&l, o->sum);
-    hd_cl_put_buffer(&l, o->narrow ? o->narrow : o->travels);
-    hd_cl_put_buffer(&l, o->bad);
-    hd_cl_put_buffer(&l, o->wide);
+    hd_cl_put_sums(&l, o);
     hd_cl_put_u32(&l, o->s.dim);
     hd_cl_put_u32(&l, order);
     return hd_cl_go(&l, ADD_ITEMS, parts(o->s.dim, ADD_ITEMS), s->rows, 1);
@@ -163,10 +168,7 @@ static cl_int reduce_form(struct hd_opencl *o, const struct hd_cl_sum *s, const 
     hd_cl_put_u32(&l, x->x_stride);
     hd_cl_put_u32(&l, x->d_stride);
     hd_cl_put_u32(&l, s->shifts);
-    hd_cl_put_buffer(&l, o->sum);
-    hd_cl_put_buffer(&l, o->narrow ? o->narrow : o->travels);
-    hd_cl_put_buffer(&l, o->bad);
-    hd_cl_put_buffer(&l, o->wide);
+    hd_cl_put_sums(&l, o);
     hd_cl_put_u32(&l, s->rows);
     hd_cl_put_u32(&l, o->s.dim);
     hd_cl_put_u32(&l, order);
