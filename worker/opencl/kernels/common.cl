@@ -177,6 +177,16 @@ static bool fixed_of(float x, int shift, long *out)
     return true;
 }
 
+/* Output `at` is s so far; *wide is set if the last of it needs more than the narrow form has. */
+static void keep_sum(long s, ulong at, __global long *sum, __global int *narrow, __global uint *wide,
+                     uint order)
+{
+    sum[at] = s;
+    narrow[at] = (int)s;
+    if (order & IS_LAST && s != (long)(int)s)
+        *wide = 1;
+}
+
 /* ---- Activations of 8 bits (q8.h) ----*/
 
 #define INFINITE 0x7f800000u

@@ -272,10 +272,7 @@ static void add_shares(__local long *share, const long *mine, __global long *sum
             long s = order & IS_FIRST ? 0 : sum[at];
             for (uint u = 0; u < UNITS; u++)
                 s += share[u * GROUP + l];
-            sum[at] = s;
-            narrow[at] = (int)s;
-            if (order & IS_LAST && s != (long)(int)s)
-                wide[row0 + r] = 1;
+            keep_sum(s, at, sum, narrow, wide + row0 + r, order);
         }
         barrier(CLK_LOCAL_MEM_FENCE);
     }

@@ -109,10 +109,7 @@ __kernel void add_units(__global const uchar *in, uint shifts_at, __global const
             bad[row] = 1;
         s += v;
     }
-    sum[at] = s;
-    narrow[at] = (int)s;
-    if (order & IS_LAST && s != (long)(int)s)
-        wide[row] = 1;
+    keep_sum(s, at, sum, narrow, wide + row, order);
 }
 
 /* What an expert's block gives to a row: struct hd_cl_term. */
@@ -141,10 +138,7 @@ __kernel void add_terms(__global const uchar *in, uint first_at, uint terms_at, 
             bad[row] = 1;
         s += v;
     }
-    sum[at] = s;
-    narrow[at] = (int)s;
-    if (order & IS_LAST && s != (long)(int)s)
-        wide[row] = 1;
+    keep_sum(s, at, sum, narrow, wide + row, order);
 }
 
 /* Work-items [blocks of a row][rows]: sums as they travel in compact form (q8.h). */
