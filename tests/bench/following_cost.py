@@ -9,7 +9,7 @@ The standby is on the same machine, so what it needs itself is part of the price
 
 import pairs
 from cluster import LEADER, Process, until
-from leaders import free_ports
+from ports import free_ports
 
 
 class Followed(pairs.Daemons):

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 
 import pytest
@@ -37,10 +36,3 @@ def check(args, **more):
     said = run(args, **more)
     assert said.returncode == 0, said.stdout + said.stderr
     return said.stdout + said.stderr
-
-
-def free_port():
-    """A port for programs that cannot choose one themselves. Another process may take it first."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]

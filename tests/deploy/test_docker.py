@@ -14,9 +14,10 @@ import pytest
 
 from client import Client
 from cluster import HYDAC, LEADER, WORKER, Base, until
-from files import TOP, free_port, path_of, run
+from files import TOP, path_of, run
 from image import BASE, make_base, need_docker, remove_base
 from leaders import Stream
+from ports import free_port
 from prompts import prompt
 
 PROMPT = prompt(40, 91)

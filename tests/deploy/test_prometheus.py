@@ -11,7 +11,8 @@ import yaml
 from client import Client
 from cluster import Daemons, Process, until
 from exposition import parse
-from files import check, free_port, path_of, read, tool
+from files import check, path_of, read, tool
+from ports import free_port
 
 RULES, DASHBOARD = "hydac.rules.yml", "grafana-dashboard.json"
 NAME = re.compile(r"\bhydac_[a-z0-9_]+")

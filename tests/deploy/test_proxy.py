@@ -8,7 +8,8 @@ import pytest
 
 from client import Client
 from cluster import Daemons, Process, until
-from files import check, free_port, path_of, read, tool
+from files import check, path_of, read, tool
+from ports import free_port
 from prompts import prompt
 
 PROMPT = prompt(20, 93)

@@ -11,8 +11,9 @@ import pytest
 
 from client import Client
 from cluster import Process, until
-from files import check, free_port, read, tool
+from files import check, read, tool
 from leaders import Leaders, Stream
+from ports import free_port
 from prompts import prompt
 
 BODY = {"prompt": prompt(30, 12), "max_tokens": 300, "stream": True, "ignore_eos": True, "temperature": 0}

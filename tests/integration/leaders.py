@@ -6,25 +6,16 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 
 from client import Client
 from cluster import HYDAC, LEADER, LIMIT, WORKER, Process, keygen, read_json, until
+from ports import free_ports
 from prompts import prompt
 
 PROMPT = prompt(40, 78)
 TOKENS = 400
-
-
-def free_ports(n):
-    """Ports that the system has just chosen: a leader must be told its own and the others'."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
-    ports = [s.getsockname()[1] for s in held]
-    for s in held:
-        s.close()
-    return ports
 
 
 class Here:
@@ -69,7 +60,9 @@ class Leaders:
         args += ["--ports-file", ports, "--http.open=true"]
         args += ["--cluster.rebalance=manual", *self.leader_args]
         self.leaders[name] = Process(args, self._log(name))
-        told = until(lambda: read_json(ports), f"leader {name} listens")
+        started = self.leaders[name]
+        told = until(lambda: read_json(ports) or not started.running(), f"leader {name} listens")
+        assert started.running(), f"leader {name} has ended:\n{started.output()}"
         self.clients[name] = Client(f"http://{at}:{told['http']}")
 
     def start_worker(self, name):

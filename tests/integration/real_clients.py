@@ -14,6 +14,8 @@ import sys
 import tempfile
 import venv
 
+from ports import free_port
+
 PACKAGES = {
     "openai": ["openai"],
     "ollama": ["ollama"],
@@ -244,11 +246,7 @@ def use_litellm(url):
 
 def use_open_webui(url):
     """Its defaults, but no login, no Ollama and no network: the first message, as its page sends it."""
-    import socket
-
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="hydac-webui-") as folder:
         settings = {
             "WEBUI_AUTH": "False",
