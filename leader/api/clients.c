@@ -8,18 +8,26 @@
  * socket is shut down: libmicrohttpd sees the end and cleans up as always. */
 #include "leader/api/clients.h"
 
+#include "leader/api/greeting.h"
+
 #include "common/util/clock.h"
 #include "leader/api/limits.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 struct hd_client {
     struct hd_client *next;
+    struct hd_clients *all;
     int fd;
     enum hd_client_state state;
     bool cut, turned_away;
-    uint64_t since_us; /* without a request */
+    uint64_t since_us;            /* without a request */
+    struct hd_greeting *greeting; /* libmicrohttpd does not know of it yet; else NULL */
+    struct sockaddr_storage addr; /* of one that was met */
+    socklen_t addr_len;
 };
 
 static void cut(struct hd_clients *s, struct hd_client *c, const char *why)
@@ -45,22 +53,17 @@ bool hd_clients_make_room(struct hd_clients *s)
     return longest != NULL;
 }
 
-static void started(struct hd_clients *s, struct MHD_Connection *conn, void **context)
+/* NULL: memory is out, it is counted all the same. */
+static struct hd_client *come(struct hd_clients *s, int fd)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct hd_client *c = calloc(1, sizeof *c);
     bool turned_away = s->listener->clients++ >= s->listener->places;
-    if (!c || !info) { /* without a deadline of its own; libmicrohttpd's remains */
-        free(c);
-        return;
-    }
-    *c = (struct hd_client){.next = s->list,
-                            .fd = info->connect_fd,
-                            .turned_away = turned_away,
-                            .since_us = hd_now_us()};
+    if (!c)
+        return NULL;
+    *c = (struct hd_client){
+        .next = s->list, .fd = fd, .turned_away = turned_away, .since_us = hd_now_us()};
     s->list = c;
-    *context = c;
+    return c;
 }
 
 static void ended(struct hd_clients *s, struct hd_client *c)
@@ -76,13 +79,86 @@ static void ended(struct hd_clients *s, struct hd_client *c)
     free(c);
 }
 
+/* ---- Until libmicrohttpd has it ----*/
+
+/* It closes what it cannot take. */
+static void hand_over(struct hd_clients *s, struct hd_client *c)
+{
+    c->greeting = NULL;
+    s->arriving = c;
+    MHD_add_connection(s->mhd, c->fd, (struct sockaddr *)&c->addr, c->addr_len);
+    if (s->arriving)
+        ended(s, c);
+    s->arriving = NULL;
+}
+
+static void on_ready(void *client, int fd)
+{
+    struct hd_client *c = client;
+    struct hd_clients *s = c->all;
+    (void)fd; /* c->fd */
+    hand_over(s, c);
+    s->listener->events->turn(s->listener->arg);
+}
+
+static void on_gone(void *client)
+{
+    struct hd_client *c = client;
+    ended(c->all, c);
+}
+
+static void on_closed(void *clients)
+{
+    struct hd_clients *s = clients;
+    s->listener->events->closed(s->listener->arg);
+}
+
+static const struct hd_greeting_events greeted = {
+    .ready = on_ready, .gone = on_gone, .closed = on_closed};
+
+void hd_clients_meet(struct hd_clients *s, uv_loop_t *loop, int fd, const struct sockaddr *addr,
+                     socklen_t len)
+{
+    struct hd_client *c = come(s, fd);
+    if (!c) {
+        close(fd);
+        ended(s, NULL);
+        return;
+    }
+    c->all = s;
+    memcpy(&c->addr, addr, len);
+    c->addr_len = len;
+    c->greeting = s->greets ? hd_greeting_begin(loop, fd, &greeted, s, c) : NULL;
+    if (c->greeting)
+        s->listener->events->opened(s->listener->arg);
+    else
+        hand_over(s, c);
+}
+
+void hd_clients_end(struct hd_clients *s)
+{
+    for (struct hd_client *c = s->list, *next; c; c = next) {
+        next = c->next;
+        if (!c->greeting)
+            continue;
+        hd_greeting_end(c->greeting);
+        ended(s, c);
+    }
+}
+
+/* ---- While libmicrohttpd has it ----*/
+
 void hd_client_changed(void *clients, struct MHD_Connection *conn, void **context,
                        enum MHD_ConnectionNotificationCode what)
 {
-    if (what == MHD_CONNECTION_NOTIFY_STARTED)
-        started(clients, conn, context);
-    else
-        ended(clients, *context);
+    struct hd_clients *s = clients;
+    (void)conn;
+    if (what != MHD_CONNECTION_NOTIFY_STARTED) {
+        ended(s, *context);
+        return;
+    }
+    *context = s->arriving;
+    s->arriving = NULL;
 }
 
 static struct hd_client *client_of(struct MHD_Connection *conn)

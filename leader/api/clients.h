@@ -18,7 +18,15 @@ struct hd_clients {
     struct hd_listener *listener; /* hears of places that are free again */
     unsigned request_ms;          /* from a connection, or its last reply, to a whole request */
     struct hd_client *list;
+    struct MHD_Daemon *mhd;
+    bool greets;                /* it looks at first bytes: they are no TLS */
+    struct hd_client *arriving; /* is being handed to libmicrohttpd; else NULL */
 };
+
+/* Somebody has come; the descriptor is taken over. */
+void hd_clients_meet(struct hd_clients *s, uv_loop_t *loop, int fd, const struct sockaddr *addr,
+                     socklen_t len);
+void hd_clients_end(struct hd_clients *s); /* those that libmicrohttpd does not know of go */
 
 /* libmicrohttpd's, with `clients` as its argument. */
 void hd_client_changed(void *clients, struct MHD_Connection *conn, void **client,

@@ -19,7 +19,8 @@ struct hd_listener_events {
     bool (*make_room)(void *arg); /* somebody goes, now or soon, so that another one can come */
     void (*take)(void *arg, int fd, const struct sockaddr *addr, socklen_t len);
     void (*turn)(void *arg);   /* some were taken in */
-    void (*closed)(void *arg); /* the handle is gone */
+    void (*closed)(void *arg); /* the handle is gone, or one that was opened */
+    void (*opened)(void *arg); /* a client has a handle of its own */
 };
 
 struct hd_listener {

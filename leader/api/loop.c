@@ -86,7 +86,7 @@ static struct MHD_Daemon *make_mhd(struct hd_api *a)
     return MHD_start_daemon(flags, 0, NULL, NULL, hd_receive, a, MHD_OPTION_EXTERNAL_LOGGER, on_log,
                             a, MHD_OPTION_CONNECTION_LIMIT, a->listener.places + a->listener.extra,
                             MHD_OPTION_CONNECTION_TIMEOUT, HD_IDLE_S,
-                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HD_MAX_HEADERS,
+                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HD_CONNECTION_MEMORY,
                             MHD_OPTION_NOTIFY_CONNECTION, hd_client_changed, &a->clients,
                             MHD_OPTION_NOTIFY_COMPLETED, hd_receive_completed, a, MHD_OPTION_ARRAY,
                             a->keys.cert ? https : &https[3], MHD_OPTION_END);
@@ -98,11 +98,10 @@ static bool make_room(void *api)
     return hd_clients_make_room(&a->clients);
 }
 
-/* The library closes it if it cannot take it. */
 static void take(void *api, int fd, const struct sockaddr *addr, socklen_t len)
 {
     struct hd_api *a = api;
-    MHD_add_connection(a->mhd, fd, addr, len);
+    hd_clients_meet(&a->clients, a->o.loop, fd, addr, len);
 }
 
 static void on_turn(void *api)
@@ -117,8 +116,17 @@ static void on_listener_closed(void *api)
     hd_api_maybe_closed(a);
 }
 
-static const struct hd_listener_events newcomers = {
-    .make_room = make_room, .take = take, .turn = on_turn, .closed = on_listener_closed};
+static void on_client_opened(void *api)
+{
+    struct hd_api *a = api;
+    a->handles++;
+}
+
+static const struct hd_listener_events newcomers = {.make_room = make_room,
+                                                    .take = take,
+                                                    .turn = on_turn,
+                                                    .closed = on_listener_closed,
+                                                    .opened = on_client_opened};
 
 static int start_mhd(struct hd_api *a, struct hd_error *err)
 {
@@ -131,7 +139,8 @@ static int start_mhd(struct hd_api *a, struct hd_error *err)
     int rc = hd_listener_open(&a->listener, &o, err);
     if (rc < 0)
         return rc;
-    a->mhd = make_mhd(a);
+    a->mhd = a->clients.mhd = make_mhd(a);
+    a->clients.greets = !a->keys.cert;
     if (a->mhd)
         return 0;
     hd_listener_end(&a->listener);
@@ -269,6 +278,7 @@ static void stop(struct hd_api *a)
     close_handle(a, (uv_handle_t *)&a->deadline);
     close_handle(a, (uv_handle_t *)&a->sweep);
     close_handle(a, (uv_handle_t *)&a->later);
+    hd_clients_end(&a->clients);
     MHD_stop_daemon(a->mhd);
 }
 

@@ -23,6 +23,21 @@ static int refuse_bodies(struct hd_call *c)
                      c->api->bodies);
 }
 
+/* Of the first line alone, or with all headers. */
+static int check_headers(struct hd_call *c, const struct hd_head *head)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c->conn, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    if (!info || info->header_size <= HD_MAX_HEADERS)
+        return 0;
+    c->last = true;
+    if ((size_t)(head->version - head->method) > HD_MAX_HEADERS)
+        return hd_refuse(&c->refusal, 414, NULL, "uri_too_long",
+                         "The request's first line is longer than %u bytes.", HD_MAX_HEADERS);
+    return hd_refuse(&c->refusal, 431, NULL, "headers_too_large",
+                     "The request's headers are larger than %u bytes together.", HD_MAX_HEADERS);
+}
+
 /* It was taken in to be told so. */
 static void turn_away(struct hd_call *c)
 {
@@ -108,7 +123,8 @@ static enum MHD_Result begin(struct hd_api *a, struct MHD_Connection *conn,
         c->max_body = HD_SMALL_BODY;
     if (hd_client_is_turned_away(conn))
         turn_away(c);
-    else if (admit(c, head) == 0 && is_known(c, head) && !is_elsewhere(c, head))
+    else if (check_headers(c, head) == 0 && admit(c, head) == 0 && is_known(c, head) &&
+             !is_elsewhere(c, head))
         hd_client_now(conn, HD_CLIENT_SENDING);
     return expect_body(c);
 }

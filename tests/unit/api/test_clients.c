@@ -175,7 +175,7 @@ Test(clients, endless_headers)
     memset(line, 'x', sizeof line);
     memcpy(line, "X: ", 3);
     memcpy(line + sizeof line - 2, "\r\n", 2);
-    for (int i = 0; i < 100; i++)
+    for (int i = 0; i < 400; i++)
         if (send(c.fd, line, sizeof line, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
             break;
     client_until_eof(&f, &c);

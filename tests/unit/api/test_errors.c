@@ -274,20 +274,75 @@ Test(errors, malformed_http)
     fixture_close(&f);
 }
 
-Test(errors, headers_too_long)
+/* Of `n` bytes in the path, in a header. */
+static void expect_too_long(size_t path, size_t header, int status)
 {
     struct fixture f;
     struct client c;
-    char *long_header = malloc(40001);
-    memset(long_header, 'a', 40000);
-    long_header[40000] = '\0';
+    char *text = malloc(path + header + 128);
+    int n = sprintf(text, "GET /health");
+    memset(text + n, '/', path);
+    n += (int)path;
+    n += sprintf(text + n, " HTTP/1.1\r\nHost: localhost\r\nX-Long: ");
+    memset(text + n, 'a', header);
+    strcpy(text + n + header, "\r\n\r\n");
     fixture_open(&f, NULL);
     client_open(&f, &c);
-    client_send(&c, "GET /health HTTP/1.1\r\nHost: localhost\r\nX-Long: ");
-    client_send(&c, long_header);
-    client_until(&f, &c, "HTTP/1.1 4");
-    cr_assert_geq(client_status(&c), 400);
+    client_send_large(&f, &c, text);
+    client_until_eof(&f, &c);
+    cr_assert_eq(client_status(&c), status, "%s", c.in);
+    json_t *v = client_json(&c);
+    cr_assert_not_null(at(v, "error.message"), "%s", c.in);
+    json_decref(v);
     client_close(&c);
-    free(long_header);
+    free(text);
     fixture_close(&f);
+}
+
+/* A reply as any other, and nothing more on this connection. */
+Test(errors, headers_too_long)
+{
+    expect_too_long(0, 33000, 431);
+    expect_too_long(0, 100000, 431);
+    expect_too_long(33000, 0, 414);
+    expect_too_long(33000, 33000, 414);
+}
+
+static void expect_foreign(const char *text)
+{
+    struct fixture f;
+    struct client c;
+    fixture_open(&f, NULL);
+    client_open(&f, &c);
+    client_send(&c, text);
+    client_until_eof(&f, &c);
+    cr_assert_eq(client_status(&c), 505, "%s", c.in);
+    json_t *v = client_json(&c);
+    cr_assert_str_eq(json_string_value(at(v, "error.code")), "http_version");
+    json_decref(v);
+    client_close(&c);
+    fixture_close(&f);
+}
+
+Test(errors, other_versions_of_http)
+{
+    expect_foreign("GET /health HTTP/2.0\r\nHost: localhost\r\n\r\n");
+    expect_foreign("GET /health HTTP/0.9\r\n\r\n");
+    expect_foreign("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+}
+
+/* Somebody who has said nothing yet holds up neither others nor the end. */
+Test(errors, nobody_is_waited_for)
+{
+    struct fixture f;
+    struct client silent, c;
+    fixture_open(&f, NULL);
+    client_open(&f, &silent);
+    for (int i = 0; i < 10; i++)
+        fixture_turn(&f);
+    exchange(&f, &c, "/health", NULL);
+    cr_assert_eq(client_status(&c), 200);
+    client_close(&c);
+    fixture_close(&f);
+    client_close(&silent);
 }
