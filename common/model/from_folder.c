@@ -1,5 +1,6 @@
 /* A model in a Hugging Face folder: config.json and safetensors. */
 #include "common/model/arch.h"
+#include "common/model/hf_read.h"
 #include "common/model/kind.h"
 #include "common/model/model_impl.h"
 
@@ -68,7 +69,7 @@ static bool wrapped_ignorable(const struct hd_model *m, struct hd_str name)
 
 /* Where the language model's tensors are in a model that sees or hears: the names changed with the
  * versions of transformers. */
-static const struct hd_prefixes plain_names = {"model.", ""}, meta_names = {"", ""},
+static const struct hd_prefixes plain_names = {"model.", ""}, bare_names = {"", ""},
                                 wrapped_names[] = {
                                     {"language_model.model.", "language_model."},
                                     {"model.language_model.", ""},
@@ -91,7 +92,9 @@ static const struct hd_prefixes *prefixes_of(const struct hd_safetensors *st,
         if (has_tensor(st, wrapped_names[i].model, "embed_tokens.weight") &&
             (h->tied_output || has_tensor(st, wrapped_names[i].head, "lm_head.weight")))
             return &wrapped_names[i];
-    return h->meta ? &meta_names : &plain_names;
+    bool bare = h->meta || (has_tensor(st, "", "embed_tokens.weight") &&
+                            !has_tensor(st, "model.", "embed_tokens.weight"));
+    return bare ? &bare_names : &plain_names;
 }
 
 static int load(struct hd_model *m, const struct hd_safetensors *st, const struct hd_hyper *h,
@@ -204,6 +207,17 @@ static int refuse_adapter(const struct hd_model *m, struct hd_error *err)
     return rc;
 }
 
+/* A model without its head, as those that make embeddings are published: what the head would have
+ * to be is the embedding's matrix, and nobody asks it for text. */
+static void leave_out_head(struct hd_model *m, struct hd_hyper *h, const struct hd_safetensors *st)
+{
+    if (m->pooled.pooling == HD_POOLING_NONE || h->tied_output ||
+        has_tensor(st, prefixes_of(st, h)->head, "lm_head.weight"))
+        return;
+    m->pooled.only = h->tied_output = true;
+    hd_warnings_add(&m->warnings, "there is no lm_head.weight: it makes embeddings only, no text");
+}
+
 /* What params.json leaves to them. */
 static void ask_tensors(struct hd_hyper *h, const struct hd_safetensors *st)
 {
@@ -237,6 +251,9 @@ int hd_model_from_folder(struct hd_model *m, struct hd_error *err)
         ask_tensors(&h, st);
     else
         untie(m, &h, st);
+    if (!h.meta && h.dim <= UINT32_MAX)
+        hf_read_pooled(&m->pooled, m->folder, (uint32_t)h.dim);
+    leave_out_head(m, &h, st);
     rc = hd_model_set_shape(m, &h, &why);
     if (rc < 0)
         return hd_fail(err, rc, "%s/%s: %s", m->folder, h.meta ? "params.json" : "config.json",

@@ -211,6 +211,26 @@ static int read_hyper(const struct hd_gguf *g, struct hd_hyper *h, struct hd_err
     return rc;
 }
 
+/* ---- Embeddings -----------------------------------------------------------------------------*/
+
+/* As llama.cpp numbers them; it gives vectors length 1. */
+static int read_pooled(struct hd_pooled *p, const struct hd_gguf *g, const struct hd_hyper *h,
+                       struct hd_error *err)
+{
+    uint64_t type = 0;
+    struct gguf_key key = gguf_key_of(h, "pooling_type");
+    int rc = gguf_typed(hd_gguf_u64(g, key.s, &type), key.s, "an integer", err);
+
+    if (rc < 0)
+        return rc == HD_E_NOTFOUND ? 0 : rc;
+    p->pooling = type == 1 ? HD_POOLING_MEAN : type == 3 ? HD_POOLING_LAST : HD_POOLING_NONE;
+    p->normalise = p->pooling != HD_POOLING_NONE;
+    if (type != 0 && !p->normalise)
+        snprintf(p->why_not, sizeof p->why_not, "%s is %llu; 1 (mean) and 3 (last) are done", key.s,
+                 (unsigned long long)type);
+    return 0;
+}
+
 /* ---- The whole ------------------------------------------------------------------------------*/
 
 static int get(const void *arg, const char *name, struct hd_tensor *out)
@@ -264,6 +284,8 @@ static int from_gguf(struct hd_model *m, struct hd_error *err)
         rc = gguf_read_token(g, "tokenizer.ggml.eos_token_id", &h.eos, err);
     if (rc == 0)
         rc = hd_gguf_check_keys(g, &h, &m->warnings, err);
+    if (rc == 0)
+        rc = read_pooled(&m->pooled, g, &h, err);
     if (rc == 0)
         rc = hd_model_set_shape(m, &h, err);
     if (rc == 0)

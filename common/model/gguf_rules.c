@@ -50,7 +50,7 @@ const struct hd_rule hd_gguf_rules[] = {
     HD_IS("interleave_moe_layer_step", 0), HD_IS("moe_every_n_layers", 0),
     HD_IS("nextn_predict_layers", 0), HD_IS("n_deepstack_layers", 0),
     /* How an embedding of a text is made of its rows; no part of the logits. */
-    HD_NOTE("pooling_type"),
+    HD_READ("pooling_type"),
     HD_RULES_END,
 };
 

@@ -36,4 +36,7 @@ int hf_read_quantized(const json_t *o, struct hd_hyper *h, struct hd_error *err)
 /* hf_block.c: scales, caps, windows, biases, which layers are what */
 int hf_read_block(const json_t *o, struct hd_hyper *h, struct hd_error *err);
 
+/* hf_pooled.c: what sentence-transformers would make of the folder's model. */
+void hf_read_pooled(struct hd_pooled *p, const char *folder, uint32_t dim);
+
 #endif

@@ -55,6 +55,7 @@ const struct hd_rule hd_config_rules[] = {
     HD_NOTE("resid_pdrop"), HD_NOTE("embd_pdrop"), HD_NOTE("attn_pdrop"), HD_NOTE("dropout"),
     HD_NOTE("neftune_noise_alpha"), HD_NOTE("gradient_checkpointing"),
     /* Other tasks. */
+    HD_NOTE("is_matryoshka"), HD_NOTE("matryoshka_dimensions"),
     HD_NOTE("id2label"), HD_NOTE("label2id"), HD_NOTE("num_labels"), HD_NOTE("problem_type"),
     HD_NOTE("finetuning_task"), HD_NOTE("task_specific_params"),
     /* Ids and sampling, which requests say or the tokenizer. */

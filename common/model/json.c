@@ -4,7 +4,10 @@
 #include "common/model/kind.h"
 #include "common/model/map.h"
 
-json_t *hd_json_object(const char *name, const char *text, size_t len, struct hd_error *err)
+#include <stdbool.h>
+
+static json_t *parse(const char *name, const char *text, size_t len, bool list,
+                     struct hd_error *err)
 {
     json_error_t je;
     json_t *j = json_loadb(text, len, JSON_REJECT_DUPLICATES, &je);
@@ -16,14 +19,19 @@ json_t *hd_json_object(const char *name, const char *text, size_t len, struct hd
                 je.text, what ? "; it is " : "", what ? what : "");
         return NULL;
     }
-    if (json_is_object(j))
+    if (list ? json_is_array(j) : json_is_object(j))
         return j;
     json_decref(j);
-    hd_fail(err, HD_E_FORMAT, "%s: not a JSON object", name);
+    hd_fail(err, HD_E_FORMAT, "%s: not a JSON %s", name, list ? "list" : "object");
     return NULL;
 }
 
-int hd_json_file(json_t **out, const char *path, struct hd_error *err)
+json_t *hd_json_object(const char *name, const char *text, size_t len, struct hd_error *err)
+{
+    return parse(name, text, len, false, err);
+}
+
+static int read_file(json_t **out, const char *path, bool list, struct hd_error *err)
 {
     struct hd_map map;
     int rc = hd_map_open(&map, path, err);
@@ -34,9 +42,19 @@ int hd_json_file(json_t **out, const char *path, struct hd_error *err)
     if (map.len > HD_JSON_MAX_FILE) {
         rc = hd_fail(err, HD_E_LIMIT, "%s: longer than %zu bytes", path, HD_JSON_MAX_FILE);
     } else {
-        *out = hd_json_object(path, map.len ? (const char *)map.data : "", map.len, err);
+        *out = parse(path, map.len ? (const char *)map.data : "", map.len, list, err);
         rc = *out ? 0 : HD_E_FORMAT;
     }
     hd_map_close(&map);
     return rc;
+}
+
+int hd_json_file(json_t **out, const char *path, struct hd_error *err)
+{
+    return read_file(out, path, false, err);
+}
+
+int hd_json_list(json_t **out, const char *path, struct hd_error *err)
+{
+    return read_file(out, path, true, err);
 }

@@ -13,5 +13,7 @@
 json_t *hd_json_object(const char *name, const char *text, size_t len, struct hd_error *err);
 /* The object in a file: HD_E_NOTFOUND, HD_E_IO, HD_E_FORMAT, HD_E_LIMIT. */
 int hd_json_file(json_t **out, const char *path, struct hd_error *err);
+/* A list likewise. */
+int hd_json_list(json_t **out, const char *path, struct hd_error *err);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "common/math/kernels.h"
 #include "common/model/gguf.h"
+#include "common/model/pooled.h"
 #include "common/model/unit.h"
 #include "common/util/error.h"
 #include "common/util/warnings.h"
@@ -161,6 +162,7 @@ struct hd_model {
                       * they work together. The same for the same weights in the same container */
     enum hd_activations activations; /* Q8 when all matrices that read such rows are quantized */
     int32_t bos, eos;                /* token ids below vocab, or -1 */
+    struct hd_pooled pooled;         /* embeddings of texts */
     struct hd_gguf *gguf;            /* the container, for the tokenizer; NULL for a folder */
     char *folder;                    /* the folder, for tokenizer.json; NULL for a GGUF file */
     void *impl;                      /* mappings of a folder's files */

@@ -10,8 +10,8 @@ struct hd_tokenizer {
     struct hdt *core;
     uint32_t n;    /* ids: the largest + 1 */
     uint8_t *stop; /* [n] 1: ends a turn */
-    int32_t bos, eos;
-    bool adds_bos, adds_eos;
+    int32_t bos, eos, suffix;
+    bool adds_bos;
     char *chat_template; /* malloc'ed; NULL: none */
     char *no_chat;       /* why there is no chat, malloc'ed; NULL: there is one */
 };
@@ -20,7 +20,8 @@ struct hd_tokenizer {
  * out of range), HD_E_NOMEM. `ends` may be freed after the call. */
 struct hd_text_ends {
     int32_t bos, eos; /* -1: none */
-    bool adds_bos, adds_eos;
+    bool adds_bos;
+    int32_t suffix;       /* behind a prompt of text; -1: nothing */
     const int32_t *stops; /* [n_stops] ids that end a turn, besides eos and the known names */
     size_t n_stops;
 };

@@ -76,7 +76,7 @@ static int read_stops(struct folder *f, const char *name, struct hd_error *err)
     return 0;
 }
 
-/* What the post-processor adds must be BOS in front and EOS behind, or nothing; without one
+/* What the post-processor adds must be BOS in front and one token behind, or nothing; without one
  * tokenizer_config.json says. */
 static int read_affixes(struct folder *f, struct hd_error *err)
 {
@@ -89,13 +89,14 @@ static int read_affixes(struct folder *f, struct hd_error *err)
     if (n_suffix == 1 && f->ends.eos < 0)
         f->ends.eos = (int32_t)suffix[0];
     f->ends.adds_bos = n_prefix == 1 && (int32_t)prefix[0] == f->ends.bos;
-    f->ends.adds_eos = n_suffix == 1 && (int32_t)suffix[0] == f->ends.eos;
-    if (n_prefix != f->ends.adds_bos || n_suffix != f->ends.adds_eos)
-        return hd_fail(err, HD_E_UNSUPPORTED,
-                       "tokenizer: tokenizer.json's post_processor puts %zu tokens in front of a "
-                       "text and %zu behind it that are not BOS and EOS; prompts must be given as "
-                       "token ids",
-                       n_prefix, n_suffix);
+    f->ends.suffix = n_suffix == 1 ? (int32_t)suffix[0] : -1;
+    if (n_prefix != f->ends.adds_bos || n_suffix > 1)
+        return hd_fail(
+            err, HD_E_UNSUPPORTED,
+            "tokenizer: tokenizer.json's post_processor puts %zu tokens in front of a "
+            "text and %zu behind it that are not BOS and one token; prompts must be given "
+            "as token ids",
+            n_prefix, n_suffix);
     if (n_prefix + n_suffix == 0)
         f->ends.adds_bos = json_is_true(json_object_get(f->config, "add_bos_token"));
     return 0;
@@ -111,7 +112,7 @@ static void take_ends(struct folder *f)
     f->ends.bos = f->ends.bos < 0 ? f->tokens.bos : f->ends.bos;
     f->ends.eos = f->ends.eos < 0 ? f->tokens.eos : f->ends.eos;
     f->ends.adds_bos = json_is_boolean(bos) ? json_is_true(bos) : f->tokens.adds_bos;
-    f->ends.adds_eos = json_is_true(eos);
+    f->ends.suffix = json_is_true(eos) ? f->ends.eos : -1;
 }
 
 static int read_ends(struct folder *f, struct hd_error *err)

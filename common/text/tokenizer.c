@@ -69,7 +69,7 @@ int hd_tokenizer_wrap(struct hd_tokenizer **out, struct hdt *core, const struct 
     t->bos = ends->bos;
     t->eos = ends->eos;
     t->adds_bos = ends->adds_bos && ends->bos >= 0;
-    t->adds_eos = ends->adds_eos && ends->eos >= 0;
+    t->suffix = ends->suffix;
     t->stop = calloc(t->n ? t->n : 1, 1);
     rc = t->stop ? 0 : hd_fail(err, HD_E_NOMEM, "tokenizer: no memory for %u tokens", t->n);
     if (rc == 0)
@@ -126,7 +126,7 @@ int hd_tokenizer_build(struct hd_tokenizer **out, const struct hd_vocab_source *
                              &(struct hd_text_ends){.bos = s->bos,
                                                     .eos = s->eos,
                                                     .adds_bos = s->adds_bos,
-                                                    .adds_eos = s->adds_eos,
+                                                    .suffix = s->adds_eos ? s->eos : -1,
                                                     .stops = s->stops,
                                                     .n_stops = s->n_stops},
                              err);
@@ -184,9 +184,9 @@ bool hd_tokenizer_adds_bos(const struct hd_tokenizer *t)
     return t->adds_bos;
 }
 
-bool hd_tokenizer_adds_eos(const struct hd_tokenizer *t)
+int32_t hd_tokenizer_suffix(const struct hd_tokenizer *t)
 {
-    return t->adds_eos;
+    return t->suffix;
 }
 
 bool hd_tokenizer_is_stop(const struct hd_tokenizer *t, int32_t id)

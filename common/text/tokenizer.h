@@ -27,8 +27,8 @@ void hd_tokenizer_free(struct hd_tokenizer *t);
 uint32_t hd_tokenizer_vocab(const struct hd_tokenizer *t);
 int32_t hd_tokenizer_bos(const struct hd_tokenizer *t); /* -1: none */
 int32_t hd_tokenizer_eos(const struct hd_tokenizer *t);
-bool hd_tokenizer_adds_bos(const struct hd_tokenizer *t); /* in front of a prompt of text */
-bool hd_tokenizer_adds_eos(const struct hd_tokenizer *t); /* behind it */
+bool hd_tokenizer_adds_bos(const struct hd_tokenizer *t);  /* in front of a prompt of text */
+int32_t hd_tokenizer_suffix(const struct hd_tokenizer *t); /* behind it, mostly EOS; -1: none */
 /* True for ids that end a turn (eos, <|im_end|>, <|eot_id|>, <|end_of_text|>...). */
 bool hd_tokenizer_is_stop(const struct hd_tokenizer *t, int32_t id);
 

@@ -45,7 +45,7 @@ static void cancel_choice(struct hd_choice *h)
     b->cancel(b->arg, r);
 }
 
-static void cancel(struct hd_call *c, bool all)
+static void cancel_some(struct hd_call *c, bool all)
 {
     struct hd_answer *a = answer_of(c);
     size_t n = c->working ? 0 : a->n; /* else they are a thread's, and no request runs */
@@ -54,11 +54,21 @@ static void cancel(struct hd_call *c, bool all)
             cancel_choice(&a->choices[i]);
 }
 
+static void cancel(struct hd_call *c)
+{
+    cancel_some(c, true);
+}
+
+static void cancel_marked(struct hd_call *c)
+{
+    cancel_some(c, false);
+}
+
 /* Cancels from the loop, as events must not. */
 static void cancel_later(struct hd_choice *h)
 {
     h->cancel = true;
-    hd_call_cancel_later(h->answer->call);
+    hd_call_later(h->answer->call);
 }
 
 static void cancel_all_later(struct hd_answer *a)
@@ -80,7 +90,8 @@ static void free_answer(void *own)
     free(a);
 }
 
-static const struct hd_call_work work = {.cancel = cancel, .free = free_answer};
+static const struct hd_call_work work = {
+    .cancel = cancel, .later = cancel_marked, .free = free_answer};
 
 /* ---- Events of a stream ----*/
 
@@ -301,21 +312,6 @@ static const struct hd_request_events events = {
 
 /* ---- Requests -------------------------------------------------------------------------------*/
 
-static void refuse_submit(struct hd_call *c, int rc, const struct hd_error *err)
-{
-    struct hd_refusal r;
-    const char *text = err->text[0] ? err->text : hd_error_name(rc);
-    if (rc == HD_E_LIMIT)
-        hd_refuse(&r, 429, NULL, "queue_full", "%s", text);
-    else if (rc == HD_E_STATE)
-        hd_refuse(&r, 503, NULL, "not_ready", "%s", text);
-    else if (rc == HD_E_RANGE)
-        hd_refuse(&r, 400, NULL, "invalid_value", "%s", text);
-    else
-        hd_refuse(&r, 500, NULL, NULL, "%s", text);
-    hd_call_refuse(c, &r);
-}
-
 /* All of them, or none. */
 static int submit_all(struct hd_answer *a, struct hd_error *err)
 {
@@ -384,7 +380,8 @@ static void submit(struct hd_answer *a)
     }
     int rc = submit_all(a, &err);
     if (rc < 0) {
-        refuse_submit(c, rc, &err);
+        hd_refuse_submit(&r, rc, &err);
+        hd_call_refuse(c, &r);
         return;
     }
     a->running = a->n;
@@ -472,10 +469,17 @@ static bool keep_body(struct hd_answer *a)
 
 void hd_answer_start(struct hd_call *c, const struct hd_form *form)
 {
+    const struct hd_pooled *pooled = c->api->o.backend.pooled;
+    struct hd_refusal r;
+    if (pooled && pooled->only) {
+        hd_refuse(&r, 400, "model", "unsupported_value",
+                  "The model makes embeddings only: its file has no output matrix.");
+        hd_call_refuse(c, &r);
+        return;
+    }
     if (hd_run_start(c, form))
         return;
     struct hd_answer *a = calloc(1, sizeof *a);
-    struct hd_refusal r;
     if (!a) {
         hd_refuse_memory(&r);
         hd_call_refuse(c, &r);

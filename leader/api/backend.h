@@ -20,6 +20,8 @@ struct hd_api_backend {
     int64_t created;     /* seconds since 1970, of /v1/models */
     uint32_t context;    /* positions: prompt + answer must fit */
     uint32_t vocab;
+    uint32_t dim;                         /* values of a vector of a text */
+    const struct hd_pooled *pooled;       /* how it is made; NULL: it is not */
     const struct hd_tokenizer *tokenizer; /* NULL: only token ids are accepted */
     struct hd_token_bound bound;          /* ... of the tokenizer; zeroes: not known */
     const char *no_tokenizer;             /* why there is none, a sentence; NULL: unknown */

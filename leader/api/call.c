@@ -49,22 +49,22 @@ struct hd_call *hd_call_new(struct hd_api *a, struct MHD_Connection *conn)
 
 void hd_call_cancel(struct hd_call *c)
 {
-    c->cancel = false;
+    c->later = false;
     if (c->work && c->work->cancel)
-        c->work->cancel(c, true);
+        c->work->cancel(c);
 }
 
-void hd_call_cancel_marked(struct hd_call *c)
+void hd_call_do_later(struct hd_call *c)
 {
-    if (!c->cancel)
+    if (!c->later)
         return;
-    c->cancel = false;
-    c->work->cancel(c, false);
+    c->later = false;
+    c->work->later(c);
 }
 
-void hd_call_cancel_later(struct hd_call *c)
+void hd_call_later(struct hd_call *c)
 {
-    c->cancel = true;
+    c->later = true;
     hd_api_later(c->api);
 }
 

@@ -11,7 +11,7 @@
  * thread has the call in hand while 2, 3 or 5 happen: it is freed when the thread is through.
  *
  * Events of the engine may neither submit nor cancel, so that what they decide is done a little
- * later (hd_call_cancel_later). */
+ * later (hd_call_later). */
 #ifndef HD_API_CALL_H
 #define HD_API_CALL_H
 
@@ -29,8 +29,8 @@ enum hd_call_state {
 struct hd_call;
 /* What a handler keeps beside a call. */
 struct hd_call_work {
-    /* Stop, at once: all of it, as nobody waits any more, or what was said to be for later. */
-    void (*cancel)(struct hd_call *c, bool all);
+    void (*cancel)(struct hd_call *c); /* stop, at once, as nobody waits any more */
+    void (*later)(struct hd_call *c);  /* what was for later (hd_call_later); NULL: nothing is */
     void (*free)(void *own);
 };
 
@@ -61,7 +61,7 @@ struct hd_call {
     bool gone;                 /* the client is; nothing is worth sending */
     bool ended;                /* no more will be added to the stream */
     bool pending;              /* the backend will call its handler */
-    bool cancel;               /* what runs is to be cancelled, from the loop */
+    bool later;                /* something is to be done from the loop */
     struct hd_text body, out;  /* out: not sent yet */
     size_t out_sent;
     unsigned status;   /* HTTP status of the reply in `out`; 0: none yet */
@@ -101,16 +101,16 @@ void hd_call_watch(struct hd_call *c);
 /* The backend will call; later, when it has: false when the call is gone. */
 void hd_call_expect(struct hd_call *c);
 bool hd_call_expected(struct hd_call *c);
-/* Cancels from the loop, as events must not. */
-void hd_call_cancel_later(struct hd_call *c);
+/* Has the handler's `later` called from the loop, for what events must not do. */
+void hd_call_later(struct hd_call *c);
 
 /* ---- For who runs the exchange ---- */
 
 struct hd_call *hd_call_new(struct hd_api *a, struct MHD_Connection *conn);
 /* libmicrohttpd is through with it. */
 void hd_call_complete(struct hd_call *c);
-void hd_call_cancel(struct hd_call *c);        /* all that runs for it, at once */
-void hd_call_cancel_marked(struct hd_call *c); /* what was to be cancelled later, if anything */
+void hd_call_cancel(struct hd_call *c);                      /* all that runs for it, at once */
+void hd_call_do_later(struct hd_call *c);                    /* if something was for later */
 void hd_call_keep_alive(struct hd_call *c, uint64_t now_us); /* a stream that has been silent */
 void hd_call_drop_body(struct hd_call *c);                   /* and what it is counted for */
 enum MHD_Result hd_call_send(struct hd_call *c); /* the reply, a stream; or waits for them */

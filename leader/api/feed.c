@@ -64,7 +64,7 @@ static void leave(struct hd_call *c)
     a->feed_timer = NULL;
 }
 
-static void on_cancel(struct hd_call *c, bool all)
+static void on_cancel(struct hd_call *c)
 {
     leave(c);
 }

@@ -7,7 +7,10 @@ struct hd_call;
 /* openai.c */
 void hd_post_completions(struct hd_call *c, const char *rest);
 void hd_post_chat(struct hd_call *c, const char *rest);
+/* embeddings.c */
 void hd_post_embeddings(struct hd_call *c, const char *rest);
+void hd_post_api_embed(struct hd_call *c, const char *rest);
+void hd_post_api_embeddings(struct hd_call *c, const char *rest);
 /* responses.c */
 void hd_post_responses(struct hd_call *c, const char *rest);
 /* messages.c */

@@ -56,7 +56,7 @@ static void on_later(uv_async_t *h)
 {
     struct hd_api *a = h->data;
     for (struct hd_call *c = a->calls; c; c = c->next)
-        hd_call_cancel_marked(c);
+        hd_call_do_later(c);
     run(a);
 }
 

@@ -95,15 +95,3 @@ void hd_post_chat(struct hd_call *c, const char *rest)
 {
     hd_answer_start(c, &chat);
 }
-
-/* What is pooled from hidden states is no model's that is served here. */
-void hd_post_embeddings(struct hd_call *c, const char *rest)
-{
-    struct hd_refusal r;
-    hd_refuse(
-        &r, 400, "model", "unsupported_value",
-        "'%.100s' writes text; it says nothing of how its hidden states are pooled, so it makes "
-        "no embeddings.",
-        c->api->o.backend.model);
-    hd_call_refuse(c, &r);
-}

@@ -6,18 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int bad_prompt(struct hd_refusal *r)
+static int bad_prompt(struct hd_refusal *r, const char *key)
 {
-    return hd_refuse(
-        r, 400, "prompt", "invalid_value",
-        "'prompt' must be a string, a non-empty array of token ids, or an array of such.");
+    return hd_refuse(r, 400, key, "invalid_value",
+                     "'%s' must be a string, a non-empty array of token ids, or an array of such.",
+                     key);
 }
 
 static int no_tokenizer(const struct hd_api_backend *b, struct hd_refusal *r, const char *param)
 {
     return hd_refuse(r, 400, param, "no_tokenizer",
-                     "No text is accepted for this model, give 'prompt' as an array of token ids: "
-                     "%s.",
+                     "No text is accepted for this model, give '%s' as an array of token ids: %s.",
+                     strcmp(param, "messages") == 0 ? "prompt" : param,
                      b->no_tokenizer ? b->no_tokenizer : "it carries no tokenizer");
 }
 
@@ -37,14 +37,14 @@ static int check_fits(const char *param, const char *text, size_t len,
     return n > b->context ? too_long(r, param, "more than ", n, b->context) : 0;
 }
 
-static int from_ids(struct hd_prompt *out, const json_t *ids, const struct hd_api_backend *b,
-                    struct hd_refusal *r)
+static int from_ids(struct hd_prompt *out, const json_t *ids, const char *key,
+                    const struct hd_api_backend *b, struct hd_refusal *r)
 {
     size_t n = json_array_size(ids);
     if (n == 0)
-        return bad_prompt(r);
+        return bad_prompt(r, key);
     if (n > b->context)
-        return too_long(r, "prompt", "", n, b->context);
+        return too_long(r, key, "", n, b->context);
     out->ids = malloc(n * sizeof *out->ids);
     if (!out->ids)
         return hd_refuse_memory(r);
@@ -52,8 +52,8 @@ static int from_ids(struct hd_prompt *out, const json_t *ids, const struct hd_ap
         const json_t *v = json_array_get(ids, out->n);
         json_int_t id = json_integer_value(v);
         if (!json_is_integer(v) || id < 0 || id >= (json_int_t)b->vocab)
-            return hd_refuse(r, 400, "prompt", "invalid_value",
-                             "'prompt[%zu]' must be a token id from 0 to %u.", out->n,
+            return hd_refuse(r, 400, key, "invalid_value",
+                             "'%s[%zu]' must be a token id from 0 to %u.", key, out->n,
                              b->vocab - 1);
         out->ids[out->n] = (int32_t)id;
     }
@@ -77,15 +77,15 @@ static int add_bos(struct hd_prompt *out, const struct hd_tokenizer *t, struct h
     return 0;
 }
 
-/* And the end token behind it, for the few models that want that. */
-static int add_eos(struct hd_prompt *out, const struct hd_tokenizer *t, struct hd_refusal *r)
+/* And what stands behind it, for the few models that want that. */
+static int add_suffix(struct hd_prompt *out, const struct hd_tokenizer *t, struct hd_refusal *r)
 {
-    if (!hd_tokenizer_adds_eos(t))
+    if (hd_tokenizer_suffix(t) < 0)
         return 0;
     int32_t *ids = realloc(out->ids, (out->n + 1) * sizeof *ids);
     if (!ids)
         return hd_refuse_memory(r);
-    ids[out->n++] = hd_tokenizer_eos(t);
+    ids[out->n++] = hd_tokenizer_suffix(t);
     out->ids = ids;
     return 0;
 }
@@ -93,28 +93,36 @@ static int add_eos(struct hd_prompt *out, const struct hd_tokenizer *t, struct h
 int hd_prompt_add_affixes(struct hd_prompt *out, const struct hd_tokenizer *t, struct hd_refusal *r)
 {
     int rc = add_bos(out, t, r);
-    return rc == 0 ? add_eos(out, t, r) : rc;
+    return rc == 0 ? add_suffix(out, t, r) : rc;
 }
 
-static int from_text(struct hd_prompt *out, const json_t *v, const struct hd_api_backend *b,
-                     struct hd_refusal *r)
+static int from_text(struct hd_prompt *out, const json_t *v, const char *key,
+                     const struct hd_api_backend *b, struct hd_refusal *r)
 {
     if (!b->tokenizer)
-        return no_tokenizer(b, r, "prompt");
+        return no_tokenizer(b, r, key);
     out->text = json_string_value(v);
-    if (check_fits("prompt", out->text, json_string_length(v), b, r) < 0)
+    if (check_fits(key, out->text, json_string_length(v), b, r) < 0)
         return HD_E_RANGE;
     int rc = hd_tokenizer_encode(b->tokenizer, out->text, json_string_length(v), true, &out->ids,
                                  &out->n);
     if (rc == HD_E_NOMEM)
         return hd_refuse_memory(r);
     if (rc < 0)
-        return hd_refuse(r, 400, "prompt", "invalid_value",
-                         "'prompt' has a text that the model has no token for.");
+        return hd_refuse(r, 400, key, "invalid_value",
+                         "'%s' has a text that the model has no token for.", key);
     rc = hd_prompt_add_affixes(out, b->tokenizer, r);
     if (rc == 0 && out->n == 0)
-        return bad_prompt(r);
+        return bad_prompt(r, key);
     return rc;
+}
+
+static int read_text(struct hd_prompt *out, const json_t *v, const char *key,
+                     const struct hd_api_backend *b, struct hd_refusal *r)
+{
+    if (json_is_string(v))
+        return from_text(out, v, key, b, r);
+    return json_is_array(v) ? from_ids(out, v, key, b, r) : bad_prompt(r, key);
 }
 
 static int read_prompt(struct hd_prompt *out, const json_t *body, const struct hd_api_backend *b,
@@ -126,9 +134,7 @@ static int read_prompt(struct hd_prompt *out, const json_t *body, const struct h
     const json_t *only = json_array_size(v) == 1 ? json_array_get(v, 0) : NULL;
     if (json_is_string(only) || json_is_array(only))
         v = only;
-    if (json_is_string(v))
-        return from_text(out, v, b, r);
-    return json_is_array(v) ? from_ids(out, v, b, r) : bad_prompt(r);
+    return read_text(out, v, "prompt", b, r);
 }
 
 /* ---- Chat ----------------------------------------------------------------------------------*/
@@ -186,15 +192,30 @@ static int read_messages(struct hd_prompt *out, const json_t *body, const struct
     return rc;
 }
 
-int hd_prompt_read(struct hd_prompt *out, const json_t *body, bool chat,
-                   const struct hd_tools *tools, const struct hd_api_backend *b,
-                   struct hd_refusal *r)
+/* One that was refused keeps nothing. */
+static int settle(struct hd_prompt *out, int rc)
 {
-    *out = (struct hd_prompt){0};
-    int rc = chat ? read_messages(out, body, tools, b, r) : read_prompt(out, body, b, r);
     if (rc < 0) {
         free(out->ids);
         out->ids = NULL;
     }
     return rc;
+}
+
+int hd_prompt_of(struct hd_prompt *out, const json_t *v, const char *key,
+                 const struct hd_api_backend *b, struct hd_refusal *r)
+{
+    *out = (struct hd_prompt){0};
+    int rc = read_text(out, v, key, b, r);
+    if (rc == 0 && out->n > b->context)
+        rc = too_long(r, key, "", out->n, b->context);
+    return settle(out, rc);
+}
+
+int hd_prompt_read(struct hd_prompt *out, const json_t *body, bool chat,
+                   const struct hd_tools *tools, const struct hd_api_backend *b,
+                   struct hd_refusal *r)
+{
+    *out = (struct hd_prompt){0};
+    return settle(out, chat ? read_messages(out, body, tools, b, r) : read_prompt(out, body, b, r));
 }

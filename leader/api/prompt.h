@@ -17,6 +17,10 @@ struct hd_prompt {
 int hd_prompt_read(struct hd_prompt *out, const json_t *body, bool chat,
                    const struct hd_tools *tools, const struct hd_api_backend *b,
                    struct hd_refusal *r);
+/* One text that stands alone: a string or an array of ids, which `key` has. Likewise; one that does
+ * not fit the context is refused. */
+int hd_prompt_of(struct hd_prompt *out, const json_t *v, const char *key,
+                 const struct hd_api_backend *b, struct hd_refusal *r);
 /* Puts what the model wants around a text: its begin token, its end token. */
 int hd_prompt_add_affixes(struct hd_prompt *out, const struct hd_tokenizer *t,
                           struct hd_refusal *r);

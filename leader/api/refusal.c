@@ -44,6 +44,19 @@ int hd_refuse_model(struct hd_refusal *r, const char *name, const char *served)
                      served);
 }
 
+void hd_refuse_submit(struct hd_refusal *r, int rc, const struct hd_error *err)
+{
+    const char *text = err->text[0] ? err->text : hd_error_name(rc);
+    if (rc == HD_E_LIMIT)
+        hd_refuse(r, 429, NULL, "queue_full", "%s", text);
+    else if (rc == HD_E_STATE)
+        hd_refuse(r, 503, NULL, "not_ready", "%s", text);
+    else if (rc == HD_E_RANGE)
+        hd_refuse(r, 400, NULL, "invalid_value", "%s", text);
+    else
+        hd_refuse(r, 500, NULL, NULL, "%s", text);
+}
+
 /* Text that may have been cut inside a character, or that holds a client's bytes. */
 static json_t *lenient_string(const char *text)
 {

@@ -2,6 +2,8 @@
 #ifndef HD_API_REFUSAL_H
 #define HD_API_REFUSAL_H
 
+#include "common/util/error.h"
+
 #include <jansson.h>
 
 struct hd_refusal {
@@ -24,5 +26,8 @@ int hd_refuse_model(struct hd_refusal *r, const char *name, const char *served);
 json_t *hd_refusal_json(const struct hd_refusal *r);
 json_t *hd_ollama_refusal(const struct hd_refusal *r);
 json_t *hd_messages_refusal(const struct hd_refusal *r);
+
+/* What the backend has said to a request: queue full, not ready, options that cannot be met. */
+void hd_refuse_submit(struct hd_refusal *r, int rc, const struct hd_error *err);
 
 #endif

@@ -136,7 +136,7 @@ static void leave(struct hd_reader *reader)
         run->alone_us = hd_now_us();
 }
 
-static void on_cancel(struct hd_call *c, bool all)
+static void on_cancel(struct hd_call *c)
 {
     leave(c->own);
 }

@@ -117,6 +117,8 @@ int hd_backend_open(struct hd_leader *l, const struct sockaddr *addr, struct hd_
                     .created = file_time(l->o.config->model),
                     .context = l->context,
                     .vocab = l->model->shape.vocab,
+                    .dim = l->model->shape.dim,
+                    .pooled = &l->model->pooled,
                     .tokenizer = l->tokenizer,
                     .no_tokenizer = l->tokenizer ? NULL : l->no_tokenizer,
                     .submit = submit,

@@ -130,6 +130,12 @@ static bool make_room(struct hd_engine *e, const struct entry *in)
 
 /* ---- Beginning ----*/
 
+/* What comes out of every row of its prompt goes into the answer. */
+static bool wants_all_rows(const struct hd_request *r)
+{
+    return r->o.prompt_logprobs || r->o.pooling == HD_POOLING_MEAN;
+}
+
 /* Rows that there may be behind `n` are those that the request would have there. */
 static bool has_same_tail(const struct hd_branch *b, const struct hd_request *r, uint32_t n)
 {
@@ -166,7 +172,7 @@ static void begin(struct hd_engine *e, struct hd_request *r, const struct hd_pre
     r->done = r->reused = m->positions;
     r->lineage |= b->lineage;
     e->live_positions += r->capacity - b->shared;
-    if (hd_cache_is_on(e) && !r->o.prompt_logprobs)
+    if (hd_cache_is_on(e) && !wants_all_rows(r))
         e->stats.asked_tokens += r->n_tokens;
     e->stats.reused_tokens += r->reused;
 }
@@ -175,7 +181,7 @@ static struct hd_prefix_match match(const struct hd_engine *e, const struct hd_r
 {
     struct hd_prefix_match none = {.sequence = HD_NO_SEQUENCE};
     struct hd_prefix_ask ask = {r->tokens, r->n_tokens - 1, r->o.cache_scope};
-    if (!hd_cache_is_on(e) || r->o.prompt_logprobs) /* every row's logits are wanted */
+    if (!hd_cache_is_on(e) || wants_all_rows(r))
         return none;
     return hd_prefixes_match(&e->prefixes, &ask);
 }

@@ -178,7 +178,9 @@ static int check_options(const struct hd_engine *e, const struct hd_request_opti
         rc = check_known(e, o, err);
     if (rc < 0)
         return rc;
-    if (o->max_tokens == 0 && !o->prompt_logprobs)
+    if (o->pooling != HD_POOLING_NONE && (o->max_tokens > 0 || o->prompt_logprobs))
+        return hd_fail(err, HD_E_RANGE, "a text's vector is asked for, and an answer");
+    if (o->max_tokens == 0 && !o->prompt_logprobs && o->pooling == HD_POOLING_NONE)
         return hd_fail(err, HD_E_RANGE, "nothing is asked for: max_tokens is 0");
     if (o->top_logprobs > HD_MAX_TOP_LOGPROBS)
         return hd_fail(err, HD_E_RANGE, "top_logprobs is %u; at most %d", o->top_logprobs,
@@ -216,7 +218,9 @@ static struct hd_request *request_new(const struct hd_engine *e, const struct hd
     r->capacity = (uint32_t)o->n_tokens + (o->max_tokens < room ? o->max_tokens : room);
     r->tokens = calloc(r->capacity, sizeof *r->tokens);
     r->bias = calloc(o->sampling.n_bias + 1, sizeof *r->bias);
-    if (!r->tokens || !r->bias) {
+    if (o->pooling != HD_POOLING_NONE)
+        r->pooled = calloc(e->o.model->shape.dim, sizeof *r->pooled);
+    if (!r->tokens || !r->bias || (o->pooling != HD_POOLING_NONE && !r->pooled)) {
         hd_request_free(r);
         return NULL;
     }

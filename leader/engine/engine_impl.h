@@ -19,6 +19,8 @@
 /* Rows whose every logit crosses the wire, in one step: bounds a step's largest answer. */
 #define HD_MAX_FULL_ROWS 16
 
+#define HD_NOT_FINITE "the model gave a number that is not finite (damaged weights?)"
+
 struct hd_request {
     struct hd_request *next; /* in the waiting or the running list */
     struct hd_request_options o;
@@ -27,6 +29,7 @@ struct hd_request {
     uint32_t sequence;          /* HD_NO_SEQUENCE while it waits */
     int32_t *tokens;            /* [capacity] */
     struct hd_token_bias *bias; /* o.sampling's */
+    double *pooled;             /* [dim]: the sum of its rows so far; NULL: no vector is wanted */
     uint32_t capacity, n_tokens, n_prompt, n_known;
     uint32_t done; /* positions committed */
     uint32_t sent; /* ... or in a step that was begun */
@@ -139,6 +142,8 @@ const float *hd_read_of(const struct hd_engine *e, const struct hd_group *p, siz
 /* A row's normalised residual [dim], and the form in which it travels. */
 void hd_put_input(const struct hd_engine *e, const struct hd_group *p, const float *residual,
                   float *normalised, uint8_t *x);
+/* What is behind the last layer: a row's residual, normalised, [dim]. */
+void hd_final_norm(const struct hd_engine *e, const float *residual, float *normalised);
 /* NULL if the model has none such. HD_E_NOMEM, or what packing says. */
 int hd_whole_norms_new(struct hd_whole_norms **out, const struct hd_engine *e);
 void hd_whole_norms_free(struct hd_whole_norms *n);
@@ -213,6 +218,10 @@ void hd_groups_join(struct hd_engine *e);
 /* False: what a row begins with is not to be had; its request has ended, there is no step. */
 bool hd_step_begin(struct hd_engine *e);
 void hd_step_abandon(struct hd_engine *e);
+
+/* pool.c */
+/* The step is done: its rows go into the vectors of their requests, which end with them. */
+void hd_pool_rows(struct hd_engine *e);
 
 /* finish.c: what a finished step means to its requests */
 /* All logits asked for are in. False: some row needs every one of its own (it is marked); they were

@@ -34,6 +34,7 @@ void hd_request_end(struct hd_engine *e, struct hd_request *r, enum hd_finish ho
         .n_failovers = r->n_failovers,
         .cached_tokens = hd_request_cached(r),
         .suspect = r->suspect,
+        .pooled = how == HD_FINISH_ERROR ? NULL : r->pooled,
     };
     fill_timings(r, &end.timings);
     r->ended = true;
@@ -264,8 +265,7 @@ static void commit(struct hd_engine *e)
         r->done = e->rows[i].position + 1;
         hd_cache_committed(e, r);
         if (r->bad && !r->ended && !r->cancelled)
-            hd_request_end(e, r, HD_FINISH_ERROR,
-                           "the model gave a number that is not finite (damaged weights?)");
+            hd_request_end(e, r, HD_FINISH_ERROR, HD_NOT_FINITE);
     }
 }
 
@@ -300,6 +300,7 @@ void hd_step_finish(struct hd_engine *e)
     for (size_t i = 0; i < e->n_rows; i++)
         if (i + 1 == e->n_rows || e->rows[i + 1].r != e->rows[i].r)
             tell_prompt(e->rows[i].r);
+    hd_pool_rows(e);
     for (size_t i = 0; i < e->n_rows; i++)
         if (e->rows[i].sampled)
             use_row(e, &e->rows[i], at++);

@@ -105,6 +105,12 @@ void hd_put_input(const struct hd_engine *e, const struct hd_group *p, const flo
         memcpy(x, normalised, dim * sizeof *normalised);
 }
 
+void hd_final_norm(const struct hd_engine *e, const float *residual, float *normalised)
+{
+    const struct hd_group last = {.half = HD_HALF_LOGITS};
+    norm_row(e, residual, norm_of(e, &last), norm_bias_of(e, &last), normalised);
+}
+
 /* ---- Norms of q and k over all heads ----*/
 
 static const enum hd_slot_id matrices[2] = {HD_SLOT_Q, HD_SLOT_K},

@@ -2,6 +2,7 @@
 #ifndef HD_ENGINE_REQUEST_H
 #define HD_ENGINE_REQUEST_H
 
+#include "common/model/pooled.h"
 #include "common/util/error.h"
 #include "leader/core/types.h"
 
@@ -41,7 +42,9 @@ struct hd_request_options {
      * prompt_logprobs, and the grammar has taken them. Copied. */
     const int32_t *known;
     size_t n_known;
-    uint32_t max_tokens; /* 0 is allowed with prompt_logprobs: only the prompt is scored */
+    uint32_t max_tokens;     /* 0 is allowed with prompt_logprobs: only the prompt is scored */
+    enum hd_pooling pooling; /* not NONE: the prompt's vector is asked for and nothing else,
+                              * max_tokens is 0 */
     struct hd_sampling sampling;
     bool ignore_eos;        /* go on after a stop token */
     bool logprobs;          /* fill hd_token_event.logprob */
@@ -89,7 +92,9 @@ struct hd_request_end {
     struct hd_timings timings;
     const struct hd_failover *failovers; /* that this request lived through, in order */
     size_t n_failovers;
-    bool suspect; /* something that may have gone into it was found damaged */
+    bool suspect;         /* something that may have gone into it was found damaged */
+    const double *pooled; /* [dim]: the prompt's vector, where it was asked for and nothing went
+                           * wrong; valid during the call */
 };
 
 struct hd_candidate;

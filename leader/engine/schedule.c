@@ -131,6 +131,7 @@ void hd_request_free(struct hd_request *r)
 {
     free(r->tokens);
     free(r->bias);
+    free(r->pooled);
     hd_drafts_deinit(&r->drafts);
     free(r->failovers);
     free(r);

@@ -167,6 +167,8 @@ void fixture_open(struct fixture *f, const struct fixture_options *o)
                     .created = 1234567,
                     .context = 64,
                     .vocab = 512,
+                    .dim = FAKE_DIM,
+                    .pooled = o->pooled,
                     .tokenizer = o->no_tokenizer ? NULL : stub_tokenizer,
                     .bound = {.most = o->bytes_a_token},
                     .submit = fake_submit,
@@ -266,6 +268,14 @@ void fake_end(struct hd_request *r, enum hd_finish how)
                                  .timings = {.prefill_ms = 2, .max_gap_ms = 7},
                                  .failovers = &lost,
                                  .n_failovers = 1};
+    r->ended = true;
+    r->ev.on_end(r->arg, &end);
+}
+
+void fake_pooled(struct hd_request *r, const double v[FAKE_DIM])
+{
+    struct hd_request_end end = {
+        .finish = HD_FINISH_STOP, .prompt_tokens = (uint32_t)r->o.n_tokens, .pooled = v};
     r->ended = true;
     r->ev.on_end(r->arg, &end);
 }

@@ -7,6 +7,7 @@
 #include "leader/api/api.h"
 
 #define MAX_FAKE 16
+#define FAKE_DIM 4 /* of vectors */
 
 struct hd_request { /* as the fake backend keeps it */
     struct hd_request_options o;
@@ -55,6 +56,7 @@ struct fixture_options {
     const char *aliases;
     bool any_model, records;
     unsigned keep_s;
+    const struct hd_pooled *pooled;
 };
 void fixture_open(struct fixture *f, const struct fixture_options *o);
 void fixture_close(struct fixture *f); /* also checks that every request was ended or cancelled */
@@ -65,6 +67,7 @@ struct hd_request *fake_request(struct fixture *f, unsigned i); /* waits until i
 void fake_token(struct hd_request *r, int32_t id);
 void fake_text(struct hd_request *r, const char *text); /* a token for each byte */
 void fake_end(struct hd_request *r, enum hd_finish how);
+void fake_pooled(struct hd_request *r, const double v[FAKE_DIM]); /* its end */
 void fake_until_cancelled(struct fixture *f, struct hd_request *r);
 
 /* A client on a socket. */

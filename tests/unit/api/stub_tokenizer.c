@@ -54,9 +54,9 @@ bool hd_tokenizer_adds_bos(const struct hd_tokenizer *t)
     return false;
 }
 
-bool hd_tokenizer_adds_eos(const struct hd_tokenizer *t)
+int32_t hd_tokenizer_suffix(const struct hd_tokenizer *t)
 {
-    return false;
+    return -1;
 }
 
 int32_t hd_tokenizer_eos(const struct hd_tokenizer *t)

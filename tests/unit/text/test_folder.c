@@ -232,7 +232,7 @@ Test(text_folder, the_config_may_describe_tokens_anew)
     remove_folder(folder);
 }
 
-static void expect_affixes(const char *single, int code, bool bos, bool eos)
+static void expect_affixes(const char *single, int code, bool bos, int32_t suffix)
 {
     char *folder = new_folder(), change[1024];
     struct hd_tokenizer *t;
@@ -253,7 +253,7 @@ static void expect_affixes(const char *single, int code, bool bos, bool eos)
     cr_assert_eq(fixture_open_folder(&t, folder, &err), code, "%s", err.text);
     if (t) {
         cr_expect_eq(hd_tokenizer_adds_bos(t), bos);
-        cr_expect_eq(hd_tokenizer_adds_eos(t), eos);
+        cr_expect_eq(hd_tokenizer_suffix(t), suffix);
     }
     hd_tokenizer_free(t);
     remove_folder(folder);
@@ -264,11 +264,12 @@ Test(text_folder, the_post_processor_says_what_stands_around_a_text)
 #define A   "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}"
 #define BOS "{\"SpecialToken\": {\"id\": \"<s>\", \"type_id\": 0}}"
 #define EOS "{\"SpecialToken\": {\"id\": \"</s>\", \"type_id\": 0}}"
-    expect_affixes(A, 0, false, false);
-    expect_affixes(BOS ", " A, 0, true, false);
-    expect_affixes(BOS ", " A ", " EOS, 0, true, true);
-    expect_affixes(EOS ", " A, HD_E_UNSUPPORTED, false, false);
-    expect_affixes(A ", " EOS ", " EOS, HD_E_UNSUPPORTED, false, false);
+    expect_affixes(A, 0, false, -1);
+    expect_affixes(BOS ", " A, 0, true, -1);
+    expect_affixes(BOS ", " A ", " EOS, 0, true, 4);
+    expect_affixes(A ", " BOS, 0, false, 3); /* whatever it is */
+    expect_affixes(EOS ", " A, HD_E_UNSUPPORTED, false, -1);
+    expect_affixes(A ", " EOS ", " EOS, HD_E_UNSUPPORTED, false, -1);
 }
 
 Test(text_folder, without_a_tokenizer_is_not_found)
