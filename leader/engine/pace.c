@@ -1,9 +1,12 @@
-/* pace.c - moving averages, which one slow step (a loss, a page fault) does not move far. */
+/* pace.c - one slow step (a loss, a page fault) does not move far what is known. */
 #include "leader/engine/pace.h"
 
-#define GAP      2.5 /* times a step without prompts: below 3, as no two steps take the same time */
-#define SHARE    0.2 /* of the newest in what a step takes without */
-#define JUMP     1.5 /* times that: a step counts as at most so much, so that it is near the median */
+/* Times a step without prompts: of 100 such steps 95 are within 3 then, as no two of them take the
+ * same time. */
+#define GAP 2.0
+/* By which one without prompts changes what is known of them, up or down: so it stays near their
+ * median, however slow the slow ones are. */
+#define NUDGE    1.1
 #define STEER    0.5 /* of the way to as many rows as would have been right */
 #define PATIENCE 48  /* steps until what one takes without prompts is looked at again */
 #define MOST     1e6 /* rows: any number beyond what a step may have */
@@ -27,10 +30,8 @@ static void note_alone(struct hd_step_pace *p, double us)
 {
     if (p->alone_us == 0)
         p->alone_us = us;
-    us = us < JUMP * p->alone_us ? us : JUMP * p->alone_us;
-    us = us > p->alone_us / JUMP ? us : p->alone_us / JUMP;
-    p->alone_us += SHARE * (us - p->alone_us);
-    p->since = 0;
+    us = us < NUDGE * p->alone_us ? us : NUDGE * p->alone_us;
+    p->alone_us = us > p->alone_us / NUDGE ? us : p->alone_us / NUDGE;
 }
 
 /* A step with so many rows of prompts took `us`. Fewer than it had time for, as there were no more,
@@ -57,9 +58,13 @@ void hd_pace_end(struct hd_step_pace *p, size_t answering, size_t prompts, uint6
         return;
     if (prompts == 0) {
         note_alone(p, took);
+        p->since = 0;
         return;
     }
     p->since++;
-    if (p->alone_us > 0)
-        steer(p, (double)prompts, took);
+    if (p->alone_us == 0)
+        return;
+    if (took < p->alone_us) /* one without them would not have taken longer */
+        note_alone(p, took);
+    steer(p, (double)prompts, took);
 }

@@ -44,7 +44,7 @@ Test(pace, nobody_who_answers_waits_for_long)
             cr_expect(took <= 3 * alone || took == alone + row, "%zu, step %d: %lu us", m, i, took);
             all += i >= 100 ? took : 0;
         }
-        cr_expect(all >= 200 * alone || hd_pace_room(&p, 2, MOST) == MOST, "%zu: %zu rows, %lu us",
+        cr_expect(all >= 170 * alone || hd_pace_room(&p, 2, MOST) == MOST, "%zu: %zu rows, %lu us",
                   m, hd_pace_room(&p, 2, MOST), all / 100);
     }
 }
@@ -100,4 +100,22 @@ Test(pace, one_slow_step_changes_little)
     for (int i = 0; i < 50; i++)
         step(&p, 1, hd_pace_room(&p, 1, MOST), 10000, 500);
     cr_expect_geq(hd_pace_room(&p, 1, MOST) + 3, before);
+}
+
+/* Of steps without prompts one in three is slow, as on a machine that others use: it is the median
+ * that counts. */
+Test(pace, slow_steps_are_not_the_measure)
+{
+    struct hd_step_pace p = {0};
+    for (int i = 0; i < 90; i++)
+        step(&p, 1, 0, i % 3 == 0 ? 60000 : 10000, 0);
+    uint64_t all = 0;
+    for (int i = 0; i < 2000; i++) {
+        size_t room = hd_pace_room(&p, 1, MOST);
+        bool slow = room == 0 && i % 3 == 0;
+        uint64_t took = step(&p, 1, room, slow ? 60000 : 10000, 500);
+        cr_expect(i < 100 || slow || took <= 25000, "step %d: %lu us", i, took);
+        all += took;
+    }
+    cr_expect_geq(all, 2000 * UINT64_C(15000));
 }
