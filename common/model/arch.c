@@ -10,6 +10,7 @@
 #define CUT(u, how)  .unit = HD_UNIT_##u, .cut = HD_CUT_##how
 #define LEADERS      .unit = HD_UNIT_KINDS, .cut = HD_CUT_NONE
 #define EXPERTS      .of_expert = true
+#define EACH_NORM    .norm = true, .by_head = true
 
 /* clang-format off */
 const struct hd_slot hd_slots[HD_SLOTS] = {
@@ -46,6 +47,10 @@ const struct hd_slot hd_slots[HD_SLOTS] = {
     [HD_SLOT_EXPERT_BIAS] = {LAYER(expert_bias), SIZES(EXPERTS, DIM), LEADERS},
     [HD_SLOT_SINKS]       = {LAYER(sinks),       SIZES(HEADS, ONE),   CUT(HEAD, ROWS)},
     [HD_SLOT_OUTPUT_BIAS] = {MODEL(output_bias), SIZES(VOCAB, ONE),   CUT(VOCAB, ROWS)},
+    [HD_SLOT_Q_EACH_NORM] = {LAYER(q_each_norm), SIZES(Q, ONE),    CUT(HEAD, ROTATED), EACH_NORM},
+    [HD_SLOT_K_EACH_NORM] = {LAYER(k_each_norm), SIZES(KV, ONE),   CUT(HEAD, ROTATED), EACH_NORM},
+    [HD_SLOT_Q_NORM_BIAS] = {LAYER(q_norm_bias), SIZES(HEAD, ONE), CUT(HEAD, WHOLE)},
+    [HD_SLOT_K_NORM_BIAS] = {LAYER(k_norm_bias), SIZES(HEAD, ONE), CUT(HEAD, WHOLE)},
 };
 /* clang-format on */
 

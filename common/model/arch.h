@@ -48,6 +48,10 @@ enum hd_slot_id {
     HD_SLOT_EXPERT_BIAS,
     HD_SLOT_SINKS,
     HD_SLOT_OUTPUT_BIAS,
+    HD_SLOT_Q_EACH_NORM,
+    HD_SLOT_K_EACH_NORM,
+    HD_SLOT_Q_NORM_BIAS,
+    HD_SLOT_K_NORM_BIAS,
     HD_SLOTS, /* one past the last */
 };
 #define HD_SLOT_BIT(slot) (UINT64_C(1) << (slot))
@@ -84,6 +88,7 @@ struct hd_slot {
     enum hd_size rows, cols; /* one of them HD_SIZE_ONE: a vector, in files [1][n] */
     enum hd_unit_kind unit;  /* HD_CUT_NONE: no meaning */
     enum hd_cut_how cut;
+    bool by_head;   /* in files a row, or a vector, for each head */
     bool norm;      /* a norm's weights: block.norm_offset is added */
     bool of_expert; /* where there are experts, each has one; all of a layer are of one type */
 };
@@ -120,6 +125,7 @@ enum hd_wanted {
     HD_WANTED_ATTENTION_BIAS, /* in folders as config.json says, in GGUF if it is there */
     HD_WANTED_MLP_BIAS,
     HD_WANTED_SERIAL,    /* not if both halves of a layer read the same input */
+    HD_WANTED_QK_NORMS,  /* in folders as config.json says, in GGUF if it is there */
     HD_WANTED_EITHER,    /* one of the names that the slot has in the form */
     HD_WANTED_ONE_NORM,  /* parallel halves share one, ... */
     HD_WANTED_TWO_NORMS, /* ... or have one each */
@@ -127,7 +133,7 @@ enum hd_wanted {
 
 /* A tensor of a family's files. Those of a layer stand behind "blk.N." and "model.layers.N.". Of a
  * slot that experts have a name with a '*' is that of one expert, whose number stands there; one
- * without is of all of them, one behind the other. */
+ * without is of all of them, one behind the other. Of one that heads have, likewise. */
 struct hd_tensor_name {
     const char *gguf, *hf;
     enum hd_slot_id slot; /* HD_SLOTS ends a list */

@@ -46,6 +46,7 @@
 #define IF_ATTENTION .wanted = HD_WANTED_ATTENTION_BIAS
 #define IF_MLP       .wanted = HD_WANTED_MLP_BIAS
 #define IF_EITHER    .wanted = HD_WANTED_EITHER
+#define IF_QK_NORMS  .wanted = HD_WANTED_QK_NORMS
 #define IF_ONE_NORM  .wanted = HD_WANTED_ONE_NORM
 #define IF_TWO_NORMS .wanted = HD_WANTED_TWO_NORMS
 #define BIASES_OF_ATTENTION \
@@ -185,7 +186,13 @@ static const struct hd_tensor_name exaone4[] = {
 };
 
 /* One norm for both halves of a layer. */
-static const struct hd_tensor_name cohere[] = {ENDS, ATTN_NORM, ATTENTION, FFN, END};
+static const struct hd_tensor_name cohere[] = {
+    ENDS, ATTN_NORM, ATTENTION,
+    {"attn_q_norm.weight", "self_attn.q_norm.weight", HD_SLOT_Q_EACH_NORM, IF_QK_NORMS},
+    {"attn_k_norm.weight", "self_attn.k_norm.weight", HD_SLOT_K_EACH_NORM, IF_QK_NORMS},
+    FFN, END,
+};
+static const struct hd_tensor_name cohere2[] = {ENDS, ATTN_NORM, ATTENTION, FFN, END};
 
 static const struct hd_tensor_name glm[] = {
     ENDS, ATTN_NORM,
@@ -207,6 +214,8 @@ static const struct hd_tensor_name stablelm[] = {
     ATTN_NORM,
     {"attn_norm.bias",     "input_layernorm.bias",          HD_SLOT_ATTN_NORM_BIAS},
     ATTENTION, QKV_BIASES(HD_WANTED_ATTENTION_BIAS),
+    {"attn_q_norm.weight", "self_attn.q_layernorm.norms.*.weight", HD_SLOT_Q_EACH_NORM, IF_QK_NORMS},
+    {"attn_k_norm.weight", "self_attn.k_layernorm.norms.*.weight", HD_SLOT_K_EACH_NORM, IF_QK_NORMS},
     {"ffn_norm.weight",    "post_attention_layernorm.weight", HD_SLOT_FFN_NORM,
      .wanted = HD_WANTED_SERIAL},
     {"ffn_norm.bias",      "post_attention_layernorm.bias", HD_SLOT_FFN_NORM_BIAS,
@@ -240,6 +249,10 @@ static const struct hd_tensor_name phi[] = {
     {"attn_q.bias",        "self_attn.q_proj.bias",        HD_SLOT_Q_BIAS, IF_EITHER},
     {"attn_k.bias",        "self_attn.k_proj.bias",        HD_SLOT_K_BIAS, IF_EITHER},
     {"attn_v.bias",        "self_attn.v_proj.bias",        HD_SLOT_V_BIAS, IF_EITHER},
+    {NULL,                 "self_attn.q_layernorm.weight", HD_SLOT_Q_NORM, IF_QK_NORMS},
+    {NULL,                 "self_attn.q_layernorm.bias",   HD_SLOT_Q_NORM_BIAS, IF_QK_NORMS},
+    {NULL,                 "self_attn.k_layernorm.weight", HD_SLOT_K_NORM, IF_QK_NORMS},
+    {NULL,                 "self_attn.k_layernorm.bias",   HD_SLOT_K_NORM_BIAS, IF_QK_NORMS},
     {"attn_output.weight", "self_attn.dense.weight",       HD_SLOT_O},
     {"attn_output.bias",   "self_attn.dense.bias",         HD_SLOT_ATTN_BIAS},
     {"ffn_up.weight",      "mlp.fc1.weight",               HD_SLOT_UP},
@@ -477,14 +490,15 @@ static const struct hd_rule exaone4_hf[] = {
     HD_READ("sliding_window"), HD_READ("sliding_window_pattern"), WINDOWS, HD_RULES_END,
 };
 
-static const struct hd_rule cohere_hf[] = {
-    HD_READ("layer_norm_eps"), HD_READ("logit_scale"), HD_READ("sliding_window"),
-    HD_READ("sliding_window_pattern"), HD_NOTE("_sliding_window_pattern"), WINDOWS,
-    HD_IS("layer_switch", 4), HD_WORDS("order_of_interleaved_layers", "local_attn_first"),
-    HD_WORDS("position_embedding_type", "rope_gptj"), HD_IS("use_embedding_sharing", 1),
-    HD_IS("use_gated_activation", 1), HD_IS("use_parallel_block", 1),
-    HD_NOTE("use_parallel_embedding"), HD_RULES_END,
-};
+#define COHERE_HF \
+    HD_READ("layer_norm_eps"), HD_READ("logit_scale"), HD_READ("sliding_window"), \
+    HD_READ("sliding_window_pattern"), HD_NOTE("_sliding_window_pattern"), WINDOWS, \
+    HD_IS("layer_switch", 4), HD_WORDS("order_of_interleaved_layers", "local_attn_first"), \
+    HD_WORDS("position_embedding_type", "rope_gptj"), HD_IS("use_embedding_sharing", 1), \
+    HD_IS("use_gated_activation", 1), HD_IS("use_parallel_block", 1), \
+    HD_NOTE("use_parallel_embedding")
+static const struct hd_rule cohere_hf[] = {COHERE_HF, HD_READ("use_qk_norm"), HD_RULES_END};
+static const struct hd_rule cohere2_hf[] = {COHERE_HF, HD_RULES_END};
 static const struct hd_rule cohere_gguf[] = {
     HD_READ("attention.layer_norm_epsilon"), HD_READ("logit_scale"),
     HD_READ("attention.sliding_window"), HD_IS("attention.sliding_window_pattern", 4),
@@ -495,7 +509,8 @@ static const char *const cohere2_needs[] = {"logit_scale", "attention.sliding_wi
 
 static const struct hd_rule stablelm_hf[] = {
     HD_READ("partial_rotary_factor"), HD_READ("use_qkv_bias"), HD_READ("layer_norm_eps"),
-    HD_READ("use_parallel_residual"), HD_NOTE("rms_norm_eps"), /* no norm of it is such */
+    HD_READ("use_parallel_residual"), HD_READ("qk_layernorm"),
+    HD_NOTE("rms_norm_eps"), /* no norm of it is such */
     HD_RULES_END,
 };
 static const struct hd_rule stablelm_gguf[] = {
@@ -503,7 +518,8 @@ static const struct hd_rule stablelm_gguf[] = {
 };
 
 static const struct hd_rule phi_hf[] = {
-    HD_READ("layer_norm_eps"), HD_READ("hidden_act"), HD_READ("partial_rotary_factor"), HD_RULES_END,
+    HD_READ("layer_norm_eps"), HD_READ("hidden_act"), HD_READ("partial_rotary_factor"),
+    HD_READ("qk_layernorm"), HD_RULES_END,
 };
 /* Of all that have a LayerNorm and nothing else of their own. */
 static const struct hd_rule layer_norm_gguf[] = {
@@ -686,9 +702,9 @@ const struct hd_arch hd_arches[] = {
                     " \"tie_word_embeddings\": true}",
      .norm = HD_NORM_LAYER, .parallel = true, .logits_multiplied = true},
 
-    {.gguf = "cohere2", .hf = "cohere2", .tensors = cohere,
+    {.gguf = "cohere2", .hf = "cohere2", .tensors = cohere2,
      .gguf_order = HD_ROPE_INTERLEAVED, .hf_order = HD_ROPE_INTERLEAVED,
-     .gguf_rules = cohere_gguf, .hf_rules = cohere_hf, .gguf_needs = cohere2_needs,
+     .gguf_rules = cohere_gguf, .hf_rules = cohere2_hf, .gguf_needs = cohere2_needs,
      .hf_defaults = "{\"layer_norm_eps\": 1e-5, \"logit_scale\": 0.0625,"
                     " \"tie_word_embeddings\": true, \"sliding_window\": 4096}",
      .norm = HD_NORM_LAYER, .parallel = true, .logits_multiplied = true,

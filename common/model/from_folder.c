@@ -110,6 +110,7 @@ static int load(struct hd_model *m, const struct hd_safetensors *st, const struc
                                   .prefixes = prefixes_of(st, h),
                                   .attention_bias = h->attention_bias,
                                   .mlp_bias = h->mlp_bias,
+                                  .qk_norms = h->qk_norms,
                                   .two_norms = h->two_norms,
                                   .f8_scaled = h->f8,
                                   .f8_rows = h->f8_rows ? h->f8_rows : F8_PART,

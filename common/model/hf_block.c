@@ -207,6 +207,10 @@ int hf_read_block(const json_t *o, struct hd_hyper *h, struct hd_error *err)
         rc = hf_read_flag(o, "attention_bias", &h->attention_bias, err);
     if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "use_qkv_bias"))
         rc = hf_read_flag(o, "use_qkv_bias", &h->attention_bias, err);
+    if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "qk_layernorm"))
+        rc = hf_read_flag(o, "qk_layernorm", &h->qk_norms, err);
+    if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "use_qk_norm"))
+        rc = hf_read_flag(o, "use_qk_norm", &h->qk_norms, err);
     if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "use_parallel_residual"))
         rc = hf_read_flag(o, "use_parallel_residual", &h->parallel, err);
     if (rc == 0 && hd_rule_reads(h->arch->hf_rules, "layer_norm_eps"))

@@ -106,9 +106,8 @@ int load_tensor(struct loader *l, const char *name, struct hd_tensor *out)
     return out->layout == HD_LAYOUT_F8 ? load_f8(l, name, out) : 0;
 }
 
-/* Rows [row, row + what the slot wants) of a tensor that has been read, as the slot's own. */
-static void take_rows(struct loader *l, const struct hd_tensor *t, size_t row, enum hd_slot_id id,
-                      uint32_t layer)
+void load_take_rows(struct loader *l, const struct hd_tensor *t, size_t row, enum hd_slot_id id,
+                    uint32_t layer)
 {
     const struct hd_slot *s = &hd_slots[id];
     struct hd_tensor *out = hd_slot_tensor(l->m, id, layer);
@@ -123,6 +122,15 @@ static void take_rows(struct loader *l, const struct hd_tensor *t, size_t row, e
     l->m->slots |= HD_SLOT_BIT(id);
 }
 
+int load_check_floats(const struct loader *l, const char *name, const struct hd_tensor *t)
+{
+    if (t->type == HD_F32 || t->type == HD_F16 || t->type == HD_BF16)
+        return 0;
+    return hd_fail(l->err, HD_E_UNSUPPORTED,
+                   "tensor %s is %s; norms and biases must be F32, F16 or BF16", name,
+                   hd_dtype_name(t->type));
+}
+
 int load_check(const struct loader *l, const char *name, const struct hd_tensor *t,
                const size_t want[2])
 {
@@ -130,11 +138,7 @@ int load_check(const struct loader *l, const char *name, const struct hd_tensor 
         return hd_fail(l->err, HD_E_FORMAT,
                        "tensor %s is %zu x %zu, not %zu x %zu as the model says", name, t->rows,
                        t->cols, want[0], want[1]);
-    if (want[0] == 1 && t->type != HD_F32 && t->type != HD_F16 && t->type != HD_BF16)
-        return hd_fail(l->err, HD_E_UNSUPPORTED,
-                       "tensor %s is %s; norms and biases must be F32, F16 or BF16", name,
-                       hd_dtype_name(t->type));
-    return 0;
+    return want[0] == 1 ? load_check_floats(l, name, t) : 0;
 }
 
 /* ---- All tensors ----*/
@@ -149,6 +153,8 @@ static int load_named(struct loader *l, const char *name, const struct hd_tensor
 
     if (shape->n_experts && hd_slots[n->slot].of_expert)
         return load_experts(l, name, n, layer);
+    if (hd_slots[n->slot].by_head)
+        return load_heads(l, name, n, layer);
     int rc = load_tensor(l, name, &t);
     for (unsigned i = 0; i < slots; i++)
         want[0] += hd_size_of(shape, hd_slots[n->slot + i].rows);
@@ -169,7 +175,7 @@ static int load_named(struct loader *l, const char *name, const struct hd_tensor
                        name);
     load_hash(l, name, &t);
     for (unsigned i = 0; i < slots; i++) {
-        take_rows(l, &t, row, n->slot + i, layer);
+        load_take_rows(l, &t, row, n->slot + i, layer);
         row += hd_size_of(shape, hd_slots[n->slot + i].rows) / (by_head ? shape->n_kv_heads : 1);
     }
     return 0;
@@ -194,6 +200,8 @@ static bool is_wanted(const struct loader *l, const char *name, const struct hd_
         return l->m->slots & HD_SLOT_BIT(n->slot);
     if (n->wanted == HD_WANTED_SERIAL)
         return !l->m->block.parallel;
+    if (l->src->hf_names && n->wanted == HD_WANTED_QK_NORMS)
+        return l->src->qk_norms;
     if (l->src->hf_names)
         return n->wanted == HD_WANTED_ATTENTION_BIAS ? l->src->attention_bias : l->src->mlp_bias;
     return is_there(l, name);

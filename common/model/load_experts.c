@@ -50,10 +50,8 @@ static int get(const struct experts *x, const char *name, const size_t want[2],
 
     if (rc == 0)
         rc = load_check(x->l, name, out, want);
-    if (rc == 0 && (x->vector || x->n->pairs) && hd_dtype_block(out->type) != 1)
-        rc = hd_fail(x->l->err, HD_E_UNSUPPORTED,
-                     "tensor %s is %s; norms and biases must be F32, F16 or BF16", name,
-                     hd_dtype_name(out->type));
+    if (rc == 0 && (x->vector || x->n->pairs))
+        rc = load_check_floats(x->l, name, out);
     if (rc == 0)
         rc = load_check_f8(x->l, name, out, x->n->slot);
     if (rc == 0 && out->layout == HD_LAYOUT_F8 && !strchr(x->name, '*'))

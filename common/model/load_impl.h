@@ -25,6 +25,11 @@ int load_tensor(struct loader *l, const char *name, struct hd_tensor *out);
 /* HD_E_FORMAT: another shape than {rows, columns}; HD_E_UNSUPPORTED: a vector that is no floats. */
 int load_check(const struct loader *l, const char *name, const struct hd_tensor *t,
                const size_t want[2]);
+/* HD_E_UNSUPPORTED: no floats, as norms and biases must be. */
+int load_check_floats(const struct loader *l, const char *name, const struct hd_tensor *t);
+/* Rows [row, row + what the slot wants) of a tensor that has been read, as the slot's own. */
+void load_take_rows(struct loader *l, const struct hd_tensor *t, size_t row, enum hd_slot_id id,
+                    uint32_t layer);
 /* Into the model's digest. */
 void load_hash(struct loader *l, const char *name, const struct hd_tensor *t);
 
@@ -34,6 +39,10 @@ int load_f8(struct loader *l, const char *name, struct hd_tensor *t);
 /* HD_E_UNSUPPORTED: a tensor of FP8 that somebody reads as it lies in the file. */
 int load_check_f8(const struct loader *l, const char *name, const struct hd_tensor *t,
                   enum hd_slot_id slot);
+
+/* load_heads.c: a vector of each head, one behind the other: a matrix of them in one tensor, or, if
+ * the name has a '*', a tensor of each. */
+int load_heads(struct loader *l, const char *name, const struct hd_tensor_name *n, uint32_t layer);
 
 /* load_experts.c: a tensor of one expert (its name has a '*') or of all of a layer. */
 int load_experts(struct loader *l, const char *name, const struct hd_tensor_name *n,

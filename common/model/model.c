@@ -100,6 +100,9 @@ void hd_model_close(struct hd_model *m)
     hd_gguf_close(m->gguf);
     free(m->layers);
     free(m->expert_data);
+    for (size_t i = 0; i < m->n_splits; i++)
+        free(m->splits[i]);
+    free(m->splits);
     free(m->rope_freq);
     free(m->folder);
     free(m);

@@ -66,7 +66,7 @@ struct hd_block {
     float logit_cap;        /* ... then capped likewise */
     float embedding_scale;  /* a row of the embedding is multiplied by it */
     float residual_scale;   /* what a half adds to the residual is multiplied by it */
-    enum hd_norm_kind norm; /* of the residual */
+    enum hd_norm_kind norm; /* of the residual, and of heads of q and k */
     uint32_t parallel; /* 1: both halves of a layer read the residual before it: the FFN half the
                         * attention half's very input, if it has no norm of its own */
     struct hd_clamp clamp; /* of HD_ACTIVATION_CLAMPED */
@@ -113,6 +113,10 @@ struct hd_layer {
     /* [heads * head_dim][1]: the rows of all heads are normalised together, before RoPE. */
     struct hd_tensor q_whole_norm, k_whole_norm;
     struct hd_tensor attn_norm_bias, ffn_norm_bias; /* [1][dim] */
+    /* [heads * head_dim][1]: of each head, whose weights are its own. A model has these, or q_norm
+     * and k_norm, or none. */
+    struct hd_tensor q_each_norm, k_each_norm;
+    struct hd_tensor q_norm_bias, k_norm_bias; /* [head_dim][1]: with q_norm and k_norm */
 };
 
 /* ---- Activations: how a row of a half-step's input travels, is logged and is multiplied. */
@@ -166,7 +170,9 @@ struct hd_model {
     struct hd_gguf *gguf;            /* the container, for the tokenizer; NULL for a folder */
     char *folder;                    /* the folder, for tokenizer.json; NULL for a GGUF file */
     void *impl;                      /* mappings of a folder's files */
-    struct hd_warnings warnings;     /* about the file; whoever opens it logs them */
+    struct hd_split **splits;        /* [n_splits] vectors of which a folder has a tensor a head */
+    size_t n_splits;
+    struct hd_warnings warnings; /* about the file; whoever opens it logs them */
 };
 
 /* Every tensor's shape is checked against the hyper-parameters, head_dim must be a multiple of 4,

@@ -18,6 +18,7 @@ struct hd_hyper {
     double norm_eps;
     bool tied_output;
     bool attention_bias, mlp_bias; /* folders: whether there are */
+    bool qk_norms;                 /* folders: heads of q and k are normalised */
     bool parallel;                 /* both halves of a layer read the same residual, ... */
     bool two_norms;                /* ... by a norm each, in families that may have one or two */
     unsigned activation;           /* 1 + enum hd_activation; 0: as the family has it */
@@ -72,6 +73,7 @@ struct hd_source {
     bool meta_names;                    /* Meta's instead of Hugging Face's */
     const struct hd_prefixes *prefixes; /* with them: what they begin with */
     bool attention_bias, mlp_bias;      /* with them: whether such biases are to be there */
+    bool qk_norms;                      /* with them: heads of q and k are normalised */
     bool two_norms;                     /* parallel halves have a norm each */
     bool f8_scaled;                     /* weights of FP8 must have scales */
     size_t f8_rows, f8_cols;            /* where these are of rectangles: how large */

@@ -13,7 +13,7 @@
 #include "common/model/arch.h"
 
 #define HD_PIECE_ALIGN    64 /* of a cut in a piece's bytes: no f32 lies across a boundary */
-#define HD_PIECE_MAX_CUTS 10 /* a head: q, k, v, o, biases, norms of q and k, sinks */
+#define HD_PIECE_MAX_CUTS 16 /* all slots of heads: an outline may name any of them */
 
 /* The layer of a vocab block is 0. */
 struct hd_piece_at {

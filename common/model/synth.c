@@ -79,7 +79,9 @@ static const struct making {
     [HD_SLOT_FFN_NORM_BIAS] = {KIND_BIAS, 0}, [HD_SLOT_OUTPUT_NORM_BIAS] = {KIND_BIAS, 0},
     [HD_SLOT_ROUTER] = {KIND_ROUTER, 2},      [HD_SLOT_ROUTER_BIAS] = {KIND_BIAS, 0},
     [HD_SLOT_EXPERT_BIAS] = {KIND_BIAS, 0},   [HD_SLOT_SINKS] = {KIND_BIAS, 0},
-    [HD_SLOT_OUTPUT_BIAS] = {KIND_BIAS, 0},
+    [HD_SLOT_OUTPUT_BIAS] = {KIND_BIAS, 0},   [HD_SLOT_Q_EACH_NORM] = {KIND_NORM, 0},
+    [HD_SLOT_K_EACH_NORM] = {KIND_NORM, 0},   [HD_SLOT_Q_NORM_BIAS] = {KIND_BIAS, 0},
+    [HD_SLOT_K_NORM_BIAS] = {KIND_BIAS, 0},
 };
 
 struct plan {
@@ -115,6 +117,10 @@ static bool visit_tensor(struct plan *p, const char *name, const struct hd_tenso
         t.cols *= t.rows;
         t.rows = 0;
     }
+    if (slot->by_head) {
+        t.rows = t.cols / p->sizes.head_dim;
+        t.cols = p->sizes.head_dim;
+    }
     if (p->s->n_experts && slot->of_expert && hd_slot_is_vector(n->slot))
         t.rows = p->s->n_experts;
     else if (p->s->n_experts && slot->of_expert)
@@ -129,6 +135,8 @@ static bool is_made(const struct hd_synth_shape *s, const struct hd_tensor_name 
     case HD_WANTED_ATTENTION_BIAS:
     case HD_WANTED_MLP_BIAS:
         return s->biases;
+    case HD_WANTED_QK_NORMS:
+        return s->qk_norms;
     case HD_WANTED_EITHER:
         return !t->fused;
     case HD_WANTED_TWO_NORMS:
@@ -189,7 +197,8 @@ static enum hd_dtype type_of(const struct plan *p, const struct item *t)
 {
     enum hd_dtype type = p->o->type;
 
-    if (t->rows == 0 || t->how.kind == KIND_ROUTER || t->how.kind == KIND_BIAS)
+    if (t->rows == 0 || t->how.kind == KIND_ROUTER || t->how.kind == KIND_BIAS ||
+        t->how.kind == KIND_NORM)
         return HD_F32;
     if (hd_dtype_block(type) == 1)
         return type;

@@ -20,6 +20,7 @@ struct hd_synth_shape {
     uint32_t rope_dim;          /* 0: head_dim */
     uint32_t n_experts, n_used; /* ffn_dim is that of each */
     bool biases;                /* those that a model of the family may have */
+    bool qk_norms;              /* likewise: norms of heads of q and k */
     struct hd_synth_key keys[6];
 };
 

@@ -95,9 +95,9 @@ enum hd_damage {
  * Most types have a smaller limit of their own, whatever the connection allows: */
 #define HD_FRAME_GREETING_BODY 4096 /* Hello, Welcome, Reject, Error: names and one sentence */
 #define HD_FRAME_SMALL_BODY    256  /* heartbeats, sequences, StatsRequest: a few integers */
-/* ModelOutline: 8 bytes for each of twice HD_MAX_DIM / 2 frequencies, 40 for each of HD_MAX_LAYERS
+/* ModelOutline: 8 bytes for each of twice HD_MAX_DIM / 2 frequencies, 48 for each of HD_MAX_LAYERS
  * layers, and a greeting's worth of the rest. */
-#define HD_FRAME_OUTLINE_BODY (2u * 8 * 32768 + 40u * 512 + HD_FRAME_GREETING_BODY)
+#define HD_FRAME_OUTLINE_BODY (2u * 8 * 32768 + 48u * 512 + HD_FRAME_GREETING_BODY)
 /* Records: one request as it came, of 4 MiB, its prompts' ids (a byte of text is at most one, of at
  * most 5 bytes) and its answer's. */
 #define HD_FRAME_RECORDS_BODY (32u << 20)

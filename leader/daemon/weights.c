@@ -55,7 +55,7 @@ static void fill_outline(Hydac__V1__ModelOutline *m, const struct hd_outline *o)
     m->slots = o->slots;
 }
 
-_Static_assert(HD_SLOTS + 6 <= 40, "HD_FRAME_OUTLINE_BODY has room for 40 bytes a layer");
+_Static_assert(HD_SLOTS + 6 <= 48, "HD_FRAME_OUTLINE_BODY has room for 48 bytes a layer");
 
 static int send_outline(struct hd_peer *p)
 {

@@ -7,6 +7,7 @@
  * weights. */
 #include "leader/engine/engine_impl.h"
 
+#include "common/math/layer_norm.h"
 #include "common/math/product.h"
 
 #include <math.h>
@@ -29,22 +30,6 @@ struct hd_whole_norms {
     size_t width;
 };
 
-/* The mean off, divided by the deviation: two passes in ascending order, in double. */
-static void layer_norm(const float *x, const float *weight, const float *bias, float eps,
-                       float *out, size_t n)
-{
-    double sum = 0, squares = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += (double)x[i];
-    double mean = sum / (double)n;
-    for (size_t i = 0; i < n; i++)
-        squares += ((double)x[i] - mean) * ((double)x[i] - mean);
-    double scale = 1 / sqrt(squares / (double)n + (double)eps);
-    for (size_t i = 0; i < n; i++)
-        out[i] = (float)(((double)x[i] - mean) * scale * (double)weight[i] +
-                         (bias ? (double)bias[i] : 0));
-}
-
 /* out = norm(x), by weights [dim] and a bias; x as it is without weights. */
 static void norm_row(const struct hd_engine *e, const float *x, const float *weight,
                      const float *bias, float *out)
@@ -53,7 +38,7 @@ static void norm_row(const struct hd_engine *e, const float *x, const float *wei
     if (!weight)
         memcpy(out, x, m->dim * sizeof *out);
     else if (e->o.model->block.norm == HD_NORM_LAYER)
-        layer_norm(x, weight, bias, m->norm_eps, out, m->dim);
+        hd_layer_norm(x, weight, bias, m->norm_eps, out, m->dim);
     else
         hd_rms_norm(e->o.kernels, x, weight, m->norm_eps, out, m->dim);
 }

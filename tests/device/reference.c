@@ -6,6 +6,7 @@
 #include "tests/device/reference_impl.h"
 
 #include "common/math/activate.h"
+#include "common/math/layer_norm.h"
 #include "common/math/q8.h"
 #include "common/net/conn.h"
 #include "common/util/memory.h"
@@ -174,19 +175,30 @@ static void add_vector(const struct half *h, const struct piece *p, enum hd_slot
 
 /* ---- The attention half ----*/
 
-/* Each head of y is normalised, if the model does so. */
-static void normalise(struct half *h, const struct piece *p, enum hd_slot_id slot, float *y,
-                      size_t heads)
+/* Each head of y is normalised by weights and maybe a bias, if the model does so: those of all
+ * heads, or of each its own. */
+static void normalise(struct half *h, const struct piece *p, const enum hd_slot_id slots[2],
+                      float *y, size_t heads)
 {
-    const struct hd_cut *c = cut_of(p, slot);
+    const struct hd_cut *c = cut_of(p, slots[0]), *b = cut_of(p, slots[1]);
     size_t hd = h->shape->head_dim;
-    float *w = room(h, hd * sizeof *w);
-    for (size_t i = 0; c && w && i < hd; i++)
-        w[i] = value(h, c, i);
-    for (size_t r = 0; c && w && r < heads; r++)
-        hd_rms_norm(portable(), y + r * hd, w, h->shape->norm_eps, y + r * hd, hd);
+    float *w = room(h, 2 * hd * sizeof *w), *bias = w + hd;
+    for (size_t r = 0; c && w && r < heads; r++, y += hd) {
+        for (size_t i = 0; i < hd; i++) {
+            w[i] = value(h, c, c->n_rows == hd ? i : r * hd + i);
+            bias[i] = b ? value(h, b, i) : 0;
+        }
+        if (h->d->o.model->block.norm == HD_NORM_LAYER)
+            hd_layer_norm(y, w, bias, h->shape->norm_eps, y, hd);
+        else
+            hd_rms_norm(portable(), y, w, h->shape->norm_eps, y, hd);
+    }
     free(w);
 }
+static const enum hd_slot_id q_norm[] = {HD_SLOT_Q_NORM, HD_SLOT_Q_NORM_BIAS},
+                             q_each[] = {HD_SLOT_Q_EACH_NORM, HD_SLOTS},
+                             k_norm[] = {HD_SLOT_K_NORM, HD_SLOT_K_NORM_BIAS},
+                             k_each[] = {HD_SLOT_K_EACH_NORM, HD_SLOTS};
 
 /* This head's part of the norm of all heads, whose scale the row has. */
 static void normalise_part(const struct half *h, const struct piece *p, enum hd_slot_id slot,
@@ -239,7 +251,8 @@ static void store(struct half *h, const struct piece *p, const void *x, struct p
     add_vector(h, p, HD_SLOT_K_BIAS, k);
     add_vector(h, p, HD_SLOT_V_BIAS, v);
     normalise_part(h, p, HD_SLOT_K_WHOLE_NORM, to.tail.k_scale, k);
-    normalise(h, p, HD_SLOT_K_NORM, k, 1);
+    normalise(h, p, k_norm, k, 1);
+    normalise(h, p, k_each, k, 1);
     rotate(h, to.at, to.position, &to.tail, k);
     hd_kv_store(portable(), type, k, lane->k + (to.position - lane->first) * row, hd);
     hd_kv_store(portable(), type, v, lane->v + (to.position - lane->first) * row, hd);
@@ -301,7 +314,8 @@ static void attention_row(struct half *h, const struct piece *p, size_t i, struc
         struct hd_row_tail tail = tail_of(h, rows->x, i);
         add_vector(h, p, HD_SLOT_Q_BIAS, q);
         normalise_part(h, p, HD_SLOT_Q_WHOLE_NORM, tail.q_scale, q);
-        normalise(h, p, HD_SLOT_Q_NORM, q, n_rep);
+        normalise(h, p, q_norm, q, n_rep);
+        normalise(h, p, q_each, q, n_rep);
         for (size_t r = 0; r < n_rep; r++)
             rotate(h, at, rows->positions[i], &tail, q + r * hd);
         attend(h, p, (struct place){h->task->from.kv, at, rows->positions[i], tail}, q);

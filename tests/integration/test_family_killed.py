@@ -30,6 +30,7 @@ SHAPES = [
     "tiny-head24",
     "tiny-olmo2",
     "tiny-stablelm",
+    "tiny-stablelm-12b",
     "tiny-cohere2",
     "tiny-mistral3",  # attention grows in the prompt, and again in the answer
     "tiny-long",  # in the answer it becomes so long that all begins again

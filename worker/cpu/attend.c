@@ -13,7 +13,9 @@ static void finish_query(const struct attention_job *j, size_t slot, size_t row)
     const struct hd_head_weights *w = weights_of(j->work, slot);
     float *q = plane_row(c, c->q, slot, row, query_width(c)); /* [n_rep][head_dim] */
     struct hd_row_tail tail = hd_model_tail(c->model, input_of(j, row), c->row_bytes);
-    hd_finish_heads(c, &(struct hd_finish){&w->q_bias, &w->q_norm, &w->q_whole_norm, tail.q_scale},
+    hd_finish_heads(c,
+                    &(struct hd_finish){&w->q_bias, &w->q_norm, &w->q_norm_bias, &w->q_each_norm,
+                                        &w->q_whole_norm, tail.q_scale},
                     q, c->n_rep);
     for (size_t r = 0; r < c->n_rep; r++)
         hd_rotate(c, j->layer, j->rows->positions[row], &tail, q + r * c->model->shape.head_dim);

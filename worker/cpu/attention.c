@@ -4,6 +4,8 @@
  * Rows whose K/V is there already (a retry) keep it: the same row would come out. */
 #include "worker/cpu/attention_impl.h"
 
+#include "common/math/layer_norm.h"
+
 #include <string.h>
 
 /* Which rows of one head are to be stored: [rows]. */
@@ -65,6 +67,20 @@ static void project_item(void *arg, size_t index, unsigned thread)
 
 /* ---- K/V ----*/
 
+static void normalise_heads(const struct hd_compute *c, const struct hd_finish *f, float *v,
+                            size_t heads)
+{
+    const struct hd_model_shape *m = &c->model->shape;
+    size_t hd = m->head_dim, stride = f->each->data ? hd : 0;
+    const float *weight = hd_vector_of(f->each->data ? f->each : f->norm);
+    const float *bias = f->norm_bias->data ? hd_vector_of(f->norm_bias) : NULL;
+    for (size_t h = 0; h < heads; h++, v += hd, weight += stride)
+        if (c->model->block.norm == HD_NORM_LAYER)
+            hd_layer_norm(v, weight, bias, m->norm_eps, v, hd);
+        else
+            hd_rms_norm(c->kernels, v, weight, m->norm_eps, v, hd);
+}
+
 void hd_finish_heads(const struct hd_compute *c, const struct hd_finish *f, float *v, size_t heads)
 {
     const struct hd_model_shape *m = &c->model->shape;
@@ -73,8 +89,8 @@ void hd_finish_heads(const struct hd_compute *c, const struct hd_finish *f, floa
         hd_add_vector(v, hd_vector_of(f->bias), n);
     for (size_t i = 0; i < n && f->whole->data; i++)
         v[i] = v[i] * f->scale * hd_vector_of(f->whole)[i];
-    for (size_t h = 0; h < heads && f->norm->data; h++, v += m->head_dim)
-        hd_rms_norm(c->kernels, v, hd_vector_of(f->norm), m->norm_eps, v, m->head_dim);
+    if (f->norm->data || f->each->data)
+        normalise_heads(c, f, v, heads);
 }
 
 void hd_rotate(const struct hd_compute *c, uint32_t layer, uint32_t position,
@@ -100,9 +116,11 @@ static void store_row(struct hd_compute *c, struct kv_row to, float *k, float *v
     static const struct hd_weights none;
     struct hd_row_tail tail = hd_model_tail(c->model, to.x, c->row_bytes);
     const struct hd_head_weights *w = to.w;
-    hd_finish_heads(c, &(struct hd_finish){&w->k_bias, &w->k_norm, &w->k_whole_norm, tail.k_scale},
+    hd_finish_heads(c,
+                    &(struct hd_finish){&w->k_bias, &w->k_norm, &w->k_norm_bias, &w->k_each_norm,
+                                        &w->k_whole_norm, tail.k_scale},
                     k, 1);
-    hd_finish_heads(c, &(struct hd_finish){&w->v_bias, &none, &none, 0}, v, 1);
+    hd_finish_heads(c, &(struct hd_finish){&w->v_bias, &none, &none, &none, &none, 0}, v, 1);
     hd_rotate(c, to.at.layer, to.position, &tail, k);
     hd_kv_store(c->kernels, c->kv_type, k, hd_cpu_kv_k(to.kv, to.at, to.position), hd);
     hd_kv_store(c->kernels, c->kv_type, v, hd_cpu_kv_v(to.kv, to.at, to.position), hd);

@@ -45,10 +45,10 @@ static inline struct hd_kv_at lane_of(const struct attention_job *j, size_t slot
 }
 
 /* What comes between the products and RoPE: v [heads][head_dim] += its part of the bias, then each
- * head is normalised, or its part of all heads by the scale that the leader has found. All may be
- * empty. */
+ * head is normalised, by weights of all or its own, or its part of all heads by the scale that the
+ * leader has found. All may be empty. */
 struct hd_finish {
-    const struct hd_weights *bias, *norm, *whole;
+    const struct hd_weights *bias, *norm, *norm_bias, *each, *whole;
     float scale; /* whole */
 };
 void hd_finish_heads(const struct hd_compute *c, const struct hd_finish *f, float *v, size_t heads);

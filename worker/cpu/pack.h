@@ -16,6 +16,8 @@ struct hd_head_weights {
     struct hd_weights q_norm, k_norm;             /* [head_dim] */
     struct hd_weights sinks;                      /* [n_rep] */
     struct hd_weights q_whole_norm, k_whole_norm; /* this head's part of a norm of all of them */
+    struct hd_weights q_each_norm, k_each_norm;   /* [heads * head_dim]: of each its own */
+    struct hd_weights q_norm_bias, k_norm_bias;   /* [head_dim] */
 };
 
 /* One FFN block in one layer; width = ffn_width, or less for the last block. */

@@ -84,3 +84,15 @@ Test(piece, columns_across_blocks)
     check_all(small_gguf(&(struct twist){.quantized = true}));
     check_all(small_folder(&(struct twist){.own_output = true}));
 }
+
+/* A leader's outline may say that a model has any of them. */
+Test(piece, has_room_for_all_slots_of_a_kind_of_unit)
+{
+    for (int kind = 0; kind < HD_UNIT_KINDS; kind++) {
+        unsigned n = 0;
+        for (enum hd_slot_id s = 0; s < HD_SLOTS; s++)
+            n += hd_slot_is_units(s) && (int)hd_slots[s].unit == kind;
+        cr_assert_leq(n, HD_PIECE_MAX_CUTS, "%u of a %s", n,
+                      hd_unit_kind_name((enum hd_unit_kind)kind));
+    }
+}

@@ -35,18 +35,21 @@ static void add(const struct hd_tensor *t, double *v, size_t n)
     }
 }
 
-/* Normalises every head vector of v [n], if there are weights. */
+/* Normalises every head vector of v [n], if there are weights: of all, or of each its own. */
 static void normalise(const struct hd_model *m, const struct hd_tensor *t, double *v, size_t n)
 {
     size_t hd = m->shape.head_dim;
-    for (double *h = v; h < v + n && t->data; h += hd) {
-        double sum = 0;
+    for (size_t at = 0; at < n && t->data; at += hd) {
+        double *h = v + at, mean = 0, sum = 0;
+        for (size_t i = 0; i < hd && m->block.norm == HD_NORM_LAYER; i++)
+            mean += h[i] / (double)hd;
         for (size_t i = 0; i < hd; i++)
-            sum += h[i] * h[i];
+            sum += (h[i] - mean) * (h[i] - mean);
         for (size_t i = 0; i < hd; i++) {
             float w;
-            hd_dequant(t, i, 0, 1, &w);
-            h[i] *= (double)(w + m->block.norm_offset) / sqrt(sum / (double)hd + m->shape.norm_eps);
+            hd_dequant(t, t->rows == hd ? i : at + i, 0, 1, &w);
+            h[i] = (h[i] - mean) * (double)(w + m->block.norm_offset) /
+                   sqrt(sum / (double)hd + m->shape.norm_eps);
         }
     }
 }
@@ -105,12 +108,13 @@ static void attend(const struct heads *a, const double *q, const double *k, cons
 }
 
 /* q, k or v of one row, as attention takes it. */
-static void project(const struct hd_model *m, const struct hd_tensor *const t[3], const double *in,
+static void project(const struct hd_model *m, const struct hd_tensor *const t[4], const double *in,
                     double *out)
 {
     multiply(t[0], in, out);
     add(t[1], out, t[0]->rows);
     normalise(m, t[2], out, t[0]->rows);
+    normalise(m, t[3], out, t[0]->rows);
 }
 
 void reference_attention(const struct hd_model *m, uint32_t layer, const float *x, size_t n,
@@ -125,11 +129,14 @@ void reference_attention(const struct hd_model *m, uint32_t layer, const float *
     struct heads a = {m, layer, n, kv_width};
     for (size_t p = 0; p < n; p++) {
         double *in = widen(x + p * s->dim, s->dim);
-        project(m, (const struct hd_tensor *[3]){&l->wk, &l->k_bias, &l->k_norm}, in,
-                k + p * kv_width);
-        project(m, (const struct hd_tensor *[3]){&l->wv, &l->v_bias, &none}, in, v + p * kv_width);
+        project(m, (const struct hd_tensor *[4]){&l->wk, &l->k_bias, &l->k_norm, &l->k_each_norm},
+                in, k + p * kv_width);
+        project(m, (const struct hd_tensor *[4]){&l->wv, &l->v_bias, &none, &none}, in,
+                v + p * kv_width);
         if (p == n - 1)
-            project(m, (const struct hd_tensor *[3]){&l->wq, &l->q_bias, &l->q_norm}, in, q);
+            project(m,
+                    (const struct hd_tensor *[4]){&l->wq, &l->q_bias, &l->q_norm, &l->q_each_norm},
+                    in, q);
         rotate(m, layer, k + p * kv_width, kv_width, p);
         free(in);
     }
