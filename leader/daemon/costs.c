@@ -17,6 +17,8 @@ static void add_matrix(struct hd_unit_cost *c, const struct hd_model *m, enum hd
     c->bytes += (double)hd_weights_bytes(t, &all) * (experts ? m->shape.n_experts : 1);
 }
 
+/* Layers with a window keep all rows: others may share a prefix that ends anywhere, and audits and
+ * cuts go back. */
 double hd_leader_kv_position_bytes(const struct hd_leader *l)
 {
     const struct hd_model_shape *m = &l->model->shape;

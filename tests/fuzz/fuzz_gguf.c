@@ -1,7 +1,23 @@
-/* fuzz_gguf.c - a GGUF file: the container, the model in it, its tokenizer. */
+/* fuzz_gguf.c - a GGUF file: the container, the model in it, what of it units take, its tokenizer.
+ */
 #include "common/model/model.h"
+#include "common/model/piece.h"
 #include "common/text/tokenizer.h"
 #include "fuzz.h"
+
+static void copy_pieces(const struct hd_model *m)
+{
+    struct hd_units u;
+    hd_model_units(m, &u);
+    for (size_t i = 0; i < hd_piece_count(m, &u); i++) {
+        struct hd_cuts c = hd_piece_cuts(m, &u, hd_piece_nth(m, &u, i));
+        size_t bytes = hd_piece_bytes(&c);
+        uint8_t *out = malloc(bytes);
+        FUZZ_CHECK(out);
+        hd_piece_copy(&c, 0, bytes, out);
+        free(out);
+    }
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -14,6 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     const struct hd_model_shape *s = &m->shape;
     FUZZ_CHECK(s->n_layers <= HD_MAX_LAYERS && s->dim <= HD_MAX_DIM && s->vocab <= HD_MAX_VOCAB);
+    copy_pieces(m);
     if (hd_tokenizer_open(&t, m, NULL, &err) == 0)
         hd_tokenizer_free(t);
     hd_model_close(m);

@@ -4,6 +4,7 @@
     tests/fuzz/make_corpus.py      into tests/fuzz/corpus; files of other names stay as they are
 """
 
+import array
 import io
 import json
 import os
@@ -17,6 +18,7 @@ HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "integration"))
 sys.path.insert(0, str(HERE.parent / "fixtures/families"))
 
+import families  # noqa: E402
 import torch_file  # noqa: E402
 import wire  # noqa: E402 (found through the line above)
 
@@ -177,6 +179,24 @@ def records():
     put("records", "gap", parts[1] + parts[3])
 
 
+# Of the models of families.py; MXFP4 wants rows of 32.
+TINY = {
+    "num_hidden_layers": 1,
+    "hidden_size": 32,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+    "intermediate_size": 32,
+    "moe_intermediate_size": 32,
+    "ffn_hidden_size": 32,
+    "num_kv_heads": 1,
+    "vocab_size": 4,
+    "num_experts": 2,
+    "num_local_experts": 2,
+    "num_experts_per_tok": 1,
+}
+
+
 def gguf_value(kind, value):
     """4: u32, 6: f32, 7: truth, 8: string, 9: array of strings, or of u32"""
     if kind == 8:
@@ -250,6 +270,26 @@ def gguf():
     put("gguf", "pointer", "version https://git-lfs.github.com/spec/v1\n")
     put("gguf", "empty", struct.pack("<4sIQQ", b"GGUF", 3, 0, 0))
     put("gguf", "counts", struct.pack("<4sIQQ", b"GGUF", 3, 1 << 63, 1 << 63))
+
+
+def of_families():
+    """The smallest model of each family as GGUF, all zeros, and config.json of a larger one."""
+    families.values = lambda config, name, rows, cols, kind: array.array("f", bytes(4 * (rows or 1) * cols))
+    seen = set()
+    for config in families.CASES.values():
+        kind = config["model_type"]
+        norms = "-norms" if config.get("qk_layernorm") or config.get("use_qk_norm") else ""
+        form = "-new" if config.get("new_decoder_architecture") else ""
+        name = f"family-{kind}{norms}{form}"
+        fields = {k: v for k, v in config.items() if not k.startswith("_")}
+        if name not in seen:
+            put("model_config", name, json.dumps(fields))
+        seen.add(name)
+        if families.has_gguf(config) and name + ".gguf" not in seen:
+            seen.add(name + ".gguf")
+            families.write_gguf("/tmp/hydac-corpus", dict(config, **{k: v for k, v in TINY.items() if k in config}))
+            put("gguf", name, pathlib.Path("/tmp/hydac-corpus").read_bytes())
+            os.remove("/tmp/hydac-corpus")
 
 
 def safetensors():
@@ -416,6 +456,6 @@ def tls():
 
 
 if __name__ == "__main__":
-    containers = (gguf, safetensors, torch, model_configs)
+    containers = (gguf, of_families, safetensors, torch, model_configs)
     for make in (frames, messages, records, *containers, tokenizers, configs, requests, tls):
         make()

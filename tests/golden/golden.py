@@ -1,10 +1,12 @@
 """What the golden tests share: greedy tokens through HTTP, logits through logits_dump."""
 
 import array
+import math
 import os
 import subprocess
 import sys
 
+import client
 import cluster
 
 LOGITS_DUMP = os.path.join(cluster.BUILD, "tests/golden/logits_dump")
@@ -25,11 +27,17 @@ def logits(model, workers, how, ids, folder):
     return [values[i * vocab : (i + 1) * vocab] for i in range(len(ids))]
 
 
-def greedy(model, workers, kv_type, reference):
+def answer(model, workers, kv_type, reference, **more):
+    """The reply to the reference's prompt, with as many tokens as it has."""
     # The references multiply floats; what 8-bit activations change is measured on a real model.
     args = [f"--cache.kv_type={kv_type}", "--compute.activations=f32"]
+    body = client.body_of(reference["prompt"], len(reference["greedy"]), **more)
     with cluster.Up(model, workers=workers, leader_args=args) as c:
-        return c.client.complete(reference["prompt"], len(reference["greedy"])).tokens
+        return c.client.post("/v1/completions", body)
+
+
+def greedy(model, workers, kv_type, reference):
+    return answer(model, workers, kv_type, reference)["hydac"]["tokens"]
 
 
 def greedy_of(devices, model, reference):
@@ -40,6 +48,18 @@ def greedy_of(devices, model, reference):
     with cluster.Daemons(model, leader_args=args) as c:
         c.start_devices(devices)
         return c.client.complete(reference["prompt"], len(reference["greedy"])).tokens
+
+
+def check_logprobs(said, reference):
+    """Of the tokens of the prompt but the first, and of the first of the answer."""
+    want = reference["logprob_of_next"]
+    assert len(said) == len(want)
+    assert max(abs(a - b) for a, b in zip(said, want)) <= LOGIT_TOLERANCE
+
+
+def logprob(row, token):
+    most = max(row)
+    return row[token] - most - math.log(sum(math.exp(x - most) for x in row))
 
 
 DEVICES = [("reference",), ("cpu", "reference"), ("reference", "cpu", "reference"), ("cpu", "opencl")]

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from golden import check_logits, greedy, logits
+from golden import answer, check_logits, check_logprobs, logits, logprob
 
 FIXTURES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fixtures")
 sys.path.insert(0, os.path.join(FIXTURES, "families"))
@@ -34,6 +34,8 @@ def test_logits(name, form, tmp_path):
     assert [max(range(len(row)), key=row.__getitem__) for row in one] == r[
         "argmax_per_prompt_position"
     ]
+    tokens = r["prompt"][1:] + r["greedy"][:1]
+    check_logprobs([logprob(row, token) for row, token in zip(one, tokens)], r)
     assert all(rows == one for rows in others), "every bit, whoever owns what"
 
 
@@ -76,5 +78,9 @@ def test_fp8(name, tmp_path):
 
 @pytest.mark.parametrize("name", families.CASES)
 def test_greedy(name, tmp_path):
+    """Tokens, and what is said of those of the prompt."""
     r, model = reference(name), write(name, "folder", tmp_path)
-    assert greedy(model, 2, "f32", r) == r["greedy"]
+    reply = answer(model, 2, "f32", r, prompt_logprobs=0, logprobs=1)
+    assert reply["hydac"]["tokens"] == r["greedy"]
+    said = [e[str(t)]["logprob"] for t, e in zip(r["prompt"][1:], reply["choices"][0]["prompt_logprobs"][1:])]
+    check_logprobs(said + [reply["hydac"]["logprobs"][0]["logprob"]], r)
