@@ -3,6 +3,8 @@
 #define XXH_INLINE_ALL /* no library: tests/cross builds this for another machine */
 #include "common/math/self_test.h"
 
+#include "common/math/activate.h"
+#include "common/math/layer_norm.h"
 #include "common/math/q8.h"
 
 #include <pthread.h>
@@ -20,8 +22,10 @@
 #define N_REP          3
 #define POSITIONS      300 /* two segments; the last block is not full */
 
-static const enum hd_dtype types[] = {HD_F32,  HD_F16,  HD_BF16, HD_Q4_0, HD_Q4_1, HD_Q5_0,
-                                      HD_Q5_1, HD_Q8_0, HD_Q4_K, HD_Q5_K, HD_Q6_K};
+/* Of each form in which weights are packed at least one. */
+static const enum hd_dtype types[] = {HD_F32,  HD_F16,  HD_BF16,  HD_Q4_0,   HD_Q4_1,
+                                      HD_Q5_0, HD_Q5_1, HD_Q8_0,  HD_Q2_K,   HD_Q4_K,
+                                      HD_Q5_K, HD_Q6_K, HD_NVFP4, HD_IQ4_XS, HD_F8_E4M3};
 static const size_t row_counts[] = {1, 3, MOST_ROWS};
 #define COUNT(list) (sizeof(list) / sizeof(list)[0])
 
@@ -64,22 +68,35 @@ static void draw_floats(struct bench *b, float *x, size_t n, float size)
         x[i] = draw_float(b, size);
 }
 
-/* Quants of any bits, with scales of a sensible size where the type's blocks have them. */
+/* A block of any bits gets scales of a sensible size where its type has them. */
+static void draw_scales(struct bench *b, enum hd_dtype type, uint8_t *block)
+{
+    size_t bytes = hd_dtype_block_bytes(type);
+    size_t at = type == HD_Q6_K ? bytes - 2 : type == HD_Q2_K ? bytes - 4 : 0;
+    bool has_min =
+        type == HD_Q4_1 || type == HD_Q5_1 || type == HD_Q2_K || type == HD_Q4_K || type == HD_Q5_K;
+    float scale = draw_float(b, 0x1p-4f), minimum = draw_float(b, 0x1p-3f);
+    uint16_t d = hd_f32_to_f16(scale), m = hd_f32_to_f16(minimum);
+    if (type == HD_F8_E4M3) {
+        memcpy(block, &scale, sizeof scale);
+        for (size_t i = sizeof scale; i < bytes; i++)
+            block[i] ^= (block[i] & 0x7F) == 0x7F; /* no NaN */
+        return;
+    }
+    if (type != HD_NVFP4) /* whose scales are bytes, any of them */
+        memcpy(block + at, &d, sizeof d);
+    if (has_min)
+        memcpy(block + at + sizeof d, &m, sizeof m);
+}
+
 static void draw_quants(struct bench *b, enum hd_dtype type, size_t bytes)
 {
-    size_t block = hd_dtype_block_bytes(type), scale_at = type == HD_Q6_K ? block - 2 : 0;
-    bool has_min = type == HD_Q4_1 || type == HD_Q5_1 || type == HD_Q4_K || type == HD_Q5_K;
     for (size_t i = 0; i < bytes; i += sizeof(uint32_t)) {
         uint32_t bits = draw(b);
         memcpy(b->weights + i, &bits, sizeof bits);
     }
-    for (size_t at = 0; at < bytes; at += block) {
-        uint16_t d = hd_f32_to_f16(draw_float(b, 0x1p-4f));
-        uint16_t m = hd_f32_to_f16(draw_float(b, 0x1p-3f));
-        memcpy(b->weights + at + scale_at, &d, sizeof d);
-        if (has_min)
-            memcpy(b->weights + at + sizeof d, &m, sizeof m);
-    }
+    for (size_t at = 0; at < bytes; at += hd_dtype_block_bytes(type))
+        draw_scales(b, type, b->weights + at);
 }
 
 /* [OUTPUTS][INPUTS] of a type, packed. 0 or HD_E_NOMEM. */
@@ -159,6 +176,14 @@ static void test_rowwise(struct bench *b)
     add(b, b->y, n * sizeof *b->y);
     hd_gelu_mul(b->k, gate, up, b->y, n);
     add(b, b->y, n * sizeof *b->y);
+    hd_clamped_mul(b->k, gate, up, (struct hd_clamp){1.5f, 3}, b->y, n);
+    add(b, b->y, n * sizeof *b->y);
+    hd_gelu_erf_mul(gate, up, b->y, n);
+    add(b, b->y, n * sizeof *b->y);
+    hd_relu2_mul(gate, up, b->y, n);
+    add(b, b->y, n * sizeof *b->y);
+    hd_layer_norm(gate, up, up + 5, 0x1p-17f, b->y, n);
+    add(b, b->y, n * sizeof *b->y);
     memcpy(b->y, gate, n * sizeof *b->y);
     hd_soft_cap(b->k, b->y, 20.0f, n);
     add(b, b->y, n * sizeof *b->y);
@@ -198,6 +223,7 @@ static void test_attention(struct bench *b, enum hd_kv_type type)
 {
     size_t size = type == HD_KV_F16 ? sizeof(uint16_t) : sizeof(float);
     size_t block = HD_ATTN_BLOCK * HEAD_DIM * size, rows = 2;
+    static const float sinks[N_REP] = {-2, 0.5f, 3};
     const void *blocks[2 * BLOCKS];
     memset(b->kv, 0, sizeof b->kv);
     for (size_t i = 0; i < 2 * BLOCKS; i++)
@@ -228,6 +254,7 @@ static void test_attention(struct bench *b, enum hd_kv_type type)
     add(b, b->y, rows * N_REP * HEAD_DIM * sizeof *b->y);
     a.cap = 2.0f;
     a.window = 70;
+    a.sinks = sinks;
     hd_attention(b->k, &a);
     add(b, b->y, rows * N_REP * HEAD_DIM * sizeof *b->y);
 }
