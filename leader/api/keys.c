@@ -189,6 +189,17 @@ static int check_type(const struct hd_ask *ask, struct hd_refusal *r)
                      "The body must be JSON; send Content-Type: application/json with it.");
 }
 
+/* A body as it is; compressed ones are not opened. */
+static int check_coding(const struct hd_ask *ask, struct hd_refusal *r)
+{
+    const char *coding =
+        MHD_lookup_connection_value(ask->conn, MHD_HEADER_KIND, "Content-Encoding");
+    if (!coding || strcasecmp(coding, "identity") == 0)
+        return 0;
+    return hd_refuse(r, 415, NULL, "unsupported_content_encoding",
+                     "The body must not be compressed: send it without Content-Encoding.");
+}
+
 int hd_api_admit(const struct hd_api_keys *k, const struct hd_origins *o, const struct hd_ask *ask,
                  struct hd_refusal *r)
 {
@@ -197,5 +208,7 @@ int hd_api_admit(const struct hd_api_keys *k, const struct hd_origins *o, const 
     if (!hd_api_is_guarded(ask->url))
         return 0;
     int rc = check_asker(k, o, ask, r);
-    return rc == 0 && strcmp(ask->method, "POST") == 0 ? check_type(ask, r) : rc;
+    if (rc == 0 && strcmp(ask->method, "POST") == 0)
+        rc = check_type(ask, r);
+    return rc == 0 ? check_coding(ask, r) : rc;
 }

@@ -35,9 +35,14 @@ static json_t *show_json(const struct hd_api_backend *b)
     const char *template = b->tokenizer ? hd_chat_template(b->tokenizer) : NULL;
     bool tools = template && strstr(template, "tools");
     bool thinks = template && strstr(template, "<think>");
-    json_t *can = json_pack("[s]", "completion");
+    bool embeds = b->pooled && b->pooled->pooling != HD_POOLING_NONE;
+    json_t *can = json_array();
     char at[32];
     hd_ollama_time(b->created, at);
+    if (!embeds || !b->pooled->only)
+        json_array_append_new(can, json_string("completion"));
+    if (embeds)
+        json_array_append_new(can, json_string("embedding"));
     if (tools)
         json_array_append_new(can, json_string("tools"));
     if (thinks)

@@ -292,6 +292,19 @@ static void add_stranger(json_t *o, const char *path)
     hd_gguf_close(g);
 }
 
+/* Only of a model that says something of it. */
+static void add_embeddings(json_t *o, const struct hd_model *m, json_t *notes)
+{
+    const struct hd_pooled *p = &m->pooled;
+    if (p->why_not[0])
+        add_note(notes, "embeddings: ", p->why_not);
+    if (p->pooling != HD_POOLING_NONE)
+        json_object_set_new(o, "embeddings",
+                            json_pack("{s:s, s:b, s:I}", "pooling",
+                                      p->pooling == HD_POOLING_LAST ? "last" : "mean", "normalized",
+                                      p->normalise, "values", (json_int_t)m->shape.dim));
+}
+
 static void add_model(json_t *o, const struct hd_model *m, const struct hd_inspect *in)
 {
     json_t *notes = json_array();
@@ -306,6 +319,7 @@ static void add_model(json_t *o, const struct hd_model *m, const struct hd_inspe
     add_tensors(o, m);
     add_warnings(notes, &m->warnings);
     add_tokenizer(o, m, notes);
+    add_embeddings(o, m, notes);
     needs_of(m, &need);
     add_memory(o, m, &need, in->workers);
     if (in->status)

@@ -70,6 +70,17 @@ static void print_text(const json_t *o)
         printf("template   none that can be used: no chat\n");
 }
 
+static void print_embeddings(const json_t *o)
+{
+    const json_t *e = json_object_get(o, "embeddings");
+
+    if (e)
+        printf("embeddings %.0f values, %s%s\n", number(e, "values"),
+               strcmp(word(e, "pooling"), "last") == 0 ? "of the last token"
+                                                       : "the mean of all tokens",
+               is(e, "normalized") ? ", of length 1" : "");
+}
+
 static void print_memory(const json_t *o)
 {
     const json_t *m = json_object_get(o, "memory");
@@ -129,6 +140,7 @@ void hd_inspect_print(const json_t *o)
     print_shape(o);
     print_types(o);
     print_text(o);
+    print_embeddings(o);
     print_notes(o);
     print_memory(o);
     print_cluster(o);

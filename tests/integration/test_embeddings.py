@@ -7,6 +7,7 @@ import json
 import math
 import os
 import signal
+import subprocess
 import sys
 import threading
 
@@ -56,6 +57,11 @@ def embed(c, texts, **more):
     reply = c.client.post("/v1/embeddings", {"model": "m", "input": texts, **more})
     assert [d["index"] for d in reply["data"]] == list(range(len(reply["data"])))
     return [d["embedding"] for d in reply["data"]], reply["usage"]["prompt_tokens"]
+
+
+def inspect(model):
+    done = subprocess.run([cluster.HYDAC, "inspect", model], capture_output=True, text=True, check=True)
+    return done.stdout
 
 
 def logits_of(name, vector):
@@ -112,6 +118,7 @@ def test_whoever_computes_it(model, tmp_path):
     Gguf(model).u32("llama.pooling_type", 3).write(path)
     texts = [prompt(40 + 3 * i, i) for i in range(20)]
     texts.append(texts[-1] + prompt(9, 77))
+    assert "of the last token, of length 1" in inspect(path)
     with cluster.Up(path, workers=1) as c:
         want, _ = embed(c, texts)
         assert all(abs(math.fsum(x * x for x in v) - 1) < 1e-5 for v in want)
@@ -138,6 +145,7 @@ def test_who_does_not_say_so(model, tmp_path):
     Gguf(model).u32("llama.pooling_type", 2).write(path)
     dense = dict(NORMALIZE, type="sentence_transformers.models.Dense")
     folder = write(str(tmp_path / "m"), "qwen3", "lasttoken", [TRANSFORMER, POOLING, dense])
+    assert "embeddings: modules.json" in inspect(folder)
     for m, why in ((model, "pooled"), (path, "llama.pooling_type is 2"), (folder, "Dense")):
         with cluster.Up(m, workers=1) as c:
             status, _, body = c.client.request("POST", "/v1/embeddings", ask)

@@ -161,8 +161,8 @@ Test(embeddings, who_goes_is_not_computed_for)
     fixture_close(&f);
 }
 
-static void expect_refused(struct fixture *f, const char *path, const char *body, int status,
-                           const char *what)
+static void expect_said(struct fixture *f, const char *path, const char *body, int status,
+                        const char *what)
 {
     struct client c;
     exchange(f, &c, path, body);
@@ -176,20 +176,20 @@ Test(embeddings, refused)
     static const char path[] = "/v1/embeddings";
     struct fixture f;
     open_with(&f, &last);
-    expect_refused(&f, path, "{}", 400, "'input' is required");
-    expect_refused(&f, path, "{\"input\": \"\"}", 400, "empty text");
-    expect_refused(&f, path, "{\"input\": [\"a\", \"\"]}", 400, "empty text");
-    expect_refused(&f, path, "{\"input\": []}", 400, "input");
-    expect_refused(&f, path, "{\"input\": [\"a\", 1]}", 400, "input");
-    expect_refused(&f, path, "{\"input\": [512]}", 400, "'input[0]' must be a token id");
-    expect_refused(&f, path, "{\"input\": \"a\", \"dimensions\": 3}", 400, "is_matryoshka");
-    expect_refused(&f, path, "{\"input\": \"a\", \"dimensions\": 5}", 400, "from 1 to 4");
-    expect_refused(&f, path, "{\"input\": \"a\", \"encoding_format\": \"f\"}", 400, "base64");
-    expect_refused(&f, path, "{\"input\": \"a\", \"normalize\": false}", 400, "not done");
-    expect_refused(&f, path, "{\"input\": \"a\", \"model\": \"b\"}", 404, "does not exist");
-    expect_refused(&f, "/api/embeddings", "{\"prompt\": [1]}", 400, "must be a string");
+    expect_said(&f, path, "{}", 400, "'input' is required");
+    expect_said(&f, path, "{\"input\": \"\"}", 400, "empty text");
+    expect_said(&f, path, "{\"input\": [\"a\", \"\"]}", 400, "empty text");
+    expect_said(&f, path, "{\"input\": []}", 400, "input");
+    expect_said(&f, path, "{\"input\": [\"a\", 1]}", 400, "input");
+    expect_said(&f, path, "{\"input\": [512]}", 400, "'input[0]' must be a token id");
+    expect_said(&f, path, "{\"input\": \"a\", \"dimensions\": 3}", 400, "is_matryoshka");
+    expect_said(&f, path, "{\"input\": \"a\", \"dimensions\": 5}", 400, "from 1 to 4");
+    expect_said(&f, path, "{\"input\": \"a\", \"encoding_format\": \"f\"}", 400, "base64");
+    expect_said(&f, path, "{\"input\": \"a\", \"normalize\": false}", 400, "not done");
+    expect_said(&f, path, "{\"input\": \"a\", \"model\": \"b\"}", 404, "does not exist");
+    expect_said(&f, "/api/embeddings", "{\"prompt\": [1]}", 400, "must be a string");
     f.submit_rc = HD_E_LIMIT;
-    expect_refused(&f, path, "{\"input\": \"a\"}", 429, "says no");
+    expect_said(&f, path, "{\"input\": \"a\"}", 429, "says no");
     fixture_close(&f);
 }
 
@@ -201,13 +201,15 @@ Test(embeddings, models)
     struct hd_pooled one = {.pooling = HD_POOLING_LAST, .max_tokens = 2, .only = true};
     struct hd_pooled none = {.why_not = "a Dense"};
     open_with(&f, &one);
-    expect_refused(&f, "/v1/embeddings", "{\"input\": \"abc\"}", 400, "context_length_exceeded");
-    expect_refused(&f, "/v1/completions", "{\"prompt\": \"abc\"}", 400, "embeddings only");
+    expect_said(&f, "/v1/embeddings", "{\"input\": \"abc\"}", 400, "context_length_exceeded");
+    expect_said(&f, "/v1/completions", "{\"prompt\": \"abc\"}", 400, "embeddings only");
+    expect_said(&f, "/api/show", "{\"model\": \"toy\"}", 200, "[\"embedding\"]");
     fixture_close(&f);
     open_with(&f, &none);
-    expect_refused(&f, "/api/embed", "{\"input\": \"abc\"}", 400, "a Dense");
+    expect_said(&f, "/api/embed", "{\"input\": \"abc\"}", 400, "a Dense");
+    expect_said(&f, "/api/show", "{\"model\": \"toy\"}", 200, "[\"completion\"]");
     fixture_close(&f);
     open_with(&f, NULL);
-    expect_refused(&f, "/v1/embeddings", "{\"input\": \"abc\"}", 400, "says nothing");
+    expect_said(&f, "/v1/embeddings", "{\"input\": \"abc\"}", 400, "says nothing");
     fixture_close(&f);
 }

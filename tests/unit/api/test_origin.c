@@ -178,6 +178,8 @@ Test(origin, types)
         {"text/plain; application/json", 415},
         {"multipart/form-data; boundary=application/json", 415},
         {"", 415},
+        {"application/json\r\nContent-Encoding: identity", 202},
+        {"application/json\r\nContent-Encoding: gzip", 415},
     };
     struct fixture f;
     char headers[200];
