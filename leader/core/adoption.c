@@ -2,23 +2,27 @@
  *
  * Happy path: a Hello says that there is something -> the worker says what (HD_EV_SEQ_ADOPT for
  * each sequence that is of use, then HD_EV_KEPT) -> it is alive -> when all units are claimed the
- * first plan is the old one, and no weights are packed again. Failure modes: 1. some of them do not
- * come, within WAIT_US: their units are given out as after a loss; 2. two claim the same unit: the
- * first one has it; 3. the cluster serves already, or does
- * by the time that the worker has given the known answer: it forgets what it has (an assignment
- * with `clear`), since it has heard nothing of what became of the sequences. */
+ * first plan is the old one, no weights are packed again, and who held copies holds them. Failure
+ * modes: 1. some of them do not come, within WAIT_US: their units are given out as after a loss; 2.
+ * two claim the same unit: the first one has it; 3. the cluster serves already, or does by the time
+ * that the worker has given the known answer: it forgets what it has (an assignment with `clear`),
+ * since it has heard nothing of what became of the sequences. */
 #include "leader/core/core_impl.h"
 
 #define WAIT_US 500000 /* all have lost the same leader, at nearly the same time */
 
 int core_adoption_init(struct hd_core *c)
 {
-    return hd_plan_init(&c->adoption.claims, c->o.units);
+    return hd_plan_init(&c->adoption.claims, c->o.units) < 0 ||
+                   hd_holds_init(&c->adoption.held, c->o.units) < 0
+               ? HD_E_NOMEM
+               : 0;
 }
 
 void core_adoption_deinit(struct hd_core *c)
 {
     hd_plan_deinit(&c->adoption.claims);
+    hd_holds_deinit(&c->adoption.held);
 }
 
 static void give_up_claims(struct hd_core *c, unsigned slot)
@@ -27,6 +31,7 @@ static void give_up_claims(struct hd_core *c, unsigned slot)
         for (uint32_t i = 0; i < c->adoption.claims.count[k]; i++)
             if (c->adoption.claims.owner[k][i] == slot)
                 c->adoption.claims.owner[k][i] = HD_NOBODY;
+    hd_holds_drop(&c->adoption.held, core_bit(slot));
 }
 
 void core_adoption_joined(struct hd_core *c, unsigned slot, bool kept)
@@ -62,13 +67,19 @@ void core_adoption_tick(struct hd_core *c, uint64_t late_us)
 static bool claim(struct hd_core *c, unsigned slot, const struct hd_kept_info *kept)
 {
     struct hd_plan *p = &c->adoption.claims;
-    for (int k = 0; k < HD_UNIT_KINDS; k++)
+    for (int k = 0; k < HD_UNIT_KINDS; k++) {
         for (size_t i = 0; i < kept->n[k]; i++) {
             if (kept->units[k][i] >= p->count[k])
                 return false;
             uint8_t *owner = &p->owner[k][kept->units[k][i]];
             *owner = *owner == HD_NOBODY ? (uint8_t)slot : *owner;
         }
+        for (size_t i = 0; i < kept->n_held[k]; i++) {
+            if (kept->held[k][i] >= p->count[k])
+                return false;
+            c->adoption.held.mask[k][kept->held[k][i]] |= core_bit(slot);
+        }
+    }
     return true;
 }
 
@@ -134,6 +145,7 @@ void core_adopt_plan(const struct hd_core *c, struct hd_plan *out)
             if (owner != HD_NOBODY && alive & core_bit(owner))
                 out->owner[k][i] = owner;
         }
+    hd_standby_claim(out, &c->adoption.held, alive, core_usable(c) & ~core_suspects(c));
 }
 
 void core_adoption_over(struct hd_core *c)
@@ -141,4 +153,5 @@ void core_adoption_over(struct hd_core *c)
     c->adoption.sequences = 0;
     c->adoption.since_us = 0;
     hd_plan_clear(&c->adoption.claims);
+    hd_holds_clear(&c->adoption.held);
 }

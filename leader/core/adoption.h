@@ -1,5 +1,6 @@
 /* adoption.h - what workers have kept of a cluster whose leader is gone, or whose leader they had
- * lost: units that they own, rows of sequences. As long as nobody is served it is taken over. */
+ * lost: units that they own or hold, rows of sequences. As long as nobody is served it is taken
+ * over. */
 #ifndef HD_CORE_ADOPTION_H
 #define HD_CORE_ADOPTION_H
 
@@ -12,6 +13,7 @@ struct adoption {
     uint64_t since_us;     /* the first of them joined, moved on by our own lateness; 0: nobody is
                             * waited for */
     struct hd_plan claims; /* who owned what; whoever said so first */
+    struct hd_holds held;  /* ... and who held what besides */
     uint64_t covers[HD_MAX_WORKERS]; /* sequences that the log has all of, by what was said */
 };
 
@@ -33,7 +35,7 @@ uint64_t core_adopted_covers(const struct hd_core *c, unsigned slot);
 /* Others of the same cluster are probably on their way. */
 bool core_adoption_waits(const struct hd_core *c);
 bool core_adopts(const struct hd_core *c); /* somebody who is alive owned something */
-/* Puts the owners that are alive into a plan. */
+/* Puts the owners that are alive into a plan, and for units of others who holds them. */
 void core_adopt_plan(const struct hd_core *c, struct hd_plan *out);
 /* An epoch has begun: what was said is used, or of no use any more. */
 void core_adoption_over(struct hd_core *c);

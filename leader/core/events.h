@@ -72,6 +72,8 @@ struct hd_adopt_info {
 struct hd_kept_info {
     const uint32_t *units[HD_UNIT_KINDS]; /* that it owned */
     size_t n[HD_UNIT_KINDS];
+    const uint32_t *held[HD_UNIT_KINDS]; /* that it held besides */
+    size_t n_held[HD_UNIT_KINDS];
     uint64_t covers; /* sequences that its log has all of */
 };
 struct hd_ack_info {

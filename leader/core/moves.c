@@ -294,6 +294,16 @@ void core_moves_planned(struct hd_core *c, uint64_t workers)
     c->moves.planned = workers;
 }
 
+/* What was held before this leader is, but by who is not there, or owns it now. */
+void core_moves_kept(struct hd_core *c, const struct hd_holds *kept)
+{
+    struct moves *m = &c->moves;
+    hd_holds_copy(&m->hold, kept);
+    hd_holds_drop(&m->hold, ~core_alive(c));
+    hd_holds_disown(&m->hold, hd_core_plan(c));
+    hd_holds_copy(&m->held, &m->hold);
+}
+
 void core_moves_epoch(struct hd_core *c)
 {
     core_move_forget(c);

@@ -43,6 +43,7 @@ void core_moves_lost(struct hd_core *c, unsigned slot);
 void core_moves_tick(struct hd_core *c, uint64_t late_us);
 /* The plan is another one, with these workers in mind. */
 void core_moves_planned(struct hd_core *c, uint64_t workers);
+void core_moves_kept(struct hd_core *c, const struct hd_holds *kept);
 /* An epoch begins: nobody holds what he owns. Or nothing is served any more: nobody holds any. */
 void core_moves_epoch(struct hd_core *c);
 void core_moves_clear(struct hd_core *c);

@@ -12,23 +12,6 @@ static bool may_adopt(const struct hd_leader *l)
     return hd_core_state(l->core) == HD_CLUSTER_WAITING && l->wire == HD_WIRE_EXACT;
 }
 
-/* NULL, or what is wrong. */
-static const char *check(const struct hd_leader *l, const struct hd_kept_rows *k, size_t bytes)
-{
-    if (k->sequence >= hd_leader_sequences(l) || k->parent >= hd_leader_sequences(l))
-        return "SequenceTokens of a sequence that cannot be";
-    if (bytes % sizeof *k->tokens || k->n_tokens == 0 || k->shared % HD_LOG_CHUNK ||
-        (k->shared > 0 && k->parent == k->sequence))
-        return "SequenceTokens that are none";
-    if (k->shared > l->context || k->n_tokens > l->context - k->shared ||
-        k->positions > k->shared + k->n_tokens)
-        return "SequenceTokens of more positions than a sequence has";
-    for (uint32_t i = 0; i < k->n_tokens; i++)
-        if (k->tokens[i] < 0 || (uint32_t)k->tokens[i] >= l->model->shape.vocab)
-            return "SequenceTokens with a token that the model has not";
-    return NULL;
-}
-
 static void take_sequence(struct hd_peer *p, const struct hd_kept_rows *k, uint32_t logged)
 {
     struct hd_leader *l = p->leader;
@@ -63,7 +46,9 @@ void hd_peer_seq_tokens(struct hd_peer *p, const struct hd_frame *f)
         .tokens = (const int32_t *)f->payload, /* 64 bytes aligned */
         .n_tokens = f->payload_len / (uint32_t)sizeof(int32_t),
     };
-    const char *wrong = check(p->leader, &k, f->payload_len);
+    const char *wrong = f->payload_len % sizeof *k.tokens
+                            ? "SequenceTokens that are none"
+                            : hd_engine_kept_wrong(p->leader->engine, &k);
     if (wrong)
         hd_peer_broke_rules(p, wrong);
     else
@@ -75,21 +60,26 @@ out:
 
 void hd_peer_kept(struct hd_peer *p, const struct hd_frame *f)
 {
+    static const Hydac__V1__Units none = HYDAC__V1__UNITS__INIT;
     Hydac__V1__Kept *m = hydac__v1__kept__unpack(NULL, f->body_len, f->body);
     if (!m || !p->kept || !m->own) {
         hd_peer_broke_rules(p, m ? "Kept out of place" : "Kept cannot be read");
         goto out;
     }
+    const Hydac__V1__Units *own = m->own, *hold = m->hold ? m->hold : &none;
     struct hd_event ev = {
         .type = HD_EV_KEPT,
         .slot = (unsigned)p->slot,
-        .kept = {.units = {m->own->heads, m->own->ffn_blocks, m->own->vocab_blocks},
-                 .n = {m->own->n_heads, m->own->n_ffn_blocks, m->own->n_vocab_blocks},
+        .kept = {.units = {own->heads, own->ffn_blocks, own->vocab_blocks},
+                 .n = {own->n_heads, own->n_ffn_blocks, own->n_vocab_blocks},
+                 .held = {hold->heads, hold->ffn_blocks, hold->vocab_blocks},
+                 .n_held = {hold->n_heads, hold->n_ffn_blocks, hold->n_vocab_blocks},
                  .covers = p->kept_covers},
     };
     p->kept = false;
-    hd_info(p->leader->o.log, "kept_units", "slot=%d heads=%zu ffn_blocks=%zu vocab_blocks=%zu",
-            p->slot, m->own->n_heads, m->own->n_ffn_blocks, m->own->n_vocab_blocks);
+    hd_info(p->leader->o.log, "kept_units",
+            "slot=%d heads=%zu ffn_blocks=%zu vocab_blocks=%zu held_heads=%zu", p->slot,
+            own->n_heads, own->n_ffn_blocks, own->n_vocab_blocks, hold->n_heads);
     hd_leader_event(p->leader, &ev);
 out:
     if (m)

@@ -136,6 +136,22 @@ uint64_t hd_engine_scope(const struct hd_engine *e, uint32_t sequence)
     return e->prefixes.of[sequence].scope;
 }
 
+const char *hd_engine_kept_wrong(const struct hd_engine *e, const struct hd_kept_rows *k)
+{
+    uint32_t most = e->o.context;
+    if (k->sequence >= e->o.sequences || k->parent >= e->o.sequences)
+        return "SequenceTokens of a sequence that cannot be";
+    if (k->n_tokens == 0 || k->shared % HD_PREFIX_BLOCK ||
+        (k->shared > 0 && k->parent == k->sequence))
+        return "SequenceTokens that are none";
+    if (k->shared > most || k->n_tokens > most - k->shared || k->positions > end_of(k))
+        return "SequenceTokens of more positions than a sequence has";
+    for (uint32_t i = 0; i < k->n_tokens; i++)
+        if (k->tokens[i] < 0 || (uint32_t)k->tokens[i] >= e->o.model->shape.vocab)
+            return "SequenceTokens with a token that the model has not";
+    return NULL;
+}
+
 bool hd_engine_adopt(struct hd_engine *e, const struct hd_kept_rows *k)
 {
     const struct hd_branch *b = &e->prefixes.of[k->sequence];

@@ -160,7 +160,9 @@ uint64_t hd_engine_replay(struct hd_engine *e, uint64_t mask);
 /* Close these of the sequences that are kept and that no request needs, with what has begun with
  * their rows; and before that, let nobody begin with them. */
 void hd_engine_forget(struct hd_engine *e, uint64_t sequences);
-/* A worker has these rows; below options.sequences, and tokens that there are. Only while nobody is
+/* NULL, or what cannot be of what a worker says that it has. */
+const char *hd_engine_kept_wrong(const struct hd_engine *e, const struct hd_kept_rows *k);
+/* A worker has these rows, with which nothing is wrong. Only while nobody is
  * served: they become a kept sequence, or are known to be what this leader has sent. False: they
  * are of no use, the worker is to drop them. */
 bool hd_engine_adopt(struct hd_engine *e, const struct hd_kept_rows *k);

@@ -1,4 +1,5 @@
-/* fuzz_to_leader.c - what workers send, through the leader's core and its sums of logits.
+/* fuzz_to_leader.c - what workers send, through the leader's core, its sums of logits and what its
+ * engine makes of kept rows.
  *
  * The input is a list of messages: a byte for the kind and the worker, two for the length, the
  * message. Two workers have joined, a sequence is alive and two groups' half-steps are in hand; or,
@@ -6,15 +7,20 @@
 #include "fuzz.h"
 #include "hydac.pb-c.h"
 #include "leader/core/core.h"
-#include "leader/engine/logits.h"
+#include "leader/engine/engine_impl.h"
 
 #include <string.h>
 
-#define DIGEST 77
+#define DIGEST    77
+#define VOCAB     100
+#define CONTEXT   400
+#define SEQUENCES 5
 
 struct cluster {
     struct hd_core *core;
     struct hd_actions actions;
+    struct hd_model model;   /* nothing but its vocabulary */
+    struct hd_engine engine; /* of which only kept rows are used (adopt.c, cache.c) */
     uint64_t now_us;
 };
 
@@ -41,6 +47,34 @@ static void join(struct cluster *c, const char *name, uint64_t conn)
     step(c, &hello);
 }
 
+static void op_adopt(void *cluster, const struct hd_kept_rows *k)
+{
+    struct hd_event ev = {.type = HD_EV_SEQ_ADOPT,
+                          .adopt = {.sequence = k->sequence,
+                                    .base = k->positions,
+                                    .parent = k->parent,
+                                    .shared = k->shared}};
+    step(cluster, &ev);
+}
+
+static void op_close(void *cluster, uint32_t sequence)
+{
+    struct hd_event ev = {.type = HD_EV_SEQ_CLOSE, .sequence = sequence};
+    step(cluster, &ev);
+}
+
+static void start_engine(struct cluster *c)
+{
+    c->model.shape.vocab = VOCAB;
+    c->engine.o = (struct hd_engine_options){
+        .model = &c->model,
+        .sequences = SEQUENCES,
+        .context = CONTEXT,
+        .ops = {.arg = c, .sequence_adopt = op_adopt, .sequence_close = op_close},
+    };
+    c->engine.limit.cached = UINT64_MAX;
+}
+
 static void start(struct cluster *c, bool empty)
 {
     struct hd_core_options o = {
@@ -55,6 +89,7 @@ static void start(struct cluster *c, bool empty)
     };
     static const struct hd_seq_rows rows = {.sequence = 0, .rows = 1};
     *c = (struct cluster){.now_us = 1000000};
+    start_engine(c);
     FUZZ_CHECK(hd_core_new(&c->core, &o, NULL) == 0);
     if (empty)
         return;
@@ -156,14 +191,38 @@ static void take_result(struct cluster *c, unsigned slot, const Hydac__V1__StepR
 static void take_kept(struct cluster *c, unsigned slot, const Hydac__V1__Kept *m)
 {
     static const Hydac__V1__Units none = HYDAC__V1__UNITS__INIT;
-    const Hydac__V1__Units *own = m->own ? m->own : &none;
+    const Hydac__V1__Units *own = m->own ? m->own : &none, *hold = m->hold ? m->hold : &none;
     struct hd_event ev = {
         .type = HD_EV_KEPT,
         .slot = slot,
         .kept = {.units = {own->heads, own->ffn_blocks, own->vocab_blocks},
-                 .n = {own->n_heads, own->n_ffn_blocks, own->n_vocab_blocks}},
+                 .n = {own->n_heads, own->n_ffn_blocks, own->n_vocab_blocks},
+                 .held = {hold->heads, hold->ffn_blocks, hold->vocab_blocks},
+                 .n_held = {hold->n_heads, hold->n_ffn_blocks, hold->n_vocab_blocks}},
     };
     step(c, &ev);
+}
+
+/* `logged` and `scope` stand in for the payload, too: how many tokens, and of which text. */
+static void take_tokens(struct cluster *c, const Hydac__V1__SequenceTokens *m)
+{
+    int32_t tokens[CONTEXT + 8];
+    struct hd_kept_rows k = {.sequence = m->sequence,
+                             .parent = m->parent,
+                             .shared = m->shared,
+                             .positions = m->positions,
+                             .scope = m->scope >> 32,
+                             .tokens = tokens,
+                             .n_tokens = m->logged % (CONTEXT + 8)};
+    uint32_t other_from = (uint32_t)(m->scope & 0xffff);
+    for (uint32_t i = 0; i < k.n_tokens; i++) /* each text like the others up to some token */
+        tokens[i] = (int32_t)((k.shared + i < other_from ? i + k.shared : i * 3) % VOCAB);
+    if (hd_engine_kept_wrong(&c->engine, &k) || hd_core_state(c->core) != HD_CLUSTER_WAITING)
+        return;
+    bool used = hd_engine_adopt(&c->engine, &k);
+    FUZZ_CHECK(hd_prefixes_check(&c->engine.prefixes) == NULL);
+    uint32_t n;
+    FUZZ_CHECK(!used || (hd_engine_tokens(&c->engine, k.sequence, &n) && n <= CONTEXT));
 }
 
 static void take_ack(struct cluster *c, unsigned slot, const Hydac__V1__HeartbeatAck *m)
@@ -177,7 +236,7 @@ static const ProtobufCMessageDescriptor *const messages[] = {
     &hydac__v1__hello__descriptor,     &hydac__v1__heartbeat_ack__descriptor,
     &hydac__v1__kv_result__descriptor, &hydac__v1__step_result__descriptor,
     &hydac__v1__stats__descriptor,     &hydac__v1__error__descriptor,
-    &hydac__v1__kept__descriptor,
+    &hydac__v1__kept__descriptor,      &hydac__v1__sequence_tokens__descriptor,
 };
 #define KINDS (sizeof messages / sizeof *messages)
 
@@ -203,6 +262,8 @@ static void take(struct cluster *c, uint8_t what, const uint8_t *data, size_t si
         take_result(c, slot, (const Hydac__V1__StepResult *)m);
     else if (known && what % KINDS == 6)
         take_kept(c, slot, (const Hydac__V1__Kept *)m);
+    else if (m && what % KINDS == 7)
+        take_tokens(c, (const Hydac__V1__SequenceTokens *)m);
     if (m)
         protobuf_c_message_free_unpacked(m, NULL);
 }
@@ -221,6 +282,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         data += 3 + n;
         size -= 3 + n;
     }
+    hd_cache_free(&c.engine);
     hd_core_free(c.core);
     hd_actions_deinit(&c.actions);
     return 0;

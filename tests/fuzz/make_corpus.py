@@ -77,6 +77,20 @@ KEPT = [
     message(1, packed(1, [0, 1]) + packed(2, [0, 2]) + packed(3, [1])),
     message(1, packed(1, [2, 3]) + packed(2, [1, 3]) + packed(3, [0])),
 ]
+TO_LEADER = 8  # kinds of messages
+
+
+def sequence_tokens(sequence, positions=200, shared=0, other_from=300, tokens=201):
+    """A child's parent is number 0."""
+    numbers = number(1, sequence) + number(3, shared) + number(5, positions) + number(6, tokens)
+    return numbers + varint(4 << 3 | 1) + struct.pack("<Q", other_from)
+
+
+# The second worker is a step behind with one, has a child of it, and other tokens in another.
+TOLD = [
+    [sequence_tokens(0), sequence_tokens(1), sequence_tokens(2, 250, 128, tokens=123)],
+    [sequence_tokens(0, 180), sequence_tokens(2, 240, 128, tokens=113), sequence_tokens(1, other_from=100)],
+]
 WELCOME = b"".join(number(f, v) for f, v in ((2, 1), (3, 50), (4, 1), (5, 16), (6, 512), (7, 8)))
 OUTLINE = (
     number(1, 77)
@@ -143,10 +157,11 @@ def messages():
             ("stats", number(1, 1)),
             ("error", number(1, 7) + text(2, "why")),
             ("kept", KEPT[0]),
+            ("tokens", sequence_tokens(0)),
         )
     ):
         one = b"".join(
-            bytes([kind + 7 * slot]) + struct.pack("<H", len(body)) + body for slot in (0, 1)
+            bytes([kind + TO_LEADER * slot]) + struct.pack("<H", len(body)) + body for slot in (0, 1)
         )
         put("to_leader", name, one)
         all_of_them += one
@@ -155,7 +170,9 @@ def messages():
     for slot, own in enumerate(KEPT):
         hello = text(1, f"w{slot}") + HELLO[len(text(1, "w3")) :] + number(13, 1)
         kept += bytes([0]) + struct.pack("<H", len(hello)) + hello
-        kept += bytes([6 + 7 * slot]) + struct.pack("<H", len(own)) + own
+        for told in TOLD[slot]:
+            kept += bytes([7]) + struct.pack("<H", len(told)) + told
+        kept += bytes([6 + TO_LEADER * slot]) + struct.pack("<H", len(own)) + own
     put("to_leader", "adopted", kept)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import struct
 import subprocess
 
 import pytest
@@ -125,17 +126,87 @@ def test_name_of_a_live_worker(served):
     assert c.state_of("w1") == "online"
 
 
-def join(c, peer, name):
-    """Up to the known answer, which it gives: what comes next is an assignment."""
-    peer.send(wire.hello(name, c.status()["model"]["digest"]))
+def greet(c, peer, name, more=b""):
+    peer.send(wire.hello(name, c.status()["model"]["digest"], more))
     kind, _ = peer.frame()
     assert kind == wire.WELCOME
+
+
+def join(c, peer, name):
+    """Up to the known answer, which it gives: what comes next is an assignment."""
+    greet(c, peer, name)
+    kind = wire.WELCOME
     while kind != wire.SELF_TEST:
         kind, body = peer.frame()
     seed = wire.numbers(body)[1]
     program = os.path.join(BUILD, "tests/integration/self_test")
     digest = int(subprocess.check_output([program, str(seed)]))
     peer.send(frame(wire.SELF_TEST_RESULT, wire.number(1, seed) + wire.number(2, digest)))
+
+
+def has_tokens(payload, sequence=0, parent=0, shared=0, positions=1):
+    numbers = (sequence, parent, shared, positions)
+    body = b"".join(wire.number(field, n) for field, n in zip((1, 2, 3, 5), numbers))
+    return frame(wire.SEQUENCE_TOKENS, body, payload)
+
+
+def ids(*tokens):
+    return struct.pack(f"<{len(tokens)}i", *tokens)
+
+
+HAS_KEPT = wire.number(13, 1)
+# Of a Hello that says that something was kept, or not: what follows it, and what the leader says of it.
+KEPT_NONSENSE = {
+    "tokens unasked": (b"", has_tokens(ids(1)), "SequenceTokens without a Hello that says so"),
+    "kept unasked": (b"", frame(wire.KEPT, b"\x0a\x00"), "Kept out of place"),
+    "no message": (HAS_KEPT, frame(wire.SEQUENCE_TOKENS, b"\xff" * 40, ids(1)), "SequenceTokens cannot be read"),
+    "noise as kept": (HAS_KEPT, frame(wire.KEPT, b"\xff" * 40), "Kept cannot be read"),
+    "nothing kept": (HAS_KEPT, frame(wire.KEPT), "Kept out of place"),
+    "half a token": (HAS_KEPT, has_tokens(b"\x01\x00\x00"), "SequenceTokens that are none"),
+    "no tokens": (HAS_KEPT, has_tokens(b""), "SequenceTokens that are none"),
+    "half a block": (HAS_KEPT, has_tokens(ids(1), 1, 0, 63, 64), "SequenceTokens that are none"),
+    "its own parent": (HAS_KEPT, has_tokens(ids(1), 1, 1, 64, 65), "SequenceTokens that are none"),
+    "sequence 64": (HAS_KEPT, has_tokens(ids(1), 64), "SequenceTokens of a sequence that cannot be"),
+    "parent 64": (HAS_KEPT, has_tokens(ids(1), 0, 64, 64, 65), "SequenceTokens of a sequence that cannot be"),
+    "more rows than tokens": (HAS_KEPT, has_tokens(ids(1), positions=2), "SequenceTokens of more positions"),
+    "all numbers": (HAS_KEPT, has_tokens(ids(1), 1, 0, 0xFFFFFFC0, 0xFFFFFFC1), "SequenceTokens of more positions"),
+    "no such token": (HAS_KEPT, has_tokens(ids(1, 1 << 30), positions=2), "a token that the model has not"),
+    "negative token": (HAS_KEPT, has_tokens(ids(-1)), "a token that the model has not"),
+    "no such unit": (HAS_KEPT, frame(wire.KEPT, b"\x0a\x06\x0a\x04\xff\xff\xff\x0f"), None),
+    "kept twice": (HAS_KEPT, 2 * frame(wire.KEPT, b"\x0a\x00"), "Kept out of place"),
+}
+
+
+def broken_rules(c):
+    return [line for line in c.leader.output().splitlines() if " worker_broke_rules " in line]
+
+
+@pytest.fixture(scope="module", params=["serving", "waiting"])
+def kept_asked(request, model, served):
+    """One that serves, and one whose workers have yet to come, which would take what they bring."""
+    if request.param == "serving":
+        yield served[0]
+        return
+    with Daemons(model, leader_args=["--cluster.min_workers=2"]) as c:
+        yield c
+
+
+@pytest.mark.parametrize("name", KEPT_NONSENSE)
+def test_nonsense_of_what_was_kept(kept_asked, name):
+    """Cut off, and said why in one line of the log; whoever serves serves on."""
+    c, (more, data, why) = kept_asked, KEPT_NONSENSE[name]
+    before = len(broken_rules(c))
+    with Peer(c.ports["cluster"]) as peer:
+        greet(c, peer, "liar", more)
+        peer.send(data)
+        peer.until_cut_off()
+    offline_with(c, "liar", "protocol", serving=0)
+    said = broken_rules(c)[before:]
+    assert len(said) == (1 if why else 0), said
+    assert not why or why in said[0]
+    assert alive(c.leader.pid)
+    if c.status()["cluster"]["state"] == "ready":
+        assert c.client.complete(PROMPT, 8).tokens
 
 
 def answer_heartbeats(peer, also=None):
@@ -148,13 +219,14 @@ def answer_heartbeats(peer, also=None):
             also(kind, body)
 
 
-def offline_with(c, name, cause):
+def offline_with(c, name, cause, serving=2):
     def found(status):
         events = [e for e in status["events"] if e["worker"] == name]
         return events and (events[-1]["state"], events[-1]["cause"]) == ("offline", cause)
 
     c.until_status(found, f"{name} is offline: {cause}")
-    c.until_serving(2)
+    if serving:
+        c.until_serving(serving)
 
 
 def test_worker_that_never_speaks_again(served):

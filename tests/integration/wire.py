@@ -15,6 +15,7 @@ DRAIN, DRAINED = 19, 20
 MODEL_REQUEST, MODEL_OUTLINE, WEIGHTS_REQUEST, WEIGHTS = range(21, 25)
 PIECE_DIGESTS, SELF_TEST, SELF_TEST_RESULT, AUDIT, AUDIT_RESULT, DAMAGE = range(25, 31)
 LEADER_STATE = 31
+SEQUENCE_TOKENS, KEPT = 35, 36
 REJECT_VERSION, REJECT_MODEL, REJECT_NAME = 1, 2, 3
 
 _xxhash = ctypes.CDLL("libxxhash.so.0")
@@ -74,10 +75,10 @@ def text(field, s):
     return varint(field << 3 | 2) + varint(len(s)) + s.encode()
 
 
-def hello(name, digest):
+def hello(name, digest, more=b""):
     """`digest`: as in the status, 16 hexadecimal digits."""
     fields = text(1, name) + number(2, int(digest, 16)) + text(3, "model") + text(4, "a test")
-    return frame(HELLO, fields + number(5, 1) + number(6, 1 << 30) + number(7, 1 << 30))
+    return frame(HELLO, fields + number(5, 1) + number(6, 1 << 30) + number(7, 1 << 30) + more)
 
 
 def fields(body):

@@ -81,6 +81,8 @@ void sim_adopt_tell(struct sim *s, unsigned worker)
         if (is_of_use(w, q))
             tell(s, worker, q, &told);
     memcpy(kept.units, w->owned, sizeof kept.units);
+    for (int k = 0; k < HD_UNIT_KINDS; k++)
+        kept.hold[k] = w->hold[k] & w->held[k] & ~w->owned[k];
     sim_worker_emit(s, worker, 1, &kept);
 }
 

@@ -360,7 +360,7 @@ static void list_digests(const struct sim_msg *m, struct hd_kv_digest *list, str
 void sim_leader_receive(struct sim *s, const struct sim_msg *m)
 {
     int slot = s->conn_slot[m->conn];
-    uint32_t heads[64], gaps[64], ready[64], kept[HD_UNIT_KINDS][64];
+    uint32_t heads[64], gaps[64], ready[64], kept[HD_UNIT_KINDS][64], held[HD_UNIT_KINDS][64];
     struct hd_kv_digest digests[SIM_SEQUENCES * SIM_HEADS];
     if (slot == -1 && m->type == MSG_HELLO)
         greeted(s, m);
@@ -402,6 +402,8 @@ void sim_leader_receive(struct sim *s, const struct sim_msg *m)
         for (int k = 0; k < HD_UNIT_KINDS; k++) {
             ev.kept.units[k] = kept[k];
             ev.kept.n[k] = list_bits(m->units[k], kept[k]);
+            ev.kept.held[k] = held[k];
+            ev.kept.n_held[k] = list_bits(m->hold[k], held[k]);
         }
         break;
     case MSG_RESULT:

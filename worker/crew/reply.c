@@ -132,27 +132,43 @@ int hd_reply_tokens(struct hd_reply *r, const struct hd_kept_sequence *k)
     return 0;
 }
 
+/* These lists; `loaded`: of them what is. */
+static Hydac__V1__Units *
+units_of(const struct hd_shard *s,
+         struct hd_unit_list (*list)(const struct hd_shard *s, enum hd_unit_kind kind), bool loaded)
+{
+    Hydac__V1__Units *m = malloc(sizeof *m);
+    if (!m)
+        return NULL;
+    hydac__v1__units__init(m);
+    uint32_t **to[HD_UNIT_KINDS] = {&m->heads, &m->ffn_blocks, &m->vocab_blocks};
+    size_t *n[HD_UNIT_KINDS] = {&m->n_heads, &m->n_ffn_blocks, &m->n_vocab_blocks};
+    for (int k = 0; k < HD_UNIT_KINDS; k++) {
+        struct hd_unit_list all = list(s, (enum hd_unit_kind)k);
+        *to[k] = all.n > 0 ? malloc(all.n * sizeof **to[k]) : NULL;
+        if (all.n > 0 && !*to[k]) {
+            hydac__v1__units__free_unpacked(m, NULL);
+            return NULL;
+        }
+        for (size_t i = 0; i < all.n; i++)
+            if (!loaded ||
+                hd_shard_has_whole(s, (struct hd_shard_unit){(enum hd_unit_kind)k, all.list[i]}))
+                (*to[k])[(*n[k])++] = all.list[i];
+    }
+    return m;
+}
+
 int hd_reply_kept(struct hd_reply *r, const struct hd_node *n)
 {
-    struct hd_unit_list heads = hd_shard_owned(n->shard, HD_UNIT_HEAD);
-    struct hd_unit_list ffn = hd_shard_owned(n->shard, HD_UNIT_FFN);
-    struct hd_unit_list vocab = hd_shard_owned(n->shard, HD_UNIT_VOCAB);
     Hydac__V1__Kept *m = malloc(sizeof *m);
     if (!m)
         return HD_E_NOMEM;
     hydac__v1__kept__init(m);
     r->type = HD_FRAME_KEPT;
     r->message = &m->base;
-    m->own = malloc(sizeof *m->own);
-    if (!m->own)
-        return HD_E_NOMEM;
-    hydac__v1__units__init(m->own);
-    int rc = copy_list(&m->own->heads, &m->own->n_heads, heads.list, heads.n);
-    if (rc == 0)
-        rc = copy_list(&m->own->ffn_blocks, &m->own->n_ffn_blocks, ffn.list, ffn.n);
-    if (rc == 0)
-        rc = copy_list(&m->own->vocab_blocks, &m->own->n_vocab_blocks, vocab.list, vocab.n);
-    return rc;
+    m->own = units_of(n->shard, hd_shard_owned, false);
+    m->hold = units_of(n->shard, hd_shard_held, true);
+    return m->own && m->hold ? 0 : HD_E_NOMEM;
 }
 
 int hd_reply_log_state(struct hd_reply *r, uint32_t sequence, bool complete)

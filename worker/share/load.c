@@ -29,6 +29,11 @@ bool hd_shard_has(const struct hd_shard *s, struct hd_shard_unit u, uint32_t lay
     return hd_shard_has_any(s, u) && piece_bytes(s, u, layer) > 0;
 }
 
+bool hd_shard_has_whole(const struct hd_shard *s, struct hd_shard_unit u)
+{
+    return s->loaded[u.kind][u.unit] == layers_of(s, u.kind);
+}
+
 void hd_shard_release_piece(struct hd_shard *s, struct hd_shard_unit u, uint32_t layer)
 {
     if (!hd_shard_has(s, u, layer))

@@ -64,6 +64,8 @@ bool hd_shard_owns(const struct hd_shard *s, struct hd_shard_unit u);
 bool hd_shard_holds(const struct hd_shard *s, struct hd_shard_unit u);
 /* Its weights in this layer are loaded. */
 bool hd_shard_has(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer);
+/* ... in all layers. */
+bool hd_shard_has_whole(const struct hd_shard *s, struct hd_shard_unit u);
 /* A unit with weights that is neither owned nor held; false: there is none. */
 bool hd_shard_surplus(const struct hd_shard *s, struct hd_shard_unit *u);
 void hd_shard_release(struct hd_shard *s, struct hd_shard_unit u);

@@ -28,6 +28,39 @@ Test(core_adoption, the_old_plan_goes_on)
     trace_deinit(&t);
 }
 
+/* Copies are there as well: who has them goes on holding them, and owns what nobody comes for. */
+Test(core_adoption, copies_go_on)
+{
+    struct trace t;
+    static const struct trace_line lines[] = {
+        {"hello w1 kept=7", "welcome w1; w1 online"},
+        {"kept w1 h0 f0 v0 +h2,3 +f2,3", ""},
+        {"hello w2 kept=7", "welcome w2; w2 online"},
+        {"kept w2 h1 f1 v1 +h0,3 +f0 +v0", ""},
+        {"tick 100", "beat w1; beat w2"},
+        {"ack w1", ""},
+        {"ack w2", ""},
+        {"tick 100", "beat w1; beat w2"},
+        {"ack w1", ""},
+        {"ack w2", ""},
+        {"tick 100", "beat w1; beat w2"},
+        {"ack w1", ""},
+        {"ack w2", ""},
+        {"tick 100", "beat w1; beat w2"},
+        {"ack w1", ""},
+        {"ack w2", ""},
+        {"tick 100", "beat w1; beat w2; assign w1 e8 h0,2 f0,2,3 v0 +h3; assign w2 e8 h1,3 f1 v1 "
+                     "+h0 +f0 +v0"},
+        {"kv w1 8 heads=0,2", ""},
+        {"kv w2 8 heads=1,3",
+         "ready; prepare w1 e8 r1; prepare w2 e8 r1"}, /* let go: none is wanted */
+        {NULL, NULL},
+    };
+    trace_start(&t, 0, NULL);
+    trace_play(&t, lines);
+    trace_deinit(&t);
+}
+
 /* What nobody claims is given out when it has been waited for; what two claim the first has. One is
  * enough, although a fresh plan would want two. */
 Test(core_adoption, one_does_not_come)
@@ -64,6 +97,8 @@ Test(core_adoption, nonsense)
         {"kept w1 h4", "cut w1; w1 offline protocol"},
         {"hello w2", "welcome w2; w2 online"},
         {"kept w2 h0", "cut w2; w2 offline protocol"},
+        {"hello w3 kept=0", "welcome w3; w3 online"},
+        {"kept w3 h0 +v2", "cut w3; w3 offline protocol"},
         {"hello w1", "welcome w1; w1 online"},
         {"hello w2", "welcome w2; w2 online; assign w1 e1 h0,1 f0,1 v0; assign w2 e1 h2,3 f2,3 v1"},
         {NULL, NULL},

@@ -189,11 +189,14 @@ static void parse_kept(struct hd_event *ev, struct trace_lists *l, char **rest)
             ev->kept.covers = strtoull(w + 7, NULL, 16);
             continue;
         }
+        bool held = w[0] == '+';
+        w += held;
         enum hd_unit_kind k = w[0] == 'h'   ? HD_UNIT_HEAD
                               : w[0] == 'f' ? HD_UNIT_FFN
                                             : HD_UNIT_VOCAB;
-        ev->kept.units[k] = l->kept[k];
-        ev->kept.n[k] = numbers(w + 1, l->kept[k]);
+        uint32_t *list = held ? l->held[k] : l->kept[k];
+        *(held ? &ev->kept.held[k] : &ev->kept.units[k]) = list;
+        *(held ? &ev->kept.n_held[k] : &ev->kept.n[k]) = numbers(w + 1, list);
     }
 }
 
