@@ -114,6 +114,44 @@ Test(runs, a_client_comes_back)
     fixture_close(&f);
 }
 
+/* In every reply, so that a client or a proxy finds its request in its own logs. */
+Test(runs, an_id_comes_back_with_every_reply)
+{
+    struct fixture f;
+    struct client c;
+    static const char noise[] = "X-Request-Id: a\x01z\r\n";
+    char longest[160], longer[160];
+    snprintf(longest, sizeof longest, "X-Request-Id: %0128d\r\n", 7);
+    snprintf(longer, sizeof longer, "X-Request-Id: %0129d\r\n", 7);
+    fixture_open(&f, NULL);
+    client_open(&f, &c);
+    ask(&c, COMPLETIONS, "X-Request-Id: mine\r\n", STREAM);
+    fake_end(fake_request(&f, 0), HD_FINISH_LENGTH);
+    client_until_eof(&f, &c);
+    cr_assert(strstr(c.in, "\r\nX-Request-Id: mine\r\n"), "a stream: %s", c.in);
+    client_close(&c);
+    const struct {
+        const char *path, *header;
+        bool echoed;
+    } cases[] = {{"/health", "X-Request-Id: mine\r\n", true},
+                 {"/nowhere", "X-Request-Id: mine\r\n", true},
+                 {"/health", "", false},
+                 {"/health", noise, false},
+                 {"/health", longest, true},
+                 {"/health", longer, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        client_open(&f, &c);
+        ask(&c, cases[i].path, cases[i].header, NULL);
+        client_until_eof(&f, &c);
+        cr_assert(client_status(&c) > 0, "%s", c.in);
+        const char *found = strstr(c.in, "X-Request-Id: ");
+        cr_assert_eq(found != NULL, cases[i].echoed, "case %zu: %s", i, c.in);
+        cr_assert(!found || strncmp(found, cases[i].header, strlen(cases[i].header)) == 0);
+        client_close(&c);
+    }
+    fixture_close(&f);
+}
+
 Test(runs, a_whole_answer_waits_for_its_client)
 {
     struct fixture f;
