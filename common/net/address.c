@@ -6,6 +6,7 @@
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define MAX_PORT 65535
 
@@ -238,6 +239,18 @@ void hd_resolve_cancel(struct hd_resolve *r)
 {
     /* One that a thread has begun already cannot be stopped: it ends by itself. */
     uv_cancel((uv_req_t *)&r->request);
+}
+
+#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+size_t hd_address_origin(const char *url, size_t len)
+{
+    size_t scheme = strncasecmp(url, "https://", 8) == 0  ? 8
+                    : strncasecmp(url, "http://", 7) == 0 ? 7
+                                                          : 0;
+    size_t host = scheme ? strspn(url + scheme, LETTERS "-._:[]") : 0;
+    size_t n = scheme + host, path = strspn(url + n, LETTERS "-._~%/");
+    return host > 0 && n + path == len && (path == 0 || url[n] == '/') ? n : 0;
 }
 
 unsigned hd_address_count(const char *list)

@@ -42,6 +42,10 @@ bool hd_address_is_loopback(const struct sockaddr *addr);
 /* The port of an IP address; 0 for what is none. */
 unsigned hd_address_port(const struct sockaddr *addr);
 
+/* Of "https://host:port/path", `len` bytes, how many stand before the path: what browsers call its
+ * origin. 0: it is no such address. */
+size_t hd_address_origin(const char *url, size_t len);
+
 /* ---- Lists: addresses with a comma between them. ----*/
 #define HD_ADDRESS_MAX 300 /* bytes of one, with its end */
 /* How many; an empty text has one, which is empty. */

@@ -24,6 +24,7 @@ struct hd_api_options {
     /* Words with a blank between them, NULL or "" = none, "*" = all; must outlive the API: names of
      * this leader besides loopback ones, and origins of web pages that may ask. */
     const char *allowed_hosts, *allowed_origins;
+    const char *leaders; /* likewise, of the cluster's other leaders; may change between events */
     unsigned max_connections; /* at once; 0 = 1024; descriptors may allow fewer */
     unsigned spare_files;     /* descriptors that are left to others */
     size_t max_body;          /* bytes of a request's body; 0 = 4 MiB */

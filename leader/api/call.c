@@ -294,7 +294,7 @@ static void add_headers(struct MHD_Response *r, const struct hd_call *c, const c
     }
     MHD_add_response_header(r, "Content-Type", type);
     if (c->more_headers)
-        c->more_headers(r);
+        c->more_headers(r, c);
     if (c->status == 429 || c->status == 503)
         MHD_add_response_header(r, "Retry-After", "1");
     if (c->location)

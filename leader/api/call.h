@@ -67,8 +67,9 @@ struct hd_call {
     unsigned status;   /* HTTP status of the reply in `out`; 0: none yet */
     const char *type;  /* ... and its Content-Type; NULL: JSON. Static */
     const char *allow; /* ... and, with 405, the methods that there are. Static */
-    void (*more_headers)(struct MHD_Response *r); /* ... which are added; NULL: none */
-    const char *id;                               /* what the log calls it; NULL: nothing */
+    /* ... which are added; NULL: none */
+    void (*more_headers)(struct MHD_Response *r, const struct hd_call *c);
+    const char *id;    /* what the log calls it; NULL: nothing */
     const char *idle;  /* what a stream says when it has said nothing for long; NULL: nothing */
     uint64_t spoke_us; /* when it has last said something */
     /* How a refusal is written. */

@@ -228,7 +228,7 @@ int hd_api_new(struct hd_api **out, const struct hd_api_options *o, struct hd_er
         return hd_fail(err, HD_E_NOMEM, "HTTP: out of memory");
     a->o = *o;
     set_defaults(&a->o);
-    a->origins = (struct hd_origins){o->allowed_hosts, o->allowed_origins};
+    a->origins = (struct hd_origins){o->allowed_hosts, o->allowed_origins, o->leaders};
     a->clients = (struct hd_clients){.listener = &a->listener, .request_ms = a->o.request_ms};
     const struct hd_api_key_files files = {o->api_key_file, o->admin_key_file, o->cert_file,
                                            o->cert_key_file};

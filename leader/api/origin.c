@@ -114,9 +114,20 @@ static const char *header(struct MHD_Connection *conn, const char *name)
     return MHD_lookup_connection_value(conn, MHD_HEADER_KIND, name);
 }
 
+static bool is_leader(const struct hd_origins *o, struct hd_str origin)
+{
+    size_t n;
+    for (const char *w = o->leaders; (w = hd_word_next(w, &n)); w += n) {
+        if (same(origin, w, hd_address_origin(w, n)))
+            return true;
+    }
+    return false;
+}
+
 static bool is_allowed_origin(const struct hd_origins *o, const char *origin)
 {
-    return listed(o->pages, (struct hd_str){origin, strlen(origin)});
+    struct hd_str word = {origin, strlen(origin)};
+    return listed(o->pages, word) || is_leader(o, word);
 }
 
 static bool is_our_origin(const struct hd_origins *o, struct MHD_Connection *conn,
@@ -167,10 +178,11 @@ bool hd_origin_is_local(struct MHD_Connection *conn)
 
 void hd_cors_add(const struct hd_origins *o, struct MHD_Connection *conn, struct MHD_Response *r)
 {
-    const char *list = o->pages, *origin = header(conn, "Origin");
-    if (!list || !list[0])
+    const char *origin = header(conn, "Origin");
+    size_t n;
+    if (!hd_word_next(o->pages, &n) && !hd_word_next(o->leaders, &n))
         return;
-    bool all = listed(list, (struct hd_str){"", 0});
+    bool all = listed(o->pages, (struct hd_str){"", 0});
     if (!all) /* a cache must not give one page's answer to another */
         MHD_add_response_header(r, "Vary", "Origin");
     if (!origin || !is_allowed_origin(o, origin))

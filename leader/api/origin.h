@@ -10,6 +10,7 @@
 /* Words with a blank between them, NULL or "" = none, "*" = all. */
 struct hd_origins {
     const char *hosts, *pages;
+    const char *leaders; /* addresses of this cluster's other leaders, whose page may ask here */
 };
 
 /* Host and Origin are this machine's, or listed. 0, or HD_E_RANGE with *r. */

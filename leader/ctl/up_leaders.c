@@ -63,7 +63,7 @@ void hd_up_kill_leaders(struct hd_up *u, int number)
 
 static int start(struct hd_up *u, struct up_leader *leader, struct hd_error *err)
 {
-    char http[32], state[PATH_MAX + 32], min[24];
+    char http[32], url[48], state[PATH_MAX + 32], min[24];
     struct hd_command_line l = {.n = 0};
     bool first = leader == u->leaders, several = u->n_leaders > 1;
     unsigned port = (unsigned)(u->o->port ? u->o->port + (uint64_t)(leader - u->leaders) : 0);
@@ -82,6 +82,9 @@ static int start(struct hd_up *u, struct up_leader *leader, struct hd_error *err
     else if (u->socket[0])
         hd_command_add_option(&l, "--cluster.socket", u->socket);
     hd_command_add_option(&l, "--http", leader->http[0] ? leader->http : http);
+    snprintf(url, sizeof url, "http://%s", leader->http[0] ? leader->http : http);
+    if (several && (port > 0 || leader->http[0])) /* for the page, and who asks the wrong one */
+        hd_command_add_option(&l, "--http.public_url", url);
     hd_command_add_option(&l, "--state", state);
     hd_command_add_option(&l, "--min-workers", leader->http[0] ? "1" : min);
     hd_command_add_option(&l, "--recovery", u->o->recovery);

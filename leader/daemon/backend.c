@@ -144,6 +144,7 @@ int hd_backend_open(struct hd_leader *l, const struct sockaddr *addr, struct hd_
         .admin_key_file = l->o.config->admin_key_file,
         .allowed_hosts = l->o.config->allowed_hosts,
         .allowed_origins = l->o.config->allowed_origins,
+        .leaders = l->role.urls,
         .max_connections = (unsigned)l->o.config->max_connections,
         .cert_file = l->o.config->http_cert,
         .cert_key_file = l->o.config->http_cert_key,

@@ -77,6 +77,11 @@ static int check_http(const struct hd_leader_config *c, struct hd_error *err)
     int rc = check_listen("http.listen", c->http_listen, &addr, err);
     if (rc < 0)
         return rc;
+    if (c->public_url[0] && hd_address_origin(c->public_url, strlen(c->public_url)) == 0)
+        return hd_fail(err, HD_E_CONFIG,
+                       "http.public_url: %s is no address of a web page; write http://HOST:PORT or "
+                       "https://HOST",
+                       c->public_url);
     if (!c->http_cert[0] != !c->http_cert_key[0])
         return hd_fail(err, HD_E_CONFIG,
                        "http.cert and http.cert_key go together; give both or neither");

@@ -59,9 +59,18 @@ static void lose(struct hd_other_leader *o)
 
 static void take_url(struct hd_other_leader *o, const char *url)
 {
-    if (strncmp(url, "http", 4) != 0 || strpbrk(url, " \r\n\t\"") || strlen(url) >= HD_LEADER_URL)
-        url = "";
-    snprintf(o->url, sizeof o->url, "%s", url);
+    struct hd_leader_role *r = &o->leader->role;
+    size_t n = strlen(url), at = 0;
+    if (hd_address_origin(url, n) == 0 || n >= HD_LEADER_URL)
+        n = 0;
+    while (n > 0 && url[n - 1] == '/')
+        n--;
+    snprintf(o->url, sizeof o->url, "%.*s", (int)n, url);
+    r->urls[0] = '\0';
+    for (unsigned i = 0; i < r->n; i++)
+        if (r->others[i].url[0])
+            at += (size_t)snprintf(r->urls + at, sizeof r->urls - at, "%s%s", at ? " " : "",
+                                   r->others[i].url);
 }
 
 static void on_frame(void *arg, struct hd_conn *conn, struct hd_frame *f)
@@ -381,10 +390,10 @@ json_t *hd_leaders_json(const struct hd_leader *l)
     for (unsigned i = 0; i < r->n; i++) {
         const struct hd_other_leader *o = &r->others[i];
         if (!o->self)
-            json_array_append_new(others,
-                                  json_pack("{s:s, s:b, s:b, s:I, s:i}", "address", o->address,
-                                            "there", is_there(o), "active", o->active, "term",
-                                            (json_int_t)o->term, "workers", (int)o->workers));
+            json_array_append_new(
+                others, json_pack("{s:s, s:s, s:b, s:b, s:I, s:i}", "address", o->address, "url",
+                                  o->url, "there", is_there(o), "active", o->active, "term",
+                                  (json_int_t)o->term, "workers", (int)o->workers));
     }
     return json_pack("{s:s, s:I, s:o}", "role", hd_leaders_role(l), "term", (json_int_t)r->term,
                      "others", others);

@@ -56,7 +56,8 @@ struct hd_leader_role {
     unsigned n; /* 0: there is one leader */
     uint64_t started_us;
     uint64_t wanted_us; /* a worker came, was refused, and nobody has served since; 0: none */
-    char standby[HD_ADDRESS_MAX + 128]; /* why no worker is taken; "" = they are */
+    char urls[HD_MAX_LEADERS * HD_LEADER_URL]; /* the others', a blank between them */
+    char standby[HD_ADDRESS_MAX + 128];        /* why no worker is taken; "" = they are */
 };
 
 /* Reads cluster.leaders. HD_E_CONFIG. */

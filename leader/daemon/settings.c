@@ -83,7 +83,7 @@ const struct hd_config_key hd_leader_settings[] = {
      .preset = "127.0.0.1:7400",
      .help = "where workers connect: host:port, [::1]:port or :port, by number; port 0 takes a "
              "free one"},
-    {"cluster", "leaders", STRING(leaders), .arg = "LIST", .preset = "",
+    {"cluster", "leaders", STRING(leaders), .flag = "--leaders", .arg = "LIST", .preset = "",
      .unset = "this is the only one",
      .help =
          "addresses of all leaders of this cluster, this one's too, with commas between them; the "
@@ -158,8 +158,10 @@ const struct hd_config_key hd_leader_settings[] = {
     {"http", "cert_key", STRING(http_cert_key), .arg = "FILE", .preset = "",
      .help = "its private key (PEM), a file that is its owner's alone"},
     {"http", "public_url", STRING(public_url), .arg = "URL", .preset = "",
-     .help = "where clients reach this leader, of several: http://a.lan:8080. A standby sends them "
-             "there (307) while this one serves; without it they get 503"},
+     .help =
+         "where clients reach this leader, of several: http://a.lan:8080. A standby sends them "
+         "there (307) while this one serves, and the page of another one goes on there; without "
+         "it they get 503"},
     {"http", "answer_keep_s", HD_CONFIG_UINT, AT(answer_keep_s), .min = 1, .max = 3600,
      .preset = "60",
      .help =
@@ -167,8 +169,12 @@ const struct hd_config_key hd_leader_settings[] = {
          "or that was begun by another leader, can be asked for so many seconds after its end"},
     HD_SETTING_STATE_DIR(AT(state_dir), SIZE(state_dir)),
     {"state", "journal", HD_CONFIG_BOOL, AT(journal), .preset = "false",
-     .help = "true: what running answers need to go on is written to a file in state.dir, too, and "
-             "a leader that was killed and started again goes on with them"},
+     .help =
+         "true: what running answers need to go on is written to a file in state.dir, too, and "
+         "a leader that was killed and started again goes on with them. Each entry has a checksum; "
+         "the file is synchronized once a second, and written anew when it has grown to 64 MiB, "
+         "and "
+         "to four times what lives"},
     HD_SETTING_LOG_LEVEL(AT(log_level), levels),
     {"heartbeat", "interval_ms", HD_CONFIG_UINT, AT(heartbeat_interval_ms), .min = 1, .max = 10000,
      .preset = "50", .help = "milliseconds between two heartbeats"},

@@ -108,14 +108,17 @@ function bodyText(body) {
   return `${JSON.stringify(body).slice(0, -1)}${seed}}`;
 }
 
-/* May the answer that this has broken off go on, with another leader or with this one once it is back? */
+/* May the answer that this has broken off go on, with another leader or with this one once it is back? One
+ * that has not begun is asked for once at each leader: the same question is the same answer. */
 function maySee(run, error) {
-  if (run.abort.signal.aborted || !run.id || Date.now() - run.heard > PATIENCE_MS) return false;
+  if (run.abort.signal.aborted) return false;
+  if (run.id ? Date.now() - run.heard > PATIENCE_MS : ++run.tries >= leaders.length) return false;
   return !(error instanceof Refused) || [502, 503, 504].includes(error.status);
 }
 
 /* The answer to its end: behind the last event that has come, if the leader is lost in the middle. Whoever
- * serves at this address then (behind a proxy another leader; the same one, started again) has the rest. */
+ * serves then has the rest: another leader, at its own address or at this one behind a proxy; or the same
+ * one, started again. */
 async function readAnswer(run, body) {
   const take = (name, data, id) => takeChunk(run, data, id), signal = run.abort.signal;
   for (let broken = null;;) {
@@ -145,6 +148,7 @@ async function answer() {
   const run = {
     message: add({role: "assistant", content: ""}),
     abort: new AbortController(),
+    tries: 0,
     extra: {}
   };
   running = run;

@@ -93,6 +93,7 @@ function takeStatus(s) {
   if (!cluster.before || s.at_ms - cluster.status.at_ms >= 500)
     cluster.before = cluster.status; /* rates need time between */
   cluster.status = s;
+  knowLeaders(s.leaders?.others);
   for (const w of s.workers) Object.assign(machine(w.name), w);
   const names = new Set(s.workers.map((w) => w.name));
   for (const name of cluster.machines.keys())

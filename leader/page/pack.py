@@ -33,11 +33,11 @@ def policy(style, script):
             "default-src 'none'",
             f"script-src {digest(script)}",
             f"style-src {digest(style)}",
-            "connect-src 'self'",
             "img-src data:",
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",
+            "connect-src 'self'",
         ]
     )
 

@@ -9,6 +9,7 @@ extern const size_t hd_page_len;
 /* Where "none" stands that becomes "need" when requests need a key, so that the page asks for it
  * before it is refused. */
 extern const size_t hd_page_key_at;
-extern const char hd_page_policy[]; /* Content-Security-Policy */
+extern const char hd_page_policy[]; /* Content-Security-Policy, to the end of which
+                                     * addresses may be added that the page may ask */
 
 #endif

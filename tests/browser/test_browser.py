@@ -91,6 +91,35 @@ def test_the_leader_dies_in_the_middle(browser):
 
 
 @needs_model
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_another_leader_goes_on(browser, how):
+    """At its own address: the page of the first goes on there, with the answer and the cluster's picture; what
+    is asked next is asked there."""
+    c = Leaders(SMOLLM2, 2, 2, own_urls=True)
+    try:
+        c.until_active("a", 2)
+        whole = undisturbed(c.clients["a"])
+        until(lambda: c.clients["a"].get("/hydac/status")["records"]["followers"] == 1, "b follows")
+        open_page(browser, c.clients["a"].url)
+        until(lambda: is_serving(browser), "the page shows a cluster that serves")
+        ask(browser, QUESTION)
+        until(lambda: len(text(browser, ".message.assistant .text")) > 60, "the answer has begun")
+        c.leaders["a"].signal(how)
+        until(lambda: finished(browser), "the answer is whole")
+        assert answer(browser) == whole
+        assert c.role("b") == "active"
+        until(lambda: is_serving(browser), "the page shows b's cluster")
+        click(browser, "#new-chat")
+        ask(browser, QUESTION)
+        until(lambda: finished(browser) and answer(browser), "another answer is whole")
+        assert answer(browser) == whole
+        console(browser)  # has the connections that were refused
+    finally:
+        print(c.logs())
+        c.close()
+
+
+@needs_model
 def test_stop_edit_regenerate(browser, served):
     open_page(browser, served.client.url, max_tokens="")
     until(lambda: is_serving(browser), "the page shows a cluster that serves")

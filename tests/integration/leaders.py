@@ -32,8 +32,9 @@ class Leaders:
     """Leaders a, b, c ... in order of preference, and workers that know them all; `net`: on which machines
     (chaos/links.py)."""
 
-    def __init__(self, model, leaders, workers, leader_args=(), net=None):
-        self.leader_args, self.net = leader_args, net or Here()
+    def __init__(self, model, leaders, workers, leader_args=(), net=None, worker_args=(), own_urls=False):
+        self.leader_args, self.worker_args, self.net = leader_args, worker_args, net or Here()
+        self.own_urls = own_urls  # they say where clients find them (http.public_url)
         self.model, self.folder = model, tempfile.mkdtemp(prefix="hydac-test-")
         self.key = keygen(os.path.join(self.folder, "cluster.key"))
         self.names = "abc"[:leaders]
@@ -59,6 +60,7 @@ class Leaders:
         args += ["--http.listen", f"{at}:{self.http[name]}", "--state.dir", os.path.join(self.folder, name)]
         args += ["--ports-file", ports, "--http.open=true"]
         args += ["--cluster.rebalance=manual", *self.leader_args]
+        args += [f"--http.public_url=http://{at}:{self.http[name]}"] if self.own_urls else []
         self.leaders[name] = Process(args, self._log(name))
         started = self.leaders[name]
         told = until(lambda: read_json(ports) or not started.running(), f"leader {name} listens")
@@ -69,7 +71,7 @@ class Leaders:
         args = [*self.net.prefix(name), WORKER, "--model.path", self.model, "--worker.name", name]
         args += ["--key", self.key]
         args += ["--leader.address", self.list, "--compute.threads", "1", "--retry.max_ms", "500"]
-        args += ["--state.dir", os.path.join(self.folder, name)]
+        args += ["--state.dir", os.path.join(self.folder, name), *self.worker_args]
         self.workers[name] = Process(args, self._log(name))
 
     def role(self, name):

@@ -16,8 +16,8 @@ from leaders import PROMPT, TOKENS, Leaders, Stream
 def leaders(model):
     running = []
 
-    def start(n, workers, leader_args=()):
-        running.append(Leaders(model, n, workers, leader_args))
+    def start(n, workers, leader_args=(), **more):
+        running.append(Leaders(model, n, workers, leader_args, **more))
         return running[-1]
 
     yield start
@@ -46,6 +46,24 @@ def test_a_standby_refuses_and_says_who_serves(leaders):
     with pytest.raises(HttpError) as refused:
         c.clients["b"].complete(PROMPT, 4)
     assert refused.value.status == 503 and b"standby" in refused.value.body
+
+
+def test_leaders_know_where_clients_find_the_others(leaders):
+    """A standby sends clients there; the page of one may ask the other."""
+    c = leaders(2, 1, own_urls=True)
+    c.until_active("a", 1)
+    a, b = c.clients["a"], c.clients["b"]
+    (other,) = until(lambda: [o for o in a.get("/hydac/status")["leaders"]["others"] if o["url"]], "a knows b")
+    assert (other["url"], other["active"]) == (b.url, False)
+    assert f"connect-src 'self' {b.url}" in a.request("GET", "/")[1]["Content-Security-Policy"]
+    origin = {"Origin": b.url}
+    assert a.request("GET", "/hydac/status", headers=origin)[1]["Access-Control-Allow-Origin"] == b.url
+
+    def sent_on():
+        status, headers, _ = b.request("GET", "/v1/models")
+        return status == 307 and headers["Location"] == f"{a.url}/v1/models"
+
+    until(sent_on, "b sends clients to a")
 
 
 def kept_of(process):
@@ -104,6 +122,30 @@ def test_the_leader_dies_and_the_answer_goes_on(leaders, how):
         until(lambda: c.role("a") == "standby", "a stands by now")
     assert c.role("b") == "active"
     assert c.clients["b"].get("/hydac/status")["leaders"]["term"] == 2
+
+
+def test_copies_outlive_the_leader(leaders):
+    """A worker dies with it: who held copies of its units owns them, and nothing is packed or computed again."""
+    c = leaders(2, 3, ["--recovery.policy=standby"])
+    c.until_active("a", 3)
+    whole = c.clients["a"].complete(PROMPT, TOKENS).tokens
+    made, owned = c.clients["a"].get("/hydac/status")["engine"]["tokens"], owners(c, "a")
+
+    def covered():
+        cluster = c.clients["a"].get("/hydac/status")["cluster"]["moves"]
+        return cluster["units_without_copy"] == 0 and not cluster["moving"]
+
+    until(covered, "each unit has a copy")
+    child = c.run("a", "b")
+    c.until_answering("a", made + 100)
+    c.workers["w1"].signal(signal.SIGSTOP)  # so that a does not learn of it before it dies
+    c.leaders["a"].signal(signal.SIGKILL)
+    c.workers["w1"].signal(signal.SIGKILL)
+    assert finish(child)["tokens"] == whole
+    taken = kept_of(c.leaders["b"])[1][:2]
+    assert [t["weights_us"] for t in taken] == ["0", "0"], taken
+    assert all(t["heads"] == t["ready"] and t["rows_rebuilt"] == "0" for t in taken), taken
+    assert sum(int(t["heads"]) for t in taken) == sum(map(len, owned.values()))
 
 
 def begin(c, name, body, **headers):

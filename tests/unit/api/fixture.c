@@ -160,6 +160,7 @@ void fixture_open(struct fixture *f, const struct fixture_options *o)
         .admin_key_file = o->admin_key_file,
         .allowed_hosts = o->allowed_hosts,
         .allowed_origins = o->allowed_origins,
+        .leaders = o->leaders,
         .backend = {.arg = f,
                     .model = "toy",
                     .aliases = o->aliases,

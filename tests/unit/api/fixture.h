@@ -52,7 +52,7 @@ struct fixture_options {
     bool no_tokenizer;
     size_t max_body, max_bodies, bytes_a_token;
     unsigned max_connections, request_ms, keep_alive_ms;
-    const char *api_key_file, *admin_key_file, *allowed_hosts, *allowed_origins;
+    const char *api_key_file, *admin_key_file, *allowed_hosts, *allowed_origins, *leaders;
     const char *aliases;
     bool any_model, records;
     unsigned keep_s;

@@ -1,4 +1,5 @@
 /* Web pages are strangers: Host, Origin, Content-Type, CORS, and what changes the cluster. */
+#include "common/net/address.h"
 #include "fixture.h"
 
 #include <criterion/criterion.h>
@@ -298,6 +299,66 @@ Test(origin, every_page_by_choice)
     expect_in(&c, "Access-Control-Allow-Origin: *\r\n");
     cr_expect_null(strstr(c.in, "Vary"), "%s", c.in);
     client_close(&c);
+    fixture_close(&f);
+}
+
+/* ---- The page of another leader */
+
+Test(origin, what_an_address_is)
+{
+    static const struct {
+        const char *url, *origin;
+    } cases[] = {
+        {"http://b.lan:8080", "http://b.lan:8080"},
+        {"https://b.lan/llm/", "https://b.lan"},
+        {"http://[::1]:8080/", "http://[::1]:8080"},
+        {"b.lan:8080", ""},
+        {"ftp://b.lan", ""},
+        {"http://", ""},
+        {"http:///x", ""},
+        {"http://b.lan; script-src *", ""},
+        {"http://b.lan, http://c.lan", ""},
+        {"http://b.lan\r\nX: y", ""},
+        {"http://me@b.lan", ""},
+        {"http://b.lan/'x'", ""},
+        {"", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t n = hd_address_origin(cases[i].url, strlen(cases[i].url));
+        cr_expect_eq(n, strlen(cases[i].origin), "%s", cases[i].url);
+        cr_expect_eq(strncmp(cases[i].url, cases[i].origin, n), 0, "%s", cases[i].url);
+    }
+}
+
+Test(origin, pages_of_other_leaders)
+{
+    struct fixture f;
+    struct client c;
+    char leaders[100] = "";
+    struct fixture_options o = {.leaders = leaders};
+    fixture_open(&f, &o);
+    static const char asked[] = PREFLIGHT "Origin: http://b.lan:8080\r\n";
+    cr_expect_eq(ask(&f, &c, "OPTIONS /v1/models", asked), 403, "not known yet");
+    client_close(&c);
+    strcpy(leaders, "http://b.lan:8080/llm https://c.lan");
+    cr_expect_eq(ask(&f, &c, "OPTIONS /v1/models", asked), 204);
+    expect_in(&c, "Access-Control-Allow-Origin: http://b.lan:8080\r\n");
+    client_close(&c);
+    cr_expect_eq(ask(&f, &c, "GET /hydac/status", "Host: localhost\r\nOrigin: https://c.lan\r\n"),
+                 200);
+    expect_in(&c, "Access-Control-Allow-Origin: https://c.lan\r\n");
+    expect_in(&c, "Vary: Origin\r\n");
+    client_close(&c);
+    static const char *const others[] = {"http://b.lan", "https://b.lan:8080",
+                                         "http://b.lan:8080/llm", "null", "http://d.lan"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        char headers[300];
+        snprintf(headers, sizeof headers, PREFLIGHT "Origin: %s\r\n", others[i]);
+        cr_expect_eq(status_of(&f, "OPTIONS /v1/models", headers), 403, "%s", others[i]);
+    }
+    cr_expect_eq(status_of(&f, "POST /hydac/drain",
+                           "Host: localhost\r\n" JSON "Origin: http://b.lan:8080\r\n"),
+                 403, "to read it, and to ask; not to change the cluster");
     fixture_close(&f);
 }
 

@@ -38,6 +38,18 @@ Test(page, is_whole)
     fixture_close(&f);
 }
 
+Test(page, may_ask_the_other_leaders)
+{
+    struct fixture f;
+    struct client c;
+    fixture_open(&f, &(struct fixture_options){.leaders = "http://b.lan:8080/llm https://c.lan"});
+    exchange(&f, &c, "/", NULL);
+    cr_assert_not_null(strstr(c.in, "; connect-src 'self' http://b.lan:8080 https://c.lan\r\n"),
+                       "%s", c.in);
+    client_close(&c);
+    fixture_close(&f);
+}
+
 Test(page, knows_that_a_key_is_needed)
 {
     struct fixture f;
