@@ -311,12 +311,14 @@ int hd_send_half(struct hd_leader *l, struct hd_peer *p, const struct hd_action 
 
 struct hd_frame_limits hd_worker_frame_limits(const struct hd_leader *l)
 {
-    /* Partial sums: every row in 64 bits, the most in either wire mode. Logits: a step's rows with
-     * 64 candidates a block, or all of them in full (scheduling allows only a few of these, the
-     * limit is generous). */
-    uint64_t rows = l->o.config->max_rows;
+    /* Partial sums: every row in 64 bits, the most in either wire mode. Logits: the last row of
+     * each sequence, guesses behind it and rows of a prompt that is scored, as if all came in full.
+     */
+    const struct hd_leader_config *c = l->o.config;
+    uint64_t rows = c->max_rows, sampled = HD_MAX_SEQUENCES + c->draft_rows + HD_MAX_FULL_ROWS;
     uint64_t partial = rows * l->model->shape.dim * 8;
-    uint64_t full = rows * ((uint64_t)l->model->shape.vocab * 8 + l->units.vocab_blocks * 8u);
+    uint64_t full = (rows < sampled ? rows : sampled) *
+                    ((uint64_t)l->model->shape.vocab * 8 + l->units.vocab_blocks * 8u);
     uint64_t most = partial > full ? partial : full;
     uint64_t tokens = l->context * (uint64_t)sizeof(int32_t); /* SequenceTokens */
     most = most > tokens ? most : tokens;

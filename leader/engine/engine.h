@@ -26,6 +26,10 @@
 #include "leader/engine/request.h"
 #include "leader/metrics/serving.h"
 
+/* Rows of prompts whose every logit crosses the wire, in one step, and of guesses likewise: bounds
+ * a step's largest answer. */
+#define HD_MAX_FULL_ROWS 16
+
 struct hd_digests;
 struct hd_engine;
 struct hd_team;

@@ -16,9 +16,6 @@
 #include "leader/engine/prefixes.h"
 #include "leader/engine/route.h"
 
-/* Rows whose every logit crosses the wire, in one step: bounds a step's largest answer. */
-#define HD_MAX_FULL_ROWS 16
-
 #define HD_NOT_FINITE "the model gave a number that is not finite (damaged weights?)"
 
 struct hd_request {
@@ -119,7 +116,8 @@ struct hd_engine {
     struct hd_adjust adjust;
     struct hd_masks masks;
     struct hd_step_pace pace;
-    size_t answering; /* rows of the step in hand that are none of a prompt */
+    size_t answering; /* sequences that answer in the step in hand */
+    size_t prompts;   /* its rows of prompts */
     struct hd_speculation speculation;
 
     struct hd_ended_request ended[HD_ENDED_REQUESTS]; /* a ring */

@@ -293,7 +293,7 @@ void hd_step_finish(struct hd_engine *e)
     size_t at = 0;
     e->stats.steps++;
     e->stats.rows += e->n_rows;
-    hd_pace_end(&e->pace, e->answering, e->n_rows - e->answering, hd_now_us());
+    hd_pace_end(&e->pace, e->answering, e->prompts, hd_now_us());
     hd_drafts_ended(e);
     e->o.ops.step_done(e->o.ops.arg, e->step);
     commit(e);

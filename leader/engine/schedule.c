@@ -93,13 +93,15 @@ void hd_schedule_rows(struct hd_engine *e)
         if (r->drafts.sent)
             hd_request_cut(e, r, r->done); /* of a step that was given up, or whose end was */
     hd_drafts_plan(e);
+    e->answering = 0;
     for (struct hd_request *r = e->running; r; r = r->next)
         if (hd_request_answers(r) && e->n_rows < e->o.max_rows) {
             take_rows(e, r, 1);
             take_drafts(e, r);
+            e->answering++;
         }
-    e->answering = e->n_rows;
-    size_t end = e->n_rows + hd_pace_room(&e->pace, e->n_rows, e->o.max_rows - e->n_rows);
+    e->prompts = hd_pace_room(&e->pace, e->answering, e->o.max_rows - e->n_rows);
+    size_t end = e->n_rows + e->prompts;
     bool scoring = false; /* one prompt with all its logits at a time */
     for (struct hd_request *r = e->running; r; r = r->next) {
         if (r->cancelled || hd_request_answers(r) || (scoring && r->o.prompt_logprobs))
@@ -107,6 +109,7 @@ void hd_schedule_rows(struct hd_engine *e)
         scoring |= r->o.prompt_logprobs;
         take_rows(e, r, end - e->n_rows);
     }
+    e->prompts -= end - e->n_rows;
 }
 
 void hd_request_cut(struct hd_engine *e, struct hd_request *r, uint32_t positions)

@@ -2,6 +2,7 @@
 #include "leader/engine/pace.h"
 
 #include <criterion/criterion.h>
+#include <stdlib.h>
 
 #define MOST 512
 
@@ -75,16 +76,42 @@ Test(pace, what_a_step_takes_without_prompts_is_looked_at_again)
     cr_expect_geq(hd_pace_room(&p, 40, MOST), 10 * before);
 }
 
-Test(pace, without_company_a_prompt_has_the_whole_step)
+/* Steps of prompts alone end in time for who comes meanwhile, on a machine that needs `row`. */
+static size_t settled(uint64_t row)
 {
     struct hd_step_pace p = {0};
-    cr_assert_eq(hd_pace_room(&p, 0, MOST), MOST);
-    p = (struct hd_step_pace){.alone_us = 1000, .rows = 100};
+    for (int i = 0; i < 30; i++)
+        step(&p, 0, hd_pace_room(&p, 0, MOST), 0, row);
+    return hd_pace_room(&p, 0, MOST);
+}
+
+Test(pace, without_company_a_prompt_has_half_a_second)
+{
+    struct hd_step_pace p = {0};
+    cr_expect_eq(hd_pace_room(&p, 0, 100), 100);
+    cr_expect_eq(settled(100), MOST);
+    cr_expect(abs((int)settled(2500) - 200) < 4, "%zu", settled(2500));
+    cr_expect_eq(settled(50000), 128, "weights are to be worth reading");
+    p = (struct hd_step_pace){.alone_us = 1000, .alone_of = 1, .rows = 100};
     cr_assert_eq(hd_pace_room(&p, 1, 3), 3);
     cr_assert_eq(hd_pace_room(&p, 1, 0), 0);
-    p = (struct hd_step_pace){0};
-    step(&p, 0, MOST, 0, 50);
-    cr_assert_eq(hd_pace_room(&p, 0, MOST), MOST);
+    size_t before = hd_pace_room(&p, 0, MOST);
+    step(&p, 0, 3, 0, 100000); /* a short prompt says nothing of many rows */
+    cr_assert_eq(hd_pace_room(&p, 0, MOST), before);
+}
+
+/* Prompts that come together: the more answer, the longer a step may take. */
+Test(pace, many_that_come_together_do_not_keep_the_last_waiting)
+{
+    struct hd_step_pace p = {0};
+    size_t steps = 0;
+    for (size_t answering = 1; answering < 16; answering++)
+        for (size_t left = 128; left > 0; steps++) {
+            size_t room = hd_pace_room(&p, answering, left);
+            step(&p, answering, room, 5000 + 2000 * answering, 200);
+            left -= room;
+        }
+    cr_expect_leq(steps, 60, "%zu", steps);
 }
 
 /* A failover in the middle of a step is not what rows cost. */

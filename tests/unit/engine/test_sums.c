@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DIM = 256, ROWS = 3, BLOCK = 34, WIDE = 1, MANY = 300 };
+enum { DIM = 256, ROWS = 3, BLOCK = 34, WIDE = 1, MANY = 250 };
 
 static struct tiny_model tiny;
 static struct hd_engine *engine;
