@@ -23,7 +23,7 @@ def test_full_replays_and_reuse_does_not(up):
     full, reuse = killed(up(recovery="full")), killed(up(recovery="reuse"))
     assert full.tokens == reuse.tokens
     assert full.failovers[0]["rows_replayed"] >= len(PROMPT) + 19
-    assert full.failovers[0]["heads_reused"] == 0
+    assert full.failovers[0]["heads_reused"] == full.failovers[0]["heads_ready"] == 0
     assert reuse.failovers[0]["rows_replayed"] == 0
     assert reuse.failovers[0]["heads_reused"] == 2
 

@@ -37,17 +37,31 @@ void hd_need_cut(struct hd_sequence_need *need, uint32_t positions)
 
 /* ---- Which units move ----*/
 
+/* All of its weights are there. */
+static bool is_loaded(const struct rebuild *r, struct hd_shard_unit u)
+{
+    for (uint32_t l = 0; l < r->node->model->shape.n_layers; l++)
+        if (!hd_shard_has(r->node->shard, u, l))
+            return false;
+    return true;
+}
+
+/* Of those that may be ready it is not known yet whether their rows are. */
 static int list_new_heads(struct rebuild *r)
 {
     struct hd_unit_list want = r->a->want[HD_UNIT_HEAD];
-    r->report->heads = malloc((want.n + 1) * sizeof *r->report->heads);
-    r->report->ready = malloc((want.n + 1) * sizeof *r->report->ready);
-    if (!r->report->heads || !r->report->ready)
+    struct hd_kv_report *report = r->report;
+    report->heads = malloc((want.n + 1) * sizeof *report->heads);
+    report->ready = malloc((want.n + 1) * sizeof *report->ready);
+    if (!report->heads || !report->ready)
         return HD_E_NOMEM;
     for (size_t i = 0; i < want.n; i++) {
         struct hd_shard_unit u = {HD_UNIT_HEAD, want.list[i]};
-        if (!r->node->assigned || !hd_shard_owns(r->node->shard, u))
-            r->report->heads[r->report->n_heads++] = u.unit;
+        if (r->node->assigned && hd_shard_owns(r->node->shard, u))
+            continue;
+        report->heads[report->n_heads++] = u.unit;
+        if (is_loaded(r, u))
+            report->ready[report->n_ready++] = u.unit;
     }
     return 0;
 }
@@ -120,17 +134,19 @@ static bool has_all(const struct rebuild *r, const struct hd_sequence_need *need
 static bool is_ready(const struct rebuild *r, uint32_t head)
 {
     for (size_t i = 0; i < r->a->n_needs; i++)
-        if (!has_all(r, &r->a->needs[i], head))
+        if (r->a->needs[i].replayed || !has_all(r, &r->a->needs[i], head))
             return false;
     return true;
 }
 
-static void list_ready(struct rebuild *r)
+/* Leaves those whose rows are there as well. */
+static void keep_ready(struct hd_kv_report *report, const struct rebuild *r)
 {
-    struct hd_kv_report *report = r->report;
-    for (size_t i = 0; i < report->n_heads; i++)
-        if (is_ready(r, report->heads[i]))
-            report->ready[report->n_ready++] = report->heads[i];
+    size_t loaded = report->n_ready;
+    report->n_ready = 0;
+    for (size_t i = 0; i < loaded; i++)
+        if (is_ready(r, report->ready[i]))
+            report->ready[report->n_ready++] = report->ready[i];
 }
 
 static int add_lane(struct rebuild *r, const struct hd_lane_rows *rows)
@@ -251,7 +267,7 @@ int hd_rebuild(struct hd_node *n, const struct hd_assignment *a, struct hd_kv_re
     int rc = load(&r, err);
     if (rc < 0)
         return rc;
-    list_ready(&r);
+    keep_ready(report, &r);
     rc = list_and_compute(&r);
     if (rc == 0)
         rc = list_digests(&r);

@@ -39,7 +39,7 @@ struct hd_kv_report {
     uint64_t epoch, round;
     uint32_t *heads; /* newly owned, ascending; malloc'ed: hd_kv_report_deinit */
     size_t n_heads;
-    uint32_t *ready; /* those of them whose rows were all valid before; likewise */
+    uint32_t *ready; /* those of them whose weights and rows were all there before; likewise */
     size_t n_ready;
     uint32_t gaps[HD_MAX_SEQUENCES]; /* sequences whose log does not cover what is missing */
     size_t n_gaps;
