@@ -79,12 +79,14 @@ HD_INLINE const uint8_t *rows_of_piece(struct hd_pack p, const struct rows *r, s
         _tile_dpbssd(t_sums, t_rows, t_quants);                                                    \
     }
 
-/* Ends piece `i` and begins the one that takes its tiles. */
+/* Ends piece `i` and begins the one that takes its tiles. Its sums are taken a turn later: right
+ * behind the store they would be waited for. */
 #define TURN(i, t_rows, t_quants, t_sums)                                                          \
     if ((i) < pieces) {                                                                            \
         _tile_stored(t_sums, sums[(i) % 2], HD_GROUP * sizeof(int32_t));                           \
         START((i) + IN_FLIGHT, t_rows, t_quants, t_sums)                                           \
-        add_piece(p, panel, &r, i, sums[(i) % 2], acc);                                            \
+        if ((i) > 0)                                                                               \
+            add_piece(p, panel, &r, (i)-1, sums[((i)-1) % 2], acc);                                \
     }
 
 /* acc of each row and piece `i`: the formulas of hd_matmul_q8. */
@@ -124,6 +126,8 @@ HD_INLINE void run_tile(struct hd_pack p, const struct panel *panel, struct rows
         TURN(i + 2, 0, 2, 6)
         TURN(i + 3, 1, 3, 7)
     }
+    if (pieces > 0)
+        add_piece(p, panel, &r, pieces - 1, sums[(pieces - 1) % 2], acc);
 #pragma GCC unroll 16
     for (size_t j = 0; j < TILE_ROWS; j++)
         if (j < r.n)
