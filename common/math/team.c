@@ -21,6 +21,12 @@
 #define SPINS_BETWEEN_US 64 /* looks at the condition between two looks at the clock */
 #define TEAM_THREADS_MAX 1024
 
+/* Waking all threads costs more than the gaps between the loops of a stream, which differ from
+ * model to model: so it is spun for twice the longest of late, while nobody else wants the CPU:
+ * then giving it away takes no time. */
+#define CROWDED_US 50
+#define FADE       16 /* loops until a gap counts for little */
+
 struct member {
     struct hd_team *team;
     unsigned index;
@@ -33,7 +39,9 @@ struct hd_team {
     _Alignas(CACHE_LINE) size_t n;                /* of the running loop, as fn and arg */
     void (*fn)(void *arg, size_t index, unsigned thread);
     void *arg;
-    unsigned threads, spin_us;
+    unsigned threads, spin_us, longest_us;
+    uint64_t ended_us;  /* the caller's: the loop before */
+    atomic_uint gap_us; /* between loops, of late */
     atomic_uint sleepers;
     atomic_bool caller_sleeps, stop;
     pthread_mutex_t lock; /* only around sleeping and waking */
@@ -60,23 +68,47 @@ static bool all_done(struct hd_team *t)
     return atomic_load(&t->done) == t->n;
 }
 
-/* Spins until ready(t) or until the time is up; returns what ready said last. */
-static bool spin(struct hd_team *t, bool (*ready)(struct hd_team *))
+/* Spins until ready(t) or until so much time is up; returns what ready said last. */
+static bool spin(struct hd_team *t, bool (*ready)(struct hd_team *), uint64_t most_us)
 {
     if (ready(t))
         return true;
     if (t->spin_us == 0)
         return false;
-    uint64_t end = hd_now_us() + t->spin_us;
+    uint64_t start = hd_now_us(), now = start, last;
     do {
+        last = now;
         for (int i = 0; i < SPINS_BETWEEN_US; i++) {
             pause_cpu();
             if (ready(t))
                 return true;
         }
         sched_yield(); /* it may be what is waited for that wants this CPU */
-    } while (hd_now_us() < end);
-    return false;
+        now = hd_now_us();
+        if (now - start >= t->spin_us && now - last >= CROWDED_US)
+            break;
+    } while (now - start < most_us);
+    return ready(t);
+}
+
+/* How long it pays to spin for the next loop. */
+static uint64_t patience(struct hd_team *t)
+{
+    uint64_t us = 2 * (uint64_t)atomic_load_explicit(&t->gap_us, memory_order_relaxed);
+    us = us < t->longest_us ? us : t->longest_us;
+    return us > t->spin_us ? us : t->spin_us;
+}
+
+/* A loop begins; longer gaps are those between streams. */
+static void note_gap(struct hd_team *t)
+{
+    uint64_t gap = hd_now_us() - t->ended_us;
+    unsigned of_late = atomic_load_explicit(&t->gap_us, memory_order_relaxed);
+    if (gap > t->longest_us)
+        return;
+    of_late -= of_late / FADE;
+    of_late = gap > of_late ? (unsigned)gap : of_late;
+    atomic_store_explicit(&t->gap_us, of_late, memory_order_relaxed);
 }
 
 static void finish_one(struct hd_team *t, size_t n)
@@ -104,7 +136,7 @@ static void take_part(struct hd_team *t, unsigned thread)
 
 static void wait_for_work(struct hd_team *t)
 {
-    if (spin(t, has_work))
+    if (spin(t, has_work, patience(t)))
         return;
     pthread_mutex_lock(&t->lock);
     atomic_fetch_add(&t->sleepers, 1);
@@ -135,7 +167,7 @@ static void wake_sleepers(struct hd_team *t)
 
 static void wait_until_done(struct hd_team *t)
 {
-    if (spin(t, all_done))
+    if (spin(t, all_done, t->spin_us))
         return;
     pthread_mutex_lock(&t->lock);
     atomic_store(&t->caller_sleeps, true);
@@ -153,6 +185,7 @@ void hd_team_run(struct hd_team *t, size_t n, void (*fn)(void *arg, size_t index
             fn(arg, i, 0);
         return;
     }
+    note_gap(t);
     t->n = n;
     t->fn = fn;
     t->arg = arg;
@@ -161,6 +194,7 @@ void hd_team_run(struct hd_team *t, size_t n, void (*fn)(void *arg, size_t index
     wake_sleepers(t);
     take_part(t, 0);
     wait_until_done(t);
+    t->ended_us = hd_now_us();
 }
 
 static int start_members(struct hd_team *t, const char *name)
@@ -189,7 +223,7 @@ int hd_team_new(struct hd_team **team, const struct hd_team_options *o)
     struct hd_team *t = aligned_alloc(CACHE_LINE, bytes);
     if (!t)
         return HD_E_NOMEM;
-    *t = (struct hd_team){.threads = threads, .spin_us = o->spin_us};
+    *t = (struct hd_team){.threads = threads, .spin_us = o->spin_us, .longest_us = o->longest_us};
     pthread_mutex_init(&t->lock, NULL); /* these three cannot fail with default attributes */
     pthread_cond_init(&t->work, NULL);
     pthread_cond_init(&t->finished, NULL);

@@ -14,6 +14,9 @@ struct hd_team;
 struct hd_team_options {
     unsigned threads; /* including the caller; 1 = no extra threads */
     unsigned spin_us; /* how long a waiting thread spins before it sleeps; 0 = never spins */
+    /* ... at most, where loops have followed one another in half of that, and while nobody else
+     * wants its CPU; less than spin_us: only that. */
+    unsigned longest_us;
     const char *name; /* thread name (up to 15 characters), for top -H and gdb */
 };
 

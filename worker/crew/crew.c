@@ -9,9 +9,10 @@
 
 #define MAX_JOBS 4096 /* a leader waits for answers: far fewer than this are ever under way */
 #define SPIN_US  200  /* a stream's half-steps follow one another within this */
+#define LONG_US  2000 /* ... with many rows, or several workers */
 
 /* A half-step that the loop thread may compute itself: of so few rows, and quick the last time. */
-#define QUICK_ROWS 4
+#define QUICK_ROWS 16
 #define QUICK_US   5000
 
 static void clear_job(struct hd_job *job)
@@ -87,6 +88,7 @@ static int set_up(struct hd_crew *c, struct hd_error *err)
 {
     int rc = hd_team_new(&c->team, &(struct hd_team_options){.threads = c->o.threads,
                                                              .spin_us = SPIN_US,
+                                                             .longest_us = LONG_US,
                                                              .name = "hydac-compute"});
     if (rc < 0)
         return hd_fail(err, rc, "cannot start %u compute threads (%s)", c->o.threads,

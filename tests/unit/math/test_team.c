@@ -32,7 +32,8 @@ static void check_once(struct hd_team *team, struct counts *c, size_t n)
 static struct hd_team *team_of(unsigned threads, unsigned spin_us)
 {
     struct hd_team *team;
-    struct hd_team_options o = {.threads = threads, .spin_us = spin_us, .name = "test-team"};
+    struct hd_team_options o = {
+        .threads = threads, .spin_us = spin_us, .longest_us = 10 * spin_us, .name = "test-team"};
     cr_assert_eq(hd_team_new(&team, &o), 0);
     cr_assert_eq(hd_team_threads(team), threads);
     return team;
