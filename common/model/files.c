@@ -79,6 +79,15 @@ void hd_model_note_files(struct hd_model *m)
             ((struct hd_map *)map)->id = now; /* the model is the caller's to change */
 }
 
+void hd_model_let_go(const struct hd_model *m)
+{
+    const struct hd_map *map;
+    const char *path;
+
+    for (size_t i = 0; (map = map_of(m, i, &path)); i++)
+        hd_map_let_go(map);
+}
+
 const char *hd_model_where(const struct hd_model *m, const uint8_t *byte, uint64_t *offset)
 {
     const struct hd_map *map;

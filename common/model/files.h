@@ -26,6 +26,9 @@ int hd_model_check_files(const struct hd_model *m, struct hd_error *err);
 /* What the files are now is what they are held to from now on, by the stamp too: for who then looks
  * whether their bytes are the same. */
 void hd_model_note_files(struct hd_model *m);
+/* Everything is packed: pages that were read on the way count as this process's no longer. What is
+ * read again is still in the system's cache. Safe beside readers. */
+void hd_model_let_go(const struct hd_model *m);
 /* Where a byte of a tensor's data lies: the file's path (the model's) and the offset in it; NULL
  * when it lies in none. */
 const char *hd_model_where(const struct hd_model *m, const uint8_t *byte, uint64_t *offset);

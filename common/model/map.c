@@ -115,6 +115,12 @@ int hd_map_own_only(struct hd_map *m, size_t n)
     return 0;
 }
 
+void hd_map_let_go(const struct hd_map *m)
+{
+    if (m->owned < m->len) /* a refusal costs only that they are counted */
+        madvise((uint8_t *)(uintptr_t)m->data + m->owned, m->len - m->owned, MADV_DONTNEED);
+}
+
 int hd_map_id(const struct hd_map *m, struct hd_file_id *id)
 {
     struct stat st;

@@ -30,6 +30,9 @@ void hd_map_close(struct hd_map *m);
 int hd_map_own(struct hd_map *m, size_t n);
 /* No more than n bytes need be a copy, rounded up to pages: the others are the file's again. */
 int hd_map_own_only(struct hd_map *m, size_t n);
+/* Pages of the file that have been read count as ours no longer; they stay in the system's cache.
+ */
+void hd_map_let_go(const struct hd_map *m);
 /* What the open file is now. */
 int hd_map_id(const struct hd_map *m, struct hd_file_id *id);
 

@@ -1,4 +1,5 @@
 /* background.c - what the compute thread does between the jobs, see crew.h. */
+#include "common/model/files.h"
 #include "common/util/clock.h"
 #include "worker/crew/crew_impl.h"
 #include "worker/share/hold.h"
@@ -70,6 +71,11 @@ static void run_slice(struct hd_crew *c)
     int rc = hd_hold_slice(c->node, &err);
     uint64_t now = hd_now_us();
     c->hold_pending = rc > HD_HOLD_IDLE;
+    c->hold_worked |= rc == HD_HOLD_WORKED;
+    if (c->hold_worked && rc != HD_HOLD_WORKED) {
+        hd_model_let_go(c->o.model);
+        c->hold_worked = false;
+    }
     if (rc == HD_HOLD_READY)
         send_round(c);
     else if (rc < 0)

@@ -58,6 +58,7 @@ struct hd_crew {
     struct hd_untold *untold; /* found while there was no session, the latest first (scrub.c) */
     unsigned n_untold;
     bool hold_pending;        /* there may be a slice to do */
+    bool hold_worked;         /* some were done: the file's pages may have been read */
     bool audit_pending;       /* ... of an audit */
     uint64_t hold_us;         /* neither before this */
     struct hd_supply *supply; /* where weights come from */

@@ -1,4 +1,5 @@
 /* jobs.c - what the compute thread does with each job. */
+#include "common/model/files.h"
 #include "common/net/conn.h"
 #include "common/util/clock.h"
 #include "worker/crew/crew_impl.h"
@@ -134,6 +135,8 @@ static void do_assign(struct hd_crew *c, const struct hd_job *job)
         struct hd_reply *r = hd_reply_new(job->session);
         hd_crew_finish(c, r, r ? hd_reply_kv_result(r, &report) : 0);
     }
+    if (report.weights_us > 0)
+        hd_model_let_go(c->o.model);
     hd_kv_report_deinit(&report);
 }
 
