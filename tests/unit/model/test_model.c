@@ -128,6 +128,8 @@ Test(model, gguf_in_parts)
     cr_assert(strstr(hd_model_where(m, m->layers[1].up.data, &offset), "00002-of-00002"));
     cr_assert(strstr(hd_model_where(m, m->layers[1].gate.data, &offset), "00001-of-00002"));
     cr_assert_eq(hd_model_check_files(m, NULL), HD_FILES_SAME);
+    hd_model_let_go(m); /* what is read again is what it was */
+    small_check(m, false);
     hd_model_close(m);
     open_fails(in_folder("small-00002-of-00002.gguf"), HD_E_UNSUPPORTED, "give the first part");
     open_fails(in_parts(0, 2, "blk.1.ffn_up.weight"), HD_E_FORMAT, "says that it is part 1 of 2");
