@@ -8,8 +8,6 @@
 
 #define SIDE_BY_SIDE 8 /* an expert's rows begin on a multiple */
 #define NOT_WANTED   UINT32_MAX
-#define IS_FIRST     1 /* kernels/common.cl */
-#define IS_LAST      2
 
 static size_t padded(size_t rows)
 {
@@ -199,8 +197,9 @@ cl_int hd_cl_add_experts(struct hd_cl_ffn *f)
     for (size_t i = 0; i < f->rounds && rc == CL_SUCCESS; i++) {
         rc = hd_cl_project_down(f, &o->rounds[i].down);
         if (rc == CL_SUCCESS)
-            rc = add_round(f, &o->rounds[i],
-                           (i == 0 ? IS_FIRST : 0) | (i + 1 == f->rounds ? IS_LAST : 0));
+            rc =
+                add_round(f, &o->rounds[i],
+                          (i == 0 ? HD_CL_IS_FIRST : 0) | (i + 1 == f->rounds ? HD_CL_IS_LAST : 0));
     }
     return rc;
 }

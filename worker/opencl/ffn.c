@@ -1,20 +1,28 @@
-/* ffn.c - the FFN half: gate and up, the activation, then down summed up; one submission. A block
- * has the step's rows, or with experts (experts.c) those that want its expert. */
+/* ffn.c - the FFN half: gate (where there is one) and up, the activation, then down summed up; one
+ * submission. A block has the step's rows, or with experts (experts.c) those that want its expert.
+ */
 #include "worker/opencl/impl.h"
 
 #include <string.h>
 
 #define ACTIVATE_ITEMS 128
 
+/* Else activation(up) goes into down. */
+static bool has_gate(const struct hd_cl_ffn *f)
+{
+    return hd_slot_layers(f->o->base.o.model, HD_SLOT_GATE) > 0;
+}
+
 static void plan_inputs(struct hd_cl_ffn *f)
 {
     struct hd_opencl *o = f->o;
     static const enum hd_slot_id slots[2] = {HD_SLOT_GATE, HD_SLOT_UP};
+    unsigned first = has_gate(f) ? 0 : 1;
     size_t n = 0, most = 0;
     for (size_t s = 0; s < f->n; s++) {
         const struct hd_cl_wanted *b = &o->wanted[s];
         most = b->rows > most ? b->rows : most;
-        for (unsigned i = 0; i < 2; i++, n++) {
+        for (unsigned i = first; i < 2; i++, n++) {
             o->part[0][n] = hd_cl_part_of(f->task->from.weights, b->at, slots[i]);
             o->matrix[0][n] = (struct hd_cl_matrix){
                 .y = (uint32_t)((i ? f->up_at : 0) + b->first * o->s.ffn_width),
@@ -73,7 +81,9 @@ static cl_int activate(const struct hd_cl_ffn *f, const cl_mem *slabs)
 {
     static const uint32_t kinds[] = {[HD_ACTIVATION_SILU] = 0, /* kernels/rows.cl */
                                      [HD_ACTIVATION_GELU_TANH] = 1,
-                                     [HD_ACTIVATION_CLAMPED] = 2};
+                                     [HD_ACTIVATION_CLAMPED] = 2,
+                                     [HD_ACTIVATION_GELU] = 3,
+                                     [HD_ACTIVATION_RELU2] = 4};
     struct hd_opencl *o = f->o;
     const struct hd_block *model = &o->base.o.model->block;
     struct hd_cl_launch l = {o->cl, &o->programs.activate, 0, CL_SUCCESS};
@@ -87,6 +97,7 @@ static cl_int activate(const struct hd_cl_ffn *f, const cl_mem *slabs)
     hd_cl_put_u32(&l, o->s.hidden_rows);
     hd_cl_put_u32(&l, o->s.ffn_width);
     hd_cl_put_u32(&l, kinds[model->activation]);
+    hd_cl_put_u32(&l, has_gate(f));
     hd_cl_put_f32(&l, model->clamp.alpha);
     hd_cl_put_f32(&l, model->clamp.limit);
     hd_cl_put_buffer(&l, o->result);

@@ -118,6 +118,8 @@ struct hd_cl_term {
 
 #define HD_CL_ROWS       64 /* rows that a work-group may read: what rows are rounded up to */
 #define HD_CL_LIST_ITEMS 16 /* of a list of rows, in one launch */
+#define HD_CL_IS_FIRST   1  /* `order` of several launches of one sum: kernels/common.cl */
+#define HD_CL_IS_LAST    2
 
 /* Sizes of a conversation. Rows of planes lie `stride` apart, those of units one behind another. */
 struct hd_cl_shape {

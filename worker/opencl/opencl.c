@@ -148,12 +148,6 @@ static int check_model(const struct hd_model *m, struct hd_error *err)
                                   HD_SLOT_BIT(HD_SLOT_K_WHOLE_NORM) | HD_SLOT_BIT(HD_SLOT_SINKS) |
                                   HD_SLOT_BIT(HD_SLOT_GATE_BIAS) | HD_SLOT_BIT(HD_SLOT_UP_BIAS);
     const char *what = NULL;
-    if (m->block.activation != HD_ACTIVATION_SILU &&
-        m->block.activation != HD_ACTIVATION_GELU_TANH &&
-        m->block.activation != HD_ACTIVATION_CLAMPED)
-        what = "the activation";
-    if (!what && hd_slot_layers(m, HD_SLOT_GATE) == 0)
-        what = "an FFN without a gate";
     for (enum hd_slot_id slot = 0; slot < HD_SLOTS && !what; slot++)
         if (hd_slot_is_units(slot) && hd_slot_layers(m, slot) > 0 && !(known & HD_SLOT_BIT(slot)))
             what = "all of its tensors";

@@ -15,8 +15,6 @@
 #define MMA_ROWS     64
 #define ADD_ITEMS    64
 #define MANY         (HD_CL_FEW + 1) /* rows; fewer fill too little of a tile */
-#define IS_FIRST     1               /* of several launches of one sum */
-#define IS_LAST      2
 
 size_t hd_cl_jobs_bytes(size_t n)
 {
@@ -143,7 +141,8 @@ static cl_int reduce_many(struct hd_opencl *o, const struct hd_cl_sum *s, const 
         n = form->n - u < most ? form->n - u : most;
         struct hd_cl_forms some = {form->at + u * (uint32_t)sizeof(struct hd_cl_matrix), n,
                                    form->most_groups};
-        uint32_t now = (u == 0 ? order & IS_FIRST : 0) | (u + n == form->n ? order & IS_LAST : 0);
+        uint32_t now =
+            (u == 0 ? order & HD_CL_IS_FIRST : 0) | (u + n == form->n ? order & HD_CL_IS_LAST : 0);
         rc = project_form(o, f, &some, s->rows, slabs, x, o->given);
         if (rc == CL_SUCCESS)
             rc = add_units(o, s, n, now);
@@ -180,7 +179,7 @@ cl_int hd_cl_reduce(struct hd_opencl *o, const struct hd_cl_sum *s, const cl_mem
     const struct hd_cl_plan *plans[2] = {s->q8, s->f32};
     const struct hd_cl_operand *x[2] = {&s->x_q8, &s->x_f32};
     unsigned left = 0;
-    uint32_t order = IS_FIRST;
+    uint32_t order = HD_CL_IS_FIRST;
     cl_int rc = CL_SUCCESS;
     for (unsigned i = 0; i < 2 * HD_PACK_COUNT; i++)
         left += plans[i / HD_PACK_COUNT]->form[i % HD_PACK_COUNT].n > 0;
@@ -189,7 +188,7 @@ cl_int hd_cl_reduce(struct hd_opencl *o, const struct hd_cl_sum *s, const cl_mem
         const struct hd_cl_forms *form = &plans[i / HD_PACK_COUNT]->form[f];
         if (form->n == 0)
             continue;
-        order |= --left == 0 ? IS_LAST : 0;
+        order |= --left == 0 ? HD_CL_IS_LAST : 0;
         rc = reduce_form(o, s, slabs, x[i / HD_PACK_COUNT], f, form, order);
         order = 0;
     }

@@ -62,10 +62,11 @@ Test(opencl, gives_the_same_bytes_for_each_type)
 Test(opencl, gives_the_same_bytes_for_each_family)
 {
     static const char *const shapes[] = {
-        "tiny-biases",  "tiny-qwen2",  "tiny-qwen3",   "tiny-phi3",     "tiny-gemma",
-        "tiny-gemma2",  "tiny-gemma3", "tiny-granite", "tiny-glm4",     "tiny-olmo2",
-        "tiny-long",    "tiny-head24", "tiny-mixtral", "tiny-qwen3moe", "tiny-gpt-oss",
-        "tiny-gpt-oss", "tiny-olmoe",  "tiny-cohere2", "tiny-mistral3",
+        "tiny-biases",   "tiny-qwen2",  "tiny-qwen3",   "tiny-phi3",       "tiny-gemma",
+        "tiny-gemma2",   "tiny-gemma3", "tiny-granite", "tiny-glm4",       "tiny-olmo2",
+        "tiny-long",     "tiny-head24", "tiny-mixtral", "tiny-qwen3moe",   "tiny-gpt-oss",
+        "tiny-gpt-oss",  "tiny-olmoe",  "tiny-cohere2", "tiny-mistral3",   "tiny-phi2",
+        "tiny-nemotron", "tiny-falcon", "tiny-gptneox", "tiny-starcoder2",
     };
     need_device();
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)

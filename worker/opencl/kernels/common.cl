@@ -119,6 +119,37 @@ static float gelu_mul(float gate, float up)
     return gate / (1.0f + e) * up;
 }
 
+/* activate.c: erf_of. */
+static float own_erf(float x)
+{
+    x = x > 4.0f ? 4.0f : x < -4.0f ? -4.0f : x;
+    float s = x * x;
+    float p = -2.72614225801306e-10f;
+    p = p * s + 2.77068142495902e-08f;
+    p = p * s - 2.10102402082508e-06f;
+    p = p * s - 5.69250639462346e-05f;
+    p = p * s - 7.34990630326855e-04f;
+    p = p * s - 2.95459980854025e-03f;
+    p = p * s - 1.60960333262415e-02f;
+    float q = -1.45660718464996e-05f;
+    q = q * s - 2.13374055278905e-04f;
+    q = q * s - 1.68282697438203e-03f;
+    q = q * s - 7.37332916720468e-03f;
+    q = q * s - 1.42647390514189e-02f;
+    return x * p / q;
+}
+
+static float gelu_erf_mul(float gate, float up)
+{
+    return 0.5f * gate * (1.0f + own_erf(gate * 0.70710678118654752440f)) * up;
+}
+
+static float relu2_mul(float gate, float up)
+{
+    float x = gate < 0.0f ? 0.0f : gate;
+    return x * x * up;
+}
+
 /* Of two numbers of which one is none, the second. */
 static float smaller(float a, float b)
 {

@@ -31,15 +31,29 @@ struct ffn_block {
 };
 
 #define SILU    0
-#define GELU    1
+#define GELU    1 /* by tanh */
 #define CLAMPED 2
+#define GELU_ERF 3
+#define RELU2    4
 
-/* Work-groups [width_most / ACTIVATE_ITEMS][most rows][blocks]. gate, up: [rows][width_most]. The
- * product is quantized, scales [width_most / 32][row_stride], or left in gate. */
+static float activated(uint activation, float gate, float up, float alpha, float limit)
+{
+    switch (activation) {
+    case GELU: return gelu_mul(gate, up);
+    case CLAMPED: return clamped_mul(gate, up, alpha, limit);
+    case GELU_ERF: return gelu_erf_mul(gate, up);
+    case RELU2: return relu2_mul(gate, up);
+    default: return silu_mul(gate, up);
+    }
+}
+
+/* Work-groups [width_most / ACTIVATE_ITEMS][most rows][blocks]. gate, up: [rows][width_most]; without
+ * a gate, up is activated. The product is quantized, scales [width_most / 32][row_stride], or left in
+ * gate. */
 __kernel __attribute__((reqd_work_group_size(ACTIVATE_ITEMS, 1, 1))) void
 activate(SLAB_PARAMS, __global const uchar *in, uint blocks_at, __global float *gate, uint up_at,
          __global char *out_q, __global float2 *out_d, uint row_stride, uint width_most,
-         uint activation, float alpha, float limit, __global uint *flags, uint n_flags)
+         uint activation, uint has_gate, float alpha, float limit, __global uint *flags, uint n_flags)
 {
     __local float x[ACTIVATE_ITEMS];
     __local int t[ACTIVATE_ITEMS];
@@ -56,14 +70,13 @@ activate(SLAB_PARAMS, __global const uchar *in, uint blocks_at, __global float *
         return;
     float value = 0.0f;
     if (i < b.width) {
-        float g = gate[at + i], u = up[at + i];
+        float g = has_gate ? gate[at + i] : 0.0f, u = up[at + i];
         if (b.gate != NOWHERE)
             g += ((__global const float *)at_address(b.gate, SLABS))[i];
         if (b.up != NOWHERE)
             u += ((__global const float *)at_address(b.up, SLABS))[i];
-        value = activation == GELU      ? gelu_mul(g, u)
-                : activation == CLAMPED ? clamped_mul(g, u, alpha, limit)
-                                        : silu_mul(g, u);
+        value = has_gate ? activated(activation, g, u, alpha, limit)
+                         : activated(activation, u, 1.0f, alpha, limit);
         if (!b.q8)
             gate[at + i] = value;
     }
