@@ -76,7 +76,7 @@ def test_one_takes_over_from_the_other(daemons, of_one_cpu, first, then):
 # angles that depend on the length, attention that grows, heads of no multiple of 16 values, caps, an FFN
 # without a gate.
 FAMILIES = ["tiny-olmoe", "tiny-qwen3moe", "tiny-long", "tiny-mistral3", "tiny-head24", "tiny-gemma2"]
-FAMILIES += ["tiny-nemotron", "tiny-falcon"]
+FAMILIES += ["tiny-nemotron", "tiny-phi2"]
 BOTH_WAYS = [("tiny-gpt-oss", "opencl", "cpu")] + [(s, "cpu", "opencl") for s in FAMILIES + ["tiny-gpt-oss"]]
 LONG = (prompt(70, 51), 40, {})
 

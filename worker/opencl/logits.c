@@ -20,7 +20,7 @@ struct logits {
     struct hd_logits answer;
     size_t row0, rows; /* of the launch */
     uint32_t best;     /* the most that a row of it wants; 0: some row wants all, or too many */
-    uint32_t asks, blocks;
+    uint32_t asks, blocks, biases;
     atomic_bool odd; /* something is not finite */
 };
 
@@ -100,6 +100,35 @@ static cl_int find_best(struct logits *l)
     return CL_SUCCESS;
 }
 
+static bool has_bias(const struct hd_opencl *o)
+{
+    return hd_slot_layers(o->base.o.model, HD_SLOT_OUTPUT_BIAS) > 0;
+}
+
+static cl_int add_bias(struct logits *l)
+{
+    struct hd_opencl *o = l->o;
+    struct hd_cl_launch k = {o->cl, &o->programs.add_output_bias, 0, CL_SUCCESS};
+    hd_cl_put_slabs(&k, hd_cl_slabs_of(l->task->from.weights));
+    hd_cl_put_buffer(&k, o->in_at);
+    hd_cl_put_u32(&k, l->biases);
+    hd_cl_put_buffer(&k, o->y);
+    hd_cl_put_u32(&k, o->s.vocab_width);
+    hd_cl_put_u32(&k, o->base.o.model->shape.vocab);
+    hd_cl_put_u32(&k, l->blocks);
+    return hd_cl_go(&k, 64, (o->s.vocab_width + 63) / 64, l->task->units.n, l->rows);
+}
+
+static void add_biases(struct logits *l)
+{
+    const struct hd_half_task *t = l->task;
+    uint64_t *bias = hd_cl_in_add(l->o, t->units.n * sizeof *bias, &l->biases);
+    for (size_t s = 0; s < t->units.n; s++) {
+        struct hd_piece_at at = {HD_UNIT_VOCAB, t->units.list[s], 0};
+        bias[s] = hd_cl_part_of(t->from.weights, at, HD_SLOT_OUTPUT_BIAS).at;
+    }
+}
+
 static void add_asks(struct logits *l)
 {
     const struct hd_rows *rows = l->task->rows;
@@ -154,17 +183,21 @@ static int launch(struct logits *l, struct hd_error *err)
     const struct hd_half_task *t = l->task;
     size_t units = t->units.n;
     struct hd_cl_input in;
-    int rc =
-        hd_cl_in_begin(o,
-                       hd_cl_input_bytes(o, l->rows) + hd_cl_jobs_bytes(2 * units) +
-                           l->rows * sizeof(struct hd_cl_ask) + units * sizeof(uint32_t) + 1024,
-                       err);
+    int rc = hd_cl_in_begin(o,
+                            hd_cl_input_bytes(o, l->rows) + hd_cl_jobs_bytes(2 * units) +
+                                l->rows * sizeof(struct hd_cl_ask) +
+                                units * (sizeof(uint32_t) + sizeof(uint64_t)) + 1024,
+                            err);
     if (rc < 0)
         return rc;
     hd_cl_add_input(o, (const uint8_t *)t->rows->x + l->row0 * o->s.row_bytes, l->rows, &in);
     add_asks(l);
+    if (has_bias(o))
+        add_biases(l);
     atomic_store(&l->odd, false);
     cl_int code = multiply(l, &in);
+    if (code == CL_SUCCESS && has_bias(o))
+        code = add_bias(l);
     if (code == CL_SUCCESS && l->best > 0)
         code = find_best(l);
     if (code == CL_SUCCESS && (l->best == 0 || atomic_load(&l->odd)))

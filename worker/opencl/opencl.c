@@ -146,7 +146,8 @@ static int check_model(const struct hd_model *m, struct hd_error *err)
                                   HD_SLOT_BIT(HD_SLOT_V_BIAS) | HD_SLOT_BIT(HD_SLOT_Q_NORM) |
                                   HD_SLOT_BIT(HD_SLOT_K_NORM) | HD_SLOT_BIT(HD_SLOT_Q_WHOLE_NORM) |
                                   HD_SLOT_BIT(HD_SLOT_K_WHOLE_NORM) | HD_SLOT_BIT(HD_SLOT_SINKS) |
-                                  HD_SLOT_BIT(HD_SLOT_GATE_BIAS) | HD_SLOT_BIT(HD_SLOT_UP_BIAS);
+                                  HD_SLOT_BIT(HD_SLOT_GATE_BIAS) | HD_SLOT_BIT(HD_SLOT_UP_BIAS) |
+                                  HD_SLOT_BIT(HD_SLOT_OUTPUT_BIAS);
     const char *what = NULL;
     for (enum hd_slot_id slot = 0; slot < HD_SLOTS && !what; slot++)
         if (hd_slot_is_units(slot) && hd_slot_layers(m, slot) > 0 && !(known & HD_SLOT_BIT(slot)))

@@ -21,6 +21,7 @@
     X(add_terms)                                                                                   \
     X(add_units)                                                                                   \
     X(compact)                                                                                     \
+    X(add_output_bias)                                                                             \
     X(best_logits)                                                                                 \
     X(single_values)                                                                               \
     X(store_values)                                                                                \

@@ -83,6 +83,20 @@ static void find_best(__local const float *x, uint n, uint k, uint first_id, __g
     }
 }
 
+/* Work-items [width][blocks][rows]: to y [rows][blocks][vocab_width] the blocks' biases, whose
+ * addresses lie at biases_at. */
+__kernel void add_output_bias(SLAB_PARAMS, __global const uchar *in, uint biases_at,
+                              __global float *y, uint vocab_width, uint vocab, uint blocks_at)
+{
+    uint i = get_global_id(0), slot = get_global_id(1), row = get_global_id(2);
+    uint first_id = ((__global const uint *)(in + blocks_at))[slot] * vocab_width;
+    if (i >= min(vocab - first_id, vocab_width))
+        return;
+    ulong bias = ((__global const ulong *)(in + biases_at))[slot];
+    y[((ulong)row * get_global_size(1) + slot) * vocab_width + i] +=
+        ((__global const float *)at_address(bias, SLABS))[i];
+}
+
 /* Work-groups [blocks][rows] of BEST_ITEMS. y: [rows][blocks][vocab_width]; out, for each row and
  * block: {max, sum}, {max, sum} at the temperature, then the best, room for k_most. */
 __kernel __attribute__((reqd_work_group_size(BEST_ITEMS, 1, 1))) void
