@@ -35,6 +35,7 @@ SCHEMA = {
     "required": ["city", "warm"],
     "additionalProperties": False,
 }
+TEXTS = ["Paris is warm.", "A cat sleeps.", "Paris is warm."]
 TOOL = {
     "type": "function",
     "function": {"name": "get_weather", "description": "The weather", "parameters": SCHEMA},
@@ -61,6 +62,23 @@ def use_openai(url):
     assert [c.index for c in several.choices] == [0, 1, 2]
     assert len({c.message.content for c in several.choices}) > 1
     use_responses(url)
+    use_vectors(url)
+
+
+def check_vectors(vectors):
+    """Of texts, of which the first and the third are the same."""
+    first, second, third = (list(v) for v in vectors)
+    assert first == third != second and abs(sum(x * x for x in first) - 1) < 1e-4
+
+
+def use_vectors(url):
+    from openai import OpenAI
+
+    create = OpenAI(base_url=url, api_key="none").embeddings.create
+    for form in ({}, {"encoding_format": "float"}):
+        reply = create(model="text-embedding-3-small", input=TEXTS, **form)
+        check_vectors(d.embedding for d in reply.data)
+    assert reply.usage.prompt_tokens == reply.usage.total_tokens > 0
 
 
 def use_responses(url):
@@ -107,6 +125,8 @@ def use_ollama(url):
     assert client.generate(prompt="Say hi", system="Be brief.", **common).response
     assert client.generate(prompt="Once upon", raw=True, **common).response
     assert client.generate(model="llama3.2").done_reason == "load"
+    check_vectors(client.embed(model="nomic-embed-text", input=TEXTS).embeddings)
+    check_vectors(client.embeddings(model="nomic-embed-text", prompt=t).embedding for t in TEXTS)
     try:
         client.chat(messages=[{"role": "user", "content": "?", "images": [b"x"]}], **common)
     except ResponseError as e:
@@ -187,7 +207,7 @@ def use_instructor(url):
 def use_langchain(url):
     from langchain_core.messages import HumanMessage, ToolMessage
     from langchain_core.tools import tool
-    from langchain_openai import ChatOpenAI
+    from langchain_openai import ChatOpenAI, OpenAIEmbeddings
     from openai import LengthFinishReasonError
     from pydantic import BaseModel
 
@@ -199,7 +219,11 @@ def use_langchain(url):
         "Adds two numbers."
         return a + b
 
-    model = ChatOpenAI(base_url=url, api_key="none", model="any", temperature=0, max_tokens=80)
+    common = {"base_url": url, "api_key": "none"}
+    # Else it sends ids of OpenAI's tokenizer.
+    vectors = OpenAIEmbeddings(**common, check_embedding_ctx_length=False)
+    check_vectors(vectors.embed_documents(TEXTS))
+    model = ChatOpenAI(**common, model="any", temperature=0, max_tokens=80)
     for method in ("json_schema", "function_calling"):
         said = model.with_structured_output(Weather, method=method).invoke("Is it warm in Rome?")
         assert isinstance(said, Weather)
@@ -226,6 +250,8 @@ def use_litellm(url):
     import litellm
 
     common = {"model": "openai/any", "api_base": url, "api_key": "none", "max_tokens": 10}
+    ask = {"model": "openai/any", "api_base": url, "api_key": "none", "input": TEXTS}
+    check_vectors(d["embedding"] for d in litellm.embedding(**ask).data)
     common["messages"] = QUESTION
     assert litellm.completion(**common, presence_penalty=0.2).choices[0].message.content
     last = None
@@ -352,24 +378,33 @@ def prepare(folder, name):
     return python
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    p.add_argument("model")
-    p.add_argument("--only", nargs="+", choices=PACKAGES, default=list(PACKAGES))
-    p.add_argument("--venv", help="folder of the environments (default: a temporary one)")
-    o = p.parse_args()
+def use_all(o, model, folder):
+    """How many failed."""
     from cluster import Up
 
     failed = 0
-    with tempfile.TemporaryDirectory(prefix="hydac-clients-") as folder, Up(
-        o.model, 2, leader_args=["--speculation.mode=auto"]
-    ) as c:
+    with Up(model, 2, leader_args=["--speculation.mode=auto"]) as c:
         url = f"http://{c.ready['leader'].split('//')[-1]}/v1"
         for name in o.only:
             python = prepare(o.venv or folder, name)
             done = subprocess.run([python, __file__, "--use", name, url], check=False)
             print(f"{name}: {'works' if done.returncode == 0 else 'FAILED'}", flush=True)
             failed += done.returncode != 0
+    return failed
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    p.add_argument("model", help="a Llama's GGUF")
+    p.add_argument("--only", nargs="+", choices=PACKAGES, default=list(PACKAGES))
+    p.add_argument("--venv", help="folder of the environments (default: a temporary one)")
+    o = p.parse_args()
+    from gguf_edit import Gguf
+
+    with tempfile.TemporaryDirectory(prefix="hydac-clients-") as folder:
+        model = os.path.join(folder, "model.gguf")  # which says how vectors are made
+        Gguf(o.model).u32("llama.pooling_type", 3).write(model)
+        failed = use_all(o, model, folder)
     sys.exit(1 if failed else 0)
 
 
