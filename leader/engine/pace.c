@@ -5,7 +5,7 @@
 
 /* Times a step without prompts: of 100 such steps 95 are within 3 then, as no two of them take the
  * same time. */
-#define GAP 2.0
+#define GAP 1.8
 /* By which one without prompts changes what is known of them, up or down: so it stays near their
  * median, however slow the slow ones are. */
 #define NUDGE    1.1
