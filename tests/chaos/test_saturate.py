@@ -1,4 +1,4 @@
-"""Fifteen seconds beside more busy loops than cores, and nobody is suspected."""
+"""Fifteen seconds beside more busy loops than cores, and nobody is suspected: no worker, and not the leader."""
 
 import os
 import subprocess
