@@ -157,6 +157,15 @@ static void spans_mxfp4(const uint8_t *block, struct hd_spans *out)
     out->scale[1] = out->scale[0];
 }
 
+/* f16 d, 128 bits: d where one is set, -d where it is not. */
+static void spans_q1_0(const uint8_t *block, struct hd_spans *out)
+{
+    for (unsigned i = 0; i < 128; i++)
+        out->q[i] = block[2 + i / 8] >> i % 8 & 1 ? 1 : -1;
+    for (unsigned j = 0; j < 4; j++)
+        out->scale[j] = half_at(block);
+}
+
 /* The types with blocks of 32: an f16 scale, perhaps an f16 minimum, the quants. */
 static void spans_32(enum hd_dtype type, const uint8_t *block, struct hd_spans *out)
 {
@@ -192,6 +201,7 @@ static struct layout layout_of(enum hd_dtype type)
         [HD_IQ4_NL] = {32, hd_spans_iq4_nl},   [HD_IQ4_XS] = {32, hd_spans_iq4_xs},
         [HD_TQ1_0] = {32, hd_spans_tq1_0},     [HD_TQ2_0] = {32, hd_spans_tq2_0},
         [HD_NVFP4] = {16, hd_spans_nvfp4},     [HD_MXFP4] = {16, spans_mxfp4},
+        [HD_Q1_0] = {32, spans_q1_0},
     };
     bool is_there = type < sizeof layouts / sizeof *layouts && layouts[type].take;
     return is_there ? layouts[type] : (struct layout){32, NULL};

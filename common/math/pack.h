@@ -91,6 +91,7 @@ static inline enum hd_pack_id hd_pack_id(enum hd_dtype type)
     case HD_NVFP4:
         return HD_PACK_ID_i8_16;
     case HD_IQ4_NL:
+    case HD_Q1_0:
     case HD_TQ1_0:
     case HD_TQ2_0:
     case HD_Q5_0:

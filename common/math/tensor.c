@@ -37,6 +37,7 @@ static const struct dtype *dtype_of(int type)
         [HD_TQ2_0] = {"TQ2_0", 256, 66},
         [HD_MXFP4] = {"MXFP4", 32, 17},
         [HD_NVFP4] = {"NVFP4", 64, 36},
+        [HD_Q1_0] = {"Q1_0", 128, 18},
         [HD_F8_E4M3] = {"F8_E4M3", 32, 36},
     };
     static const struct dtype unknown = {"?", 0, 0};

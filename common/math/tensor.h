@@ -37,6 +37,7 @@ enum hd_dtype {
     HD_TQ2_0 = 35,
     HD_MXFP4 = 39,
     HD_NVFP4 = 40,
+    HD_Q1_0 = 41,
     HD_F8_E4M3 =
         62, /* ours, no number of GGML's: 32 values of a folder's FP8 behind their f32 scale */
     HD_DTYPES = 64, /* more than any number above */
@@ -88,8 +89,8 @@ bool hd_dtype_known(int type);
 bool hd_dtype_is_ggml(int type);
 /* "Q4_1"; "?" for an unknown type. */
 const char *hd_dtype_name(int type);
-/* Values in a block: 1 for F32, F16 and BF16, 32 for Qx_0/1 and F8, 64 for NVFP4, 256 for K and
- * most others. */
+/* Values in a block: 1 for F32, F16 and BF16, 32 for Qx_0/1 and F8, 64 for NVFP4, 128 for Q1_0, 256
+ * for K and most others. */
 size_t hd_dtype_block(enum hd_dtype type);
 /* Integers with a scale, which activations of 8 bits are multiplied by; else floats. */
 bool hd_dtype_is_quantized(enum hd_dtype type);

@@ -271,7 +271,7 @@ static uint32_t file_type(enum hd_dtype type)
         [HD_Q5_1] = 9,    [HD_Q2_K] = 10,    [HD_Q3_K] = 12,   [HD_Q4_K] = 15,    [HD_Q5_K] = 17,
         [HD_Q6_K] = 18,   [HD_IQ2_XXS] = 19, [HD_IQ2_XS] = 20, [HD_IQ3_XXS] = 23, [HD_IQ1_S] = 24,
         [HD_IQ4_NL] = 25, [HD_IQ3_S] = 26,   [HD_IQ2_S] = 28,  [HD_IQ4_XS] = 30,  [HD_IQ1_M] = 31,
-        [HD_BF16] = 32,   [HD_TQ1_0] = 36,   [HD_TQ2_0] = 37,  [HD_NVFP4] = 39,
+        [HD_BF16] = 32,   [HD_TQ1_0] = 36,   [HD_TQ2_0] = 37,  [HD_NVFP4] = 39,   [HD_Q1_0] = 40,
     };
     return numbers[type];
 }

@@ -23,7 +23,7 @@ static const struct {
     {HD_IQ2_S, {1, -1}, 0x9c637284de12859b},   {HD_IQ4_XS, {1, -1}, 0x3d5370973046d1e7},
     {HD_IQ1_M, {55, -1}, 0xe3b645eead4802f5},  {HD_TQ1_0, {53, -1}, 0x2aab2f04e69fc6d8},
     {HD_TQ2_0, {65, -1}, 0xc66d1d8e67b43774},  {HD_MXFP4, {-1, -1}, 0x64f2e9c8d4d1d824},
-    {HD_NVFP4, {-1, -1}, 0xb1ccbfdd8fde47b6},
+    {HD_NVFP4, {-1, -1}, 0xb1ccbfdd8fde47b6},  {HD_Q1_0, {1, -1}, 0x5a565ea290a67ea5},
 };
 
 #endif

@@ -54,9 +54,9 @@ Test(opencl, gives_the_same_bytes)
 Test(opencl, gives_the_same_bytes_for_each_type)
 {
     static const enum hd_dtype types[] = {
-        HD_Q4_1,  HD_Q5_0,   HD_Q5_1,   HD_Q2_K,    HD_Q3_K,   HD_Q4_K,  HD_Q5_K,
-        HD_Q6_K,  HD_IQ1_S,  HD_IQ1_M,  HD_IQ2_XXS, HD_IQ2_XS, HD_IQ2_S, HD_IQ3_XXS,
-        HD_IQ3_S, HD_IQ4_NL, HD_IQ4_XS, HD_TQ1_0,   HD_TQ2_0,  HD_MXFP4, HD_NVFP4,
+        HD_Q4_1,   HD_Q5_0,  HD_Q5_1,    HD_Q2_K,   HD_Q3_K,  HD_Q4_K,    HD_Q5_K,  HD_Q6_K,
+        HD_IQ1_S,  HD_IQ1_M, HD_IQ2_XXS, HD_IQ2_XS, HD_IQ2_S, HD_IQ3_XXS, HD_IQ3_S, HD_IQ4_NL,
+        HD_IQ4_XS, HD_TQ1_0, HD_TQ2_0,   HD_MXFP4,  HD_NVFP4, HD_Q1_0,
     };
     need_device();
     for (size_t i = 0; i < sizeof types / sizeof *types; i += TYPES_APART)
