@@ -148,6 +148,11 @@ void core_adopt_plan(const struct hd_core *c, struct hd_plan *out)
     hd_standby_claim(out, &c->adoption.held, alive, core_usable(c) & ~core_suspects(c));
 }
 
+const struct hd_holds *core_adopted_holds(const struct hd_core *c)
+{
+    return &c->adoption.held;
+}
+
 void core_adoption_over(struct hd_core *c)
 {
     c->adoption.sequences = 0;

@@ -37,6 +37,8 @@ bool core_adoption_waits(const struct hd_core *c);
 bool core_adopts(const struct hd_core *c); /* somebody who is alive owned something */
 /* Puts the owners that are alive into a plan, and for units of others who holds them. */
 void core_adopt_plan(const struct hd_core *c, struct hd_plan *out);
+/* What those who are alive have held under an earlier leader. */
+const struct hd_holds *core_adopted_holds(const struct hd_core *c);
 /* An epoch has begun: what was said is used, or of no use any more. */
 void core_adoption_over(struct hd_core *c);
 

@@ -57,7 +57,7 @@ static bool plan_afresh(struct hd_core *c)
     /* Who was being drained, or has just come, has nothing of the plan of then, and is to get some.
      */
     core_moves_planned(c, adopts ? core_owners(p) : core_alive(c));
-    core_moves_kept(c, &c->adoption.held);
+    core_moves_kept(c, core_adopted_holds(c));
     return true;
 }
 
