@@ -4,7 +4,7 @@ use crate::core::Core;
 use crate::error::{fail, unsupported, Failure, RANGE, UNSUPPORTED};
 use crate::guard::{self, Guard};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Serde, Value};
+use minijinja::value::{Kwargs, Serde, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State};
 use std::collections::BTreeMap;
 
@@ -242,6 +242,18 @@ fn without_generation(source: &str) -> String {
     out
 }
 
+// ---- Tests as jinja2 has them -------------------------------------------------------------------
+
+/// None is not, which a loop takes here as an empty list.
+fn is_iterable(v: &Value) -> bool {
+    !v.is_none() && v.try_iter().is_ok()
+}
+
+/// What has a length and can be indexed: texts and dicts, too.
+fn is_sequence(v: &Value) -> bool {
+    matches!(v.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::String | ValueKind::Undefined)
+}
+
 // ---- A template ----------------------------------------------------------------------------------
 
 impl Chat {
@@ -257,6 +269,8 @@ impl Chat {
         env.set_unknown_method_callback(method);
         env.add_filter("trim", trim_filter);
         env.add_filter("tojson", tojson);
+        env.add_test("iterable", is_iterable);
+        env.add_test("sequence", is_sequence);
         env.add_function("raise_exception", raise_exception);
         // As jinja2 reads a template, whatever ends its lines.
         let lines = source.replace("\r\n", "\n").replace('\r', "\n");
