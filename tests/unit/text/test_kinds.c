@@ -75,6 +75,18 @@ static char *all_of_ranges(const json_t *ranges, size_t *len)
     return text;
 }
 
+/* Whether any text comes back from its ids: nothing is normalised, nothing unknown. */
+static bool gives_back(const char *kind)
+{
+    static const char *const kinds[] = {"smollm",    "llama3", "gpt4o",   "default",
+                                        "deepseek3", "tekken", "tiktoken"};
+
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(kind, kinds[i]) == 0)
+            return true;
+    return false;
+}
+
 static void check(struct hd_tokenizer *t, const char *kind)
 {
     json_t *fixture = fixture_json("nasty.json"), *texts = json_object_get(fixture, "texts"), *text;
@@ -93,6 +105,7 @@ static void check(struct hd_tokenizer *t, const char *kind)
         if (strncmp(kind, "sp", 2) == 0 && strlen(s) < n)
             n = 0;
         expect_digest(t, s, n, hashes + i * 16);
+        cr_expect(!gives_back(kind) || round_trips(t, s, n), "%s: %s", kind, s);
     }
     expect_digest(t, all, len, json_string_value(json_object_get(want, "ranges")));
     free(all);
