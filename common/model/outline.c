@@ -33,6 +33,7 @@ void hd_outline_of(const struct hd_model *m, struct hd_outline_room *room, struc
         .long_from = m->long_from,
         .block = m->block,
         .activation = m->block.activation,
+        .norm = m->block.norm,
         .windows = room->windows,
         .n_windows = m->shape.n_layers,
         .layer_rope = room->layer_rope,
@@ -122,16 +123,18 @@ static int set_block(struct hd_model *m, const struct hd_outline *o, struct hd_e
 {
     const struct hd_block *b = &o->block;
     size_t layers = m->shape.n_layers;
-    if (o->activation >= HD_ACTIVATION_KINDS || !is_number(b->norm_offset, 0) ||
-        !is_number(b->attention_scale, 1e-6f) || !is_number(b->attention_cap, 0) ||
-        !is_number(b->logit_scale, 1e-6f) || !is_number(b->logit_cap, 0) ||
-        !is_number(b->clamp.alpha, 0) || !is_number(b->clamp.limit, 0) || !is_number(b->growth, 0))
+    if (o->activation >= HD_ACTIVATION_KINDS || o->norm > HD_NORM_LAYER ||
+        !is_number(b->norm_offset, 0) || !is_number(b->attention_scale, 1e-6f) ||
+        !is_number(b->attention_cap, 0) || !is_number(b->logit_scale, 1e-6f) ||
+        !is_number(b->logit_cap, 0) || !is_number(b->clamp.alpha, 0) ||
+        !is_number(b->clamp.limit, 0) || !is_number(b->growth, 0))
         return hd_fail(err, HD_E_FORMAT, "what its blocks do makes no sense");
     if (o->n_windows != layers || o->n_layer_rope != layers)
         return hd_fail(err, HD_E_FORMAT, "%zu windows and %zu kinds of RoPE for %zu layers",
                        o->n_windows, o->n_layer_rope, layers);
     m->block = *b;
     m->block.activation = (enum hd_activation)o->activation;
+    m->block.norm = (enum hd_norm_kind)o->norm;
     for (size_t l = 0; l < layers; l++) {
         if (o->layer_rope[l] > HD_LAYER_ROPE_NONE ||
             (o->layer_rope[l] == HD_LAYER_ROPE_LOCAL && m->rope_sets < HD_ROPE_SETS))

@@ -23,6 +23,7 @@ struct hd_outline {
     uint64_t digest;
     struct hd_block block;   /* the scales of embedding and residual are the leader's alone */
     uint32_t activation;     /* block's, as it came */
+    uint32_t norm;           /* likewise */
     const uint32_t *windows; /* [n_layers] */
     size_t n_windows;
     const uint8_t *layer_rope; /* [n_layers], enum hd_layer_rope */

@@ -43,6 +43,7 @@ static void fill_outline(Hydac__V1__ModelOutline *m, const struct hd_outline *o)
     m->n_windows = o->n_windows;
     m->layer_rope = (ProtobufCBinaryData){.data = (uint8_t *)o->layer_rope, .len = o->n_layer_rope};
     m->activation = o->activation;
+    m->norm = o->norm;
     m->norm_offset = o->block.norm_offset;
     m->attention_scale = o->block.attention_scale;
     m->attention_cap = o->block.attention_cap;

@@ -137,6 +137,7 @@ int hd_model_from_message(struct hd_model **out, const struct Hydac__V1__ModelOu
                   .growth_from = m->growth_from,
                   .logit_cap = m->logit_cap},
         .activation = m->activation,
+        .norm = m->norm,
         .windows = m->windows,
         .n_windows = m->n_windows,
         .layer_rope = m->layer_rope.data,

@@ -44,6 +44,7 @@ static void check_same(const char *path)
     cr_assert_eq(copy->digest, m->digest);
     cr_assert_eq(copy->activations, m->activations);
     cr_assert_eq(copy->rope_order, m->rope_order);
+    cr_assert_eq(copy->block.norm, m->block.norm);
     cr_assert_str_eq(copy->name, m->name);
     same_shape(&copy->shape, &m->shape);
     cr_assert_eq(memcmp(copy->rope_freq, m->rope_freq, o.n_rope_freq * sizeof(double)), 0);
@@ -66,6 +67,7 @@ Test(outline, the_same_model)
 {
     check_same(make_synth("tiny-gqa3", HD_Q4_0, 1));
     check_same(make_synth("tiny-mha", HD_F32, 2));
+    check_same(make_synth("tiny-stablelm-12b", HD_Q8_0, 2));
     check_same(small_folder(&(struct twist){.own_output = true}));
     check_same(
         small_gguf(&(struct twist){.quantized = true, .float_matrix = "blk.1.ffn_up.weight"}));
