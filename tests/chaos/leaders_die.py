@@ -105,21 +105,21 @@ class Chaos:
         self.answers = self.resumed = 0
         self.silences, self.wrong = [], []
 
-    def active(self):
+    def whole(self):
+        """Who serves with all workers, and all others follow it. After a cut that may be another one than at
+        first."""
         for name in self.c.names:
-            if self.c.leaders[name].running() and self.c.role(name) == "active":
+            if not self.c.leaders[name].running():
+                continue
+            status = self.c.clients[name].get("/hydac/status")
+            owners = [w for w in status["workers"] if w["heads"]]
+            followed = status["records"]["followers"] == self.o.leaders - 1
+            if status["cluster"]["state"] == "ready" and len(owners) == self.o.workers and followed:
                 return name
         return None
 
     def settle(self):
-        """One serves with all workers, and all others follow it."""
-        name = cluster.until(self.active, "a leader serves")
-        self.c.until_active(name, self.o.workers)
-        cluster.until(
-            lambda: self.c.clients[name].get("/hydac/status")["records"]["followers"] == self.o.leaders - 1,
-            "the others follow",
-        )
-        return name
+        return cluster.until(self.whole, "a leader serves with all workers, and the others follow")
 
     def strike(self, name):
         kind = self.rng.choice(self.choices)
