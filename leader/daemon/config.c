@@ -7,6 +7,7 @@
 #include "common/util/state_dir.h"
 #include "leader/core/plan.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -95,6 +96,18 @@ static int check_http(const struct hd_leader_config *c, struct hd_error *err)
                    c->http_listen);
 }
 
+/* Leaders speak once a tick. */
+static int check_leaders(const struct hd_leader_config *c, struct hd_error *err)
+{
+    if (c->leaders[0] == '\0' || 2 * c->heartbeat_interval_ms <= c->silence_ms)
+        return 0;
+    return hd_fail(err, HD_E_CONFIG,
+                   "heartbeat.interval_ms: %" PRIu64
+                   " is more than half of cluster.silence_ms, %" PRIu64
+                   ", so that leaders would miss each other; lower it or raise the other",
+                   c->heartbeat_interval_ms, c->silence_ms);
+}
+
 /* What one value alone does not show. */
 static int check(const struct hd_leader_config *c, struct hd_error *err)
 {
@@ -106,6 +119,8 @@ static int check(const struct hd_leader_config *c, struct hd_error *err)
     int rc = check_cluster(c, err);
     if (rc == 0)
         rc = check_http(c, err);
+    if (rc == 0)
+        rc = check_leaders(c, err);
     if (rc < 0)
         return rc;
     if (c->phi_suspect > c->phi_offline)

@@ -148,6 +148,11 @@ Test(leader_config, across_values)
     cr_assert_eq(RUN(c, &err, "--model", "m", "--state", ""), HD_E_CONFIG);
     cr_assert_eq(RUN(c, &err, "--model", "m", "--heartbeat.phi_suspect", "9"), HD_E_CONFIG);
     cr_assert_not_null(strstr(err.text, "9 is above phi_offline, 8"), "%s", err.text);
+    cr_assert_eq(RUN(c, &err, "--model", "m", "--leaders", "127.0.0.1:1,127.0.0.1:2",
+                     "--heartbeat.interval_ms", "201"),
+                 HD_E_CONFIG);
+    cr_assert_not_null(strstr(err.text, "201 is more than half of cluster.silence_ms, 400"), "%s",
+                       err.text);
 }
 
 static void expect_refused(const char *flag, const char *value, const char *more, const char *what)
