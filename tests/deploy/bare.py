@@ -29,11 +29,12 @@ def network():
 
 
 def settings():
-    """What this machine's own pip needs to reach an index: a proxy, an authority of its own."""
+    """What this machine's own pip and cargo need to reach an index: a proxy, an authority of its own."""
     args = []
     for name, value in os.environ.items():
         if name == "PIP_CERT":
-            args += ["--volume", f"{os.path.realpath(value)}:/pip.crt:ro", "--env", "PIP_CERT=/pip.crt"]
+            args += ["--volume", f"{os.path.realpath(value)}:/own.crt:ro", "--env", "PIP_CERT=/own.crt"]
+            args += ["--env", "CARGO_HTTP_CAINFO=/own.crt"]
         elif name.lower() in ("http_proxy", "https_proxy", "no_proxy", "pip_index_url"):
             args += ["--env", f"{name}={value}"]
     return args
