@@ -25,7 +25,7 @@ def make_base():
     """Makes the base image, unless it is there (a registry may have given it); True if it did."""
     if run(["docker", "image", "inspect", BASE]).returncode == 0:
         return False
-    tree = debian("bookworm-slim", [])
+    tree = debian("bookworm-as-images-have-it", [])
     tar = ["tar", "-C", tree, *(f"--exclude=./{p}" for p in LEFT_OUT), "-c", "."]
     with subprocess.Popen(tar, stdout=subprocess.PIPE) as packed:
         said = run(["docker", "import", "-", BASE], stdin=packed.stdout)

@@ -17,6 +17,16 @@ def need_root():
         pytest.skip("only root can make machines and images")
 
 
+def add_updates(tree):
+    """Debian's own images and installer list what debootstrap leaves out: updates, security."""
+    path = os.path.join(tree, "etc/apt/sources.list")
+    with open(path, encoding="utf-8") as f:
+        kind, mirror, suite, *parts = f.readline().split()
+    suites = [(mirror, f"{suite}-updates"), (mirror + "-security", f"{suite}-security")]
+    with open(path, "a", encoding="utf-8") as f:
+        f.writelines(" ".join([kind, *s, *parts]) + "\n" for s in suites)
+
+
 def debian(name, packages):
     """The tree's path. `name` says what is in it: another list of packages needs another name."""
     need_root()
@@ -38,6 +48,7 @@ def debian(name, packages):
         )
         if said.returncode != 0:
             pytest.skip(f"debootstrap cannot make a tree: {said.stdout.strip().splitlines()[-1:]}")
+        add_updates(work)
         os.rename(work, path)
     finally:
         shutil.rmtree(work, ignore_errors=True)
