@@ -84,6 +84,7 @@ static cl_int activate(const struct hd_cl_ffn *f, const cl_mem *slabs)
                                      [HD_ACTIVATION_CLAMPED] = 2,
                                      [HD_ACTIVATION_GELU] = 3,
                                      [HD_ACTIVATION_RELU2] = 4};
+    _Static_assert(sizeof kinds / sizeof *kinds == HD_ACTIVATION_KINDS, "all have a kernel");
     struct hd_opencl *o = f->o;
     const struct hd_block *model = &o->base.o.model->block;
     struct hd_cl_launch l = {o->cl, &o->programs.activate, 0, CL_SUCCESS};

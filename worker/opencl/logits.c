@@ -119,7 +119,7 @@ static cl_int add_bias(struct logits *l)
     return hd_cl_go(&k, 64, (o->s.vocab_width + 63) / 64, l->task->units.n, l->rows);
 }
 
-static void add_biases(struct logits *l)
+static void list_biases(struct logits *l)
 {
     const struct hd_half_task *t = l->task;
     uint64_t *bias = hd_cl_in_add(l->o, t->units.n * sizeof *bias, &l->biases);
@@ -193,7 +193,7 @@ static int launch(struct logits *l, struct hd_error *err)
     hd_cl_add_input(o, (const uint8_t *)t->rows->x + l->row0 * o->s.row_bytes, l->rows, &in);
     add_asks(l);
     if (has_bias(o))
-        add_biases(l);
+        list_biases(l);
     atomic_store(&l->odd, false);
     cl_int code = multiply(l, &in);
     if (code == CL_SUCCESS && has_bias(o))
