@@ -5,7 +5,8 @@
  * of that is learnt of each worker; the rest is compared with the others', so that what makes all
  * slow (long prompts, a busy leader) makes nobody slow. A slice is bad for a worker when it took
  * PACE_SLOW times as much as usual and others had to wait for it: sums, not medians, because
- * one that stands still for 90 ms of each 100 answers most half-steps at once.
+ * one that stands still for 90 ms of each 100 answers most half-steps at once. Who owns all is
+ * compared with what itself has shown: if that was slow from the first slice on, nobody knows.
  *
  *   STEADY --4 of 5 slices were bad--> SLOW      nothing is done about it: cluster.rebalance is
  *                                                manual, or nobody else could take over

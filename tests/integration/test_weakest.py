@@ -99,6 +99,8 @@ def test_a_slow_worker_is_relieved_and_comes_back(model, strategy):
         until(lambda: c.client.request("GET", "/health")[0] == 200, "it serves")
         name = next(w["name"] for w in c.status()["workers"] if owns(w))
         with Busy(c):
+            # Who owns all is compared with itself only: with what it has shown while it was well.
+            until(lambda: c.worker(name)["slowness"] > 0, "its usual pace is known")
             with Halting(c.workers[name].pid):
                 until(lambda: (c.worker(name) or {}).get("pace") == "relieved", "it is relieved")
                 until(lambda: not owns(c.worker(name)), "it owns nothing")
