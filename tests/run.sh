@@ -92,7 +92,6 @@ if [ $asan = yes ]; then
     # sanitizers' symbols come with the executable.
     CC=clang
     options="-Dwerror=true -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1"
-    # Criterion itself loses a few bytes with each test that is skipped.
     export LSAN_OPTIONS="${LSAN_OPTIONS:-suppressions=$top/tests/lsan.supp:print_suppressions=0}"
     export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=1}"
     export UBSAN_OPTIONS="${UBSAN_OPTIONS:-halt_on_error=1:abort_on_error=1:print_stacktrace=1}"
