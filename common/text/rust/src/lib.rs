@@ -4,13 +4,16 @@ mod charsmap;
 mod chat;
 mod conversation;
 mod core;
+mod dumps;
 mod error;
 mod fast;
 mod gbnf;
 mod grammar;
 mod guard;
+mod jinja;
 mod model;
 mod pieces;
+mod rewrite;
 mod wait;
 
 use crate::chat::Chat;
