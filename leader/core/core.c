@@ -19,7 +19,8 @@ const char *hd_cluster_state_name(enum hd_cluster_state s)
 
 const char *hd_loss_cause_name(enum hd_loss_cause c)
 {
-    static const char *const names[] = {"closed", "silent", "deadline", "protocol", "wrong"};
+    static const char *const names[] = {"closed",   "silent",  "deadline",
+                                        "protocol", "gave_up", "wrong"};
     return names[c];
 }
 
@@ -93,6 +94,9 @@ static void dispatch(struct hd_core *c, const struct hd_event *ev)
         break;
     case HD_EV_BROKE_RULES:
         core_lose(c, ev->slot, HD_LOSS_PROTOCOL);
+        break;
+    case HD_EV_GAVE_UP:
+        core_lose(c, ev->slot, HD_LOSS_GAVE_UP);
         break;
     case HD_EV_TICK:
         core_tick(c, ev->late_us);

@@ -15,6 +15,7 @@ enum hd_event_type {
     HD_EV_KV_RESULT,   /* kv: slot has taken over, or is ready to */
     HD_EV_RESULT,      /* result: a StepResult of slot came */
     HD_EV_BROKE_RULES, /* slot sent what makes no sense: cut it off */
+    HD_EV_GAVE_UP,     /* slot said that it cannot go on: likewise */
     HD_EV_TICK,        /* late_us; about every heartbeat interval */
     HD_EV_SEQ_OPEN,    /* sequence */
     HD_EV_SEQ_FORK,    /* fork: opened with the first rows of another one */

@@ -16,6 +16,7 @@ enum hd_loss_cause {
     HD_LOSS_SILENT,
     HD_LOSS_DEADLINE,
     HD_LOSS_PROTOCOL,
+    HD_LOSS_GAVE_UP,
     HD_LOSS_WRONG /* it computed wrong bits */
 };
 #define HD_HALVES (HD_HALF_LOGITS + 1)
@@ -24,7 +25,7 @@ enum hd_pace { HD_PACE_STEADY, HD_PACE_SLOW, HD_PACE_RELIEVED };
 
 const char *hd_worker_state_name(enum hd_worker_state s);
 const char *hd_cluster_state_name(enum hd_cluster_state s);
-/* "closed", "silent", "deadline", "protocol", "wrong" */
+/* "closed", "silent", "deadline", "protocol", "gave_up", "wrong" */
 const char *hd_loss_cause_name(enum hd_loss_cause c);
 const char *hd_pace_name(enum hd_pace p); /* "steady", "slow", "relieved" */
 

@@ -333,7 +333,10 @@ static void on_drain(struct hd_peer *p)
 static void on_error(struct hd_peer *p, const struct hd_frame *f)
 {
     Hydac__V1__Error *m = hydac__v1__error__unpack(NULL, f->body_len, f->body);
-    hd_peer_broke_rules(p, m ? m->text : "gave up without a reason");
+    struct hd_event ev = {.type = HD_EV_GAVE_UP, .slot = (unsigned)p->slot};
+    hd_warn(p->leader->o.log, "worker_gave_up", "slot=%d address=%s reason=\"%s\"", p->slot,
+            hd_conn_peer(p->conn), m ? m->text : "it gave none");
+    hd_leader_event(p->leader, &ev);
     if (m)
         hydac__v1__error__free_unpacked(m, NULL);
 }

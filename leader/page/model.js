@@ -55,6 +55,7 @@ const CAUSES = {
   silent: "it fell silent",
   deadline: "it did not answer in time",
   protocol: "it broke the rules",
+  gave_up: "it could not go on",
   wrong: "it computed wrong bits",
 };
 const STATES = {

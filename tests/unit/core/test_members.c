@@ -182,6 +182,23 @@ Test(core_members, old_epoch)
     trace_deinit(&t);
 }
 
+/* Who says that it cannot go on is lost at once, and comes back like any other. */
+Test(core_members, gives_up)
+{
+    struct trace t;
+    static const struct trace_line lines[] = {
+        {"gave_up w2", "cut w2; w2 offline gave_up; not ready; assign w1 e3 h0,1 f0,2 v0; "
+                       "assign w3 e3 h2,3 f1,3 v1"},
+        {"kv w1 3", ""},
+        {"kv w3 3", "ready; failover w2 gave_up e3 lost=1 reused=3 rebuilt=0 positions=0"},
+        {"hello w2", "welcome w2; w2 online; prepare w2 e3 r2 +h3 +f2,3"},
+        {NULL, NULL},
+    };
+    trace_start(&t, 3, NULL);
+    trace_play(&t, lines);
+    trace_deinit(&t);
+}
+
 /* A confirmation of what does not exist ends the connection. */
 Test(core_members, nonsense)
 {

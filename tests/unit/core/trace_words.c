@@ -249,16 +249,16 @@ static enum hd_event_type type_of(const char *w)
         const char *word;
         enum hd_event_type type;
     } words[] = {
-        {"hello", HD_EV_HELLO},       {"closed", HD_EV_CLOSED},       {"broke", HD_EV_BROKE_RULES},
-        {"ack", HD_EV_ACK},           {"tick", HD_EV_TICK},           {"kv", HD_EV_KV_RESULT},
-        {"open", HD_EV_SEQ_OPEN},     {"close", HD_EV_SEQ_CLOSE},     {"fork", HD_EV_SEQ_FORK},
-        {"keep", HD_EV_SEQ_KEPT},     {"trim", HD_EV_SEQ_CUT},        {"take", HD_EV_SEQ_TAKEN},
-        {"half", HD_EV_HALF},         {"result", HD_EV_RESULT},       {"done", HD_EV_STEP_DONE},
-        {"log", HD_EV_LOG_STATE},     {"fetch", HD_EV_FETCH},         {"rows", HD_EV_ROWS},
-        {"drain", HD_EV_DRAIN},       {"rebalance", HD_EV_REBALANCE}, {"weights", HD_EV_WEIGHTS},
-        {"known", HD_EV_MODEL_KNOWN}, {"tested", HD_EV_SELF_TEST},    {"audit", HD_EV_AUDIT},
-        {"damage", HD_EV_DAMAGE},     {"abandoned", HD_EV_REPLAYED},  {"kept", HD_EV_KEPT},
-        {"adopt", HD_EV_SEQ_ADOPT},
+        {"hello", HD_EV_HELLO},     {"closed", HD_EV_CLOSED},     {"broke", HD_EV_BROKE_RULES},
+        {"gave_up", HD_EV_GAVE_UP}, {"ack", HD_EV_ACK},           {"tick", HD_EV_TICK},
+        {"kv", HD_EV_KV_RESULT},    {"open", HD_EV_SEQ_OPEN},     {"close", HD_EV_SEQ_CLOSE},
+        {"fork", HD_EV_SEQ_FORK},   {"keep", HD_EV_SEQ_KEPT},     {"trim", HD_EV_SEQ_CUT},
+        {"take", HD_EV_SEQ_TAKEN},  {"half", HD_EV_HALF},         {"result", HD_EV_RESULT},
+        {"done", HD_EV_STEP_DONE},  {"log", HD_EV_LOG_STATE},     {"fetch", HD_EV_FETCH},
+        {"rows", HD_EV_ROWS},       {"drain", HD_EV_DRAIN},       {"rebalance", HD_EV_REBALANCE},
+        {"weights", HD_EV_WEIGHTS}, {"known", HD_EV_MODEL_KNOWN}, {"tested", HD_EV_SELF_TEST},
+        {"audit", HD_EV_AUDIT},     {"damage", HD_EV_DAMAGE},     {"abandoned", HD_EV_REPLAYED},
+        {"kept", HD_EV_KEPT},       {"adopt", HD_EV_SEQ_ADOPT},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(words[i].word, w) == 0)
