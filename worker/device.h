@@ -215,6 +215,9 @@ struct hd_device_ops {
     size_t (*look)(struct hd_device *d, uint32_t *position, uint32_t *mended);
     /* The known answer test (common/math/self_test.h). 0 or HD_E_NOMEM. */
     int (*self_test)(struct hd_device *d, uint64_t seed, struct hd_self_test *out);
+    /* 0; HD_E_DEVICE, with the reason: it has failed for good, whatever else calls say since then,
+     * and what is read from it means nothing. Any thread. */
+    int (*lost)(const struct hd_device *d, struct hd_error *err);
 };
 
 struct hd_device {

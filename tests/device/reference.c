@@ -560,6 +560,11 @@ static int self_test(struct hd_device *d, uint64_t seed, struct hd_self_test *ou
     return hd_kernels_self_test(portable(), seed, NULL, out);
 }
 
+static int lost(const struct hd_device *d, struct hd_error *err)
+{
+    return 0;
+}
+
 static const struct hd_device_ops ops = {
     .free = free_device,
     .resize = resize,
@@ -584,6 +589,7 @@ static const struct hd_device_ops ops = {
     .half = half,
     .look = look,
     .self_test = self_test,
+    .lost = lost,
 };
 
 static int check(const struct hd_device_options *o, struct hd_error *err)

@@ -69,6 +69,11 @@ static int self_test(struct hd_device *d, uint64_t seed, struct hd_self_test *ou
     return hd_kernels_self_test(of(d)->kernels, seed, d->o.team, out);
 }
 
+static int lost(const struct hd_device *d, struct hd_error *err)
+{
+    return 0; /* it would take the process with it */
+}
+
 static const struct hd_device_ops ops = {
     .free = free_cpu,
     .resize = resize,
@@ -93,6 +98,7 @@ static const struct hd_device_ops ops = {
     .half = half,
     .look = look,
     .self_test = self_test,
+    .lost = lost,
 };
 
 /* ---- The kind ----*/

@@ -7,21 +7,30 @@
 #include "worker/crew/whole.h"
 #include "worker/share/hold.h"
 
+/* What was read from a device that has failed does not leave. */
 void hd_crew_finish(struct hd_crew *c, struct hd_reply *r, int rc)
 {
-    if (rc < 0) {
+    struct hd_error lost;
+    bool is_lost = c->device->ops->lost(c->device, &lost) < 0;
+    if (rc < 0 || is_lost) {
         hd_reply_free(r);
         r = NULL;
     }
-    hd_crew_send(c, r);
+    if (is_lost)
+        hd_crew_send_error(c, c->joined, &lost);
+    else
+        hd_crew_send(c, r);
 }
 
+/* Whatever failed because the device has: that is what is said. */
 void hd_crew_send_error(struct hd_crew *c, uint64_t session, const struct hd_error *err)
 {
     struct hd_reply *r = hd_reply_new(session);
+    hd_crew_publish(c, 0); /* what there was when it failed */
     if (r) {
         r->type = HD_FRAME_ERROR;
         r->error = *err;
+        c->device->ops->lost(c->device, &r->error);
     }
     hd_crew_send(c, r);
 }

@@ -130,7 +130,8 @@ void hd_crew_run_scrub(struct hd_crew *c)
     uint64_t now = hd_now_us();
     if (now < hd_scrub_at(c->node) || hd_scrub_broken(c->node))
         return;
-    if (hd_scrub_slice(c->node, now, &err) < 0)
+    int rc = hd_scrub_slice(c->node, now, &err);
+    if (rc < 0 || c->device->ops->lost(c->device, &err) < 0) /* nobody else has looked */
         hd_crew_send_error(c, c->joined, &err);
     spent(c, now);
 }

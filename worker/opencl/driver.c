@@ -235,9 +235,11 @@ int hd_cl_open(struct hd_cl **out, const char *where, const char *state_dir, str
     struct hd_cl *cl = calloc(1, sizeof *cl);
     if (!cl)
         return hd_fail(err, HD_E_NOMEM, "out of memory");
+    pthread_mutex_init(&cl->lock, NULL);
     snprintf(cl->state_dir, sizeof cl->state_dir, "%s", state_dir ? state_dir : "");
     int rc = load(&cl->library, &cl->call, err);
     if (rc < 0) {
+        pthread_mutex_destroy(&cl->lock);
         free(cl);
         return rc;
     }
@@ -265,6 +267,7 @@ void hd_cl_close(struct hd_cl *cl)
         cl->call.ReleaseCommandQueue(cl->queue);
     if (cl->context)
         cl->call.ReleaseContext(cl->context);
+    pthread_mutex_destroy(&cl->lock);
     free(cl);
 }
 
@@ -281,12 +284,49 @@ cl_int hd_cl_wait(struct hd_cl *cl, cl_event event)
     return rc == CL_SUCCESS && status < 0 ? status : rc;
 }
 
+/* ---- Errors ----*/
+
+/* Those of a device that is gone, as drivers say it. */
+static const char *name_of(cl_int code)
+{
+    switch (code) {
+#define X(name)                                                                                    \
+    case CL_##name:                                                                                \
+        return "CL_" #name;
+        X(DEVICE_NOT_AVAILABLE)
+        X(OUT_OF_RESOURCES)
+        X(EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST)
+        X(INVALID_CONTEXT)
+        X(INVALID_COMMAND_QUEUE)
+        X(INVALID_MEM_OBJECT)
+        X(INVALID_OPERATION)
+#undef X
+    default:
+        return "an error";
+    }
+}
+
+int hd_cl_lost(struct hd_cl *cl, struct hd_error *err)
+{
+    pthread_mutex_lock(&cl->lock);
+    int rc = cl->lost.code;
+    if (rc < 0 && err)
+        *err = cl->lost;
+    pthread_mutex_unlock(&cl->lock);
+    return rc;
+}
+
 int hd_cl_fail(struct hd_cl *cl, cl_int code, const char *what, struct hd_error *err)
 {
-    if (code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_HOST_MEMORY)
-        return hd_fail(err, HD_E_NOMEM, "%s is out of memory (%s: %d)", cl->info.name, what, code);
-    atomic_store(&cl->lost, true);
-    return hd_fail(err, HD_E_DEVICE,
-                   "the OpenCL device %s is lost: %s says %d; start the worker again",
-                   cl->info.name, what, code);
+    bool is_short = code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_HOST_MEMORY;
+    pthread_mutex_lock(&cl->lock);
+    if (cl->lost.code == 0 && !is_short)
+        hd_fail(&cl->lost, HD_E_DEVICE,
+                "the OpenCL device %s is lost: %s failed with %s (%d); start the worker again",
+                cl->info.name, what, name_of(code), code);
+    pthread_mutex_unlock(&cl->lock);
+    int rc = hd_cl_lost(cl, err);
+    return rc < 0 ? rc
+                  : hd_fail(err, HD_E_NOMEM, "%s is out of memory (%s: %d)", cl->info.name, what,
+                            code);
 }

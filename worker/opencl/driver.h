@@ -4,6 +4,7 @@
 
 #include "common/util/error.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -67,7 +68,8 @@ struct hd_cl {
     struct hd_cl_info info;
     char state_dir[4096];      /* programs are kept there; "": nowhere */
     _Atomic uint64_t released; /* buffers so far */
-    atomic_bool lost;          /* the driver has failed: nothing works any more */
+    pthread_mutex_t lock;
+    struct hd_error lost; /* under the lock: how the driver has failed; code 0: it has not */
 };
 
 /* The device of opencl.h's `where`. 0, HD_E_CONFIG (there is none, or it lacks what is asked for),
@@ -85,7 +87,10 @@ void hd_cl_each(hd_cl_seen *fn, void *arg);
 cl_int hd_cl_wait(struct hd_cl *cl, cl_event event);
 
 /* An error of the driver: HD_E_NOMEM where memory is what it lacks, else the device is lost and it
- * is HD_E_DEVICE. `what` names the call. */
+ * is HD_E_DEVICE; so is all that fails afterwards, with the words for the first. `what` names the
+ * call. */
 int hd_cl_fail(struct hd_cl *cl, cl_int code, const char *what, struct hd_error *err);
+/* 0; HD_E_DEVICE: the device is lost, *err says how. Any thread. */
+int hd_cl_lost(struct hd_cl *cl, struct hd_error *err);
 
 #endif

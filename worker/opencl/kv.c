@@ -114,8 +114,9 @@ int hd_cl_kv_reserve(struct hd_device_kv *kv, struct hd_kv_at at, uint32_t posit
     if (lane->blocks < lane->first && lane->first <= lane->cap)
         lane->blocks = lane->first; /* filled in when a half-step sees them */
     for (; lane->blocks < blocks; lane->blocks++) {
-        if (hd_cl_pool_take(pool, &lane->block[lane->blocks], NULL) < 0)
-            return HD_E_NOMEM;
+        int rc = hd_cl_pool_take(pool, &lane->block[lane->blocks], NULL);
+        if (rc < 0)
+            return rc;
         *bytes += pool->block_bytes;
     }
     return 0;

@@ -13,6 +13,15 @@
 
 /* ---- Buffers ----*/
 
+/* Some drivers say that they are out of resources where they have no memory, and all of them where
+ * the device is gone: then nothing else goes either. */
+static cl_int of_memory(struct hd_cl *cl, cl_int code)
+{
+    bool is_short = code == CL_INVALID_BUFFER_SIZE ||
+                    (code == CL_OUT_OF_RESOURCES && cl->call.Finish(cl->queue) == CL_SUCCESS);
+    return is_short ? CL_MEM_OBJECT_ALLOCATION_FAILURE : code;
+}
+
 cl_mem hd_cl_buffer(struct hd_cl *cl, uint64_t bytes, int *rc, struct hd_error *err)
 {
     static const cl_uint zero = 0;
@@ -29,9 +38,7 @@ cl_mem hd_cl_buffer(struct hd_cl *cl, uint64_t bytes, int *rc, struct hd_error *
     if (code == CL_SUCCESS)
         return m;
     hd_cl_release(cl, m);
-    if (code == CL_OUT_OF_RESOURCES || code == CL_INVALID_BUFFER_SIZE)
-        code = CL_MEM_OBJECT_ALLOCATION_FAILURE;
-    *rc = hd_cl_fail(cl, code, "clCreateBuffer", err);
+    *rc = hd_cl_fail(cl, of_memory(cl, code), "clCreateBuffer", err);
     return NULL;
 }
 
@@ -56,8 +63,7 @@ int hd_cl_pinned_new(struct hd_cl *cl, size_t bytes, struct hd_cl_pinned *out, s
     if (code == CL_SUCCESS)
         return 0;
     hd_cl_pinned_free(cl, out);
-    return hd_cl_fail(cl, code == CL_OUT_OF_RESOURCES ? CL_MEM_OBJECT_ALLOCATION_FAILURE : code,
-                      "clEnqueueMapBuffer", err);
+    return hd_cl_fail(cl, of_memory(cl, code), "clEnqueueMapBuffer", err);
 }
 
 void hd_cl_pinned_free(struct hd_cl *cl, struct hd_cl_pinned *p)

@@ -85,6 +85,11 @@ static int self_test(struct hd_device *d, uint64_t seed, struct hd_self_test *ou
     return hd_cl_prove(hd_opencl(d), seed, out);
 }
 
+static int lost(const struct hd_device *d, struct hd_error *err)
+{
+    return hd_cl_lost(((const struct hd_opencl *)(const void *)d)->cl, err);
+}
+
 static const struct hd_device_ops ops = {
     .free = free_opencl,
     .resize = resize,
@@ -109,6 +114,7 @@ static const struct hd_device_ops ops = {
     .half = half,
     .look = look,
     .self_test = self_test,
+    .lost = lost,
 };
 
 /* ---- The kind ----*/

@@ -13,6 +13,8 @@ uint64_t hd_damage_since(const struct hd_node *n, uint64_t seen_us, uint64_t now
 
 void hd_damage_tell(struct hd_node *n, const struct hd_finding *f)
 {
+    if (n->device->ops->lost(n->device, NULL) < 0)
+        return; /* it was not read at all */
     n->damaged = true;
     hd_warn(n->o.log, "memory_damaged",
             "kind=%s what=\"%s\" since_us=%" PRIu64 " repaired=%s replay=%s", kinds[f->kind],

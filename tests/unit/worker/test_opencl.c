@@ -174,13 +174,27 @@ static cl_mem CL_API_CALL has_no_memory(cl_context c, cl_mem_flags f, size_t byt
     return NULL;
 }
 
-/* The session ends with that code and the worker with it: whoever started it starts it again. */
+static cl_mem CL_API_CALL has_no_resources(cl_context c, cl_mem_flags f, size_t bytes, void *host,
+                                           cl_int *rc)
+{
+    *rc = CL_OUT_OF_RESOURCES;
+    return NULL;
+}
+
+static cl_int CL_API_CALL finishes_nothing(cl_command_queue q)
+{
+    return CL_OUT_OF_RESOURCES;
+}
+
+/* The session ends with that code and the worker with it: whoever started it starts it again. What
+ * fails afterwards says the same, also where a driver's code may mean that memory is short. */
 Test(opencl, says_that_it_is_lost)
 {
     struct pair p;
     struct rig_rows rows;
     struct hd_half_output out;
-    struct hd_error err = {0};
+    struct hd_error err = {0}, again = {0};
+    uint64_t bytes = 0;
     need_device();
     pair_open(&p, (struct rig_options){.shape = "tiny", .type = HD_F32}, &hd_opencl_device);
     float *x = rig_random(3, p.cpu.model->shape.dim, 5);
@@ -190,7 +204,35 @@ Test(opencl, says_that_it_is_lost)
     struct hd_half_step step = rig_step(&p.other, &rows, HD_UNIT_FFN, 0);
     cr_assert_eq(hd_node_step(p.other.node, &step, &out, &err), HD_E_DEVICE);
     cr_assert_not_null(strstr(err.text, "is lost"), "%s", err.text);
+    cr_assert_not_null(strstr(err.text, "CL_OUT_OF_RESOURCES (-5)"), "%s", err.text);
+    struct hd_device *d = p.other.device;
+    cr_assert_eq(d->ops->lost(d, &again), HD_E_DEVICE);
+    cr_assert_str_eq(again.text, err.text);
+    hd_opencl(d)->cl->call.CreateBuffer = has_no_resources;
+    cr_assert_eq(d->ops->reserve(hd_kv_memory(p.other.node->kv), (struct hd_kv_at){.sequence = 1},
+                                 1 << 20, &bytes),
+                 HD_E_DEVICE);
     free(x);
+    pair_close(&p);
+}
+
+/* A driver may say that it is out of resources when memory is short: then all else goes on. */
+Test(opencl, tells_short_memory_from_a_loss)
+{
+    struct pair p;
+    int rc;
+    need_device();
+    pair_open(&p, (struct rig_options){.shape = "tiny", .type = HD_F32}, &hd_opencl_device);
+    struct hd_device *d = p.other.device;
+    struct hd_cl *cl = hd_opencl(d)->cl;
+    cl->call.CreateBuffer = has_no_resources;
+    cr_assert_null(hd_cl_buffer(cl, 1 << 20, &rc, NULL));
+    cr_assert_eq(rc, HD_E_NOMEM);
+    cr_assert_eq(d->ops->lost(d, NULL), 0);
+    cl->call.Finish = finishes_nothing;
+    cr_assert_null(hd_cl_buffer(cl, 1 << 20, &rc, NULL));
+    cr_assert_eq(rc, HD_E_DEVICE);
+    cr_assert_eq(d->ops->lost(d, NULL), HD_E_DEVICE);
     pair_close(&p);
 }
 

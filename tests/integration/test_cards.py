@@ -1,0 +1,85 @@
+"""An OpenCL device that is small, or is lost in the middle of an answer.
+
+The programs know nothing of it: a layer of the OpenCL loader (tests/device/card.c) makes one of
+whatever device the driver shows."""
+
+import os
+import re
+import unittest
+
+import pytest
+
+import cluster
+from client import HttpError
+from cluster import until
+from prompts import prompt
+
+LAYER = os.path.join(cluster.BUILD, "tests/device/card.so")
+START = 300  # seconds: a driver compiles its kernels first
+ASKED = (prompt(60, 81), 40)
+
+
+def start_card(c, name, *more, **card):
+    """A worker on a device for which card.c says what `card` does: says, has, lost."""
+    cluster.need_devices(("opencl",))
+    if not os.path.exists(LAYER):
+        raise unittest.SkipTest("built without OpenCL's headers")
+    given = " ".join(f"CARD_{k.upper()}={v}" for k, v in card.items())
+    under = f"export OPENCL_LAYERS={LAYER} {given}"
+    return c.start(name, "--compute.device=opencl", *more, under=under)
+
+
+@pytest.fixture(scope="module")
+def expected(model):
+    with cluster.Up(model, workers=1) as c:
+        return c.client.complete(*ASKED).tokens
+
+
+def lose(gone, code):
+    """What card.c looks for, whole when it is there."""
+    with open(gone + ".new", "w", encoding="ascii") as f:
+        f.write(str(code))
+    os.rename(gone + ".new", gone)
+
+
+LOST = {-5: "CL_OUT_OF_RESOURCES", -2: "CL_DEVICE_NOT_AVAILABLE"}
+
+
+@pytest.mark.parametrize("code", LOST)
+def test_a_lost_device_is_a_lost_worker(daemons, expected, code):
+    """The answer goes on, the log has the driver's word for it, the worker ends, and started again it
+    has its units again."""
+    c = daemons(leader_args=["--cluster.min_workers=3"])
+    gone = os.path.join(c.folder, "gone")
+    worker = start_card(c, "w1", lost=gone)
+    c.start("w2")
+    c.start("w3")
+    c.until_serving(3, limit=START)
+    heads = c.worker("w1")["heads"]
+    stream = c.client.stream(*ASKED)
+    stream.read_tokens(10)
+    lose(gone, code)
+    answer = stream.finish()
+    assert answer.tokens == expected
+    assert [(f["cause"], f["rows_replayed"]) for f in answer.failovers] == [("gave_up", 0)], answer.failovers
+    assert worker.wait() == 1
+    assert re.search(rf"is lost: [\w -]+ failed with {LOST[code]} \({code}\)", worker.output())
+    assert "memory_damaged" not in worker.output()
+    start_card(c, "w1", lost=gone)
+    c.until_status(lambda s: (c.worker("w1", s) or {}).get("heads") == heads, "w1 has its heads", START)
+    assert c.client.complete(*ASKED).tokens == expected
+
+
+def test_a_device_that_is_lost_while_nobody_asks(daemons, expected):
+    """The scrub's reads are the first to fail. That is no damage of memory, and no answer waits for it."""
+    c = daemons(leader_args=["--cluster.min_workers=2", "--integrity.scrub_s=1"])
+    gone = os.path.join(c.folder, "gone")
+    worker = start_card(c, "w1", lost=gone)
+    c.start("w2")
+    c.until_serving(2, limit=START)
+    lose(gone, -5)
+    assert worker.wait() == 1
+    assert "is lost: clEnqueueReadBuffer failed with CL_OUT_OF_RESOURCES" in worker.output()
+    assert "memory_damaged" not in worker.output()
+    assert c.client.complete(*ASKED).tokens == expected
+    assert sum(c.worker("w1")["integrity"]["damages"].values()) == 0
