@@ -78,7 +78,14 @@ static bool claim(struct hd_core *c, unsigned slot, const struct hd_kept_info *k
             if (kept->held[k][i] >= p->count[k])
                 return false;
             c->adoption.held.mask[k][kept->held[k][i]] |= core_bit(slot);
+            if (k == HD_UNIT_HEAD)
+                c->adoption.held.mask[HD_HOLD_KV][kept->held[k][i]] |= core_bit(slot);
         }
+    }
+    for (size_t i = 0; i < kept->n_bare; i++) {
+        if (kept->bare[i] >= p->count[HD_UNIT_HEAD])
+            return false;
+        c->adoption.held.mask[HD_HOLD_KV][kept->bare[i]] &= ~core_bit(slot);
     }
     return true;
 }
@@ -145,7 +152,9 @@ void core_adopt_plan(const struct hd_core *c, struct hd_plan *out)
             if (owner != HD_NOBODY && alive & core_bit(owner))
                 out->owner[k][i] = owner;
         }
-    hd_standby_claim(out, &c->adoption.held, alive, core_usable(c) & ~core_suspects(c));
+    uint64_t takers = core_usable(c) & ~core_suspects(c);
+    hd_standby_claim(out, &c->adoption.held,
+                     &(struct hd_standby_takers){alive, takers, .logged = takers});
 }
 
 const struct hd_holds *core_adopted_holds(const struct hd_core *c)

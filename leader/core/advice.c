@@ -51,7 +51,8 @@ static void add_loss(const struct hd_advice_input *in, unsigned lost, struct hd_
 {
     uint64_t survivors = in->workers & ~(UINT64_C(1) << lost);
     double n = __builtin_popcountll(survivors), speed = speed_of(in, survivors);
-    double load = in->load_rate > 0 ? weight_bytes(in, lost) / (n * in->load_rate) : 0;
+    bool loads = in->load_rate > 0 && !in->loaded;
+    double load = loads ? weight_bytes(in, lost) / (n * in->load_rate) : 0;
     double heads = hd_plan_owned(in->plan, HD_UNIT_HEAD, lost, NULL);
     struct hd_loss_cost cost = {
         .load = load,

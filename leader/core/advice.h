@@ -3,7 +3,7 @@
  * For the loss of each worker in turn it is estimated how long answers would stand still; the worst
  * counts. Survivors share the work in proportion to their speeds:
  *
- *     load(w)  = weight bytes of w's units / (survivors x loading rate)
+ *     load(w)  = weight bytes of w's units / (survivors x loading rate); 0 if others hold them
  *     full     = load + positions x work of a row in all units / speed of the survivors
  *     reuse    = load + positions x w's heads x work of a K/V row in all layers / their speed
  *     standby  = 0: the copies are ready
@@ -27,6 +27,7 @@ struct hd_advice_input {
     double kv_bytes;                       /* of unit[HD_UNIT_HEAD].bytes, what is not weights */
     double load_rate;                      /* bytes of weights a second that a worker loads */
     uint64_t positions;                    /* of all live sequences */
+    bool loaded;                           /* the weights of every unit are held besides */
     unsigned copies;                       /* that standby would keep */
 };
 

@@ -46,8 +46,6 @@ int hd_core_new(struct hd_core **out, const struct hd_core_options *o, struct hd
         c->o.min_workers = 1;
     if (!c->o.policy)
         c->o.policy = &hd_policies[HD_POLICY_REUSE];
-    if (!c->o.policy->copies)
-        c->o.standby = 0;
     core_members_init(c);
     core_audit_init(c);
     if (core_adoption_init(c) < 0 || core_epochs_init(c) < 0 || core_moves_init(c) < 0 ||

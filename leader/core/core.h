@@ -58,7 +58,8 @@ struct hd_core_options {
     double cost[HD_UNIT_KINDS];     /* of a unit, relative to the others, for the strategy; 0 = 1 */
     unsigned min_workers;           /* for the first plan; later on one worker is enough */
     const struct hd_policy *policy; /* NULL: reuse */
-    unsigned standby; /* copies of each unit that others hold, with a policy that wants some */
+    unsigned standby; /* copies of each unit that others hold: with a policy that wants some with
+                       * K/V, else of the weights alone */
     const struct hd_strategy *strategy;
     const struct hd_fixed_table *fixed; /* borrowed */
     const char *target; /* of strategy `single`: a worker's name, NULL or "" = any; borrowed */
@@ -107,6 +108,7 @@ struct hd_move_view {
     bool moving;        /* workers prepare for what is to be next */
     unsigned preparing; /* how many are not ready */
     unsigned copies;    /* of each unit there are to be; 0: none are kept */
+    bool kv;            /* ... with K/V, else of the weights alone */
     uint32_t missing;   /* units that have fewer */
 };
 void hd_core_move_view(const struct hd_core *c, struct hd_move_view *out);

@@ -68,7 +68,7 @@ static bool must_rebuild(const struct hd_core *c, const struct hd_plan *p)
     for (uint32_t h = 0; h < p->count[HD_UNIT_HEAD]; h++) {
         uint8_t owner = p->owner[HD_UNIT_HEAD][h];
         if (owner != c->epochs.plan.owner[HD_UNIT_HEAD][h] &&
-            !(ready->mask[HD_UNIT_HEAD][h] & core_bit(owner)))
+            !(ready->mask[HD_HOLD_KV][h] & core_bit(owner)))
             return true;
     }
     return false;

@@ -75,6 +75,8 @@ struct hd_kept_info {
     size_t n[HD_UNIT_KINDS];
     const uint32_t *held[HD_UNIT_KINDS]; /* that it held besides */
     size_t n_held[HD_UNIT_KINDS];
+    const uint32_t *bare; /* those of the held heads whose K/V it did not keep */
+    size_t n_bare;
     uint64_t covers; /* sequences that its log has all of */
 };
 struct hd_ack_info {

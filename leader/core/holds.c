@@ -10,12 +10,19 @@ static uint64_t bit(unsigned slot)
     return UINT64_C(1) << slot;
 }
 
+/* The kind of the units that are listed. */
+static int units_of(int kind)
+{
+    return kind == HD_HOLD_KV ? HD_UNIT_HEAD : kind;
+}
+
 int hd_holds_init(struct hd_holds *h, const uint32_t count[HD_UNIT_KINDS])
 {
     *h = (struct hd_holds){0};
-    for (int k = 0; k < HD_UNIT_KINDS; k++) {
-        h->count[k] = count[k];
-        h->mask[k] = calloc((size_t)count[k] + 1, sizeof *h->mask[k]); /* a kind may have no unit */
+    for (int k = 0; k < HD_HOLD_KINDS; k++) {
+        h->count[k] = count[units_of(k)];
+        h->mask[k] =
+            calloc((size_t)h->count[k] + 1, sizeof *h->mask[k]); /* a kind may have no unit */
         if (!h->mask[k]) {
             hd_holds_deinit(h);
             return HD_E_NOMEM;
@@ -26,14 +33,14 @@ int hd_holds_init(struct hd_holds *h, const uint32_t count[HD_UNIT_KINDS])
 
 void hd_holds_deinit(struct hd_holds *h)
 {
-    for (int k = 0; k < HD_UNIT_KINDS; k++)
+    for (int k = 0; k < HD_HOLD_KINDS; k++)
         free(h->mask[k]);
     *h = (struct hd_holds){0};
 }
 
 void hd_holds_copy(struct hd_holds *to, const struct hd_holds *from)
 {
-    for (int k = 0; k < HD_UNIT_KINDS; k++)
+    for (int k = 0; k < HD_HOLD_KINDS; k++)
         memcpy(to->mask[k], from->mask[k], from->count[k] * sizeof *from->mask[k]);
 }
 
@@ -44,21 +51,20 @@ void hd_holds_clear(struct hd_holds *h)
 
 void hd_holds_drop(struct hd_holds *h, uint64_t slots)
 {
-    for (int k = 0; k < HD_UNIT_KINDS; k++)
+    for (int k = 0; k < HD_HOLD_KINDS; k++)
         for (uint32_t u = 0; u < h->count[k]; u++)
             h->mask[k][u] &= ~slots;
 }
 
 void hd_holds_disown(struct hd_holds *h, const struct hd_plan *p)
 {
-    for (int k = 0; k < HD_UNIT_KINDS; k++)
+    for (int k = 0; k < HD_HOLD_KINDS; k++)
         for (uint32_t u = 0; u < h->count[k]; u++)
-            if (p->owner[k][u] != HD_NOBODY)
-                h->mask[k][u] &= ~bit(p->owner[k][u]);
+            if (p->owner[units_of(k)][u] != HD_NOBODY)
+                h->mask[k][u] &= ~bit(p->owner[units_of(k)][u]);
 }
 
-uint32_t hd_holds_list(const struct hd_holds *h, enum hd_unit_kind kind, unsigned slot,
-                       uint32_t *list)
+uint32_t hd_holds_list(const struct hd_holds *h, int kind, unsigned slot, uint32_t *list)
 {
     uint32_t n = 0;
     for (uint32_t u = 0; u < h->count[kind]; u++) {
@@ -71,10 +77,23 @@ uint32_t hd_holds_list(const struct hd_holds *h, enum hd_unit_kind kind, unsigne
     return n;
 }
 
+uint32_t hd_holds_bare(const struct hd_holds *h, unsigned slot, uint32_t *list)
+{
+    uint32_t n = 0;
+    for (uint32_t u = 0; u < h->count[HD_UNIT_HEAD]; u++) {
+        if (!(h->mask[HD_UNIT_HEAD][u] & ~h->mask[HD_HOLD_KV][u] & bit(slot)))
+            continue;
+        if (list)
+            list[n] = u;
+        n++;
+    }
+    return n;
+}
+
 uint64_t hd_holds_differ(const struct hd_holds *a, const struct hd_holds *b)
 {
     uint64_t slots = 0;
-    for (int k = 0; k < HD_UNIT_KINDS; k++)
+    for (int k = 0; k < HD_HOLD_KINDS; k++)
         for (uint32_t u = 0; u < a->count[k]; u++)
             slots |= a->mask[k][u] ^ b->mask[k][u];
     return slots;
@@ -202,21 +221,34 @@ void hd_standby_fill(struct hd_holds *out, const struct hd_plan *p,
             keep(&f, k, u, share);
         add_all(&f, k);
     }
+    if (in->kv)
+        memcpy(out->mask[HD_HOLD_KV], out->mask[HD_UNIT_HEAD],
+               out->count[HD_HOLD_KV] * sizeof *out->mask[HD_HOLD_KV]);
 }
 
-void hd_standby_claim(struct hd_plan *p, const struct hd_holds *ready, uint64_t alive,
-                      uint64_t takers)
+/* Of those that hold the unit ready. */
+static uint64_t may_claim(const struct hd_holds *ready, int kind, uint32_t unit,
+                          const struct hd_standby_takers *who)
+{
+    uint64_t set = ready->mask[kind][unit] & who->takers;
+    uint64_t current = kind == HD_UNIT_HEAD ? ready->mask[HD_HOLD_KV][unit] & who->takers : set;
+    return current ? current : set & who->logged;
+}
+
+void hd_standby_claim(struct hd_plan *p, const struct hd_holds *ready,
+                      const struct hd_standby_takers *who)
 {
     for (int k = 0; k < HD_UNIT_KINDS; k++)
         for (uint32_t u = 0; u < p->count[k]; u++) {
             uint8_t owner = p->owner[k][u];
-            if (owner != HD_NOBODY && alive & bit(owner))
+            if (owner != HD_NOBODY && who->alive & bit(owner))
                 continue;
+            uint64_t set = may_claim(ready, k, u, who);
             int best = -1;
             uint32_t fewest = UINT32_MAX;
             for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
                 uint32_t has = hd_plan_owned(p, k, s, NULL);
-                if (ready->mask[k][u] & takers & bit(s) && has < fewest) {
+                if (set & bit(s) && has < fewest) {
                     best = (int)s;
                     fewest = has;
                 }

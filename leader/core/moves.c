@@ -128,9 +128,18 @@ static void plan_standby(struct hd_core *c)
     hd_standby_fill(&c->moves.wanted, &c->moves.next,
                     &(struct hd_standby_input){.workers = core_usable(c) & core_covering(c),
                                                .copies = c->o.standby,
+                                               .kv = c->o.policy->copies,
                                                .have = &c->moves.scratch,
                                                .unit = c->o.unit,
                                                .measured = measured});
+}
+
+/* With K/V, if it has any. */
+static void add_whole(struct hd_holds *h, int kind, uint32_t unit, uint8_t slot)
+{
+    h->mask[kind][unit] |= core_bit(slot);
+    if (kind == HD_UNIT_HEAD)
+        h->mask[HD_HOLD_KV][unit] |= core_bit(slot);
 }
 
 /* What is to be held until c->moves.next is in force; false when that changes no owner. */
@@ -141,7 +150,7 @@ static bool list_holds(struct hd_core *c)
     for (int k = 0; k < HD_UNIT_KINDS; k++)
         for (uint32_t u = 0; u < hd_core_plan(c)->count[k]; u++)
             if (c->moves.next.owner[k][u] != hd_core_plan(c)->owner[k][u]) {
-                c->moves.hold.mask[k][u] |= core_bit(c->moves.next.owner[k][u]);
+                add_whole(&c->moves.hold, k, u, c->moves.next.owner[k][u]);
                 moves = true;
             }
     hd_holds_disown(&c->moves.hold, hd_core_plan(c));
@@ -165,7 +174,7 @@ static void tell(struct hd_core *c, uint64_t slots)
 /* What was held and is not to be any more is released. */
 static void release(struct hd_core *c)
 {
-    for (int k = 0; k < HD_UNIT_KINDS; k++)
+    for (int k = 0; k < HD_HOLD_KINDS; k++)
         for (uint32_t u = 0; u < c->moves.hold.count[k]; u++)
             c->moves.held.mask[k][u] &= c->moves.hold.mask[k][u];
 }
@@ -199,7 +208,7 @@ static void change_owners(struct hd_core *c)
     const struct hd_plan *now = hd_core_plan(c);
     for (int k = 0; k < HD_UNIT_KINDS; k++)
         for (uint32_t u = 0; u < now->count[k]; u++)
-            c->moves.held.mask[k][u] |= core_bit(now->owner[k][u]);
+            add_whole(&c->moves.held, k, u, now->owner[k][u]);
     core_set_plan(c, &c->moves.next);
     hd_holds_copy(&c->moves.hold, &c->moves.wanted);
     c->moves.planned |= core_owners(&c->moves.next);
@@ -257,7 +266,7 @@ void core_move_confirmed(struct hd_core *c, unsigned slot, const struct hd_kv_in
         core_move_forget(c);
         return;
     }
-    for (int k = 0; k < HD_UNIT_KINDS; k++)
+    for (int k = 0; k < HD_HOLD_KINDS; k++)
         for (uint32_t u = 0; u < m->hold.count[k]; u++)
             m->held.mask[k][u] |= m->hold.mask[k][u] & bit;
     if (!m->preparing)
@@ -355,22 +364,27 @@ void hd_core_move_view(const struct hd_core *c, struct hd_move_view *out)
         .copies = c->o.standby < others ? c->o.standby
                   : others > 0          ? others - 1
                                         : 0,
+        .kv = c->o.policy->copies,
     };
-    for (int k = 0; k < HD_UNIT_KINDS; k++)
+    for (int k = 0; k < HD_UNIT_KINDS; k++) {
+        int kind = k == HD_UNIT_HEAD && out->kv ? HD_HOLD_KV : k;
         for (uint32_t u = 0; u < m->held.count[k]; u++)
-            out->missing += core_count(m->held.mask[k][u]) < out->copies;
+            out->missing += core_count(m->held.mask[kind][u]) < out->copies;
+    }
 }
 
 const char *core_check_moves(const struct hd_core *c)
 {
     const struct moves *m = &c->moves;
     uint64_t alive = core_alive(c);
-    for (int k = 0; k < HD_UNIT_KINDS; k++)
+    for (int k = 0; k < HD_HOLD_KINDS; k++)
         for (uint32_t u = 0; u < m->hold.count[k]; u++) {
             if (m->hold.mask[k][u] & ~alive)
                 return "only workers that are alive hold units";
             if (m->held.mask[k][u] & ~m->hold.mask[k][u])
                 return "nothing is ready that was not asked for";
+            if (k == HD_HOLD_KV && m->hold.mask[k][u] & ~m->hold.mask[HD_UNIT_HEAD][u])
+                return "nobody keeps K/V without the weights";
         }
     if (m->preparing & ~alive)
         return "only workers that are alive prepare";

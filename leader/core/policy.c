@@ -1,6 +1,13 @@
 /* policy.c - reuse, standby and full, each a row of the table. */
 #include "leader/core/policy.h"
 
+/* Who holds a unit ready gets it. */
+static void claim(const struct hd_loss_input *in, struct hd_plan *p, uint64_t logged)
+{
+    struct hd_standby_takers who = {.alive = in->alive, .takers = in->takers, .logged = logged};
+    hd_standby_claim(p, in->ready, &who);
+}
+
 /* Survivors keep what they have, and compute lost heads from their logs: who holds a unit ready
  * gets it, other heads go to logs that hold everything. Without such a log the rest is replayed. */
 static void keep(const struct hd_loss_input *in, struct hd_plan *p, struct hd_loss_orders *out)
@@ -8,7 +15,7 @@ static void keep(const struct hd_loss_input *in, struct hd_plan *p, struct hd_lo
     out->preferred = in->live ? in->covering : 0;
     if (!out->preferred)
         out->preferred = in->best_covering;
-    hd_standby_claim(p, in->ready, in->alive, in->takers);
+    claim(in, p, out->preferred ? out->preferred : in->takers);
 }
 
 /* As if nothing had been computed: the traditional way. */
@@ -17,6 +24,7 @@ static void begin_anew(const struct hd_loss_input *in, struct hd_plan *p,
 {
     out->replay = in->live;
     out->clear = true;
+    claim(in, p, in->takers);
 }
 
 static double rebuild_s(const struct hd_loss_cost *cost)

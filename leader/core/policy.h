@@ -37,7 +37,8 @@ struct hd_loss_cost {
 
 struct hd_policy {
     const char *name;
-    bool copies; /* recovery.standby others hold each unit ready */
+    bool copies; /* recovery.standby others hold each unit ready, K/V too; without, the weights
+                  * alone are held by recovery.standby_weights of them */
     /* Some units of `p` have owners that are lost: gives those away that it knows a better owner
      * for than the strategy does, which gets the rest. */
     void (*recover)(const struct hd_loss_input *in, struct hd_plan *p, struct hd_loss_orders *out);

@@ -139,6 +139,7 @@ static json_t *share_json(const struct need *need, unsigned n)
         total += (need->units[k] + n - 1) / n * need->bytes[k];
     set(o, "workers", n);
     set(o, "weights_bytes", total - heads * need->kv);
+    set(o, "copy_bytes", n > 1 ? total - heads * need->kv : 0); /* as much as it owns, again */
     set(o, "kv_bytes", heads * need->kv);
     set(o, "log_bytes", need->log);
     set(o, "memory_bytes", total);

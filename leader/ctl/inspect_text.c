@@ -89,12 +89,13 @@ static void print_memory(const json_t *o)
 
     printf("\nmemory of the worker with the largest share, with %.0f positions of K/V (f16):\n",
            number(m, "positions"));
-    printf("%8s %12s %10s %10s %18s\n", "workers", "weights MB", "K/V MB", "all MB",
-           "log MB (on disk)");
+    printf("%8s %12s %10s %10s %18s %30s\n", "workers", "weights MB", "K/V MB", "all MB",
+           "log MB (on disk)", "recovery.standby_weights: 1 MB");
     json_array_foreach(json_object_get(m, "shares"), i, s)
-        printf("%8.0f %12.1f %10.1f %10.1f %18.1f\n", number(s, "workers"),
+        printf("%8.0f %12.1f %10.1f %10.1f %18.1f %30.1f\n", number(s, "workers"),
                number(s, "weights_bytes") / 1e6, number(s, "kv_bytes") / 1e6,
-               number(s, "memory_bytes") / 1e6, number(s, "log_bytes") / 1e6);
+               number(s, "memory_bytes") / 1e6, number(s, "log_bytes") / 1e6,
+               number(s, "copy_bytes") / 1e6);
 }
 
 static void print_cluster(const json_t *o)

@@ -68,6 +68,9 @@ static void print_advice(const json_t *s)
     if (number_of(m, "standby_copies") > 0)
         printf("standby  %.0f copies of each unit, %.0f units without\n",
                number_of(m, "standby_copies"), number_of(m, "units_without_copy"));
+    if (number_of(m, "standby_weights") > 0)
+        printf("standby  %.0f copies of each unit's weights, %.0f units without\n",
+               number_of(m, "standby_weights"), number_of(m, "units_without_copy"));
     if (json_is_true(json_object_get(m, "moving")))
         printf("moving   %.0f workers prepare for units they are to take over\n",
                number_of(m, "preparing"));

@@ -56,6 +56,9 @@ json_t *hd_advice_json(const struct hd_leader *l)
         .copies = (unsigned)l->o.config->standby,
     };
     struct hd_advice a;
+    struct hd_move_view held;
+    hd_core_move_view(l->core, &held);
+    in.loaded = held.copies > 0 && held.missing == 0;
     hd_leader_unit_costs(l, unit);
     hd_core_measured(l->core, measured);
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {

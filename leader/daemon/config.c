@@ -6,6 +6,7 @@
 #include "common/net/tls.h"
 #include "common/util/state_dir.h"
 #include "leader/core/plan.h"
+#include "leader/core/policy.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -143,4 +144,9 @@ int hd_leader_config_args(struct hd_leader_config *c, int argc, char **argv, str
     err = err ? err : &own;
     int rc = hd_config_args(&given, c, err);
     return rc != 0 ? rc : check(c, err);
+}
+
+unsigned hd_config_copies(const struct hd_leader_config *c)
+{
+    return (unsigned)(hd_policies[c->recovery].copies ? c->standby : c->standby_weights);
 }

@@ -62,6 +62,7 @@ struct hd_leader_config {
 
     int recovery;     /* recovery.policy: index into hd_policies */
     uint64_t standby; /* recovery.standby: copies of each unit, with the policy of that name */
+    uint64_t standby_weights; /* recovery.standby_weights: of its weights, with any other */
     uint64_t step_deadline_ms, assign_deadline_ms, wait_for_worker_ms; /* recovery.* */
 
     int strategy;                /* assignment.strategy: index of hd_strategies */
@@ -96,6 +97,8 @@ void hd_leader_config_defaults(struct hd_leader_config *c);
  * the line; then what concerns several values is checked. 0, HD_CONFIG_HELP, HD_CONFIG_VERSION (the
  * caller prints and exits with 0), HD_E_CONFIG or HD_E_IO (print the error, exit with 2). */
 int hd_leader_config_args(struct hd_leader_config *c, int argc, char **argv, struct hd_error *err);
+/* Copies of each unit that others are to hold: with K/V, or of the weights alone, by the policy. */
+unsigned hd_config_copies(const struct hd_leader_config *c);
 void hd_leader_config_print_help(FILE *to);
 
 #endif

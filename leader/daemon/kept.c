@@ -74,12 +74,15 @@ void hd_peer_kept(struct hd_peer *p, const struct hd_frame *f)
                  .n = {own->n_heads, own->n_ffn_blocks, own->n_vocab_blocks},
                  .held = {hold->heads, hold->ffn_blocks, hold->vocab_blocks},
                  .n_held = {hold->n_heads, hold->n_ffn_blocks, hold->n_vocab_blocks},
+                 .bare = hold->bare_heads,
+                 .n_bare = hold->n_bare_heads,
                  .covers = p->kept_covers},
     };
     p->kept = false;
     hd_info(p->leader->o.log, "kept_units",
-            "slot=%d heads=%zu ffn_blocks=%zu vocab_blocks=%zu held_heads=%zu", p->slot,
-            own->n_heads, own->n_ffn_blocks, own->n_vocab_blocks, hold->n_heads);
+            "slot=%d heads=%zu ffn_blocks=%zu vocab_blocks=%zu held_heads=%zu without_kv=%zu",
+            p->slot, own->n_heads, own->n_ffn_blocks, own->n_vocab_blocks, hold->n_heads,
+            hold->n_bare_heads);
     hd_leader_event(p->leader, &ev);
 out:
     if (m)

@@ -164,7 +164,7 @@ static int make_core(struct hd_leader *l, struct hd_error *err)
         .n_layers = l->model->shape.n_layers,
         .min_workers = (unsigned)c->min_workers,
         .policy = &hd_policies[c->recovery],
-        .standby = (unsigned)c->standby,
+        .standby = hd_config_copies(c),
         .strategy = hd_strategies[c->strategy],
         .fixed = &c->fixed,
         .target = c->single,

@@ -67,13 +67,22 @@ int hd_owned_units(const struct hd_plan *plan, const struct hd_peer *p, enum hd_
     return 0;
 }
 
-static int held_units(const struct hd_holds *h, const struct hd_peer *p, enum hd_unit_kind kind,
-                      uint32_t **list, size_t *n)
+static int held_units(const struct hd_holds *h, const struct hd_peer *p, int kind, uint32_t **list,
+                      size_t *n)
 {
     *list = malloc((h->count[kind] + 1) * sizeof **list);
     if (!*list)
         return HD_E_NOMEM;
     *n = hd_holds_list(h, kind, (unsigned)p->slot, *list);
+    return 0;
+}
+
+static int bare_heads(const struct hd_holds *h, const struct hd_peer *p, uint32_t **list, size_t *n)
+{
+    *list = malloc((h->count[HD_UNIT_HEAD] + 1) * sizeof **list);
+    if (!*list)
+        return HD_E_NOMEM;
+    *n = hd_holds_bare(h, (unsigned)p->slot, *list);
     return 0;
 }
 
@@ -119,6 +128,8 @@ static int list_units(const struct hd_orders *all, const struct hd_peer *p, Hyda
         rc = held_units(&all->hold, p, HD_UNIT_FFN, &hold->ffn_blocks, &hold->n_ffn_blocks);
     if (rc == 0)
         rc = held_units(&all->hold, p, HD_UNIT_VOCAB, &hold->vocab_blocks, &hold->n_vocab_blocks);
+    if (rc == 0)
+        rc = bare_heads(&all->hold, p, &hold->bare_heads, &hold->n_bare_heads);
     return rc;
 }
 
@@ -127,6 +138,7 @@ static void free_units(Hydac__V1__Units *m)
     free(m->heads);
     free(m->ffn_blocks);
     free(m->vocab_blocks);
+    free(m->bare_heads);
 }
 
 /* HD_ACT_ASSIGN, HD_ACT_PREPARE */

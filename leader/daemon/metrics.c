@@ -17,7 +17,7 @@ struct totals {
     double cache_queries, cache_hits, cache_sequences, cache_positions, cache_evictions;
     double steps, rows, wide_rows, logits_again, leader_s;
     double ready, epoch, min_workers;
-    double moving, preparing, standby, missing, draining, filling;
+    double moving, preparing, standby, standby_weights, missing, draining, filling;
     double heads_lost, heads_rebuilt, heads_ready, heads_reused;
     double rows_rebuilt, rows_kept, rows_replayed;
     double reliefs;
@@ -85,7 +85,10 @@ static const struct gauge totals[] = {
      TOTAL(preparing)},
     {{"hydac_cluster_standby_copies", "gauge", "Copies that recovery.standby asks for."},
      TOTAL(standby)},
-    {{"hydac_cluster_units_without_copy", "gauge", "Units with fewer copies than it asks for."},
+    {{"hydac_cluster_standby_weights", "gauge",
+      "Copies of weights alone that recovery.standby_weights asks for."},
+     TOTAL(standby_weights)},
+    {{"hydac_cluster_units_without_copy", "gauge", "Units with fewer copies than are asked for."},
      TOTAL(missing)},
     {{"hydac_cluster_workers_draining", "gauge", "Connected workers that are to own nothing."},
      TOTAL(draining)},
@@ -201,9 +204,11 @@ static void read_moves(const struct hd_leader *l, struct totals *t)
     hd_core_move_view(l->core, &m);
     t->moving = m.moving;
     t->preparing = m.preparing;
-    t->standby = hd_policies[config->recovery].copies ? (double)config->standby : 0;
+    double copies = hd_config_copies(config);
+    t->standby = m.kv ? copies : 0;
+    t->standby_weights = m.kv ? 0 : copies;
     /* The core asks for what the present workers can hold; too few of them, and each unit lacks. */
-    t->missing = m.copies < t->standby ? u->heads + u->ffn_blocks + u->vocab_blocks : m.missing;
+    t->missing = m.copies < copies ? u->heads + u->ffn_blocks + u->vocab_blocks : m.missing;
     for (unsigned slot = 0; slot < HD_MAX_WORKERS; slot++) {
         if (!l->slots[slot] || !hd_core_worker(l->core, slot, hd_now_us(), &v))
             continue;

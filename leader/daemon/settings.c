@@ -191,6 +191,10 @@ const struct hd_config_key hd_leader_settings[] = {
              "costs no loading and no computing; full: clear everything and run all tokens again"},
     {"recovery", "standby", HD_CONFIG_UINT, AT(standby), .min = 1, .max = HD_MAX_WORKERS - 1,
      .preset = "1", .help = "copies of each unit for the policy standby"},
+    {"recovery", "standby_weights", HD_CONFIG_UINT, AT(standby_weights), .min = 0,
+     .max = HD_MAX_WORKERS - 1, .preset = "0",
+     .help = "copies of each unit's weights that others hold with the policies reuse and full, as "
+             "memory allows: a loss loads nothing and only computes K/V; 0: none"},
     {"recovery", "step_deadline_ms", HD_CONFIG_UINT, AT(step_deadline_ms), .min = 1, .max = MAX_MS,
      .preset = "30000", .help = "a worker that takes longer for half a layer is lost"},
     {"recovery", "assign_deadline_ms", HD_CONFIG_UINT, AT(assign_deadline_ms), .min = 1,

@@ -18,7 +18,7 @@
 #define MIB 1048576.0
 
 /* Positions that a worker's memory has room for beside the weights of what it owns and holds;
- * UINT64_MAX: its memory is not known, or it has no heads. */
+ * UINT64_MAX: its memory is not known, or it keeps no K/V. */
 static uint64_t kv_room(const struct hd_leader *l, unsigned slot, double memory)
 {
     struct hd_unit_cost unit[HD_UNIT_KINDS];
@@ -31,6 +31,7 @@ static uint64_t kv_room(const struct hd_leader *l, unsigned slot, double memory)
         memory -= n * unit[k].bytes;
         heads += k == HD_UNIT_HEAD ? n : 0;
     }
+    heads -= hd_holds_bare(hd_core_hold(l->core), slot, NULL);
     if (heads == 0)
         return UINT64_MAX;
     double positions = memory / (heads * hd_leader_kv_position_bytes(l));

@@ -45,15 +45,25 @@ static json_t *cache_json(const struct hd_leader *l, const Hydac__V1__Stats *s)
     return json_pack("{sI so}", "log_rows", (json_int_t)s->log_rows, "layers", layers);
 }
 
-/* What the worker holds ready beside what it owns. */
+static json_t *units_json(const uint32_t *list, uint32_t n)
+{
+    json_t *o = json_array();
+    for (uint32_t i = 0; i < n; i++)
+        json_array_append_new(o, json_integer(list[i]));
+    return o;
+}
+
+/* What the worker holds ready beside what it owns; of `bare_heads` the weights alone. */
 static json_t *held_json(const struct hd_leader *l, unsigned slot)
 {
     const struct hd_holds *held = hd_core_held(l->core);
-    json_t *heads = json_array();
-    for (uint32_t i = 0; i < held->count[HD_UNIT_HEAD]; i++)
-        if (held->mask[HD_UNIT_HEAD][i] >> slot & 1)
-            json_array_append_new(heads, json_integer(i));
-    return json_pack("{so si si}", "heads", heads, "ffn_blocks",
+    uint32_t *list = malloc((held->count[HD_UNIT_HEAD] + 1) * sizeof *list);
+    if (!list)
+        return json_null();
+    json_t *heads = units_json(list, hd_holds_list(held, HD_HOLD_KV, slot, list));
+    json_t *bare = units_json(list, hd_holds_bare(held, slot, list));
+    free(list);
+    return json_pack("{so so si si}", "heads", heads, "bare_heads", bare, "ffn_blocks",
                      (int)hd_holds_list(held, HD_UNIT_FFN, slot, NULL), "vocab_blocks",
                      (int)hd_holds_list(held, HD_UNIT_VOCAB, slot, NULL));
 }
@@ -176,8 +186,9 @@ static json_t *move_json(const struct hd_leader *l)
 {
     struct hd_move_view v;
     hd_core_move_view(l->core, &v);
-    return json_pack("{sb si si sI}", "moving", v.moving, "preparing", (int)v.preparing,
-                     "standby_copies", (int)v.copies, "units_without_copy", (json_int_t)v.missing);
+    return json_pack("{sb si si si sI}", "moving", v.moving, "preparing", (int)v.preparing,
+                     "standby_copies", v.kv ? (int)v.copies : 0, "standby_weights",
+                     v.kv ? 0 : (int)v.copies, "units_without_copy", (json_int_t)v.missing);
 }
 
 static json_t *model_json(const struct hd_leader *l)

@@ -201,6 +201,7 @@ def test_inspect_says_what_a_model_is_and_whom_it_fits(served, tmp_path):
     (share,) = said["memory"]["shares"]
     assert share["workers"] == 2
     assert share["memory_bytes"] == share["weights_bytes"] + share["kv_bytes"]
+    assert share["copy_bytes"] == (share["weights_bytes"] if share["workers"] > 1 else 0)
     assert said["cluster"]["workers"] > 0 and said["cluster"]["fits"] is True
     text = hydac("inspect", *url, str(path))
     assert text.returncode == 0

@@ -162,6 +162,38 @@ def test_standby_costs_no_rebuild(model, copies):
             assert f["rebuild_ms"] == 0 and f["weights_ms"] == 0
 
 
+def copied(status):
+    m = status["cluster"]["moves"]
+    return m["standby_weights"] > 0 and m["units_without_copy"] == 0 and not m["moving"]
+
+
+@pytest.mark.parametrize("policy", ["reuse", "full"])
+def test_standby_weights_leave_only_the_rows_to_a_takeover(model, policy):
+    args = [f"--recovery={policy}", "--recovery.standby_weights=1"]
+    with Daemons(model, leader_args=args) as c:
+        c.start_all(3)
+        expected = c.client.complete(prompt(60, 66), LONG).tokens
+        stream = c.client.stream(prompt(60, 66), LONG)
+        stream.read_tokens(5)
+        for victim in ("w3", "w1"):
+            c.until_status(copied, "the weights of every unit have a copy")
+            s = c.status()
+            held = [w["held"] for w in s["workers"] if w["state"] == "online"]
+            bare = sorted(h for w in held for h in w["bare_heads"])
+            assert bare == list(range(s["units"]["heads"]))
+            assert not any(w["heads"] for w in held), "nobody keeps K/V of others"
+            c.signal(victim, signal.SIGKILL)
+            c.until_status(lambda s: c.worker(victim, s)["state"] == "offline", "it is lost")
+        answer = stream.finish()
+        assert answer.tokens == expected
+        assert [f["worker"] for f in answer.failovers] == ["w3", "w1"]
+        for f in answer.failovers:
+            assert f["weights_ms"] == 0, "a unit was packed"
+            assert f["heads_ready"] == 0 and f["heads_rebuilt"] == f["heads_lost"] > 0
+            assert (f["rows_replayed"] > 0) == (policy == "full")
+            assert (f["rows_rebuilt"] > 0) == (policy == "reuse")
+
+
 def test_standby_is_restored_beside_a_running_answer(model):
     with Daemons(model, leader_args=["--recovery=standby"]) as c:
         c.start_all(3)

@@ -127,6 +127,19 @@ def version():
     return {"version": said.stdout.split()[1]}
 
 
+def test_standby_weights(model):
+    policy = ["--cluster.min_workers=2", "--recovery.standby_weights=1"]
+    with Daemons(model, leader_args=policy) as c:
+        c.start_all(2)
+        until(lambda: value(metrics_of(c), "hydac_cluster_units_without_copy") == 0,
+              "the weights of each unit have a copy")
+        m = metrics_of(c)
+        assert value(m, "hydac_cluster_standby_weights") == 1
+        assert value(m, "hydac_cluster_standby_copies") == 0
+        said = c.hydac("status")
+        assert "1 copies of each unit's weights, 0 units without" in said
+
+
 def test_standby_and_draining(model):
     """Copies, a loss that computes nothing, and a worker that is emptied."""
     policy = ["--cluster.min_workers=3", "--recovery=standby"]
@@ -141,6 +154,7 @@ def test_standby_and_draining(model):
         until(is_settled, "each unit has a copy")
         m = metrics_of(c)
         assert value(m, "hydac_cluster_standby_copies") == 1
+        assert value(m, "hydac_cluster_standby_weights") == 0
         assert value(m, "hydac_cluster_workers_preparing") == 0
         assert value(m, "hydac_cluster_workers_draining") == 0
         stream = c.client.stream(PROMPT, ANSWER)

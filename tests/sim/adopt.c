@@ -83,6 +83,7 @@ void sim_adopt_tell(struct sim *s, unsigned worker)
     memcpy(kept.units, w->owned, sizeof kept.units);
     for (int k = 0; k < HD_UNIT_KINDS; k++)
         kept.hold[k] = w->hold[k] & w->held[k] & ~w->owned[k];
+    kept.hold[HD_HOLD_KV] = kept.hold[HD_UNIT_HEAD] & w->hold[HD_HOLD_KV];
     sim_worker_emit(s, worker, 1, &kept);
 }
 

@@ -68,6 +68,7 @@ static void send_assign(struct sim *s, const struct hd_action *a)
         if (m.units[k] & m.hold[k])
             sim_fail(s, "slot %u is to hold what it owns", a->slot);
     }
+    m.hold[HD_HOLD_KV] = mask_of(list, hd_holds_list(&all->hold, HD_HOLD_KV, a->slot, list));
     put_needs(s, &m, all, UINT64_MAX);
     s->prepared |= a->type == HD_ACT_PREPARE;
     s->moves += a->type == HD_ACT_PREPARE;
@@ -360,7 +361,8 @@ static void list_digests(const struct sim_msg *m, struct hd_kv_digest *list, str
 void sim_leader_receive(struct sim *s, const struct sim_msg *m)
 {
     int slot = s->conn_slot[m->conn];
-    uint32_t heads[64], gaps[64], ready[64], kept[HD_UNIT_KINDS][64], held[HD_UNIT_KINDS][64];
+    uint32_t heads[64], gaps[64], ready[64], kept[HD_UNIT_KINDS][64], held[HD_UNIT_KINDS][64],
+        bare[64];
     struct hd_kv_digest digests[SIM_SEQUENCES * SIM_HEADS];
     if (slot == -1 && m->type == MSG_HELLO)
         greeted(s, m);
@@ -405,6 +407,8 @@ void sim_leader_receive(struct sim *s, const struct sim_msg *m)
             ev.kept.held[k] = held[k];
             ev.kept.n_held[k] = list_bits(m->hold[k], held[k]);
         }
+        ev.kept.bare = bare;
+        ev.kept.n_bare = list_bits(m->hold[HD_UNIT_HEAD] & ~m->hold[HD_HOLD_KV], bare);
         break;
     case MSG_RESULT:
         ev.type = HD_EV_RESULT;

@@ -62,7 +62,7 @@ struct sim_msg {
     unsigned group;
     uint32_t layer, sequence;
     uint64_t units[HD_UNIT_KINDS]; /* masks: assigned; in a RESULT: summed up */
-    uint64_t hold[HD_UNIT_KINDS];  /* ASSIGN: held besides; KV: [HD_UNIT_HEAD] = ready */
+    uint64_t hold[HD_HOLD_KINDS];  /* ASSIGN: held besides; KV: [HD_UNIT_HEAD] = ready */
     uint64_t round;
     struct hd_fetch fetch; /* FETCH, ROWS; ROWS: the rows are in `rows` */
     bool complete;         /* LOG_STATE; DAMAGE: of memory, else a sequence is to be replayed */
@@ -132,7 +132,7 @@ struct sim_worker {
     unsigned reliefs;
     uint64_t sent_at[2]; /* latest delivery on its connection: to the worker, to the leader */
     uint64_t owned[HD_UNIT_KINDS];
-    uint64_t held[HD_UNIT_KINDS], hold[HD_UNIT_KINDS]; /* ready; to be held */
+    uint64_t held[HD_UNIT_KINDS], hold[HD_HOLD_KINDS]; /* weights that are there; to be held */
     uint64_t round;                                    /* that is to be answered; 0: none */
     struct sim_msg prepare;                            /* the message that began it */
     struct hd_fork shares[SIM_SEQUENCES]; /* rows that are another one's; shared 0: none */
@@ -301,6 +301,7 @@ struct sim {
     bool joined_late, all_lost, prepared, gave_up_log;
     unsigned asked, equal, blamed, doubts, ended_wrong, failing, rows_equal, rows_unequal;
     unsigned losses, forgotten, recoveries, replays, moves, fills, drained, standby_used;
+    unsigned packed, loaded; /* units whose weights were not there when they were given, and were */
     unsigned drafted, accepted, cuts; /* rows; sequences that lost some */
     unsigned forks, resumed;  /* requests that began with rows of another one, went on with one's */
     unsigned evicted, forgot; /* sequences of ended ones, for a number, and otherwise */

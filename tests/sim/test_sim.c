@@ -197,6 +197,8 @@ static void start(struct sim *s)
         .forget_after_us = s->seed / SIM_CLASSES % 2 ? 200000 : 0,
         .model_digest = 42,
     };
+    if (!s->options.policy->copies && s->seed / SIM_CLASSES % 3 != 2)
+        s->options.standby = 0; /* else the weights alone are held */
     if (s->kind >= SIM_MIXED)
         s->options.min_workers = 1 + (unsigned)sim_below(s, s->n_workers);
     sim_trust_options(s);
@@ -402,7 +404,7 @@ struct totals {
     unsigned long losses, forgotten, recoveries, replays, moves, fills, drained, standby_used,
         pairs, pairs_lost, relieved, returned, forks, resumed, evicted, forgot, drafted, accepted,
         cuts;
-    unsigned long leader_deaths, adopted, taken_up;
+    unsigned long leader_deaths, adopted, taken_up, packed, loaded;
 };
 
 static void run_seed(uint64_t seed, bool leaders, bool trace, struct totals *t)
@@ -445,6 +447,8 @@ static void run_seed(uint64_t seed, bool leaders, bool trace, struct totals *t)
     t->leader_deaths += s.leader_deaths;
     t->adopted += s.adopted;
     t->taken_up += s.taken_up;
+    t->packed += s.packed;
+    t->loaded += s.loaded;
     finish(&s);
 }
 
@@ -481,6 +485,9 @@ int main(int argc, char **argv)
         "%lu requests began with rows of others, %lu went on with those of one; of others %lu were "
         "closed for a number, %lu forgotten\n",
         t.forks, t.resumed, t.evicted, t.forgot);
+    printf("of the units that were given to a worker %lu had to be packed, of %lu the weights were "
+           "there\n",
+           t.packed, t.loaded);
     printf("%lu rows were guesses, %lu of them right; %lu times rows were cut\n", t.drafted,
            t.accepted, t.cuts);
     printf("%lu liars: %lu blamed, %lu times nobody could be, %lu audits, %lu of them equal; %lu "

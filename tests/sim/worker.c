@@ -268,10 +268,10 @@ static bool is_ready(const struct sim_worker *w, const struct sim_msg *m, uint32
     return w->held[HD_UNIT_HEAD] >> head & 1;
 }
 
-/* What is neither owned nor held is released, sooner or later. */
+/* What is neither owned nor held is released, sooner or later, and the rows of bare heads. */
 static void release(struct sim_worker *w)
 {
-    drop_heads(w, w->held[HD_UNIT_HEAD] & ~(w->owned[HD_UNIT_HEAD] | w->hold[HD_UNIT_HEAD]));
+    drop_heads(w, w->held[HD_UNIT_HEAD] & ~(w->owned[HD_UNIT_HEAD] | w->hold[HD_HOLD_KV]));
     for (int k = 0; k < HD_UNIT_KINDS; k++)
         w->held[k] &= w->owned[k] | w->hold[k];
 }
@@ -281,6 +281,15 @@ void sim_worker_wake(struct sim *s, unsigned worker)
     sim_at(s, s->now + 100 + sim_below(s, 2000), BACKGROUND, worker, NULL);
 }
 
+static void count_weights(struct sim *s, const struct sim_worker *w, const struct sim_msg *m)
+{
+    for (int k = 0; k < HD_UNIT_KINDS; k++) {
+        uint64_t fresh = m->units[k] & ~w->owned[k];
+        s->packed += (unsigned)__builtin_popcountll(fresh & ~w->held[k]);
+        s->loaded += (unsigned)__builtin_popcountll(fresh & w->held[k]);
+    }
+}
+
 /* An epoch: what is owned is made ready at once. */
 static void take_over(struct sim *s, unsigned worker, const struct sim_msg *m, struct sim_msg *kv)
 {
@@ -288,6 +297,7 @@ static void take_over(struct sim *s, unsigned worker, const struct sim_msg *m, s
     uint64_t heads = m->units[HD_UNIT_HEAD];
     kv->units[HD_UNIT_HEAD] = w->goes_on ? heads : heads & ~w->owned[HD_UNIT_HEAD];
     w->goes_on = false;
+    count_weights(s, w, m);
     memcpy(w->owned, m->units, sizeof w->owned);
     for (uint32_t q = 0; q < SIM_SEQUENCES && m->clear; q++)
         drop_sequence(w, q);
@@ -358,7 +368,7 @@ static bool catch_up(struct sim_worker *w)
         for (uint32_t l = 0; l < SIM_LAYERS; l++)
             for (uint32_t h = 0; h < SIM_HEADS; h++) {
                 uint32_t *valid = &w->valid[q][l][h];
-                if (!(w->hold[HD_UNIT_HEAD] >> h & 1) || *valid >= w->logged[q][l])
+                if (!(w->hold[HD_HOLD_KV] >> h & 1) || *valid >= w->logged[q][l])
                     continue;
                 w->kv[q][l][h][*valid] = row_of(w, l, h, w->log[q][l][*valid]);
                 (*valid)++;
@@ -391,7 +401,7 @@ void sim_worker_background(struct sim *s, unsigned worker)
     if (!w->round)
         return;
     struct sim_msg kv = {.type = MSG_KV, .epoch = w->epoch, .round = w->round};
-    kv.gaps = gaps_of(w, &w->prepare, w->hold[HD_UNIT_HEAD]);
+    kv.gaps = gaps_of(w, &w->prepare, w->hold[HD_HOLD_KV]);
     w->round = 0;
     sim_worker_emit(s, worker, 100, &kv);
 }
@@ -413,7 +423,7 @@ static void keep_inputs(struct sim *s, unsigned worker, const struct sim_msg *m)
 /* Rows of heads that are held, where they are current. */
 static void follow(struct sim_worker *w, const struct sim_msg *m)
 {
-    uint64_t heads = w->hold[HD_UNIT_HEAD] & w->held[HD_UNIT_HEAD] & ~w->owned[HD_UNIT_HEAD];
+    uint64_t heads = w->hold[HD_HOLD_KV] & w->held[HD_UNIT_HEAD] & ~w->owned[HD_UNIT_HEAD];
     for (size_t i = 0; i < m->n_rows; i++)
         for (uint32_t h = 0; h < SIM_HEADS; h++) {
             const struct sim_row *r = &m->rows[i];

@@ -121,6 +121,8 @@ static struct hd_assignment assignment_of(const struct hd_job *job, struct hd_se
     };
     hd_units_of(m->own, a.want);
     hd_units_of(m->hold, a.hold);
+    if (m->hold)
+        a.bare = (struct hd_unit_list){m->hold->bare_heads, m->hold->n_bare_heads};
     hd_groups_of(m->layers_done, m->n_layers_done, a.layers_done);
     return a;
 }

@@ -158,6 +158,20 @@ units_of(const struct hd_shard *s,
     return m;
 }
 
+/* Those of the held heads without K/V. */
+static int list_bare(Hydac__V1__Units *m, const struct hd_shard *s)
+{
+    struct hd_unit_list bare = hd_shard_bare(s);
+    if (bare.n == 0)
+        return 0;
+    m->bare_heads = malloc(bare.n * sizeof *m->bare_heads);
+    if (!m->bare_heads)
+        return HD_E_NOMEM;
+    memcpy(m->bare_heads, bare.list, bare.n * sizeof *m->bare_heads);
+    m->n_bare_heads = bare.n;
+    return 0;
+}
+
 int hd_reply_kept(struct hd_reply *r, const struct hd_node *n)
 {
     Hydac__V1__Kept *m = malloc(sizeof *m);
@@ -168,7 +182,7 @@ int hd_reply_kept(struct hd_reply *r, const struct hd_node *n)
     r->message = &m->base;
     m->own = units_of(n->shard, hd_shard_owned, false);
     m->hold = units_of(n->shard, hd_shard_held, true);
-    return m->own && m->hold ? 0 : HD_E_NOMEM;
+    return m->own && m->hold ? list_bare(m->hold, n->shard) : HD_E_NOMEM;
 }
 
 int hd_reply_log_state(struct hd_reply *r, uint32_t sequence, bool complete)
@@ -338,7 +352,7 @@ static int add_head_stats(Hydac__V1__Stats *m, const struct hd_node *n, uint32_t
     s->standby = c->standby;
     s->bytes = c->bytes;
     s->valid = hd_kv_valid_total(n->kv, layer, head);
-    s->held = hd_shard_holds(n->shard, (struct hd_shard_unit){HD_UNIT_HEAD, head});
+    s->held = !hd_shard_owns(n->shard, (struct hd_shard_unit){HD_UNIT_HEAD, head});
     m->heads[m->n_heads++] = s;
     return 0;
 }
@@ -356,7 +370,7 @@ static int add_heads(Hydac__V1__Stats *m, const struct hd_node *n, struct hd_uni
 static int fill_heads(Hydac__V1__Stats *m, const struct hd_node *n)
 {
     struct hd_unit_list owned = hd_shard_owned(n->shard, HD_UNIT_HEAD);
-    struct hd_unit_list held = hd_shard_held(n->shard, HD_UNIT_HEAD);
+    struct hd_unit_list held = hd_shard_followed(n->shard);
     if (owned.n + held.n == 0)
         return 0;
     m->heads =

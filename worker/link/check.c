@@ -132,6 +132,9 @@ static int check_lists(const struct hd_check *c, const Hydac__V1__Units *m, size
         rc = check_units(c, (enum hd_unit_kind)k, lists[k], err);
         *n += lists[k].n;
     }
+    if (rc == 0 && m)
+        rc = check_units(c, HD_UNIT_HEAD, (struct hd_unit_list){m->bare_heads, m->n_bare_heads},
+                         err);
     return rc < 0 ? hd_fail_in(err, "AssignHeads") : 0;
 }
 

@@ -37,7 +37,7 @@ void hd_hold_free(struct hd_hold *h)
 
 static struct hd_unit_list held_heads(const struct hd_node *n)
 {
-    return hd_shard_held(n->shard, HD_UNIT_HEAD);
+    return hd_shard_followed(n->shard);
 }
 
 /* ---- What is to be held ----*/
@@ -55,7 +55,7 @@ static uint64_t rows_held(const struct hd_node *n)
 void hd_hold_set(struct hd_node *n, const struct hd_assignment *a)
 {
     struct hd_hold *h = n->hold;
-    hd_shard_hold(n->shard, a->hold);
+    hd_shard_hold(n->shard, a->hold, a->bare);
     h->in_force = h->releasing = h->loading = true;
     h->behind = UINT64_MAX;
     h->round = *a;
@@ -79,11 +79,24 @@ void hd_hold_leave(struct hd_node *n)
 
 /* ---- Slices ----*/
 
+/* Of one head that has some: it was owned, or held with K/V. */
+static bool drop_bare_rows(struct hd_node *n)
+{
+    struct hd_unit_list bare = hd_shard_bare(n->shard);
+    for (size_t i = 0; i < bare.n; i++)
+        for (uint32_t l = 0; l < n->model->shape.n_layers; l++)
+            if (hd_kv_counters(n->kv, l, bare.list[i])->bytes > 0) {
+                hd_kv_drop_head(n->kv, bare.list[i]);
+                return true;
+            }
+    return false;
+}
+
 static bool release_one(struct hd_node *n)
 {
     struct hd_shard_unit u;
     if (!hd_shard_surplus(n->shard, &u))
-        return false;
+        return drop_bare_rows(n);
     hd_damage_look_at_unit(n, u, hd_now_us());
     hd_shard_release(n->shard, u);
     if (u.kind == HD_UNIT_HEAD)

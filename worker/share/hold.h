@@ -1,6 +1,7 @@
 /* hold.h - units that a worker holds beside those it owns: standby copies, and what it is about to
  * take over. Their weights are loaded and the K/V rows of their heads kept current; they are in no
- * sum. To own a held unit costs nothing (rebuild.h).
+ * sum. To own a held unit costs nothing (rebuild.h). Of bare heads the weights alone are held: to
+ * own one costs its rows.
  *
  * Happy path: hd_hold_set -> hd_hold_slice, again and again between the jobs, each a small piece of
  * the work (a unit released; a piece of weights or up to HD_LOG_CHUNK positions of one lane for
@@ -8,8 +9,9 @@
  * HD_HOLD_IDLE. With every attention half, after its answer: hd_hold_follow computes the rows of
  * the lanes that are current; those behind are left to the slices, which read the input log.
  *
- * What is neither owned nor held is released in slices, too. Until then its K/V rows stay what they
- * are, correct as far as they go, so a head that comes back needs only the rows it missed.
+ * What is neither owned nor held is released in slices, too, and the rows of bare heads. Until then
+ * K/V rows stay what they are, correct as far as they go, so a head that comes back needs only the
+ * rows it missed.
  *
  * Failure modes: 1. out of memory, or weights that cannot be packed: hd_hold_slice says so; 2. a
  * log that lacks rows: the lanes end where it ends, and the report says which sequences. */
@@ -40,8 +42,9 @@ enum {
 int hd_hold_slice(struct hd_node *n, struct hd_error *err);
 /* False: hd_hold_slice would be idle. True: it may have work. */
 bool hd_hold_pending(const struct hd_node *n);
-/* What a round did: `heads` are the held ones, `gaps` the sequences that its needs name and whose
- * log does not reach them; the digest is 0. 0 or HD_E_NOMEM; hd_kv_report_deinit in any case. */
+/* What a round did: `heads` are the held ones with K/V, `gaps` the sequences that its needs name
+ * and whose log does not reach them; the digest is 0. 0 or HD_E_NOMEM; hd_kv_report_deinit in any
+ * case. */
 int hd_hold_report(struct hd_node *n, struct hd_kv_report *report);
 
 /* A piece of something held was released. */

@@ -21,8 +21,9 @@ struct hd_sequence_need {
 struct hd_assignment {
     struct hd_unit_list want[HD_UNIT_KINDS];
     struct hd_unit_list hold[HD_UNIT_KINDS];
-    uint64_t epoch, round; /* round != 0: want and clear are not used (hold.h) */
-    bool clear;            /* forget all sequences first */
+    struct hd_unit_list bare; /* those of the held heads whose weights alone are held */
+    uint64_t epoch, round;    /* round != 0: want and clear are not used (hold.h) */
+    bool clear;               /* forget all sequences first */
     const struct hd_sequence_need *needs;
     size_t n_needs;
     uint32_t layers_done[HD_MAX_GROUPS]; /* descending */

@@ -37,7 +37,7 @@ static uint64_t digest_tables(const struct hd_shard *s)
     uint64_t digest = XXH3_64bits(&s->units, sizeof s->units);
     for (int k = 0; k < HD_UNIT_KINDS; k++)
         digest = digest_list(&s->held[k], digest_list(&s->owned[k], digest));
-    return digest;
+    return digest_list(&s->bare, digest_list(&s->followed, digest));
 }
 
 void hd_shard_seal_tables(struct hd_shard *s)

@@ -22,6 +22,9 @@ int hd_shard_new(struct hd_shard **out, struct hd_device *d)
         s->loaded[k] = calloc(s->count[k], sizeof(uint32_t));
         ok = ok && s->owned[k].list && s->held[k].list && s->loaded[k];
     }
+    s->followed.list = calloc(s->count[HD_UNIT_HEAD], sizeof(uint32_t));
+    s->bare.list = calloc(s->count[HD_UNIT_HEAD], sizeof(uint32_t));
+    ok = ok && s->followed.list && s->bare.list;
     s->seals = calloc(hd_piece_count(d->o.model, &s->units), sizeof *s->seals);
     if (!ok || !s->seals || d->ops->weights_new(d, &s->memory) < 0) {
         hd_shard_free(s);
@@ -103,7 +106,19 @@ int hd_shard_mend(struct hd_shard *s, struct hd_error *err)
     return rc < 0 ? fail(rc, "damaged", err) : rc;
 }
 
-void hd_shard_hold(struct hd_shard *s, const struct hd_unit_list want[HD_UNIT_KINDS])
+/* The held heads fall into two. */
+static void part_heads(struct hd_shard *s, struct hd_unit_list bare)
+{
+    const struct unit_set *held = &s->held[HD_UNIT_HEAD];
+    s->followed.n = s->bare.n = 0;
+    for (size_t i = 0; i < held->n; i++) {
+        struct unit_set *to = list_has(bare, held->list[i]) ? &s->bare : &s->followed;
+        to->list[to->n++] = held->list[i];
+    }
+}
+
+void hd_shard_hold(struct hd_shard *s, const struct hd_unit_list want[HD_UNIT_KINDS],
+                   struct hd_unit_list bare)
 {
     for (int k = 0; k < HD_UNIT_KINDS; k++) {
         s->held[k].n = 0;
@@ -111,6 +126,7 @@ void hd_shard_hold(struct hd_shard *s, const struct hd_unit_list want[HD_UNIT_KI
             if (!hd_shard_owns(s, (struct hd_shard_unit){(enum hd_unit_kind)k, want[k].list[i]}))
                 s->held[k].list[s->held[k].n++] = want[k].list[i];
     }
+    part_heads(s, bare);
     hd_shard_seal_tables(s);
 }
 
@@ -118,6 +134,7 @@ void hd_shard_leave(struct hd_shard *s)
 {
     for (int k = 0; k < HD_UNIT_KINDS; k++)
         s->owned[k].n = s->held[k].n = 0;
+    s->followed.n = s->bare.n = 0;
     hd_shard_seal_tables(s);
 }
 
@@ -162,6 +179,8 @@ void hd_shard_free(struct hd_shard *s)
         free(s->held[k].list);
         free(s->loaded[k]);
     }
+    free(s->followed.list);
+    free(s->bare.list);
     free(s->seals);
     free(s);
 }
@@ -191,6 +210,22 @@ bool hd_shard_owns(const struct hd_shard *s, struct hd_shard_unit u)
 bool hd_shard_holds(const struct hd_shard *s, struct hd_shard_unit u)
 {
     return list_has(hd_shard_held(s, u.kind), u.unit);
+}
+
+struct hd_unit_list hd_shard_followed(const struct hd_shard *s)
+{
+    return list_of(&s->followed);
+}
+
+struct hd_unit_list hd_shard_bare(const struct hd_shard *s)
+{
+    return list_of(&s->bare);
+}
+
+bool hd_shard_keeps(const struct hd_shard *s, struct hd_shard_unit u)
+{
+    bool bare = u.kind == HD_UNIT_HEAD && list_has(hd_shard_bare(s), u.unit);
+    return hd_shard_owns(s, u) || (hd_shard_holds(s, u) && !bare);
 }
 
 const struct hd_units *hd_shard_units(const struct hd_shard *s)

@@ -36,8 +36,10 @@ enum { HD_SHARD_COMPLETE = 0, HD_SHARD_LOADED = 1, HD_SHARD_WAITING = 2 };
  * packing or the supply said: then the owned ones are those of before. Waits for a supply. */
 int hd_shard_assign(struct hd_shard *s, const struct hd_unit_list want[HD_UNIT_KINDS],
                     struct hd_error *err);
-/* Hold exactly these besides (not those of them that are owned). Loads and releases nothing. */
-void hd_shard_hold(struct hd_shard *s, const struct hd_unit_list want[HD_UNIT_KINDS]);
+/* Hold exactly these besides (not those of them that are owned); of the heads in `bare` the weights
+ * alone. Loads and releases nothing. */
+void hd_shard_hold(struct hd_shard *s, const struct hd_unit_list want[HD_UNIT_KINDS],
+                   struct hd_unit_list bare);
 /* Own and hold nothing; the weights stay. */
 void hd_shard_leave(struct hd_shard *s);
 /* Loads up to `max` pieces (one unit in one layer) of what is held; outcomes and errors as above.
@@ -60,8 +62,13 @@ void hd_shard_release_piece(struct hd_shard *s, struct hd_shard_unit u, uint32_t
 
 struct hd_unit_list hd_shard_owned(const struct hd_shard *s, enum hd_unit_kind kind);
 struct hd_unit_list hd_shard_held(const struct hd_shard *s, enum hd_unit_kind kind);
+/* Of the held heads those whose K/V is kept current, and those that are bare. */
+struct hd_unit_list hd_shard_followed(const struct hd_shard *s);
+struct hd_unit_list hd_shard_bare(const struct hd_shard *s);
 bool hd_shard_owns(const struct hd_shard *s, struct hd_shard_unit u);
 bool hd_shard_holds(const struct hd_shard *s, struct hd_shard_unit u);
+/* Owned, or held and not bare: K/V rows of a head are to be there. */
+bool hd_shard_keeps(const struct hd_shard *s, struct hd_shard_unit u);
 /* Its weights in this layer are loaded. */
 bool hd_shard_has(const struct hd_shard *s, struct hd_shard_unit u, uint32_t layer);
 /* ... in all layers. */

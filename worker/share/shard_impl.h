@@ -18,11 +18,12 @@ struct hd_shard {
     struct hd_units units;
     uint32_t count[HD_UNIT_KINDS]; /* units there are of each kind */
     struct unit_set owned[HD_UNIT_KINDS], held[HD_UNIT_KINDS];
+    struct unit_set followed, bare;  /* the held heads, with and without K/V */
     uint32_t *loaded[HD_UNIT_KINDS]; /* [count]: pieces of the unit that are there */
     uint64_t bytes;                  /* of all that is loaded */
     _Atomic uint64_t *loading;       /* NULL, or told of each piece at once */
     struct hd_piece_seal *seals;     /* [pieces], by piece.h's numbers */
-    uint64_t tables;                 /* digest of units, owned and held */
+    uint64_t tables;                 /* digest of units, owned and held, with K/V or without */
 };
 
 /* seals.c: a piece has been loaded; several threads at once, for different ones. The lists of units

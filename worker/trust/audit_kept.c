@@ -15,12 +15,17 @@ static bool has_unit(struct hd_unit_list l, uint32_t unit)
 
 bool hd_audit_is_ours(const struct hd_node *n, struct hd_shard_unit u)
 {
-    return hd_shard_owns(n->shard, u) || hd_shard_holds(n->shard, u);
+    return hd_shard_keeps(n->shard, u);
 }
 
-/* A unit that has pieces in no layer any more is forgotten whole. */
+/* A unit that has pieces in no layer any more is forgotten whole. Of a bare head the weights stay.
+ */
 static void release_piece(struct hd_node *n, struct hd_shard_unit u, uint32_t layer)
 {
+    if (hd_shard_holds(n->shard, u)) {
+        hd_kv_drop_lanes(n->kv, layer, u.unit);
+        return;
+    }
     hd_damage_look_at_piece(n, u, layer, hd_now_us()); /* it may be left over from what was owned */
     hd_shard_release_piece(n->shard, u, layer);
     if (u.kind == HD_UNIT_HEAD)
@@ -32,7 +37,7 @@ static void release_piece(struct hd_node *n, struct hd_shard_unit u, uint32_t la
     hd_shard_release(n->shard, u);
 }
 
-/* Gives up what is neither owned, held nor among `but`. */
+/* Gives up what is not ours nor among `but`. */
 static void evict(struct hd_node *n, enum hd_unit_kind kind, uint32_t layer,
                   struct hd_unit_list but)
 {
@@ -101,6 +106,8 @@ void hd_audit_keep_nothing(struct hd_node *n)
 {
     struct hd_shard_unit u;
     struct hd_audit *a = n->audit;
+    if (n->kv)
+        hd_audit_reassign(n); /* also of bare heads, which are not surplus */
     while (a->keeps && hd_shard_surplus(n->shard, &u)) {
         hd_damage_look_at_unit(n, u, hd_now_us());
         hd_shard_release(n->shard, u);

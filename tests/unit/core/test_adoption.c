@@ -61,6 +61,37 @@ Test(core_adoption, copies_go_on)
     trace_deinit(&t);
 }
 
+/* Whose K/V was not kept is not ready, though its weights are: a sequence that is adopted is there
+ * of it when it was computed, and it is the holder that owns it. */
+Test(core_adoption, weights_go_on)
+{
+    struct trace t;
+    static const struct trace_line lines[] = {
+        {"hello w1 kept=7", "welcome w1; w1 online"},
+        {"kept w1 h0,1 f0,1 v0,1 +h3 +f3 bare3", ""},
+        {"hello w2 kept=7", "welcome w2; w2 online"},
+        {"kept w2 h2 f2 +h0,1 bare0", ""},
+        {"tick 100", "beat w1; beat w2"},
+        {"ack w1", ""},
+        {"ack w2", ""},
+        {"tick 100", "beat w1; beat w2"},
+        {"ack w1", ""},
+        {"ack w2", ""},
+        {"tick 100", "beat w1; beat w2"},
+        {"ack w1", ""},
+        {"ack w2", ""},
+        {"tick 100", "beat w1; beat w2"},
+        {"ack w1", ""},
+        {"ack w2", ""},
+        {"tick 100", "beat w1; beat w2; assign w1 e8 h0,1,3 f0,1,3 v0,1; "
+                     "assign w2 e8 h2 f2 +h0,1 bare0"},
+        {NULL, NULL},
+    };
+    trace_start(&t, 0, NULL);
+    trace_play(&t, lines);
+    trace_deinit(&t);
+}
+
 /* What nobody claims is given out when it has been waited for; what two claim the first has. One is
  * enough, although a fresh plan would want two. */
 Test(core_adoption, one_does_not_come)

@@ -77,6 +77,20 @@ Test(core_advice, slow_loading_is_worth_copies)
     hd_plan_deinit(&c.plan);
 }
 
+/* Weights that are held are not loaded: what is left is not worth copies with K/V. */
+Test(core_advice, weights_are_held)
+{
+    struct advice_case c;
+    setup(&c);
+    c.in.load_rate = 100 * MIB;
+    c.in.loaded = true;
+    advise(&c);
+    cr_assert_float_eq(c.out.stall_s[HD_POLICY_REUSE], 2e7 / 3e9, 1e-9);
+    cr_assert_float_eq(c.out.stall_s[HD_POLICY_FULL], 72e9 / 3e9, 1e-9);
+    cr_assert_eq(c.out.best, HD_POLICY_REUSE);
+    hd_plan_deinit(&c.plan);
+}
+
 /* The worst loss counts: that of the worker with the most. */
 Test(core_advice, the_worst_loss)
 {

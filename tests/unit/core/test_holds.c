@@ -124,7 +124,7 @@ Test(core_holds, claim)
     struct hd_plan before;
     cr_assert(hd_plan_init(&before, counts) == 0);
     hd_plan_copy(&before, &c.plan);
-    hd_standby_claim(&c.plan, &c.have, 6, 6);
+    hd_standby_claim(&c.plan, &c.have, &(struct hd_standby_takers){6, 6, 6});
     for (int k = 0; k < HD_UNIT_KINDS; k++)
         for (uint32_t u = 0; u < counts[k]; u++) {
             uint8_t was = before.owner[k][u], is = c.plan.owner[k][u];
@@ -134,5 +134,48 @@ Test(core_holds, claim)
                 cr_assert(c.have.mask[k][u] >> is & 1);
         }
     hd_plan_deinit(&before);
+    teardown(&c);
+}
+
+/* K/V is kept of all heads that are held, or of none. */
+Test(core_holds, weights_alone)
+{
+    struct holds_case c;
+    uint32_t list[16];
+    setup(&c, 3, 1);
+    hd_standby_fill(&c.out, &c.plan, &c.in);
+    for (uint32_t h = 0; h < counts[HD_UNIT_HEAD]; h++)
+        cr_assert(c.out.mask[HD_UNIT_HEAD][h] != 0 && c.out.mask[HD_HOLD_KV][h] == 0);
+    uint32_t n = hd_holds_list(&c.out, HD_UNIT_HEAD, 1, NULL);
+    cr_assert_gt(n, 0);
+    cr_assert_eq(hd_holds_bare(&c.out, 1, list), n);
+    for (uint32_t i = 0; i < n; i++)
+        cr_assert(c.out.mask[HD_UNIT_HEAD][list[i]] & 2);
+    hd_holds_copy(&c.have, &c.out);
+    c.in.kv = true;
+    hd_standby_fill(&c.out, &c.plan, &c.in);
+    for (uint32_t h = 0; h < counts[HD_UNIT_HEAD]; h++)
+        cr_assert_eq(c.out.mask[HD_UNIT_HEAD][h], c.out.mask[HD_HOLD_KV][h]);
+    cr_assert_eq(hd_holds_bare(&c.out, 1, NULL), 0);
+    cr_assert_eq(hd_holds_differ(&c.have, &c.out), 7, "all have K/V to make");
+    teardown(&c);
+}
+
+/* A head goes to who has its K/V; else to who has its weights and a log; a block to any holder. */
+Test(core_holds, claim_of_weights)
+{
+    struct holds_case c;
+    setup(&c, 4, 0);
+    for (uint32_t h = 0; h < 2; h++)
+        c.have.mask[HD_UNIT_HEAD][h] = 6; /* w1 and w2 */
+    c.have.mask[HD_HOLD_KV][1] = 4;
+    c.have.mask[HD_UNIT_FFN][0] = 2;
+    hd_standby_claim(&c.plan, &c.have, &(struct hd_standby_takers){14, 14, .logged = 12});
+    cr_assert_eq(c.plan.owner[HD_UNIT_HEAD][0], 2, "w1 could not compute it");
+    cr_assert_eq(c.plan.owner[HD_UNIT_HEAD][1], 2);
+    cr_assert_eq(c.plan.owner[HD_UNIT_FFN][0], 1, "there is nothing to be computed of a block");
+    c.plan.owner[HD_UNIT_HEAD][0] = 0;
+    hd_standby_claim(&c.plan, &c.have, &(struct hd_standby_takers){14, 14, .logged = 8});
+    cr_assert_eq(c.plan.owner[HD_UNIT_HEAD][0], 0, "left to the strategy");
     teardown(&c);
 }

@@ -417,3 +417,86 @@ Test(core_move, standby)
     trace_play(&t, lines);
     trace_deinit(&t);
 }
+
+static struct hd_core_options with_weights(enum hd_policy_index policy)
+{
+    struct hd_core_options o = trace_options();
+    o.policy = &hd_policies[policy];
+    o.standby = 1;
+    return o;
+}
+
+/* The weights of each unit have a copy: who holds a lost one gets it, and only its K/V is computed.
+ * Whoever comes gets what moves to it with K/V. */
+Test(core_move, standby_weights)
+{
+    struct hd_core_options o = with_weights(HD_POLICY_REUSE);
+    struct hd_move_view v;
+    struct trace t;
+    static const struct trace_line loss[] = {
+        {"hello w1", "welcome w1; w1 online"},
+        {"hello w2", "welcome w2; w2 online; assign w1 e1 h0,1 f0,1 v0; assign w2 e1 h2,3 f2,3 v1"},
+        {"kv w1 1 heads=0,1", ""},
+        {"kv w2 1 heads=2,3", "ready; prepare w1 e1 r1 +h2,3 +f2,3 +v1 bare2,3; "
+                              "prepare w2 e1 r1 +h0,1 +f0,1 +v0 bare0,1"},
+        {"open 0", "open w1 s0; open w2 s0"},
+        {"half 1 A 0 0:5", "send w1 e1; send w2 e1"},
+        {"kv w1 1 round=1", ""},
+        {"kv w2 1 round=1", ""},
+        {NULL, NULL},
+    };
+    static const struct trace_line back[] = {
+        {"result w1 1 1 A 0", "use"},
+        {"closed w2", "w2 offline closed; not ready; reset; "
+                      "assign w1 e2 h0,1,2,3 f0,1,2,3 v0,1 s0=0+5@0"},
+        {"kv w1 2 heads=2,3", "ready; send w1 e2"},
+        {"result w1 2 1 A 0",
+         "use; failover w2 closed e2 lost=2 reused=2 rebuilt=2 positions=5; half done"},
+        {"done", ""},
+        {"hello w2", "welcome w2; w2 online; fill w2 s0=5"},
+        {"log w2 0 complete", "prepare w2 e2 r2 +h0,1,2,3 +f0,1,2,3 +v0,1 bare0,1 s0=5"},
+        {"kv w2 2 round=2 rows=20",
+         "not ready; assign w1 e3 h0,1 f0,1 v0 +h2,3 +f2,3 +v1 bare2,3 s0=5; "
+         "assign w2 e3 h2,3 f2,3 v1 +h0,1 +f0,1 +v0 bare0,1 s0=5"},
+        {"kv w1 3", ""},
+        {"kv w2 3 heads=2,3 ready=2,3", "ready"},
+        {NULL, NULL},
+    };
+    trace_init(&t, &o);
+    trace_play(&t, loss);
+    hd_core_move_view(t.core, &v);
+    cr_assert(v.copies == 1 && !v.kv && v.missing == 0);
+    trace_play(&t, back);
+    hd_core_move_view(t.core, &v);
+    cr_assert_eq(v.missing, 0);
+    trace_deinit(&t);
+}
+
+/* Of three each gets of a lost one's units what it holds: with full as well, where all is replayed.
+ */
+Test(core_move, weights_of_full)
+{
+    struct hd_core_options o = with_weights(HD_POLICY_FULL);
+    struct trace t;
+    o.min_workers = 3;
+    static const struct trace_line lines[] = {
+        {"hello w1", "welcome w1; w1 online"},
+        {"hello w2", "welcome w2; w2 online"},
+        {"hello w3", "welcome w3; w3 online; assign w1 e1 h0,1 f0 v0; assign w2 e1 h2 f1,2; "
+                     "assign w3 e1 h3 f3 v1"},
+        {"kv w1 1 heads=0,1", ""},
+        {"kv w2 1 heads=2", ""},
+        {"kv w3 1 heads=3",
+         "ready; prepare w1 e1 r1 +h3 +f1,3 +v1 bare3; prepare w2 e1 r1 +h0,1 +v0 "
+         "bare0,1; prepare w3 e1 r1 +h2 +f0,2 bare2"},
+        {"kv w1 1 round=1", ""},
+        {"kv w2 1 round=1", ""},
+        {"kv w3 1 round=1", ""},
+        {"closed w1", "w1 offline closed; not ready; assign w2 e2 h0,1,2 f1,2 v0 clear; "
+                      "assign w3 e2 h3 f0,3 v1 +h2 +f2 bare2 clear"},
+        {NULL, NULL},
+    };
+    trace_init(&t, &o);
+    trace_play(&t, lines);
+    trace_deinit(&t);
+}

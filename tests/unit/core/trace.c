@@ -74,6 +74,7 @@ static void say_held(struct trace *t, const struct hd_action *a)
     uint32_t list[64];
     for (int k = 0; k < HD_UNIT_KINDS; k++)
         say_list(t, list, hd_holds_list(&a->assign.all->hold, k, a->slot, list), before[k]);
+    say_list(t, list, hd_holds_bare(&a->assign.all->hold, a->slot, list), " bare");
 }
 
 static void say_needs(struct trace *t, const struct hd_orders *all, uint64_t of)

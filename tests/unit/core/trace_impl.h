@@ -8,7 +8,8 @@
 
 /* What an event borrows. */
 struct trace_lists {
-    uint32_t heads[16], gaps[16], ready[16], kept[HD_UNIT_KINDS][16], held[HD_UNIT_KINDS][16];
+    uint32_t heads[16], gaps[16], ready[16], kept[HD_UNIT_KINDS][16], held[HD_UNIT_KINDS][16],
+        bare[16];
     struct hd_kv_digest digests[16];
     struct hd_seq_rows rows[16];
 };

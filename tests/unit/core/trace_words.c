@@ -189,6 +189,11 @@ static void parse_kept(struct hd_event *ev, struct trace_lists *l, char **rest)
             ev->kept.covers = strtoull(w + 7, NULL, 16);
             continue;
         }
+        if (strncmp(w, "bare", 4) == 0) {
+            ev->kept.bare = l->bare;
+            ev->kept.n_bare = numbers(w + 4, l->bare);
+            continue;
+        }
         bool held = w[0] == '+';
         w += held;
         enum hd_unit_kind k = w[0] == 'h'   ? HD_UNIT_HEAD

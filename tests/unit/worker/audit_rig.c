@@ -21,15 +21,17 @@ struct audit_units audit_owned(const struct rig *r, enum hd_unit_kind kind)
     return u;
 }
 
-/* Hold all that there is. */
-static void hold_all(struct rig *r)
+/* Hold all that there is, or of the heads the weights. */
+static void hold_all(struct rig *r, bool bare)
 {
     static uint32_t all[512];
     struct hd_assignment a = {.epoch = 1};
     for (uint32_t i = 0; i < 512; i++)
         all[i] = i;
-    for (int k = 0; k < HD_UNIT_KINDS; k++)
+    for (int k = 0; k < (bare ? HD_UNIT_HEAD + 1 : HD_UNIT_KINDS); k++)
         a.hold[k] = (struct hd_unit_list){all, count_of(r, (enum hd_unit_kind)k)};
+    if (bare)
+        a.bare = a.hold[HD_UNIT_HEAD];
     hd_node_hold(r->node, &a);
     cr_assert_eq(rig_slices(r), HD_HOLD_IDLE);
 }
@@ -45,8 +47,8 @@ void audit_open(struct audit_rig *c, struct rig_options o, enum audit_overlap ov
     rig_open(&c->auditor, &o);
     rig_own_part(&c->worker, 0, 2);
     rig_own_part(&c->auditor, overlap == ALL_OWNED ? 0 : 1, overlap == SOME_OWNED ? 1 : 2);
-    if (overlap == ALL_HELD)
-        hold_all(&c->auditor);
+    if (overlap == ALL_HELD || overlap == HEADS_BARE)
+        hold_all(&c->auditor, overlap == HEADS_BARE);
 }
 
 void audit_open_tiny(struct audit_rig *c, enum audit_overlap overlap,

@@ -8,7 +8,7 @@
 enum { PROMPT = 70 };
 
 /* What is audited, the auditor, and how much of it is the auditor's own. */
-enum audit_overlap { NOTHING, ALL_OWNED, SOME_OWNED, ALL_HELD, OVERLAPS };
+enum audit_overlap { NOTHING, ALL_OWNED, SOME_OWNED, ALL_HELD, HEADS_BARE };
 struct audit_rig {
     struct rig worker, auditor;
     uint64_t audited;

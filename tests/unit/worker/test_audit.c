@@ -97,6 +97,7 @@ static const struct kind_of_cluster kinds[] = {
     KIND("tiny-mha", F16, F32, F32, EXACT, 2, NOTHING),
     KIND("tiny-mha", BF16, F16, F32, COMPACT, 1, SOME_OWNED),
     KIND("tiny-mha", F32, F16, F32, EXACT, 1, ALL_HELD),
+    KIND("tiny", Q4_0, F16, Q8, EXACT, 2, HEADS_BARE),
     KIND("tiny-gqa3", Q8_0, F16, Q8, COMPACT, 3, SOME_OWNED),
     KIND("tiny-gqa3", Q4_0, F32, F32, COMPACT, 1, NOTHING),
 };

@@ -105,6 +105,22 @@ RIG_TEST(audit, a_few_layers_are_kept_or_all_of_them_when_all_is_audited)
     audit_close(&c);
 }
 
+/* Of bare heads the weights stay, and the rows that audits have computed are theirs alone. */
+RIG_TEST(audit, rows_of_bare_heads_go_with_the_layers_that_are_given_up_and_with_the_session)
+{
+    struct audit_rig c;
+    audit_open_tiny(&c, HEADS_BARE, *activations);
+    audit_all_layers(&c);
+    cr_assert_eq(rows_of(&c.auditor, 0), 2 * 3);
+    cr_assert_eq(rows_of(&c.auditor, 3), 4 * 3);
+    hd_node_rest(c.auditor.node);
+    cr_assert_eq(rows_of(&c.auditor, 3), 2 * 3);
+    for (uint32_t h = 0; h < c.auditor.units.heads; h++)
+        cr_assert(
+            hd_shard_has_whole(c.auditor.node->shard, (struct hd_shard_unit){HD_UNIT_HEAD, h}));
+    audit_close(&c);
+}
+
 RIG_TEST(audit, of_vocabulary_blocks_the_latest_are_kept)
 {
     struct audit_rig c;

@@ -272,6 +272,15 @@ Test(check, held_units_exist_and_come_in_order)
         expect_error(hd_check_assign(&check, &m, &err), "not ascending");
         *counts[k] = 0;
     }
+    hold.bare_heads = list;
+    hold.n_bare_heads = 1;
+    list[0] = rig.units.heads - 1;
+    cr_assert_eq(hd_check_assign(&check, &m, &err), 0, "%s", err.text);
+    list[0] = rig.units.heads;
+    expect_error(hd_check_assign(&check, &m, &err), "held units");
+    hold.n_bare_heads = 2;
+    list[0] = list[1] = 0;
+    expect_error(hd_check_assign(&check, &m, &err), "not ascending");
 }
 
 Test(check, a_round_cannot_clear)

@@ -163,6 +163,75 @@ RIG_TEST(hold, steps_between_the_slices_are_followed_as_soon_as_a_lane_is_curren
     rig_close(&other);
 }
 
+/* Hold the weights of one head besides, without its K/V. */
+static void hold_bare(struct rig *r, uint32_t head, uint64_t round)
+{
+    struct hd_assignment a = need_both;
+    a.hold[HD_UNIT_HEAD] = a.bare = (struct hd_unit_list){&head, 1};
+    a.epoch = 5;
+    a.round = round;
+    hd_node_hold(r->node, &a);
+}
+
+RIG_TEST(hold, of_a_bare_head_only_the_rows_are_computed_when_it_is_owned)
+{
+    struct rig all, other;
+    struct hd_kv_report report;
+    open_tiny(&all, 0xf, *activations);
+    open_tiny(&other, 0x7, *activations);
+    feed(&all);
+    hold_bare(&other, 3, 9);
+    cr_assert_eq(rig_slices(&other), HD_HOLD_READY);
+    cr_assert_eq(hd_hold_report(other.node, &report), 0);
+    cr_assert_eq(report.n_heads, 0, "nothing of it is valid");
+    cr_assert_eq(report.n_gaps, 0);
+    cr_assert_gt(report.weights_us, 0);
+    hd_kv_report_deinit(&report);
+    uint64_t weights = hd_shard_bytes(other.node->shard);
+    cr_assert_eq(weights, hd_shard_bytes(all.node->shard));
+    feed(&other);
+    cr_assert_eq(rig_slices(&other), HD_HOLD_IDLE);
+    cr_assert_eq(standby_rows(&other, 3), 0, "no step was followed");
+    cr_assert_eq(hd_kv_counters(other.node->kv, 0, 3)->bytes, 0);
+    report = own(&other, 0xf);
+    cr_assert_eq(report.n_heads, 1);
+    cr_assert_eq(report.n_ready, 0);
+    cr_assert_eq(report.rows_rebuilt, LAYERS * (N0 + N1));
+    cr_assert_eq(report.weights_us, 0, "nothing was packed");
+    cr_assert_eq(hd_shard_bytes(other.node->shard), weights);
+    hd_kv_report_deinit(&report);
+    expect_lanes(&all, &other, 3);
+    rig_close(&all);
+    rig_close(&other);
+}
+
+RIG_TEST(hold, rows_of_a_head_that_was_owned_go_when_it_is_bare_and_come_when_it_is_held)
+{
+    struct rig all, other;
+    open_tiny(&all, 0xf, *activations);
+    open_tiny(&other, 0xf, *activations);
+    feed(&all);
+    feed(&other);
+    uint64_t weights = hd_shard_bytes(other.node->shard), kv = hd_kv_bytes(other.node->kv);
+    struct hd_kv_report report = own(&other, 0x7);
+    hd_kv_report_deinit(&report);
+    hold_bare(&other, 3, 1);
+    cr_assert_eq(rig_slices(&other), HD_HOLD_READY);
+    cr_assert_eq(hd_shard_bytes(other.node->shard), weights);
+    cr_assert_eq(hd_kv_bytes(other.node->kv), kv / 4 * 3);
+    cr_assert_eq(hd_hold_report(other.node, &report), 0);
+    hd_kv_report_deinit(&report);
+    hold(&other, 3, 2);
+    cr_assert_eq(rig_slices(&other), HD_HOLD_READY);
+    cr_assert_eq(hd_hold_report(other.node, &report), 0);
+    cr_assert_eq(report.rows_rebuilt, LAYERS * (N0 + N1));
+    cr_assert_eq(report.weights_us, 0);
+    hd_kv_report_deinit(&report);
+    expect_lanes(&all, &other, 3);
+    rig_close(&all);
+    rig_close(&other);
+}
+
 RIG_TEST(hold, a_later_set_supersedes_a_round)
 {
     struct rig r;
