@@ -16,6 +16,8 @@ void hd_call_wake(struct hd_call *c)
     if (!c->suspended || (c->hold && !c->gone))
         return;
     c->suspended = false;
+    if (!c->queued)
+        hd_client_will_reply(c->conn);
     MHD_resume_connection(c->conn);
     hd_api_later(c->api);
 }
@@ -125,12 +127,13 @@ static int socket_of(const struct hd_call *c)
 }
 
 /* It sends no more, and may wait for the answer all the same: in a stream, what keeps it alive
- * finds out. Before the reply it counts as gone. */
+ * finds out, before the reply an interim one. Where there can be none it counts as gone. */
 static bool on_ended(void *call)
 {
     struct hd_call *c = call;
+    c->spoke_us = hd_now_us();
     if (!c->queued)
-        return false;
+        return c->asks && hd_watch_ask(socket_of(c));
     if (c->state != HD_CALL_STREAMING || c->ended)
         return true;
     bool said = c->idle && hd_text_add(&c->out, c->idle, strlen(c->idle)) == 0;
@@ -346,13 +349,19 @@ static ssize_t read_stream(void *call, uint64_t pos, char *buf, size_t max)
     return (ssize_t)n;
 }
 
+/* Of who only listens nothing more is seen, should it leave: it is asked again and again. */
 void hd_call_keep_alive(struct hd_call *c, uint64_t now_us)
 {
     bool waits = c->state == HD_CALL_STREAMING && c->suspended && !c->ended && !c->gone;
-    if (!waits || !c->idle || now_us - c->spoke_us < c->api->o.keep_alive_ms * UINT64_C(1000))
+    bool listens = c->watch.on && c->watch.half && !c->queued && !c->gone;
+    if (now_us - c->spoke_us < c->api->o.keep_alive_ms * UINT64_C(1000))
         return;
-    if (hd_text_add(&c->out, c->idle, strlen(c->idle)) == 0)
+    if (listens) {
+        c->spoke_us = now_us;
+        hd_watch_ask(socket_of(c));
+    } else if (waits && c->idle && hd_text_add(&c->out, c->idle, strlen(c->idle)) == 0) {
         hd_call_wake(c);
+    }
 }
 
 static enum MHD_Result send_stream(struct hd_call *c)
@@ -379,5 +388,6 @@ enum MHD_Result hd_call_send(struct hd_call *c)
         suspend(c);
         return MHD_YES;
     }
+    hd_client_replies(c->conn);
     return c->state == HD_CALL_STREAMING ? send_stream(c) : send_reply(c);
 }

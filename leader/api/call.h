@@ -5,10 +5,11 @@
  *
  * Failure modes: 1. what the client asks is refused: one error object, the connection lives on;
  * 2. the client goes away: noticed by our own watch (libmicrohttpd does not look at suspended
- * connections), the request is cancelled; 3. the client reads too slowly: more than HD_MAX_UNSENT
- * bytes wait for it, cancelled; 4. the request fails midway: an error event ends the stream; 5. the
- * API is closed: replies that are ready are sent within HD_DRAIN_MS, then connections end; 6. a
- * thread has the call in hand while 2, 3 or 5 happen: it is freed when the thread is through.
+ * connections), the request is cancelled; one that only ends its sending side is answered; 3. the
+ * client reads too slowly: more than HD_MAX_UNSENT bytes wait for it, cancelled; 4. the request
+ * fails midway: an error event ends the stream; 5. the API is closed: replies that are ready are
+ * sent within HD_DRAIN_MS, then connections end; 6. a thread has the call in hand while 2, 3 or 5
+ * happen: it is freed when the thread is through.
  *
  * Events of the engine may neither submit nor cancel, so that what they decide is done a little
  * later (hd_call_later). */
@@ -55,6 +56,7 @@ struct hd_call {
     bool working;              /* ... which has the body and what the handler keeps */
     char *text;                /* what it has made */
     bool last;                 /* the connection ends with the reply */
+    bool asks;                 /* interim replies may come first: HTTP/1.1, not through TLS */
     bool queued;               /* libmicrohttpd has the reply, or makes the stream */
     bool preflight;            /* of a web page that may ask */
     bool completed;            /* libmicrohttpd is through with it */
@@ -112,7 +114,7 @@ struct hd_call *hd_call_new(struct hd_api *a, struct MHD_Connection *conn);
 void hd_call_complete(struct hd_call *c);
 void hd_call_cancel(struct hd_call *c);                      /* all that runs for it, at once */
 void hd_call_do_later(struct hd_call *c);                    /* if something was for later */
-void hd_call_keep_alive(struct hd_call *c, uint64_t now_us); /* a stream that has been silent */
+void hd_call_keep_alive(struct hd_call *c, uint64_t now_us); /* who was silent for long */
 void hd_call_drop_body(struct hd_call *c);                   /* and what it is counted for */
 enum MHD_Result hd_call_send(struct hd_call *c); /* the reply, a stream; or waits for them */
 

@@ -178,6 +178,19 @@ void hd_client_now(struct MHD_Connection *conn, enum hd_client_state state)
     c->state = state;
 }
 
+/* libmicrohttpd reads from a connection that was suspended before it asks for the reply, and closes
+ * it if the client has ended its sending side; but for those whose timeout is their own, all of
+ * which it looks after first. */
+void hd_client_will_reply(struct MHD_Connection *conn)
+{
+    MHD_set_connection_option(conn, MHD_CONNECTION_OPTION_TIMEOUT, HD_IDLE_S + 1);
+}
+
+void hd_client_replies(struct MHD_Connection *conn)
+{
+    MHD_set_connection_option(conn, MHD_CONNECTION_OPTION_TIMEOUT, HD_IDLE_S);
+}
+
 bool hd_client_is_turned_away(struct MHD_Connection *conn)
 {
     const struct hd_client *c = client_of(conn);

@@ -32,6 +32,9 @@ void hd_clients_end(struct hd_clients *s); /* those that libmicrohttpd does not 
 void hd_client_changed(void *clients, struct MHD_Connection *conn, void **client,
                        enum MHD_ConnectionNotificationCode what);
 void hd_client_now(struct MHD_Connection *conn, enum hd_client_state state);
+/* Before a connection is resumed, and when it has its reply. */
+void hd_client_will_reply(struct MHD_Connection *conn);
+void hd_client_replies(struct MHD_Connection *conn);
 /* It came when all places were taken by requests: it is told so. */
 bool hd_client_is_turned_away(struct MHD_Connection *conn);
 /* Looks for who takes too long. */

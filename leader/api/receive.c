@@ -112,6 +112,7 @@ static enum MHD_Result begin(struct hd_api *a, struct MHD_Connection *conn,
     *call = c;
     c->refused = hd_route_refusal(head->url);
     c->key = hd_api_key_shown(&a->keys, conn);
+    c->asks = strcmp(head->version, "HTTP/1.1") == 0 && !a->keys.cert;
     hd_api_owner(&a->keys, conn, c->owner);
     const char *fault = hd_framing_fault(conn, head);
     if (fault)

@@ -6,6 +6,8 @@
  * waits for the answer; what is sent to it tells the two apart. */
 #include "leader/api/watch.h"
 
+#include <sys/socket.h>
+
 static void on_closed(uv_handle_t *h)
 {
     struct hd_watch *w = h->data;
@@ -42,4 +44,11 @@ void hd_watch_stop(struct hd_watch *w)
         return;
     w->closing = true;
     uv_close((uv_handle_t *)&w->poll, on_closed);
+}
+
+bool hd_watch_ask(int fd)
+{
+    static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    return send(fd, interim, sizeof interim - 1, MSG_DONTWAIT | MSG_NOSIGNAL) ==
+           (ssize_t)sizeof interim - 1;
 }

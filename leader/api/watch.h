@@ -22,5 +22,8 @@ struct hd_watch {
 bool hd_watch_start(struct hd_watch *w, uv_loop_t *loop, int fd);
 /* `closed` comes, if it was on. */
 void hd_watch_stop(struct hd_watch *w);
+/* In front of a reply to HTTP/1.1 of which nothing was sent: an interim one, which every client
+ * skips and none that has gone takes. False when it could not be sent. */
+bool hd_watch_ask(int fd);
 
 #endif

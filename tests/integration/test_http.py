@@ -361,6 +361,25 @@ def test_client_that_only_listens(served):
     served.until_idle()
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_client_that_sends_and_only_listens(served, stream):
+    """The same of one that ends its sending side with its request."""
+    body = body_of(PROMPT, 60, stream=stream, seed=1, hydac=False)
+    whole = served.client.request("POST", "/v1/completions", body)[2]
+    connection = served.client.connect()
+    connection.request("POST", "/v1/completions", json.dumps(body), HEADERS)
+    connection.sock.shutdown(socket.SHUT_WR)
+    response = connection.getresponse()
+    reply = response.read()
+    assert response.status == 200
+    if stream:
+        assert text_of(reply) == text_of(whole)
+    else:
+        assert json.loads(reply)["choices"] == json.loads(whole)["choices"]
+    connection.close()
+    served.until_idle()
+
+
 def text_of(reply):
     lines = [x[6:] for x in reply.decode().splitlines() if x.startswith("data: {")]
     parts = [json.loads(x)["choices"] for x in lines]

@@ -2,6 +2,7 @@
 #include "fixture.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -27,6 +28,97 @@ Test(lifetime, gone_while_waiting)
     r = begin(&f, &c, stream);
     client_close(&c);
     fake_until_cancelled(&f, r);
+    fixture_close(&f);
+}
+
+/* In HTTP/1.1, and all that it will send. */
+static struct hd_request *begin_and_listen(struct fixture *f, struct client *c, const char *body)
+{
+    char head[128];
+    unsigned i = f->n_requests;
+    client_open(f, c);
+    snprintf(head, sizeof head,
+             "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+             "Content-Length: %zu\r\n\r\n",
+             strlen(body));
+    client_send(c, head);
+    client_send(c, body);
+    shutdown(c->fd, SHUT_WR);
+    return fake_request(f, i);
+}
+
+static void listen_only(const char *body, const char *end)
+{
+    struct fixture f;
+    struct client c, idle;
+    fixture_open(&f, NULL);
+    client_open(&f, &idle); /* libmicrohttpd is kinder to one that is alone */
+    client_send(&idle, "GET ");
+    fixture_turn(&f);
+    struct hd_request *r = begin_and_listen(&f, &c, body);
+    if (body == whole) /* seen, and asked */
+        client_until(&f, &c, "HTTP/1.1 100 Continue\r\n\r\n");
+    for (int i = 0; i < 20; i++)
+        fixture_turn(&f);
+    cr_assert_not(r->cancelled);
+    fake_token(r, 'x');
+    fake_end(r, HD_FINISH_LENGTH);
+    client_until(&f, &c, end);
+    cr_expect_not_null(strstr(c.in, "HTTP/1.1 200 OK\r\n"));
+    cr_expect_not_null(strstr(c.in, "\"x\""));
+    client_until_eof(&f, &c);
+    client_close(&c);
+    client_close(&idle);
+    fixture_close(&f);
+}
+
+Test(lifetime, who_only_listens_is_answered)
+{
+    listen_only(whole, "\"usage\"");
+    listen_only(stream, "data: [DONE]");
+}
+
+/* It has ended its sending side before, so that its end is seen only of what is sent to it. */
+Test(lifetime, gone_while_it_only_listened)
+{
+    struct fixture_options o = {.keep_alive_ms = 1};
+    struct fixture f;
+    struct client c;
+    fixture_open(&f, &o);
+    struct hd_request *r = begin_and_listen(&f, &c, whole);
+    client_until(&f, &c, "HTTP/1.1 100 Continue\r\n\r\n");
+    client_close(&c);
+    fake_until_cancelled(&f, r);
+    fixture_close(&f);
+}
+
+/* In HTTP/1.1 the end of its sending side is all that is seen at first. */
+Test(lifetime, gone_altogether)
+{
+    struct fixture f;
+    struct client c;
+    fixture_open(&f, NULL);
+    struct hd_request *r = begin_and_listen(&f, &c, whole);
+    client_close(&c);
+    fake_until_cancelled(&f, r);
+    r = begin_and_listen(&f, &c, stream);
+    client_close(&c);
+    fake_until_cancelled(&f, r);
+    fixture_close(&f);
+}
+
+/* There are no interim replies in HTTP/1.0. */
+Test(lifetime, ended_in_an_old_version)
+{
+    struct fixture f;
+    struct client c;
+    fixture_open(&f, NULL);
+    struct hd_request *r = begin(&f, &c, whole);
+    shutdown(c.fd, SHUT_WR);
+    fake_until_cancelled(&f, r);
+    client_until_eof(&f, &c);
+    cr_expect_null(strstr(c.in, "100 Continue"));
+    client_close(&c);
     fixture_close(&f);
 }
 
