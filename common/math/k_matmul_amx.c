@@ -144,6 +144,36 @@ static void pad_rows(struct panel *panel, size_t row, size_t n)
                panel->n_blocks * sizeof(struct hd_q8_block));
 }
 
+/* The first `rows` rows of the unpacked panel, for one group. */
+HD_INLINE void run_rows(struct hd_pack p, const struct panel *panel, size_t group, size_t rows)
+{
+    const struct hd_matmul_q8_args *a = panel->a;
+    size_t whole = rows / TILE_ROWS * TILE_ROWS;
+    /* The tile instructions read the panel behind the compiler's back. */
+    __asm__ volatile("" ::: "memory");
+    struct rows r = {.n = TILE_ROWS, .stride = a->x_stride};
+    r.x = (const uint8_t *)a->x + panel->block * sizeof(struct hd_q8_block);
+    for (; r.row < rows; r.row += TILE_ROWS, r.x += TILE_ROWS * a->x_stride) {
+        if (r.row == whole)
+            r = (struct rows){whole, rows - whole, (const uint8_t *)panel->padded,
+                              sizeof panel->padded[0]};
+        run_tile(p, panel, r, group);
+    }
+}
+
+/* Unpacked, packs differ in the span and in the minima only: one function for all that agree. */
+#define RUN_ROWS(name, ...)                                                                        \
+    static __attribute__((noinline)) void name(const struct panel *panel, size_t group,            \
+                                               size_t rows)                                        \
+    {                                                                                              \
+        run_rows((struct hd_pack){__VA_ARGS__}, panel, group, rows);                               \
+    }
+RUN_ROWS(rows_of_blocks, .span = HD_Q8_BLOCK)
+RUN_ROWS(rows_of_blocks_min, .span = HD_Q8_BLOCK, .has_min = true)
+RUN_ROWS(rows_of_halves, .span = HD_Q8_BLOCK / 2)
+RUN_ROWS(rows_of_halves_min, .span = HD_Q8_BLOCK / 2, .has_min = true)
+#undef RUN_ROWS
+
 /* The panel, for the first `rows` rows and all groups of the call. */
 HD_INLINE void run_panel(struct hd_pack p, struct panel *panel, size_t rows)
 {
@@ -152,21 +182,14 @@ HD_INLINE void run_panel(struct hd_pack p, struct panel *panel, size_t rows)
     if (whole < rows)
         pad_rows(panel, whole, rows - whole);
     for (size_t group = a->g0; group < a->g1; group++) {
-        struct rows r = {.n = TILE_ROWS, .stride = a->x_stride};
-        r.x = (const uint8_t *)a->x + panel->block * sizeof(struct hd_q8_block);
         unpack_group(
             p, PANEL_SIGNED,
             &(struct panel_source){a->w, group, panel->block, panel->n_blocks, a->w->group_bytes},
             &panel->of);
-        /* The tile instructions read it behind the compiler's back. */
-        __asm__ volatile("" ::: "memory");
-        for (; r.row < whole; r.row += TILE_ROWS, r.x += TILE_ROWS * a->x_stride)
-            run_tile(p, panel, r, group);
-        if (whole < rows)
-            run_tile(p, panel,
-                     (struct rows){whole, rows - whole, (const uint8_t *)panel->padded,
-                                   sizeof panel->padded[0]},
-                     group);
+        if (p.span == HD_Q8_BLOCK)
+            (p.has_min ? rows_of_blocks_min : rows_of_blocks)(panel, group, rows);
+        else
+            (p.has_min ? rows_of_halves_min : rows_of_halves)(panel, group, rows);
     }
 }
 

@@ -134,6 +134,38 @@ HD_INLINE void run_rows(struct hd_pack p, const struct panel *panel, size_t grou
     }
 }
 
+/* Unpacked, packs differ in the span, the minima and what start_of says only: one function for all
+ * that agree in these. */
+#define RUN_ROWS(name, ...)                                                                        \
+    static __attribute__((noinline)) void name(const struct panel *panel, size_t group)            \
+    {                                                                                              \
+        run_rows((struct hd_pack){__VA_ARGS__}, panel, group);                                     \
+    }
+RUN_ROWS(rows_of_nibbles, .span = HD_Q8_BLOCK, .bits = 4, .bias = 8)
+RUN_ROWS(rows_of_signed, .span = HD_Q8_BLOCK, .bits = 8, .low = -128)
+RUN_ROWS(rows_of_min, .span = HD_Q8_BLOCK, .bits = 8, .has_min = true)
+RUN_ROWS(rows_of_halves, .span = HD_Q8_BLOCK / 2, .bits = 8, .low = -128)
+RUN_ROWS(rows_of_halves_min, .span = HD_Q8_BLOCK / 2, .bits = 8, .has_min = true)
+#undef RUN_ROWS
+
+#define X(name, kind, span, bits, scale, bias, low, top, has_min)                                  \
+    _Static_assert(kind != HD_PACK_QUANT || ((has_min)     ? (bias) == 0 && (low) == 0             \
+                                             : (bits) == 8 ? (low) < 0                             \
+                                                           : (bias) != 0),                         \
+                   "with minima quants count from 0, else they have signs");
+HD_PACKS(X)
+#undef X
+
+HD_INLINE void run_rows_of(struct hd_pack p, const struct panel *panel, size_t group)
+{
+    if (p.span != HD_Q8_BLOCK)
+        (p.has_min ? rows_of_halves_min : rows_of_halves)(panel, group);
+    else if (p.has_min)
+        rows_of_min(panel, group);
+    else
+        (p.bits == 4 ? rows_of_nibbles : rows_of_signed)(panel, group);
+}
+
 /* An even number of groups. */
 HD_INLINE void matmul_panels(struct hd_pack p, const struct hd_matmul_q8_args *a)
 {
@@ -148,7 +180,7 @@ HD_INLINE void matmul_panels(struct hd_pack p, const struct hd_matmul_q8_args *a
                              &(struct panel_source){a->w, group + g, panel.block, panel.n_blocks,
                                                     TILE_GROUPS * a->w->group_bytes},
                              &panel.of[g]);
-            run_rows(p, &panel, group);
+            run_rows_of(p, &panel, group);
         }
     }
 }
