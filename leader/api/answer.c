@@ -413,7 +413,7 @@ static void read_body(void *call)
         hd_refuse_memory(&c->refusal);
     json_decref(body); /* it may be large, and the answer take long */
     if (a->n > 0)
-        a->unknown = a->choices[0].gen.p.unknown;
+        a->unknown = a->choices[0].gen.p.unknown, a->loose = a->choices[0].gen.loose;
     if (rc != 0)
         hd_choices_free(a);
     c->job.wasted = rc != 0;
@@ -432,6 +432,7 @@ static void on_read(void *call)
     else
         submit(a);
     hd_ignored_tell(&c->api->ignored, c->api->o.log, &a->unknown);
+    hd_ignored_tell_tools(&c->api->loose, c->api->o.log, &a->loose);
     if (c->refusal.status != 0)
         hd_answer_recorded(a);
     if (c->state == HD_CALL_STREAMING || c->run)

@@ -63,7 +63,7 @@ struct hd_answer {
     struct hd_text news;      /* events in the making */
     struct hd_numbers numbers;
     json_t *kept; /* the form's */
-    struct hd_unknown unknown;
+    struct hd_unknown unknown, loose;
     void *state; /* likewise */
 };
 

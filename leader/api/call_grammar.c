@@ -252,14 +252,14 @@ static int begins(struct marks *k, const struct hd_tools *t, enum hd_call_form f
     return rc;
 }
 
-/* 1: it cannot be held to. */
-static int open_waiting(struct hd_grammar **out, struct maker *m, const struct hd_tokenizer *t,
-                        const struct hd_grammar_wait *w)
+/* `w` NULL: it holds from the first token on. 1: it cannot be held to. */
+static int open_once(struct hd_grammar **out, struct maker *m, const struct hd_tokenizer *t,
+                     const struct hd_grammar_wait *w)
 {
     struct hd_error err = {0};
     char *text = make(m);
     int rc = text ? hd_grammar_open(out, t, HD_GRAMMAR_LARK, text, strlen(text), &err) : HD_E_NOMEM;
-    if (rc == 0)
+    if (rc == 0 && w)
         rc = hd_grammar_wait(*out, w, &err);
     if (rc < 0) {
         hd_grammar_free(*out);
@@ -269,8 +269,8 @@ static int open_waiting(struct hd_grammar **out, struct maker *m, const struct h
     return rc == HD_E_NOMEM ? rc : rc < 0;
 }
 
-/* Which tools have a schema that cannot be held to. HD_E_NOMEM. */
-static int find_plain(struct maker *m, const struct hd_tokenizer *t)
+/* Which tools have a schema that cannot be held to; of the others, the lengths. HD_E_NOMEM. */
+static int find_plain(struct maker *m, const struct hd_tokenizer *t, size_t len[HD_MAX_TOOLS])
 {
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < json_array_size(m->t->list); i++) {
@@ -280,6 +280,7 @@ static int find_plain(struct maker *m, const struct hd_tokenizer *t)
         rc = text ? hd_grammar_open(&g, t, HD_GRAMMAR_JSON_SCHEMA, text, strlen(text), &err)
                   : HD_E_NOMEM;
         m->plain[i] = rc < 0;
+        len[i] = text ? strlen(text) : 0;
         rc = rc == HD_E_NOMEM ? rc : 0;
         hd_grammar_free(g);
         free(text);
@@ -287,24 +288,49 @@ static int find_plain(struct maker *m, const struct hd_tokenizer *t)
     return rc;
 }
 
-/* As they are; then without the schemas that cannot be held to by themselves; then, as together
- * they may be too large, without any. */
-static int open_some(struct hd_grammar **out, struct maker *m, const struct hd_tokenizer *t,
-                     const struct hd_grammar_wait *w)
+/* The longest of those that are held to is no more; false: there is none. */
+static bool give_up_longest(struct maker *m, const size_t len[HD_MAX_TOOLS])
 {
-    int rc = open_waiting(out, m, t, w);
+    size_t longest = HD_MAX_TOOLS;
+    for (size_t i = 0; i < json_array_size(m->t->list); i++)
+        if (!m->plain[i] && (longest == HD_MAX_TOOLS || len[i] > len[longest]))
+            longest = i;
+    if (longest < HD_MAX_TOOLS)
+        m->plain[longest] = true;
+    return longest < HD_MAX_TOOLS;
+}
+
+/* As they are; then without the schemas that cannot be held to by themselves; then, as together
+ * they may be too large, without the longest, two, four... as well. */
+static int open_some(struct hd_grammar **out, struct maker *m, const struct hd_tokenizer *t,
+                     const struct hd_grammar_wait *w, struct hd_unknown *loose)
+{
+    size_t len[HD_MAX_TOOLS] = {0};
+    int rc = open_once(out, m, t, w);
     if (rc > 0)
-        rc = find_plain(m, t) < 0 ? HD_E_NOMEM : open_waiting(out, m, t, w);
-    if (rc > 0) {
-        memset(m->plain, true, sizeof m->plain);
-        rc = open_waiting(out, m, t, w);
+        rc = find_plain(m, t, len) < 0 ? HD_E_NOMEM : open_once(out, m, t, w);
+    for (size_t n = 1; rc > 0 && give_up_longest(m, len); n *= 2) {
+        for (size_t i = 1; i < n; i++)
+            give_up_longest(m, len);
+        rc = open_once(out, m, t, w);
     }
+    for (size_t i = 0; i < json_array_size(m->t->list); i++)
+        if (m->plain[i] && is_wanted(m->t, json_array_get(m->t->list, i)))
+            hd_unknown_add(loose, hd_tool_name(json_array_get(m->t->list, i)));
     return rc < 0 ? rc : 0;
+}
+
+int hd_call_grammar_held(struct hd_grammar **out, const struct hd_tools *t, enum hd_call_form form,
+                         const struct hd_call_marks *marks, const struct hd_tokenizer *tokenizer,
+                         struct hd_unknown *loose)
+{
+    struct maker m = {.t = t, .form = form, .marks = marks, .held = true};
+    return open_some(out, &m, tokenizer, NULL, loose);
 }
 
 int hd_call_grammar_auto(struct hd_grammar **out, const struct hd_tools *t, enum hd_call_form form,
                          const struct hd_call_marks *marks, const struct hd_tokenizer *tokenizer,
-                         bool thoughts, bool inside)
+                         bool thoughts, bool inside, struct hd_unknown *loose)
 {
     struct marks *k = calloc(1, sizeof *k);
     int rc = k ? begins(k, t, form, marks) : HD_E_NOMEM;
@@ -315,7 +341,7 @@ int hd_call_grammar_auto(struct hd_grammar **out, const struct hd_tools *t, enum
                                     .again = form == HD_CALLS_TAGGED && !t->only_one,
                                     .thoughts = thoughts,
                                     .inside = inside};
-        rc = open_some(out, &m, tokenizer, &w);
+        rc = open_some(out, &m, tokenizer, &w, loose);
     }
     for (size_t i = 0; k && i < k->n; i++)
         free(k->owned[i]);

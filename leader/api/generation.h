@@ -16,6 +16,7 @@ struct hd_generation {
     struct hd_params p;
     json_t *stop;               /* owns the strings that p.stops point to; NULL: none */
     struct hd_grammar *grammar; /* what the answer must match; NULL: anything */
+    struct hd_unknown loose;    /* tools whose schema it does not hold to */
     struct hd_prompt prompt;
     char id[48];
     size_t index;    /* of the answers to one request */

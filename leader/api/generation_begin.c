@@ -106,8 +106,14 @@ static int read_tools(struct hd_generation *g, struct hd_refusal *r)
 static int open_grammar(struct hd_generation *g, struct hd_refusal *r)
 {
     const struct hd_tokenizer *t = g->backend->tokenizer;
-    int rc = hd_structured_open(&g->grammar, &g->p.structured, t, r);
     bool called = g->p.structured.key && strcmp(g->p.structured.key, "tool_choice") == 0;
+    int rc = called ? hd_call_grammar_held(&g->grammar, &g->p.tools, g->calls.form, &g->marks, t,
+                                           &g->loose)
+                    : 0;
+    if (rc < 0)
+        return hd_refuse_memory(r);
+    if (!g->grammar)
+        rc = hd_structured_open(&g->grammar, &g->p.structured, t, r);
     if (rc == 0 && g->grammar) { /* which leaves no room for thoughts */
         g->think.on = false;
         g->channels.on &= called;
@@ -116,7 +122,7 @@ static int open_grammar(struct hd_generation *g, struct hd_refusal *r)
         return rc;
     bool think = g->think.on;
     rc = hd_call_grammar_auto(&g->grammar, &g->p.tools, g->calls.form, &g->marks, t, think,
-                              think && g->think.at == HD_THINK_INSIDE);
+                              think && g->think.at == HD_THINK_INSIDE, &g->loose);
     return rc < 0 ? hd_refuse_memory(r) : 0;
 }
 

@@ -1,5 +1,5 @@
-/* ignored.c - members of requests that nothing here knows: programs send those of other servers to
- * everybody, so that they are left out, with one line in the log for each name. */
+/* ignored.c - programs send members of other servers' to everybody, and schemas that no grammar can
+ * hold to: they are left out, with one line in the log for each name. */
 #include "leader/api/ignored.h"
 
 #include <ctype.h>
@@ -29,7 +29,8 @@ static void make_printable(char *name)
             *name = '?';
 }
 
-void hd_ignored_tell(struct hd_ignored *told, const struct hd_log *log, const struct hd_unknown *u)
+static void tell(struct hd_ignored *told, const struct hd_log *log, const struct hd_unknown *u,
+                 const char *event, const char *text)
 {
     for (size_t i = 0; i < u->n && told->n < HD_MAX_TOLD; i++) {
         char *name = told->told[told->n];
@@ -38,8 +39,20 @@ void hd_ignored_tell(struct hd_ignored *told, const struct hd_log *log, const st
         if (is_told(told, name))
             continue;
         told->n++;
-        hd_warn(log, "http_field_ignored",
-                "name=%s text=\"requests have a field that is not known here; it is left out\"",
-                name);
+        hd_warn(log, event, "name=%s text=\"%s\"", name, text);
     }
+}
+
+void hd_ignored_tell(struct hd_ignored *told, const struct hd_log *log, const struct hd_unknown *u)
+{
+    tell(told, log, u, "http_field_ignored",
+         "requests have a field that is not known here; it is left out");
+}
+
+void hd_ignored_tell_tools(struct hd_ignored *told, const struct hd_log *log,
+                           const struct hd_unknown *u)
+{
+    tell(told, log, u, "http_tool_not_strict",
+         "the tool's parameters are no schema that answers can be held to; its arguments are any "
+         "object, other tools' are held to theirs");
 }

@@ -1,4 +1,5 @@
-/* ignored.h - members of requests that nothing here knows, told to the log. */
+/* ignored.h - what requests have that is not followed, told to the log: members that nothing here
+ * knows, tools with a schema that cannot be held to. */
 #ifndef HD_API_IGNORED_H
 #define HD_API_IGNORED_H
 
@@ -22,7 +23,10 @@ struct hd_ignored {
 };
 
 void hd_unknown_add(struct hd_unknown *u, const char *name);
-/* Warns of members of the request that were left out: of each name once. */
+/* Warn of members that were left out, of tools whose arguments are any object: of each name once.
+ */
 void hd_ignored_tell(struct hd_ignored *told, const struct hd_log *log, const struct hd_unknown *u);
+void hd_ignored_tell_tools(struct hd_ignored *told, const struct hd_log *log,
+                           const struct hd_unknown *u);
 
 #endif

@@ -16,8 +16,8 @@ struct hd_api {
     struct hd_jobs *jobs;
     struct hd_listener listener;
     struct hd_clients clients;
-    size_t bodies; /* bytes, of all calls */
-    struct hd_ignored ignored;
+    size_t bodies;                    /* bytes, of all calls */
+    struct hd_ignored ignored, loose; /* members, tools */
     uv_poll_t poll;
     uv_timer_t timer;
     uv_timer_t deadline; /* of closing */

@@ -90,6 +90,22 @@ def test_the_tool_that_is_named(served, name):
     check(call)
 
 
+def test_a_schema_that_cannot_be_held_to_is_its_tools_alone(served):
+    """Arguments of that tool are any object, others match; the log names it once."""
+    odd = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(?=x)(?<!y)z"}}}
+    function = {"name": "odd_tool", "parameters": odd}
+    how = {"tools": [WEATHER, LIGHT, {"type": "function", "function": function}]}
+    for seed in range(4):
+        choice = whole(served, tool_choice="required", parallel_tool_calls=False, seed=seed, **how)
+        for call in choice["message"].get("tool_calls", ()):
+            if call["function"]["name"] != "odd_tool":
+                check(call)
+            elif choice["finish_reason"] != "length":
+                assert isinstance(json.loads(call["function"]["arguments"]), dict)
+    assert whole(served, max_tokens=4, **how)["message"]["content"] is not None
+    assert served.process.output().count("http_tool_not_strict name=odd_tool ") == 1
+
+
 def test_tools_that_may_be_called_change_the_prompt_only(served):
     """A random model says something; it is text, and the same as when it is streamed."""
     choice = whole(served, temperature=0, max_tokens=20)

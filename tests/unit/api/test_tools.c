@@ -197,6 +197,43 @@ Test(tools, a_wanted_call_is_a_grammar)
     fixture_close(&f);
 }
 
+/* A schema that cannot be held to: the arguments of this tool are any object, others are held to.
+ */
+Test(tools, one_schema_that_cannot_be_held_to)
+{
+    static const char *const choices[] = {"auto", "required"};
+    struct fixture f;
+    fixture_open(&f, NULL);
+    stub_template = native;
+    for (unsigned i = 0; i < 2; i++) {
+        struct client c;
+        char body[512];
+        snprintf(body, sizeof body,
+                 "{" HELLO ",\"tool_choice\":\"%s\",\"tools\":[" TOOL(
+                     "f") ",{\"type\":"
+                          "\"function\",\"function\":{\"name\":\"g\",\"parameters\":{\"type\":"
+                          "\"object\","
+                          "\"properties\":{\"a\":{\"pattern\":\"impossible\"}}}}}," TOOL("h") "]}",
+                 choices[i]);
+        client_open(&f, &c);
+        client_post(&c, CHAT, body);
+        struct hd_request *r = fake_request(&f, i);
+        const char *grammar = stub_grammar(r->o.sampling.grammar);
+        cr_expect(strstr(grammar, "c0: \"{\\\"name\\\": \\\"f\\\", \\\"arguments\\\": \" %json "
+                                  "{\"type\":\"object\"," BLANKS),
+                  "%s", grammar);
+        cr_expect(strstr(grammar, "c1: \"{\\\"name\\\": \\\"g\\\", \\\"arguments\\\": \" %json "
+                                  "{\"type\":\"object\"} \"}\"\n"),
+                  "%s", grammar);
+        cr_expect(strstr(grammar, "c2: \"{\\\"name\\\": \\\"h\\\", \\\"arguments\\\": \" %json "
+                                  "{\"type\":\"object\"," BLANKS),
+                  "%s", grammar);
+        client_close(&c);
+        fake_until_cancelled(&f, r);
+    }
+    fixture_close(&f);
+}
+
 Test(tools, what_is_refused)
 {
     static const struct {
