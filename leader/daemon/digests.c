@@ -88,6 +88,8 @@ static void make(uv_work_t *work)
     uint64_t t0 = hd_now_us();
     j->rc = hd_digests_make(j->to, j->threads, &l->stop_reading, &j->err);
     j->us = hd_now_us() - t0;
+    hd_model_let_go(
+        l->model); /* of all that was read a row of the embedding is used now and then */
     j->same = j->rc == 0 && hd_digests_same(l->digests, j->to, &j->differs);
     if (j->same && l->has_state)
         j->not_kept = hd_digests_write(j->to, l->o.config->state_dir, &j->why_not) < 0;

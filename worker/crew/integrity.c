@@ -1,5 +1,6 @@
 /* integrity.c - whether others, and this machine, compute what they should: the leader's known
  * answer tests and audits, as jobs and as slices between the jobs. */
+#include "common/model/files.h"
 #include "common/util/clock.h"
 #include "worker/crew/crew_impl.h"
 #include "worker/crew/lists.h"
@@ -70,8 +71,10 @@ void hd_crew_run_audit(struct hd_crew *c)
     int rc = hd_audit_slice(c->node, &answer);
     uint64_t now = hd_now_us();
     c->audit_pending = rc != HD_AUDIT_IDLE && hd_audit_pending(c->node);
-    if (rc == HD_AUDIT_DONE)
+    if (rc == HD_AUDIT_DONE) {
         send_answer(c, &answer);
+        hd_model_let_go(c->o.model); /* it may have loaded another's units */
+    }
     if (rc == HD_AUDIT_IDLE)
         return;
     /* When everything is audited the answers are as much work as the steps: no rest between them.

@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 static uint32_t layers_of(const struct hd_shard *s, enum hd_unit_kind kind)
 {
@@ -58,7 +59,8 @@ struct piece {
     bool refused;                 /* the model's data are not what they should be */
 };
 
-/* What a thread gathers a piece into. */
+/* What a thread gathers a piece into. Mapped by itself: on the heap it would leave a hole between
+ * the packed pieces with each slice of a few, which nothing of that size fills. */
 struct buffer {
     uint8_t *data;
     size_t len;
@@ -77,14 +79,23 @@ static struct hd_piece_at place_of(const struct piece *p)
     return hd_shard_place(p->u, p->layer);
 }
 
+static void drop(struct buffer *b)
+{
+    if (b->data)
+        munmap(b->data, b->len);
+    *b = (struct buffer){0};
+}
+
 static int grow(struct buffer *b, size_t len)
 {
     if (b->len >= len)
         return 0;
-    free(b->data);
-    b->data = aligned_alloc(HD_PIECE_ALIGN, len); /* a multiple, as cuts are padded */
-    b->len = b->data ? len : 0;
-    return b->data ? 0 : HD_E_NOMEM;
+    drop(b);
+    void *data = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED)
+        return HD_E_NOMEM;
+    *b = (struct buffer){data, len};
+    return 0;
 }
 
 static int load_piece(struct hd_shard *s, const struct piece *p, const uint8_t *bytes)
@@ -139,7 +150,7 @@ static int load_all(struct load_job *job)
         return HD_E_NOMEM;
     hd_team_run(job->s->device->o.team, job->n, load_one, job);
     for (unsigned i = 0; i < threads; i++)
-        free(job->buffers[i].data);
+        drop(&job->buffers[i]);
     free(job->buffers);
     for (size_t i = 0; i < job->n; i++)
         count_piece(job->s, &job->pieces[i]);
