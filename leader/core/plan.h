@@ -65,8 +65,9 @@ struct hd_plan_input {
     const char *const *names;           /* [HD_MAX_WORKERS] */
     const char *target;                 /* strategy `single`: a worker's name; NULL or "" = any */
     uint64_t epoch;                     /* strategy `single`: what picks the target */
-    struct hd_unit_cost unit[HD_UNIT_KINDS]; /* strategies `weighted`, `bandwidth`, as is ... */
-    const struct hd_plan_worker *measured;   /* ... [HD_MAX_WORKERS], NULL = nothing is known */
+    /* Strategies `weighted` and `bandwidth`, of `even` the bytes; as is ... */
+    struct hd_unit_cost unit[HD_UNIT_KINDS];
+    const struct hd_plan_worker *measured; /* ... [HD_MAX_WORKERS], NULL = nothing is known */
 };
 
 /* The config's table for `fixed`: heads by worker name. FFN and vocab blocks follow the heads'

@@ -34,8 +34,11 @@ int strategy_begin(struct strategy_fill *f, struct hd_plan *p, const struct hd_p
     if (!f->takers)
         f->takers = in->workers;
     for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
-        for (int k = 0; k < HD_UNIT_KINDS; k++)
-            f->total[s] += hd_plan_owned(p, k, s, NULL) * strategy_cost(f, k);
+        for (int k = 0; k < HD_UNIT_KINDS; k++) {
+            uint32_t n = hd_plan_owned(p, k, s, NULL);
+            f->total[s] += n * strategy_cost(f, k);
+            f->bytes[s] += n * in->unit[k].bytes;
+        }
     return 0;
 }
 
@@ -54,6 +57,7 @@ void strategy_promise(struct strategy_fill *f, enum hd_unit_kind kind, unsigned 
     f->owned[slot]++;
     f->load[slot] += strategy_cost(f, kind);
     f->total[slot] += strategy_cost(f, kind);
+    f->bytes[slot] += f->in->unit[kind].bytes;
 }
 
 void strategy_hand_out(struct strategy_fill *f, enum hd_unit_kind kind)
@@ -93,15 +97,29 @@ static bool less_load(const struct strategy_fill *f, unsigned a, unsigned b)
     return f->total[a] < f->total[b];
 }
 
+/* For one more unit; of whom nothing is known always has. */
+static bool has_room(const struct strategy_fill *f, enum hd_unit_kind kind, unsigned slot)
+{
+    double room = f->in->measured ? f->in->measured[slot].memory : 0;
+    return room <= 0 || f->bytes[slot] + f->in->unit[kind].bytes <= room;
+}
+
+/* Each unit to the taker that comes before the others, of those that have room if any has. */
 static void spread(struct strategy_fill *f, enum hd_unit_kind kind, uint64_t takers,
                    bool (*before)(const struct strategy_fill *, unsigned, unsigned))
 {
     strategy_count_owned(f, kind);
     for (uint32_t n = strategy_orphans(f, kind); n > 0; n--) {
         int best = -1;
-        for (unsigned s = 0; s < HD_MAX_WORKERS; s++)
-            if (strategy_in(takers, s) && (best < 0 || before(f, s, (unsigned)best)))
-                best = (int)s;
+        bool best_has = false;
+        for (unsigned s = 0; s < HD_MAX_WORKERS; s++) {
+            bool has = has_room(f, kind, s);
+            if (!strategy_in(takers, s) || (best >= 0 && has < best_has) ||
+                (best >= 0 && has == best_has && !before(f, s, (unsigned)best)))
+                continue;
+            best = (int)s;
+            best_has = has;
+        }
         strategy_promise(f, kind, (unsigned)best);
     }
     strategy_hand_out(f, kind);

@@ -14,6 +14,7 @@ struct strategy_fill {
     uint32_t quota[HD_MAX_WORKERS]; /* orphans it is to get */
     double load[HD_MAX_WORKERS];    /* cost of what it owns of the kinds so far */
     double total[HD_MAX_WORKERS];   /* ... and of all kinds */
+    double bytes[HD_MAX_WORKERS];   /* of all that it owns, K/V as planned for */
 };
 
 static inline bool strategy_in(uint64_t set, unsigned slot)
@@ -35,7 +36,8 @@ void strategy_hand_out(struct strategy_fill *f, enum hd_unit_kind kind);
 
 /* Who may get orphaned heads: those whose logs spare a replay, if there are any. */
 uint64_t strategy_head_takers(const struct strategy_fill *f);
-/* Heads: who has the fewest; among those, who has the least to do. */
+/* Heads: who has the fewest; among those, who has the least to do. In both, who has no room for one
+ * more gets it only if nobody has. */
 void strategy_spread_heads(struct strategy_fill *f, uint64_t takers);
 /* FFN and vocab blocks: who has the least to do of the kinds up to this one. */
 void strategy_spread_blocks(struct strategy_fill *f);

@@ -203,9 +203,9 @@ const struct hd_config_key hd_leader_settings[] = {
      .max = MAX_MS, .preset = "30000",
      .help = "how long requests wait when no worker is left, before they fail"},
     {"assignment", "strategy", HD_CONFIG_ENUM, AT(strategy), .words = strategies, .preset = "even",
-     .help = "who gets which units. even: as many for each; fixed: the heads of assignment.fixed; "
-             "single: all that is lost to one; weighted: by measured speed and memory; bandwidth: "
-             "by the links too"},
+     .help = "who gets which units. even: as many for each, as far as its memory goes; fixed: the "
+             "heads of assignment.fixed; single: all that is lost to one; weighted: by measured "
+             "speed and memory; bandwidth: by the links too"},
     {"assignment", "fixed", HD_CONFIG_TABLE, .add = add_fixed,
      .help = "only in the file: the KV heads of each worker, lines of the form WORKER: [0, 1]; for "
              "the strategy fixed"},

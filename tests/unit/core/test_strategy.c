@@ -62,6 +62,24 @@ Test(core_strategy, memory_is_a_limit)
     hd_plan_deinit(&p);
 }
 
+/* Equal shares as far as there is room; whoever has none for more gets it when nobody has. */
+Test(core_strategy, even_looks_at_memory)
+{
+    struct hd_plan p = plan_of(6, 6, 0);
+    struct hd_plan_worker w[HD_MAX_WORKERS] = {{.memory = 250}, {.memory = 0}};
+    struct hd_plan_input in = {
+        .workers = 3, .measured = w, .unit = {{.bytes = 100}, {.bytes = 25}}};
+    plans_fill_well("even", &p, &in);
+    cr_assert_eq(hd_plan_owned(&p, HD_UNIT_HEAD, 0, NULL), 2);
+    cr_assert_eq(hd_plan_owned(&p, HD_UNIT_FFN, 0, NULL), 2);
+    hd_plan_clear(&p);
+    w[1].memory = 250;
+    plans_fill_well("even", &p, &in);
+    cr_assert_eq(hd_plan_owned(&p, HD_UNIT_HEAD, 0, NULL), 3);
+    cr_assert_eq(hd_plan_owned(&p, HD_UNIT_FFN, 0, NULL), 3);
+    hd_plan_deinit(&p);
+}
+
 /* Room counts for more than a log that covers everything, and than a suspicion. */
 Test(core_strategy, preferred_and_suspects)
 {
