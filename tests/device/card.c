@@ -28,6 +28,12 @@ static uint64_t used; /* under the lock */
 
 /* ---- A smaller one ----*/
 
+/* Pinned memory is the host's. */
+static uint64_t on_card(cl_mem_flags flags, size_t bytes)
+{
+    return flags & CL_MEM_ALLOC_HOST_PTR ? 0 : bytes;
+}
+
 static cl_int CL_API_CALL device_info(cl_device_id d, cl_device_info what, size_t size, void *value,
                                       size_t *needed)
 {
@@ -45,12 +51,12 @@ static cl_mem CL_API_CALL create_buffer(cl_context c, cl_mem_flags flags, size_t
     cl_mem m = NULL;
     cl_int code = atomic_load(&lost);
     pthread_mutex_lock(&lock);
-    if (code == CL_SUCCESS && has > 0 && used + bytes > has)
+    if (code == CL_SUCCESS && has > 0 && used + on_card(flags, bytes) > has)
         code = CL_MEM_OBJECT_ALLOCATION_FAILURE;
     if (code == CL_SUCCESS)
         m = next->clCreateBuffer(c, flags, bytes, host, &code);
     if (m)
-        used += bytes;
+        used += on_card(flags, bytes);
     pthread_mutex_unlock(&lock);
     if (rc)
         *rc = code;
@@ -62,12 +68,14 @@ static cl_int CL_API_CALL release(cl_mem m)
     size_t bytes = 0;
     cl_uint left = 0;
     cl_mem whole = NULL;
+    cl_mem_flags flags = 0;
     next->clGetMemObjectInfo(m, CL_MEM_SIZE, sizeof bytes, &bytes, NULL);
+    next->clGetMemObjectInfo(m, CL_MEM_FLAGS, sizeof flags, &flags, NULL);
     next->clGetMemObjectInfo(m, CL_MEM_REFERENCE_COUNT, sizeof left, &left, NULL);
     next->clGetMemObjectInfo(m, CL_MEM_ASSOCIATED_MEMOBJECT, sizeof whole, &whole, NULL);
     pthread_mutex_lock(&lock);
     if (left == 1 && !whole) /* parts of others have no memory of their own */
-        used -= bytes;
+        used -= on_card(flags, bytes);
     pthread_mutex_unlock(&lock);
     return next->clReleaseMemObject(m);
 }

@@ -11,7 +11,6 @@ import pytest
 
 import cluster
 from client import HttpError
-from cluster import until
 from prompts import prompt
 
 LAYER = os.path.join(cluster.BUILD, "tests/device/card.so")
@@ -40,6 +39,51 @@ def lose(gone, code):
     with open(gone + ".new", "w", encoding="ascii") as f:
         f.write(str(code))
     os.rename(gone + ".new", gone)
+
+
+@pytest.fixture(scope="module")
+def six_heads(synth):
+    return synth("tiny-mha", "q8_0")
+
+
+def test_a_small_card_is_planned_for(daemons, six_heads):
+    """It gets what fits. Where nobody has room for the rest, requests are limited, by its name."""
+    c = daemons(six_heads)
+    c.start("w2", "--memory.limit=4M")
+    c.until_serving(1)
+    start_card(c, "w1", says=2_000_000)
+    c.until_serving(2, limit=START)
+    assert len(c.worker("w1")["heads"]) == 2, "a third one's K/V would not fit"
+    limits = c.status()["cluster"]["limits"]
+    assert limits["by"] == "w1" and 512 < limits["positions"] < 2048, limits
+    assert any("by the memory of w1" in n for n in c.status()["cluster"]["notes"])
+    with pytest.raises(HttpError) as e:
+        c.client.complete(prompt(20), limits["positions"])
+    assert e.value.status == 400 and "memory of worker w1" in str(e.value)
+    assert len(c.client.complete(prompt(20), 40).tokens) == 40
+
+
+def test_a_card_with_less_than_it_says(daemons, six_heads):
+    """Others have some of its memory. Its K/V is full in the middle of answers: they go on elsewhere, it
+    says what it had room for, and from then on what does not fit waits."""
+    together = [(prompt(900, 90 + i), 40, {}) for i in range(3)]
+    rows = ["--cache.kv_type=f32", "--limits.max_rows=64", "--heartbeat.phi_offline=100"]
+    one = daemons(six_heads, leader_args=rows)
+    one.start_all(1)
+    expected = [a.tokens for a in one.client.together(together)]
+    c = daemons(six_heads, leader_args=["--cluster.min_workers=2", *rows])
+    worker = start_card(c, "w1", has=8_000_000)
+    c.start("w2")
+    c.until_serving(2, limit=START)
+    assert [a.tokens for a in c.client.together(together)] == expected
+    assert c.worker("w1")["memory_bytes"] < 8_000_000
+    c.until_status(lambda s: c.worker("w1", s)["heads"], "w1 has what fits")
+    limits = c.status()["cluster"]["limits"]
+    assert limits["by"] == "w1" and limits["positions"] < 3 * 940, limits
+    said = worker.output()
+    assert "out of memory for K/V" in said and "its device has room for" in said
+    assert [a.tokens for a in c.client.together(together)] == expected
+    assert worker.output().count("session_broken") == said.count("session_broken") == 1
 
 
 LOST = {-5: "CL_OUT_OF_RESOURCES", -2: "CL_DEVICE_NOT_AVAILABLE"}

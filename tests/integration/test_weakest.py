@@ -73,9 +73,10 @@ def test_no_log_holds_it(model):
 
 
 def test_memory_limits_by_name(model):
-    """K/V has to fit: what does not is refused with the name of whose memory is short."""
+    """K/V has to fit: what does not is refused with the name of whose memory is short. Who has no room
+    for its share leaves it to another, as long as that one has."""
     with Daemons(model) as c:
-        c.start("w2")
+        c.start("w2", "--memory.limit", "2M")
         c.until_serving(1)
         c.start("w1", "--memory.limit", "1M")
         c.until_serving(2)
@@ -86,6 +87,10 @@ def test_memory_limits_by_name(model):
         assert e.value.status == 400 and "memory of worker w1" in str(e.value)
         assert len(c.client.complete(prompt(20), 10).tokens) == 10
         assert any("memory of w1" in n for n in notes(c)), notes(c)
+        c.start("w3")
+        c.until_serving(3)
+        assert c.status()["cluster"]["limits"]["positions"] >= 2048, c.status()["cluster"]["limits"]
+        assert len(c.client.complete(prompt(20), limits["positions"]).tokens) == limits["positions"]
 
 
 @pytest.mark.parametrize("strategy", ["even", "bandwidth"])

@@ -57,6 +57,7 @@ struct hd_crew {
     struct hd_pace pace;
     struct hd_untold *untold; /* found while there was no session, the latest first (scrub.c) */
     unsigned n_untold;
+    bool short_of_memory;     /* that is how the session ends: nothing is kept */
     bool hold_pending;        /* there may be a slice to do */
     bool hold_worked;         /* some were done: the file's pages may have been read */
     bool audit_pending;       /* ... of an audit */

@@ -12,6 +12,7 @@ void hd_crew_finish(struct hd_crew *c, struct hd_reply *r, int rc)
 {
     struct hd_error lost;
     bool is_lost = c->device->ops->lost(c->device, &lost) < 0;
+    c->short_of_memory |= rc == HD_E_NOMEM;
     if (rc < 0 || is_lost) {
         hd_reply_free(r);
         r = NULL;
@@ -27,6 +28,7 @@ void hd_crew_send_error(struct hd_crew *c, uint64_t session, const struct hd_err
 {
     struct hd_reply *r = hd_reply_new(session);
     hd_crew_publish(c, 0); /* what there was when it failed */
+    c->short_of_memory |= err->code == HD_E_NOMEM;
     if (r) {
         r->type = HD_FRAME_ERROR;
         r->error = *err;
@@ -62,6 +64,9 @@ static void do_leave(struct hd_crew *c, bool kept)
         hd_node_rest(c->node);
     else
         hd_node_leave(c->node);
+    if (c->short_of_memory) /* what is kept is of a plan that does not fit */
+        hd_node_unload(c->node);
+    c->short_of_memory = false;
     hd_crew_forget_supply(c);
 }
 

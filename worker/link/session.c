@@ -7,9 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOOKS           12                  /* in the time that a leader may say nothing ... */
-#define LONGEST_LOOK_MS 500                 /* ... but this at most from one to the next */
-#define GRACE_RETRY_MS  200                 /* somebody waits for what there is */
+#define LOOKS           12  /* in the time that a leader may say nothing ... */
+#define LONGEST_LOOK_MS 500 /* ... but this at most from one to the next */
+#define GRACE_RETRY_MS  200 /* somebody waits for what there is */
+#define NEWS            16  /* such a part of what was said has to be missing */
+#define MIB             1048576.0
 #define MAX_QUEUED      (UINT64_C(1) << 30) /* bytes that may wait for a leader that reads slowly */
 
 static const char *const state_names[] = {"paused",   "resolving", "connecting",
@@ -240,16 +242,42 @@ static void log_result(struct hd_session *s, const Hydac__V1__KvResult *m)
             m->weights_us, m->rebuild_us, m->n_gaps);
 }
 
+/* What a driver says to be free, others may have, and what is planned for leaves out what steps
+ * take. The next Hello says what there was room for, so that the plan is one that fits; where that
+ * is no news, or nothing at all, the others are not to be disturbed again soon. */
+static void learn_memory(struct hd_session *s, const char *why, struct hd_error *err)
+{
+    struct hd_crew_totals t;
+    hd_crew_totals(s->crew, &t);
+    uint64_t had = t.weight_bytes + t.kv_bytes, said = s->o.memory;
+    bool is_less = said == 0 || had < said;
+    if (is_less)
+        s->o.memory = had > 0 ? had : 1; /* 0 is unknown */
+    if (!is_less || had == 0 || (said > 0 && said - had < said / NEWS))
+        hd_dial_pause_longest(&s->dial);
+    hd_fail(err, HD_E_NOMEM,
+            "%.300s; its device has room for %.1f MiB of weights and K/V, not %.1f", why,
+            (double)had / MIB, (double)said / MIB);
+}
+
+static void give_up(struct hd_session *s, const struct hd_error *why)
+{
+    struct hd_error err = *why;
+    if (err.code == HD_E_NOMEM)
+        learn_memory(s, why->text, &err);
+    hd_session_break_off(s, &err);
+    s->refused = err.code == HD_E_DEVICE; /* a new process may open it again */
+    if (s->refused)
+        s->o.refused(s->o.arg, err.text);
+}
+
 void hd_session_reply(struct hd_session *s, struct hd_reply *r)
 {
     static const struct hd_error no_memory = {HD_E_NOMEM, "the worker is out of memory"};
     if (s->state != JOINED)
         return;
     if (!r || r->type == HD_FRAME_ERROR) {
-        hd_session_break_off(s, r ? &r->error : &no_memory);
-        s->refused = r && r->error.code == HD_E_DEVICE; /* a new process may open it again */
-        if (s->refused)
-            s->o.refused(s->o.arg, r->error.text);
+        give_up(s, r ? &r->error : &no_memory);
         return;
     }
     if (r->type == HD_FRAME_KV_RESULT)

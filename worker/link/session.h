@@ -10,7 +10,8 @@
  * be reached; 2. the connection ends, or nothing comes over it for HD_SILENCE_MS; 3. the leader
  * sends what makes no sense, or a job fails: an Error frame says so, then the connection is
  * closed; 4. the leader refuses us: for good (another model, an unknown wire mode) -> `refused`,
- * otherwise we ask again, slowly; 5. a job failed because the device has: as 3, then `refused`.
+ * otherwise we ask again, slowly; 5. a job failed because the device has: as 3, then `refused`;
+ * 6. for want of memory: as 3, and the next Hello says how much there was.
  *
  * What the worker has outlives a session that neither it nor a wrong bit or message has ended, for
  * leader.grace_ms: the next Hello says so, and a leader that knows what to do with it goes on. One

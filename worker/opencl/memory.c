@@ -191,6 +191,10 @@ static int add_slab(struct hd_cl_heap *h, uint64_t bytes, struct hd_error *err)
         size = most;
     size = rounded(size);
     int rc = hd_cl_slabs_add(&h->slabs, size, err);
+    while (rc == HD_E_NOMEM && size > bytes) { /* as large as there is room for */
+        size = rounded(size / 2 > bytes ? size / 2 : bytes);
+        rc = hd_cl_slabs_add(&h->slabs, size, err);
+    }
     if (rc < 0)
         return rc;
     return put_extent(h, (uint64_t)(h->slabs.n - 1) << 48, size) ? 0 : HD_E_NOMEM;

@@ -11,6 +11,16 @@ int hd_node_new_shard(const struct hd_node *n, struct hd_shard **out)
     return rc;
 }
 
+void hd_node_unload(struct hd_node *n)
+{
+    struct hd_shard *empty;
+    if (hd_node_new_shard(n, &empty) < 0)
+        return;
+    hd_shard_tell_loading(empty, n->o.loading);
+    hd_shard_free(n->shard);
+    n->shard = empty;
+}
+
 /* What is shared is so there, too. */
 int hd_node_new_kv(const struct hd_node *n, struct hd_kv **out)
 {

@@ -82,6 +82,8 @@ struct hd_half_step {
 /* Nothing but weights, none of them loaded. 0 or HD_E_NOMEM. */
 int hd_node_open(struct hd_node **out, const struct hd_node_options *o);
 void hd_node_close(struct hd_node *n);
+/* Of a node that has left: weights that it keeps go, and the memory that was made for them. */
+void hd_node_unload(struct hd_node *n);
 /* Stores of these sizes in place of those there are. 0 or HD_E_NOMEM (then there are none). */
 int hd_node_make_stores(struct hd_node *n, const struct hd_node_sizes *sizes);
 /* Drop the K/V and the log of every sequence, or of one. */

@@ -261,4 +261,61 @@ Test(opencl, refuses_rows_that_do_not_fit)
     pair_close(&p);
 }
 
+static cl_mem(CL_API_CALL *create_any)(cl_context, cl_mem_flags, size_t, void *, cl_int *);
+static size_t largest;
+
+static cl_mem CL_API_CALL has_some_memory(cl_context c, cl_mem_flags f, size_t bytes, void *host,
+                                          cl_int *rc)
+{
+    return bytes > largest ? has_no_memory(c, f, bytes, host, rc)
+                           : create_any(c, f, bytes, host, rc);
+}
+
+/* Nor are weights; where a slab for many does not fit, a smaller one may. */
+Test(opencl, refuses_weights_that_do_not_fit)
+{
+    struct pair p;
+    struct hd_device_weights *w;
+    struct hd_piece_at at = {.kind = HD_UNIT_FFN};
+    need_device();
+    pair_open(&p, (struct rig_options){.shape = "tiny", .type = HD_F32}, &hd_opencl_device);
+    struct hd_device *d = p.other.device;
+    struct hd_cl *cl = hd_opencl(d)->cl;
+    uint64_t bytes = d->ops->piece_bytes(hd_shard_memory(p.other.node->shard), at);
+    cr_assert_eq(d->ops->weights_new(d, &w), 0);
+    create_any = cl->call.CreateBuffer;
+    cl->call.CreateBuffer = has_some_memory;
+    largest = bytes - 1;
+    cr_assert_eq(d->ops->load(w, at, NULL), HD_E_NOMEM);
+    cr_assert_eq(d->ops->piece_bytes(w, at), 0);
+    largest = bytes;
+    cr_assert_eq(d->ops->load(w, at, NULL), 0);
+    cr_assert_eq(d->ops->piece_bytes(w, at), bytes);
+    cr_assert_eq(d->ops->lost(d, NULL), 0);
+    cl->call.CreateBuffer = create_any;
+    d->ops->weights_free(w);
+    pair_close(&p);
+}
+
+/* No steps without room for them; with fewer rows there may be. */
+Test(opencl, refuses_steps_that_do_not_fit)
+{
+    struct pair p;
+    need_device();
+    pair_open(&p, (struct rig_options){.shape = "tiny", .type = HD_F32}, &hd_opencl_device);
+    struct hd_device *d = p.other.device;
+    struct hd_cl *cl = hd_opencl(d)->cl;
+    struct hd_device_sizes sizes = d->sizes;
+    create_any = cl->call.CreateBuffer;
+    cl->call.CreateBuffer = has_some_memory;
+    largest = 1 << 20;
+    sizes.max_rows = 512;
+    cr_assert_eq(d->ops->resize(d, &sizes), HD_E_NOMEM);
+    sizes.max_rows = 16;
+    cr_assert_eq(d->ops->resize(d, &sizes), 0);
+    cr_assert_eq(d->ops->lost(d, NULL), 0);
+    cl->call.CreateBuffer = create_any;
+    pair_close(&p);
+}
+
 #endif
