@@ -23,6 +23,7 @@ static void read_options(json_t *body)
                                            {"top_p", "top_p"},
                                            {"top_k", "top_k"},
                                            {"min_p", "min_p"},
+                                           {"typical_p", "typical_p"},
                                            {"seed", "seed"},
                                            {"stop", "stop"},
                                            {"presence_penalty", "presence_penalty"},

@@ -137,6 +137,20 @@ static int take_min_p(struct parse *s, const char *key, const json_t *v)
     return take_real_to(s, key, v, 1, &s->p->sampling.min_p);
 }
 
+static int take_typical_p(struct parse *s, const char *key, const json_t *v)
+{
+    int rc = take_real_to(s, key, v, 1, &s->p->sampling.typical_p);
+    return rc == 0 && s->p->sampling.typical_p == 0 ? wrong(s, key, "more than 0 (1: no limit)")
+                                                    : rc;
+}
+
+static int take_xtc(struct parse *s, const char *key, const json_t *v)
+{
+    bool often = strcmp(key, "xtc_probability") == 0;
+    return take_real_to(s, key, v, 1,
+                        often ? &s->p->sampling.xtc_probability : &s->p->sampling.xtc_threshold);
+}
+
 static int take_presence(struct parse *s, const char *key, const json_t *v)
 {
     return take_between(s, key, v, -MAX_PENALTY, MAX_PENALTY, &s->p->sampling.presence_penalty);
@@ -309,6 +323,9 @@ static const struct field fields[] = {
     {"n", BOTH, take_n},
     {"best_of", COMPLETION, take_best_of},
     {"min_p", BOTH, take_min_p},
+    {"typical_p", BOTH, take_typical_p},
+    {"xtc_probability", BOTH, take_xtc},
+    {"xtc_threshold", BOTH, take_xtc},
     {"presence_penalty", BOTH, take_presence},
     {"frequency_penalty", BOTH, take_frequency},
     {"repetition_penalty", BOTH, take_repetition},
@@ -409,7 +426,7 @@ int hd_params_read(struct hd_params *p, const json_t *body, const struct hd_api_
                    struct hd_refusal *r)
 {
     struct parse s = {.p = p, .body = body, .b = b, .r = r};
-    p->sampling = (struct hd_sampling){.temperature = 1, .top_p = 1};
+    p->sampling = (struct hd_sampling){.temperature = 1, .top_p = 1, .xtc_threshold = 0.1};
     p->n = 1;
     if (!json_is_object(body))
         return hd_refuse(r, 400, NULL, "invalid_json", "The body must be a JSON object.");

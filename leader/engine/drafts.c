@@ -163,7 +163,7 @@ struct offer {
 static void limit_full(struct offer *offers, size_t n, uint32_t most)
 {
     for (size_t i = 0; i < n; i++) {
-        if (!hd_sampling_adjusts(&offers[i].r->o.sampling))
+        if (!hd_sampling_wants_all(&offers[i].r->o.sampling))
             continue;
         offers[i].n = offers[i].n < most ? offers[i].n : most;
         most -= offers[i].n;
@@ -180,7 +180,7 @@ static size_t list_offers(struct hd_engine *e, struct offer *offers, uint32_t *a
         if (!hd_request_answers(r) || *answering == e->o.max_rows)
             continue;
         ++*answering;
-        full += hd_sampling_adjusts(&r->o.sampling);
+        full += hd_sampling_wants_all(&r->o.sampling);
         uint32_t guesses = guess(e, r);
         double odds = guesses > 0 ? odds_of(e, r) : 0;
         if (guesses > 0)

@@ -26,6 +26,9 @@ struct hd_sampling {
     uint32_t top_k;     /* 0 = no limit */
     double top_p;       /* 1 = no limit */
     double min_p;       /* 0 = no limit: least probability, in parts of the best token's */
+    double typical_p;   /* 0 or 1 = no limit: probability of what is about as likely as expected */
+    /* How often the most probable tokens are left out, 0 = never, and of which probability on. */
+    double xtc_probability, xtc_threshold;
     double repetition_penalty, presence_penalty, frequency_penalty; /* adjust.h; 0 = none */
     const struct hd_token_bias *bias;                               /* [n_bias]; copied */
     size_t n_bias;

@@ -1,6 +1,7 @@
 /* sample.c - a heap of the best candidates, then one number from (seed, index): no state between
  * tokens. */
 #include "leader/engine/adjust.h"
+#include "leader/engine/typical.h"
 
 #include <math.h>
 
@@ -86,10 +87,15 @@ void hd_candidates_best(struct hd_candidate *c, size_t n, size_t k)
     reverse(c, n); /* the popped ones stood at the end, best last */
 }
 
+bool hd_sampling_wants_all(const struct hd_sampling *s)
+{
+    return hd_sampling_adjusts(s) || hd_sampling_is_typical(s) || s->xtc_probability > 0;
+}
+
 uint32_t hd_sampling_want(const struct hd_sampling *s, uint32_t top_logprobs)
 {
     uint32_t want = 1;
-    if (hd_sampling_adjusts(s))
+    if (hd_sampling_wants_all(s))
         return 0;
     if (s->temperature > 0 && s->temperature < MIN_TEMPERATURE && s->top_k == 0)
         return 0;
@@ -102,7 +108,7 @@ uint32_t hd_sampling_want(const struct hd_sampling *s, uint32_t top_logprobs)
 
 float hd_sampling_temperature(const struct hd_sampling *s)
 {
-    bool summed = s->temperature >= MIN_TEMPERATURE && s->top_k == 0 && !hd_sampling_adjusts(s);
+    bool summed = s->temperature >= MIN_TEMPERATURE && s->top_k == 0 && !hd_sampling_wants_all(s);
     return summed ? (float)s->temperature : 0;
 }
 
@@ -173,6 +179,29 @@ static double total_weight(const struct hd_sampling *s, const struct hd_distribu
     return total;
 }
 
+/* Leads to a number that is none of hd_sample's own. */
+#define XTC_SEED 0x7874632d73656564u
+
+static bool excludes(const struct hd_sampling *s, uint64_t index)
+{
+    return hd_sample_uniform(s->seed ^ XTC_SEED, index) < s->xtc_probability;
+}
+
+/* The weight of the tokens [n], `whole` together, that XTC leaves out. */
+static double excluded(const struct hd_sampling *s, const struct hd_candidate *c, size_t n,
+                       float best, double whole)
+{
+    double sum = 0, least = INFINITY;
+    for (size_t i = 0; i < n; i++) {
+        double w = weight(s, &c[i], best);
+        if (w < s->xtc_threshold * whole)
+            continue;
+        sum += w;
+        least = fmin(least, w);
+    }
+    return sum > least ? sum - least : 0;
+}
+
 int32_t hd_sample(const struct hd_sampling *s, uint64_t index, struct hd_distribution *d)
 {
     if (s->temperature <= 0 || s->top_k == 1) {
@@ -181,17 +210,24 @@ int32_t hd_sample(const struct hd_sampling *s, uint64_t index, struct hd_distrib
     }
     if (s->top_k > 0 && !cut_to_top_k(s->top_k, d))
         return HD_SAMPLE_MORE;
+    if (hd_sampling_is_typical(s))
+        hd_cut_to_typical(s, d);
     struct hd_candidate *c = d->c;
     size_t n = d->n;
     heapify(c, n);
-    double total = total_weight(s, d), sum;
+    double total = total_weight(s, d), sum, out = 0;
     double u = hd_sample_uniform(s->seed, index);
     bool cut = s->top_p < 1 || s->min_p > 0; /* then what is kept is the whole */
-    double limit = s->top_p < 1 ? s->top_p * total : cut ? INFINITY : u * total;
+    bool without = excludes(s, index);
+    if (without && !cut)
+        out = excluded(s, c, n, c[0].logit, total);
+    double limit = s->top_p < 1 ? s->top_p * total : cut ? INFINITY : out + u * (total - out);
     size_t kept = pop_until(s, c, n, limit, d->bound, &sum);
     if (kept == 0)
         return HD_SAMPLE_MORE;
-    double target = cut ? u * sum : limit, walked = 0;
+    if (without && cut)
+        out = excluded(s, c + n - kept, kept, c[n - 1].logit, sum);
+    double target = cut ? out + u * (sum - out) : limit, walked = 0;
     for (size_t i = 0; i + 1 < kept; i++) {
         walked += weight(s, &c[n - 1 - i], c[n - 1].logit);
         if (target < walked)

@@ -15,6 +15,8 @@ bool hd_candidate_before(const struct hd_candidate *a, const struct hd_candidate
 /* Reorder c[0..n) so that its best `k` (at most n) come first, in order. O(n + k log n). */
 void hd_candidates_best(struct hd_candidate *c, size_t n, size_t k);
 
+/* A penalty, a bias, typical_p or XTC: the token is known by every logit only. */
+bool hd_sampling_wants_all(const struct hd_sampling *s);
 /* How many candidates of each vocab block the options need: 0 = every logit. When these turn out
  * not to be enough (hd_sample says so), every logit is. */
 uint32_t hd_sampling_want(const struct hd_sampling *s, uint32_t top_logprobs);
@@ -32,11 +34,13 @@ struct hd_distribution {
 
 #define HD_SAMPLE_MORE (-1)
 /* The token at `index` of the answer, or HD_SAMPLE_MORE: it may be one that is not in c. Greedy at
- * temperature 0; else softmax of logit / temperature over the best top_k, cut to the smallest set
- * whose probability reaches top_p (Holtzman et al. 2020), and to tokens with at least min_p of the
- * best one's (Nguyen et al. 2024), one uniform number from (seed, index),
- * which walks the tokens from the most probable on. Decided with candidates it is the same token as
- * with every logit. */
+ * temperature 0; else softmax of logit / temperature over the best top_k, of these the typical ones
+ * (typical.h), cut to the smallest set whose probability reaches top_p (Holtzman et al. 2020), and
+ * to tokens with at least min_p of the best one's (Nguyen et al. 2024); then, by a number of its
+ * own from (seed, index), in xtc_probability of all cases without the most probable ones: all whose
+ * probability is xtc_threshold or more but the least of these (XTC, as llama.cpp has it). One
+ * uniform number from (seed, index) walks the tokens from the most probable on. Decided with
+ * candidates it is the same token as with every logit; typical_p and XTC want every logit. */
 int32_t hd_sample(const struct hd_sampling *s, uint64_t index, struct hd_distribution *d);
 
 /* A uniform number in [0, 1) from (seed, index): splitmix64 (Steele et al. 2014), stateless, so a

@@ -19,6 +19,13 @@ REQUESTS = [
         {"temperature": 1.0, "min_p": 0.1, "repetition_penalty": 1.3, "seed": 13}
         | {"logit_bias": {"7": 5, "9": -100}},
     ),
+    (prompt(20, 8), 48, {"temperature": 1.1, "typical_p": 0.7, "seed": 14}),
+    (
+        prompt(25, 9),
+        48,
+        {"temperature": 1.0, "top_p": 0.95, "xtc_probability": 0.5, "xtc_threshold": 0.05}
+        | {"seed": 15},
+    ),
     (prompt(1, 5), 64, {"temperature": 1.3, "top_k": 50, "top_p": 0.95, "seed": 0}),
 ]
 

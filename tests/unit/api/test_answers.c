@@ -63,11 +63,16 @@ Test(answers, sampling_options_and_fields_of_others)
     fixture_open(&f, NULL);
     client_open(&f, &c);
     client_post(&c, COMPLETIONS,
-                "{\"model\":\"toy\",\"prompt\":\"ab\",\"min_p\":0.05,\"presence_penalty\":-0.5,"
+                "{\"model\":\"toy\",\"prompt\":\"ab\",\"min_p\":0.05,\"typical_p\":0.75,\"xtc_"
+                "probability\":0.5,"
+                "\"presence_penalty\":-0.5,"
                 "\"frequency_penalty\":1.5,\"repetition_penalty\":1.25,"
                 "\"logit_bias\":{\"7\":-100,\"511\":2.5},\"mirostat\":2,\"ab cd\":{}}");
     struct hd_request *r = fake_request(&f, 0);
     cr_assert_eq(r->o.sampling.min_p, 0.05);
+    cr_assert_eq(r->o.sampling.typical_p, 0.75);
+    cr_assert_eq(r->o.sampling.xtc_probability, 0.5);
+    cr_assert_eq(r->o.sampling.xtc_threshold, 0.1);
     cr_assert_eq(r->o.sampling.presence_penalty, -0.5);
     cr_assert_eq(r->o.sampling.frequency_penalty, 1.5);
     cr_assert_eq(r->o.sampling.repetition_penalty, 1.25);

@@ -59,6 +59,10 @@ static const struct way ways[] = {
       .n_bias = 3,
       .seed = 8},
      false},
+    {"typical", {.temperature = 1, .top_p = 1, .typical_p = 0.4, .seed = 5}, false},
+    {"xtc",
+     {.temperature = 0.7, .top_p = 0.95, .xtc_probability = 0.5, .xtc_threshold = 0.05, .seed = 6},
+     false},
     {"bias", {.top_p = 1, .bias = liked, .n_bias = 2}, true},
 };
 

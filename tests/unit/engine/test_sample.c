@@ -216,3 +216,109 @@ Test(sample, tokens_that_never_come)
         cr_assert_neq(hd_sample(&s, i, &d), HD_SAMPLE_MORE);
     }
 }
+
+/* ---- By the whole distribution ----
+ *
+ * The expected values are those of a few lines of Python:
+ *   x = [l / T for l in LOGITS]; z = log(sum(map(exp, x))); lp = [v - z for v in x]
+ *   typical: H = -sum(exp(v) * v for v in lp); the first of sorted(range(8), key=lambda i:
+ *       abs(-lp[i] - H)) whose sum(exp(lp[i])) reaches p
+ *   XTC: of those with exp(lp[i]) >= threshold all but the least probable are out; the others'
+ *       exp(lp[i]), divided by their sum */
+
+enum { FEW_TOKENS = 8, DRAWS = 40000 };
+static const float few_logits[FEW_TOKENS] = {2, 1.5f, 1.25f, 0, -1, 3, -2.5f, 0.5f};
+
+static void draw(const struct hd_sampling *s, double share[FEW_TOKENS])
+{
+    memset(share, 0, FEW_TOKENS * sizeof *share);
+    for (uint64_t i = 0; i < DRAWS; i++) {
+        struct hd_candidate c[FEW_TOKENS];
+        for (int32_t t = 0; t < FEW_TOKENS; t++)
+            c[t] = (struct hd_candidate){t, few_logits[t]};
+        share[of_all(s, i, c, FEW_TOKENS)] += 1.0 / DRAWS;
+    }
+}
+
+Test(sample, typical_p_keeps_what_is_expected)
+{
+    static const struct {
+        double temperature, p;
+        unsigned kept; /* a bit for each token */
+    } ways[] = {{1, 0.2, 0x03}, {1, 0.5, 0x23}, {1, 0.9, 0x27}, {0.5, 0.5, 0x20}, {2, 0.3, 0x03}};
+    for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
+        struct hd_sampling s = {
+            .temperature = ways[w].temperature, .top_p = 1, .typical_p = ways[w].p, .seed = 3};
+        double share[FEW_TOKENS], sum = 0;
+        draw(&s, share);
+        for (unsigned t = 0; t < FEW_TOKENS; t++)
+            sum += ways[w].kept >> t & 1 ? exp(few_logits[t] / s.temperature) : 0;
+        for (unsigned t = 0; t < FEW_TOKENS; t++) {
+            double want = ways[w].kept >> t & 1 ? exp(few_logits[t] / s.temperature) / sum : 0;
+            cr_expect(want == 0 ? share[t] == 0 : fabs(share[t] - want) < 0.015,
+                      "%zu: token %u comes %g of the time, not %g", w, t, share[t], want);
+        }
+    }
+}
+
+Test(sample, xtc_leaves_the_most_probable_out)
+{
+    static const struct {
+        double temperature, threshold, want[FEW_TOKENS];
+    } ways[] = {
+        {1, 0.1, {0, 0.4048, 0.3153, 0.0903, 0.0332, 0, 0.0074, 0.1489}},
+        {1, 0.2, {0.1917, 0.1163, 0.0906, 0.0259, 0.0095, 0.5211, 0.0021, 0.0428}},
+        {1, 0.05, {0, 0, 0.5297, 0.1518, 0.0558, 0, 0.0125, 0.2502}},
+        {2, 0.1, {0, 0, 0.3703, 0.1982, 0.1202, 0, 0.0568, 0.2545}},
+        {1, 0.6, {0.1917, 0.1163, 0.0906, 0.0259, 0.0095, 0.5211, 0.0021, 0.0428}},
+    };
+    for (size_t w = 0; w < 2 * sizeof ways / sizeof *ways; w++) {
+        size_t i = w / 2;
+        struct hd_sampling s = {.temperature = ways[i].temperature,
+                                .top_p = 1,
+                                .min_p = w % 2 ? 1e-9 : 0, /* the other way, to the same end */
+                                .xtc_probability = 1,
+                                .xtc_threshold = ways[i].threshold,
+                                .seed = 9};
+        double share[FEW_TOKENS];
+        draw(&s, share);
+        for (unsigned t = 0; t < FEW_TOKENS; t++)
+            cr_expect(
+                ways[i].want[t] == 0 ? share[t] == 0 : fabs(share[t] - ways[i].want[t]) < 0.015,
+                "%zu: token %u comes %g of the time, not %g", w, t, share[t], ways[i].want[t]);
+    }
+}
+
+Test(sample, xtc_comes_as_often_as_it_is_asked_for)
+{
+    struct hd_sampling s = {
+        .temperature = 1, .top_p = 1, .xtc_probability = 0.25, .xtc_threshold = 0.1, .seed = 4};
+    double share[FEW_TOKENS];
+    draw(&s, share);
+    cr_expect_float_eq(share[5], 0.75 * 0.5211, 0.015);
+    cr_expect_float_eq(share[1], 0.75 * 0.1163 + 0.25 * 0.4048, 0.015);
+    s.xtc_probability = 0;
+    draw(&s, share);
+    cr_expect_float_eq(share[5], 0.5211, 0.015);
+}
+
+Test(sample, what_wants_every_logit)
+{
+    cr_expect_gt(hd_sampling_want(&(struct hd_sampling){.temperature = 1, .typical_p = 1}, 0), 0);
+    cr_expect_eq(hd_sampling_want(&(struct hd_sampling){.temperature = 1, .typical_p = 0.9}, 0), 0);
+    cr_expect_eq(hd_sampling_want(&(struct hd_sampling){.temperature = 1, .xtc_probability = 1}, 5),
+                 0);
+    cr_expect_eq(hd_sampling_temperature(&(struct hd_sampling){.temperature = 1, .typical_p = 0.9}),
+                 0);
+}
+
+/* NaN and minus infinity never come. */
+Test(sample, typical_tokens_that_never_come)
+{
+    struct hd_sampling s = {.temperature = 1, .top_p = 1, .typical_p = 0.99, .seed = 3};
+    for (uint64_t i = 0; i < 1000; i++) {
+        struct hd_candidate c[] = {{0, NAN}, {1, 0}, {2, -INFINITY}, {3, 1}, {4, NAN}};
+        int32_t id = of_all(&s, i, c, 5);
+        cr_assert(id == 1 || id == 3, "%d", id);
+    }
+}
