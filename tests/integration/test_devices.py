@@ -130,6 +130,21 @@ def test_weights_from_the_leader(daemons, of_one_cpu, device):
     assert answers(c) == of_one_cpu
 
 
+@pytest.mark.parametrize("source", ["file", "leader"])
+@pytest.mark.parametrize("shape", ["tiny-stablelm-12b", "tiny-command-r-plus"])
+def test_what_opencl_does_not_compute(daemons, synth, shape, source):
+    """It is refused by its name, with what to do; the others serve, and there may be one of these."""
+    cluster.need_devices(("opencl",))
+    c = daemons(synth(shape, "q8_0"), worker_args=["--model.path", ""] if source == "leader" else [])
+    worker = c.start("w1", "--compute.device=opencl")
+    assert worker.wait(300) == 1  # a driver compiles its kernels first
+    what = f"norms of which each head has its own of synth-{shape}"
+    assert f"opencl does not compute the {what}; use cpu for this model" in worker.output()
+    c.start("w1", "--compute.device=cpu")
+    c.until_serving(1)
+    assert len(c.client.complete(prompt(20, 4), 8).tokens) == 8
+
+
 def test_one_that_is_not_there(daemons):
     worker = daemons().start("w1", "--compute.device=abacus")
     assert worker.wait() == 1

@@ -144,8 +144,13 @@ static int compile_products(struct hd_opencl *o, struct hd_error *err)
     return rc;
 }
 
-/* What is not computed here yet is refused by name. */
-static int check_model(const struct hd_model *m, struct hd_error *err)
+static bool has(const struct hd_model *m, enum hd_slot_id slot)
+{
+    return hd_slot_layers(m, slot) > 0;
+}
+
+/* What units read of the model, and no kernel here knows yet; NULL: there is nothing. */
+static const char *unknown_of(const struct hd_model *m)
 {
     static const uint64_t known = HD_SLOTS_NEEDED | HD_SLOT_BIT(HD_SLOT_GATE) |
                                   HD_SLOT_BIT(HD_SLOT_Q_BIAS) | HD_SLOT_BIT(HD_SLOT_K_BIAS) |
@@ -154,15 +159,24 @@ static int check_model(const struct hd_model *m, struct hd_error *err)
                                   HD_SLOT_BIT(HD_SLOT_K_WHOLE_NORM) | HD_SLOT_BIT(HD_SLOT_SINKS) |
                                   HD_SLOT_BIT(HD_SLOT_GATE_BIAS) | HD_SLOT_BIT(HD_SLOT_UP_BIAS) |
                                   HD_SLOT_BIT(HD_SLOT_OUTPUT_BIAS);
-    const char *what = NULL;
-    for (enum hd_slot_id slot = 0; slot < HD_SLOTS && !what; slot++)
-        if (hd_slot_is_units(slot) && hd_slot_layers(m, slot) > 0 && !(known & HD_SLOT_BIT(slot)))
-            what = "all of its tensors";
+    if (has(m, HD_SLOT_Q_EACH_NORM) || has(m, HD_SLOT_K_EACH_NORM))
+        return "norms of which each head has its own";
+    if (m->block.norm == HD_NORM_LAYER && (has(m, HD_SLOT_Q_NORM) || has(m, HD_SLOT_K_NORM)))
+        return "norms of heads by LayerNorm";
+    for (enum hd_slot_id slot = 0; slot < HD_SLOTS; slot++)
+        if (hd_slot_is_units(slot) && has(m, slot) && !(known & HD_SLOT_BIT(slot)))
+            return "tensors";
+    return NULL;
+}
+
+static int check_model(const struct hd_model *m, struct hd_error *err)
+{
+    const char *what = unknown_of(m);
     if (!what)
         return 0;
     return hd_fail(err, HD_E_UNSUPPORTED,
-                   "compute.device: opencl does not compute %s of %s; use cpu for this model", what,
-                   m->name);
+                   "compute.device: opencl does not compute the %s of %s; use cpu for this model",
+                   what, m->name);
 }
 
 static int create(struct hd_device **out, const struct hd_device_options *options,
