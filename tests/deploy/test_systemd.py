@@ -43,6 +43,7 @@ def test_everything_is_installed(installed):
         "hydac-leader.service": "lib/systemd/system",
         "hydac-worker.service": "lib/systemd/system",
         "hydac.conf": "lib/tmpfiles.d",
+        "gpu.conf": "share/doc/hydac/examples",
         "hydac.1": "share/man/man1",
         "hydac.bash": "share/bash-completion/completions",
         "hydac-leader.8": "share/man/man8",
