@@ -107,7 +107,7 @@ def test_a_slow_worker_is_relieved_and_comes_back(model, strategy):
             # Who owns all is compared with itself only: with what it has shown while it was well.
             until(lambda: c.worker(name)["slowness"] > 0, "its usual pace is known")
             with Halting(c.workers[name].pid):
-                until(lambda: (c.worker(name) or {}).get("pace") == "relieved", "it is relieved")
+                until(lambda: (c.worker(name) or {}).get("pace") == "relieved", "it is relieved", 180)
                 until(lambda: not owns(c.worker(name)), "it owns nothing")
                 assert any(n.startswith(f"slow: {name}") for n in notes(c)), notes(c)
                 assert "relieved" in [e["state"] for e in c.status()["events"] if e["worker"] == name]
@@ -125,6 +125,6 @@ def test_by_hand(model):
         c.start_all(3)
         heads = c.worker("w2")["heads"]
         with Busy(c), Halting(c.workers["w2"].pid):
-            until(lambda: any("hydac drain w2" in n for n in notes(c)), "the status says so")
+            until(lambda: any("hydac drain w2" in n for n in notes(c)), "the status says so", 180)
             assert c.worker("w2")["heads"] == heads
             assert c.worker("w2")["pace"] == "slow"
