@@ -53,6 +53,8 @@ def test_contents(packages, part):
     if part == "leader":
         data += ["/usr/share/man/man1/hydac.1.gz"]
         data += ["/usr/share/bash-completion/completions/hydac.bash"]
+    else:
+        data += ["/usr/share/doc/hydac/examples/gpu.conf"]
     wanted.update({path: "-rw-r--r--" for path in data})
     assert {p: mode for p, (mode, _) in found.items() if not p.endswith("/")} == wanted
     assert {owner for _, owner in found.values()} == {"root/root"}

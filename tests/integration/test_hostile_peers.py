@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 import wire
-from cluster import BUILD, Daemons, alive
+from cluster import BUILD, Daemons, alive, until
 from prompts import prompt
 from wire import OTHER_VERSIONS, Peer, frame, header
 
@@ -201,6 +201,8 @@ def test_nonsense_of_what_was_kept(kept_asked, name):
         peer.send(data)
         peer.until_cut_off()
     offline_with(c, "liar", "protocol", serving=0)
+    if why:  # lines are written by a thread of their own
+        until(lambda: len(broken_rules(c)) > before, "the log says why")
     said = broken_rules(c)[before:]
     assert len(said) == (1 if why else 0), said
     assert not why or why in said[0]
