@@ -169,7 +169,7 @@ HD_INLINE void rows_few(struct hd_pack p, const struct hd_matmul_args *a, size_t
     size_t g = a->g0;
     for (; g + (size_t)wide <= a->g1; g += (size_t)wide)
         tile_few(p, (struct tile){row, g, rows, wide}, a);
-    for (; g < a->g1; g++)
+    for (; wide > 1 && g < a->g1; g++)
         tile_few(p, (struct tile){row, g, rows, 1}, a);
 }
 
