@@ -412,8 +412,10 @@ static void read_body(void *call)
     if (rc == 0 && !c->text && c->again && (rc = hd_again_pass(c->again, a)) < 0)
         hd_refuse_memory(&c->refusal);
     json_decref(body); /* it may be large, and the answer take long */
-    if (a->n > 0)
-        a->unknown = a->choices[0].gen.p.unknown, a->loose = a->choices[0].gen.loose;
+    if (a->n > 0) {
+        a->unknown = a->choices[0].gen.p.unknown;
+        a->loose = a->choices[0].gen.loose;
+    }
     if (rc != 0)
         hd_choices_free(a);
     c->job.wasted = rc != 0;

@@ -77,9 +77,7 @@ static bool claim(struct hd_core *c, unsigned slot, const struct hd_kept_info *k
         for (size_t i = 0; i < kept->n_held[k]; i++) {
             if (kept->held[k][i] >= p->count[k])
                 return false;
-            c->adoption.held.mask[k][kept->held[k][i]] |= core_bit(slot);
-            if (k == HD_UNIT_HEAD)
-                c->adoption.held.mask[HD_HOLD_KV][kept->held[k][i]] |= core_bit(slot);
+            hd_holds_add(&c->adoption.held, k, kept->held[k][i], slot);
         }
     }
     for (size_t i = 0; i < kept->n_bare; i++) {

@@ -64,11 +64,20 @@ void hd_holds_disown(struct hd_holds *h, const struct hd_plan *p)
                 h->mask[k][u] &= ~bit(p->owner[units_of(k)][u]);
 }
 
-uint32_t hd_holds_list(const struct hd_holds *h, int kind, unsigned slot, uint32_t *list)
+void hd_holds_add(struct hd_holds *h, int kind, uint32_t unit, unsigned slot)
+{
+    h->mask[kind][unit] |= bit(slot);
+    if (kind == HD_UNIT_HEAD)
+        h->mask[HD_HOLD_KV][unit] |= bit(slot);
+}
+
+/* Of [count] units those that `slot` has in `in`, and not in `but`, if that is not NULL. */
+static uint32_t list_units(uint32_t count, const uint64_t *in, const uint64_t *but, unsigned slot,
+                           uint32_t *list)
 {
     uint32_t n = 0;
-    for (uint32_t u = 0; u < h->count[kind]; u++) {
-        if (!(h->mask[kind][u] & bit(slot)))
+    for (uint32_t u = 0; u < count; u++) {
+        if (!(in[u] & bit(slot)) || (but && but[u] & bit(slot)))
             continue;
         if (list)
             list[n] = u;
@@ -77,17 +86,15 @@ uint32_t hd_holds_list(const struct hd_holds *h, int kind, unsigned slot, uint32
     return n;
 }
 
+uint32_t hd_holds_list(const struct hd_holds *h, int kind, unsigned slot, uint32_t *list)
+{
+    return list_units(h->count[kind], h->mask[kind], NULL, slot, list);
+}
+
 uint32_t hd_holds_bare(const struct hd_holds *h, unsigned slot, uint32_t *list)
 {
-    uint32_t n = 0;
-    for (uint32_t u = 0; u < h->count[HD_UNIT_HEAD]; u++) {
-        if (!(h->mask[HD_UNIT_HEAD][u] & ~h->mask[HD_HOLD_KV][u] & bit(slot)))
-            continue;
-        if (list)
-            list[n] = u;
-        n++;
-    }
-    return n;
+    return list_units(h->count[HD_UNIT_HEAD], h->mask[HD_UNIT_HEAD], h->mask[HD_HOLD_KV], slot,
+                      list);
 }
 
 uint64_t hd_holds_differ(const struct hd_holds *a, const struct hd_holds *b)

@@ -21,6 +21,8 @@ void hd_holds_copy(struct hd_holds *to, const struct hd_holds *from); /* same co
 void hd_holds_clear(struct hd_holds *h);
 /* These slots hold nothing any more. */
 void hd_holds_drop(struct hd_holds *h, uint64_t slots);
+/* It holds the unit whole: a head with its K/V. */
+void hd_holds_add(struct hd_holds *h, int kind, uint32_t unit, unsigned slot);
 /* Nobody holds what he owns. */
 void hd_holds_disown(struct hd_holds *h, const struct hd_plan *p);
 /* Units of `kind`, or HD_HOLD_KV, that `slot` holds; with list != NULL their numbers, ascending. */

@@ -134,14 +134,6 @@ static void plan_standby(struct hd_core *c)
                                                .measured = measured});
 }
 
-/* With K/V, if it has any. */
-static void add_whole(struct hd_holds *h, int kind, uint32_t unit, uint8_t slot)
-{
-    h->mask[kind][unit] |= core_bit(slot);
-    if (kind == HD_UNIT_HEAD)
-        h->mask[HD_HOLD_KV][unit] |= core_bit(slot);
-}
-
 /* What is to be held until c->moves.next is in force; false when that changes no owner. */
 static bool list_holds(struct hd_core *c)
 {
@@ -150,7 +142,7 @@ static bool list_holds(struct hd_core *c)
     for (int k = 0; k < HD_UNIT_KINDS; k++)
         for (uint32_t u = 0; u < hd_core_plan(c)->count[k]; u++)
             if (c->moves.next.owner[k][u] != hd_core_plan(c)->owner[k][u]) {
-                add_whole(&c->moves.hold, k, u, c->moves.next.owner[k][u]);
+                hd_holds_add(&c->moves.hold, k, u, c->moves.next.owner[k][u]);
                 moves = true;
             }
     hd_holds_disown(&c->moves.hold, hd_core_plan(c));
@@ -208,7 +200,7 @@ static void change_owners(struct hd_core *c)
     const struct hd_plan *now = hd_core_plan(c);
     for (int k = 0; k < HD_UNIT_KINDS; k++)
         for (uint32_t u = 0; u < now->count[k]; u++)
-            add_whole(&c->moves.held, k, u, now->owner[k][u]);
+            hd_holds_add(&c->moves.held, k, u, now->owner[k][u]);
     core_set_plan(c, &c->moves.next);
     hd_holds_copy(&c->moves.hold, &c->moves.wanted);
     c->moves.planned |= core_owners(&c->moves.next);

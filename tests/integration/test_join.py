@@ -135,6 +135,11 @@ def test_a_worker_that_stays_away_is_forgotten(model):
         assert c.state_of("w1") == c.state_of("renamed") == "online"
 
 
+def lose(c, victim):
+    c.signal(victim, signal.SIGKILL)
+    c.until_status(lambda s: c.worker(victim, s)["state"] == "offline", "it is lost")
+
+
 @pytest.mark.parametrize("copies", [1, 2])
 def test_standby_costs_no_rebuild(model, copies):
     args = ["--recovery=standby", f"--recovery.standby={copies}"]
@@ -150,8 +155,7 @@ def test_standby_costs_no_rebuild(model, copies):
 
         for victim in ("w3", "w1"):
             c.until_status(safe, "every unit has its copies")
-            c.signal(victim, signal.SIGKILL)
-            c.until_status(lambda s: c.worker(victim, s)["state"] == "offline", "it is lost")
+            lose(c, victim)
         answer = stream.finish()
         assert answer.tokens == expected
         assert [f["worker"] for f in answer.failovers] == ["w3", "w1"]
@@ -182,8 +186,7 @@ def test_standby_weights_leave_only_the_rows_to_a_takeover(model, policy):
             bare = sorted(h for w in held for h in w["bare_heads"])
             assert bare == list(range(s["units"]["heads"]))
             assert not any(w["heads"] for w in held), "nobody keeps K/V of others"
-            c.signal(victim, signal.SIGKILL)
-            c.until_status(lambda s: c.worker(victim, s)["state"] == "offline", "it is lost")
+            lose(c, victim)
         answer = stream.finish()
         assert answer.tokens == expected
         assert [f["worker"] for f in answer.failovers] == ["w3", "w1"]
